@@ -1,0 +1,1 @@
+"""Delivery to and from FHIR servers: client, push, pull, journal, a local server."""

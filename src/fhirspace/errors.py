@@ -1,0 +1,149 @@
+"""What can go wrong, as data: the exception tree, the problems found in data, and the error catalogue.
+
+The tree::
+
+    FhirspaceError            a code of the catalogue, where it happened, what was expected      exit code
+    ├── UsageError            the command or its configuration cannot run                        2
+    │   └── MappingError      a mapping file is wrong: file, line, key, and what would fit       2
+    ├── InputError            a file cannot be read as what it claims to be                      2 (alone), else 3
+    ├── ServerError           the server, the sign-in or the network refused                     4
+    └── InterruptedRun        stopped in the middle; run again to resume                         5
+
+A `Problem` is not an exception: it is one finding about one cell, row or file, and the run goes on. Neither an
+exception nor a problem ever holds a patient's value: they say where it stands and what was expected there.
+
+The catalogue is read from ``catalogue/*.toml``: each code has a level, a sentence, a cause and a fix.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, ClassVar, Literal
+
+Level = Literal["error", "warning", "note"]
+"""error: the row is quarantined (or nothing can run); warning: kept, exit code 1; note: kept, said, exit code 0."""
+
+EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_QUARANTINED, EXIT_SERVER, EXIT_INTERRUPTED, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of the error catalogue: what `fhirspace explain CODE` prints."""
+
+    code: str
+    level: Level
+    sentence: str
+    cause: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where something stands: file, row (the header is row 1, as a spreadsheet counts) and column."""
+
+    file: str
+    row: int | None = None
+    column: str | None = None
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(part) for part in (self.row, self.column) if part is not None)])
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One finding about a file, row or cell. `expected` says what would fit and never repeats the value found."""
+
+    code: str
+    place: Place
+    expected: str = ""
+    table: str = ""
+
+    @property
+    def level(self) -> Level:
+        """The level its catalogue entry gives it."""
+        return explain(self.code).level
+
+    def __str__(self) -> str:
+        entry = explain(self.code)
+        detail = f" Expected {self.expected}." if self.expected else ""
+        return f"{self.code} {self.place}: {entry.sentence}{detail} {entry.fix}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """A line of ``problems.ndjson``: code, level, table, file, row, column, sentence, expected, fix."""
+        entry = explain(self.code)
+        return {
+            "code": self.code,
+            "level": entry.level,
+            "table": self.table,
+            "file": self.place.file,
+            "row": self.place.row,
+            "column": self.place.column,
+            "sentence": entry.sentence,
+            "expected": self.expected,
+            "fix": entry.fix,
+        }
+
+
+class FhirspaceError(Exception):
+    """Base of all errors of fhirspace. Args: a catalogue code, the place, and what was expected there."""
+
+    exit_code: ClassVar[int] = EXIT_BUG
+
+    def __init__(self, code: str, place: Place | str = "", expected: str = "") -> None:
+        self.problem = Problem(code, place if isinstance(place, Place) else Place(place), expected)
+        super().__init__(str(self.problem))
+
+    @property
+    def code(self) -> str:
+        """The catalogue code, as in ``FS101``."""
+        return self.problem.code
+
+
+class UsageError(FhirspaceError):
+    """The command line or the configuration cannot run."""
+
+    exit_code = EXIT_USAGE
+
+
+class MappingError(UsageError):
+    """A mapping file is wrong; the place is the file, the line and the key, `expected` says what would fit."""
+
+
+class InputError(FhirspaceError):
+    """A file cannot be read at all (missing, empty, truncated, not what it claims to be)."""
+
+    exit_code = EXIT_USAGE
+
+
+class ServerError(FhirspaceError):
+    """The FHIR server, the sign-in or the network refused."""
+
+    exit_code = EXIT_SERVER
+
+
+class InterruptedRun(FhirspaceError):
+    """The run was stopped in the middle and can be resumed by giving the same command again."""
+
+    exit_code = EXIT_INTERRUPTED
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """All entries of the error catalogue, by code, in the order of the codes."""
+    entries: dict[str, Entry] = {}
+    for source in sorted(files("fhirspace").joinpath("catalogue").iterdir(), key=lambda item: item.name):
+        if source.name.endswith(".toml"):
+            for code, fields in tomllib.loads(source.read_text("utf-8")).items():
+                entries[code] = Entry(code, **fields)
+    return dict(sorted(entries.items()))
+
+
+def explain(code: str) -> Entry:
+    """The catalogue entry of a code. Raises UsageError (FS601) for a code that is not in the catalogue."""
+    found = catalogue().get(code.upper())
+    if found is None:
+        raise UsageError("FS601", code, "a code such as FS201; `fhirspace explain` lists them all")
+    return found

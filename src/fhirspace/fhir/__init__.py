@@ -1,0 +1,1 @@
+"""FHIR outside the kernel: validation, NDJSON and Bundles."""

@@ -1,0 +1,1 @@
+"""SDTM tabulations: derivations, supplemental qualifiers, conformance."""

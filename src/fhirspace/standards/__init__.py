@@ -1,0 +1,1 @@
+"""Facts of the standards, as data: FHIR definitions, SDTM metadata, controlled terminology."""

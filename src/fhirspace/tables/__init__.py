@@ -1,0 +1,1 @@
+"""Text tables in and out, one file a format; knows no FHIR."""
