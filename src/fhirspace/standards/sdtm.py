@@ -1,0 +1,218 @@
+"""Datasets and variables of SDTMIG 3.4: names, labels, types, roles, core, codelists, order and natural keys.
+
+Source: CDISC SDTMIG 3.4, chapters 5 to 8 (dataset specifications), and SDTM 2.0, section 3.1 (the variables which a
+general observation class lends to all its domains). The natural keys are our own: subject, topic, timing, and what
+tells two measurements of one moment apart.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+import msgspec
+
+from fhirspace.errors import UsageError
+
+GENERAL_CLASSES = ("Interventions", "Events", "Findings", "Findings About")
+
+
+class Variable(msgspec.Struct, frozen=True, array_like=True):
+    """One variable: type is Char or Num, core is Req, Exp or Perm, codelists are NCIt C-codes, order counts from 1."""
+
+    name: str
+    label: str
+    type: Literal["Char", "Num"]
+    role: str
+    core: str
+    codelists: tuple[str, ...] = ()
+    order: int = 0
+    format: str = ""
+
+
+class Domain(msgspec.Struct, frozen=True, array_like=True):
+    """One dataset: `keys` are its natural (sort) key variables, `variables` stand in the order of the standard."""
+
+    name: str
+    label: str
+    klass: str
+    structure: str
+    keys: tuple[str, ...]
+    variables: tuple[Variable, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the variables in order."""
+        return tuple(variable.name for variable in self.variables)
+
+    def variable(self, name: str) -> Variable | None:
+        """The variable of that name, or None where the dataset's own specification has none."""
+        return _by_name(self).get(name)
+
+    @property
+    def prefix(self) -> str:
+        """What stands before its own variables: the domain code ("QS" for the split dataset QSPH), or ""."""
+        return self.name[:2] if self.klass in GENERAL_CLASSES or f"{self.name[:2]}SEQ" in self.names else ""
+
+
+class _Package(msgspec.Struct, frozen=True):
+    version: str
+    datasets: dict[str, Domain]
+
+
+# General timing and identifier variables of SDTM 2.0 which no dataset of SDTMIG 3.4 lists in the class.
+_GENERAL = (
+    ("APID", "Associated Persons Identifier", "Char", "Identifier"),
+    ("POOLID", "Pool Identifier", "Char", "Identifier"),
+    ("SPDEVID", "Sponsor Device Identifier", "Char", "Identifier"),
+    ("NHOID", "Non-host Organism Identifier", "Char", "Identifier"),
+    ("FOCID", "Focus of Study-Specific Interest", "Char", "Identifier"),
+    ("--GRPID", "Group ID", "Char", "Identifier"),
+    ("--REFID", "Reference ID", "Char", "Identifier"),
+    ("--SPID", "Sponsor-Defined Identifier", "Char", "Identifier"),
+    ("--LNKID", "Link ID", "Char", "Identifier"),
+    ("--LNKGRP", "Link Group ID", "Char", "Identifier"),
+    ("VISITNUM", "Visit Number", "Num", "Timing"),
+    ("VISIT", "Visit Name", "Char", "Timing"),
+    ("VISITDY", "Planned Study Day of Visit", "Num", "Timing"),
+    ("TAETORD", "Planned Order of Element within Arm", "Num", "Timing"),
+    ("EPOCH", "Epoch", "Char", "Timing"),
+    ("RPHASE", "Reproductive Phase", "Char", "Timing"),
+    ("RPPLDY", "Planned Repro Phase Day of Observation", "Num", "Timing"),
+    ("--DTC", "Date/Time of Collection", "Char", "Timing"),
+    ("--STDTC", "Start Date/Time of Observation", "Char", "Timing"),
+    ("--ENDTC", "End Date/Time of Observation", "Char", "Timing"),
+    ("--DY", "Study Day of Visit/Collection/Exam", "Num", "Timing"),
+    ("--STDY", "Study Day of Start of Observation", "Num", "Timing"),
+    ("--ENDY", "Study Day of End of Observation", "Num", "Timing"),
+    ("--DUR", "Duration", "Char", "Timing"),
+    ("--TPT", "Planned Time Point Name", "Char", "Timing"),
+    ("--TPTNUM", "Planned Time Point Number", "Num", "Timing"),
+    ("--ELTM", "Planned Elapsed Time from Time Point Ref", "Char", "Timing"),
+    ("--TPTREF", "Time Point Reference", "Char", "Timing"),
+    ("--RFTDTC", "Date/Time of Reference Time Point", "Char", "Timing"),
+    ("--STRF", "Start Relative to Reference Period", "Char", "Timing"),
+    ("--ENRF", "End Relative to Reference Period", "Char", "Timing"),
+    ("--EVLINT", "Evaluation Interval", "Char", "Timing"),
+    ("--EVINTX", "Evaluation Interval Text", "Char", "Timing"),
+    ("--STRTPT", "Start Relative to Reference Time Point", "Char", "Timing"),
+    ("--STTPT", "Start Reference Time Point", "Char", "Timing"),
+    ("--ENRTPT", "End Relative to Reference Time Point", "Char", "Timing"),
+    ("--ENTPT", "End Reference Time Point", "Char", "Timing"),
+    ("MIDS", "Disease Milestone Instance Name", "Char", "Timing"),
+    ("RELMIDS", "Temporal Relation to Milestone Instance", "Char", "Timing"),
+    ("MIDSDTC", "Disease Milestone Instance Date/Time", "Char", "Timing"),
+    ("--STINT", "Planned Start of Assessment Interval", "Char", "Timing"),
+    ("--ENINT", "Planned End of Assessment Interval", "Char", "Timing"),
+)
+
+
+@cache
+def _package() -> _Package:
+    content = files("fhirspace.standards").joinpath("data", "sdtm.json").read_bytes()
+    return msgspec.json.decode(content, type=_Package)
+
+
+@cache
+def _by_name(dataset: Domain) -> dict[str, Variable]:
+    return {variable.name: variable for variable in dataset.variables}
+
+
+def version() -> str:
+    """The version of the implementation guide the metadata come from, as in ``3.4``."""
+    return _package().version
+
+
+def domains() -> tuple[str, ...]:
+    """The names of all datasets of the guide, sorted; SUPPQUAL stands for every SUPP-- dataset."""
+    return tuple(sorted(_package().datasets))
+
+
+def known(name: str) -> bool:
+    """Whether `domain(name)` finds a specification."""
+    return _base(name) is not None
+
+
+def _base(name: str) -> str | None:
+    datasets = _package().datasets
+    if name in datasets:
+        return name
+    if re.fullmatch(r"SUPP[A-Z][A-Z0-9]{1,3}", name):
+        return "SUPPQUAL"
+    # A split dataset: the domain's code and one or two more characters (SDTMIG 3.4, section 4.1.7).
+    splits = re.fullmatch(r"[A-Z]{2}[A-Z0-9]{1,2}", name) and datasets.get(name[:2])
+    return name[:2] if splits and splits.klass in GENERAL_CLASSES else None
+
+
+@cache
+def domain(name: str) -> Domain:
+    """The specification of a dataset.
+
+    Args:
+        name: a dataset's name: "LB", a supplemental qualifier dataset ("SUPPAE"), a split one ("QSPH", "SUPPQSPH").
+
+    Raises:
+        UsageError: FS701, the guide has no such dataset.
+    """
+    base = _base(name)
+    if base is None:
+        raise UsageError("FS701", name, "a dataset of SDTMIG " + version())
+    found = _package().datasets[base]
+    label = f"Supplemental Qualifiers for {name[4:]}" if base == "SUPPQUAL" and name != base else found.label
+    return msgspec.structs.replace(found, name=name, label=label)
+
+
+@cache
+def _class_pool(klass: str) -> tuple[Variable, ...]:
+    """What the class lends to its domains: names with "--" for the prefix, the first specification found."""
+    kin = ("Findings", "Findings About") if klass in {"Findings", "Findings About"} else (klass,)
+    pool: dict[str, Variable] = {}
+    for name, dataset in sorted(_package().datasets.items()):
+        if dataset.klass in kin:
+            for variable in dataset.variables:
+                general = re.sub(f"^{name}(?=[A-Z])", "--", variable.name)
+                pool.setdefault(general, msgspec.structs.replace(variable, name=general, core="Perm"))
+    for name, label, kind, role in _GENERAL:
+        pool.setdefault(name, Variable(name, label, "Num" if kind == "Num" else "Char", role, "Perm"))
+    return tuple(pool.values())
+
+
+def _part(variable: Variable) -> int:
+    """The part of a record a variable belongs to: identifiers, then topic and qualifiers, then timing."""
+    return {"Identifier": 0, "Timing": 2}.get(variable.role, 1)
+
+
+@cache
+def standard_variables(name: str) -> tuple[Variable, ...]:
+    """All variables legal in a dataset: its own in order, and those its general observation class lends to it.
+
+    A lent variable (core Perm) stands after the dataset's own of the same part: identifiers, topic and qualifiers,
+    timing. Columns that are not among these are not standard and belong into a supplemental qualifier dataset.
+
+    Raises:
+        UsageError: FS701, the guide has no such dataset.
+    """
+    dataset = domain(name)
+    places = {variable: float(variable.order) for variable in dataset.variables}
+    if dataset.klass in GENERAL_CLASSES:
+        last: dict[int, float] = {}
+        for variable in dataset.variables:
+            last[_part(variable)] = variable.order + 0.5
+        for general in _class_pool(dataset.klass):
+            lent = msgspec.structs.replace(general, name=general.name.replace("--", name[:2]))
+            if lent.name not in dataset.names:
+                places[lent] = last[_part(lent)]
+    ordered = sorted(places, key=places.__getitem__)  # stable: lent variables keep the order of the pool
+    return tuple(msgspec.structs.replace(variable, order=at) for at, variable in enumerate(ordered, 1))
+
+
+def variable(dataset: str, name: str) -> Variable | None:
+    """The specification of one variable of a dataset, lent ones included; None where it is not standard."""
+    return _standard_names(dataset).get(name)
+
+
+@cache
+def _standard_names(dataset: str) -> dict[str, Variable]:
+    return {item.name: item for item in standard_variables(dataset)}
