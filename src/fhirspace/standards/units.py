@@ -1,0 +1,332 @@
+"""Units: CDISC spellings, UCUM codes, and exact conversion of a value's text.
+
+A unit is converted by its UCUM structure (prefix, base, exponent), never by a table of pairs. All arithmetic is exact
+(fractions of whole numbers); no float occurs. Sources: CDISC codelist UNIT (C71620) and its NCI synonyms; UCUM 2.1,
+tables 2 to 9, for the factors; ``data/units-molar.csv`` for molar masses and charges.
+
+How a result is spelled (`convert`):
+
+1. The same unit in another spelling: the text stays as it is, ``5.50`` stays ``5.50``.
+2. A factor that is a power of ten moves the decimal point and keeps every digit: ``3.90 g/dL`` is ``39.0 g/L``.
+3. Any other factor: the exact result where it ends within the value's significant digits + 2, otherwise rounded
+   there, half to even, and written without trailing zeros. Two guard digits are what it takes to get the original
+   back: converting the result and rounding it to the original's decimals gives the original.
+4. Temperatures have an offset, so digits do not carry over: rounded to the value's decimals + 1.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from decimal import Decimal
+from fractions import Fraction
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import msgspec
+
+GUARD_DIGITS = 2
+
+_NUMBER = re.compile(r"(?P<sign><=|>=|<|>)?\s*(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*")
+_PREFIXES = {
+    "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
+}  # fmt: skip
+
+Dimensions = tuple[tuple[str, int], ...]
+
+
+class Size(NamedTuple):
+    """What a unit measures: an exact factor and the powers of its dimensions; offset only for temperatures."""
+
+    factor: Fraction
+    dimensions: Dimensions
+    offset: Fraction = Fraction(0)
+
+
+class Analyte(NamedTuple):
+    """Grams in a mole of what a test measures, and its charge (0: no equivalents)."""
+
+    grams_per_mole: Fraction
+    charge: int
+
+
+class _Data(msgspec.Struct, frozen=True):
+    values: frozenset[str]
+    synonyms: dict[str, str]
+    ucum: dict[str, str]
+    standard: dict[str, str]
+
+
+def _atoms() -> dict[str, tuple[str, str, bool]]:
+    """UCUM atom -> factor, dimension, whether it takes a prefix. A dimension of its own never converts to another."""
+    metric = "m=m s=s g=g mol=mol K=K Bq=Bq Gy=Gy Hz=Hz eq=eq osm=osm V=V J=J Pa=Pa rad=rad [IU]=IU"
+    atoms = {name: ("1", dimension, True) for name, dimension in (pair.split("=") for pair in metric.split())}
+    atoms |= {
+        "L": ("0.001", "m3", True),
+        "l": ("0.001", "m3", True),
+        "U": ("1/60000000", "kat", True),
+        "kat": ("1", "kat", True),
+        "cal": ("4.184", "J", True),
+        "Ci": ("37000000000", "Bq", True),
+        "m[Hg]": ("133322", "Pa", True),
+        "[psi]": ("8896443230521/1290320000", "Pa", False),
+        "min": ("60", "s", False),
+        "h": ("3600", "s", False),
+        "d": ("86400", "s", False),
+        "wk": ("604800", "s", False),
+        "mo": ("2629800", "s", False),
+        "a": ("31557600", "s", False),
+        "[lb_av]": ("453.59237", "g", False),
+        "[oz_av]": ("28.349523125", "g", False),
+        "[in_i]": ("0.0254", "m", False),
+        "[ft_i]": ("0.3048", "m", False),
+        "%": ("0.01", "", False),
+        "[ppm]": ("0.000001", "", False),
+        "deg": ("1", "deg", False),
+        "[HPF]": ("1", "HPF", False),
+        "[LPF]": ("1", "LPF", False),
+        "[drp]": ("1", "drop", False),
+        "dB": ("1", "dB", False),
+    }
+    return atoms
+
+
+_ATOMS = _atoms()
+_TEMPERATURES = {"Cel": (Fraction(1), Fraction(27315, 100)), "[degF]": (Fraction(5, 9), Fraction(45967, 180))}
+# CDISC tokens whose UCUM code is spelled otherwise; all other tokens must be UCUM already.
+_TOKENS = {"day": "d", "week": "wk", "IU": "[IU]", "mIU": "m[IU]", "uIU": "u[IU]", "mEq": "meq", "uEq": "ueq", "l": "L"}
+
+
+@cache
+def _data() -> _Data:
+    content = files("fhirspace.standards").joinpath("data", "units.json").read_bytes()
+    return msgspec.json.decode(content, type=_Data)
+
+
+@cache
+def _analytes() -> dict[str, Analyte]:
+    text = files("fhirspace.standards").joinpath("data", "units-molar.csv").read_text("utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["testcd"]: Analyte(Fraction(row["grams_per_mole"]), int(row["charge"])) for row in rows}
+
+
+@cache
+def _folded() -> dict[str, str]:
+    """Spellings in lower case -> CDISC unit, where only one unit claims them ("mg/dl", but not "Ml")."""
+    claims: dict[str, set[str]] = {}
+    data = _data()
+    for value in data.values:
+        claims.setdefault(value.lower(), set()).add(value)
+    for spelling, value in data.synonyms.items():
+        claims.setdefault(spelling.lower(), set()).add(value)
+    return {spelling: min(values) for spelling, values in claims.items() if len(values) == 1}
+
+
+@cache
+def canonical(unit: str) -> str:
+    """The CDISC submission value of a unit's spelling, or the spelling itself (blanks trimmed) where none is known.
+
+    CDISC folds spellings of one size: ``10^3/uL`` becomes ``10^9/L``. The value needs no conversion then.
+    """
+    text = unit.strip()
+    data = _data()
+    if text in data.values:
+        return text
+    return data.synonyms.get(text) or _folded().get(text.lower()) or text
+
+
+@cache
+def ucum(unit: str) -> str | None:
+    """The UCUM code of a CDISC unit or a spelling of one, None where no safe code is known.
+
+    The size is kept as spelt: ``10^3/uL`` gives ``10*3/uL``. A code with an annotation ({beats}/min) may be carried but
+    not converted with: see `convertible`.
+    """
+    text = unit.strip()
+    table = _data().ucum
+    return table.get(text) or _tokens(text) or table.get(canonical(text))
+
+
+def _tokens(text: str) -> str | None:
+    """A UCUM code built token by token; None as soon as one token is not a UCUM atom."""
+    plain = re.sub(r"^(?:[xX×]\s*)?10\^(\d+)", r"10*\1", text)
+    code = "/".join(_TOKENS.get(part, part) for part in plain.split("/"))
+    return code if _size(code) is not None else None
+
+
+@cache
+def convertible(unit: str) -> bool:
+    """Whether the unit's UCUM code is free of annotations, so that its size is known."""
+    code = ucum(unit)
+    return code is not None and _size(code) is not None
+
+
+@cache
+def _size(code: str) -> Size | None:
+    """The size of a UCUM code: terms joined by "." and "/", read from left to right; None where it cannot be read."""
+    if code in _TEMPERATURES:
+        factor, offset = _TEMPERATURES[code]
+        return Size(factor, (("K", 1),), offset)
+    if not re.fullmatch(r"/?[^./]+(?:[./][^./]+)*", code):
+        return None
+    factor, powers = Fraction(1), dict[str, int]()
+    for operator, part in re.findall(r"([./]?)([^./]+)", code):
+        atom = _component(part)
+        if atom is None:
+            return None
+        sign = -1 if operator == "/" else 1
+        factor *= atom.factor**sign
+        for dimension, power in atom.dimensions:
+            powers[dimension] = powers.get(dimension, 0) + sign * power
+    return Size(factor, tuple(sorted((d, p) for d, p in powers.items() if p)))
+
+
+@cache
+def _component(part: str) -> Size | None:
+    """One component: ``10*9``, ``1``, or prefix, atom and exponent (``cm3``)."""
+    power_of_ten = re.fullmatch(r"10[*^](\d+)", part)
+    if power_of_ten:
+        return Size(Fraction(10) ** int(power_of_ten[1]), ())
+    if re.fullmatch(r"[1-9]\d*", part):
+        return Size(Fraction(int(part)), ())
+    matched = re.fullmatch(r"(.*?)(\d*)", part)
+    name, exponent = (matched[1], int(matched[2] or 1)) if matched else (part, 1)
+    found = _prefixed(name)
+    if found is None:
+        return None
+    return Size(found.factor**exponent, tuple((d, p * exponent) for d, p in found.dimensions))
+
+
+def _prefixed(name: str) -> Size | None:
+    if name in _ATOMS:
+        return _atom_size(name, 0)
+    for length in (1, 2):
+        prefix, atom = name[:length], name[length:]
+        if prefix in _PREFIXES and atom in _ATOMS and _ATOMS[atom][2]:
+            return _atom_size(atom, _PREFIXES[prefix])
+    return None
+
+
+def _atom_size(atom: str, exponent: int) -> Size:
+    factor, dimension, _ = _ATOMS[atom]
+    if not dimension:
+        return Size(Fraction(factor) * Fraction(10) ** exponent, ())
+    power = 3 if dimension == "m3" else 1
+    return Size(Fraction(factor) * Fraction(10) ** exponent, ((dimension.rstrip("3"), power),))
+
+
+def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None = None) -> str | None:
+    """A value's text in another unit, None where it is not a number or the two units do not measure the same.
+
+    Args:
+        value_text: a decimal number, a comparator before it is kept (``<0.5``).
+        from_unit: its unit, a CDISC unit or a spelling of one.
+        to_unit: the unit wanted.
+        testcd: the LBTESTCD; between mass, moles and equivalents its molar mass and charge are needed.
+
+    Returns:
+        The number as text, spelled by the rule at the head of this module.
+    """
+    matched = _NUMBER.fullmatch(value_text.strip())
+    if matched is None:
+        return None
+    if canonical(from_unit) == canonical(to_unit):
+        return value_text.strip()
+    ratio = _ratio(from_unit, to_unit, testcd)
+    if ratio is None:
+        return None
+    return (matched["sign"] or "") + _spell(Decimal(matched["number"]), *ratio)
+
+
+@cache
+def _ratio(from_unit: str, to_unit: str, testcd: str | None) -> tuple[Fraction, Fraction | None] | None:
+    """Factor and offset (None: no temperature) that carry a value from one unit to the other."""
+    source, target = (_size(ucum(unit) or "") if ucum(unit) else None for unit in (from_unit, to_unit))
+    if source is None or target is None:
+        return None
+    factor = source.factor / target.factor
+    if source.dimensions == target.dimensions:
+        shifted = source.offset != target.offset
+        return factor, (source.offset - target.offset) / target.factor if shifted else None
+    bridge = _bridge(source.dimensions, target.dimensions, testcd)
+    return None if bridge is None else (factor * bridge, None)
+
+
+def _bridge(source: Dimensions, target: Dimensions, testcd: str | None) -> Fraction | None:
+    """The factor between mass, moles and equivalents of an analyte, where nothing else differs."""
+    analyte = _analytes().get(testcd or "")
+    powers = dict(source)
+    for dimension, power in target:
+        powers[dimension] = powers.get(dimension, 0) - power
+    changed = {dimension: power for dimension, power in powers.items() if power}
+    if analyte is None or not set(changed) <= {"g", "mol", "eq"} or sum(changed.values()) != 0:
+        return None
+    if "eq" in changed and not analyte.charge:
+        return None
+    # A mole is so many grams and so many equivalents: write each dimension in moles.
+    grams, equivalents = changed.get("g", 0), changed.get("eq", 0)
+    return (1 / analyte.grams_per_mole) ** grams * (Fraction(1, analyte.charge or 1)) ** equivalents
+
+
+def _spell(value: Decimal, factor: Fraction, offset: Fraction | None) -> str:
+    exponent = int(value.as_tuple().exponent)
+    if offset is not None:
+        return _rounded(Fraction(value) * factor + offset, 1 - exponent)
+    shift = _power_of_ten(factor)
+    if shift is not None:
+        return format(_scaled(value, shift), "f")
+    exact = Fraction(value) * factor
+    if not exact:
+        return "0"
+    digits = len(value.as_tuple().digits) + GUARD_DIGITS
+    return _rounded(exact, digits - 1 - _magnitude(exact))
+
+
+def _scaled(value: Decimal, shift: int) -> Decimal:
+    sign, digits, exponent = value.as_tuple()
+    return Decimal((sign, digits, int(exponent) + shift))
+
+
+def _power_of_ten(factor: Fraction) -> int | None:
+    text = str(factor.numerator if factor.denominator == 1 else factor.denominator)
+    if text.strip("0") != "1" or (factor.denominator != 1 and factor.numerator != 1):
+        return None
+    return len(text) - 1 if factor.denominator == 1 else 1 - len(text)
+
+
+def _magnitude(value: Fraction) -> int:
+    """The power of ten of the first digit: 0 for 1 to 9.99, -1 for 0.1 to 0.99."""
+    value = abs(value)
+    power = len(str(value.numerator)) - len(str(value.denominator))
+    return power if value >= Fraction(10) ** power else power - 1
+
+
+def _rounded(value: Fraction, decimals: int) -> str:
+    """The value rounded half to even at so many decimals, written without trailing zeros after the point."""
+    scaled = round(value * Fraction(10) ** decimals)  # of a Fraction: exact, half to even
+    text = format(_scaled(Decimal(scaled), -decimals), "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def canonical_number(text: str) -> str | None:
+    """A number's shortest decimal text (``062.50`` is ``62.5``, ``1E3`` is ``1000``); None where it is no number.
+
+    The form a Num cell takes when it is read back from a transport file: same value, no spelling.
+    """
+    matched = re.fullmatch(r"\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*", text)
+    if matched is None or not (matched[2] or matched[3]):
+        return None
+    plain = format(Decimal(text.strip()), "f") if matched[4] else f"{matched[1]}{matched[2] or '0'}.{matched[3] or ''}"
+    negative = plain.startswith("-")
+    whole, _, fraction = plain.lstrip("+-").partition(".")
+    fraction = fraction.rstrip("0")
+    number = (whole.lstrip("0") or "0") + (f".{fraction}" if fraction else "")
+    return f"-{number}" if negative and number != "0" else number
+
+
+def standard_unit(domain: str, testcd: str, specimen: str | None = None) -> str | None:
+    """The unit a test is standardised to where the study does not say: CDISC COSMoS, conventional where that is odd."""
+    table = _data().standard
+    found = table.get(f"{domain}/{testcd}/{specimen}") if specimen else None
+    return found or table.get(f"{domain}/{testcd}")
