@@ -19,7 +19,7 @@ from fhirspace.tables import csv_fast
 from fhirspace.tables.csv_file import Header, open_csv, undecodable
 from fhirspace.tables.csv_scan import Record, check, scan
 from fhirspace.tables.csv_write import write
-from fhirspace.tables.text import DICTIONARY, FILE, ROW, TEXT, blank_to_null, file_column, row_column
+from fhirspace.tables.text import DICTIONARY, FILE, ROW, TEXT, blank_to_null, file_column, repeats, row_column
 
 __all__ = ["Rejected", "RejectedRow", "blocks", "read", "write"]
 
@@ -27,7 +27,6 @@ BLOCK = 1 << 22
 """Bytes read at a time."""
 MAX_RECORD = 1 << 24
 """Bytes that a record may take."""
-_SAMPLE = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,8 @@ class _Reader:
     def _encoded(self, table: pa.Table) -> pa.Table:
         """The first block decides which columns are dictionaries; the others follow, so that all fit together."""
         if not self.types:
-            self.types = {name: _type(table.column(name)) for name in self.header.names}
+            repeating = {name: repeats(table.column(name)) for name in self.header.names}
+            self.types = {name: DICTIONARY if repeating[name] else TEXT for name in self.header.names}
         columns = {name: table.column(name) for name in self.header.names}
         return pa.table(
             {name: pc.dictionary_encode(column) if self.types[name] != column.type else column
@@ -167,11 +167,3 @@ class _Reader:
     def _placed(self, table: pa.Table, numbers: pa.Array) -> pa.Table:
         file = file_column(self.header.file, table.num_rows)
         return table.append_column(FILE, file).append_column(ROW, numbers)
-
-
-def _type(column: pa.ChunkedArray) -> Any:
-    """Dictionary for a column whose values repeat four times and more."""
-    sample = column.slice(0, _SAMPLE)
-    if len(sample) < 1000 or pc.count_distinct(sample).as_py() * 4 > len(sample):
-        return TEXT
-    return DICTIONARY

@@ -39,7 +39,8 @@ def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool]
     if len(parts) % 2 == 0 or (not parts[0] and len(parts) == 1) or not _well_quoted(parts, delimiter):
         return None
     length = sum(map(len, parts)) + len(parts) - 1
-    return block[:length], any(b"\n" in part or b"\r" in part for part in parts[1::2])
+    inside = b"".join(parts[1::2])
+    return block[:length], b"\n" in inside or b"\r" in inside
 
 
 def _drop_unended(parts: list[bytes]) -> None:

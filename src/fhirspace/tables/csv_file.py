@@ -118,7 +118,7 @@ def undecodable(block: bytes, at: int, line: int, file: str) -> InputError:
 
 def _delimiter(text: str, file: str) -> str:
     """The delimiter that stands most often in the first line outside of quotes; a comma when none does."""
-    line = re.sub(r'"[^"]*"', "", text).lstrip("\r\n")
+    line = re.sub(r'"[^"]*"', "", text[:65_536]).lstrip("\r\n")
     line = re.split(r"[\r\n]", line, maxsplit=1)[0]
     return max(DELIMITERS, key=line.count)
 

@@ -23,6 +23,7 @@ FILE = "@file"
 ROW = "@row"
 TEXT = pa.string()
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
+_FEW, _SAMPLE = 1_000, 20_000
 
 
 def is_reserved(name: str) -> bool:
@@ -81,6 +82,12 @@ def encode(array: Any) -> Any:
         return pc.dictionary_encode(array)
     array = array if array.type == DICTIONARY else array.cast(DICTIONARY)
     return array.unify_dictionaries() if isinstance(array, pa.ChunkedArray) else array
+
+
+def repeats(column: pa.ChunkedArray) -> bool:
+    """Whether the values of a text column recur so often (four times and more) that a dictionary pays."""
+    sample = column.slice(0, _SAMPLE)
+    return len(sample) >= _FEW and pc.count_distinct(sample).as_py() * 4 <= len(sample)
 
 
 def decode(array: Any) -> Any:

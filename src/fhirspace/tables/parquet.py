@@ -1,0 +1,200 @@
+"""Parquet files to text tables and back, in bounded memory and with the same bytes for the same table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from fhirspace.errors import InputError, Place
+from fhirspace.tables.text import (
+    DICTIONARY,
+    FILE,
+    ROW,
+    TEXT,
+    blank_to_null,
+    data_columns,
+    decode,
+    file_column,
+    is_reserved,
+    number_text,
+    row_column,
+)
+
+ROW_GROUP = 131_072
+"""Rows that `write` puts into a row group."""
+_REPEATING = 4.0
+
+
+def batches(path: Path, *, size: int = 32_768, use_threads: bool = False) -> Iterator[pa.RecordBatch]:
+    """The rows of a Parquet file as batches of text with ``@file`` and ``@row``, one row group in memory at a time.
+
+    Text whose values repeat comes as ``dictionary<int32, string>``. Numbers, dates, times and truth values become
+    their canonical text: the shortest exact decimal, ISO 8601, ``true`` and ``false``; decimals keep their scale.
+
+    Args:
+        path: the file.
+        size: the most rows of a batch.
+        use_threads: whether pyarrow may decode columns in parallel.
+
+    Raises:
+        InputError: FS101 (no file), FS103 (no row), FS107 and FS116 (column names), FS121 (not readable), FS122 (a
+            column without a text form).
+    """
+    with _opened(path) as file:
+        yield from _batches(file, path.name, size, use_threads)
+
+
+def read(path: Path, *, use_threads: bool = True) -> pa.Table:
+    """A whole Parquet file as a text table; see `batches`."""
+    return pa.Table.from_batches(batches(path, use_threads=use_threads)).unify_dictionaries()
+
+
+def write(table: pa.Table, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes the data columns of a text table with zstd, a row group at a time.
+
+    Args:
+        table: a text table; how it is chunked and encoded does not change the bytes.
+        path: the file, which is replaced.
+        metadata: texts kept in the file's schema.
+    """
+    names = data_columns(table)
+    pairs = dict(sorted((metadata or {}).items())) or None
+    schema = pa.schema([(name, TEXT) for name in names], metadata=pairs)
+    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=True) as writer:
+        for start in range(0, table.num_rows, ROW_GROUP):
+            rows = table.slice(start, ROW_GROUP)
+            columns = [_combined(decode(rows.column(name))) for name in names]
+            writer.write_table(pa.table(columns, schema=schema), row_group_size=ROW_GROUP)
+
+
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    combined = column.combine_chunks()
+    return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+    if not path.is_file():
+        raise InputError("FS101", Place(path.name), "a Parquet file")
+    try:
+        with pq.ParquetFile(path) as probe:
+            _check(probe.schema_arrow, path.name)
+            repeating = _repeating(probe)
+        file = pq.ParquetFile(path, read_dictionary=repeating, pre_buffer=False)
+    except (pa.ArrowException, OSError):
+        raise InputError("FS121", Place(path.name), "a whole Parquet file") from None
+    with file:
+        yield file
+
+
+def _check(schema: pa.Schema, file: str) -> None:
+    for name in schema.names:
+        if schema.names.count(name) > 1:
+            raise InputError("FS107", Place(file, 1, name), "one column of each name")
+        if is_reserved(name):
+            raise InputError("FS116", Place(file, 1, name), "a name that starts with a letter")
+    for field in schema:
+        if _converter(field.type) is None:
+            raise InputError("FS122", Place(file, None, field.name), "text, numbers, dates, times or truth values")
+
+
+def _repeating(file: pq.ParquetFile) -> list[str]:
+    """The text columns whose values take few bytes a row, which says that they repeat."""
+    found = []
+    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
+    for i, name in enumerate(file.schema_arrow.names):
+        chunks = [group.column(i) for group in groups]
+        count = sum(chunk.num_values for chunk in chunks)
+        size = sum(chunk.total_uncompressed_size for chunk in chunks)
+        if file.schema_arrow.field(i).type == TEXT and count and size / count <= _REPEATING:
+            found.append(name)
+    return found
+
+
+def _batches(file: pq.ParquetFile, name: str, size: int, use_threads: bool) -> Iterator[pa.RecordBatch]:
+    row = 2
+    for group in range(file.num_row_groups):
+        try:
+            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=use_threads):
+                yield _as_text(batch, name, row)
+                row += batch.num_rows
+        except (pa.ArrowException, OSError):
+            raise InputError("FS121", Place(name, row), "a whole Parquet file") from None
+    if row == 2:
+        raise InputError("FS103", Place(name), "at least one row")
+
+
+def _as_text(batch: pa.RecordBatch, file: str, row: int) -> pa.RecordBatch:
+    columns = {field.name: _column(column) for field, column in zip(batch.schema, batch.columns, strict=True)}
+    columns[FILE] = file_column(file, batch.num_rows)
+    columns[ROW] = row_column(row, batch.num_rows)
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
+
+
+def _column(column: pa.Array) -> pa.Array:
+    convert = _converter(column.type)
+    if convert is None:  # pragma: no cover - `_check` has refused the file
+        raise InputError("FS122", Place(""))
+    return blank_to_null(convert(column))
+
+
+def _converter(kind: Any) -> Callable[[pa.Array], pa.Array] | None:
+    """How a column of an Arrow type becomes text; None for a type that has no text form."""
+    is_type = pa.types
+    if is_type.is_dictionary(kind):
+        return None if _converter(kind.value_type) is None else _from_dictionary
+    tests: list[tuple[Callable[[Any], bool], Callable[[pa.Array], pa.Array]]] = [
+        (lambda t: t == TEXT, lambda array: array),
+        (is_type.is_floating, _from_floats),
+        (is_type.is_decimal, _from_decimals),
+        (is_type.is_timestamp, _from_timestamps),
+        (is_type.is_time, _from_times),
+        (_casts, lambda array: array.cast(TEXT)),
+    ]
+    return next((convert for test, convert in tests if test(kind)), None)
+
+
+def _casts(kind: Any) -> bool:
+    is_type = pa.types
+    simple = (is_type.is_integer, is_type.is_boolean, is_type.is_date32, is_type.is_null)
+    return any(test(kind) for test in (*simple, is_type.is_large_string, is_type.is_string_view, is_type.is_date64))
+
+
+def _from_dictionary(array: pa.Array) -> pa.Array:
+    if array.type.value_type == TEXT:
+        return array if array.type == DICTIONARY else array.cast(DICTIONARY)
+    convert = _converter(array.type.value_type)
+    return pc.dictionary_encode(pc.take(convert(array.dictionary), array.indices)) if convert else array
+
+
+def _from_floats(array: pa.Array) -> pa.Array:
+    if array.type == pa.float16():
+        array = array.cast(pa.float32())
+    coded = array.dictionary_encode()
+    # The text of a single-precision number is the shortest that names it: 0.1, not 0.10000000149011612.
+    numbers = coded.dictionary.cast(TEXT) if array.type == pa.float32() else coded.dictionary
+    texts = [number_text(float(number)) for number in numbers.to_pylist()]
+    return pc.take(pa.array(texts, TEXT), coded.indices)
+
+
+def _from_decimals(array: pa.Array) -> pa.Array:
+    coded = array.dictionary_encode()
+    texts = [format(number, "f") for number in coded.dictionary.to_pylist()]
+    return pc.take(pa.array(texts, TEXT), coded.indices)
+
+
+def _from_timestamps(array: pa.Array) -> pa.Array:
+    text = _from_times(pc.replace_substring(array.cast(TEXT), " ", "T", max_replacements=1))
+    return pc.replace_substring_regex(text, r"(T.*[+-]\d\d)(\d\d)$", r"\1:\2")
+
+
+def _from_times(array: pa.Array) -> pa.Array:
+    text = array.cast(TEXT)
+    text = pc.replace_substring_regex(text, r"(\.\d*?)0+(Z|[+-]\d.*)?$", r"\1\2")
+    return pc.replace_substring_regex(text, r"\.(Z|[+-]\d.*)?$", r"\1")

@@ -1,0 +1,222 @@
+"""SAS transport files of version 5 to text tables and back, by way of pyreadstat (the extra ``xpt``).
+
+The layout is that of the SAS technical note TS-140: records of 80 bytes; six header records, the variables at 140 bytes
+each, a header record, and the rows without separators, filled up with blanks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.tables.text import TEXT, blank_to_null, decode, encode, number_text, repeats, with_provenance
+from fhirspace.tables.xpt_check import Variable, check, lengths
+
+__all__ = ["Layout", "Variable", "check", "layout", "read", "write"]
+
+MAGIC = b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!"
+_MEMBER = b"HEADER RECORD*******MEMBER  HEADER RECORD!!!!!!!"
+_NAMESTR = b"HEADER RECORD*******NAMESTR HEADER RECORD!!!!!!!"
+_OBS = b"HEADER RECORD*******OBS     HEADER RECORD!!!!!!!"
+_LINE = 80
+_DATES = (144, 160, 464, 480)
+"""Where the creation and change times of the library and of the dataset stand, 16 bytes each."""
+_MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_CHUNK = 250_000
+
+
+class Layout(NamedTuple):
+    """Where the rows of a transport file stand: offset, bytes a row, and the bytes from the offset to the end."""
+
+    start: int
+    width: int
+    size: int
+
+
+def read(path: Path) -> tuple[pa.Table, list[Problem]]:
+    """Reads a transport file to text: numbers as their shortest exact text, text without trailing blanks.
+
+    Each field of the table's schema holds the variable's ``label``, ``type`` (Char or Num) and ``length`` as metadata,
+    the schema the dataset's ``name`` and ``label``. Missing numbers, the special ones (.A to .Z) too, become null.
+
+    Returns:
+        The text table with ``@file`` and ``@row`` (the first row is 2), and what was noticed: FS138 when the text was
+        not UTF-8 and was read as Windows-1252.
+
+    Raises:
+        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (not version 5 with one dataset), FS132.
+    """
+    place = layout(path)
+    problems: list[Problem] = []
+    try:
+        parts, meta = _parts(path, "UTF-8")
+    except UnicodeDecodeError:
+        parts, meta = _parts(path, "WINDOWS-1252")
+        problems = [Problem("FS138", Place(path.name), "UTF-8")]
+    table = _table(parts, meta)
+    if not table.num_rows:
+        raise InputError("FS103", Place(path.name), "at least one row")
+    _check_end(path, place, table.num_rows)
+    return with_provenance(table, path.name), problems
+
+
+def layout(path: Path) -> Layout:
+    """Where the rows stand, out of the header records. Raises InputError (FS101, FS104, FS131)."""
+    if not path.is_file():
+        raise InputError("FS101", Place(path.name), "a SAS transport file")
+    size = path.stat().st_size
+    with path.open("rb") as stream:
+        head = stream.read(8 * _LINE)
+        if not head.startswith(MAGIC) or head[240:288] != _MEMBER or head[560:608] != _NAMESTR:
+            raise InputError("FS131", Place(path.name), "the header records of version 5")
+        count, each = _number(head[614:618], path), _number(head[314:318], path)
+        names = stream.read(-(-count * each // _LINE) * _LINE)
+        start = 9 * _LINE + len(names)
+        if not stream.read(_LINE).startswith(_OBS):
+            raise InputError("FS104", Place(path.name), "all variables and the header of the rows")
+    width = sum(int.from_bytes(names[at + 4 : at + 6]) for at in range(0, count * each, each))
+    return Layout(start, width, size - start)
+
+
+def _number(text: bytes, path: Path) -> int:
+    if not text.isdigit():
+        raise InputError("FS131", Place(path.name), "the header records of version 5")
+    return int(text)
+
+
+def _check_end(path: Path, place: Layout, rows: int) -> None:
+    """Refuses a file with a second dataset, or with a part of a row at its end: both would vanish in silence."""
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        second = content.find(_MEMBER, place.start)
+        if second >= 0 and second % _LINE == 0:
+            raise InputError("FS131", Place(path.name), "one dataset")
+        rest = content[place.start + rows * place.width :]
+    if rest.strip(b" ") or place.size % _LINE:
+        raise InputError("FS104", Place(path.name, rows + 2), "a whole row, and blanks up to a multiple of 80 bytes")
+
+
+def _parts(path: Path, encoding: str) -> tuple[list[dict[str, list[Any]]], Any]:
+    reader = _pyreadstat()
+    parts: list[dict[str, list[Any]]] = []
+    while True:
+        try:
+            columns, meta = reader.read_xport(
+                path,
+                encoding=encoding,
+                output_format="dict",
+                disable_datetime_conversion=True,
+                row_limit=_CHUNK,
+                row_offset=len(parts) * _CHUNK,
+            )
+        except reader.ReadstatError:
+            raise InputError("FS131", Place(path.name), "the header records of version 5") from None
+        parts.append(columns)
+        if len(next(iter(columns.values()), ())) < _CHUNK:
+            return parts, meta
+
+
+def _table(parts: list[dict[str, list[Any]]], meta: Any) -> pa.Table:
+    arrays, fields = [], []
+    for name, kind in meta.readstat_variable_types.items():
+        is_text = kind == "string"
+        convert = _texts if is_text else _numbers
+        column = pa.chunked_array([convert(part[name]) for part in parts], TEXT)
+        arrays.append(encode(column) if repeats(column) else column)
+        described = {
+            "label": meta.column_names_to_labels[name] or "",
+            "type": "Char" if is_text else "Num",
+            "length": str(meta.variable_storage_width[name]),
+        }
+        fields.append(pa.field(name, arrays[-1].type, metadata=described))
+    told = {"name": meta.table_name or "", "label": meta.file_label or ""}
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=told))
+
+
+def _texts(cells: list[str]) -> pa.Array:
+    return blank_to_null(pc.utf8_rtrim(pa.array(cells, TEXT), " "))
+
+
+def _numbers(cells: list[float]) -> pa.Array:
+    coded = pa.array(cells, pa.float64(), from_pandas=True).dictionary_encode()
+    return pc.take(pa.array([number_text(value) for value in coded.dictionary.to_pylist()], TEXT), coded.indices)
+
+
+def write(table: pa.Table, path: Path, *, name: str, label: str, variables: Sequence[Variable]) -> None:
+    """Writes a text table as a transport file of version 5; same table, same bytes.
+
+    The times in the header are those of the environment's SOURCE_DATE_EPOCH, else the start of 1970.
+
+    Args:
+        table: a text table with a column for each variable.
+        path: the file, which is replaced.
+        name: the name of the dataset, at most 8 characters.
+        label: its label, at most 40 bytes.
+        variables: (name, label, ``"Char"`` or ``"Num"``, length in bytes or None for the longest cell) in their order.
+
+    Raises:
+        InputError: the first of the problems that `check` finds (FS106, FS133-FS137, FS139, FS140), or FS132.
+    """
+    for problem in check(table, path.name, name=name, label=label, variables=variables):
+        raise InputError(problem.code, problem.place, problem.expected)
+    pyreadstat, frame = _pyreadstat(), _frame(table, variables)
+    pyreadstat.write_xport(
+        frame,
+        path,
+        file_label=label,
+        column_labels=[variable[1] for variable in variables],
+        table_name=name,
+        file_format_version=5,
+    )
+    _finish(path, table.num_rows)
+
+
+def _frame(table: pa.Table, variables: Sequence[Variable]) -> Any:
+    """The rows as pandas wants them, and one more that is as long as each variable is to be.
+
+    pyreadstat takes the type and the length of a variable from its cells, which says nothing where none is filled; so
+    the row is written with the others and cut off in `_finish`.
+    """
+    import pandas as pd  # noqa: PLC0415 - an extra
+
+    columns = {}
+    for (name, _, kind, _), length in zip(variables, lengths(table, variables), strict=True):
+        cells = decode(table.column(name)).to_pylist()
+        if kind == "Num":
+            columns[name] = pd.Series([float("nan") if c is None else float(c) for c in cells] + [0.0], dtype="float64")
+        else:
+            columns[name] = pd.Series([c or "" for c in cells] + ["x" * length], dtype="object")
+    return pd.DataFrame(columns)
+
+
+def _finish(path: Path, rows: int) -> None:
+    place = layout(path)
+    end = place.start + rows * place.width
+    with path.open("r+b") as stream:
+        stream.truncate(end)
+        stream.seek(end)
+        stream.write(b" " * (-end % _LINE))
+        for offset in _DATES:
+            stream.seek(offset)
+            stream.write(_timestamp())
+
+
+def _timestamp() -> bytes:
+    when = time.gmtime(int(os.environ.get("SOURCE_DATE_EPOCH", "0")))
+    day = f"{when.tm_mday:02}{_MONTHS[when.tm_mon - 1]}{when.tm_year % 100:02}"  # strftime's months follow the locale
+    return f"{day}:{when.tm_hour:02}:{when.tm_min:02}:{when.tm_sec:02}".encode()
+
+
+def _pyreadstat() -> Any:
+    try:
+        import pyreadstat  # noqa: PLC0415 - an extra
+    except ImportError:
+        raise InputError("FS132", Place("xpt"), "pyreadstat and pandas") from None
+    return pyreadstat

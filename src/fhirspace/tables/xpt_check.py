@@ -1,0 +1,116 @@
+"""What must hold before a text table can stand in a SAS transport file of version 5."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Place, Problem
+from fhirspace.tables.csv_scan import CONTROL
+from fhirspace.tables.text import data_columns, decode, number_text, place
+
+Variable = tuple[str, str, Literal["Char", "Num"], int | None]
+"""Name, label, type, and length in bytes (None: that of the longest cell)."""
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,7}")
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_SMALLEST, _LARGEST = 5.4e-79, 7.2e75  # what the format's hexadecimal exponent reaches with all digits kept
+
+
+def check(table: pa.Table, file: str, *, name: str, label: str, variables: Sequence[Variable]) -> list[Problem]:
+    """All reasons why a text table cannot be written as a transport file; see `xpt.write` for the arguments."""
+    found = list(_names(file, name, label, variables)) + list(_agreement(table, file, variables))
+    if any(problem.code == "FS139" for problem in found):
+        return found
+    for variable in variables:
+        found += _cells(table, variable)
+    return found + list(_last_row(table, variables))
+
+
+def lengths(table: pa.Table, variables: Sequence[Variable]) -> list[int]:
+    """The bytes that each variable takes: as declared, or those of its longest cell; 8 for a number."""
+    return [8 if kind == "Num" else length or _longest(table.column(name)) for name, _, kind, length in variables]
+
+
+def _longest(column: pa.ChunkedArray) -> int:
+    return max(1, pc.max(pc.binary_length(decode(column))).as_py() or 1)
+
+
+def _names(file: str, name: str, label: str, variables: Sequence[Variable]) -> Iterator[Problem]:
+    for title, text in ((name, label), *((variable[0], variable[1]) for variable in variables)):
+        at = Place(file, None, title)
+        if not _NAME.fullmatch(title):
+            yield Problem("FS133", at, "a name of at most 8 letters, digits and underscores")
+        if len(text.encode()) > 40 or CONTROL.search(text):
+            yield Problem("FS134", at, "a label of at most 40 bytes")
+
+
+def _agreement(table: pa.Table, file: str, variables: Sequence[Variable]) -> Iterator[Problem]:
+    names = [variable[0] for variable in variables]
+    for name in sorted(set(names) ^ set(data_columns(table))):
+        yield Problem("FS139", Place(file, None, name), "a column and a variable of this name")
+    if not names:
+        yield Problem("FS139", Place(file), "at least one variable")
+    for name, _, kind, length in variables:
+        if names.count(name) > 1:
+            yield Problem("FS139", Place(file, None, name), "one variable of this name")
+        if not _is_legal(kind, length):
+            yield Problem("FS139", Place(file, None, name), "Char of 1 to 200 bytes, or Num of 8")
+
+
+def _is_legal(kind: str, length: int | None) -> bool:
+    return (kind == "Num" and length in (None, 8)) or (kind == "Char" and (length is None or 1 <= length <= 200))
+
+
+def _cells(table: pa.Table, variable: Variable) -> Iterator[Problem]:
+    """The problems of one column, each distinct value looked at once."""
+    name, _, kind, length = variable
+    coded = decode(table.column(name)).combine_chunks().dictionary_encode()
+    chunks = coded.chunks if isinstance(coded, pa.ChunkedArray) else [coded]
+    start = 0
+    for chunk in chunks:
+        verdicts = [_text(cell, length) if kind == "Char" else _number(cell) for cell in chunk.dictionary.to_pylist()]
+        yield from _placed(table, name, start, chunk, verdicts)
+        start += len(chunk)
+
+
+def _placed(
+    table: pa.Table, name: str, start: int, chunk: Any, verdicts: list[tuple[str, str] | None]
+) -> Iterator[Problem]:
+    bad = pa.array([i for i, verdict in enumerate(verdicts) if verdict], pa.int32())
+    if not len(bad):
+        return
+    for i in pc.indices_nonzero(pc.is_in(chunk.indices, value_set=bad)).to_pylist():
+        verdict = verdicts[chunk.indices[i].as_py()]
+        if verdict is not None:
+            yield Problem(verdict[0], place(table, start + i, name), verdict[1])
+
+
+def _text(cell: str, length: int | None) -> tuple[str, str] | None:
+    if CONTROL.search(cell):
+        return "FS106", "text without control characters"
+    if len(cell.encode()) > (length or 200):
+        return "FS135", f"at most {length or 200} bytes"
+    return None
+
+
+def _number(cell: str) -> tuple[str, str] | None:
+    if not _NUMBER.fullmatch(cell):
+        return "FS136", "a decimal number"
+    value = float(cell)
+    if value != 0 and not _SMALLEST <= abs(value) <= _LARGEST:
+        return "FS137", "a number between 5.4e-79 and 7.2e75"
+    if Decimal(number_text(value) or "NaN") != Decimal(cell):
+        return "FS137", "a number of at most 15 digits"
+    return None
+
+
+def _last_row(table: pa.Table, variables: Sequence[Variable]) -> Iterator[Problem]:
+    if not table.num_rows or any(kind == "Num" for _, _, kind, _ in variables):
+        return
+    if not any(table.column(variable[0])[-1].as_py() for variable in variables):
+        yield Problem("FS140", place(table, table.num_rows - 1), "a filled cell")
