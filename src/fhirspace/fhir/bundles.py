@@ -1,0 +1,103 @@
+"""Bundles and single resources as JSON documents, taken apart without touching a value's text.
+
+Source: FHIR, "Bundle" (entry.resource).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import IO, Literal
+
+import msgspec
+
+from fhirspace.errors import InputError, Place
+from fhirspace.fhir.jsontext import MAX_DOCUMENT, MAX_LINE
+from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
+
+_LOOKED_AT = 100
+Kind = Literal["ndjson", "bundle", "resource"]
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    entry: list[_Entry] = []
+
+
+_decode = msgspec.json.Decoder(_Bundle).decode
+
+
+def document(path: Path, max_size: int = MAX_DOCUMENT) -> bytes:
+    """The bytes of a JSON document, decompressed, without byte order mark.
+
+    Raises:
+        InputError: FS404 (cannot be read), FS405 (too large).
+    """
+    with open_bytes(path) as stream:
+        try:
+            raw = stream.read(max_size + 1)
+        except (OSError, EOFError):
+            raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
+    if len(raw) > max_size:
+        raise InputError("FS405", Place(path.name), f"at most {max_size} bytes")
+    return raw.removeprefix(BOM)
+
+
+def entries(path: Path) -> Iterator[bytes]:
+    """The resources of a Bundle's entries, each as the bytes that stand in the file.
+
+    Args:
+        path: a JSON file holding one Bundle.
+
+    Raises:
+        InputError: FS401 (not JSON), FS404 (cannot be read), FS405 (too large), FS406 (not a Bundle).
+    """
+    try:
+        bundle = _decode(document(path))
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        raise InputError("FS401", Place(path.name), "JSON of a Bundle") from None
+    if bundle.resourceType != "Bundle":
+        raise InputError("FS406", Place(path.name), "a Bundle")
+    for entry in bundle.entry:
+        if not isinstance(entry.resource, msgspec.UnsetType):
+            yield bytes(entry.resource)
+
+
+def recognise(path: Path) -> Kind | None:
+    """What FHIR a file holds: ``ndjson``, ``bundle``, ``resource``; None when it is not FHIR.
+
+    A file named ``.ndjson`` is NDJSON even with one line, and even when its first lines are damaged.
+
+    Raises:
+        InputError: FS404 (cannot be read), FS405 (too large).
+    """
+    with open_bytes(path) as stream:
+        try:
+            lines = list(islice(_filled(stream), _LOOKED_AT if ".ndjson" in path.suffixes else 2))
+        except (OSError, EOFError):
+            raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
+    if ".ndjson" in path.suffixes:
+        return "ndjson" if any(resource_type(line) for line in lines) else None
+    if not lines or not lines[0].startswith(b"{"):
+        return None
+    if len(lines) > 1 and resource_type(lines[0]):
+        return "ndjson"
+    kind = resource_type(document(path))
+    if not kind:
+        return None
+    return "bundle" if kind == "Bundle" else "resource"
+
+
+def _filled(stream: IO[bytes]) -> Iterator[bytes]:
+    """The lines with something in them."""
+    start = True
+    while line := stream.readline(MAX_LINE):
+        line = (line.removeprefix(BOM) if start else line).strip()
+        start = False
+        if line:
+            yield line
