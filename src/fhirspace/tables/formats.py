@@ -1,0 +1,143 @@
+"""Which format is a file of, by its content first and its name second, and the tables of a whole folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, cast
+
+import pyarrow as pa
+
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.tables import csv, parquet, xpt
+
+Format = Literal["csv", "parquet", "xpt", "ndjson", "json", "xml"]
+TABLES = ("csv", "parquet", "xpt")
+"""The formats that hold one table a file and are read here; the others are only recognised."""
+_ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!")
+_IN_FOLDERS = {".csv", ".tsv", ".parquet", ".pq", ".xpt", ".zip", ".gz"}
+_EXTENSIONS = {
+    "csv": "csv",
+    "tsv": "csv",
+    "txt": "csv",
+    "parquet": "parquet",
+    "pq": "parquet",
+    "xpt": "xpt",
+    "ndjson": "ndjson",
+    "jsonl": "ndjson",
+    "json": "json",
+    "xml": "xml",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file of a folder: its name as a table (the file's without extension), its path and its format."""
+
+    name: str
+    path: Path
+    format: Format
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A table as read: the good rows, the bad rows, and problems of the file as a whole that did not stop it."""
+
+    table: pa.Table
+    rejected: csv.Rejected = field(default_factory=csv.Rejected)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def recognise(path: Path) -> Format:
+    """The format of a file. Nothing is unpacked.
+
+    Raises:
+        InputError: FS101 (no file), FS102 (empty), FS151 (not recognised), FS154 (an archive).
+    """
+    if not path.is_file():
+        raise InputError("FS101", Place(path.name), "a file")
+    with path.open("rb") as stream:
+        head = stream.read(4096)
+    if not head:
+        raise InputError("FS102", Place(path.name), "content")
+    if head.startswith(_ARCHIVES):
+        raise InputError("FS154", Place(path.name), "an unpacked file")
+    found = _by_content(head) or _by_name(path, head)
+    if found is None:
+        raise InputError("FS151", Place(path.name), "CSV, Parquet, SAS transport, NDJSON, JSON or XML")
+    return found
+
+
+def _by_content(head: bytes) -> Format | None:
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    return "xpt" if head.startswith(xpt.MAGIC) else None
+
+
+def _by_name(path: Path, head: bytes) -> Format | None:
+    """The format that the extension names, where the content does not speak against it."""
+    named = _EXTENSIONS.get(path.suffix.lower().lstrip("."))
+    first = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    if named == "csv":
+        return "csv"
+    if named == "xml":
+        return "xml" if first == b"<" else None
+    if named in ("json", "ndjson"):
+        return cast(Format, named) if first in (b"{", b"[") else None
+    return None
+
+
+def scan(path: Path) -> dict[str, Found]:
+    """The tables of a folder (or of one file) by name, in alphabetical order; files of other extensions are left alone.
+
+    A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders and hidden files are not looked at. A link is followed only where it stays inside the folder.
+
+    Raises:
+        InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one
+            table), and FS102 or FS151 for a file whose extension says table and whose content does not.
+    """
+    found: dict[str, Found] = {}
+    for file in _files(path):
+        kind = recognise(file)
+        if kind not in TABLES:
+            continue
+        name = file.stem
+        twin = next((other for other in found if other.lower() == name.lower()), None)
+        if twin is not None:
+            raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
+        found[name] = Found(name, file, kind)
+    if not found:
+        raise InputError("FS153", Place(path.name), "CSV, Parquet or SAS transport files")
+    return found
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise InputError("FS101", Place(path.name), "a folder or a file")
+    root = path.resolve()
+    for file in sorted(path.iterdir()):
+        if file.name.startswith(".") or file.suffix.lower() not in _IN_FOLDERS:
+            continue
+        if not file.resolve().is_relative_to(root):
+            raise InputError("FS152", Place(file.name), "a file inside the folder")
+        if file.is_file():
+            yield file
+
+
+def load(found: Found) -> Loaded:
+    """Reads one table file into memory; raises what its format's `read` raises."""
+    if found.format == "csv":
+        return Loaded(*csv.read(found.path))
+    if found.format == "xpt":
+        table, problems = xpt.read(found.path)
+        return Loaded(table, problems=problems)
+    return Loaded(parquet.read(found.path))
+
+
+def read_folder(path: Path) -> dict[str, Loaded]:
+    """Reads all tables of a folder (or one file) into memory, by name; raises what `scan` and `load` raise."""
+    return {name: load(found) for name, found in scan(path).items()}
