@@ -1,0 +1,148 @@
+"""Helpers over text columns: Python sees distinct values, Arrow sees rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Place
+from fhirspace.standards.units import canonical_number
+
+Cells = tuple[str | None, ...]
+
+
+def text(table: pa.Table, name: str) -> pa.Array:
+    """A column as one string array, null throughout where the table has no such column."""
+    if name not in table.column_names:
+        return pa.nulls(table.num_rows, pa.string())
+    column = table[name]
+    if column.type != pa.string():
+        column = column.cast(pa.string())
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def filled(table: pa.Table, name: str) -> bool:
+    """Whether the table has the column and at least one of its cells is filled."""
+    return name in table.column_names and table[name].null_count < table.num_rows
+
+
+def fill(table: pa.Table, name: str, values: pa.Array) -> tuple[pa.Table, int]:
+    """Fill the empty cells of a column, adding it where it is missing; a filled cell is never changed.
+
+    Returns:
+        The table and how many cells were filled (none: the table as it was).
+    """
+    before = text(table, name)
+    after = pc.coalesce(before, values)
+    count = before.null_count - after.null_count
+    if not count:
+        return table, 0
+    return put(table, name, after), count
+
+
+def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
+    """The table with a column replaced, or appended where it is new."""
+    if name in table.column_names:
+        return table.set_column(table.column_names.index(name), name, values)
+    return table.append_column(name, values)
+
+
+class Groups:
+    """Rows grouped by the cells of some columns: `codes` numbers each row's group, `cells` holds each group's."""
+
+    def __init__(self, table: pa.Table, names: Sequence[str]) -> None:
+        codes = pa.repeat(pa.scalar(0, pa.int64()), table.num_rows)
+        picks: list[pa.Array] = []
+        dictionaries: list[list[str | None]] = []
+        for name in names:
+            encoded = text(table, name).dictionary_encode()
+            size = len(encoded.dictionary) + 1
+            index = pc.fill_null(encoded.indices.cast(pa.int64()), size - 1)
+            combined = pc.add(pc.multiply(codes, size), index).dictionary_encode()
+            distinct = combined.dictionary
+            owner = pc.divide(distinct, size)
+            picks = [pick.take(owner) for pick in picks]
+            picks.append(pc.subtract(distinct, pc.multiply(owner, size)))
+            dictionaries.append([*encoded.dictionary.to_pylist(), None])
+            codes = combined.indices.cast(pa.int64())
+        self.codes = codes
+        columns = ([values[at] for at in pick.to_pylist()] for values, pick in zip(dictionaries, picks, strict=True))
+        self.cells: list[Cells] = list(zip(*columns, strict=True))
+
+    def spread(self, values: Iterable[str | None]) -> pa.Array:
+        """One value a group -> a string array with one value a row."""
+        return pa.array(list(values), pa.string()).take(self.codes)
+
+    def flags(self, values: Iterable[bool]) -> pa.Array:
+        """One truth value a group -> a boolean array with one value a row."""
+        return pa.array(list(values), pa.bool_()).take(self.codes)
+
+    def first_rows(self) -> list[int]:
+        """The first row of each group."""
+        return first_rows(self.codes, len(self.cells))
+
+
+def first_rows(codes: pa.Array, count: int) -> list[int]:
+    """The first row of each of `count` codes."""
+    rows = pa.array(range(len(codes)), pa.int64())
+    least = pa.table({"code": codes, "row": rows}).group_by("code").aggregate([("row", "min")])
+    found = [0] * count
+    for code, row in zip(least["code"].to_pylist(), least["row_min"].to_pylist(), strict=True):
+        found[code] = row
+    return found
+
+
+def by_distinct(values: pa.Array, function: Callable[[str], Any], kind: pa.DataType) -> pa.Array:
+    """A function applied to each distinct cell; null stays null."""
+    encoded = values.dictionary_encode()
+    results = pa.array([function(value) for value in encoded.dictionary.to_pylist()], kind)
+    return results.take(encoded.indices)
+
+
+def ranks(values: pa.Array, *, numeric: bool) -> pa.Array:
+    """The order of each cell as an integer: null first, numbers by size, other texts by their bytes after them."""
+    encoded = values.dictionary_encode()
+    distinct = encoded.dictionary
+    if numeric:
+        texts = distinct.to_pylist()
+        order = pa.array(sorted(range(len(texts)), key=lambda at: _number_order(texts[at])), pa.int64())
+    else:
+        order = pc.sort_indices(distinct).cast(pa.int64())
+    places = pc.sort_indices(order).cast(pa.int64())  # the inverse of a permutation is its own sort order
+    return pc.fill_null(places.take(encoded.indices), -1)
+
+
+def _number_order(cell: str) -> tuple[int, Decimal, str]:
+    number = canonical_number(cell)
+    return (0, Decimal(number), cell) if number is not None else (1, Decimal(0), cell)
+
+
+def run_starts(sorted_codes: pa.Array) -> pa.Array:
+    """For codes in sorted order: the position at which the run of each row starts."""
+    if not len(sorted_codes):
+        return pa.array([], pa.int64())
+    runs = pc.run_end_encode(sorted_codes, run_end_type=pa.int64())
+    ends = runs.run_ends
+    starts = pa.concat_arrays([pa.array([0], pa.int64()), ends.slice(0, len(ends) - 1)])
+    return pc.run_end_decode(pa.RunEndEncodedArray.from_arrays(ends, starts))
+
+
+def places(table: pa.Table, dataset: str, rows: Sequence[int], column: str | None = None) -> list[Place]:
+    """Where rows of a table came from: its ``@file`` and ``@row``, or the dataset and the row's own number."""
+    at = pa.array(rows, pa.int64())
+    files = text(table, "@file").take(at).to_pylist()
+    numbers = table["@row"].take(at).to_pylist() if "@row" in table.column_names else [row + 2 for row in rows]
+    return [Place(file or dataset, number, column) for file, number in zip(files, numbers, strict=True)]
+
+
+def lookup(table: pa.Table, key: str, value: str) -> Mapping[str, str]:
+    """Key cell -> value cell where both are filled; the first row of a key wins."""
+    found: dict[str, str] = {}
+    for name, cell in zip(text(table, key).to_pylist(), text(table, value).to_pylist(), strict=True):
+        if name is not None and cell is not None:
+            found.setdefault(name, cell)
+    return found
