@@ -166,9 +166,9 @@ def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
     log = done.with_suffix(".log")
     with log.open("wb") as out:
         command = [java(), "-jar", compiler, "-17", "-nowarn", "-d", part, f"@{arguments}", part / "Server.java"]
-        code = subprocess.run(
+        code = subprocess.run(  # noqa: S603
             [str(word) for word in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=False
-        ).returncode  # noqa: S603
+        ).returncode
     if code:
         raise FhirspaceError("FS505", Place(str(log)), "a compiler that ends with 0")
     part.rename(done)

@@ -1,0 +1,57 @@
+"""One spelling for one resource, so that what was pushed can be compared with what is pulled, byte by byte.
+
+Decimals are never parsed: `5.50` stays `5.50`, also `1.0E+3`. What the server adds to ``meta`` is taken off.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+
+_decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode("ascii"))).decode
+# HAPI appends "#" and the id of the request (16 letters and digits) to whatever source was sent, or to nothing.
+_REQUEST = re.compile(r"#[A-Za-z0-9]{16}$")
+_SETS = ("profile", "security", "tag")
+
+
+def cleaned(resource: bytes) -> bytes:
+    """The resource as one line of NDJSON (without line end), elements in their order, without the server's metadata.
+
+    Taken off: ``meta.versionId``, ``meta.lastUpdated``, the request id in ``meta.source``, and a ``meta`` left empty.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON.
+    """
+    return msgspec.json.encode(_without_server(_decode(resource)))
+
+
+def canonical(line: bytes) -> bytes:
+    """`cleaned`, with sorted keys, and the sets ``meta.profile``, ``.security`` and ``.tag`` in one order.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON.
+    """
+    resource = _without_server(_decode(line))
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    if isinstance(meta, dict):
+        for name in _SETS:
+            if isinstance(meta.get(name), list):
+                meta[name] = sorted(meta[name], key=lambda item: msgspec.json.encode(item, order="sorted"))
+    return msgspec.json.encode(resource, order="sorted")
+
+
+def _without_server(resource: Any) -> Any:
+    meta = resource.get("meta") if isinstance(resource, dict) else None
+    if not isinstance(meta, dict):
+        return resource
+    meta.pop("versionId", None)
+    meta.pop("lastUpdated", None)
+    if isinstance(meta.get("source"), str):
+        meta["source"] = _REQUEST.sub("", meta["source"])
+        if not meta["source"]:
+            del meta["source"]
+    if not meta:
+        del resource["meta"]
+    return resource

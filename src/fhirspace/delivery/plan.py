@@ -1,0 +1,217 @@
+"""What a push will send and in which order: targets of references before what refers to them.
+
+The input is read once as a stream. A scratch SQLite file (deleted at the end) keeps one short row a resource: key,
+digest and place; so memory does not grow with the input. Types are ordered by the references found between them.
+Only where types refer in a circle (or a type to itself) are single resources ordered, and those that refer to each
+other in a circle are bound together into one unit, which is sent in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sqlite3
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from fhirspace.delivery.graph import components
+from fhirspace.errors import InputError, Place
+
+_REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
+_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_NOT_FHIR = frozenset({"problems.ndjson"})
+
+
+class _Head(msgspec.Struct):
+    resourceType: str  # noqa: N815
+    id: str
+
+
+_head = msgspec.json.Decoder(_Head).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One resource to send: its key (``Type/id``), the digest of its line, and where the line stands."""
+
+    key: str
+    digest: bytes
+    file: Path
+    row: int
+    offset: int
+
+    @property
+    def place(self) -> Place:
+        """File (without folders) and row, for people."""
+        return Place(self.file.name, self.row)
+
+
+Unit = list[Item]
+"""Resources that must be in one transaction: mostly one, more where they refer to each other in a circle."""
+
+
+def inputs(folder: Path) -> list[Path]:
+    """The NDJSON files below `folder` (``fhir/*.ndjson``, else ``*.ndjson``; `folder` may be one file), sorted.
+
+    Raises:
+        InputError: FS523, there is none.
+    """
+    if folder.is_file():
+        return [folder]
+    for place in (folder / "fhir", folder):
+        found = sorted(file for file in place.glob("*.ndjson") if file.name not in _NOT_FHIR)
+        if found:
+            return found
+    raise InputError("FS523", str(folder), "fhir/*.ndjson or *.ndjson")
+
+
+def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Row (from 1), offset in bytes, and line without its end, of each line that is not blank."""
+    offset = 0
+    with file.open("rb") as source:
+        for row, line in enumerate(source, 1):
+            text = line.strip()
+            if text:
+                yield row, offset, text
+            offset += len(line)
+
+
+def references(line: bytes) -> set[str]:
+    """The keys (``Type/id``) of the relative literal references in a resource."""
+    return {f"{kind.decode()}/{name.decode()}" for kind, name in _REFERENCE.findall(line)}
+
+
+class Plan:
+    """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch file.
+
+    Raises:
+        InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 there is none at all.
+    """
+
+    def __init__(self, files: Iterable[Path]) -> None:
+        self._files = list(files)
+        self._scratch = tempfile.TemporaryDirectory(prefix="fhirspace-")
+        self._base = sqlite3.connect(Path(self._scratch.name, "plan.db"), isolation_level=None)
+        try:
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the scratch file."""
+        self._base.close()
+        self._scratch.cleanup()
+
+    def __len__(self) -> int:
+        return int(self._base.execute("SELECT count(*) FROM item").fetchone()[0])
+
+    def types(self) -> list[tuple[str, int]]:
+        """The resource types in the order of sending, with how many there are."""
+        found = self._base.execute("SELECT kind, count(*) FROM item GROUP BY kind ORDER BY min(wave), kind")
+        return [(kind, count) for kind, count in found]
+
+    def units(self) -> Iterator[Unit]:
+        """Everything, target before referrer, units in one piece."""
+        query = "SELECT key, digest, file, row, offset, unit FROM item ORDER BY wave, level, unit, file, row"
+        unit: Unit = []
+        bound = None
+        for key, digest, file, row, offset, number in self._base.execute(query):
+            if unit and (number is None or number != bound):
+                yield unit
+                unit = []
+            unit.append(Item(key, digest, self._files[file], row, offset))
+            bound = number
+        if unit:
+            yield unit
+
+    def _read(self) -> None:
+        self._base.executescript("""
+            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
+            CREATE TABLE item (key TEXT PRIMARY KEY, kind TEXT, digest BLOB, file INT, row INT, offset INT,
+                               wave INT DEFAULT 0, level INT DEFAULT 0, unit INT) WITHOUT ROWID;
+            BEGIN""")
+        edges: dict[str, set[str]] = {}
+        for number, file in enumerate(self._files):
+            for row, offset, line in lines(file):
+                self._keep(number, row, offset, line, edges)
+        if not edges:
+            raise InputError("FS523", self._files[0].name, "at least one resource")
+        self._order(edges)
+        self._base.execute("COMMIT")
+
+    def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
+        place = Place(self._files[number].name, row)
+        try:
+            head = _head(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            head = _Head("", "")
+        if not (_TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id)):
+            raise InputError("FS522", place, "a JSON object with resourceType and a legal id")
+        targets = edges.setdefault(head.resourceType, set())
+        targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))
+        row_of = (
+            f"{head.resourceType}/{head.id}",
+            head.resourceType,
+            hashlib.sha256(line).digest(),
+            number,
+            row,
+            offset,
+        )
+        try:
+            self._base.execute(
+                "INSERT INTO item (key, kind, digest, file, row, offset) VALUES (?, ?, ?, ?, ?, ?)", row_of
+            )
+        except sqlite3.IntegrityError as error:
+            raise InputError("FS521", place, "each type and id once") from error
+
+    def _order(self, edges: dict[str, set[str]]) -> None:
+        known = {kind: targets & edges.keys() for kind, targets in edges.items()}
+        units = 0
+        for wave, circle in enumerate(components(known)):
+            marks = ",".join("?" * len(circle))
+            self._base.execute(f"UPDATE item SET wave = ? WHERE kind IN ({marks})", (wave, *circle))  # noqa: S608
+            if any(known[kind] & set(circle) for kind in circle):
+                units = self._order_within(set(circle), units)
+
+    def _order_within(self, circle: set[str], units: int) -> int:
+        """Levels for the resources of types that refer in a circle; returns the number of units bound so far."""
+        graph: dict[str, set[str]] = defaultdict(set)
+        for key, line in self._lines_of(circle):
+            inner = {target for target in references(line) if target.split("/")[0] in circle and target != key}
+            if inner:
+                graph[key] |= inner
+        for target in {target for targets in graph.values() for target in targets}:
+            graph.setdefault(target, set())
+        level: dict[str, int] = {}
+        for bound in components(graph):
+            depth = 1 + max((level[target] for key in bound for target in graph[key] if target in level), default=-1)
+            level.update(dict.fromkeys(bound, depth))
+            units += len(bound) > 1
+            number = units if len(bound) > 1 else None
+            rows = [(depth, number, key) for key in bound]
+            self._base.executemany("UPDATE item SET level = ?, unit = ? WHERE key = ?", rows)
+        return units
+
+    def _lines_of(self, kinds: set[str]) -> Iterator[tuple[str, bytes]]:
+        marks = ",".join("?" * len(kinds))
+        query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608
+        for (number,) in self._base.execute(query, sorted(kinds)).fetchall():
+            for _, _, line in lines(self._files[number]):
+                head = _head(line)
+                if head.resourceType in kinds:
+                    yield f"{head.resourceType}/{head.id}", line

