@@ -1,0 +1,430 @@
+"""From YAML to the typed tree: ``let``, ``for``, release alternatives and lists resolved against HL7's definitions.
+
+Each element is looked up in the definitions of its release while the tree is made, so that a name that does not exist, a
+list that cannot be one, or a codec that does not fit its type is refused where it stands, with what would fit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+
+from fhirspace.errors import MappingError, Place
+from fhirspace.mapping import nodes
+from fhirspace.mapping.codelists import CodeLists
+from fhirspace.mapping.syntax import Special, Syntax, substitute
+from fhirspace.mapping.tree import (
+    Arr,
+    Attach,
+    Block,
+    Carried,
+    Cond,
+    Each,
+    Form,
+    Leaf,
+    Mapping,
+    Node,
+    Obj,
+    OneOf,
+    Required,
+    Slot,
+    dynamic,
+    slots,
+)
+from fhirspace.standards.fhir import Definitions, Element
+
+_HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
+_PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The names that a place sees: constants (``let``) and the variables of the ``for`` around it."""
+
+    lets: dict[str, nodes.Node]
+    variables: dict[str, str]
+    using: tuple[str, ...] = ()
+
+
+class Builder:
+    """Builds the tree of one document of a mapping file.
+
+    Args:
+        file: the file's name; definitions: HL7's, of the release; lists: code lists; lets: common constants;
+        key: the key of subject ids.
+    """
+
+    def __init__(
+        self, file: str, definitions: Definitions, lists: CodeLists, lets: dict[str, nodes.Node], key: bytes
+    ) -> None:
+        self._file, self._defs = file, definitions
+        self._lists, self._lets, self._key = lists, lets, key
+        self._syntax = Syntax(file, lists, key)
+
+    def mapping(self, document: nodes.Map) -> Mapping:
+        """The mapping of a document. Raises MappingError with file, line, key and what would fit."""
+        lets = dict(self._lets)
+        local = self._map(document, "let")
+        lets.update({name.text: node for name, node in local.items} if local else {})
+        if own := self._codes(document):
+            self._syntax = Syntax(self._file, self._lists.including(own), self._key)
+        scope = Scope(lets, {})
+        attach = self._attach(document)
+        blocks = tuple(self._blocks(document, scope))
+        item = self._item(document, scope) if attach else None
+        if not blocks and not item:
+            raise self._error(
+                "FS320", document.line, None, "a resource such as `Observation:`, or `attach:` with `item:`"
+            )
+        return Mapping(
+            domain=self._text(document, "domain", scope), file=self._file, release=self._defs.release,
+            key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document),
+            carried=tuple(self._words(document, "carried", scope)), attach=attach, item=item,
+        )  # fmt: skip
+
+    # -- the head of a document
+
+    def _map(self, document: nodes.Map, key: str) -> nodes.Map | None:
+        node = document.get(key)
+        if node is None or isinstance(node, nodes.Map):
+            return node
+        raise self._error("FS321", node.line, key, "keys and values")
+
+    def _text(self, document: nodes.Map, key: str, scope: Scope) -> str:
+        node = document.get(key)
+        if not isinstance(node, nodes.Text):
+            raise self._error("FS321", document.line, key, f"a text, as in `{key}: AE`")
+        return self._filled(node, scope)
+
+    def _words(self, document: nodes.Map, key: str, scope: Scope) -> Iterator[str]:
+        node = document.get(key)
+        if node is None:
+            return
+        for item in node.items if isinstance(node, nodes.Seq) else (node,):
+            if not isinstance(item, nodes.Text):
+                raise self._error("FS321", item.line, key, "a list of columns")
+            yield self._filled(item, scope)
+
+    def _codes(self, document: nodes.Map) -> dict[str, dict[str, str]]:
+        lists = self._map(document, "codes")
+        made: dict[str, dict[str, str]] = {}
+        for name, node in lists.items if lists else ():
+            if not isinstance(node, nodes.Map) or not all(isinstance(code, nodes.Text) for _, code in node.items):
+                raise self._error("FS321", name.line, name.text, "pairs of cell and code, as in `{Yes: Y, No: N}`")
+            made[name.text] = {cell.text: code.text for cell, code in node.items if isinstance(code, nodes.Text)}
+        return made
+
+    def _forms(self, document: nodes.Map) -> dict[str, tuple[Form, ...]]:
+        columns = self._map(document, "forms")
+        made: dict[str, tuple[Form, ...]] = {}
+        for column, node in columns.items if columns else ():
+            if not isinstance(node, nodes.Map):
+                raise self._error(
+                    "FS321", column.line, column.text, "forms and their patterns, as in `number: <value decimal>`"
+                )
+            made[column.text] = tuple(self._form(name, text) for name, text in node.items)
+        return made
+
+    def _form(self, name: nodes.Text, node: nodes.Node) -> Form:
+        if not isinstance(node, nodes.Text):
+            raise self._error("FS315", name.line, name.text, "a pattern such as <low decimal>-<high decimal>")
+        return self._syntax.form(name.text, node.text, node.line)
+
+    def _attach(self, document: nodes.Map) -> Attach | None:
+        node = self._map(document, "attach")
+        if node is None:
+            return None
+        scope = Scope(self._lets, {})
+        self._known(node, ("to", "on", "order", "via"))
+        via = tuple(self._words(node, "via", scope))
+        if via and len(via) != 2:
+            raise self._error("FS321", node.line, "via", "two columns, as in [IDVAR, IDVARVAL]")
+        return Attach(
+            self._text(node, "to", scope), tuple(self._words(node, "on", scope)),
+            tuple(self._words(node, "order", scope)), (via[0], via[1]) if via else None,
+        )  # fmt: skip
+
+    def _item(self, document: nodes.Map, scope: Scope) -> Obj:
+        """``item ELEMENT:``, or ``item R4 ELEMENT:`` where releases differ; the element gives the item's type."""
+        for key, node in document.items:
+            found = re.fullmatch(r"item(?: (R4|R5))? ([A-Za-z.|-]+)", key.text)
+            if found is None or (found[1] or self._defs.release[:2]) != self._defs.release[:2]:
+                continue
+            parent, _, name = found[2].rpartition(".")
+            element = self._element(parent, name, key.line)
+            built = self._single(node, element, scope)
+            if isinstance(built, Obj):
+                return built
+        raise self._error("FS320", document.line, "item", "`item Observation.extension:` and what each row puts there")
+
+    # -- resources
+
+    def _blocks(self, document: nodes.Map, scope: Scope) -> Iterator[Block]:
+        for key, node in document.items:
+            if key.text in _HEAD or key.text.startswith("item "):
+                continue
+            name = self._syntax.names(re.sub(r" as \w+$", "", key.text), key.line, self._defs.release)
+            if name is None:
+                continue
+            if name not in self._defs.resources:
+                near = difflib.get_close_matches(name, [*self._defs.resources, *_HEAD], 3, 0.6)
+                raise self._error(
+                    "FS322", key.line, key.text, " or ".join(near) or f"a resource of {self._defs.release}"
+                )
+            if not isinstance(node, nodes.Map):
+                raise self._error("FS321", key.line, key.text, "elements and their values")
+            root = self._object(node.without("one per", "when"), name, scope)
+            if root is None or "id" not in dict(root.fields):
+                raise self._error("FS323", key.line, name, "an `id`, as in `id: <USUBJID id>-AE-<AESEQ integer>`")
+            typed = Leaf((name,), "code", key.line)
+            yield Block(
+                name,
+                replace(root, fields=(("resourceType", typed), *root.fields)),
+                tuple(self._words(node, "one per", scope)),
+                self._when(node, scope),
+            )
+
+    def _object(
+        self, node: nodes.Map, path: str, scope: Scope, *, always: bool = False, _option: bool = False
+    ) -> Obj | None:
+        """An object at a path of the definitions; None where this release has none of its fields."""
+        fields: list[tuple[str, Node]] = []
+        resource = node.get("resourceType")
+        if isinstance(resource, nodes.Text) and path == "Resource":
+            path = resource.text
+            if path not in self._defs.resources:
+                raise self._error("FS322", resource.line, path, f"a resource of {self._defs.release}")
+            fields.append(("resourceType", Leaf((path,), "code", resource.line)))
+            node = node.without("resourceType")
+        for key, value in node.items:
+            if key.text in {"when", "for"}:
+                continue
+            if key.text == "one of":
+                fields.append(("", self._one_of(key, value, path, scope)))
+                continue
+            name = self._syntax.names(key.text, key.line, self._defs.release)
+            if name is None:
+                continue
+            built = self._node(value, self._element(path, name, key.line), scope)
+            if built is not None:
+                if any(name == other for other, _ in fields):
+                    raise self._error("FS302", key.line, name, "each element once in an object")
+                fields.append((name, built))
+        if not fields:
+            return None
+        required = () if _option else tuple(self._required(fields, path, node.line))
+        return Obj(tuple(fields), node.line, path, self._when(node, scope), always, required)
+
+    def _required(self, fields: list[tuple[str, Node]], path: str, line: int) -> Iterator[Required]:
+        """The elements that HL7 requires here and that a row could leave out. Raises FS333 for one not in the template."""
+        for label in sorted(self._defs.required(path)):
+            names = frozenset(
+                name for name, child in self._defs.children(path).items() if label in (name, child.choice)
+            )
+            having = [node for name, node in _flat(fields) if name in names]
+            if not having:
+                raise self._error(
+                    "FS333", line, label, f"the element {label}, which {path} requires in {self._defs.release}"
+                )
+            if not any(name in names and not dynamic(node) for name, node in fields):
+                columns = [slot.base for node in having for _, slot in slots(node)]
+                yield Required(label, names, columns[0] if columns else "")
+
+    def _one_of(self, key: nodes.Text, value: nodes.Node, path: str, scope: Scope) -> OneOf:
+        if not isinstance(value, nodes.Seq):
+            raise self._error("FS321", key.line, "one of", "a list of alternatives")
+        options = [self._object(self._as_map(item, scope), path, scope, _option=True) for item in value.items]
+        return OneOf(tuple(option for option in options if option is not None))
+
+    def _node(self, node: nodes.Node, element: Element, scope: Scope) -> Node | None:
+        """A value at an element: a list where the release has one, wrapped or unwrapped as it needs."""
+        node, scope = self._resolve(node, scope)
+        if element.is_list:
+            given = node.items if isinstance(node, nodes.Seq) else (node,)
+            items = [built for item in given for built in self._items(item, element, scope)]
+            return Arr(tuple(items), node.line) if items else None
+        if isinstance(node, nodes.Seq):
+            expanded = [built for item in node.items for built in self._items(item, element, scope)]
+            if len(expanded) > 1:
+                raise self._error(
+                    "FS324", node.line, element.name, f"one value: {element.path} is no list in {self._defs.release}"
+                )
+            return expanded[0] if expanded else None
+        return self._single(node, element, scope)
+
+    def _items(self, node: nodes.Node, element: Element, scope: Scope) -> Iterator[Obj | Leaf | Each | Carried]:
+        node, scope = self._resolve(node, scope)
+        if isinstance(node, nodes.Text) and (special := self._syntax.special(node.text, node.line)):
+            yield self._special(special, element, node.line)
+            return
+        if isinstance(node, nodes.Map) and (inner := node.get("always")) is not None:
+            self._known(node, ("always",))
+            resolved, scope = self._resolve(inner, scope)
+            built = self._object(self._as_map(resolved, scope), self._inside(element), scope, always=True)
+            if built is not None:
+                yield built
+            return
+        for variables in self._loop(node, scope):
+            single = self._single(node, element, Scope(scope.lets, {**scope.variables, **variables}, scope.using))
+            if single is not None:
+                yield single
+
+    def _special(self, special: Special, element: Element, line: int) -> Each | Carried:
+        if special.kind == "each":
+            return Each(special.domain)
+        if element.type != "Extension":
+            raise self._error("FS325", line, "<carried>", "a place in a list of extensions")
+        return Carried()
+
+    def _loop(self, node: nodes.Node, scope: Scope) -> Iterator[dict[str, str]]:
+        """The values of ``for: {CODE VAR: [C1 AESDTH, C2 AESLIFE]}``, one dict a line; one empty dict without it."""
+        loop = node.get("for") if isinstance(node, nodes.Map) else None
+        if loop is None:
+            yield {}
+            return
+        if not isinstance(loop, nodes.Map) or len(loop.items) != 1 or not isinstance(loop.items[0][1], nodes.Seq):
+            raise self._error(
+                "FS326", loop.line, "for", "variables and lines, as in {CODE VAR: [C48275 AESDTH, C84266 AESLIFE]}"
+            )
+        (names, lines) = loop.items[0]
+        for line in lines.items if isinstance(lines, nodes.Seq) else ():
+            words = (
+                [item.text for item in line.items if isinstance(item, nodes.Text)]
+                if isinstance(line, nodes.Seq)
+                else line.text.split()
+                if isinstance(line, nodes.Text)
+                else []
+            )
+            if len(words) != len(names.text.split()):
+                raise self._error("FS326", line.line, "for", f"a value for each of {names.text}")
+            yield dict(zip(names.text.split(), words, strict=True))
+
+    def _single(self, node: nodes.Node, element: Element, scope: Scope) -> Obj | Leaf | None:
+        node, scope = self._resolve(node, scope)
+        if element.primitive:
+            if not isinstance(node, nodes.Text):
+                raise self._error("FS327", node.line, element.name, f"a text or slot of type {element.type}")
+            return self._leaf(node, element, scope)
+        return self._object(self._as_map(node, scope, element), self._inside(element), scope)
+
+    def _leaf(self, node: nodes.Text, element: Element, scope: Scope) -> Leaf:
+        parts = self._syntax.parts(self._filled(node, scope), node.line)
+        if not parts:
+            raise self._error("FS327", node.line, element.name, "a text that is not empty")
+        for part in parts:
+            if (
+                isinstance(part, Slot)
+                and element.type not in part.codec.types
+                and not (element.type == "string" and len(parts) > 1)
+            ):
+                fitting = ", ".join(self._fitting(element.type))
+                raise self._error("FS328", node.line, element.name, f"a codec for the type {element.type}: {fitting}")
+        if len(parts) > 1 and element.type in {"decimal", "integer", "positiveInt", "unsignedInt", "boolean"}:
+            raise self._error("FS328", node.line, element.name, f"a single slot for the type {element.type}")
+        pattern = self._defs.primitive_regex(element.type) if element.type in _PATTERNED else ""
+        leaf = Leaf(parts, element.type, node.line, pattern)
+        if leaf.constant is not None:
+            self._constant(leaf, element)
+        return leaf
+
+    def _constant(self, leaf: Leaf, element: Element) -> None:
+        text = leaf.constant or ""
+        if not re.fullmatch(self._defs.primitive_regex(element.type), text):
+            raise self._error("FS329", leaf.line, element.name, f"a constant of type {element.type}")
+        codes = (
+            self._defs.codes(element.binding.value_set)
+            if element.binding and element.binding.strength == "required"
+            else None
+        )
+        if codes is not None and element.type == "code" and text not in codes:
+            near = difflib.get_close_matches(text, codes, 5, 0.3) or sorted(codes)[:12]
+            raise self._error("FS330", leaf.line, element.name, "one of " + ", ".join(near))
+
+    def _fitting(self, type_: str) -> list[str]:
+        from fhirspace.mapping.codecs import NAMES, codec  # noqa: PLC0415 - only for a message
+
+        return [
+            name for name in NAMES if name == "codes" or ((made := codec(name)) is not None and type_ in made.types)
+        ]
+
+    # -- names and places
+
+    def _resolve(self, node: nodes.Node, scope: Scope) -> tuple[nodes.Node, Scope]:
+        """A text that is just ``$name`` as the node that the name stands for."""
+        while isinstance(node, nodes.Text) and re.fullmatch(r"\$[a-zA-Z][A-Za-z0-9]*", node.text):
+            name = node.text[1:]
+            if name in scope.using:
+                raise self._error("FS303", node.line, node.text, "constants that do not stand for themselves")
+            found = scope.lets.get(name)
+            if found is None:
+                raise self._unknown(node.line)(node.text, (f"${each}" for each in scope.lets))
+            scope = Scope(scope.lets, scope.variables, (*scope.using, name))
+            node = found
+        return node, scope
+
+    def _filled(self, node: nodes.Text, scope: Scope) -> str:
+        texts: dict[str, str] = {}
+        for name, value in scope.lets.items():
+            if isinstance(value, nodes.Text) and f"${name}" in node.text:
+                if name in scope.using:
+                    raise self._error("FS303", node.line, f"${name}", "constants that do not stand for themselves")
+                texts[name] = self._filled(value, Scope(scope.lets, scope.variables, (*scope.using, name)))
+        return substitute(node.text, texts, scope.variables, self._unknown(node.line))
+
+    def _unknown(self, line: int) -> Callable[[str, Iterable[str]], MappingError]:
+        def fail(name: str, known: Iterable[str]) -> MappingError:
+            near = difflib.get_close_matches(name, list(known), 3, 0.4)
+            return self._error("FS331", line, name, " or ".join(near) or "a constant of `let:`")
+
+        return fail
+
+    def _element(self, path: str, name: str, line: int) -> Element:
+        found = self._defs.children(path).get(name)
+        if found is None:
+            near = self._defs.suggest(name, path)
+            raise self._error(
+                "FS332",
+                line,
+                name,
+                f"an element of {path} in {self._defs.release}: " + (", ".join(near) or "see its definition"),
+            )
+        return found
+
+    @staticmethod
+    def _inside(element: Element) -> str:
+        return element.children_path
+
+    def _as_map(self, node: nodes.Node, scope: Scope, element: Element | None = None) -> nodes.Map:
+        resolved, _ = self._resolve(node, scope)
+        if isinstance(resolved, nodes.Map):
+            return resolved
+        what = f"of type {element.type}" if element else "of elements and values"
+        raise self._error("FS327", node.line, element.name if element else None, f"an object {what}")
+
+    def _when(self, node: nodes.Map, scope: Scope) -> Cond | None:
+        text = node.get("when")
+        if text is None:
+            return None
+        if not isinstance(text, nodes.Text):
+            raise self._error("FS317", text.line, "when", "a condition as text")
+        return self._syntax.condition(self._filled(text, scope), text.line)
+
+    def _known(self, node: nodes.Map, keys: Iterable[str]) -> None:
+        for key, _ in node.items:
+            if key.text not in keys:
+                raise self._error("FS304", key.line, key.text, "one of " + ", ".join(keys))
+
+    def _error(self, code: str, line: int, key: str | None, expected: str) -> MappingError:
+        return MappingError(code, Place(self._file, line, key), expected)
+
+
+def _flat(fields: Iterable[tuple[str, Node]]) -> Iterator[tuple[str, Node]]:
+    """Fields with those of the alternatives among them."""
+    for name, node in fields:
+        if isinstance(node, OneOf):
+            for option in node.options:
+                yield from _flat(option.fields)
+        else:
+            yield name, node

@@ -1,0 +1,198 @@
+"""What a mapping must be beyond its elements' types: readable back, told apart, attached without cycles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from fhirspace.errors import MappingError, Place
+from fhirspace.mapping.extract import Mark, firm, marks
+from fhirspace.mapping.tree import Arr, Carried, Each, Leaf, Mapping, Node, Obj, slots, walk
+
+
+def check(mappings: dict[str, Mapping]) -> None:
+    """All checks over the mappings of a release. Raises MappingError with file, line and what would fit."""
+    known: dict[tuple[str, str], str] = {}
+    for mapping in mappings.values():
+        _identified(mapping, known)
+        _attached(mapping, mappings)
+        _carries(mapping)
+        _forms(mapping)
+        _key(mapping)
+        for root in mapping.roots():
+            for node in walk(root):
+                if isinstance(node, Arr):
+                    _apart(mapping, node, mappings)
+                elif isinstance(node, Leaf):
+                    _separated(mapping, node)
+
+
+def _identified(mapping: Mapping, known: dict[tuple[str, str], str]) -> None:
+    """Each block's resources are known again by the constant system of an identifier that no other block has."""
+    for block in mapping.blocks:
+        kind = (block.resource, block.system)
+        if not block.system or kind in known:
+            other = f"; {known[kind]} has this one" if kind in known else ""
+            place = Place(mapping.file, block.root.line, f"{block.resource}.identifier")
+            raise MappingError("FS346", place, f"an identifier with a constant system of its own{other}")
+        known[kind] = mapping.domain
+
+
+def _attached(mapping: Mapping, mappings: dict[str, Mapping]) -> None:
+    seen = [mapping.domain]
+    current = mapping
+    while current.attach is not None:
+        if current.attach.to in seen:
+            raise MappingError(
+                "FS303", Place(mapping.file, None, "attach"), "datasets that do not hang into each other in a circle"
+            )
+        found = mappings.get(current.attach.to)
+        if found is None:
+            raise MappingError(
+                "FS340", Place(mapping.file, None, "attach"), "a dataset that has a mapping: " + ", ".join(mappings)
+            )
+        seen.append(found.domain)
+        current = found
+    for root in mapping.roots():
+        for node in walk(root):
+            if isinstance(node, Each):
+                child = mappings.get(node.domain)
+                if child is None or child.attach is None or child.attach.to != mapping.domain:
+                    raise MappingError(
+                        "FS340",
+                        Place(mapping.file, root.line, f"<each {node.domain}>"),
+                        f"a mapping of {node.domain} with `attach: {{to: {mapping.domain}}}`",
+                    )
+    if mapping.attach and not any(
+        isinstance(node, Each) and node.domain == mapping.domain
+        for root in mappings[mapping.attach.to].roots()
+        for node in walk(root)
+    ):
+        raise MappingError(
+            "FS340",
+            Place(mapping.file, None, "attach"),
+            f"a place <each {mapping.domain}> in the mapping of {mapping.attach.to} for {mapping.release}",
+        )
+
+
+def _carries(mapping: Mapping) -> None:
+    places = [node for root in mapping.roots() for node in walk(root) if isinstance(node, Carried)]
+    if len(places) != 1:
+        raise MappingError(
+            "FS341", Place(mapping.file, None, mapping.domain), "one place <carried>, in the extensions of one resource"
+        )
+
+
+def _forms(mapping: Mapping) -> None:
+    """Each virtual column that is used is one of a form."""
+    known = {
+        f"{column}.{form.name}{part}"
+        for column, forms in mapping.forms.items()
+        for form in forms
+        for part in ["", *(f".{name}" for name in _names(form.parts))]
+    }
+    for root in mapping.roots():
+        for leaf, slot in slots(root):
+            if "." in slot.column and slot.column not in known:
+                raise MappingError(
+                    "FS342",
+                    Place(mapping.file, leaf.line, slot.column),
+                    "one of " + (", ".join(sorted(known)) or "the columns; no forms are given"),
+                )
+        for node in walk(root):
+            for column in node.when.columns() if isinstance(node, Obj) and node.when else ():
+                if "." in column and column not in known:
+                    raise MappingError(
+                        "FS342",
+                        Place(mapping.file, node.line, column),
+                        "one of " + (", ".join(sorted(known)) or "the columns; no forms are given"),
+                    )
+
+
+def _names(parts: tuple[object, ...]) -> Iterator[str]:
+    yield from (part.column for part in parts if hasattr(part, "column"))
+
+
+def _key(mapping: Mapping) -> None:
+    """Each column of the key can be read back."""
+    shared = mapping.attach.on if mapping.attach else ()
+    readable = {slot.base for root in mapping.roots() for _, slot in slots(root) if slot.readable} | set(shared)
+    for column in mapping.key:
+        if column not in readable:
+            raise MappingError(
+                "FS343",
+                Place(mapping.file, None, column),
+                f"a slot from which {column} can be read back, such as an identifier's value",
+            )
+
+
+def _separated(mapping: Mapping, leaf: Leaf) -> None:
+    """Between two slots of a text stands something that tells where one ends."""
+    for left, right in zip(leaf.parts, leaf.parts[1:], strict=False):
+        if not isinstance(left, str) and not isinstance(right, str) and left.readable and right.readable:
+            raise MappingError(
+                "FS344", Place(mapping.file, leaf.line), "a constant between two slots, as in <USUBJID>|<AESEQ integer>"
+            )
+
+
+def _apart(mapping: Mapping, arr: Arr, mappings: dict[str, Mapping]) -> None:
+    """Any two items of a list can be told apart on reading, by constants that one always has and the other cannot have."""
+    items = [item for item in (_item(each, mappings) for each in arr.items) if item is not None]
+    for left, right in combinations(items, 2):
+        if not (_excludes(left, right) or _excludes(right, left)):
+            line = max(left.line, right.line)
+            raise MappingError(
+                "FS345",
+                Place(mapping.file, line),
+                f"list items that differ in a constant such as url, system or code (the other is at line {min(left.line, right.line)})",
+            )
+
+
+def _item(node: Node, mappings: dict[str, Mapping]) -> Obj | Leaf | None:
+    if isinstance(node, Each):
+        attached = mappings.get(node.domain)
+        return attached.item if attached else None
+    return node if isinstance(node, Obj | Leaf) else None
+
+
+def _excludes(left: Obj | Leaf, right: Obj | Leaf) -> bool:
+    """Whether `left` always has a constant that `right` can never have."""
+    if isinstance(left, Leaf) or isinstance(right, Leaf):
+        return (
+            isinstance(left, Leaf)
+            and isinstance(right, Leaf)
+            and left.constant is not None
+            and not _can_be(right, left)
+        )
+    fields = dict(right.fields)
+    if "" in fields:
+        fields |= {name: node for name, node in _alternatives(right)}
+    return any(not _can_be(fields.get(mark.name), mark) for mark in marks(left))
+
+
+def _alternatives(obj: Obj) -> Iterator[tuple[str, Node]]:
+    for name, node in obj.fields:
+        if name == "":
+            for option in getattr(node, "options", ()):
+                yield from _alternatives(option)
+        else:
+            yield name, node
+
+
+def _can_be(node: Node | None, mark: Mark) -> bool:
+    """Whether a template node (None: absent) can write what another always writes."""
+    wanted = mark.node
+    if node is None or type(node) is not type(wanted):
+        return False
+    if isinstance(node, Arr) and isinstance(wanted, Arr):
+        return all(any(_same(mine, other) for mine in node.items) for other in firm(wanted, mark.certain))
+    return _same(node, wanted)
+
+
+def _same(node: Node, wanted: Node) -> bool:
+    if isinstance(node, Leaf) and isinstance(wanted, Leaf):
+        return node.constant == wanted.constant if node.constant is not None else True
+    if isinstance(node, Obj) and isinstance(wanted, Obj):
+        fields = dict(_alternatives(node))
+        return all(_can_be(fields.get(mark.name), mark) for mark in marks(wanted))
+    return False

@@ -1,0 +1,391 @@
+"""Codecs: the closed list of named pairs (out, back) between a cell's text and an element's text.
+
+``out`` gives the element's text for a cell, or None where the cell is legal but has no such form (it is then carried);
+it raises `CellError` where the cell is wrong. ``back`` gives the cell for an element's text. Both are plain functions of
+text: the kernel runs them once a distinct value, both ways, and carries the cell where ``back(out(cell)) != cell``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date as Date
+from typing import Final
+
+Out = Callable[[str], str | None]
+
+_DEFAULT_KEY: Final = b"fhirspace"
+
+
+class CellError(Exception):
+    """A cell that its codec refuses. `code` is a catalogue code, `expected` says what would fit (never the value)."""
+
+    def __init__(self, code: str, expected: str) -> None:
+        self.code, self.expected = code, expected
+        super().__init__(code)
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """A pair of functions between a cell and an element.
+
+    Attributes:
+        name: as written in a mapping, with its argument: ``codes(SEX)``.
+        out: cell text -> element text, None (no such form) or CellError.
+        back: element text -> cell text, or None where it cannot be read back (one-way codecs).
+        types: FHIR primitive types that the element's text can have.
+        pattern: a regular expression that all accepted cells match (used by forms of a value).
+        verbatim: whether ``out`` copies an accepted cell unchanged (the kernel then checks by `pattern` alone).
+        rank: which slot of a column is read first: 0 verbatim, 1 by a table or calendar.
+        readable: whether ``back`` exists.
+        outputs: all texts that ``out`` can give, where they are few and known (checked against required bindings).
+        open: whether a cell outside is carried (``decimal+``) rather than quarantined.
+    """
+
+    name: str
+    out: Out
+    back: Out
+    types: frozenset[str]
+    pattern: str
+    verbatim: bool = False
+    rank: int = 1
+    readable: bool = True
+    outputs: frozenset[str] | None = None
+    open: bool = False
+
+
+STRINGS: Final = frozenset(
+    {"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "xhtml", "cell"}
+)
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,8})"
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_LOOSE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+
+
+def _text_out(cell: str) -> str:
+    if _CONTROL.search(cell):
+        raise CellError("FS201", "text without control characters")
+    return cell
+
+
+def _same(text: str) -> str:
+    return text
+
+
+def _never(_text: str) -> None:
+    return None
+
+
+_NUMBER_RE: Final = re.compile(_NUMBER)
+_INTEGER_RE: Final = re.compile(_INTEGER)
+
+
+def _plain_number(cell: str) -> str | None:
+    """The JSON spelling of a number that SDTM or an EDC spells otherwise (``.5``, ``+3``, ``007``), or None."""
+    if not _LOOSE.fullmatch(cell):
+        return None
+    sign = "-" if cell[0] == "-" else ""
+    mantissa, _, exponent = cell.lstrip("+-").replace("E", "e").partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    whole = whole.lstrip("0") or "0"
+    return sign + whole + (f".{fraction}" if fraction else "") + (f"e{exponent}" if exponent else "")
+
+
+def _decimal_out(cell: str) -> str:
+    if _NUMBER_RE.fullmatch(cell):
+        return cell
+    plain = _plain_number(cell)
+    if plain is None:
+        raise CellError(
+            "FS203" if "," in cell else "FS202", "a number such as 5.50, with a point and no thousands mark"
+        )
+    return plain
+
+
+def _integer_out(cell: str) -> str:
+    if _INTEGER_RE.fullmatch(cell):
+        return cell
+    plain = _plain_number(cell)
+    if plain is None or "e" in plain or "." in plain or len(plain.lstrip("-")) > 9:
+        raise CellError("FS204", "a whole number of at most nine digits")
+    return plain
+
+
+_DTC: Final = re.compile(
+    r"(?P<year>\d{4}|-)(?:-(?P<month>\d{2}|-)(?:-(?P<day>\d{2}|-)"
+    r"(?:T(?P<hour>\d{2}|-)(?::(?P<minute>\d{2}|-)(?::(?P<second>\d{2}(?:\.\d+)?))?)?(?P<zone>Z|[+-]\d{2}:\d{2})?)?)?)?"
+)
+_DATE_HINT: Final = "an ISO 8601 date that exists, whole or partial, such as 2017-06-14 or 2017-06"
+
+
+def split_dtc(cell: str) -> dict[str, str]:
+    """The filled parts (year, month, day, hour, minute, second, zone) of one ISO 8601 date/time of SDTM.
+
+    Unknown parts written as ``-`` are left out. Raises CellError (FS205 not a date, FS206 a date that does not exist).
+    Source: SDTMIG 3.4, section 4.4.1 (formats for date/time variables).
+    """
+    found = _DTC.fullmatch(cell)
+    if found is None:
+        raise CellError("FS205", _DATE_HINT)
+    parts = {name: text for name, text in found.groupdict().items() if text is not None and text != "-"}
+    if "year" in parts and parts["year"] == "0000":
+        raise CellError("FS206", _DATE_HINT)
+    try:
+        Date(int(parts.get("year", "2000")), int(parts.get("month", "1")), int(parts.get("day", "1")))
+    except ValueError:
+        raise CellError("FS206", _DATE_HINT) from None
+    clock_ok = (
+        int(parts.get("hour", "0")) < 24 and int(parts.get("minute", "0")) < 60 and float(parts.get("second", "0")) < 60
+    )
+    zone = parts.get("zone", "Z")
+    zone_ok = zone == "Z" or (int(zone[1:3]) < 14 and int(zone[4:]) < 60) or zone[1:] == "14:00"
+    if not (clock_ok and zone_ok):
+        raise CellError("FS206", "a time of day that exists")
+    return parts
+
+
+def _date_out(cell: str) -> str | None:
+    parts = split_dtc(cell.partition("/")[0])
+    if "/" in cell:
+        split_dtc(cell.partition("/")[2])
+    return _known_date(parts)
+
+
+def _known_date(parts: Mapping[str, str]) -> str | None:
+    if "year" not in parts:
+        return None
+    known = [parts["year"]]
+    for name in ("month", "day"):
+        if name not in parts:
+            break
+        known.append(parts[name])
+    return "-".join(known)
+
+
+def _datetime_out(cell: str) -> str | None:
+    first, _, last = cell.partition("/")
+    parts = split_dtc(first)
+    if last:
+        split_dtc(last)
+    day = _known_date(parts)
+    if day is None or len(day) < 10 or not {"hour", "minute", "zone"} <= parts.keys():
+        return day
+    return f"{day}T{parts['hour']}:{parts['minute']}:{parts.get('second', '00')}{parts['zone']}"
+
+
+def _ny(truths: Mapping[str, str]) -> Out:
+    def out(cell: str) -> str | None:
+        if cell not in {"Y", "N", "U", "NA"}:
+            raise CellError("FS207", "Y, N, U or NA")
+        return truths.get(cell)
+
+    return out
+
+
+_MONTHS: Final = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+_DAY_PARTS: Final = {
+    "DD": r"(?P<day>\d{1,2}|UN|UNK|NK|XX)",
+    "MON": r"(?P<mon>[A-Za-z]{3}|XXX)",
+    "MM": r"(?P<month>\d{1,2}|UN|UNK|NK|XX)",
+    "YYYY": r"(?P<year>\d{4})",
+    "hh": r"(?P<hour>\d{1,2})",
+    "mm": r"(?P<minute>\d{2})",
+}
+_UNKNOWN: Final = {"UN", "UNK", "NK", "XX", "XXX"}
+
+
+def _day(shape: str) -> tuple[Out, Out]:
+    """EDC dates of a shape such as ``DD MON YYYY`` or ``DD/MM/YYYY hh:mm`` to and from ISO 8601; unknown parts ``UN``."""
+    tokens = re.split(r"(YYYY|MON|MM|DD|hh|mm)", shape)
+    pattern = re.compile("".join(_DAY_PARTS.get(token) or re.escape(token) for token in tokens))
+    hint = f"a date that exists, as {shape}, unknown parts as UN"
+
+    def out(cell: str) -> str | None:
+        found = pattern.fullmatch(cell)
+        if found is None:
+            raise CellError("FS205", hint)
+        parts = {name: text for name, text in found.groupdict().items() if text and text.upper() not in _UNKNOWN}
+        if "mon" in parts:
+            month = parts.pop("mon").upper()
+            if month not in _MONTHS:
+                raise CellError("FS205", hint)
+            parts["month"] = str(_MONTHS.index(month) + 1)
+        if "day" in parts and "month" not in parts:
+            return None
+        iso = "-".join(parts[name].zfill(2) for name in ("year", "month", "day") if name in parts)
+        if "hour" in parts:
+            iso += f"T{parts['hour'].zfill(2)}:{parts['minute']}"
+        split_dtc(iso)
+        return iso
+
+    def back(text: str) -> str | None:
+        try:
+            parts = split_dtc(text)
+        except CellError:
+            return None
+        if "year" not in parts or ("hh" in tokens) != ("hour" in parts) or "second" in parts or "zone" in parts:
+            return None
+        texts = {"YYYY": parts["year"], "DD": parts.get("day", "UN"), "MM": parts.get("month", "UN")}
+        texts["MON"] = _MONTHS[int(parts["month"]) - 1] if "month" in parts else "UNK"
+        texts |= {"hh": parts.get("hour", ""), "mm": parts.get("minute", "")}
+        return "".join(texts.get(token, token) for token in tokens)
+
+    return out, back
+
+
+def table(pairs: Mapping[str, str], hint: str, *, reverse: Mapping[str, str] | None = None) -> tuple[Out, Out]:
+    """A codec pair from a table of cell -> code; `reverse` says which cell a code reads back as (default: the first)."""
+    backs: dict[str, str] = {}
+    for cell, code in pairs.items():
+        backs.setdefault(code, cell)
+    backs |= reverse or {}
+
+    def out(cell: str) -> str:
+        code = pairs.get(cell)
+        if code is None:
+            raise CellError("FS208", hint)
+        return code
+
+    return out, backs.get
+
+
+def _checkbox(spelling: str) -> tuple[Out, Out]:
+    on, _, off = spelling.partition("/")
+    ticked = {on: "Y", off: "N"}
+    loose = {
+        "1": "Y",
+        "0": "N",
+        "CHECKED": "Y",
+        "UNCHECKED": "N",
+        "YES": "Y",
+        "NO": "N",
+        "TRUE": "Y",
+        "FALSE": "N",
+        "X": "Y",
+    }
+
+    def out(cell: str) -> str:
+        found = ticked.get(cell) or loose.get(cell.upper())
+        if found is None:
+            raise CellError("FS208", f"{on} or {off}")
+        return found
+
+    return out, {"Y": on, "N": off}.get
+
+
+_DURATION: Final = r"P(?:\d+(?:\.\d+)?W|(?:\d+(?:\.\d+)?Y)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?)"
+
+
+def _duration_out(cell: str) -> str:
+    if not re.fullmatch(_DURATION, cell) or cell in {"P", "PT"} or cell.endswith("T"):
+        raise CellError("FS209", "an ISO 8601 duration such as P6M")
+    return cell
+
+
+def _comparator_out(cell: str) -> str:
+    if cell not in {"<", "<=", ">", ">="}:
+        raise CellError("FS208", "<, <=, > or >=")
+    return cell
+
+
+def hashed_id(key: bytes) -> Out:
+    """The keyed hash that makes a subject's FHIR id: 32 hexadecimal digits, the first one a letter (FHIR `id`)."""
+
+    def out(cell: str) -> str:
+        digits = hashlib.blake2b(cell.encode(), digest_size=16, key=key[:64]).hexdigest()
+        return "abcdefabcdefabcd"[int(digits[0], 16)] + digits[1:]
+
+    return out
+
+
+def codec(name: str, argument: str = "", *, key: bytes = _DEFAULT_KEY) -> Codec | None:
+    """The codec of a name (without ``codes``, which needs its list: see `codelists`), or None where there is none.
+
+    `argument` is what stands in brackets (the shape of ``day``, the spelling of ``checkbox``); `key` keys ``id``.
+    """
+    truths = frozenset({"true", "false"})
+    boolean = frozenset({"boolean"})
+    if name == "day":
+        out, back = _day(argument or "DD MON YYYY")
+        return Codec(_named(name, argument), out, back, frozenset({"cell"}), ".+")
+    if name == "checkbox":
+        out, back = _checkbox(argument or "1/0")
+        return Codec(_named(name, argument), out, back, frozenset({"cell"}), ".+")
+    if name == "ucum":
+        return Codec(name, _ucum, _never, STRINGS, ".+", readable=False, open=True)
+    fixed: dict[str, Codec] = {
+        "text": Codec("text", _text_out, _same, STRINGS, r"(?s:.+)", verbatim=True, rank=0),
+        "integer": Codec(
+            "integer",
+            _integer_out,
+            _same,
+            STRINGS | {"integer", "positiveInt", "unsignedInt", "decimal"},
+            _INTEGER,
+            verbatim=True,
+            rank=0,
+        ),
+        "decimal": Codec("decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0),
+        "date": Codec("date", _date_out, _same, frozenset({"date", "dateTime", "string", "cell"}), ".+"),
+        "datetime": Codec("datetime", _datetime_out, _same, frozenset({"dateTime", "string", "cell"}), ".+"),
+        "yes": Codec("yes", _ny({"Y": "true"}), {"true": "Y"}.get, boolean, "Y|N|U|NA", outputs=truths),
+        "yes/no": Codec(
+            "yes/no",
+            _ny({"Y": "true", "N": "false"}),
+            {"true": "Y", "false": "N"}.get,
+            boolean,
+            "Y|N|U|NA",
+            outputs=truths,
+        ),
+        "comparator": Codec(
+            "comparator",
+            _comparator_out,
+            _same,
+            STRINGS,
+            "(?:<=|>=|<|>)?",
+            verbatim=True,
+            rank=0,
+            outputs=frozenset({"<", "<=", ">", ">="}),
+        ),
+        "duration": Codec("duration", _duration_out, _same, STRINGS, _DURATION, verbatim=True, rank=0),
+        "id": Codec(
+            "id", hashed_id(key), _never, frozenset({"id", "string", "uri", "reference"}), ".+", readable=False
+        ),
+    }
+    return fixed.get(name)
+
+
+NAMES: Final = (
+    "text",
+    "integer",
+    "decimal",
+    "date",
+    "datetime",
+    "yes",
+    "yes/no",
+    "codes",
+    "comparator",
+    "id",
+    "day",
+    "duration",
+    "checkbox",
+    "ucum",
+)
+
+
+def _ucum(cell: str) -> str | None:
+    from fhirspace.standards.units import ucum  # noqa: PLC0415 - its table is read only where a unit is coded
+
+    return ucum(cell)
+
+
+def _named(name: str, argument: str) -> str:
+    return f"{name}({argument})" if argument else name
+
+
+def json_string(text: str) -> str:
+    """The JSON string literal of a text, in UTF-8, nothing escaped that need not be."""
+    return json.dumps(text, ensure_ascii=False)

@@ -1,0 +1,146 @@
+"""The mappings of some folders: found, built for a release, and checked against each other.
+
+A mapping folder has ``domains/*.yaml`` and ``codes/*.csv``; ``common.yaml`` beside them holds constants (``let:``) that
+all its files see. Folders given later win over earlier ones, domain by domain, so that a user's own come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import fhirspace
+from fhirspace.errors import MappingError, Place
+from fhirspace.mapping import nodes
+from fhirspace.mapping.build import Builder
+from fhirspace.mapping.check import check
+from fhirspace.mapping.codelists import CodeLists
+from fhirspace.mapping.tree import Arr, Block, Each, Mapping, Obj, walk
+from fhirspace.standards.fhir import Release, definitions
+
+
+def shipped() -> Path:
+    """The folder of the mappings that come with fhirspace."""
+    package = Path(fhirspace.__file__).parent
+    inside = package / "mappings"
+    return inside if inside.is_dir() else package.parents[1] / "mappings"
+
+
+class Library:
+    """All domain mappings of some folders for one release.
+
+    Args:
+        release: R4, R4B or R5.
+        folders: the user's own mapping folders; the shipped one comes first unless `bare`.
+        key: the key of subject ids (see the codec ``id``).
+        bare: leave the shipped mappings out.
+
+    Raises:
+        MappingError: from the first use of `mappings`, with file, line, key and what would fit.
+    """
+
+    def __init__(
+        self, release: Release, folders: Iterable[Path] = (), *, key: bytes = b"fhirspace", bare: bool = False
+    ) -> None:
+        self.release = release
+        self.folders = [*([] if bare else [shipped()]), *folders]
+        self._key = key
+
+    @cached_property
+    def mappings(self) -> dict[str, Mapping]:
+        """The mappings by domain, SUPP-- spelt out for each domain that has a place for it."""
+        found: dict[str, Mapping] = {}
+        for path in self._files():
+            found.update((mapping.domain, mapping) for mapping in self._load(path))
+        spelt = {name: each for plain in found.values() for name, each in _spelt(plain, found)}
+        made = dict(sorted(spelt.items()))
+        check(made)
+        return made
+
+    @cached_property
+    def lists(self) -> CodeLists:
+        """The code lists of the folders."""
+        return CodeLists(folder / "codes" for folder in self.folders)
+
+    @cached_property
+    def lets(self) -> dict[str, nodes.Node]:
+        """The constants of all ``common.yaml``."""
+        return common(self.folders)
+
+    def attached(self, domain: str) -> dict[str, Mapping]:
+        """The mappings whose rows hang into rows of a domain, by domain."""
+        return {name: each for name, each in self.mappings.items() if each.attach and each.attach.to == domain}
+
+    def _files(self) -> Iterator[Path]:
+        for folder in self.folders:
+            yield from sorted((folder / "domains").glob("*.yaml"))
+
+    def _load(self, path: Path) -> Iterator[Mapping]:
+        for document in nodes.load(path):
+            yield Builder(path.name, definitions(self.release), self.lists, self.lets, self._key).mapping(document)
+
+
+def common(folders: Iterable[Path]) -> dict[str, nodes.Node]:
+    """The constants of the ``common.yaml`` of mapping folders, later ones winning."""
+    lets: dict[str, nodes.Node] = {}
+    for folder in folders:
+        path = folder / "common.yaml"
+        for document in nodes.load(path) if path.is_file() else ():
+            node = document.get("let")
+            if not isinstance(node, nodes.Map) or len(document.items) != 1:
+                raise MappingError(
+                    "FS321", Place(path.name, document.line, "let"), "`let:` with constants, and nothing else"
+                )
+            lets.update((name.text, value) for name, value in node.items)
+    return lets
+
+
+def _spelt(mapping: Mapping, found: dict[str, Mapping]) -> Iterator[tuple[str, Mapping]]:
+    """A mapping with ``<each SUPP-->`` spelt ``<each SUPPAE>``; one of a ``SUPP--`` once for each domain that asks for it."""
+    if not mapping.domain.endswith("--"):
+        yield mapping.domain, replace(
+            mapping, blocks=tuple(replace(block, root=_spelt_object(block.root, mapping.domain)) for block in mapping.blocks),
+            item=_spelt_object(mapping.item, mapping.domain) if mapping.item else None,
+        )  # fmt: skip
+        return
+    prefix = mapping.domain.removesuffix("--")
+    for other in found.values():
+        if mapping.attach and any(
+            isinstance(node, Each) and node.domain == mapping.domain for root in other.roots() for node in walk(root)
+        ):
+            yield (
+                prefix + other.domain,
+                replace(mapping, domain=prefix + other.domain, attach=replace(mapping.attach, to=other.domain)),
+            )
+
+
+def _spelt_object(obj: Obj, domain: str) -> Obj:
+    def spell(node: Arr) -> Arr:
+        return replace(
+            node,
+            items=tuple(
+                Each(item.domain.removesuffix("--") + domain)
+                if isinstance(item, Each) and item.domain.endswith("--")
+                else item
+                for item in node.items
+            ),
+        )
+
+    return replace(
+        obj, fields=tuple((name, spell(node) if isinstance(node, Arr) else node) for name, node in obj.fields)
+    )
+
+
+def block_of(mapping: Mapping, domain: str) -> Block | None:
+    """The block of a mapping in which the items of an attached domain stand."""
+    return next(
+        (
+            block
+            for block in mapping.blocks
+            for node in walk(block.root)
+            if isinstance(node, Each) and node.domain == domain
+        ),
+        None,
+    )

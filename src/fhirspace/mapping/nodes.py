@@ -1,0 +1,97 @@
+"""YAML with every scalar as text and every node with its line: what a mapping file is before it means anything.
+
+No scalar is ever read as a number, a date or a truth value (``NO`` is a country, ``007`` is a label), a key stands once,
+and an alias that contains itself is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from fhirspace.errors import MappingError, Place
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A scalar: its text and its line."""
+
+    text: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seq:
+    """A list of nodes."""
+
+    items: tuple[Node, ...]
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    """Keys and nodes, in the order of the file."""
+
+    items: tuple[tuple[Text, Node], ...]
+    line: int
+
+    def get(self, key: str) -> Node | None:
+        """The node of a key, or None."""
+        return next((node for name, node in self.items if name.text == key), None)
+
+    def without(self, *keys: str) -> Map:
+        """The same map less some keys."""
+        return Map(tuple(item for item in self.items if item[0].text not in keys), self.line)
+
+
+Node: TypeAlias = Text | Seq | Map
+
+
+def read(text: str, file: str) -> Iterator[Map]:
+    """The documents of a YAML text, each a Map. Raises MappingError (FS301, FS302, FS303) with file and line."""
+    try:
+        documents = list(yaml.compose_all(text, Loader=_Loader))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise MappingError("FS301", Place(file, mark.line + 1 if mark else None), str(error.problem)) from None
+    except yaml.YAMLError:
+        raise MappingError("FS301", Place(file), "printable UTF-8 text") from None
+    for document in documents:
+        node = _node(document, file, ())
+        if not isinstance(node, Map):
+            raise MappingError("FS301", Place(file, node.line), "keys and values, as in `domain: AE`")
+        yield node
+
+
+def load(path: Path) -> list[Map]:
+    """The documents of a mapping file. Raises MappingError (FS300 where it cannot be read)."""
+    try:
+        return list(read(path.read_text("utf-8"), path.name))
+    except (OSError, UnicodeDecodeError):
+        raise MappingError("FS300", path.name, "a readable UTF-8 file") from None
+
+
+def _node(node: yaml.Node, file: str, above: tuple[int, ...]) -> Node:
+    line = node.start_mark.line + 1
+    if id(node) in above:
+        raise MappingError("FS303", Place(file, line), "a YAML alias that does not contain itself")
+    inside = (*above, id(node))
+    if isinstance(node, yaml.ScalarNode):
+        return Text(str(node.value), line)
+    if isinstance(node, yaml.SequenceNode):
+        return Seq(tuple(_node(item, file, inside) for item in node.value), line)
+    pairs: list[tuple[Text, Node]] = []
+    for key, value in node.value:
+        if not isinstance(key, yaml.ScalarNode):
+            raise MappingError("FS301", Place(file, line), "a plain text as key")
+        name = Text(str(key.value), key.start_mark.line + 1)
+        if any(name.text == other.text for other, _ in pairs):
+            raise MappingError("FS302", Place(file, name.line, name.text), "each key once")
+        pairs.append((name, _node(value, file, inside)))
+    return Map(tuple(pairs), line)
