@@ -1,7 +1,7 @@
 """From YAML to the typed tree: ``let``, ``for``, release alternatives and lists resolved against HL7's definitions.
 
-Each element is looked up in the definitions of its release while the tree is made, so that a name that does not exist, a
-list that cannot be one, or a codec that does not fit its type is refused where it stands, with what would fit.
+Each element is looked up in the definitions of its release while the tree is made, so that a name that does not
+exist, a list that cannot be one, or a codec that does not fit its type is refused where it stands, with what would fit.
 """
 
 from __future__ import annotations
@@ -218,7 +218,7 @@ class Builder:
         return Obj(tuple(fields), node.line, path, self._when(node, scope), always, required)
 
     def _required(self, fields: list[tuple[str, Node]], path: str, line: int) -> Iterator[Required]:
-        """The elements that HL7 requires here and that a row could leave out. Raises FS333 for one not in the template."""
+        """The elements that HL7 requires here and a row could leave out. Raises FS333 for one not in the template."""
         for label in sorted(self._defs.required(path)):
             names = frozenset(
                 name for name, child in self._defs.children(path).items() if label in (name, child.choice)

@@ -7,7 +7,7 @@ from itertools import combinations
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.mapping.extract import Mark, firm, marks
-from fhirspace.mapping.tree import Arr, Carried, Each, Leaf, Mapping, Node, Obj, slots, walk
+from fhirspace.mapping.tree import Arr, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
 
 
 def check(mappings: dict[str, Mapping]) -> None:
@@ -89,28 +89,24 @@ def _forms(mapping: Mapping) -> None:
         f"{column}.{form.name}{part}"
         for column, forms in mapping.forms.items()
         for form in forms
-        for part in ["", *(f".{name}" for name in _names(form.parts))]
+        for part in ("", *(f".{part.column}" for part in form.parts if isinstance(part, Slot)))
     }
+    for line, column in _columns(mapping):
+        if "." in column and column not in known:
+            place = Place(mapping.file, line, column)
+            raise MappingError(
+                "FS342", place, "one of " + (", ".join(sorted(known)) or "the columns; no forms are given")
+            )
+
+
+def _columns(mapping: Mapping) -> Iterator[tuple[int, str]]:
+    """All columns that slots and conditions name, with their lines."""
     for root in mapping.roots():
-        for leaf, slot in slots(root):
-            if "." in slot.column and slot.column not in known:
-                raise MappingError(
-                    "FS342",
-                    Place(mapping.file, leaf.line, slot.column),
-                    "one of " + (", ".join(sorted(known)) or "the columns; no forms are given"),
-                )
         for node in walk(root):
-            for column in node.when.columns() if isinstance(node, Obj) and node.when else ():
-                if "." in column and column not in known:
-                    raise MappingError(
-                        "FS342",
-                        Place(mapping.file, node.line, column),
-                        "one of " + (", ".join(sorted(known)) or "the columns; no forms are given"),
-                    )
-
-
-def _names(parts: tuple[object, ...]) -> Iterator[str]:
-    yield from (part.column for part in parts if hasattr(part, "column"))
+            if isinstance(node, Leaf):
+                yield from ((node.line, slot.column) for slot in node.slots)
+            elif isinstance(node, Obj) and node.when:
+                yield from ((node.line, column) for column in node.when.columns())
 
 
 def _key(mapping: Mapping) -> None:
@@ -136,7 +132,7 @@ def _separated(mapping: Mapping, leaf: Leaf) -> None:
 
 
 def _apart(mapping: Mapping, arr: Arr, mappings: dict[str, Mapping]) -> None:
-    """Any two items of a list can be told apart on reading, by constants that one always has and the other cannot have."""
+    """Any two items of a list can be told apart: one always has a constant that the other cannot have."""
     items = [item for item in (_item(each, mappings) for each in arr.items) if item is not None]
     for left, right in combinations(items, 2):
         if not (_excludes(left, right) or _excludes(right, left)):
@@ -144,7 +140,8 @@ def _apart(mapping: Mapping, arr: Arr, mappings: dict[str, Mapping]) -> None:
             raise MappingError(
                 "FS345",
                 Place(mapping.file, line),
-                f"list items that differ in a constant such as url, system or code (the other is at line {min(left.line, right.line)})",
+                "list items that differ in a constant such as url, system or code "
+                f"(the other is at line {min(left.line, right.line)})",
             )
 
 
@@ -166,7 +163,7 @@ def _excludes(left: Obj | Leaf, right: Obj | Leaf) -> bool:
         )
     fields = dict(right.fields)
     if "" in fields:
-        fields |= {name: node for name, node in _alternatives(right)}
+        fields |= dict(_alternatives(right))
     return any(not _can_be(fields.get(mark.name), mark) for mark in marks(left))
 
 

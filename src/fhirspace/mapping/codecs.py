@@ -1,18 +1,18 @@
 """Codecs: the closed list of named pairs (out, back) between a cell's text and an element's text.
 
-``out`` gives the element's text for a cell, or None where the cell is legal but has no such form (it is then carried);
-it raises `CellError` where the cell is wrong. ``back`` gives the cell for an element's text. Both are plain functions of
-text: the kernel runs them once a distinct value, both ways, and carries the cell where ``back(out(cell)) != cell``.
+``out`` gives the element's text for a cell, or None where the cell is legal but has no such form (it is then
+carried); it raises `CellError` where the cell is wrong. ``back`` gives the cell for an element's text. Both are plain
+functions of text: the kernel runs them once a distinct value, both ways, and carries the cell where ``back(out(cell)) != cell``.
 """
 
 from __future__ import annotations
 
+import datetime
 import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date as Date
 from typing import Final
 
 Out = Callable[[str], str | None]
@@ -135,7 +135,7 @@ def split_dtc(cell: str) -> dict[str, str]:
     if "year" in parts and parts["year"] == "0000":
         raise CellError("FS206", _DATE_HINT)
     try:
-        Date(int(parts.get("year", "2000")), int(parts.get("month", "1")), int(parts.get("day", "1")))
+        datetime.date(int(parts.get("year", "2000")), int(parts.get("month", "1")), int(parts.get("day", "1")))
     except ValueError:
         raise CellError("FS206", _DATE_HINT) from None
     clock_ok = (
@@ -199,7 +199,7 @@ _UNKNOWN: Final = {"UN", "UNK", "NK", "XX", "XXX"}
 
 
 def _day(shape: str) -> tuple[Out, Out]:
-    """EDC dates of a shape such as ``DD MON YYYY`` or ``DD/MM/YYYY hh:mm`` to and from ISO 8601; unknown parts ``UN``."""
+    """EDC dates of a shape such as ``DD MON YYYY`` or ``DD/MM/YYYY hh:mm`` to and from ISO 8601."""
     tokens = re.split(r"(YYYY|MON|MM|DD|hh|mm)", shape)
     pattern = re.compile("".join(_DAY_PARTS.get(token) or re.escape(token) for token in tokens))
     hint = f"a date that exists, as {shape}, unknown parts as UN"
@@ -238,7 +238,7 @@ def _day(shape: str) -> tuple[Out, Out]:
 
 
 def table(pairs: Mapping[str, str], hint: str, *, reverse: Mapping[str, str] | None = None) -> tuple[Out, Out]:
-    """A codec pair from a table of cell -> code; `reverse` says which cell a code reads back as (default: the first)."""
+    """A codec pair from a table of cell -> code; `reverse` says which cell a code reads back as (else the first)."""
     backs: dict[str, str] = {}
     for cell, code in pairs.items():
         backs.setdefault(code, cell)
@@ -277,7 +277,11 @@ def _checkbox(spelling: str) -> tuple[Out, Out]:
     return out, {"Y": on, "N": off}.get
 
 
-_DURATION: Final = r"P(?:\d+(?:\.\d+)?W|(?:\d+(?:\.\d+)?Y)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?D)?(?:T(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?)"
+_COUNT: Final = r"\d+(?:\.\d+)?"
+_DURATION: Final = (
+    rf"P(?:{_COUNT}W|(?:{_COUNT}Y)?(?:{_COUNT}M)?(?:{_COUNT}D)?"
+    rf"(?:T(?:{_COUNT}H)?(?:{_COUNT}M)?(?:{_COUNT}S)?)?)"
+)
 
 
 def _duration_out(cell: str) -> str:

@@ -60,11 +60,10 @@ def extract(
     items = items or {}
     _object(block.root, resource, block.resource, found, items)
     extracted = _extracted(mapping, found)
-    for domain, rows in extracted.attached.items():
+    for domain, rows in list(extracted.attached.items()):
         attach = items[domain].attach
         shared = {name: extracted.cells[name] for name in (attach.on if attach else ()) if name in extracted.cells}
-        for row in rows:
-            row |= shared
+        extracted.attached[domain] = [row | shared for row in rows]
     return extracted
 
 

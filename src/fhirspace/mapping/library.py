@@ -98,10 +98,11 @@ def common(folders: Iterable[Path]) -> dict[str, nodes.Node]:
 
 
 def _spelt(mapping: Mapping, found: dict[str, Mapping]) -> Iterator[tuple[str, Mapping]]:
-    """A mapping with ``<each SUPP-->`` spelt ``<each SUPPAE>``; one of a ``SUPP--`` once for each domain that asks for it."""
+    """A mapping with ``<each SUPP-->`` spelt ``<each SUPPAE>``; one of ``SUPP--`` once for each domain that asks."""
     if not mapping.domain.endswith("--"):
         yield mapping.domain, replace(
-            mapping, blocks=tuple(replace(block, root=_spelt_object(block.root, mapping.domain)) for block in mapping.blocks),
+            mapping,
+            blocks=tuple(replace(block, root=_spelt_object(block.root, mapping.domain)) for block in mapping.blocks),
             item=_spelt_object(mapping.item, mapping.domain) if mapping.item else None,
         )  # fmt: skip
         return

@@ -1,7 +1,7 @@
 """YAML with every scalar as text and every node with its line: what a mapping file is before it means anything.
 
-No scalar is ever read as a number, a date or a truth value (``NO`` is a country, ``007`` is a label), a key stands once,
-and an alias that contains itself is refused.
+No scalar is ever read as a number, a date or a truth value (``NO`` is a country, ``007`` is a label), a key stands
+once, and an alias that contains itself is refused.
 """
 
 from __future__ import annotations

@@ -5,8 +5,7 @@ The kernel makes the same bytes many times faster; tests hold the two equal.
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Table
-from collections.abc import Sequence
+from collections.abc import Mapping as Table, Sequence
 from dataclasses import dataclass, field
 
 from fhirspace.mapping.codecs import json_string

@@ -6,8 +6,7 @@ These few functions are shared by the renderer, the kernel and the readers, so t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from collections.abc import Mapping as Table
+from collections.abc import Iterable, Mapping as Table
 from dataclasses import dataclass
 from functools import cache
 
