@@ -2,7 +2,8 @@
 
 ``out`` gives the element's text for a cell, or None where the cell is legal but has no such form (it is then
 carried); it raises `CellError` where the cell is wrong. ``back`` gives the cell for an element's text. Both are plain
-functions of text: the kernel runs them once a distinct value, both ways, and carries the cell where ``back(out(cell)) != cell``.
+functions of text: the kernel runs them once a distinct value, both ways, and carries the cell where
+``back(out(cell)) != cell``.
 """
 
 from __future__ import annotations

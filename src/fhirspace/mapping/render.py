@@ -67,8 +67,11 @@ def _render(mapping: Mapping, row: _Row) -> list[tuple[str, str]]:
     made = []
     for block in mapping.blocks:
         if holds(block.when, row.cells):
+            before = len(row.candidates)
             text, _ = _object(block.root, row, always=True)
             made.append((block.resource, text or ""))
+            if block.once:  # made for one row of many: no row is read back from it
+                del row.candidates[before:]
     if mapping.item is not None:
         text, _ = _object(mapping.item, row, always=True)
         made.append(("", text or ""))
