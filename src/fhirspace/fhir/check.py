@@ -102,7 +102,7 @@ class Checker:
         one = self._one(element)
         if not element.is_list:
             return one
-        return many(one, element.max, null="FS421" if element.primitive else "FS420")
+        return many(one, null="FS421" if element.primitive else "FS420")
 
     def _one(self, element: Element) -> Check:
         if element.primitive:
@@ -128,11 +128,14 @@ class Checker:
         def nullable(value: Any, scope: Scope) -> list[Finding] | None:
             return None if value is None else one(value, scope)
 
-        return many(nullable, element.max, null="")
+        return many(nullable, null="")
 
 
-def many(one: Check, maximum: int | None, null: str) -> Check:
-    """The check of an array. Args: the check of an item, the most items, the code of a null item ("": allowed)."""
+def many(one: Check, null: str) -> Check:
+    """The check of an array. Args: the check of an item, the code of a null item ("": allowed).
+
+    The definitions of no release know a bound of items other than 1 and none.
+    """
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         if type(value) is not list:
@@ -144,8 +147,6 @@ def many(one: Check, maximum: int | None, null: str) -> Check:
             problems = [("", null, "no null")] if item is None and null else one(item, scope)
             if problems:
                 found += prefixed(f"[{place}]", problems)
-        if maximum is not None and len(value) > maximum:
-            found.append(("", "FS413", f"at most {maximum}"))
         return found or None
 
     return check

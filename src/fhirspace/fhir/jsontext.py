@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 MAX_LINE = 64 * 1024 * 1024
@@ -43,6 +44,7 @@ def _refuse(_: str) -> NoReturn:
 
 
 _decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Number, parse_int=Number, parse_constant=_refuse)
+_scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
 
 
 def parse(raw: bytes) -> Any:
@@ -73,7 +75,7 @@ def parse(raw: bytes) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        found, end = _decoder.scan_once(text, 0)
+        found, end = _scan(text, 0)
     except StopIteration:
         end = -1
     return found if end == len(text) else _decoder.decode(text)  # blanks around it, or no JSON

@@ -77,7 +77,7 @@ def with_codes(inner: Check, element: Element, definitions: Definitions) -> Chec
     if binding is None or binding.strength != "required":
         return inner
     values = definitions.values(binding.value_set)
-    if values is None or element.type not in ("Coding", "CodeableConcept", "CodeableReference"):
+    if values is None or element.type not in ("Coding", "CodeableConcept"):
         return inner
     name = binding.value_set
     kind = element.type
@@ -92,9 +92,7 @@ def with_codes(inner: Check, element: Element, definitions: Definitions) -> Chec
 
 
 def _bound(value: dict[str, Any], kind: str, values: Mapping[str, frozenset[str]]) -> bool:
-    """Whether a well-formed Coding, CodeableConcept or CodeableReference holds a code of the value set."""
-    if kind == "CodeableReference":
-        return "concept" not in value or _bound(value["concept"], "CodeableConcept", values)
+    """Whether a well-formed Coding or CodeableConcept holds a code of the value set."""
     if kind == "CodeableConcept":
         codings = value.get("coding")
         return "extension" in value if codings is None else any(_bound(item, "Coding", values) for item in codings)

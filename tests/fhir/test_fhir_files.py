@@ -1,0 +1,159 @@
+"""NDJSON, Bundles and strict JSON: bytes in, the same bytes out; damaged files are told from right ones."""
+
+import gzip
+from pathlib import Path
+
+import pytest
+
+from fhirspace.errors import InputError
+from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir.jsontext import JsonError, Number, number_text, parse
+
+LINE = b'{"resourceType":"Basic","id":"a","code":{"text":"x"},"n":5.50}'
+BUNDLE = (
+    b'{"resourceType":"Bundle","entry":[{"fullUrl":"x"},{"resource":'
+    + LINE
+    + b'},{"resource":{"resourceType": "Basic"}}]}'
+)
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def test_lines_are_read_as_they_stand(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ndjson", b"\xef\xbb\xbf" + LINE + b"\r\n\r\n  \n" + LINE)
+    assert list(ndjson.read(path)) == [(1, LINE), (4, LINE)]
+
+
+@pytest.mark.parametrize("name", ["a.ndjson", "a.ndjson.gz"])
+def test_what_is_written_is_read_again_and_has_the_same_bytes(tmp_path: Path, name: str) -> None:
+    assert ndjson.write(tmp_path / name, [LINE, LINE]) == 2
+    first = (tmp_path / name).read_bytes()
+    assert [line for _, line in ndjson.read(tmp_path / name)] == [LINE, LINE]
+    ndjson.write(tmp_path / name, [LINE, LINE])
+    assert (tmp_path / name).read_bytes() == first
+
+
+def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.ndjson", LINE + b"\n" + b"x" * 200)
+    with pytest.raises(InputError, match=r"FS405 a\.ndjson:2"):
+        list(ndjson.read(path, max_line=100))
+    with pytest.raises(InputError, match="FS405"):
+        bundles.document(path, max_size=100)
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="FS404"):
+        list(ndjson.read(tmp_path / "no.ndjson"))
+
+
+@pytest.mark.parametrize("damage", [-9, 3])
+def test_damaged_compressed_data_are_refused(tmp_path: Path, damage: int) -> None:
+    data = gzip.compress((LINE + b"\n") * 3000, mtime=0)
+    path = written(tmp_path / "a.ndjson.gz", data[:damage] if damage < 0 else data[:3])
+    with pytest.raises(InputError, match="FS404"):
+        list(ndjson.read(path))
+    with pytest.raises(InputError, match="FS404"):
+        bundles.document(path)
+
+
+@pytest.mark.parametrize("damage", [3, 10])
+def test_damaged_compressed_data_are_not_recognised(tmp_path: Path, damage: int) -> None:
+    path = written(tmp_path / "a.ndjson.gz", gzip.compress(LINE, mtime=0)[:damage])
+    with pytest.raises(InputError, match="FS404"):
+        bundles.recognise(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (LINE, "Basic"),
+        (b'{"id":"x","resourceType":"Patient"}', "Patient"),
+        (b'{"id":"x"}', ""),
+        (b'{"resourceType":5}', ""),
+        (b'{"resourceType":"Patient"', ""),
+        (b"[1]", ""),
+        (b'{"resourceType":"\xff"}', ""),
+        (b'{"a":' * 100000, ""),
+    ],
+)
+def test_the_type_of_a_line_is_found(line: bytes, expected: str) -> None:
+    assert ndjson.resource_type(line) == expected
+
+
+def test_entries_keep_the_spelling_of_their_values(tmp_path: Path) -> None:
+    path = written(tmp_path / "b.json", b"\xef\xbb\xbf" + BUNDLE)
+    assert list(bundles.entries(path)) == [LINE, b'{"resourceType": "Basic"}']
+
+
+@pytest.mark.parametrize(("data", "code"), [(LINE, "FS406"), (b"{", "FS401"), (b'{"a":' * 100000, "FS401")])
+def test_entries_of_what_is_no_bundle_are_refused(tmp_path: Path, data: bytes, code: str) -> None:
+    with pytest.raises(InputError, match=code):
+        list(bundles.entries(written(tmp_path / "b.json", data)))
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "expected"),
+    [
+        ("a.ndjson", LINE, "ndjson"),
+        ("a.ndjson.gz", gzip.compress(LINE, mtime=0), "ndjson"),
+        ("a.ndjson", b"{damaged\n" + LINE, "ndjson"),
+        ("a.ndjson", b'{"code":"FS101"}\n', None),
+        ("a.json", LINE + b"\n" + LINE, "ndjson"),
+        ("a.json", b"\xef\xbb\xbf\r\n" + LINE + b"\n", "resource"),
+        ("a.json", LINE.replace(b",", b",\n"), "resource"),
+        ("a.json", BUNDLE, "bundle"),
+        ("a.json", BUNDLE.replace(b",", b",\n"), "bundle"),
+        ("a.json.gz", gzip.compress(BUNDLE, mtime=0), "bundle"),
+        ("a.json", b'{"files":\n{}}', None),
+        ("a.json", b"[1]", None),
+        ("a.csv", b"USUBJID,AETERM\n", None),
+        ("a.json", b"", None),
+    ],
+)
+def test_files_are_recognised(tmp_path: Path, name: str, data: bytes, expected: str | None) -> None:
+    assert bundles.recognise(written(tmp_path / name, data)) == expected
+
+
+def test_numbers_keep_their_spelling() -> None:
+    found = parse(b' {"a":5.50,"b":-0,"c":1E400,"d":"5.50"} ')
+    assert found == {"a": "5.50", "b": "-0", "c": "1E400", "d": "5.50"}
+    assert [type(value) for value in found.values()] == [Number, Number, Number, str]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(Number("5.50"), "5.50"), (7, "7"), (0.1, "0.1"), ("5", None), (True, None), (None, None), ([], None)],
+)
+def test_the_text_of_a_number_is_what_json_writes(value: object, text: str | None) -> None:
+    assert number_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("raw", "code"),
+    [
+        (b"", "FS401"),
+        (b"{", "FS401"),
+        (b'{"a":1}x', "FS401"),
+        (b'{"a":01}', "FS401"),
+        (b'{"a":NaN}', "FS401"),
+        (b'{"a":-Infinity}', "FS401"),
+        (b'{"a":"\n"}', "FS401"),
+        (b'{"a":"\xff"}', "FS401"),
+        (b'{"a":"\\ud800"}', "FS401"),
+        (b"{'a':1}", "FS401"),
+        (b'{"a":1,"a":1}', "FS402"),
+        (b'{"x":[{"a":1,"a":2}]}', "FS402"),
+        (b"[" * 100000, "FS403"),
+    ],
+)
+def test_what_is_no_strict_json_is_refused(raw: bytes, code: str) -> None:
+    with pytest.raises(JsonError) as caught:
+        parse(raw)
+    assert caught.value.code == code
+
+
+def test_whole_surrogate_pairs_are_text() -> None:
+    assert parse(b'"\\ud83d\\ude00"') == "\U0001f600"
