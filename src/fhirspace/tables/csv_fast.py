@@ -6,6 +6,7 @@ the exact place of each fault. So a single bad row costs one block and not the s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,18 +19,24 @@ from fhirspace.tables.text import blank_to_null
 
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r") + b"\x7f"
 _C1 = tuple(b"\xc2" + bytes([byte]) for byte in range(0x80, 0xA0))
+_EMPTY_LINE = re.compile(rb"\n[\n\r]|\r\r").search
 _BOM = b"\xef\xbb\xbf"
 
 
 def cut(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool] | None:
     """The whole records at the start of a block, and whether line breaks stand inside cells.
 
-    None when quotes stand where RFC 4180 allows none, or when no whole record is there.
+    None when quotes stand where RFC 4180 allows none, when a line is empty (pyarrow would take it for a record), or
+    when no whole record is there.
     """
     if b'"' not in block:
         end = len(block) if final else block.rfind(b"\n") + 1
-        return (block[:end], False) if end else None
+        return (block[:end], False) if end and not _has_empty_line(block) else None
     return _cut_quoted(block, delimiter, final)
+
+
+def _has_empty_line(block: bytes) -> bool:
+    return block.startswith((b"\n", b"\r")) or bool(_EMPTY_LINE(block))
 
 
 def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool] | None:
@@ -37,6 +44,8 @@ def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool]
     if not final:
         _drop_unended(parts)
     if len(parts) % 2 == 0 or (not parts[0] and len(parts) == 1) or not _well_quoted(parts, delimiter):
+        return None
+    if _has_empty_line(parts[0]) or any(map(_EMPTY_LINE, set(parts[2::2]))):
         return None
     length = sum(map(len, parts)) + len(parts) - 1
     inside = b"".join(parts[1::2])

@@ -72,8 +72,8 @@ def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
     whole = len(head) < _HEAD - 3
     text = _text(head, whole, file)
     delimiter = _delimiter(text, file) if delimiter is None else _usable(delimiter, file)
-    record = next(scan(text, delimiter))
-    if not whole and not record.ended:
+    record = next(scan(text, delimiter), None)
+    if record is None or not (whole or record.ended):
         raise InputError("FS113", Place(file, 1), "a header of at most 1 MiB")
     _check_header(record, file)
     end = len(text[: record.end].encode())
@@ -124,12 +124,8 @@ def _delimiter(text: str, file: str) -> str:
 
 
 def _usable(delimiter: str, file: str) -> str:
-    if (
-        len(delimiter) != 1
-        or not delimiter.isascii()
-        or delimiter in '"\r\n'
-        or not (delimiter >= " " or delimiter == "\t")
-    ):
+    plain = len(delimiter) == 1 and delimiter.isascii() and (delimiter.isprintable() or delimiter == "\t")
+    if not plain or delimiter.isalnum() or delimiter in '" ':
         raise InputError("FS117", Place(file), "one character that is no letter, digit, blank or quote")
     return delimiter
 

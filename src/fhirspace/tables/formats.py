@@ -91,7 +91,8 @@ def _by_name(path: Path, head: bytes) -> Format | None:
 def scan(path: Path) -> dict[str, Found]:
     """The tables of a folder (or of one file) by name, in alphabetical order; files of other extensions are left alone.
 
-    A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders and hidden files are not looked at. A link is followed only where it stays inside the folder.
+    A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders
+    and hidden files are not looked at. A link is followed only where it stays inside the folder.
 
     Raises:
         InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one

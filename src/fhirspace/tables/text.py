@@ -53,9 +53,8 @@ def from_columns(
     """
     arrays = {name: blank_to_null(pa.array(cells, TEXT)) for name, cells in columns.items()}
     count = len(next(iter(arrays.values()))) if arrays else len(rows or ())
-    table = pa.table(arrays)
     numbers = row_column(2, count) if rows is None else pa.array(rows, pa.int64())
-    return table.append_column(FILE, file_column(file, count)).append_column(ROW, numbers)
+    return pa.table({**arrays, FILE: file_column(file, count), ROW: numbers})
 
 
 def with_provenance(table: pa.Table, file: str, first_row: int = 2) -> pa.Table:

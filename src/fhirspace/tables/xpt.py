@@ -9,7 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,7 +49,7 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
 
     Returns:
         The text table with ``@file`` and ``@row`` (the first row is 2), and what was noticed: FS138 when the text was
-        not UTF-8 and was read as Windows-1252.
+        not UTF-8 and was read as Windows-1252, FS130 for each special missing value.
 
     Raises:
         InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (not version 5 with one dataset), FS132.
@@ -62,9 +62,10 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
         parts, meta = _parts(path, "WINDOWS-1252")
         problems = [Problem("FS138", Place(path.name), "UTF-8")]
     table = _table(parts, meta)
+    _check_end(path, place, table.num_rows)
     if not table.num_rows:
         raise InputError("FS103", Place(path.name), "at least one row")
-    _check_end(path, place, table.num_rows)
+    problems += _special_missing(path, place, table)
     return with_provenance(table, path.name), problems
 
 
@@ -101,6 +102,20 @@ def _check_end(path: Path, place: Layout, rows: int) -> None:
         rest = content[place.start + rows * place.width :]
     if rest.strip(b" ") or place.size % _LINE:
         raise InputError("FS104", Place(path.name, rows + 2), "a whole row, and blanks up to a multiple of 80 bytes")
+
+
+def _special_missing(path: Path, place: Layout, table: pa.Table) -> Iterator[Problem]:
+    """The missing numbers that are not the plain ``.``, which pyreadstat does not tell apart."""
+    offset = place.start
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if field.metadata[b"type"] == b"Num" and column.null_count:
+                for row in pc.indices_nonzero(pc.is_null(column)).to_pylist():
+                    if content[offset + row * place.width] != ord("."):
+                        yield Problem(
+                            "FS130", Place(path.name, row + 2, field.name), "a number or the plain missing value"
+                        )
+            offset += int(field.metadata[b"length"])
 
 
 def _parts(path: Path, encoding: str) -> tuple[list[dict[str, list[Any]]], Any]:

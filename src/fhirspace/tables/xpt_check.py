@@ -18,7 +18,7 @@ Variable = tuple[str, str, Literal["Char", "Num"], int | None]
 """Name, label, type, and length in bytes (None: that of the longest cell)."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,7}")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
-_SMALLEST, _LARGEST = 5.4e-79, 7.2e75  # what the format's hexadecimal exponent reaches with all digits kept
+_SMALLEST, _LARGEST = 5.4e-79, 9e74  # the range that pyreadstat writes and reads back exactly
 
 
 def check(table: pa.Table, file: str, *, name: str, label: str, variables: Sequence[Variable]) -> list[Problem]:
@@ -103,7 +103,7 @@ def _number(cell: str) -> tuple[str, str] | None:
         return "FS136", "a decimal number"
     value = float(cell)
     if value != 0 and not _SMALLEST <= abs(value) <= _LARGEST:
-        return "FS137", "a number between 5.4e-79 and 7.2e75"
+        return "FS137", "a number between 5.4e-79 and 9e74"
     if Decimal(number_text(value) or "NaN") != Decimal(cell):
         return "FS137", "a number of at most 15 digits"
     return None

@@ -1,0 +1,216 @@
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from fhirspace import __version__
+from fhirspace.errors import FhirspaceError, InputError, Place, Problem
+from fhirspace.tables import csv, outputs
+from fhirspace.tables.outputs import OutputFolder
+
+PROBLEMS = [
+    Problem("FS109", Place("b.csv", 3), "2 fields, and there are 1", "B"),
+    Problem("FS111", Place("a.csv", 10, "X"), "text that is no formula", "A"),
+    Problem("FS106", Place("a.csv", 9, "X"), "text without control characters", "A"),
+]
+
+
+def put(folder, relative, content=b"x"):
+    with folder.open(relative) as stream:
+        stream.write(content)
+
+
+def run(root, files=("fhir/Patient.ndjson",), problems=()):
+    with OutputFolder(root, versions={"sdtmig": "3.4"}) as folder:
+        for relative in files:
+            put(folder, relative)
+        folder.quarantine("A", ["X", "Y"], [["1", None], ["=1", "a,b", "more"]])
+        folder.count("A", rows_in=2, rows_out=1, quarantined=1)
+        folder.count("A", rows_in=3, rows_out=2, quarantined=1, derived=4)
+        folder.report(problems)
+
+
+def tree(root):
+    return {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+
+
+def test_the_manifest_names_every_file(tmp_path):
+    run(tmp_path / "new" / "out", problems=PROBLEMS)
+    root = tmp_path / "new" / "out"
+    manifest = json.loads((root / "manifest.json").read_text())
+    assert manifest["versions"] == {"fhirspace": __version__, "sdtmig": "3.4"}
+    assert manifest["tables"] == {"A": {"rows_in": 5, "rows_out": 3, "quarantined": 2, "derived": 4}}
+    assert set(manifest["files"]) | {"manifest.json"} == tree(root)
+    for relative, told in manifest["files"].items():
+        content = (root / relative).read_bytes()
+        assert told == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
+def test_problems_are_sorted(tmp_path):
+    run(tmp_path, problems=PROBLEMS)
+    lines = (tmp_path / "problems.ndjson").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == [
+        PROBLEMS[2].as_dict(),
+        PROBLEMS[1].as_dict(),
+        PROBLEMS[0].as_dict(),
+    ]
+
+
+def test_same_input_same_bytes(tmp_path):
+    for name in ("one", "two"):
+        run(tmp_path / name, problems=PROBLEMS if name == "one" else PROBLEMS[::-1])
+    for relative in tree(tmp_path / "one"):
+        assert (tmp_path / "one" / relative).read_bytes() == (tmp_path / "two" / relative).read_bytes()
+
+
+def test_quarantine_is_private_and_safe_to_open(tmp_path):
+    old = os.umask(0o022)
+    try:
+        run(tmp_path)
+    finally:
+        os.umask(old)
+    path = tmp_path / "quarantine" / "A.csv"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert path.read_bytes() == b'X,Y\n1,\n\'=1,"a,b",more\n'
+
+
+def test_rejected_rows_go_to_quarantine_as_they_came(tmp_path):
+    (tmp_path / "t.csv").write_text('A,B\n1\n2,"x\n')
+    with pytest.raises(InputError, match="FS103"), OutputFolder(tmp_path / "o"):
+        csv.read(_write(tmp_path / "u.csv", "A\n"))
+    _, rejected = csv.read(tmp_path / "t.csv")
+    with OutputFolder(tmp_path / "o") as folder:
+        folder.quarantine("t", rejected.columns, (row.fields for row in rejected.rows))
+        folder.count("t", rows_in=2, rows_out=0, quarantined=2)
+    assert (tmp_path / "o/quarantine/t.csv").read_bytes() == b'A,B\n1\n2,"""x\n"\n'
+
+
+def _write(path, content):
+    path.write_text(content)
+    return path
+
+
+def test_no_quarantined_row_no_file(tmp_path):
+    with OutputFolder(tmp_path) as folder:
+        folder.quarantine("A", ["X"], [])
+    assert tree(tmp_path) == {"manifest.json", "problems.ndjson"}
+
+
+def test_a_quarantined_row_without_a_cell_is_a_line(tmp_path):
+    with OutputFolder(tmp_path) as folder:
+        folder.quarantine("A", ["X"], [[None]])
+    assert (tmp_path / "quarantine/A.csv").read_bytes() == b'X\n""\n'
+
+
+@pytest.mark.parametrize(
+    ("rows_in", "rows_out", "quarantined"), [(3, 1, 1), (1, 1, 1), (2, 2, 0)], ids=["lost", "doubled", "not counted"]
+)
+def test_rows_that_do_not_balance_fail_the_run(rows_in, rows_out, quarantined, tmp_path):
+    with pytest.raises(FhirspaceError, match="FS142"), OutputFolder(tmp_path) as folder:
+        folder.quarantine("A", ["X"], [["1"]])
+        folder.count("A", rows_in=rows_in, rows_out=rows_out, quarantined=quarantined)
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_an_exception_leaves_nothing_half_written(tmp_path):
+    with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder:
+        put(folder, "whole.txt")
+        with folder.open("half.txt") as stream:
+            stream.write(b"half")
+            raise RuntimeError
+    assert tree(tmp_path) == {"whole.txt"}
+
+
+def test_an_exception_keeps_the_file_of_the_run_before(tmp_path):
+    run(tmp_path, ["a.txt"])
+    with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder, folder.open("a.txt") as stream:
+        stream.write(b"half")
+        raise RuntimeError
+    assert (tmp_path / "a.txt").read_bytes() == b"x"
+
+
+def test_what_a_killed_run_left_is_removed(tmp_path):
+    (tmp_path / "fhir").mkdir()
+    (tmp_path / "fhir" / ".Patient.ndjson.fhirspace-part").write_text("half")
+    run(tmp_path, ["a.txt"])
+    assert "fhir/.Patient.ndjson.fhirspace-part" not in tree(tmp_path)
+
+
+def test_a_rerun_replaces_its_files_and_removes_stale_ones(tmp_path):
+    run(tmp_path, ["fhir/Patient.ndjson", "sdtm/dm.xpt"])
+    (tmp_path / "fhir" / "mine.txt").write_text("not ours")
+    with OutputFolder(tmp_path) as folder:
+        put(folder, "fhir/Observation.ndjson")
+    kept = {"fhir/Observation.ndjson", "fhir/mine.txt", "manifest.json", "problems.ndjson"}
+    assert tree(tmp_path) == kept
+    assert not (tmp_path / "sdtm").exists()
+
+
+def test_stale_files_are_known_after_a_failed_run(tmp_path):
+    run(tmp_path, ["old.txt"])
+    with pytest.raises(RuntimeError), OutputFolder(tmp_path):
+        raise RuntimeError
+    assert not (tmp_path / "manifest.json").exists()
+    with OutputFolder(tmp_path):
+        pass
+    assert tree(tmp_path) == {"manifest.json", "problems.ndjson"}
+
+
+@pytest.mark.parametrize("listed", [{"files": {"../precious.txt": {}}}, {"files": ["x"]}, {"other": 1}, [], "text"])
+def test_a_manifest_of_others_harms_nothing(listed, tmp_path):
+    (tmp_path / "precious.txt").write_text("keep")
+    root = tmp_path / "out"
+    root.mkdir()
+    (root / "manifest.json").write_text(json.dumps(listed))
+    with OutputFolder(root):
+        pass
+    assert (tmp_path / "precious.txt").read_text() == "keep"
+    assert tree(root) == {"manifest.json", "problems.ndjson"}
+
+
+@pytest.mark.parametrize("relative", ["../x", "/x", "a/../../x", "", ".", "a\\b", "a\0b", "link/x"])
+def test_paths_that_leave_the_folder(relative, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    with OutputFolder(tmp_path / "out") as folder, pytest.raises(InputError, match="FS141"):
+        put(folder, relative)
+    assert tree(tmp_path) == {"out/manifest.json", "out/problems.ndjson"}
+
+
+def test_a_link_at_the_end_is_replaced_and_not_followed(tmp_path):
+    (tmp_path / "outside.txt").write_text("keep")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.txt").symlink_to(tmp_path / "outside.txt")
+    run(tmp_path / "out", ["a.txt"])
+    assert (tmp_path / "outside.txt").read_text() == "keep"
+    assert not (tmp_path / "out" / "a.txt").is_symlink()
+
+
+def test_a_staged_path_is_for_writers_that_want_a_path(tmp_path):
+    with OutputFolder(tmp_path) as folder, folder.stage("deep/er/t.csv") as path:
+        path.write_text("A\n")
+    assert (tmp_path / "deep/er/t.csv").read_text() == "A\n"
+
+
+def test_a_root_that_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="FS143"), OutputFolder(tmp_path / "out"):
+        pass
+
+
+def test_a_folder_that_is_a_file(tmp_path):
+    (tmp_path / "fhir").write_text("")
+    with pytest.raises(InputError, match="FS143"), OutputFolder(tmp_path) as folder:
+        put(folder, "fhir/Patient.ndjson")
+
+
+def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError
+
+    monkeypatch.setattr(outputs.os, "open", refuse)
+    outputs._sync(Path(tmp_path))

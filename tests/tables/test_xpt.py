@@ -1,0 +1,224 @@
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyreadstat
+import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+from fhirspace.errors import InputError, Place
+from fhirspace.tables import text, xpt, xpt_check
+from fhirspace.tables.compare import compare
+
+MSG20 = Path(__file__).parents[3] / "shared/data/msg20"
+VARIABLES = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
+
+
+def made(a=("x", None, "\u00e9"), n=("1", "5.5", None)):
+    return text.from_columns({"A": list(a), "N": list(n)}, file="t.xpt")
+
+
+def write(path, table=None, variables=VARIABLES, name="DD", label="A dataset"):
+    xpt.write(made() if table is None else table, path, name=name, label=label, variables=variables)
+    return path
+
+
+def test_text_to_xpt_to_text(tmp_path):
+    table, problems = xpt.read(write(tmp_path / "t.xpt"))
+    assert table.to_pylist() == made().to_pylist()
+    assert problems == []
+    assert table.schema.metadata == {b"name": b"DD", b"label": b"A dataset"}
+    assert table.schema.field("A").metadata == {b"label": b"A label", b"type": b"Char", b"length": b"2"}
+    assert table.schema.field("N").metadata == {b"label": b"A number", b"type": b"Num", b"length": b"8"}
+
+
+def test_pandas_and_pyreadstat_read_it(tmp_path):
+    path = write(tmp_path / "t.xpt", variables=[("A", "a", "Char", 20), ("N", "n", "Num", 8)])
+    frame, meta = pyreadstat.read_xport(path)
+    assert frame["A"].tolist() == ["x", "", "\u00e9"]
+    assert frame["N"].tolist()[:2] == [1.0, 5.5]
+    assert meta.variable_storage_width == {"A": 20, "N": 8}
+    assert meta.readstat_variable_types == {"A": "string", "N": "double"}
+    assert pd.read_sas(path, format="xport", encoding="utf-8")["N"].tolist()[:2] == [1.0, 5.5]
+
+
+def test_columns_without_a_filled_cell_keep_their_type(tmp_path):
+    table, _ = xpt.read(write(tmp_path / "t.xpt", made(["x"], [None])))
+    assert table.schema.field("N").metadata[b"type"] == b"Num"
+    table, _ = xpt.read(write(tmp_path / "t.xpt", made([None], ["1"])))
+    assert table.schema.field("A").metadata[b"type"] == b"Char"
+    assert table.column("A").to_pylist() == [None]
+
+
+def test_no_row_can_be_written_but_is_no_success_to_read(tmp_path):
+    path = write(tmp_path / "t.xpt", made([], []))
+    assert path.stat().st_size % 80 == 0
+    with pytest.raises(InputError, match="FS103"):
+        xpt.read(path)
+
+
+@pytest.mark.parametrize(("epoch", "told"), [(None, b"01JAN70:00:00:00"), ("1732312800", b"22NOV24:22:00:00")])
+def test_the_times_are_fixed(epoch, told, tmp_path, monkeypatch):
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    if epoch:
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", epoch)
+    content = write(tmp_path / "t.xpt").read_bytes()
+    assert content.count(told) == 4
+    monkeypatch.setattr("time.time", lambda: 0)
+    assert write(tmp_path / "u.xpt").read_bytes() == content
+
+
+def test_long_files_are_read_in_parts(tmp_path, monkeypatch):
+    monkeypatch.setattr(xpt, "_CHUNK", 1000)
+    table = made(["x", "y"] * 1250, [str(i) for i in range(2500)])
+    again, _ = xpt.read(write(tmp_path / "t.xpt", table))
+    assert compare(table, again, ["N"]) == []
+    assert again.schema.field("A").type == text.DICTIONARY
+
+
+CELLS = st.none() | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=9).map(
+    lambda cell: cell.rstrip(" ") or None
+)
+FLOATS = st.none() | st.floats(allow_nan=False, allow_infinity=False).filter(
+    lambda number: number == 0 or 5.4e-79 <= abs(number) <= 9e74
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=st.lists(st.tuples(CELLS, FLOATS), min_size=1))
+def test_every_text_and_number_reads_back(rows, tmp_path):
+    numbers = [None if row[1] is None else text.number_text(row[1]) for row in rows]
+    table = made([row[0] for row in rows], numbers)
+    again, _ = xpt.read(write(tmp_path / "t.xpt", table))
+    assert compare(table, again, []) == []
+    assert again.column("@row").to_pylist() == table.column("@row").to_pylist()
+
+
+@pytest.mark.skipif(not MSG20.is_dir(), reason="the CDISC MSG 2.0 sample is not beside the repository")
+@pytest.mark.parametrize("name", sorted(path.name for path in MSG20.glob("*.xpt")))
+def test_msg20(name, tmp_path):
+    table, problems = xpt.read(MSG20 / name)
+    variables = [
+        (f.name, f.metadata[b"label"].decode(), f.metadata[b"type"].decode(), int(f.metadata[b"length"]))
+        for f in table.schema
+        if not text.is_reserved(f.name)
+    ]
+    told = table.schema.metadata
+    path = write(tmp_path / name, table, variables, told[b"name"].decode(), told[b"label"].decode())
+    again, _ = xpt.read(path)
+    assert problems == []
+    assert compare(table, again, []) == []
+    assert again.schema.equals(table.schema, check_metadata=True)
+
+
+def test_windows_1252_is_read_and_named(tmp_path):
+    path = write(tmp_path / "t.xpt")
+    content = path.read_bytes()
+    path.write_bytes(content.replace("\u00e9".encode(), b"\xe9 "))
+    table, problems = xpt.read(path)
+    assert table.column("A").to_pylist() == ["x", None, "\u00e9"]
+    assert [(problem.code, problem.place) for problem in problems] == [("FS138", Place("t.xpt"))]
+
+
+def test_special_missing_values_are_read_as_missing_and_said(tmp_path):
+    path = write(tmp_path / "t.xpt")
+    content = bytearray(path.read_bytes())
+    start, width, _ = xpt.layout(path)
+    assert content[start + 2 * width + 2 : start + 3 * width] == b"." + bytes(7)
+    content[start + 2 * width + 2] = ord("A")
+    path.write_bytes(content)
+    table, problems = xpt.read(path)
+    assert table.column("N").to_pylist() == ["1", "5.5", None]
+    assert [(problem.code, str(problem.place)) for problem in problems] == [("FS130", "t.xpt:4:N")]
+
+
+def overwrite(at, new):
+    def damage(path):
+        content = path.read_bytes()
+        path.write_bytes(content[:at] + new + content[at + len(new) :])
+
+    return damage
+
+
+def second_dataset(path):
+    content = path.read_bytes()
+    path.write_bytes(content + content[240:])
+
+
+DAMAGE = {
+    "missing": (lambda path: path.unlink(), "FS101"),
+    "another format": (lambda path: path.write_text("A,N\n1,2\n"), "FS131"),
+    "version 8": (lambda path: path.write_bytes(path.read_bytes().replace(b"LIBRARY ", b"LIBV8   ", 1)), "FS131"),
+    "no number of variables": (overwrite(614, b"????"), "FS131"),
+    "no dataset header": (overwrite(320, b"?" * 40), "FS131"),
+    "two datasets": (second_dataset, "FS131"),
+    "cut in the header": (lambda path: path.write_bytes(path.read_bytes()[:700]), "FS104"),
+    "cut in a row": (lambda path: path.write_bytes(path.read_bytes()[:-75]), "FS104"),
+    "cut in the blanks": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "FS104"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_files(name, tmp_path):
+    path = write(tmp_path / "t.xpt")
+    DAMAGE[name][0](path)
+    with pytest.raises(InputError, match=DAMAGE[name][1]):
+        xpt.read(path)
+
+
+def test_a_file_cut_at_a_whole_line_is_noticed(tmp_path):
+    path = write(tmp_path / "t.xpt", made(["x" * 50, "y" * 50], ["1", "2"]))
+    path.write_bytes(path.read_bytes()[:-80])
+    with pytest.raises(InputError, match=r"FS104 t.xpt:3"):
+        xpt.read(path)
+
+
+C, N = VARIABLES
+REFUSED = {
+    "long name": ({"variables": [("ABCDEFGHI", "", "Char", None), N], "table": None}, "FS133"),
+    "odd name": ({"name": "A-B"}, "FS133"),
+    "long label": ({"label": "x" * 41}, "FS134"),
+    "long label of a variable": ({"variables": [("A", "\u00e9" * 21, "Char", None), N]}, "FS134"),
+    "long text": ({"table": made(["x" * 201], ["1"])}, "FS135"),
+    "longer than declared": ({"variables": [("A", "", "Char", 1), N]}, "FS135"),
+    "control character": ({"table": made(["x\x00"], ["1"])}, "FS106"),
+    "no number": ({"table": made(["x"], ["<20"])}, "FS136"),
+    "what Python calls a number": ({"table": made(["x"], ["1_0"])}, "FS136"),
+    "not a number": ({"table": made(["x"], ["nan"])}, "FS136"),
+    "too many digits": ({"table": made(["x"], ["0.12345678901234567890"])}, "FS137"),
+    "too large": ({"table": made(["x"], ["1e80"])}, "FS137"),
+    "infinite": ({"table": made(["x"], ["1e999"])}, "FS137"),
+    "too small": ({"table": made(["x"], ["1e-80"])}, "FS137"),
+    "no column": ({"variables": [C, N, ("B", "", "Char", None)]}, "FS139"),
+    "no variable": ({"variables": [C]}, "FS139"),
+    "no variable at all": ({"variables": [], "table": pa.table({"_A": ["x"]})}, "FS139"),
+    "variable twice": ({"variables": [C, C, N]}, "FS139"),
+    "long variable": ({"variables": [("A", "", "Char", 201), N]}, "FS139"),
+    "short number": ({"variables": [C, ("N", "", "Num", 4)]}, "FS139"),
+    "empty last row": ({"variables": [C], "table": pa.table({"A": ["x", None]})}, "FS140"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_fit_is_refused(name, tmp_path):
+    options, code = REFUSED[name]
+    with pytest.raises(InputError, match=code):
+        write(tmp_path / "t.xpt", **options)
+    assert not (tmp_path / "t.xpt").exists()
+
+
+def test_check_names_every_cell():
+    table = text.from_columns({"A": ["x" * 201, "y", "x" * 201], "N": ["1", "?", "2"]}, file="t.csv", rows=[5, 6, 9])
+    found = xpt_check.check(table, "t.xpt", name="DD", label="", variables=VARIABLES)
+    assert [(problem.code, str(problem.place)) for problem in found] == [
+        ("FS135", "t.csv:5:A"),
+        ("FS135", "t.csv:9:A"),
+        ("FS136", "t.csv:6:N"),
+    ]
+
+
+def test_without_the_extra(tmp_path, monkeypatch):
+    path = write(tmp_path / "t.xpt")
+    monkeypatch.setitem(__import__("sys").modules, "pyreadstat", None)
+    with pytest.raises(InputError, match="FS132"):
+        xpt.read(path)
