@@ -122,9 +122,7 @@ def _number_order(cell: str) -> tuple[int, Decimal, str]:
 
 
 def run_starts(sorted_codes: pa.Array) -> pa.Array:
-    """For codes in sorted order: the position at which the run of each row starts."""
-    if not len(sorted_codes):
-        return pa.array([], pa.int64())
+    """For codes in sorted order (at least one): the position at which the run of each row starts."""
     runs = pc.run_end_encode(sorted_codes, run_end_type=pa.int64())
     ends = runs.run_ends
     starts = pa.concat_arrays([pa.array([0], pa.int64()), ends.slice(0, len(ends) - 1)])

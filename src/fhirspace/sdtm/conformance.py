@@ -125,7 +125,7 @@ def _check_required(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
     for variable in spec.variables:
         if variable.core != "Req":
             continue
-        if variable.name not in table.column_names:
+        if not columns.filled(table, variable.name):
             place = Place(spec.name, None, variable.name)
             code = "FS721" if variable.role in _NAMING else "FS737"
             yield Finding(Problem(code, place, f"a column {variable.name}", spec.name), None)

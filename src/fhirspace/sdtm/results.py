@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.work import Work
-from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical, canonical_number, convert, standard_unit
 
 _COMPARED = re.compile(r"(<=|>=|<|>)\s*(?=[\d.+-])")
@@ -50,10 +49,6 @@ def derive_results(work: Work) -> None:
             _derive_indicator(work, name, spec.prefix)
 
 
-def _has(name: str, variable: str) -> bool:
-    return sdtm.variable(name, variable) is not None
-
-
 def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None) -> str | None:
     if testcd is None:
         return None
@@ -70,8 +65,7 @@ def _derive_trio(work: Work, name: str, prefix: str) -> None:
         ("STRESN", [result.number for result in results]),
         ("STRESU", [result.unit for result in results]),
     ):
-        if _has(name, prefix + part):
-            work.fill(name, prefix + part, groups.spread(values), METHODS[part].replace("--", prefix))
+        work.fill(name, prefix + part, groups.spread(values), METHODS[part].replace("--", prefix))
 
 
 def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, results: list[_Result]) -> None:
@@ -113,7 +107,7 @@ def _plain(text: str) -> str | None:
 def _derive_ranges(work: Work, name: str, prefix: str) -> None:
     for part in ("NRLO", "NRHI"):
         source, target = f"{prefix}OR{part}", f"{prefix}ST{part}"
-        if not _has(name, target) or not columns.filled(work.tables[name], source):
+        if not columns.filled(work.tables[name], source):
             continue
         groups = columns.Groups(
             work.tables[name], [prefix + "TESTCD", source, prefix + "ORRESU", prefix + "STRESU", prefix + "STAT"]
@@ -134,8 +128,6 @@ def _limit(
 
 def _derive_indicator(work: Work, name: str, prefix: str) -> None:
     target = prefix + "NRIND"
-    if not _has(name, target):
-        return
     groups = columns.Groups(work.tables[name], [prefix + part for part in ("ORRES", "ORNRLO", "ORNRHI", "STAT")])
     values = groups.spread(_indicator(*cells) for cells in groups.cells)
     work.fill(name, target, values, METHODS["NRIND"].replace("--", prefix))

@@ -155,6 +155,8 @@ def _elements_of(
         if start is not None and (last is None or start[:10] <= last[:10]):
             starts.append((start, at, element))
     starts.sort()
+    if not starts:
+        return []
     ends = [start for start, _, _ in starts[1:]] + [last]
     return [
         (element.etcd, element.element, element.epoch, start, end)

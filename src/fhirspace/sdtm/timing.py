@@ -184,7 +184,11 @@ def _decimals(visits: list[tuple[str, str]], held: list[tuple[str, str]]) -> dic
     for visit in visits:
         at = bisect_right(days, visit[0])
         by_base.setdefault(held[at - 1][1] if at else "0", []).append(visit)
-    return {visit: f"{base}.{place:02d}" for base, group in by_base.items() for place, visit in enumerate(group, 1)}
+    return {
+        visit: f"{base}{'' if '.' in base else '.'}{place:0{max(2, len(str(len(group))))}d}"
+        for base, group in by_base.items()
+        for place, visit in enumerate(group, 1)
+    }
 
 
 def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unscheduled) -> None:
@@ -204,5 +208,4 @@ def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unsched
     method = "Number of the planned visit with this VISIT; unscheduled: last planned visit before it and two decimals."
     work.fill(name, "VISITNUM", groups.spread(numbers), method)
     work.fill(name, "VISIT", groups.spread(labels), "Name of the planned visit with this VISITNUM.")
-    if sdtm.variable(name, "VISITDY") is not None:
-        work.fill(name, "VISITDY", groups.spread(days), "Planned day of the visit with this VISITNUM.")
+    work.fill(name, "VISITDY", groups.spread(days), "Planned day of the visit with this VISITNUM.")

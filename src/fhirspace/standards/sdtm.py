@@ -142,7 +142,7 @@ def _base(name: str) -> str | None:
     if re.fullmatch(r"SUPP[A-Z][A-Z0-9]{1,3}", name):
         return "SUPPQUAL"
     # A split dataset: the domain's code and one or two more characters (SDTMIG 3.4, section 4.1.7).
-    splits = re.fullmatch(r"[A-Z]{2}[A-Z0-9]{1,2}", name) and datasets.get(name[:2])
+    splits = re.fullmatch(r"(?!SUPP)[A-Z]{2}[A-Z0-9]{1,2}", name) and datasets.get(name[:2])
     return name[:2] if splits and splits.klass in GENERAL_CLASSES else None
 
 

@@ -1,0 +1,83 @@
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given, strategies as st
+
+from fhirspace.sdtm import dates
+
+DAYS = st.dates(date(1900, 1, 1), date(2100, 1, 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2020", "2020-02", "2020-02-29", "2020-02-29T10", "2020-02-29T10:30", "2020-02-29T10:30:59.5+02:00", "2003---15",
+     "--12-15", "-----T07:15", "2003-12-15T-:15", "2020-01-01/2020-01-05", "2020-01-01/P3D", "2020-01-01T24:00"[:10],
+     "2020-01-01T10:00Z", "2020-01-01T10:00-0330"],
+)  # fmt: skip
+def test_legal_dates(text):
+    assert dates.valid_datetime(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["2020-02-60", "2019-02-29", "2020-13", "20-01-01", "2020-1-1", "01JAN2020", "2020-01-01T24:00", "2020-01-01T10:60",
+     "2020-01-01T10:00+15:00", "2020-01-", "-", "", "2020--", "2020-01-01/x", "2020-01-01 10:00", "2020-01-01T10:00:61"],
+)  # fmt: skip
+def test_illegal_dates(text):
+    assert not dates.valid_datetime(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "legal"),
+    [("P2W", True), ("-P1W", True), ("PT30M", True), ("P1Y2M3DT4H5M6.5S", True), ("P", False), ("PT", False),
+     ("P1H", False), ("2W", False), ("P1DT", False)],
+)  # fmt: skip
+def test_durations(text, legal):
+    assert dates.valid_duration(text) is legal
+
+
+@pytest.mark.parametrize(
+    ("text", "bare"),
+    [("2020-01-01T10:00", True), ("2020-01-01T10:00Z", False), ("2020-01-01", False), ("nonsense", False)],
+)
+def test_lacks_zone(text, bare):
+    assert dates.lacks_zone(text) is bare
+
+
+@given(DAYS, DAYS)
+def test_a_study_day_is_never_zero_and_counts_days(day, reference):
+    number = dates.study_day(day.toordinal(), reference.toordinal())
+    assert number != 0
+    assert (number > 0) == (day >= reference)
+    assert (day + timedelta(days=1) == reference) == (number == -1)
+
+
+@given(DAYS)
+def test_only_complete_and_possible_dates_have_a_day(day):
+    assert dates.day_of(day.isoformat()) == dates.day_of(day.isoformat() + "T10:00") == day.toordinal()
+    assert dates.day_of(day.isoformat()[:7]) is None
+    assert dates.day_of(f"{day.isoformat()}/{day.isoformat()}") is None
+
+
+def test_an_impossible_date_has_no_day():
+    assert dates.day_of("2020-02-60") is None
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result"),
+    [("2020-01-01", "2020-01-01T10:00", True), ("2020-01-01T11:00", "2020-01-01T10:00", False),
+     ("2020-01-01T11:00", "2020-01-01", True), ("2020-01-02", "2020-01-01", False),
+     ("2020-01-01T10:00Z", "2020-01-01T10:00:30+02:00", True)],
+)  # fmt: skip
+def test_at_most(left, right, result):
+    assert dates.at_most(left, right) is result
+
+
+@pytest.mark.parametrize(
+    ("birth", "at", "years"),
+    [("1960-05-17", "2020-05-17", 60), ("1960-05-18", "2020-05-17", 59), ("1960-04", "2020-05-17", 60),
+     ("1960-06", "2020-05-17", 59), ("1960-05", "2020-05-17", None), ("1960", "2020-05-17", None),
+     ("1960-05-18", "2020-05", None), ("--05-18", "2020-05-17", None)],
+)  # fmt: skip
+def test_completed_years_are_only_counted_when_certain(birth, at, years):
+    assert dates.completed_years(birth, at) == years

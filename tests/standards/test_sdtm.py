@@ -1,0 +1,68 @@
+import pytest
+
+from fhirspace.errors import UsageError
+from fhirspace.standards import sdtm
+
+
+def test_every_dataset_of_the_guide_is_there_with_its_variables_in_order():
+    assert sdtm.version() == "3.4"
+    assert len(sdtm.domains()) == 63
+    assert sum(len(sdtm.domain(name).variables) for name in sdtm.domains()) == 1917
+    for name in sdtm.domains():
+        orders = [variable.order for variable in sdtm.domain(name).variables]
+        assert orders == sorted(set(orders)), name
+
+
+def test_a_variable_tells_its_type_core_and_codelists():
+    sex = sdtm.domain("DM").variable("SEX")
+    assert sex is not None
+    assert (sex.label, sex.type, sex.core, sex.codelists) == ("Sex", "Char", "Req", ("C66731",))
+    assert sdtm.domain("LB").variable("LBSTRESN").type == "Num"
+    assert sdtm.domain("DM").variable("SHOE") is None
+
+
+@pytest.mark.parametrize("name", sdtm.domains())
+def test_natural_keys_are_standard_variables_and_start_with_study(name):
+    keys = sdtm.domain(name).keys
+    legal = {variable.name for variable in sdtm.standard_variables(name)}
+    assert set(keys) <= legal
+    assert len(set(keys)) == len(keys)
+    assert keys[:1] == (("STUDYID",) if "STUDYID" in legal else keys[:1])
+
+
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("LB", "LB"), ("QSPH", "QS"), ("SE", "SE"), ("DM", ""), ("TV", ""), ("TS", "TS")]
+)
+def test_prefix(name, prefix):
+    assert sdtm.domain(name).prefix == prefix
+
+
+def test_supplemental_and_split_datasets_take_their_base_specification():
+    supp = sdtm.domain("SUPPAE")
+    assert (supp.name, supp.label) == ("SUPPAE", "Supplemental Qualifiers for AE")
+    assert supp.names == (
+        "STUDYID", "RDOMAIN", "USUBJID", "IDVAR", "IDVARVAL", "QNAM", "QLABEL", "QVAL", "QORIG", "QEVAL",
+    )  # fmt: skip
+    assert sdtm.domain("QSPH").names == sdtm.domain("QS").names
+    assert sdtm.domain("SUPPQSPH").klass == "Relationship"
+
+
+@pytest.mark.parametrize("name", ["XX", "lb", "DMX", "SUPP", "LBLONG", ""])
+def test_an_unknown_dataset_is_refused(name):
+    assert not sdtm.known(name)
+    with pytest.raises(UsageError) as caught:
+        sdtm.domain(name)
+    assert caught.value.code == "FS701"
+
+
+def test_the_class_lends_its_variables_in_the_part_they_belong_to():
+    names = [variable.name for variable in sdtm.standard_variables("LB")]
+    assert [name for name in names if name in sdtm.domain("LB").names] == list(sdtm.domain("LB").names)
+    assert names.index("LBLNKID") < names.index("LBTESTCD") < names.index("LBREPNUM") < names.index("VISITNUM")
+    assert names.index("LBPDUR") < names.index("LBSTRTPT")
+    assert sdtm.variable("LB", "LBLNKID").core == "Perm"
+    assert sdtm.variable("LB", "SHOESIZE") is None
+
+
+def test_a_class_without_general_variables_lends_none():
+    assert [variable.name for variable in sdtm.standard_variables("DM")] == list(sdtm.domain("DM").names)
