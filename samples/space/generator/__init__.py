@@ -1,0 +1,1 @@
+"""The invented EDC export of the SPACE study: who the subjects are, what happens to them, what the forms record."""
