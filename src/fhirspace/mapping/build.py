@@ -68,6 +68,10 @@ class Builder:
         lets = dict(self._lets)
         local = self._map(document, "let")
         lets.update({name.text: node for name, node in local.items} if local else {})
+        domain = self._text(document, "domain", Scope(lets, {}))
+        if not domain.endswith("--"):
+            document = nodes.prefixed_map(document, domain[:2])
+            lets = {name: nodes.prefixed(node, domain[:2]) for name, node in lets.items()}
         if own := self._codes(document):
             self._syntax = Syntax(self._file, self._lists.including(own), self._key)
         scope = Scope(lets, {})
@@ -79,7 +83,7 @@ class Builder:
                 "FS320", document.line, None, "a resource such as `Observation:`, or `attach:` with `item:`"
             )
         return Mapping(
-            domain=self._text(document, "domain", scope), file=self._file, release=self._defs.release,
+            domain=domain, file=self._file, release=self._defs.release,
             key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document),
             carried=tuple(self._words(document, "carried", scope)), attach=attach, item=item,
         )  # fmt: skip
@@ -102,10 +106,23 @@ class Builder:
         node = document.get(key)
         if node is None:
             return
-        for item in node.items if isinstance(node, nodes.Seq) else (node,):
+        for item in self._spliced(node, scope):
             if not isinstance(item, nodes.Text):
                 raise self._error("FS321", item.line, key, "a list of columns")
             yield self._filled(item, scope)
+
+    def _spliced(self, node: nodes.Node, scope: Scope) -> Iterator[nodes.Node]:
+        """The items of a list, those of a ``$name`` that is itself a list in its place; a single node as one item."""
+        node, inside = self._resolve(node, scope)
+        if not isinstance(node, nodes.Seq):
+            yield node
+            return
+        for item in node.items:
+            found, _ = self._resolve(item, inside)
+            if isinstance(item, nodes.Text) and isinstance(found, nodes.Seq):
+                yield from self._spliced(item, inside)
+            else:
+                yield item
 
     def _codes(self, document: nodes.Map) -> dict[str, dict[str, str]]:
         lists = self._map(document, "codes")
@@ -179,9 +196,10 @@ class Builder:
             if root is None or "id" not in dict(root.fields):
                 raise self._error("FS323", key.line, name, "an `id`, as in `id: <USUBJID id>-AE-<AESEQ integer>`")
             typed = Leaf((name,), "code", key.line)
+            fields = (("resourceType", typed), *root.fields)
             yield Block(
                 name,
-                replace(root, fields=(("resourceType", typed), *root.fields)),
+                replace(root, fields=fields, required=(*root.required, *_identity(dict(root.fields)["id"]))),
                 tuple(self._words(node, "one per", scope)),
                 self._when(node, scope),
             )
@@ -201,7 +219,7 @@ class Builder:
         for key, value in node.items:
             if key.text in {"when", "for"}:
                 continue
-            if key.text == "one of":
+            if re.fullmatch(r"one of(?: \w+)*", key.text):
                 fields.append(("", self._one_of(key, value, path, scope)))
                 continue
             name = self._syntax.names(key.text, key.line, self._defs.release)
@@ -233,6 +251,7 @@ class Builder:
                 yield Required(label, names, columns[0] if columns else "")
 
     def _one_of(self, key: nodes.Text, value: nodes.Node, path: str, scope: Scope) -> OneOf:
+        value, scope = self._resolve(value, scope)
         if not isinstance(value, nodes.Seq):
             raise self._error("FS321", key.line, "one of", "a list of alternatives")
         options = [self._object(self._as_map(item, scope), path, scope, _option=True) for item in value.items]
@@ -242,11 +261,10 @@ class Builder:
         """A value at an element: a list where the release has one, wrapped or unwrapped as it needs."""
         node, scope = self._resolve(node, scope)
         if element.is_list:
-            given = node.items if isinstance(node, nodes.Seq) else (node,)
-            items = [built for item in given for built in self._items(item, element, scope)]
+            items = [built for item in self._spliced(node, scope) for built in self._items(item, element, scope)]
             return Arr(tuple(items), node.line) if items else None
         if isinstance(node, nodes.Seq):
-            expanded = [built for item in node.items for built in self._items(item, element, scope)]
+            expanded = [built for item in self._spliced(node, scope) for built in self._items(item, element, scope)]
             if len(expanded) > 1:
                 raise self._error(
                     "FS324", node.line, element.name, f"one value: {element.path} is no list in {self._defs.release}"
@@ -418,6 +436,12 @@ class Builder:
 
     def _error(self, code: str, line: int, key: str | None, expected: str) -> MappingError:
         return MappingError(code, Place(self._file, line, key), expected)
+
+
+def _identity(node: Node) -> Iterator[Required]:
+    """A row whose cells make no legal ``id`` is wrong: its resource could be neither sent nor referred to."""
+    for _, slot in list(slots(node))[-1:]:
+        yield Required("id", frozenset({"id"}), slot.base)
 
 
 def _flat(fields: Iterable[tuple[str, Node]]) -> Iterator[tuple[str, Node]]:

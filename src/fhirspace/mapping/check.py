@@ -19,6 +19,7 @@ def check(mappings: dict[str, Mapping]) -> None:
         _carries(mapping)
         _forms(mapping)
         _key(mapping)
+        _contained(mapping)
         for root in mapping.roots():
             for node in walk(root):
                 if isinstance(node, Arr):
@@ -81,6 +82,33 @@ def _carries(mapping: Mapping) -> None:
         raise MappingError(
             "FS341", Place(mapping.file, None, mapping.domain), "one place <carried>, in the extensions of one resource"
         )
+
+
+def _contained(mapping: Mapping) -> None:
+    """A contained resource and each ``#ref`` to it stand together: both under the same condition, or both always."""
+    for block in mapping.blocks:
+        held = dict(block.root.fields).get("contained")
+        inside = (
+            {_constant(item, "id"): item for item in held.items if isinstance(item, Obj)}
+            if isinstance(held, Arr)
+            else {}
+        )
+        refs = {}
+        for node in walk(block.root):
+            if isinstance(node, Obj) and (text := _constant(node, "reference")).startswith("#"):
+                refs[text[1:]] = node
+        for name in inside.keys() | refs.keys():
+            item, ref = inside.get(name), refs.get(name)
+            if item is None or ref is None or not item.always or item.when != ref.when:
+                place = Place(mapping.file, (item or ref or block.root).line, "contained")
+                raise MappingError(
+                    "FS347", place, f"`always:` around the contained resource {name}, and its `when:` at the #{name}"
+                )
+
+
+def _constant(obj: Obj, name: str) -> str:
+    node = dict(obj.fields).get(name)
+    return (node.constant or "") if isinstance(node, Leaf) else ""
 
 
 def _forms(mapping: Mapping) -> None:
@@ -156,10 +184,7 @@ def _excludes(left: Obj | Leaf, right: Obj | Leaf) -> bool:
     """Whether `left` always has a constant that `right` can never have."""
     if isinstance(left, Leaf) or isinstance(right, Leaf):
         return (
-            isinstance(left, Leaf)
-            and isinstance(right, Leaf)
-            and left.constant is not None
-            and not _can_be(right, left)
+            isinstance(left, Leaf) and isinstance(right, Leaf) and left.constant is not None and not _same(right, left)
         )
     fields = dict(right.fields)
     if "" in fields:

@@ -307,6 +307,16 @@ def hashed_id(key: bytes) -> Out:
     return out
 
 
+def _short_id(key: bytes) -> Out:
+    """A part of a FHIR id: the cell itself where it is short and legal there, else 16 digits of its keyed hash."""
+    hashed = hashed_id(key)
+
+    def out(cell: str) -> str:
+        return cell if re.fullmatch(r"[A-Za-z0-9.-]{1,16}", cell) else (hashed(cell) or "")[:16]
+
+    return out
+
+
 def codec(name: str, argument: str = "", *, key: bytes = _DEFAULT_KEY) -> Codec | None:
     """The codec of a name (without ``codes``, which needs its list: see `codelists`), or None where there is none.
 
@@ -356,6 +366,7 @@ def codec(name: str, argument: str = "", *, key: bytes = _DEFAULT_KEY) -> Codec 
             outputs=frozenset({"<", "<=", ">", ">="}),
         ),
         "duration": Codec("duration", _duration_out, _same, STRINGS, _DURATION, verbatim=True, rank=0),
+        "fhirid": Codec("fhirid", _short_id(key), _never, frozenset({"id", "string"}), ".+", readable=False),
         "id": Codec(
             "id", hashed_id(key), _never, frozenset({"id", "string", "uri", "reference"}), ".+", readable=False
         ),
@@ -373,6 +384,7 @@ NAMES: Final = (
     "yes/no",
     "codes",
     "comparator",
+    "fhirid",
     "id",
     "day",
     "duration",

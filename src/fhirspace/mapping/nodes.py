@@ -6,10 +6,11 @@ once, and an alias that contains itself is refused.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import yaml
 
@@ -75,6 +76,24 @@ def load(path: Path) -> list[Map]:
         return list(read(path.read_text("utf-8"), path.name))
     except (OSError, UnicodeDecodeError):
         raise MappingError("FS300", path.name, "a readable UTF-8 file") from None
+
+
+_OWN: Final = re.compile(r"(?<![A-Za-z0-9-])--(?=[A-Z])")
+
+
+def prefixed(node: Node, prefix: str) -> Node:
+    """A node in whose texts and keys SDTM's ``--`` before a variable's name is the prefix of a domain: ``--SEQ``."""
+    if isinstance(node, Text):
+        return Text(_OWN.sub(prefix, node.text), node.line)
+    if isinstance(node, Seq):
+        return Seq(tuple(prefixed(item, prefix) for item in node.items), node.line)
+    return prefixed_map(node, prefix)
+
+
+def prefixed_map(node: Map, prefix: str) -> Map:
+    """The same of keys and values."""
+    pairs = ((Text(_OWN.sub(prefix, key.text), key.line), prefixed(value, prefix)) for key, value in node.items)
+    return Map(tuple(pairs), node.line)
 
 
 def _node(node: yaml.Node, file: str, above: tuple[int, ...]) -> Node:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping as Table
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cache
 
 from fhirspace.mapping.codecs import CellError
@@ -49,10 +50,16 @@ def virtual_cells(column: str, forms: Iterable[Form], cell: str) -> dict[str, st
     """The virtual cells of one cell (see `with_forms`)."""
     for form in forms:
         fits = _compiled(form.pattern).fullmatch(cell)
-        if fits:
+        if fits and _ascending(fits.groupdict()):
             name = f"{column}.{form.name}"
             return {name: cell} | {f"{name}.{part}": text for part, text in fits.groupdict().items() if text}
     return {}
+
+
+def _ascending(parts: Table[str, str | None]) -> bool:
+    """Whether parts named `low` and `high` are numbers in that order (FHIR, Range: rng-2); true of all other parts."""
+    low, high = parts.get("low"), parts.get("high")
+    return not low or not high or Decimal(low) <= Decimal(high)
 
 
 def holds(condition: Cond | None, cells: Table[str, str]) -> bool:
