@@ -1,0 +1,195 @@
+"""The client against a server that fails in every way the network knows."""
+
+from __future__ import annotations
+
+import socket
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from fhirspace.delivery.client import (
+    Client,
+    HttpTransport,
+    LostAnswer,
+    Response,
+    checked_url,
+    require_release,
+    retry_after,
+    token_from_environment,
+)
+from fhirspace.errors import ServerError, UsageError
+
+from .faulty import FaultyServer
+
+TRANSACTION = b'{"resourceType":"Bundle","type":"transaction","entry":[]}'
+
+
+@pytest.mark.parametrize(
+    "fault",
+    ["too_many", "unavailable", "broken", "conflict", "reset_before", "reset_after", "short_body", "cut_json", "slow"],
+)
+def test_a_passing_fault_is_tried_again(faulty: FaultyServer, client: Client, waits: list[float], fault: str) -> None:
+    faulty.faults.extend([fault, None])
+    assert client.request("POST", "", TRANSACTION).ok
+    assert len(waits) == client.retries == 1
+    assert (waits[0] == 1.0) if fault == "too_many" else (0 <= waits[0] <= client.base)
+
+
+@pytest.mark.parametrize(
+    ("fault", "code"),
+    [
+        ("unavailable", "FS512"),
+        ("reset_before", "FS510"),
+        ("broken", "FS512"),
+        ("forbidden", "FS511"),
+        ("moved", "FS512"),
+    ],
+)
+def test_a_lasting_fault_is_an_error_without_values(
+    faulty: FaultyServer, client: Client, fault: str, code: str
+) -> None:
+    faulty.faults.extend([fault] * 10)
+    with pytest.raises(ServerError) as caught:
+        client.request("POST", "", TRANSACTION, attempts=3)
+    assert caught.value.code == code
+    assert "CANARY" not in str(caught.value)
+
+
+def test_a_lasting_conflict_is_an_answer(faulty: FaultyServer, client: Client) -> None:
+    faulty.faults.extend(["conflict"] * 10)
+    assert client.request("POST", "", TRANSACTION).status == 409
+
+
+def test_waits_grow_with_jitter_up_to_a_cap(waits: list[float]) -> None:
+    class Dead:
+        def send(self, *_: object) -> Response:
+            raise LostAnswer("dropped")
+
+    client = Client("http://127.0.0.1/fhir", Dead(), attempts=12, base=0.5, cap=4, sleep=waits.append)
+    with pytest.raises(ServerError, match="FS510"):
+        client.request("GET", "metadata")
+    assert len(waits) == 11
+    assert all(0 <= wait <= min(4, 0.5 * 2**turn) for turn, wait in enumerate(waits))
+    assert len(set(waits)) > 1
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high"),
+    [
+        ("7", 7, 7),
+        (" 0 ", 0, 0),
+        (format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True), 50, 60),
+        ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
+        ("Sun Nov  6 08:49:37 1994", 0, 0),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(value: str, low: float, high: float) -> None:
+    seconds = retry_after(value)
+    assert seconds is not None
+    assert low <= seconds <= high
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-3", "²"])
+def test_other_retry_after_is_ignored(value: str) -> None:
+    assert retry_after(value) is None
+
+
+def test_a_long_retry_after_is_bounded(waits: list[float]) -> None:
+    answers = [Response(503, {"retry-after": "86400"}, b""), Response(204, {}, b"")]
+
+    class Busy:
+        def send(self, *_: object) -> Response:
+            return answers.pop(0)
+
+    assert Client("http://127.0.0.1/fhir", Busy(), sleep=waits.append).request("GET").status == 204
+    assert waits == [300.0]
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "ftp://x/fhir", "http:///fhir", "http://user:pw@host/fhir", "https://host/fhir?token=x", "https://host/#a"],
+)
+def test_addresses_that_must_not_be_used(url: str) -> None:
+    with pytest.raises(UsageError, match="FS514") as caught:
+        checked_url(url, secret=False)
+    assert "pw" not in str(caught.value)
+
+
+def test_a_token_is_only_sent_where_nobody_listens() -> None:
+    with pytest.raises(UsageError, match="FS514"):
+        checked_url("http://hospital.example/fhir", secret=True)
+    assert checked_url("https://hospital.example/fhir/", secret=True) == "https://hospital.example/fhir"
+    assert checked_url("http://127.0.0.1:8080/fhir", secret=True) == "http://127.0.0.1:8080/fhir"
+
+
+def test_the_token_comes_from_the_environment_or_a_file(
+    faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("FHIRSPACE_TOKEN", raising=False)
+    monkeypatch.delenv("FHIRSPACE_TOKEN_FILE", raising=False)
+    assert token_from_environment() is None
+    (tmp_path / "token").write_text("from-file\n")
+    monkeypatch.setenv("FHIRSPACE_TOKEN_FILE", str(tmp_path / "token"))
+    assert token_from_environment() == "from-file"
+    monkeypatch.setenv("FHIRSPACE_TOKEN", "from-env")
+    client = Client(faulty.url + "/")
+    client.request("GET", "metadata")
+    assert faulty.requests[-1][2]["authorization"] == "Bearer from-env"
+    assert isinstance(client.transport, HttpTransport)
+    client.transport.close()
+
+
+def test_a_token_file_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("FHIRSPACE_TOKEN", raising=False)
+    monkeypatch.setenv("FHIRSPACE_TOKEN_FILE", str(tmp_path / "none"))
+    with pytest.raises(UsageError, match="FS511"):
+        token_from_environment()
+
+
+@pytest.mark.parametrize(
+    ("version", "fhir", "fits"),
+    [
+        ("4.0.1", "R4", True),
+        ("4.3.0", "R4B", True),
+        ("5.0.0", "R5", True),
+        ("5.0.0", "R4", False),
+        ("3.0.2", "R4", False),
+    ],
+)
+def test_the_release_of_the_server_is_checked(
+    faulty: FaultyServer, client: Client, version: str, fhir: str, fits: bool
+) -> None:
+    faulty.fhir_version = version
+    if fits:
+        assert require_release(client, fhir)["fhirVersion"] == version
+    else:
+        with pytest.raises(ServerError, match="FS513"):
+            require_release(client, fhir)
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"resourceType":"Patient"}'])
+def test_what_is_no_fhir_server_is_said(body: bytes) -> None:
+    class Web:
+        def send(self, *_: object) -> Response:
+            return Response(200, {"content-type": "text/html"}, body)
+
+    with pytest.raises(ServerError, match="FS512"):
+        require_release(Client("http://127.0.0.1", Web()), None)
+
+
+def test_nobody_listens() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        transport = HttpTransport(f"http://127.0.0.1:{taken.getsockname()[1]}")
+        with pytest.raises(LostAnswer):
+            transport.send("GET", "metadata")
+        transport.close()
+
+
+def test_a_bad_address_is_not_tried_again() -> None:
+    transport = HttpTransport("http://")
+    with pytest.raises(ServerError, match="FS510"):
+        transport.send("GET", "metadata")
+    transport.close()

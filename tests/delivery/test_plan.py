@@ -1,0 +1,98 @@
+"""Order of sending, and input that must not be sent."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.delivery.plan import Plan, inputs
+from fhirspace.delivery.push import plan
+from fhirspace.errors import FhirspaceError
+
+from .resources import dump, observation, patient, ref, resource, trial, write
+
+
+def keys(folder: Path) -> list[list[str]]:
+    with Plan(inputs(folder)) as found:
+        return [[item.key for item in unit] for unit in found.units()]
+
+
+def test_types_come_after_those_they_refer_to(tmp_path: Path) -> None:
+    assert plan(trial(tmp_path)) == [("Organization", 1), ("Patient", 3), ("Observation", 12), ("ResearchStudy", 1)]
+
+
+def test_resources_of_one_type_that_refer_to_each_other_are_ordered(tmp_path: Path) -> None:
+    names = [f"e-{number}" for number in range(6)]
+    encounters = [
+        resource("Encounter", name, status="finished", partOf=ref("Encounter", before))
+        for before, name in itertools.pairwise(names)
+    ] + [resource("Encounter", names[0], status="finished")]
+    random.Random(1).shuffle(encounters)
+    write(tmp_path, {"Encounter": encounters})
+    assert keys(tmp_path) == [[f"Encounter/{name}"] for name in names]
+
+
+def test_a_circle_of_resources_stays_in_one_piece(tmp_path: Path) -> None:
+    def link(kind: str, name: str, *targets: dict[str, str]) -> dict[str, Any]:
+        return resource(kind, name, extension=[{"url": "x", "valueReference": target} for target in targets])
+
+    write(
+        tmp_path,
+        {
+            "Condition": [link("Condition", "c-1", ref("Encounter", "e-1")), link("Condition", "c-2")],
+            "Encounter": [
+                link("Encounter", "e-1", ref("Condition", "c-1")),
+                link("Encounter", "e-2", ref("Condition", "c-2")),
+            ],
+            "Task": [link("Task", "t-1", ref("Encounter", "e-1"), ref("Task", "t-1"))],
+        },
+    )
+    assert keys(tmp_path) == [
+        ["Condition/c-2"],
+        ["Condition/c-1", "Encounter/e-1"],
+        ["Encounter/e-2"],
+        ["Task/t-1"],
+    ]
+
+
+def test_quoted_text_is_no_reference(tmp_path: Path) -> None:
+    note = resource("Patient", "p-1", text={"div": 'say "reference":"Observation/o-1" aloud'})
+    write(tmp_path, {"Patient": [note], "Observation": [observation("o-1", "p-1")]})
+    assert keys(tmp_path) == [["Patient/p-1"], ["Observation/o-1"]]
+
+
+def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:
+    (tmp_path / "some.ndjson").write_text("\n" + dump(patient("p-1")) + "\r\n\n" + dump(patient("p-2")))
+    (tmp_path / "problems.ndjson").write_text('{"code":"FS101"}\n')
+    expected = [["Patient/p-1"], ["Patient/p-2"]]
+    assert keys(tmp_path) == keys(tmp_path / "some.ndjson") == expected
+
+
+@pytest.mark.parametrize(
+    ("lines", "code", "place"),
+    [
+        ([dump(patient("p-1")), dump(patient("p-2")), dump(patient("p-1"))], "FS521", "Patient.ndjson:3"),
+        ([dump(patient("p-1")), "{not json"], "FS522", "Patient.ndjson:2"),
+        (['{"resourceType":"Patient"}'], "FS522", "Patient.ndjson:1"),
+        (['{"resourceType":"Patient","id":7}'], "FS522", "Patient.ndjson:1"),
+        (['{"resourceType":"Patient","id":"a/../b"}'], "FS522", "Patient.ndjson:1"),
+        (['{"resourceType":"Patient","id":"' + "a" * 65 + '"}'], "FS522", "Patient.ndjson:1"),
+        (['{"resourceType":"../x","id":"a"}'], "FS522", "Patient.ndjson:1"),
+        (['[{"resourceType":"Patient","id":"a"}]'], "FS522", "Patient.ndjson:1"),
+        ([""], "FS523", "Patient.ndjson"),
+    ],
+)
+def test_input_that_cannot_be_sent(tmp_path: Path, lines: list[str], code: str, place: str) -> None:
+    write(tmp_path, {"Patient": lines})
+    with pytest.raises(FhirspaceError, match=code) as caught:
+        plan(tmp_path)
+    assert str(caught.value.problem.place) == place
+
+
+def test_nothing_to_push(tmp_path: Path) -> None:
+    with pytest.raises(FhirspaceError, match="FS523"):
+        inputs(tmp_path)
