@@ -32,6 +32,7 @@ TYPED = {
     "large text": (pa.array(["x"], pa.large_string()), ["x"]),
     "dictionary": (pa.array(["x", "", "x"]).dictionary_encode(), ["x", None, "x"]),
     "small dictionary": (pa.array(["x"]).dictionary_encode().cast(pa.dictionary(pa.int8(), pa.string())), ["x"]),
+    "large dictionary": (pa.array(["x"], pa.large_string()).dictionary_encode(), ["x"]),
     "dictionary of numbers": (pa.DictionaryArray.from_arrays(pa.array([1, 0]), pa.array([7.0, 8.5])), ["8.5", "7"]),
 }  # fmt: skip
 

@@ -6,7 +6,6 @@ the exact place of each fault. So a single bad row costs one block and not the s
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ from fhirspace.tables.text import blank_to_null
 
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r") + b"\x7f"
 _C1 = tuple(b"\xc2" + bytes([byte]) for byte in range(0x80, 0xA0))
-_EMPTY_LINE = re.compile(rb"\n[\n\r]|\r\r").search
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -36,7 +34,11 @@ def cut(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool] | None:
 
 
 def _has_empty_line(block: bytes) -> bool:
-    return block.startswith((b"\n", b"\r")) or bool(_EMPTY_LINE(block))
+    return block.startswith((b"\n", b"\r")) or _has_double_break(block)
+
+
+def _has_double_break(block: bytes) -> bool:
+    return b"\n\n" in block or (b"\r" in block and (b"\n\r" in block or b"\r\r" in block))
 
 
 def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool] | None:
@@ -45,7 +47,7 @@ def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool]
         _drop_unended(parts)
     if len(parts) % 2 == 0 or (not parts[0] and len(parts) == 1) or not _well_quoted(parts, delimiter):
         return None
-    if _has_empty_line(parts[0]) or any(map(_EMPTY_LINE, set(parts[2::2]))):
+    if _has_empty_line(parts[0]) or any(map(_has_double_break, set(parts[2::2]))):
         return None
     length = sum(map(len, parts)) + len(parts) - 1
     inside = b"".join(parts[1::2])

@@ -148,7 +148,7 @@ def _converter(kind: Any) -> Callable[[pa.Array], pa.Array] | None:
     """How a column of an Arrow type becomes text; None for a type that has no text form."""
     is_type = pa.types
     if is_type.is_dictionary(kind):
-        return None if _converter(kind.value_type) is None else _from_dictionary
+        return _from_dictionary if kind.value_type in (TEXT, pa.large_string()) else None
     tests: list[tuple[Callable[[Any], bool], Callable[[pa.Array], pa.Array]]] = [
         (lambda t: t == TEXT, lambda array: array),
         (is_type.is_floating, _from_floats),
@@ -167,10 +167,8 @@ def _casts(kind: Any) -> bool:
 
 
 def _from_dictionary(array: pa.Array) -> pa.Array:
-    if array.type.value_type == TEXT:
-        return array if array.type == DICTIONARY else array.cast(DICTIONARY)
-    convert = _converter(array.type.value_type)
-    return pc.dictionary_encode(pc.take(convert(array.dictionary), array.indices)) if convert else array
+    # Parquet keeps dictionaries of text only; those of other values have come back as plain columns.
+    return array if array.type == DICTIONARY else array.cast(DICTIONARY)
 
 
 def _from_floats(array: pa.Array) -> pa.Array:
