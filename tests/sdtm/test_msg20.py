@@ -94,8 +94,8 @@ def test_sequences_are_unique_and_number_every_row(package):
 
 
 def test_last_observations_agree_but_for_the_package_own_exceptions(package):
-    # The package flags neither height nor supine readings and prefers planned laboratory visits; nothing of that is a
-    # rule of the guide, so 3 in 100 differ.
+    # The package flags few vital signs but standing blood pressure, and planned laboratory visits where an unscheduled
+    # one came later; neither is a rule of the guide.
     derived = derive(without(package, "--LOBXFL"))
     shares = {name: agreement(package, derived, name, f"{name[:2]}LOBXFL") for name in ("LB", "VS", "OE", "RS", "QSPH")}
     assert shares["RS"] == 1

@@ -76,7 +76,7 @@ def test_canonical(spelling, unit):
     [
         ("10^9/L", "10*9/L"), ("10^3/uL", "10*3/uL"), ("x10^9/L", "10*9/L"), ("mmHg", "mm[Hg]"), ("C", "Cel"),
         ("%", "%"), ("beats/min", "{beats}/min"), ("mEq/L", "meq/L"), ("furlong", None), ("/100 WBC", None), ("", None),
-        ("a//b", None),
+        ("a//b", None), ("K", "K"), ("K/foo", None),
     ],
 )  # fmt: skip
 def test_ucum(unit, code):
@@ -154,7 +154,7 @@ def test_every_analyte_is_a_laboratory_test():
 @pytest.mark.parametrize(
     ("text", "number"),
     [("062.50", "62.5"), ("1E3", "1000"), ("-0.0", "0"), (".5", "0.5"), ("5.", "5"), ("+7", "7"), ("-1.20", "-1.2"),
-     ("1e-2", "0.01"), ("", None), (".", None), ("<5", None), ("1,5", None), ("NaN", None)],
+     ("1e-2", "0.01"), ("", None), (".", None), ("<5", None), ("1,5", None), ("NaN", None), ("٣", None), ("7", "7")],
 )  # fmt: skip
 def test_canonical_number(text, number):
     assert units.canonical_number(text) == number

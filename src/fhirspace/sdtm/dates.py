@@ -11,10 +11,11 @@ from functools import lru_cache
 
 _DATETIME = re.compile(
     r"(?P<year>\d{4}|-)(?:-(?P<month>\d{2}|-)(?:-(?P<day>\d{2}|-)"
-    r"(?:T(?P<hour>\d{2}|-)(?::(?P<minute>\d{2}|-)(?::(?P<second>\d{2}(?:\.\d+)?))?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?)?)?)?"
+    r"(?:T(?P<hour>\d{2}|-)(?::(?P<minute>\d{2}|-)(?::(?P<second>\d{2}(?:\.\d+)?))?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?)?)?)?",
+    re.ASCII,
 )
 _DURATION = re.compile(r"[+-]?P(?=\d|T\d)(?:\d+(?:\.\d+)?W|(?:\d+(?:\.\d+)?Y)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?D)?(?:T(?=\d)(?:\d+(?:\.\d+)?H)?(?:\d+(?:\.\d+)?M)?(?:\d+(?:\.\d+)?S)?)?)")  # fmt: skip  # noqa: E501
-_COMPLETE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T[^/]*)?")
+_COMPLETE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T[^/]*)?", re.ASCII)
 _CLOCK = {"hour": 24, "minute": 60, "second": 61}
 
 

@@ -16,6 +16,7 @@ from fhirspace.sdtm import columns
 from fhirspace.sdtm.work import Work
 from fhirspace.standards.units import canonical, canonical_number, convert, standard_unit
 
+_PLAIN = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*")
 _COMPARED = re.compile(r"(<=|>=|<|>)\s*(?=[\d.+-])")
 
 METHODS = {
@@ -101,7 +102,7 @@ def _standardise(work: Work, domain: str, cells: columns.Cells) -> _Result:
 
 def _plain(text: str) -> str | None:
     """The text where it is a decimal number, a sign and no exponent; else None."""
-    return text.strip() if re.fullmatch(r"\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*", text) else None
+    return text.strip() if _PLAIN.fullmatch(text) else None
 
 
 def _derive_ranges(work: Work, name: str, prefix: str) -> None:

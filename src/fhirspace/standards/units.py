@@ -1,8 +1,8 @@
 """Units: CDISC spellings, UCUM codes, and exact conversion of a value's text.
 
 A unit is converted by its UCUM structure (prefix, base, exponent), never by a table of pairs. All arithmetic is exact
-(fractions of whole numbers); no float occurs. Sources: CDISC codelist UNIT (C71620) and its NCI synonyms; UCUM 2.1,
-tables 2 to 9, for the factors; ``data/units-molar.csv`` for molar masses and charges.
+(fractions of whole numbers); no float occurs. Sources: CDISC codelist UNIT (C71620) and its NCI synonyms;
+`fhirspace.standards.ucum` for the factors; ``data/units-molar.csv`` for molar masses and charges.
 
 How a result is spelled (`convert`):
 
@@ -26,22 +26,12 @@ from typing import NamedTuple
 
 import msgspec
 
+from fhirspace.standards.ucum import Dimensions, size
+
 GUARD_DIGITS = 2
 
-_NUMBER = re.compile(r"(?P<sign><=|>=|<|>)?\s*(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*")
-_PREFIXES = {
-    "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
-}  # fmt: skip
-
-Dimensions = tuple[tuple[str, int], ...]
-
-
-class Size(NamedTuple):
-    """What a unit measures: an exact factor and the powers of its dimensions; offset only for temperatures."""
-
-    factor: Fraction
-    dimensions: Dimensions
-    offset: Fraction = Fraction(0)
+_NUMBER = re.compile(r"(?P<sign><=|>=|<|>)?\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*")
+_DECIMAL = re.compile(r"\s*([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?\s*")
 
 
 class Analyte(NamedTuple):
@@ -58,42 +48,6 @@ class _Data(msgspec.Struct, frozen=True):
     standard: dict[str, str]
 
 
-def _atoms() -> dict[str, tuple[str, str, bool]]:
-    """UCUM atom -> factor, dimension, whether it takes a prefix. A dimension of its own never converts to another."""
-    metric = "m=m s=s g=g mol=mol K=K Bq=Bq Gy=Gy Hz=Hz eq=eq osm=osm V=V J=J Pa=Pa rad=rad [IU]=IU"
-    atoms = {name: ("1", dimension, True) for name, dimension in (pair.split("=") for pair in metric.split())}
-    atoms |= {
-        "L": ("0.001", "m3", True),
-        "l": ("0.001", "m3", True),
-        "U": ("1/60000000", "kat", True),
-        "kat": ("1", "kat", True),
-        "cal": ("4.184", "J", True),
-        "Ci": ("37000000000", "Bq", True),
-        "m[Hg]": ("133322", "Pa", True),
-        "[psi]": ("8896443230521/1290320000", "Pa", False),
-        "min": ("60", "s", False),
-        "h": ("3600", "s", False),
-        "d": ("86400", "s", False),
-        "wk": ("604800", "s", False),
-        "mo": ("2629800", "s", False),
-        "a": ("31557600", "s", False),
-        "[lb_av]": ("453.59237", "g", False),
-        "[oz_av]": ("28.349523125", "g", False),
-        "[in_i]": ("0.0254", "m", False),
-        "[ft_i]": ("0.3048", "m", False),
-        "%": ("0.01", "", False),
-        "[ppm]": ("0.000001", "", False),
-        "deg": ("1", "deg", False),
-        "[HPF]": ("1", "HPF", False),
-        "[LPF]": ("1", "LPF", False),
-        "[drp]": ("1", "drop", False),
-        "dB": ("1", "dB", False),
-    }
-    return atoms
-
-
-_ATOMS = _atoms()
-_TEMPERATURES = {"Cel": (Fraction(1), Fraction(27315, 100)), "[degF]": (Fraction(5, 9), Fraction(45967, 180))}
 # CDISC tokens whose UCUM code is spelled otherwise; all other tokens must be UCUM already.
 _TOKENS = {"day": "d", "week": "wk", "IU": "[IU]", "mIU": "m[IU]", "uIU": "u[IU]", "mEq": "meq", "uEq": "ueq", "l": "L"}
 
@@ -152,68 +106,14 @@ def _tokens(text: str) -> str | None:
     """A UCUM code built token by token; None as soon as one token is not a UCUM atom."""
     plain = re.sub(r"^(?:[xX×]\s*)?10\^(\d+)", r"10*\1", text)
     code = "/".join(_TOKENS.get(part, part) for part in plain.split("/"))
-    return code if _size(code) is not None else None
+    return code if size(code) is not None else None
 
 
 @cache
 def convertible(unit: str) -> bool:
     """Whether the unit's UCUM code is free of annotations, so that its size is known."""
     code = ucum(unit)
-    return code is not None and _size(code) is not None
-
-
-@cache
-def _size(code: str) -> Size | None:
-    """The size of a UCUM code: terms joined by "." and "/", read from left to right; None where it cannot be read."""
-    if code in _TEMPERATURES:
-        factor, offset = _TEMPERATURES[code]
-        return Size(factor, (("K", 1),), offset)
-    if not re.fullmatch(r"/?[^./]+(?:[./][^./]+)*", code):
-        return None
-    factor, powers = Fraction(1), dict[str, int]()
-    for operator, part in re.findall(r"([./]?)([^./]+)", code):
-        atom = _component(part)
-        if atom is None:
-            return None
-        sign = -1 if operator == "/" else 1
-        factor *= atom.factor**sign
-        for dimension, power in atom.dimensions:
-            powers[dimension] = powers.get(dimension, 0) + sign * power
-    return Size(factor, tuple(sorted((d, p) for d, p in powers.items() if p)))
-
-
-@cache
-def _component(part: str) -> Size | None:
-    """One component: ``10*9``, ``1``, or prefix, atom and exponent (``cm3``)."""
-    power_of_ten = re.fullmatch(r"10[*^](\d+)", part)
-    if power_of_ten:
-        return Size(Fraction(10) ** int(power_of_ten[1]), ())
-    if re.fullmatch(r"[1-9]\d*", part):
-        return Size(Fraction(int(part)), ())
-    matched = re.fullmatch(r"(.*?)(\d*)", part)
-    name, exponent = (matched[1], int(matched[2] or 1)) if matched else (part, 1)
-    found = _prefixed(name)
-    if found is None:
-        return None
-    return Size(found.factor**exponent, tuple((d, p * exponent) for d, p in found.dimensions))
-
-
-def _prefixed(name: str) -> Size | None:
-    if name in _ATOMS:
-        return _atom_size(name, 0)
-    for length in (1, 2):
-        prefix, atom = name[:length], name[length:]
-        if prefix in _PREFIXES and atom in _ATOMS and _ATOMS[atom][2]:
-            return _atom_size(atom, _PREFIXES[prefix])
-    return None
-
-
-def _atom_size(atom: str, exponent: int) -> Size:
-    factor, dimension, _ = _ATOMS[atom]
-    if not dimension:
-        return Size(Fraction(factor) * Fraction(10) ** exponent, ())
-    power = 3 if dimension == "m3" else 1
-    return Size(Fraction(factor) * Fraction(10) ** exponent, ((dimension.rstrip("3"), power),))
+    return code is not None and size(code) is not None
 
 
 def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None = None) -> str | None:
@@ -242,7 +142,7 @@ def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None
 @cache
 def _ratio(from_unit: str, to_unit: str, testcd: str | None) -> tuple[Fraction, Fraction | None] | None:
     """Factor and offset (None: no temperature) that carry a value from one unit to the other."""
-    source, target = (_size(ucum(unit) or "") if ucum(unit) else None for unit in (from_unit, to_unit))
+    source, target = (size(ucum(unit) or "") if ucum(unit) else None for unit in (from_unit, to_unit))
     if source is None or target is None:
         return None
     factor = source.factor / target.factor
@@ -314,7 +214,9 @@ def canonical_number(text: str) -> str | None:
 
     The form a Num cell takes when it is read back from a transport file: same value, no spelling.
     """
-    matched = re.fullmatch(r"\s*([+-]?)(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,3}))?\s*", text)
+    if text.isdecimal() and text.isascii() and text[0] != "0":
+        return text
+    matched = _DECIMAL.fullmatch(text)
     if matched is None or not (matched[2] or matched[3]):
         return None
     plain = format(Decimal(text.strip()), "f") if matched[4] else f"{matched[1]}{matched[2] or '0'}.{matched[3] or ''}"
