@@ -81,6 +81,16 @@ CONVENTIONAL = {
 }
 
 
+# Spellings of laboratories and forms which NCI does not list; each of the same size as its CDISC unit.
+SPELLINGS = {
+    **dict.fromkeys(("K/uL", "K/µL", "x10^9/L", "x10E9/L", "10E9/L", "10*9/L", "10*3/uL", "thou/uL"), "10^9/L"),
+    **dict.fromkeys(("M/uL", "M/µL", "x10^12/L", "x10E12/L", "10E12/L", "10*12/L", "10*6/uL", "mill/uL"), "10^12/L"),
+    **dict.fromkeys(("cells/uL", "cells/µL", "cells/mm3", "/µL"), "10^6/L"),
+    **{"°C": "C", "degC": "C", "°F": "F", "degF": "F", "µmol/L": "umol/L", "µg/L": "ug/L", "µg/dL": "ug/dL"},
+    **{"lbs": "LB", "inch": "in", "inches": "in", "mm Hg": "mmHg", "bpm": "beats/min", "µg/mL": "ug/mL"},
+}
+
+
 def rows_of(path: Path) -> list[dict[str, str]]:
     """The rows of a CSV file as dictionaries."""
     with path.open(encoding="utf-8", newline="") as stream:
@@ -174,6 +184,7 @@ def make_units(reference: Path) -> None:
         for r in rows_of(reference / "unit_synonyms.csv")
         if r["n_candidates"] == "1"
     }
+    synonyms |= SPELLINGS
     ucum_rows = rows_of(reference / "maps" / "map_unit_ucum.csv")
     values = sorted({row["cdisc_value"] for row in ucum_rows})
     ucum = {row["cdisc_value"]: row["ucum"] for row in ucum_rows if row["method"] != "annotation"}

@@ -65,7 +65,15 @@ def test_loinc_codes_of_a_test():
 
 @pytest.mark.parametrize(
     ("spelling", "unit"),
-    [("mg/dL", "mg/dL"), ("mg/dl", "mg/dL"), ("10^3/uL", "10^9/L"), (" lb ", "LB"), ("furlong", "furlong")],
+    [
+        ("mg/dL", "mg/dL"),
+        ("mg/dl", "mg/dL"),
+        ("10^3/uL", "10^9/L"),
+        (" lb ", "LB"),
+        ("K/uL", "10^9/L"),
+        ("°C", "C"),
+        ("furlong", "furlong"),
+    ],
 )
 def test_canonical(spelling, unit):
     assert units.canonical(spelling) == unit
