@@ -84,7 +84,7 @@ class Builder:
             )
         return Mapping(
             domain=domain, file=self._file, release=self._defs.release,
-            key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document),
+            key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document, scope),
             carried=tuple(self._words(document, "carried", scope)), attach=attach, item=item,
         )  # fmt: skip
 
@@ -133,10 +133,11 @@ class Builder:
             made[name.text] = {cell.text: code.text for cell, code in node.items if isinstance(code, nodes.Text)}
         return made
 
-    def _forms(self, document: nodes.Map) -> dict[str, tuple[Form, ...]]:
+    def _forms(self, document: nodes.Map, scope: Scope) -> dict[str, tuple[Form, ...]]:
         columns = self._map(document, "forms")
         made: dict[str, tuple[Form, ...]] = {}
-        for column, node in columns.items if columns else ():
+        for column, given in columns.items if columns else ():
+            node, _ = self._resolve(given, scope)
             if not isinstance(node, nodes.Map):
                 raise self._error(
                     "FS321", column.line, column.text, "forms and their patterns, as in `number: <value decimal>`"
