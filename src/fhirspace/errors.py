@@ -96,6 +96,9 @@ class FhirspaceError(Exception):
         self.problem = Problem(code, place if isinstance(place, Place) else Place(place), expected)
         super().__init__(str(self.problem))
 
+    def __reduce__(self) -> tuple[type[FhirspaceError], tuple[str, Place, str]]:
+        return type(self), (self.problem.code, self.problem.place, self.problem.expected)
+
     @property
     def code(self) -> str:
         """The catalogue code, as in ``FS101``."""

@@ -41,11 +41,19 @@ _PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """The names that a place sees: constants (``let``) and the variables of the ``for`` around it."""
+    """What a place sees: constants (``let``), variables of the ``for`` around it, what the element around it demands."""
 
     lets: dict[str, nodes.Node]
     variables: dict[str, str]
     using: tuple[str, ...] = ()
+    bound: str = ""
+    targets: tuple[str, ...] = ()
+
+    def at(self, element: Element) -> Scope:
+        """The same names inside an element: its required value set (a concept's reaches its codings), its targets."""
+        own = element.binding.value_set if element.binding and element.binding.strength == "required" else ""
+        inherited = self.bound if element.name == "coding" else ""
+        return replace(self, bound=own or inherited, targets=element.targets)
 
 
 class Builder:
@@ -286,7 +294,7 @@ class Builder:
                 yield built
             return
         for variables in self._loop(node, scope):
-            single = self._single(node, element, Scope(scope.lets, {**scope.variables, **variables}, scope.using))
+            single = self._single(node, element, replace(scope, variables={**scope.variables, **variables}))
             if single is not None:
                 yield single
 
@@ -326,7 +334,7 @@ class Builder:
             if not isinstance(node, nodes.Text):
                 raise self._error("FS327", node.line, element.name, f"a text or slot of type {element.type}")
             return self._leaf(node, element, scope)
-        return self._object(self._as_map(node, scope, element), self._inside(element), scope)
+        return self._object(self._as_map(node, scope, element), self._inside(element), scope.at(element))
 
     def _leaf(self, node: nodes.Text, element: Element, scope: Scope) -> Leaf:
         parts = self._syntax.parts(self._filled(node, scope), node.line)
@@ -346,7 +354,31 @@ class Builder:
         leaf = Leaf(parts, element.type, node.line, pattern)
         if leaf.constant is not None:
             self._constant(leaf, element)
+        else:
+            self._covered(leaf, element, scope)
+        if element.name == "reference" and scope.targets:
+            self._target(leaf, scope.targets)
         return leaf
+
+    def _covered(self, leaf: Leaf, element: Element, scope: Scope) -> None:
+        """All that a slot can write stands in the value set of a required binding."""
+        own = element.binding.value_set if element.binding and element.binding.strength == "required" else ""
+        bound = own or (scope.bound if element.name == "code" else "")
+        codes = self._defs.codes(bound) if bound and element.type == "code" else None
+        if codes is None:
+            return
+        for slot in leaf.slots:
+            outputs = slot.codec.outputs if len(leaf.parts) == 1 else None
+            if outputs is None or not outputs <= codes:
+                outside = "" if outputs is None else f"; not {', '.join(sorted(outputs - codes)[:5])}"
+                hint = f"codes(LIST) with codes of {', '.join(sorted(codes)[:12])}{outside}"
+                raise self._error("FS334", leaf.line, element.name, hint)
+
+    def _target(self, leaf: Leaf, targets: tuple[str, ...]) -> None:
+        """A reference written as ``Type/id`` points to a type that the element allows."""
+        found = re.match(r"([A-Z][A-Za-z]+)/", leaf.parts[0]) if isinstance(leaf.parts[0], str) else None
+        if found and found[1] not in targets:
+            raise self._error("FS335", leaf.line, "reference", "a reference to " + " or ".join(targets))
 
     def _constant(self, leaf: Leaf, element: Element) -> None:
         text = leaf.constant or ""
@@ -379,7 +411,7 @@ class Builder:
             found = scope.lets.get(name)
             if found is None:
                 raise self._unknown(node.line)(node.text, (f"${each}" for each in scope.lets))
-            scope = Scope(scope.lets, scope.variables, (*scope.using, name))
+            scope = replace(scope, using=(*scope.using, name))
             node = found
         return node, scope
 
@@ -389,8 +421,11 @@ class Builder:
             if isinstance(value, nodes.Text) and f"${name}" in node.text:
                 if name in scope.using:
                     raise self._error("FS303", node.line, f"${name}", "constants that do not stand for themselves")
-                texts[name] = self._filled(value, Scope(scope.lets, scope.variables, (*scope.using, name)))
-        return substitute(node.text, texts, scope.variables, self._unknown(node.line))
+                texts[name] = self._filled(value, replace(scope, using=(*scope.using, name)))
+        fail = self._unknown(node.line)
+        return substitute(
+            node.text, texts, scope.variables, lambda name, _: fail(name, (f"${let}" for let in scope.lets))
+        )
 
     def _unknown(self, line: int) -> Callable[[str, Iterable[str]], MappingError]:
         def fail(name: str, known: Iterable[str]) -> MappingError:

@@ -1,0 +1,23 @@
+"""The engine that runs batches one after the other in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from fhirspace.engines import Job
+
+
+def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, BinaryIO]) -> Iterator[Any]:
+    """Runs the job over all batches, appends its outputs to the sinks, and yields the report of each batch in order.
+
+    Args:
+        job: the function of a batch; batches: text tables in pieces; sinks: an open binary file by name.
+    """
+    for batch in batches:
+        made = job(batch)
+        for name, data in made.outputs:
+            sinks[name].write(data)
+        yield made.report

@@ -1,0 +1,49 @@
+"""Validation of files: FHIR resources against their definitions, SDTM datasets against the guide and terminology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fhirspace.errors import Problem, UsageError
+from fhirspace.fhir import validate as fhir_validate
+from fhirspace.sdtm import conformance
+from fhirspace.standards.fhir import Release
+from fhirspace.study.inputs import Input, recognise, tabulation
+
+
+def validate(paths: Sequence[Path], *, release: Release = "R4", full: bool = False) -> Iterator[Problem]:
+    """The problems of FHIR files or of SDTM datasets.
+
+    An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both looked over.
+
+    Args:
+        paths: folders or files.
+        release: the FHIR release.
+        full: run fhir.resources over every resource as well (needs the extra ``full``).
+
+    Raises:
+        InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate.
+    """
+    inputs = [given for path in paths for given in _inputs(path)]
+    if all(given.kind == "records" for given in inputs):
+        raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
+    for given in inputs:
+        if given.kind == "fhir":
+            yield from fhir_validate.validate(given.fhir, release=release, full=full)
+        elif given.kind == "sdtm":
+            yield from _datasets(given)
+
+
+def _inputs(path: Path) -> Iterator[Input]:
+    inner = [path / name for name in ("sdtm", "fhir") if (path / name).is_dir()]
+    yield from (recognise([each]) for each in inner or [path])
+
+
+def _datasets(given: Input) -> Iterator[Problem]:
+    tables = {}
+    for name, found in given.files.items():
+        data, rejected, problems = tabulation(found)
+        yield from (*problems, *rejected.problems)
+        tables[name] = data.table()
+    yield from (finding.problem for finding in conformance.check(tables))

@@ -1,0 +1,179 @@
+"""One conversion: an input recognised, carried to another form, and written whole with its books."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.mapping.library import Library
+from fhirspace.standards import sdtm
+from fhirspace.standards.fhir import Release
+from fhirspace.study import prepare
+from fhirspace.study.from_fhir import FromFhir, from_fhir, keep_unread
+from fhirspace.study.inputs import Input, recognise
+from fhirspace.study.ledger import Ledger
+from fhirspace.study.tabulation import InMemory, Tabulation
+from fhirspace.study.to_fhir import Progress, to_fhir
+from fhirspace.tables import csv, parquet, xpt
+from fhirspace.tables.outputs import OutputFolder
+
+Target = Literal["fhir", "sdtm", "records"]
+
+
+@dataclass(slots=True)
+class Conversion:
+    """What a conversion did: rows by table, problems, where it wrote.
+
+    `tables` holds, for each table, the rows read, written and quarantined; `resources` the number of FHIR resources
+    read where the input was FHIR.
+    """
+
+    target: str
+    out: Path
+    exit_code: int
+    problems: list[Problem] = field(default_factory=list)
+    tables: dict[str, dict[str, int]] = field(default_factory=dict)
+    resources: int = 0
+    unread: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {
+            "target": self.target,
+            "out": str(self.out),
+            "exit_code": self.exit_code,
+            "tables": self.tables,
+            "resources": self.resources,
+            "unread": self.unread,
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+    def summary(self) -> str:
+        """A table of rows for people."""
+        lines = [f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}"]
+        lines += [
+            f"{name:<24}{row['in']:>10,}{row['out']:>10,}{row['quarantined']:>13,}" for name, row in self.tables.items()
+        ]
+        if self.unread:
+            lines.append(f"{self.unread:,} places of FHIR content are read by no mapping: see unread/")
+        return "\n".join([*lines, f"written to {self.out}"])
+
+
+def convert(
+    paths: Path | Sequence[Path],
+    *,
+    to: Target,
+    out: Path,
+    source: str | None = None,
+    mappings: Iterable[Path] = (),
+    fhir: Release = "R4",
+    formats: Sequence[str] = ("xpt",),
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
+
+    Args:
+        paths: a folder or files; what they hold is recognised.
+        to: ``fhir`` (``fhir/<Type>.ndjson``), ``sdtm`` (``sdtm/<dataset>.<format>``) or ``records`` (``records/*.csv``).
+        out: the output folder; it also gets ``problems.ndjson``, ``quarantine/`` and ``manifest.json``.
+        source: the name or folder of the source mappings of an EDC export; found by its forms without it.
+        mappings: folders with mappings of your own, which win over the shipped ones.
+        fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
+        workers: processes for large datasets. progress: told after each batch of a dataset.
+
+    Raises:
+        InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out;
+        MappingError: a mapping is wrong.
+    """
+    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
+    if given.kind == to:
+        raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
+    library, ledger = Library(fhir, folders), Ledger()
+    result = Conversion(to, out, 0)
+    with OutputFolder(out, versions={"fhir": fhir, "sdtm": sdtm.version()}) as folder:
+        tabulations = _tabulations(given, library, source, folders, ledger, folder, result)
+        if to == "fhir":
+            to_fhir(tabulations, library, folder, ledger, workers=workers, progress=progress)
+        elif to == "sdtm":
+            write_sdtm(tabulations, folder, formats)
+        else:
+            _write_records(tabulations, source, folders, folder, ledger)
+        ledger.close(folder)
+    if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
+        raise InputError("FS103", Place(out.name), "at least one row")
+    result.problems, result.exit_code = ledger.problems, ledger.exit_code
+    result.tables = ledger.as_dict()
+    return result
+
+
+def _tabulations(
+    given: Input,
+    library: Library,
+    source: str | None,
+    mappings: list[Path],
+    ledger: Ledger,
+    folder: OutputFolder,
+    result: Conversion,
+) -> dict[str, Tabulation]:
+    if given.kind == "records":
+        sources = prepare.source_library(source, given.files, mappings)
+        return prepare.from_records(prepare.read_records(given, ledger), sources, ledger).tabulations
+    if given.kind == "sdtm":
+        return prepare.from_sdtm(given, ledger).tabulations
+    found = from_fhir(given.fhir, library)
+    ledger.note(found.problems)
+    keep_unread(found, given.fhir, folder)
+    for name, table in found.tables.items():
+        ledger.read(name, table.num_rows)
+    result.resources, result.unread = found.resources, len(found.unread)
+    return {name: InMemory(table) for name, table in found.tables.items()}
+
+
+def write_sdtm(tabulations: dict[str, Tabulation], folder: OutputFolder, formats: Sequence[str]) -> None:
+    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``."""
+    for name, tabulation in tabulations.items():
+        table = tabulation.table()
+        for form in formats:
+            with folder.stage(f"sdtm/{name.lower()}.{form}") as part:
+                _write(table, name, form, part)
+
+
+def _write(table: pa.Table, name: str, form: str, path: Path) -> None:
+    if form == "parquet":
+        parquet.write(table, path)
+    elif form == "csv":
+        csv.write(table, path)
+    else:
+        spec = sdtm.domain(name)
+        known = {variable.name: variable for variable in sdtm.standard_variables(name)}
+        variables = [
+            (column, known[column].label, known[column].type, None)
+            if column in known
+            else (column, column, "Char", None)
+            for column in table.column_names
+            if column[0] not in "@_"
+        ]
+        xpt.write(table, path, name=name, label=spec.label, variables=variables)
+
+
+def _write_records(
+    tabulations: dict[str, Tabulation], source: str | None, mappings: list[Path], folder: OutputFolder, ledger: Ledger
+) -> None:
+    if source is None:
+        raise UsageError("FS614", Place(folder.root.name), "--source with the name or folder of source mappings")
+    sources = prepare.source_library(source, (), mappings)
+    tables = prepare.supplemented({name: tabulation.table() for name, tabulation in tabulations.items()})
+    made = sources.to_records(tables)
+    ledger.note(made.problems)
+    for form, table in made.tables.items():
+        with folder.stage(f"records/{form}.csv") as part:
+            csv.write(table, part)
+
+
+__all__ = ["Conversion", "FromFhir", "Target", "convert", "write_sdtm"]

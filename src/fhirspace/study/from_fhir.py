@@ -1,0 +1,103 @@
+"""FHIR to tabulations: NDJSON files and Bundles read into datasets, and what no slot reads kept beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from fhirspace.errors import Place, Problem
+from fhirspace.fhir import bundles, ndjson
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.reader import Collector, Reader
+from fhirspace.sdtm.shape import tabulate
+from fhirspace.standards import sdtm
+from fhirspace.tables.outputs import OutputFolder
+
+
+@dataclass(slots=True)
+class FromFhir:
+    """What FHIR files gave.
+
+    Attributes:
+        tables: datasets by name, in their final form.
+        unread: places of content that no slot reads: file, line, path.
+        foreign: resources that no mapping claims: file, line.
+        problems: lines that are no resources, resources that no mapping claims.
+        resources: the number of resources read.
+    """
+
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    unread: list[tuple[str, int, str]] = field(default_factory=list)
+    foreign: list[tuple[str, int]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    resources: int = 0
+
+
+def fhir_files(path: Path) -> list[Path]:
+    """The NDJSON and JSON files of a folder (its ``fhir/`` where it has one) or a single file, in order."""
+    if path.is_file():
+        return [path]
+    folder = path / "fhir" if (path / "fhir").is_dir() else path
+    names = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
+    return sorted(
+        file for file in folder.iterdir() if file.name.endswith(names) and bundles.recognise(file) is not None
+    )
+
+
+def from_fhir(files: Sequence[Path], library: Library) -> FromFhir:
+    """Reads the resources of some files into datasets.
+
+    Args:
+        files: NDJSON files, Bundles or single resources.
+        library: the mappings of the files' release.
+    """
+    reader, collector, found = Reader(library), Collector(library), FromFhir()
+    for file in files:
+        for batch in reader.read(_counted(lines(file), found), file.name):
+            collector.add(batch)
+            found.unread += [(file.name, line, path) for line, path in batch.unread]
+            found.foreign += [(file.name, line) for line in batch.foreign]
+            found.problems += batch.problems
+    found.tables = {
+        name: tabulate(table, name) if sdtm.known(name) else table for name, table in sorted(collector.tables().items())
+    }
+    found.problems += [
+        Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
+        for name, line in found.foreign
+    ]
+    return found
+
+
+def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) -> None:
+    """Keeps what no slot reads: ``unread/<file>`` has the resources whole, ``unread.ndjson`` lists the places.
+
+    The resources may hold patients' data: they are readable by their owner only.
+    """
+    if not found.unread and not found.foreign:
+        return
+    with folder.open("unread.ndjson") as stream:
+        for name, line, path in found.unread:
+            stream.write(json.dumps({"file": name, "line": line, "path": path}, separators=(",", ":")).encode() + b"\n")
+    for file in files:
+        kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
+        if kept:
+            with folder.open(f"unread/{file.name.removesuffix('.gz')}", mode=0o600) as stream:
+                stream.writelines(raw.strip() + b"\n" for line, raw in lines(file) if line in kept)
+
+
+def lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """The resources of an NDJSON file, a Bundle or a single resource as raw bytes, with their line or position."""
+    if bundles.recognise(file) == "ndjson":
+        yield from ndjson.read(file)
+    else:
+        yield from enumerate(bundles.entries(file), 1)
+
+
+def _counted(lines: Iterable[tuple[int, bytes]], found: FromFhir) -> Iterator[tuple[int, bytes]]:
+    for line in lines:
+        found.resources += 1
+        yield line

@@ -1,0 +1,100 @@
+"""The books of a run: rows in, out and quarantined of every table, and what was found on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.text import data_columns
+
+
+@dataclass(slots=True)
+class Account:
+    """One table: rows read, the columns and fields of the rows held back."""
+
+    rows_in: int = 0
+    columns: tuple[str, ...] = ()
+    held: list[tuple[str | None, ...]] = field(default_factory=list)
+
+    @property
+    def quarantined(self) -> int:
+        """The number of rows held back."""
+        return len(self.held)
+
+
+class Ledger:
+    """Keeps an `Account` a table and all problems; written into an output folder at the end of a run."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.problems: list[Problem] = []
+        self._files: list[Path] = []
+
+    def account(self, table: str) -> Account:
+        """The account of a table, opened when it is new."""
+        return self.accounts.setdefault(table, Account())
+
+    def read(self, table: str, rows: int) -> None:
+        """Books rows that were read."""
+        self.account(table).rows_in += rows
+
+    def hold(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+        """Books rows that are held back, with their fields as they came."""
+        account = self.account(table)
+        if not account.columns or len(columns) > len(account.columns):
+            account.columns = tuple(columns)
+        account.held += [tuple(row) for row in rows]
+
+    def hold_rows(self, table: str, data: pa.Table | pa.RecordBatch, rows: Sequence[int]) -> None:
+        """Books rows of a text table that are held back."""
+        if rows:
+            names = data_columns(data)
+            picked = data.select(names).take(pa.array(sorted(set(rows)), pa.int64())).to_pylist()
+            self.hold(table, names, ([row[name] for name in names] for row in picked))
+
+    def note(self, problems: Iterable[Problem]) -> None:
+        """Books problems."""
+        self.problems += problems
+
+    def hold_file(self, path: Path) -> None:
+        """Books a file of which nothing can be read: it goes to quarantine as it is."""
+        self._files.append(path)
+
+    def as_dict(self) -> dict[str, dict[str, int]]:
+        """Rows in, out and quarantined by table."""
+        return {
+            name: {
+                "in": account.rows_in,
+                "out": account.rows_in - account.quarantined,
+                "quarantined": account.quarantined,
+            }
+            for name, account in sorted(self.accounts.items())
+        }
+
+    @property
+    def quarantined(self) -> int:
+        """The rows held back of all tables, a file that cannot be read counting as one."""
+        return sum(account.quarantined for account in self.accounts.values()) + len(self._files)
+
+    @property
+    def exit_code(self) -> int:
+        """0 clean, 1 findings, 3 rows in quarantine."""
+        if self.quarantined:
+            return EXIT_QUARANTINED
+        return EXIT_FINDINGS if any(problem.level != "note" for problem in self.problems) else EXIT_CLEAN
+
+    def close(self, folder: OutputFolder) -> None:
+        """Writes counts, quarantine and problems into the output folder, which checks the balance."""
+        for name, account in sorted(self.accounts.items()):
+            folder.quarantine(name, account.columns, account.held)
+            out = account.rows_in - account.quarantined
+            folder.count(name, rows_in=account.rows_in, rows_out=out, quarantined=account.quarantined)
+        for path in self._files:
+            with folder.open(f"quarantine/{path.name}", mode=0o600) as stream:
+                stream.write(path.read_bytes())
+        folder.report(self.problems)

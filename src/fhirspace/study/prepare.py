@@ -1,0 +1,168 @@
+"""From an input to clean tabulations: read, source mappings, derivations, final form, conformance, all of it booked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow as pa
+
+from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.mapping.library import shipped
+from fhirspace.mapping.source import SourceLibrary
+from fhirspace.sdtm import columns, conformance, derive, shape
+from fhirspace.sdtm.study import StudyDesign, load_study
+from fhirspace.standards import sdtm
+from fhirspace.study.inputs import Input, tabulation
+from fhirspace.study.ledger import Ledger
+from fhirspace.study.tabulation import InMemory, Tabulation
+from fhirspace.tables import formats
+
+
+@dataclass(slots=True)
+class Prepared:
+    """The tabulations of a study, ready to be written as SDTM or FHIR.
+
+    Attributes:
+        tabulations: datasets by name.
+        labels: labels of supplemental variables by dataset.
+        derived: the variables that were derived, with their method texts.
+    """
+
+    tabulations: dict[str, Tabulation]
+    derived: list[derive.Derived] = field(default_factory=list)
+
+
+def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[Path]) -> SourceLibrary:
+    """The source mappings of a name, of a folder, or, without either, those whose forms an input has.
+
+    Raises:
+        UsageError: FS612 where none fits; MappingError where one is wrong.
+    """
+    folders = {
+        path.name: path
+        for root in (shipped(), *mappings)
+        for path in sorted((root / "sources").glob("*"))
+        if path.is_dir()
+    }
+    if source is not None:
+        path = folders.get(source, Path(source))
+        if not path.is_dir():
+            raise UsageError("FS612", Place(source), "a folder, or one of " + (", ".join(folders) or "none"))
+        return SourceLibrary(path)
+    wanted = set(forms)
+    sharing = {name: len(wanted & {file.stem for file in path.glob("*.yaml")}) for name, path in folders.items()}
+    best = max(sharing, key=lambda name: sharing[name], default=None)
+    if best is None or not sharing[best]:
+        raise UsageError(
+            "FS612",
+            Place(", ".join(sorted(wanted)[:5])),
+            "--source with one of " + (", ".join(folders) or "your own folder"),
+        )
+    return SourceLibrary(folders[best])
+
+
+def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
+    """The forms of an export; rows that cannot be read are booked into quarantine.
+
+    Raises:
+        InputError: of the first file, where no file at all can be read.
+    """
+    tables: dict[str, pa.Table] = {}
+    faults: list[InputError] = []
+    for name, found in given.files.items():
+        try:
+            loaded = formats.load(found)
+        except InputError as fault:
+            faults.append(fault)
+            ledger.note([fault.problem])
+            ledger.hold_file(found.path)
+            continue
+        tables[name] = loaded.table
+        ledger.read(name, loaded.table.num_rows + len(loaded.rejected))
+        ledger.note([*loaded.problems, *loaded.rejected.problems])
+        ledger.hold(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
+    if not tables and faults:
+        raise faults[0]
+    return tables
+
+
+def from_records(records: dict[str, pa.Table], sources: SourceLibrary, ledger: Ledger) -> Prepared:
+    """Tabulations of a study from the records of its EDC export."""
+    made = sources.to_rows(records)
+    ledger.note(made.problems)
+    for form, rows in made.held.items():
+        ledger.hold_rows(form, records[form], rows)
+    design = load_study(sources.study) if sources.study else StudyDesign()
+    derivation = derive.derive(made.tables, design)
+    ledger.note(derivation.problems)
+    tables: dict[str, pa.Table] = {}
+    for name, table in derivation.tables.items():
+        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
+        tables[name] = shape.tabulate(parent, name)
+        if supplemental is not None:
+            tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")
+    for name, table in tables.items():
+        ledger.read(name, table.num_rows)
+    return Prepared({name: InMemory(table) for name, table in conforming(tables, ledger).items()}, derivation.derived)
+
+
+def from_sdtm(given: Input, ledger: Ledger) -> Prepared:
+    """Tabulations of a study from its SDTM datasets. Parquet files are not looked over here: the kernel checks them."""
+    lazy: dict[str, Tabulation] = {}
+    tables: dict[str, pa.Table] = {}
+    for name, found in given.files.items():
+        data, rejected, problems = tabulation(found)
+        ledger.note([*problems, *rejected.problems])
+        if isinstance(data, InMemory):
+            tables[name] = data.data
+            ledger.read(name, data.rows + len(rejected))
+            ledger.hold(name, rejected.columns, (row.fields for row in rejected.rows))
+        else:
+            ledger.read(name, data.rows)
+            lazy[name] = data
+    return Prepared({**{name: InMemory(table) for name, table in conforming(tables, ledger).items()}, **lazy})
+
+
+def conforming(tables: dict[str, pa.Table], ledger: Ledger) -> dict[str, pa.Table]:
+    """The tables without the rows that break a rule of SDTM, which are booked with all that falls with them."""
+    left = dict(tables)
+    seen: set[Problem] = set()
+    while True:
+        bad: dict[str, set[int]] = {}
+        for finding in conformance.check(left):
+            if finding.problem not in seen:
+                seen.add(finding.problem)
+                ledger.note([finding.problem])
+            if finding.row is not None and finding.problem.level == "error":
+                bad.setdefault(finding.problem.table, set()).add(finding.row)
+        if not bad:
+            return left
+        for name, rows in bad.items():
+            ledger.hold_rows(name, left[name], sorted(rows))
+            kept = [row for row in range(left[name].num_rows) if row not in rows]
+            left[name] = left[name].take(pa.array(kept, pa.int64()))
+
+
+def supplemented(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
+    """The datasets with their supplemental qualifiers joined back as columns; SUPP-- themselves are gone."""
+    joined = {}
+    for name, table in tables.items():
+        if sdtm.known(name) and name.startswith("SUPP"):
+            continue
+        other = tables.get(f"SUPP{name}")
+        joined[name] = shape.join_supplementals(table, other) if other is not None else table
+    return joined
+
+
+__all__ = [
+    "Prepared",
+    "columns",
+    "conforming",
+    "from_records",
+    "from_sdtm",
+    "read_records",
+    "source_library",
+    "supplemented",
+]

@@ -1,0 +1,181 @@
+"""The proof that nothing is lost: there and back again, compared cell by cell."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pyarrow as pa
+
+from fhirspace.delivery.canonical import canonical
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
+from fhirspace.fhir import ndjson
+from fhirspace.mapping.library import Library
+from fhirspace.standards.fhir import Release
+from fhirspace.study import prepare
+from fhirspace.study.from_fhir import FromFhir, fhir_files, from_fhir, lines
+from fhirspace.study.inputs import recognise
+from fhirspace.study.ledger import Ledger
+from fhirspace.study.tabulation import InMemory, Tabulation
+from fhirspace.study.to_fhir import to_fhir
+from fhirspace.tables.compare import Difference, compare
+from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.text import data_columns
+
+
+@dataclass(slots=True)
+class Leg:
+    """One comparison: what was compared, rows and filled cells on the left, all differences."""
+
+    way: str
+    table: str
+    rows: int
+    cells: int
+    differences: list[Difference]
+
+
+@dataclass(slots=True)
+class Proof:
+    """The result of a round trip: a `Leg` a table, the declared losses, problems of the data itself."""
+
+    fhir: str
+    legs: list[Leg] = field(default_factory=list)
+    losses: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    quarantined: int = 0
+
+    @property
+    def differences(self) -> int:
+        """Differences of all tables."""
+        return sum(len(leg.differences) for leg in self.legs)
+
+    @property
+    def exit_code(self) -> int:
+        """0 where everything came back, 1 on any difference or on rows that could not go."""
+        return EXIT_FINDINGS if self.differences or self.quarantined or not self.legs else EXIT_CLEAN
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``; differences name places, never values."""
+        return {
+            "fhir": self.fhir,
+            "exact": self.exit_code == EXIT_CLEAN,
+            "differences": self.differences,
+            "quarantined": self.quarantined,
+            "declared_losses": self.losses,
+            "tables": [
+                {
+                    "way": leg.way,
+                    "table": leg.table,
+                    "rows": leg.rows,
+                    "cells": leg.cells,
+                    "differences": [
+                        {
+                            "kind": each.kind,
+                            "key": each.key,
+                            "column": each.column,
+                            "row": each.left_row or each.right_row,
+                        }
+                        for each in leg.differences[:100]
+                    ],
+                }
+                for leg in self.legs
+            ],
+        }
+
+    def summary(self) -> str:
+        """A table for people."""
+        shown = [f"{'way':<34}{'table':<22}{'rows':>8}{'cells':>10}{'differences':>13}"]
+        shown += [
+            f"{leg.way:<34}{leg.table:<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
+            for leg in self.legs
+        ]
+        verdict = (
+            "exact: every cell came back" if not self.differences else f"NOT exact: {self.differences:,} differences"
+        )
+        held = f"; {self.quarantined:,} rows are in quarantine and did not go" if self.quarantined else ""
+        losses = "\n".join(f"  {loss}" for loss in self.losses) or "  none"
+        return "\n".join([*shown, f"{verdict}{held} ({self.fhir})", "declared losses:", losses])
+
+
+def roundtrip(
+    paths: Path | Sequence[Path], *, source: str | None = None, mappings: Iterable[Path] = (), fhir: Release = "R4"
+) -> Proof:
+    """Carries an input to FHIR and back and compares every cell (FHIR input: every resource).
+
+    Records go records -> SDTM -> FHIR -> SDTM -> records, and both the datasets and the forms are compared.
+
+    Args:
+        paths: a folder or files; source, mappings, fhir: as in `convert`.
+
+    Raises:
+        InputError, UsageError, MappingError: as in `convert`.
+    """
+    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths, "fhir")
+    library, ledger, proof = Library(fhir, folders), Ledger(), Proof(fhir)
+    with TemporaryDirectory(prefix="fhirspace-") as scratch:
+        if given.kind == "fhir":
+            _fhir(given.fhir, library, Path(scratch), proof)
+            return proof
+        if given.kind == "sdtm":
+            _tabulations(prepare.from_sdtm(given, ledger).tabulations, library, ledger, Path(scratch), proof)
+        else:
+            sources = prepare.source_library(source, given.files, folders)
+            records = prepare.read_records(given, ledger)
+            before = prepare.from_records(records, sources, ledger).tabulations
+            after = _tabulations(before, library, ledger, Path(scratch), proof)
+            back = sources.to_records(prepare.supplemented(after)).tables
+            for name, table in records.items():
+                keys = sources.forms[name].key if name in sources.forms else ()
+                proof.legs.append(
+                    _leg("records > SDTM > FHIR > records", name, table, back.get(name, table.slice(0, 0)), keys)
+                )
+    proof.problems, proof.quarantined = ledger.problems, ledger.quarantined
+    return proof
+
+
+def _tabulations(
+    before: dict[str, Tabulation], library: Library, ledger: Ledger, scratch: Path, proof: Proof
+) -> dict[str, pa.Table]:
+    with OutputFolder(scratch) as folder:
+        to_fhir(before, library, folder, ledger)
+    found = from_fhir(fhir_files(scratch), library)
+    for name, tabulation in before.items():
+        table = tabulation.table()
+        key = library.mappings[name].key if name in library.mappings else ()
+        other = found.tables.get(name, table.slice(0, 0))
+        proof.legs.append(_leg("SDTM > FHIR > SDTM", name, table, other, key))
+    _declare(found, proof)
+    return found.tables
+
+
+def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[str]) -> Leg:
+    cells = sum(left.num_rows - left[column].null_count for column in data_columns(left))
+    return Leg(way, name, left.num_rows, cells, compare(left, right, keys))
+
+
+def _declare(found: FromFhir, proof: Proof) -> None:
+    proof.losses += sorted({f"{file}: {path} is read by no mapping" for file, _, path in found.unread})
+    proof.problems += found.problems
+
+
+def _fhir(files: Sequence[Path], library: Library, scratch: Path, proof: Proof) -> None:
+    """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss."""
+    found, ledger = from_fhir(files, library), Ledger()
+    with OutputFolder(scratch) as folder:
+        to_fhir({name: InMemory(table) for name, table in found.tables.items()}, library, folder, ledger)
+    written = {canonical(line) for file in fhir_files(scratch) for _, line in ndjson.read(file)}
+    declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign)}
+    for file in files:
+        rows = list(lines(file))
+        lost = [
+            Difference("only left", "", None, number, None)
+            for number, line in rows
+            if (file.name, number) not in declared and canonical(line) not in written
+        ]
+        proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost))
+    _declare(found, proof)
+    proof.losses += [f"{name}:{line} is a resource that no mapping claims" for name, line in found.foreign]
+    proof.quarantined = ledger.quarantined

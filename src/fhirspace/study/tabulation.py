@@ -1,0 +1,85 @@
+"""A tabulation that may be larger than memory: the same few questions to a table in memory and to a Parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fhirspace.tables import parquet
+
+BATCH = 32_768
+"""Rows of a batch: smaller ones cost half the speed again (docs/decisions/0006)."""
+
+
+class Tabulation(Protocol):
+    """One dataset: text columns with SDTM names, and ``@file`` and ``@row``."""
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in batches of `BATCH`."""
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, of some columns or of all, in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A table in memory."""
+
+    data: pa.Table
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(self.data.num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return list(self.data.column_names)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in batches of `BATCH`."""
+        yield from self.data.unify_dictionaries().combine_chunks().to_batches(max_chunksize=BATCH)
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, of some columns or of all."""
+        return self.data if columns is None else self.data.select([name for name in columns if name in self.columns])
+
+
+@dataclass(frozen=True, slots=True)
+class InParquet:
+    """A Parquet file, read a row group at a time."""
+
+    path: Path
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return int(pq.read_metadata(self.path).num_rows)
+
+    @property
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        return list(pq.read_schema(self.path).names)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows in batches of `BATCH`."""
+        yield from parquet.batches(self.path, size=BATCH)
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows, of some columns or of all, in memory."""
+        whole = parquet.read(self.path)
+        return whole if columns is None else whole.select([name for name in columns if name in whole.column_names])

@@ -1,0 +1,210 @@
+"""Tabulations to FHIR: each dataset through its kernel, attached rows first, in order, with nothing dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping as Table, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from fhirspace.engines import Made, inline, processes
+from fhirspace.errors import Problem
+from fhirspace.mapping.kernel import Kernel, Rendered
+from fhirspace.mapping.library import Library, block_of
+from fhirspace.mapping.tree import Attach, Mapping
+from fhirspace.mapping.values import Fault
+from fhirspace.study.attached import Attached
+from fhirspace.study.helpers import Helpers
+from fhirspace.study.ledger import Ledger
+from fhirspace.study.tabulation import BATCH, InMemory, Tabulation
+from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.text import place
+
+Progress = Callable[[str, int, int], None]
+"""Called with a dataset's name, the rows done and all rows."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What a job tells about a batch: its rows, the bad ones whole, their problems, the rows that fell with them."""
+
+    rows: int
+    bad: list[int]
+    held: pa.RecordBatch | None
+    problems: list[Problem]
+    fallen: dict[str, list[int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class DomainJob:
+    """Makes the resources of one dataset's batches."""
+
+    mapping: Mapping
+    helpers: Helpers
+    attached: dict[str, Attached]
+    _kernel: Kernel | None = None
+
+    def __getstate__(self) -> tuple[Mapping, Helpers, dict[str, Attached]]:
+        return self.mapping, self.helpers, self.attached
+
+    def __setstate__(self, state: tuple[Mapping, Helpers, dict[str, Attached]]) -> None:
+        self.mapping, self.helpers, self.attached = state
+        self._kernel = None
+
+    def __call__(self, batch: pa.RecordBatch) -> Made:
+        """The NDJSON of a batch by resource type, and a `Report`."""
+        made, report = self._run(batch)
+        outputs = [(block.resource, made.lines(index)) for index, block in enumerate(self.mapping.blocks)]
+        return Made([(kind, data) for kind, data in outputs if len(data)], report)
+
+    def items(self, batch: pa.RecordBatch) -> tuple[pa.Array, Report]:
+        """Of an attached dataset: the item of each row as text, null where the row is bad, and a `Report`."""
+        made, report = self._run(batch)
+        return made.texts[0].cast(pa.string()), report
+
+    def _run(self, batch: pa.RecordBatch) -> tuple[Rendered, Report]:
+        self._kernel = self._kernel or Kernel(self.mapping)
+        each = {name: children.texts(batch) for name, children in self.attached.items()}
+        made = self._kernel.run(self.helpers.add(self.mapping, batch), each)
+        bad = sorted({row for row, _ in made.faults})
+        report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults))
+        if bad:
+            report.held = batch.take(pa.array(bad, pa.int64()))
+            report.fallen = {name: list(children.rows_at(batch, bad)) for name, children in self.attached.items()}
+        return made, report
+
+
+def problems(mapping: Mapping, batch: pa.RecordBatch, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
+    """The faults of a batch as problems at file:row:column."""
+    return [
+        Problem(fault.code, place(batch, row, fault.column), fault.expected, mapping.domain) for row, fault in faults
+    ]
+
+
+def to_fhir(
+    tabulations: Table[str, Tabulation],
+    library: Library,
+    folder: OutputFolder,
+    ledger: Ledger,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+) -> None:
+    """Writes ``fhir/<Type>.ndjson`` for all datasets that have a mapping, and books every row.
+
+    Args:
+        tabulations: the datasets by name; library: the mappings; folder: where to write; ledger: the books.
+        workers: processes for large datasets that nothing hangs into.
+        progress: told after each batch.
+    """
+    with _Sinks(folder) as sinks:
+        writer = _Writer(tabulations, library, ledger, sinks, progress or (lambda name, done, rows: None))
+        for name in _order(tabulations, library):
+            writer.write(name, workers)
+
+
+class _Sinks(Table[str, BinaryIO]):
+    """The NDJSON files of a run by resource type, each staged when the first resource of its type comes."""
+
+    def __init__(self, folder: OutputFolder) -> None:
+        self._folder, self._stack = folder, ExitStack()
+        self._open: dict[str, tuple[Path, BinaryIO]] = {}
+
+    def __enter__(self) -> _Sinks:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._stack.__exit__(*error)
+
+    def __getitem__(self, kind: str) -> BinaryIO:
+        return self._opened(kind)[1]
+
+    def path(self, kind: str) -> Path:
+        """The staged file of a type, for other processes to append to; what was written so far is in it."""
+        path, stream = self._opened(kind)
+        stream.flush()
+        return path
+
+    def _opened(self, kind: str) -> tuple[Path, BinaryIO]:
+        if kind not in self._open:
+            path = self._stack.enter_context(self._folder.stage(f"fhir/{kind}.ndjson"))
+            self._open[kind] = (path, self._stack.enter_context(path.open("ab")))
+        return self._open[kind]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._open)
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+
+def _order(tabulations: Table[str, Tabulation], library: Library) -> list[str]:
+    """DM first, the others by name; attached ones are made with the dataset they hang into."""
+    whole = [name for name in tabulations if name in library.mappings and library.mappings[name].attach is None]
+    return sorted(whole, key=lambda name: (name != "DM", name))
+
+
+class _Writer:
+    def __init__(
+        self, tabulations: Table[str, Tabulation], library: Library, ledger: Ledger, sinks: _Sinks, progress: Progress
+    ) -> None:
+        self._tabulations, self._library = tabulations, library
+        self._ledger, self._sinks, self._progress = ledger, sinks, progress
+        self._helpers = Helpers(tabulations)
+
+    def write(self, name: str, workers: int) -> None:
+        """Makes one dataset with all that hangs into it."""
+        mapping, tabulation = self._library.mappings[name], self._tabulations[name]
+        attached = self._attached(mapping)
+        job = DomainJob(mapping, self._helpers, attached)
+        bound = bool(attached) or any(block.once for block in mapping.blocks)
+        if workers > 1 and not bound and tabulation.rows > BATCH:
+            paths = {block.resource: self._sinks.path(block.resource) for block in mapping.blocks}
+            reports = processes.run(job, tabulation.batches(), paths, workers)
+        else:
+            reports = inline.run(job, tabulation.batches(), self._sinks)
+        done = 0
+        for report in reports:
+            done += report.rows
+            self._book(name, report)
+            self._progress(name, done, tabulation.rows)
+        for child, children in attached.items():
+            self._fall(child, sorted(children.orphans()))
+
+    def _book(self, name: str, report: Report) -> None:
+        self._ledger.note(report.problems)
+        if report.held is not None:
+            self._ledger.hold_rows(name, report.held, range(len(report.bad)))
+        for child, rows in report.fallen.items():
+            self._fall(child, rows)
+
+    def _fall(self, child: str, rows: Sequence[int]) -> None:
+        """Rows whose parent is not there, or is in quarantine: they go there too."""
+        if rows:
+            table = self._tabulations[child].table()
+            self._ledger.note(
+                Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in rows
+            )
+            self._ledger.hold_rows(child, table, rows)
+
+    def _attached(self, parent: Mapping) -> dict[str, Attached]:
+        """The items of all datasets that hang into rows of another, those that hang into their own rows first."""
+        children = (name for name in self._library.attached(parent.domain) if name in self._tabulations)
+        return {name: self._items(self._library.mappings[name], parent) for name in children}
+
+    def _items(self, mapping: Mapping, parent: Mapping) -> Attached:
+        name = mapping.domain
+        table = self._tabulations[name].table()
+        job, texts = DomainJob(mapping, self._helpers, self._attached(mapping)), [pa.nulls(0, pa.string())]
+        for batch in InMemory(table).batches():
+            items, report = job.items(batch)
+            texts.append(items)
+            self._book(name, report)
+        joined = pa.concat_arrays(texts)
+        block = block_of(parent, name)
+        attach = mapping.attach or Attach(parent.domain, (), ())
+        return Attached(attach, table, joined, shared=bool(block and block.once))
