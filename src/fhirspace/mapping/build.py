@@ -300,7 +300,7 @@ class Builder:
 
     def _special(self, special: Special, element: Element, line: int) -> Each | Carried:
         if special.kind == "each":
-            return Each(special.domain)
+            return Each(special.domain, self._inside(element))
         if element.type != "Extension":
             raise self._error("FS325", line, "<carried>", "a place in a list of extensions")
         return Carried()

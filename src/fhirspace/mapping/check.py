@@ -64,6 +64,12 @@ def _attached(mapping: Mapping, mappings: dict[str, Mapping]) -> None:
                         Place(mapping.file, root.line, f"<each {node.domain}>"),
                         f"a mapping of {node.domain} with `attach: {{to: {mapping.domain}}}`",
                     )
+                if child.item is not None and child.item.path != node.path:
+                    raise MappingError(
+                        "FS340",
+                        Place(mapping.file, root.line, f"<each {node.domain}>"),
+                        f"a place for items of {child.item.path} in {mapping.release}, not of {node.path}",
+                    )
     if mapping.attach and not any(
         isinstance(node, Each) and node.domain == mapping.domain
         for root in mappings[mapping.attach.to].roots()

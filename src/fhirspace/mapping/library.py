@@ -122,7 +122,7 @@ def _spelt_object(obj: Obj, domain: str) -> Obj:
         return replace(
             node,
             items=tuple(
-                Each(item.domain.removesuffix("--") + domain)
+                replace(item, domain=item.domain.removesuffix("--") + domain)
                 if isinstance(item, Each) and item.domain.endswith("--")
                 else item
                 for item in node.items

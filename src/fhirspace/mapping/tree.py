@@ -90,9 +90,13 @@ class Leaf:
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """The place where the items of an attached domain stand (``<each DS>``), in the order of their rows."""
+    """The place where the items of an attached domain stand (``<each DS>``), in the order of their rows.
+
+    `path` is the place of its items in HL7's definitions.
+    """
 
     domain: str
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
