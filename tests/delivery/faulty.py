@@ -115,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if len(body) < int(self.headers["Content-Length"]):
+            self.close_connection = True  # the client was killed while it sent
+            return
         self._note(body)
         if self.path.endswith("/_search"):
             kind = self.path.split("/")[2]
@@ -158,6 +161,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _no_bundle(self, work: Any) -> None:
         work()
         self._json(200, {"resourceType": "Bundle"})
+
+    def _strange(self, work: Any) -> None:
+        work()
+        self._answer(200, b'{"resourceType":"Bundle","entry":5}')
+
+    def _gone(self, work: Any) -> None:
+        self._json(410, self.faulty.outcome([]))
 
     def _reset_before(self, work: Any) -> None:
         self._reset()

@@ -80,12 +80,14 @@ def test_waits_grow_with_jitter_up_to_a_cap(waits: list[float]) -> None:
     [
         ("7", 7, 7),
         (" 0 ", 0, 0),
-        (format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True), 50, 60),
+        ("in a minute", 50, 60),
         ("Sun, 06 Nov 1994 08:49:37 GMT", 0, 0),
         ("Sun Nov  6 08:49:37 1994", 0, 0),
     ],
 )
 def test_retry_after_is_seconds_or_a_date(value: str, low: float, high: float) -> None:
+    if value == "in a minute":
+        value = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
     seconds = retry_after(value)
     assert seconds is not None
     assert low <= seconds <= high
@@ -193,3 +195,17 @@ def test_a_bad_address_is_not_tried_again() -> None:
     with pytest.raises(ServerError, match="FS510"):
         transport.send("GET", "metadata")
     transport.close()
+
+
+def test_an_answer_that_is_no_success_is_an_error_with_its_rule(faulty: FaultyServer, client: Client) -> None:
+    with pytest.raises(ServerError, match=r"FS512.*404 \(processing\)") as caught:
+        client.json("GET", "Patient/none")
+    assert "CANARY" not in str(caught.value)
+
+
+def test_a_body_that_is_no_json_by_its_own_account_is_whole(faulty: FaultyServer) -> None:
+    class Text:
+        def send(self, *_: object) -> Response:
+            return Response(200, {"content-type": "text/plain"}, b"not json")
+
+    assert Client("http://127.0.0.1", Text()).request("GET").body == b"not json"

@@ -92,6 +92,13 @@ def test_a_broken_pull_leaves_the_old_file(faulty: FaultyServer, client: Client,
     assert lines_of(tmp_path / "out") == before
 
 
+def test_a_page_that_is_gone_is_an_error(faulty: FaultyServer, client: Client, loaded: Path, tmp_path: Path) -> None:
+    faulty.page = 5
+    faulty.faults.extend([None, "gone"])
+    with pytest.raises(FhirspaceError, match=r"FS512.*410"):
+        pull(faulty.url, STUDY, tmp_path / "out", client=client)
+
+
 def test_a_type_that_is_gone_loses_its_file(faulty: FaultyServer, client: Client, loaded: Path, tmp_path: Path) -> None:
     pull(faulty.url, STUDY, tmp_path / "out", client=client)
     del faulty.store["ResearchStudy/s-1"]

@@ -104,15 +104,16 @@ def test_a_third_of_all_answers_failing_is_safe(
     exactly_once(faulty, folder)
 
 
+@pytest.mark.parametrize("fault", ["no_bundle", "strange"])
 def test_an_answer_that_matches_nothing_is_sent_in_smaller_parts(
-    faulty: FaultyServer, client: Client, tmp_path: Path
+    faulty: FaultyServer, client: Client, tmp_path: Path, fault: str
 ) -> None:
     folder = trial(tmp_path)
-    faulty.faults.append("no_bundle")
+    faulty.faults.append(fault)
     assert push(folder, faulty.url, client=client).sent == 17
     exactly_once(faulty, folder)
     write(tmp_path, {"Organization": [organization() | {"name": "Site 2"}]})
-    faulty.faults.append("no_bundle")
+    faulty.faults.append(fault)
     with pytest.raises(FhirspaceError, match="FS512"):
         push(folder, faulty.url, client=client)
 

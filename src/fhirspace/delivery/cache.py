@@ -23,7 +23,7 @@ def cache_folder() -> Path:
 
 
 def _take(file: IO[bytes], wait: bool) -> None:
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover
         import msvcrt  # noqa: PLC0415
 
         msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)

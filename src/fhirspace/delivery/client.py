@@ -30,7 +30,7 @@ _RELEASES = {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}
 _LONGEST_WAIT = 300.0
 
 
-class LostAnswer(OSError):  # noqa: N818  (an event of the network, not a fault)
+class LostAnswer(OSError):
     """An attempt brought no whole answer: refused, dropped, cut short or too late. Whether it had effect is unknown."""
 
 
@@ -246,17 +246,12 @@ def retry_after(value: str) -> float | None:
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
-def release(client: Client) -> str:
-    """The FHIR release the server speaks ("R4", "R4B", "R5", or its version number), out of ``/metadata``.
+def capabilities(client: Client) -> dict[str, Any]:
+    """The CapabilityStatement (FHIR, "capabilities" interaction), decoded.
 
     Raises:
         ServerError: FS510 it cannot be reached, FS512 what answers there is no FHIR server.
     """
-    return release_of(capabilities(client))
-
-
-def capabilities(client: Client) -> dict[str, Any]:
-    """The CapabilityStatement (FHIR, "capabilities" interaction), decoded. Raises as `release` does."""
     try:
         document = client.json("GET", "metadata", headers={"Cache-Control": "no-cache"}, attempts=4)
     except msgspec.DecodeError as error:

