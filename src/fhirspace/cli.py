@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace import __version__
-from fhirspace.errors import EXIT_BUG, EXIT_CLEAN, EXIT_FINDINGS, EXIT_INTERRUPTED, FhirspaceError, Problem
+from fhirspace.errors import (
+    EXIT_BUG,
+    EXIT_CLEAN,
+    EXIT_FINDINGS,
+    EXIT_INTERRUPTED,
+    EXIT_QUARANTINED,
+    FhirspaceError,
+    Problem,
+)
 
 Command = Callable[[argparse.Namespace], int]
 _RELEASES = ("R4", "R4B", "R5")
@@ -197,11 +205,11 @@ def _run_push(options: argparse.Namespace) -> int:
             journal=options.journal,
             size=options.size,
             fhir=options.fhir,
-            progress=bars.push,
+            progress=lambda done, total: bars.show("resources", done, total),
         )
     _tell_problems(report.problems)
     _give(report.as_dict(), _lines(report.as_dict()), as_json=options.json)
-    return report.exit_code
+    return EXIT_QUARANTINED if report.refused else EXIT_CLEAN
 
 
 def _pull(commands: Any) -> None:
@@ -214,8 +222,7 @@ def _pull(commands: Any) -> None:
 def _run_pull(options: argparse.Namespace) -> int:
     from fhirspace.delivery.pull import pull
 
-    with _Bars() as bars:
-        report = pull(options.server, options.study, options.out, progress=bars.push)
+    report = pull(options.server, options.study, options.out, progress=lambda kind, count: _say(f"{kind}: {count:,}"))
     _give(report.as_dict(), _lines(report.as_dict()), as_json=options.json)
     return EXIT_CLEAN
 
@@ -333,10 +340,6 @@ class _Bars:
             self._bars[name] = tqdm(total=total, desc=name, unit=" rows", unit_scale=True, file=sys.stderr)
         bar = self._bars[name]
         bar.update(done - bar.n)
-
-    def push(self, done: int, total: int, name: str = "resources") -> None:
-        """Shows how many resources are delivered."""
-        self.show(name, done, total)
 
 
 def _say(text: str) -> None:

@@ -21,6 +21,8 @@ from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.units import canonical_number
 
 MAX_BYTES, MAX_LABEL = 200, 40
+# What the guide itself asks for beside a closed codelist (SDTMIG 3.4, section 5.2: more than one race given).
+_ASKED_FOR = {("DM", "RACE"): frozenset({"MULTIPLE"})}
 # A record without these cannot be told apart or does not say what it is about; other required variables may follow.
 _NAMING = frozenset({"Identifier", "Topic"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
@@ -188,7 +190,8 @@ def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterato
     lists = [terminology.codelist(code) for code in variable.codelists if terminology.known(code)]
     if not lists or len(lists) != len(variable.codelists):
         return
-    values = frozenset[str]().union(*(codelist.terms for codelist in lists))
+    asked = _ASKED_FOR.get((name, variable.name), frozenset())
+    values = asked.union(*(codelist.terms for codelist in lists))
     open_list = any(codelist.extensible for codelist in lists)
     # The codelist of a character result is for its words, not for the numbers it may hold as well.
     result = variable.name.endswith("STRESC")

@@ -14,13 +14,14 @@ from fhirspace.mapping.library import Library
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
-from fhirspace.study.from_fhir import FromFhir, from_fhir, keep_unread
+from fhirspace.study.from_fhir import from_fhir, keep_unread
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.text import data_columns
 
 Target = Literal["fhir", "sdtm", "records"]
 
@@ -152,13 +153,7 @@ def _write(table: pa.Table, name: str, form: str, path: Path) -> None:
     else:
         spec = sdtm.domain(name)
         known = {variable.name: variable for variable in sdtm.standard_variables(name)}
-        variables = [
-            (column, known[column].label, known[column].type, None)
-            if column in known
-            else (column, column, "Char", None)
-            for column in table.column_names
-            if column[0] not in "@_"
-        ]
+        variables = [_variable(column, known.get(column)) for column in data_columns(table)]
         xpt.write(table, path, name=name, label=spec.label, variables=variables)
 
 
@@ -168,12 +163,13 @@ def _write_records(
     if source is None:
         raise UsageError("FS614", Place(folder.root.name), "--source with the name or folder of source mappings")
     sources = prepare.source_library(source, (), mappings)
-    tables = prepare.supplemented({name: tabulation.table() for name, tabulation in tabulations.items()})
-    made = sources.to_records(tables)
+    made = prepare.to_records({name: tabulation.table() for name, tabulation in tabulations.items()}, sources)
     ledger.note(made.problems)
-    for form, table in made.tables.items():
+    for form, table in made.records.items():
         with folder.stage(f"records/{form}.csv") as part:
             csv.write(table, part)
 
 
-__all__ = ["Conversion", "FromFhir", "Target", "convert", "write_sdtm"]
+def _variable(name: str, known: sdtm.Variable | None) -> tuple[str, str, Literal["Char", "Num"], int | None]:
+    """What a transport file says of a variable: name, label, type, and the length that its cells need."""
+    return (name, known.label, known.type, None) if known else (name, name, "Char", None)

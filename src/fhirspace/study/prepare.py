@@ -10,10 +10,10 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.mapping.library import shipped
-from fhirspace.mapping.source import SourceLibrary
+from fhirspace.mapping.source import SourceLibrary, SourceRecords
 from fhirspace.sdtm import columns, conformance, derive, shape
 from fhirspace.sdtm.study import StudyDesign, load_study
-from fhirspace.standards import sdtm
+from fhirspace.sdtm.work import Derived
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
@@ -26,12 +26,11 @@ class Prepared:
 
     Attributes:
         tabulations: datasets by name.
-        labels: labels of supplemental variables by dataset.
         derived: the variables that were derived, with their method texts.
     """
 
     tabulations: dict[str, Tabulation]
-    derived: list[derive.Derived] = field(default_factory=list)
+    derived: list[Derived] = field(default_factory=list)
 
 
 def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[Path]) -> SourceLibrary:
@@ -92,8 +91,8 @@ def from_records(records: dict[str, pa.Table], sources: SourceLibrary, ledger: L
     """Tabulations of a study from the records of its EDC export."""
     made = sources.to_rows(records)
     ledger.note(made.problems)
-    for form, rows in made.held.items():
-        ledger.hold_rows(form, records[form], rows)
+    for form, table in made.quarantined.items():
+        ledger.hold_rows(form, table, range(table.num_rows))
     design = load_study(sources.study) if sources.study else StudyDesign()
     derivation = derive.derive(made.tables, design)
     ledger.note(derivation.problems)
@@ -145,24 +144,16 @@ def conforming(tables: dict[str, pa.Table], ledger: Ledger) -> dict[str, pa.Tabl
             left[name] = left[name].take(pa.array(kept, pa.int64()))
 
 
-def supplemented(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
-    """The datasets with their supplemental qualifiers joined back as columns; SUPP-- themselves are gone."""
-    joined = {}
+def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:
+    """The records of the forms that tabulations hold, their supplemental qualifiers joined back first."""
+    joined: dict[str, pa.Table] = {}
+    labels: dict[str, dict[str, str]] = {}
     for name, table in tables.items():
-        if sdtm.known(name) and name.startswith("SUPP"):
+        if name.startswith("SUPP"):
             continue
         other = tables.get(f"SUPP{name}")
-        joined[name] = shape.join_supplementals(table, other) if other is not None else table
-    return joined
-
-
-__all__ = [
-    "Prepared",
-    "columns",
-    "conforming",
-    "from_records",
-    "from_sdtm",
-    "read_records",
-    "source_library",
-    "supplemented",
-]
+        joined[name] = table if other is None else shape.join_supplementals(table, other)
+        if other is not None:
+            told = zip(columns.text(other, "QNAM").to_pylist(), columns.text(other, "QLABEL").to_pylist(), strict=True)
+            labels[name] = {variable: label for variable, label in told if variable and label}
+    return sources.to_records(joined, labels)

@@ -126,11 +126,13 @@ def roundtrip(
             records = prepare.read_records(given, ledger)
             before = prepare.from_records(records, sources, ledger).tabulations
             after = _tabulations(before, library, ledger, Path(scratch), proof)
-            back = sources.to_records(prepare.supplemented(after)).tables
+            made = prepare.to_records(after, sources)
             for name, table in records.items():
-                keys = sources.forms[name].key if name in sources.forms else ()
+                keys = sources.forms[name].mapping.key if name in sources.forms else ()
                 proof.legs.append(
-                    _leg("records > SDTM > FHIR > records", name, table, back.get(name, table.slice(0, 0)), keys)
+                    _leg(
+                        "records > SDTM > FHIR > records", name, table, made.records.get(name, table.slice(0, 0)), keys
+                    )
                 )
     proof.problems, proof.quarantined = ledger.problems, ledger.quarantined
     return proof

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from fhirspace.engines import Made, inline, processes
-from fhirspace.errors import Problem
+from fhirspace.errors import Place, Problem
 from fhirspace.mapping.kernel import Kernel, Rendered
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.tree import Attach, Mapping
@@ -104,6 +104,7 @@ def to_fhir(
         writer = _Writer(tabulations, library, ledger, sinks, progress or (lambda name, done, rows: None))
         for name in _order(tabulations, library):
             writer.write(name, workers)
+        writer.leave_out()
 
 
 class _Sinks(Table[str, BinaryIO]):
@@ -155,6 +156,7 @@ class _Writer:
         self._tabulations, self._library = tabulations, library
         self._ledger, self._sinks, self._progress = ledger, sinks, progress
         self._helpers = Helpers(tabulations)
+        self._written: set[str] = set()
 
     def write(self, name: str, workers: int) -> None:
         """Makes one dataset with all that hangs into it."""
@@ -174,6 +176,16 @@ class _Writer:
             self._progress(name, done, tabulation.rows)
         for child, children in attached.items():
             self._fall(child, sorted(children.orphans()))
+        self._written.add(name)
+
+    def leave_out(self) -> None:
+        """Holds the datasets that no mapping makes, or that hang into a dataset which is not there."""
+        for name in sorted(set(self._tabulations) - self._written):
+            table = self._tabulations[name].table()
+            mapping = self._library.mappings.get(name)
+            wanted = f"the dataset {mapping.attach.to}" if mapping and mapping.attach else "a mapping of the dataset"
+            self._ledger.note([Problem("FS212", Place(name), wanted, name)])
+            self._ledger.hold_rows(name, table, range(table.num_rows))
 
     def _book(self, name: str, report: Report) -> None:
         self._ledger.note(report.problems)
@@ -200,6 +212,7 @@ class _Writer:
         name = mapping.domain
         table = self._tabulations[name].table()
         job, texts = DomainJob(mapping, self._helpers, self._attached(mapping)), [pa.nulls(0, pa.string())]
+        self._written.add(name)
         for batch in InMemory(table).batches():
             items, report = job.items(batch)
             texts.append(items)

@@ -18,17 +18,20 @@ from fhirspace.standards import sdtm, terminology
 
 _IDENTIFIERS: Final = {
     "STUDYID": "STUDY1", "USUBJID": "STUDY1-01-001", "SUBJID": "001", "SITEID": "01", "_SYNTHETIC": "HTEST",
-    "QNAM": "AETRTEM", "IDVAR": "AESEQ", "IDVARVAL": "1",
+    "VISITNUM": "1", "QNAM": "AETRTEM", "IDVAR": "AESEQ", "IDVARVAL": "1",
 }  # fmt: skip
 _TYPED: Final = {"decimal": "5.5", "integer": "1", "yes": "Y", "yes/no": "Y", "duration": "P3D", "comparator": "<"}
 
 
-def sample(mapping: Mapping) -> dict[str, str]:
+def sample(mapping: Mapping, *, full: bool = False) -> dict[str, str]:
     """The cells of a sample row by column, helper columns (``_X``) among them.
 
     Every cell finds a place in the resources: what would have to be carried, or would be refused, is left out.
+
+    Args:
+        mapping: the dataset's; full: fill permissible variables (core Perm) as well.
     """
-    cells = _cells(mapping)
+    cells = {column: cell for column, cell in _cells(mapping).items() if full or _expected(mapping, column)}
     for _ in range(len(cells)):
         try:
             unfit = {name for _, text in render(mapping, cells) for name in _carried(json.loads(text))}
@@ -41,15 +44,20 @@ def sample(mapping: Mapping) -> dict[str, str]:
     return cells
 
 
-def examples(library: Library, domain: str) -> list[tuple[str, str]]:
+def examples(library: Library, domain: str, *, full: bool = False) -> list[tuple[str, str]]:
     """The resources of a dataset's sample row, or the one item of rows that hang into another's resource.
 
     Returns:
         Pairs of resource type ("" for an item) and JSON text; what hangs into them is filled with samples, too.
     """
     mapping = library.mappings[domain]
-    each = {name: [text for _, text in examples(library, name)] for name in library.attached(domain)}
-    return render(mapping, sample(mapping), each)
+    each = {name: [text for _, text in examples(library, name, full=full)] for name in library.attached(domain)}
+    return render(mapping, sample(mapping, full=full), each)
+
+
+def _expected(mapping: Mapping, column: str) -> bool:
+    variable = _variable(mapping.domain, column)
+    return column in mapping.key or variable is None or variable.core != "Perm"
 
 
 def _cells(mapping: Mapping) -> dict[str, str]:
@@ -59,10 +67,10 @@ def _cells(mapping: Mapping) -> dict[str, str]:
         for slot in _first(root):
             found.setdefault(slot.base, []).append(slot)
     order = {name: at for at, name in enumerate(_names(mapping.domain))}
-    made = {}
+    made, preset = {}, _IDENTIFIERS | _test(mapping.domain)
     for name in sorted(found, key=lambda name: order.get(name, len(order))):
         forms = mapping.forms.get(name)
-        made[name] = _formed(forms[0]) if forms else _cell(mapping.domain, name, found[name])
+        made[name] = _formed(forms[0]) if forms else preset.get(name) or _cell(mapping.domain, name, found[name])
     looked_at = {
         column
         for root in mapping.roots()
@@ -89,8 +97,6 @@ def _formed(form: Form) -> str:
 
 def _cell(dataset: str, name: str, slots: list[Slot]) -> str:
     """Of all that might stand in a column what most of its slots take, and read back."""
-    if name in _IDENTIFIERS:
-        return _IDENTIFIERS[name]
     offers = [
         *_coded(dataset, name),
         *(offer for slot in slots for offer in (*_outputs(slot), _typed(slot))),
@@ -98,7 +104,22 @@ def _cell(dataset: str, name: str, slots: list[Slot]) -> str:
     ]
     if any(slot.codec.name.startswith("date") for slot in slots):
         offers.insert(0, _day(name))
-    return max(dict.fromkeys(offers), key=lambda offer: sum(_takes(slot, offer) for slot in slots))
+    return max(
+        dict.fromkeys(offer for offer in offers if offer), key=lambda offer: sum(_takes(slot, offer) for slot in slots)
+    )
+
+
+def _test(dataset: str) -> dict[str, str]:
+    """Of a findings dataset a test with the specimen, method and unit that one LOINC code stands for, where there is one."""
+    variable = _variable(dataset, f"{dataset}TESTCD")
+    for code in variable.codelists if variable else ():
+        for term in sorted(terminology.codelist(code).terms.values(), key=lambda term: term.code):
+            for row in terminology.loinc(dataset, term.value):
+                unit, names = row.orresu.split(";")[0], _variable(dataset, f"{dataset}TEST")
+                name = next((found.value for each in names.codelists if (found := terminology.codelist(each).by_code.get(term.code))), "") if names else ""
+                cells = {"TESTCD": term.value, "TEST": name, "SPEC": row.spec, "METHOD": row.method, "ORRESU": unit, "STRESC": "5.5", "STRESU": unit}
+                return {dataset + suffix: cell for suffix, cell in cells.items() if cell} | {"_LOINC": row.loinc}
+    return {}
 
 
 def _takes(slot: Slot, cell: str) -> bool:

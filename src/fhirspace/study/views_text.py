@@ -1,0 +1,93 @@
+"""The texts of ``fhirspace mapping``: tables and examples for people, out of the JSON data of `views`."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+
+def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Rows of texts as lines with columns of equal width, the last one as wide as it is."""
+    listed = [tuple(row) for row in rows]
+    widths = [max(len(row[at]) for row in listed) for at in range(len(listed[0]) - 1)] if listed else []
+    for row in listed:
+        yield "".join(f"{cell:<{width + 2}}" for cell, width in zip(row, widths, strict=False)) + row[-1]
+
+
+def listed(data: dict[str, Any]) -> str:
+    """The text of `views.list`."""
+    lines = []
+    if data["datasets"]:
+        rows = [("dataset", "file", "releases", "makes")]
+        for entry in data["datasets"]:
+            makes = ", ".join(entry["resources"]) or f"a part of the resource of {entry['hangs_into']}"
+            rows.append((entry["dataset"], entry["file"], " ".join(entry["releases"]), makes))
+        lines += table(rows)
+    if data["forms"]:
+        rows = [("form", "source", "file", "makes")]
+        rows += [(entry["form"], entry["source"], entry["file"], " ".join(entry["makes"])) for entry in data["forms"]]
+        lines += [*([""] if lines else []), *table(rows)]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def short(path: str) -> str:
+    """A path whose addresses are cut to their last part: ``extension[ae-grade].valueCodeableConcept.coding.code``."""
+    return re.sub(r"\[([^\]]*)\]", lambda found: "[" + ", ".join(_end(pair) for pair in found[1].split(", ")) + "]", path)
+
+
+def _end(pair: str) -> str:
+    return pair.partition("=")[2].rpartition("/")[2]
+
+
+def shown_dataset(data: dict[str, Any], other: str) -> str:
+    """The text of `views.show` for a dataset."""
+    release = data["release"]
+    lines = []
+    for example in data["examples"]:
+        title = example["resource"] or "the item that a row adds"
+        lines += [f"{data['dataset']} in {release}: {title}", json.dumps(example["json"], indent=2, ensure_ascii=False), ""]
+    lines.append(f"By variable: where it stands in {release}, and in {other} where that differs")
+    for variable in data["variables"]:
+        lines.append("")
+        note = f"  ({variable['note']})" if variable["note"] else ""
+        lines.append(f"{variable['variable']:<9} {variable['label']}{note}")
+        lines += _places(release, variable[release])
+        if [short(home["path"]) for home in variable[other]] != [short(home["path"]) for home in variable[release]]:
+            lines += _places(other, variable[other]) or [f"    {other}  no place"]
+    return "\n".join(lines)
+
+
+def _places(release: str, homes: Iterable[dict[str, Any]]) -> list[str]:
+    return [
+        f"    {release:<3} {short(home['path'])}  {home['codec']}" + (f"  # {home['note']}" if home["note"] else "")
+        for home in homes
+    ]
+
+
+def shown_form(data: dict[str, Any]) -> str:
+    """The text of `views.show` for a form."""
+    lines = [f"{data['form']} ({data['source']}/{data['file']}): from columns to variables"]
+    rows = [("column", "read back", "goes to")]
+    rows += [(item["column"], {"home": "yes", "kept": "kept as it is"}.get(item["state"], "carried"), ", ".join(item["to"])) for item in data["columns"]]
+    lines += table(rows)
+    for row in data["rows"]:
+        lines += ["", f"{row['dataset']}, row {row['line']} of a record" + (f", when {row['when']}" if row["when"] else "")]
+        lines += table((f"  {variable}", text) for variable, text in row["cells"].items())
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def covered(data: dict[str, Any]) -> str:
+    """The text of `views.coverage`."""
+    lines: list[str] = []
+    for key, name, what in (("datasets", "dataset", "variables"), ("forms", "form", "columns")):
+        entries = data[key]
+        if entries:
+            rows = [(name, what, "with a home", "carried on purpose", "without", "%")]
+            rows += [
+                (entry[name], str(entry["variables"]), str(len(entry["home"])), str(len(entry["carried"])), ", ".join(entry["without"]) or "-", f"{entry['percent']:g}")
+                for entry in entries
+            ]
+            lines += [*([""] if lines else []), *table(rows)]
+    return "\n".join(line.rstrip() for line in lines)
