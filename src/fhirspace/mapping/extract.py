@@ -26,11 +26,15 @@ class Number(str):
 
 @dataclass(slots=True)
 class Extracted:
-    """What one resource gives: the row's cells, rows of attached domains, and the paths that no slot reads."""
+    """What one resource gives: the row's cells, rows of attached domains, and the paths that no slot reads.
+
+    `carried` are the columns whose cells were carried.
+    """
 
     cells: dict[str, str]
     attached: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
+    carried: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ def extract(
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:
     cells = implied(mapping) | settle(mapping, found.candidates) | found.carried
-    return Extracted(cells, found.attached, found.unread)
+    return Extracted(cells, found.attached, found.unread, frozenset(found.carried))
 
 
 def fits(template: Obj, value: Any) -> bool:
@@ -145,7 +149,7 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
     if not isinstance(value, dict):
         found.unread.append(path)
         return
-    nodes = _nodes(template)
+    nodes = nodes_of(template)
     for name, inner in value.items():
         if name == "meta" and "." not in path and isinstance(inner, dict):
             inner = {key: each for key, each in inner.items() if key not in SERVER_META}  # noqa: PLW2901
@@ -160,12 +164,12 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
 
 
 @cache
-def _nodes(template: Obj) -> dict[str, tuple[Node, ...]]:
+def nodes_of(template: Obj) -> dict[str, tuple[Node, ...]]:
     """The nodes that can stand under each name, alternatives included."""
     nodes: dict[str, tuple[Node, ...]] = {}
     for name, node in template.fields:
         inner = (
-            [pair for option in node.options for pair in _nodes(option).items()]
+            [pair for option in node.options for pair in nodes_of(option).items()]
             if isinstance(node, OneOf)
             else [(name, (node,))]
         )
@@ -175,10 +179,16 @@ def _nodes(template: Obj) -> dict[str, tuple[Node, ...]]:
 
 
 def _chosen(nodes: tuple[Node, ...], value: Any) -> Node | None:
-    """Of the alternatives that share a name, the first whose constants are there."""
+    """Of the alternatives that share a name, one whose constants are there; first one that knows all names."""
     if len(nodes) < 2:
         return nodes[0] if nodes else None
-    return next((node for node in nodes if _could(node, value)), None)
+    could = [node for node in nodes if _could(node, value)]
+    return next((node for node in could if _knows(node, value)), could[0] if could else None)
+
+
+def _knows(node: Node, value: Any) -> bool:
+    """Whether a template has all names of an object."""
+    return not isinstance(node, Obj) or (isinstance(value, dict) and value.keys() <= nodes_of(node).keys())
 
 
 def _could(node: Node, value: Any) -> bool:
@@ -237,10 +247,8 @@ def _bind(arr: Arr, value: Any, used: set[int], items: Table[str, Mapping]) -> i
             if attached is not None and attached.item is not None and fits(attached.item, value):
                 fitting.append((len(marks(attached.item)), -index))
         elif index not in used and not isinstance(item, Carried) and _could(item, value):
-            known = isinstance(item, Leaf) or (isinstance(value, dict) and value.keys() <= _nodes(item).keys())
-            fitting.append((len(marks(item)) if isinstance(item, Obj) else 1, -index)) if known else fitting.append(
-                (-1, -index)
-            )
+            score = len(marks(item)) if isinstance(item, Obj) else 1
+            fitting.append((score if _knows(item, value) else -1, -index))
     return -max(fitting)[1] if fitting else None
 
 
