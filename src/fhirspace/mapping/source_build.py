@@ -16,11 +16,11 @@ from fhirspace.mapping.codecs import CellError, Codec
 from fhirspace.mapping.codelists import CodeLists
 from fhirspace.mapping.source_tree import Cell, Document, FormMapping, Given, Line, Option
 from fhirspace.mapping.syntax import Syntax, substitute
-from fhirspace.mapping.tree import Cond, Leaf, Slot
+from fhirspace.mapping.tree import Cond, Form, Leaf, Slot
 from fhirspace.standards import sdtm
 
 _HEAD = (
-    "form", "key", "makes", "one per", "when", "given", "always", "codes", "let", "rows", "each", "needs",
+    "form", "key", "makes", "one per", "when", "given", "always", "codes", "let", "forms", "rows", "each", "needs",
     "supplemental", "columns",
 )  # fmt: skip
 _LINE = ("when", "given", "always")
@@ -141,6 +141,7 @@ class _Reader:
         here = _Scope(self._scope.lets | lets, self._scope.codes | codes)
         self._syntax = SourceSyntax(self._file, self._lists.including(here.codes), b"")
         self._lets = here.lets
+        self._forms = self._spellings(document)
         draft = self._draft(document)
         draft.needs.update((name.text, self._plain(node, "needs")) for name, node in self._map(document, "needs"))
         draft.kept.update(dict.fromkeys(self._words(document, "columns")))
@@ -180,6 +181,16 @@ class _Reader:
             raise self._error("FS321", each.line, "each", "a list of rows, each with its own variables")
         when, given = self._conditions(document)
         return Document(dataset, self._file, document.line, tuple(lines), when, given, one_per, tuple(extra.items()))
+
+    def _spellings(self, document: nodes.Map) -> dict[str, tuple[Form, ...]]:
+        """``forms: {dose: {number: <value decimal>, other: <text>}}``: ways to spell a cell, in order."""
+        made: dict[str, tuple[Form, ...]] = {}
+        for name, node in self._map(document, "forms"):
+            shapes = self._as_map(node, name.text).items
+            made[name.text] = tuple(
+                self._syntax.form(shape.text, self._plain(text, shape.text), shape.line) for shape, text in shapes
+            )
+        return made
 
     def _supplemental(self, document: nodes.Map, known: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name, node in self._map(document, "supplemental"):
@@ -244,7 +255,7 @@ class _Reader:
         return Option(self._leaf(text, name, kind), *self._conditions(item))
 
     def _leaf(self, node: nodes.Text, name: nodes.Text, kind: str) -> Leaf:
-        parts = self._syntax.parts(self._filled(node), node.line)
+        parts = tuple(self._spelt(part, node.line) for part in self._syntax.parts(self._filled(node), node.line))
         if not parts:
             raise self._error("FS360", node.line, name.text, "a text that is not empty")
         for before, part in zip((None, *parts), parts, strict=False):
@@ -260,6 +271,16 @@ class _Reader:
                 "FS358", node.line, name.text, "a number: a constant, or a slot with integer, decimal or codes"
             )
         return leaf
+
+    def _spelt(self, part: str | Slot, line: int) -> str | Slot:
+        """``<dose.number decimal>`` as a slot of `dose` that declines cells spelt in another form."""
+        if isinstance(part, str) or part.base not in self._forms:
+            return part
+        name = part.column.partition(".")[2]
+        if name not in {form.name for form in self._forms[part.base]}:
+            hint = "one of its forms: " + ", ".join(form.name for form in self._forms[part.base])
+            raise self._error("FS342", line, part.column, hint)
+        return Slot(part.base, _only(part.codec, self._forms[part.base], name))
 
     def _conditions(self, node: nodes.Map) -> tuple[Cond | None, Given]:
         text, given = node.get("when"), []
@@ -299,6 +320,8 @@ class _Reader:
 
     def _map(self, document: nodes.Map, key: str) -> tuple[tuple[nodes.Text, nodes.Node], ...]:
         node = document.get(key)
+        if isinstance(node, nodes.Text) and key != "let":
+            node = self._resolve(node)
         return () if node is None else self._as_map(node, key).items
 
     def _as_map(self, node: nodes.Node, key: str) -> nodes.Map:
@@ -329,6 +352,16 @@ class _Reader:
         return MappingError(code, Place(self._file, line, key), expected)
 
 
+def _only(codec: Codec, forms: tuple[Form, ...], name: str) -> Codec:
+    """The codec for the cells of one form alone."""
+
+    def out(cell: str) -> str | None:
+        first = next((form for form in forms if re.fullmatch(form.pattern, cell)), None)
+        return codec.out(cell) if first is not None and first.name == name else None
+
+    return replace(codec, name=f"{codec.name} of {name}", out=out)
+
+
 def _kind(variable: sdtm.Variable) -> str:
     return "Num" if variable.type == "Num" else "DTC" if variable.name.endswith("DTC") else "Char"
 
@@ -340,7 +373,7 @@ def _numeric(leaf: Leaf) -> bool:
     slot = leaf.slots[0]
     outputs = slot.codec.outputs
     coded = outputs is not None and all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?)?", text) for text in outputs)
-    return len(leaf.parts) == 1 and (coded or slot.codec.name.rstrip("+") in {"integer", "decimal"})
+    return len(leaf.parts) == 1 and (coded or slot.codec.name.split()[0].rstrip("+") in {"integer", "decimal"})
 
 
 def code_lists(file: str, document: nodes.Map) -> dict[str, dict[str, str]]:

@@ -49,7 +49,7 @@ class Cell:
     def default(self) -> tuple[str, str] | None:
         """The form column and cell that an empty variable stands for: its code list gives the cell the code ``""``."""
         leaf = self.options[0].leaf
-        if len(self.options) == 1 and len(leaf.parts) == 1 and leaf.slots:
+        if len(leaf.parts) == 1 and leaf.slots:
             slot = leaf.slots[0]
             cell = slot.codec.back("") if slot.codec.outputs and "" in slot.codec.outputs else None
             return None if cell is None else (slot.column, cell)
