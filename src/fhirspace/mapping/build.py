@@ -36,6 +36,8 @@ from fhirspace.mapping.tree import (
 from fhirspace.standards.fhir import Definitions, Element
 
 _HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
+_REFERENCE = r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}|#[A-Za-z0-9.-]{1,64}|(?:urn|https?):\S+"
+"""What a reference has to be: to a legal id, to something contained, or absolute (FHIR, References: literal references)."""
 _PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
 
 
@@ -229,7 +231,8 @@ class Builder:
             if key.text in {"when", "for"}:
                 continue
             if re.fullmatch(r"one of(?: \w+)*", key.text):
-                fields.append(("", self._one_of(key, value, path, scope)))
+                if (alternatives := self._one_of(key, value, path, scope)).options:
+                    fields.append(("", alternatives))
                 continue
             name = self._syntax.names(key.text, key.line, self._defs.release)
             if name is None:
@@ -351,6 +354,7 @@ class Builder:
         if len(parts) > 1 and element.type in {"decimal", "integer", "positiveInt", "unsignedInt", "boolean"}:
             raise self._error("FS328", node.line, element.name, f"a single slot for the type {element.type}")
         pattern = self._defs.primitive_regex(element.type) if element.type in _PATTERNED else ""
+        pattern = _REFERENCE if element.path == "Reference.reference" else pattern
         leaf = Leaf(parts, element.type, node.line, pattern)
         if leaf.constant is not None:
             self._constant(leaf, element)

@@ -113,7 +113,7 @@ def _integer_out(cell: str) -> str:
     plain = _plain_number(cell)
     if plain is None or "e" in plain or "." in plain or len(plain.lstrip("-")) > 9:
         raise CellError("FS204", "a whole number of at most nine digits")
-    return plain
+    return "0" if plain == "-0" else plain
 
 
 _DTC: Final = re.compile(
