@@ -90,16 +90,23 @@ def split_supplementals(
     return parent, rows.take(sort_order(rows, "SUPPQUAL", ["STUDYID", "USUBJID", "@at", "QNAM"])).drop_columns(["@at"])
 
 
+def _link(own: sdtm.Domain) -> str | None:
+    """The variable that IDVAR names: --SEQ, where there is none the one that tells a subject's rows apart; none in DM."""
+    if own.name == "DM":
+        return None
+    sequence = f"{own.name[:2]}SEQ"
+    return sequence if own.variable(sequence) else next(key for key in own.keys if key not in {"STUDYID", "USUBJID"})
+
+
 def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, str | None]) -> pa.Table:
     present = columns.text(table, name).is_valid()
     rows = table.filter(present)
-    sequence = f"{domain[:2]}SEQ"
-    idvar = sequence if domain != "DM" else None
+    idvar = _link(sdtm.domain(domain))
     constants = {"RDOMAIN": domain[:2], "IDVAR": idvar, "QNAM": name}
     constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), told, strict=True))
     cells = {key: pa.repeat(pa.scalar(value, pa.string()), rows.num_rows) for key, value in constants.items()}
     cells |= {key: columns.text(rows, key) for key in ("STUDYID", "USUBJID")}
-    cells["IDVARVAL"] = columns.text(rows, sequence if idvar else "")
+    cells["IDVARVAL"] = columns.text(rows, idvar or "")
     cells["QVAL"] = columns.text(rows, name)
     kept = {key: rows[key] for key in ("@file", "@row") if key in rows.column_names}
     # The parent's place as a text of equal length: qualifiers stand in the order of their parent rows.
