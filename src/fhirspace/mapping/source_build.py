@@ -32,8 +32,17 @@ _CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
 class SourceSyntax(Syntax):
     """The texts of a source mapping: the codecs of the language, and ``time`` for a time of day in its own column."""
 
+    def __init__(self, file: str, lists: CodeLists) -> None:
+        super().__init__(file, lists, b"")
+        self._made: dict[str, Codec] = {}
+
     def codec(self, text: str, line: int) -> Codec:
         """A codec as written. Raises MappingError FS311, FS312, FS314, FS358 (its texts are none of a variable)."""
+        if text not in self._made:
+            self._made[text] = self._codec(text, line)
+        return self._made[text]
+
+    def _codec(self, text: str, line: int) -> Codec:
         if text.rstrip("+") == "time":
             return Codec(
                 text, _time, lambda cell: cell, frozenset({"cell"}), _CLOCK.pattern, True, 0, open=text[-1] == "+"
@@ -128,7 +137,7 @@ class _Reader:
 
     def __init__(self, file: str, lists: CodeLists, scope: _Scope, drafts: dict[str, _Draft]) -> None:
         self._file, self._lists, self._scope, self._drafts = file, lists, scope, drafts
-        self._syntax = SourceSyntax(file, lists, b"")
+        self._syntax = SourceSyntax(file, lists)
 
     def read(self, document: nodes.Map) -> None:
         self._known(document, _HEAD)
@@ -139,7 +148,7 @@ class _Reader:
             self._scope.lets |= lets
             self._scope.codes |= codes
         here = _Scope(self._scope.lets | lets, self._scope.codes | codes)
-        self._syntax = SourceSyntax(self._file, self._lists.including(here.codes), b"")
+        self._syntax = SourceSyntax(self._file, self._lists.including(here.codes))
         self._lets = here.lets
         self._forms = self._spellings(document)
         draft = self._draft(document)
@@ -170,13 +179,15 @@ class _Reader:
             raise self._error("FS352", document.line, "makes", "a dataset of SDTMIG, as in `makes: LB`") from None
         extra = dict(self._supplemental(document, known))
         variables = {name: _kind(variable) for name, variable in known.items()} | dict.fromkeys(extra, "Char")
-        rows = list(self._map(document, "rows"))
+        rows = self._cells(self._map(document, "rows"), variables)
         one_per = tuple(self._words(document, "one per"))
         each = document.get("each")
+        merged = bool(one_per)
         if each is None:
-            lines = [self._line(document, rows, variables, alone=True, merged=bool(one_per))]
+            lines = [self._line(document, rows, variables, alone=True, merged=merged)]
         elif isinstance(each, nodes.Seq):
-            lines = [self._line(self._as_map(item, "each"), rows, variables) for item in each.items]
+            items = [self._as_map(item, "each") for item in each.items]
+            lines = [self._line(item, rows, variables, alone=False, merged=merged) for item in items]
         else:
             raise self._error("FS321", each.line, "each", "a list of rows, each with its own variables")
         when, given = self._conditions(document)
@@ -200,26 +211,27 @@ class _Reader:
                 raise self._error("FS354", name.line, name.text, hint)
             yield name.text, label
 
-    def _line(
-        self, node: nodes.Map, rows: list[tuple[nodes.Text, nodes.Node]], variables: dict[str, str], *,
-        alone: bool = False, merged: bool = False,
-    ) -> Line:  # fmt: skip
-        own = [] if alone else [(name, value) for name, value in node.items if name.text not in _LINE]
-        names = {name.text for name, _ in own}
+    def _cells(self, items: Iterable[tuple[nodes.Text, nodes.Node]], variables: dict[str, str]) -> dict[str, Cell]:
         cells: dict[str, Cell] = {}
-        for name, value in [*((name, value) for name, value in rows if name.text not in names), *own]:
+        for name, value in items:
             if name.text not in variables:
                 near = difflib.get_close_matches(name.text, variables, 3, 0.6)
-                raise self._error(
-                    "FS353", name.line, name.text, " or ".join([*near, "a variable under `supplemental:`"])
-                )
+                hint = " or ".join([*near, "a variable under `supplemental:`"])
+                raise self._error("FS353", name.line, name.text, hint)
             cells[name.text] = self._cell(value, name, variables[name.text])
+        return cells
+
+    def _line(
+        self, node: nodes.Map, rows: dict[str, Cell], variables: dict[str, str], *, alone: bool, merged: bool
+    ) -> Line:
+        own = {} if alone else self._cells(((n, v) for n, v in node.items if n.text not in _LINE), variables)
+        cells = {name: cell for name, cell in rows.items() if name not in own} | own
         if not cells:
             raise self._error("FS320", node.line, None, "variables under `rows:` or `each:`")
         when, given = self._conditions(node)
         # Rows that several forms make together must show which of them had a part in it.
         free = self._always(node) or ((when is not None or bool(given)) and not merged)
-        own_names = None if free else tuple(cells if alone else names)
+        own_names = None if free else tuple(cells if alone else own)
         # Conditions of a document without `each` stand in the document already.
         return Line(tuple(cells.items()), own_names, node.line, *((None, ()) if alone else (when, given)))
 

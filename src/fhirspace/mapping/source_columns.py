@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.mapping.codecs import CellError, split_dtc
-from fhirspace.mapping.source_tree import Cell, Given, Option, read_cell
+from fhirspace.mapping.source_tree import Cell, Given, Option, reader
 from fhirspace.mapping.tree import Cond, Leaf, Slot
 from fhirspace.tables.text import TEXT, decode
 
@@ -58,8 +58,7 @@ class Columns:
     def __init__(self, table: pa.Table) -> None:
         self.table, self.count = table, table.num_rows
         self._cells: dict[str, pa.Array] = {}
-        self._slots: dict[Slot, SlotTexts] = {}
-        self._leaves: dict[tuple[Leaf, str], pa.Array] = {}
+        self._slots: dict[tuple[str, int], SlotTexts] = {}
         self._readings: dict[Cell, dict[str, pa.Array]] = {}
         self._written: dict[Cell, pa.Array] = {}
 
@@ -93,9 +92,10 @@ class Columns:
 
     def slot(self, slot: Slot) -> SlotTexts:
         """A column through a codec."""
-        if slot not in self._slots:
-            self._slots[slot] = _through(self.cells(slot.column), slot)
-        return self._slots[slot]
+        known = (slot.column, id(slot.codec))
+        if known not in self._slots:
+            self._slots[known] = _through(self.cells(slot.column), slot)
+        return self._slots[known]
 
     def written(self, cell: Cell) -> pa.Array:
         """The texts of a variable, null where nothing stands."""
@@ -110,15 +110,13 @@ class Columns:
         return texts if mask is None else pc.if_else(mask, texts, pa.scalar(None, TEXT))
 
     def _leaf(self, leaf: Leaf, cell: Cell) -> pa.Array:
-        known = (leaf, cell.kind)
-        if known not in self._leaves:
-            parts = [pa.scalar(part, TEXT) if isinstance(part, str) else self.slot(part).texts for part in leaf.parts]
-            if leaf.constant is not None:
-                joined = pa.repeat(pa.scalar(leaf.constant, TEXT), self.count)
-            else:
-                joined = parts[0] if len(parts) == 1 else pc.binary_join_element_wise(*parts, pa.scalar("", TEXT))
-            self._leaves[known] = _kept(joined, cell)
-        return self._leaves[known]
+        if leaf.constant is not None:
+            return _kept(pa.repeat(pa.scalar(leaf.constant, TEXT), self.count), cell)
+        parts = [pa.scalar(part, TEXT) if isinstance(part, str) else self.slot(part).texts for part in leaf.parts]
+        if len(parts) > 1:
+            return _kept(pc.binary_join_element_wise(*parts, pa.scalar("", TEXT)), cell)
+        day = leaf.slots[0].codec.name.partition("(")[0] == "day"
+        return parts[0] if day else _kept(parts[0], cell)
 
     def read(self, cell: Cell) -> dict[str, pa.Array]:
         """What is read back from what `written` writes."""
@@ -185,5 +183,6 @@ def _read_distinct(cell: Cell, texts: pa.Array) -> dict[str, pa.Array]:
     if not names:
         return {}
     encoded = texts.dictionary_encode()
-    found = [read_cell(cell, text) for text in encoded.dictionary.to_pylist()]
+    read = reader(cell)
+    found = [read(text) for text in encoded.dictionary.to_pylist()]
     return {name: pa.array([each.get(name) for each in found], TEXT).take(encoded.indices) for name in names}

@@ -7,7 +7,7 @@ from the best place where it can be read, and an automatic supplemental variable
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -16,8 +16,8 @@ import pyarrow.compute as pc
 from fhirspace.errors import Problem
 from fhirspace.mapping.source_auto import hashed_name, unspelt
 from fhirspace.mapping.source_columns import column, equals, every, read_texts
-from fhirspace.mapping.source_rows import Labels, Source, sources
-from fhirspace.mapping.source_tree import Document, FormMapping, Line
+from fhirspace.mapping.source_rows import Labels
+from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
 from fhirspace.tables.text import TEXT, place, with_provenance
 
 Absent = Mapping[tuple[str, int], tuple[str, ...]]
@@ -34,13 +34,22 @@ class FormRecords(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """The rows of a dataset that belong to one line, and the record that each is of."""
+    """The rows of a dataset that belong to one line; `inverse` has the row of each record, null where it has none."""
 
-    line: Line
     document: Document
     table: pa.Table
-    records: pa.Array
     inverse: pa.Array
+    readings: dict[str, dict[str, pa.Array]] = field(default_factory=dict)
+
+    def told(self, source: Source) -> pa.Array:
+        """What the rows say of a form column at one place."""
+        if source.cell is None:
+            return pa.repeat(pa.scalar(source.text, TEXT), self.table.num_rows)
+        if source.text is not None:
+            return pc.if_else(column(self.table, source.variable).is_null(), source.text, pa.scalar(None, TEXT))
+        if source.variable not in self.readings:
+            self.readings[source.variable] = read_texts(source.cell, column(self.table, source.variable))
+        return self.readings[source.variable][source.column]
 
 
 def records(form: FormMapping, tables: Mapping[str, pa.Table], labels: Labels, absent: Absent) -> FormRecords:
@@ -126,7 +135,7 @@ class _Reader:
     def _claims(self, found: list[pa.Table | None], records: pa.Array, count: int) -> list[_Claim | None]:
         claims: list[_Claim | None] = []
         numbers, start = pa.array(range(count), pa.int32()), 0
-        for part, (document, line) in zip(found, self._form.lines, strict=True):
+        for part, (document, _) in zip(found, self._form.lines, strict=True):
             if part is None or not part.num_rows:
                 claims.append(None)
                 continue
@@ -134,7 +143,7 @@ class _Reader:
             start += part.num_rows
             inverse = pc.index_in(numbers, value_set=mine)
             self._report_twice(part, mine, document.dataset)
-            claims.append(_Claim(line, document, part, mine, inverse))
+            claims.append(_Claim(document, part, inverse))
         return claims
 
     def _report_twice(self, part: pa.Table, mine: pa.Array, dataset: str) -> None:
@@ -151,10 +160,10 @@ class _Reader:
 
     def _column(self, name: str, claims: list[_Claim | None], count: int) -> pa.Array:
         found = pa.nulls(count, TEXT)
-        for source in sources(self._form, name):
+        for source in self._form.sources.get(name, ()):
             claim = claims[source.line]
             if claim is not None and found.null_count:
-                found = pc.coalesce(found, _told(claim, source).take(claim.inverse))
+                found = pc.coalesce(found, claim.told(source).take(claim.inverse))
         return self._carried(name, claims, found)
 
     def _carried(self, name: str, claims: Iterable[_Claim | None], found: pa.Array) -> pa.Array:
@@ -210,16 +219,6 @@ def _any(masks: list[pa.Array], count: int) -> pa.Array:
     for mask in masks:
         found = pc.or_(found, mask)
     return found
-
-
-def _told(claim: _Claim, source: Source) -> pa.Array:
-    count = claim.table.num_rows
-    if not source.variable:
-        return pa.repeat(pa.scalar(source.cell, TEXT), count)
-    texts = column(claim.table, source.variable)
-    if source.cell is not None:
-        return pc.if_else(texts.is_null(), source.cell, pa.scalar(None, TEXT))
-    return read_texts(dict(claim.line.cells)[source.variable], texts)[source.column]
 
 
 def _ranks(cells: pa.ChunkedArray) -> Iterator[pa.ChunkedArray]:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.source_auto import EMPTY, LABEL, hashed_name, spelt
 from fhirspace.mapping.source_columns import Columns, both, every
-from fhirspace.mapping.source_tree import Document, FormMapping, Line
+from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
 from fhirspace.standards import sdtm
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, place, repeats
 
@@ -165,10 +165,10 @@ class _Writer:
         """Each row must give its record's key back: a key that has two spellings cannot be known again."""
         for each in written:
             given = dict((*each.document.given, *each.line.given))
-            told = {name: array for _, cell in each.line.cells for name, array in self._columns.read(cell).items()}
             for name in self._form.key:
                 if name not in given:
-                    same = _same(self._columns.cells(name), told[name])
+                    cell = next(cell for _, cell in each.line.cells if name in dict(cell.told()))
+                    same = _same(self._columns.cells(name), self._columns.read(cell)[name])
                     self._mark(
                         "FS256",
                         pc.and_(each.stands, pc.invert(same)),
@@ -199,20 +199,19 @@ class _Writer:
     def _read_back(self, name: str, written: list[_Written]) -> pa.Array:
         """A column as it would be read from the rows."""
         found = pa.nulls(self._count, TEXT)
-        for source in sources(self._form, name):
+        for source in self._form.sources.get(name, ()):
             if not found.null_count:
                 break
             each = written[source.line]
-            found = pc.coalesce(found, pc.if_else(each.stands, self._told(each, source), pa.scalar(None, TEXT)))
+            found = pc.coalesce(found, pc.if_else(each.stands, self._told(source), pa.scalar(None, TEXT)))
         return found
 
-    def _told(self, each: _Written, source: Source) -> Any:
-        if not source.variable:
-            return pa.scalar(source.cell, TEXT)
-        cell = dict(each.line.cells)[source.variable]
-        if source.cell is not None:
-            return pc.if_else(self._columns.written(cell).is_null(), source.cell, pa.scalar(None, TEXT))
-        return self._columns.read(cell)[source.column]
+    def _told(self, source: Source) -> Any:
+        if source.cell is None:
+            return pa.scalar(source.text, TEXT)
+        if source.text is not None:
+            return pc.if_else(self._columns.written(source.cell).is_null(), source.text, pa.scalar(None, TEXT))
+        return self._columns.read(source.cell)[source.column]
 
     # -- the tables
 
@@ -263,32 +262,3 @@ def _same(cells: pa.Array, told: pa.Array) -> pa.Array:
 def _home(document: Document) -> bool:
     """Whether a dataset has no subjects, so no supplemental qualifiers: it carries only where no other can."""
     return sdtm.variable(document.dataset, "USUBJID") is None
-
-
-class Source(NamedTuple):
-    """Where a form column can be read: the line, the variable, its rank; `cell`: what an empty variable stands for.
-
-    Without a variable it is what the conditions of the line say of the column.
-    """
-
-    order: tuple[int, int]
-    line: int
-    variable: str
-    column: str
-    cell: str | None = None
-
-
-def sources(form: FormMapping, column: str) -> list[Source]:
-    """All places where a column can be read, the best first: verbatim, by a table, by conditions, by being empty."""
-    found: list[Source] = []
-    for at, (document, line) in enumerate(form.lines):
-        for name, cell in line.cells:
-            found += [Source((rank, at), at, name, column) for told, rank in cell.told() if told == column]
-            if cell.default is not None and cell.default[0] == column:
-                found.append(Source((9, at), at, name, column, cell.default[1]))
-        found += [
-            Source((5, at), at, "", column, text)
-            for name, text in (*document.given, *line.given)
-            if name == column and text
-        ]
-    return sorted(dict.fromkeys(found), key=lambda source: source.order)

@@ -7,8 +7,10 @@ written, and the first whose template fits the text is read. The same tree is re
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
 
 from fhirspace.mapping.tree import Cond, Leaf, Slot
 from fhirspace.mapping.values import read_leaf
@@ -18,7 +20,7 @@ Given = tuple[tuple[str, str], ...]
 """Form cells that must read exactly so (``""``: empty), and that are known again where what they allow stands."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Option:
     """One way to fill a variable: a template, and what must be true of the record."""
 
@@ -27,9 +29,12 @@ class Option:
     given: Given = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """What stands in a variable. `kind` is how its text is kept: ``Num``, ``DTC`` (ISO 8601) or ``Char``."""
+    """What stands in a variable. `kind` is how its text is kept: ``Num``, ``DTC`` (ISO 8601) or ``Char``.
+
+    Cells are compared by identity: lines that share one share what is computed of it.
+    """
 
     options: tuple[Option, ...]
     kind: str = "Char"
@@ -86,13 +91,32 @@ class Cell:
         return text.rstrip(" ") or None
 
 
-def read_cell(cell: Cell, text: str) -> dict[str, str]:
-    """The form cells that a variable's text tells of; nothing where no option could have written it."""
-    for option in cell.options:
-        found = read_leaf(option.leaf, text)
-        if found is not None:
-            return {name: told for name, told in option.given if told} | {slot.column: cell for slot, cell in found}
-    return {}
+def reader(cell: Cell) -> Callable[[str], dict[str, str]]:
+    """What reads a variable's text: the form cells it tells of, nothing where no option could have written it."""
+    readers = [_option_reader(option) for option in cell.options]
+
+    def read(text: str) -> dict[str, str]:
+        return next((found for each in readers if (found := each(text)) is not None), {})
+
+    return read
+
+
+def _option_reader(option: Option) -> Callable[[str], dict[str, str] | None]:
+    leaf, given = option.leaf, {name: text for name, text in option.given if text}
+    if len(leaf.parts) == 1 and leaf.slots and leaf.slots[0].readable:
+        column, back = leaf.slots[0].column, leaf.slots[0].codec.back
+
+        def single(text: str) -> dict[str, str] | None:
+            cell = back(text)
+            return None if cell is None else {**given, column: cell}
+
+        return single
+
+    def several(text: str) -> dict[str, str] | None:
+        found = read_leaf(leaf, text)
+        return None if found is None else given | {slot.column: cell for slot, cell in found}
+
+    return several
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +173,21 @@ class Document:
         yield from self.when.columns() if self.when else ()
 
 
-@dataclass(frozen=True, slots=True)
+class Source(NamedTuple):
+    """Where a form column can be read: the place of the line, the variable and its cell, best order first.
+
+    `text` is what an empty variable stands for, or, without a variable, what the conditions of the line say.
+    """
+
+    order: tuple[int, int]
+    line: int
+    column: str
+    variable: str = ""
+    cell: Cell | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
 class FormMapping:
     """All that is known of one form.
 
@@ -171,7 +209,7 @@ class FormMapping:
     kept: tuple[str, ...] = ()
     autos: dict[str, dict[str, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def columns(self) -> tuple[str, ...]:
         """All form columns that the mapping knows: the key first, then in the order of their first mention."""
         found = dict.fromkeys(self.key)
@@ -181,7 +219,23 @@ class FormMapping:
             found.update(dict.fromkeys(pair))
         return tuple(found | dict.fromkeys(self.kept))
 
-    @property
+    @cached_property
     def lines(self) -> tuple[tuple[Document, Line], ...]:
         """All lines with their documents, in order."""
         return tuple((document, line) for document in self.documents for line in document.lines)
+
+    @cached_property
+    def sources(self) -> dict[str, list[Source]]:
+        """By column, all places where it can be read: verbatim, by a table, by conditions, by being empty."""
+        found: dict[str, list[Source]] = {name: [] for name in self.columns}
+        for at, (document, line) in enumerate(self.lines):
+            for name, cell in line.cells:
+                for told, rank in dict(cell.told()).items():
+                    found[told].append(Source((rank, at), at, told, name, cell))
+                if cell.default is not None:
+                    column, text = cell.default
+                    found[column].append(Source((9, at), at, column, name, cell, text))
+            for name, text in (*document.given, *line.given):
+                if text:
+                    found[name].append(Source((5, at), at, name, text=text))
+        return {name: sorted(places, key=lambda source: source.order) for name, places in found.items()}
