@@ -1,0 +1,223 @@
+"""FHIR to rows, compiled: the resources of all mappings read by generated code, equal to `extract` on every line.
+
+A block's struct types let the C decoder check constants and names while it parses; a generated function walks the
+struct and appends a row. A line that either refuses goes to `extract`, alone. A full resource object never stands.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, Final
+
+import msgspec
+import pyarrow as pa
+
+from fhirspace.errors import Place, Problem
+from fhirspace.mapping.extract import extract, parse
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.reader_collect import Collector, merge
+from fhirspace.mapping.reader_memo import Slow
+from fhirspace.mapping.reader_parts import CARRIED_PART, Part
+from fhirspace.mapping.reader_program import Program, columns_of, compiled
+from fhirspace.mapping.tree import Block, Mapping
+
+__all__ = ["CARRIED_PART", "Collector", "ReadBatch", "Reader", "merge"]
+
+BATCH: Final = 8192
+_REFUSALS: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
+
+
+@dataclass(slots=True)
+class ReadBatch:
+    """What some lines gave.
+
+    Attributes:
+        tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for attached
+            domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
+            columns that hold a cell; `@row` is the line.
+        unread: (line, JSON path) of content that no slot reads; never its value.
+        foreign: lines of resources that no block claims.
+        problems: lines that are no JSON object (FS401, FS403, FS414).
+        slow: how many lines were read by `extract`.
+    """
+
+    tables: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
+    unread: list[tuple[int, str]] = field(default_factory=list)
+    foreign: list[int] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    slow: int = 0
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A block, and its program once a resource of it was met."""
+
+    mapping: Mapping
+    index: int
+    program: Program | None = None
+
+    @property
+    def block(self) -> Block:
+        return self.mapping.blocks[self.index]
+
+
+class Reader:
+    """Reads the resources of a library: each by the block of its type and the constant system of its identifier.
+
+    Args:
+        library: the mappings; notice: whether content that no slot reads is found and listed (else it is ignored, and
+            reading is faster).
+    """
+
+    def __init__(self, library: Library, *, notice: bool = True) -> None:
+        self._mappings, self._notice = library.mappings, notice
+        self._entries = {
+            (block.resource, block.system): _Entry(mapping, index)
+            for mapping in self._mappings.values()
+            for index, block in enumerate(mapping.blocks)
+        }
+        self._parts: dict[tuple[str, int], Part] = {}
+        self._last: Program | None = None
+
+    def read(self, lines: Iterable[tuple[int, bytes]], file: str) -> Iterator[ReadBatch]:
+        """The rows of some resources, about 8 thousand lines at a time, in memory that does not grow.
+
+        Args:
+            lines: line number and JSON text of each; file: the file's name, for `@file` and problems.
+        """
+        source = iter(lines)
+        while chunk := list(islice(source, BATCH)):
+            batch = ReadBatch()
+            collecting = gc.isenabled()
+            gc.disable()  # a batch makes only trees that die with their line
+            try:
+                self._chunk(chunk, file, batch)
+            finally:
+                if collecting:
+                    gc.enable()
+            yield batch
+
+    def _chunk(self, chunk: list[tuple[int, bytes]], file: str, batch: ReadBatch) -> None:
+        decode, read = self._fast()
+        for number, line in chunk:
+            try:
+                read(decode(line), number)
+            except _REFUSALS:
+                self._other(number, line, file, batch)
+                decode, read = self._fast()
+        self._take(file, batch)
+
+    def _take(self, file: str, batch: ReadBatch) -> None:
+        for (domain, index), part in self._parts.items():
+            if self._notice:
+                batch.unread += [(line, f"{domain}: carried under a reserved name") for line in part.refused()]
+            made, carried = part.take(file)
+            for key, table in ((index, made), (CARRIED_PART, carried)):
+                if table is not None:
+                    batch.tables.setdefault(domain, {})[key] = table
+        batch.unread.sort(key=lambda place: place[0])
+
+    def _fast(self) -> tuple[Callable[[bytes], Any], Callable[[Any, int], None]]:
+        program = self._last
+        return (program.decode, program.read) if program else (_refuse, _refuse)
+
+    def _other(self, number: int, line: bytes, file: str, batch: ReadBatch) -> None:
+        """A line that the last program refused: by the program of its own block, or else by `extract`."""
+        entry = self._entry(_head(line))
+        if entry is not None:
+            program = entry.program = entry.program or self._program(entry)
+            tried, self._last = self._last is program, program
+            if not tried and _done(program, number, line):
+                return
+        try:
+            resource = parse(line)
+        except (ValueError, RecursionError) as error:
+            code = "FS403" if isinstance(error, RecursionError) else "FS401"
+            batch.problems.append(Problem(code, Place(file, number), "one resource as JSON a line"))
+            return
+        if not isinstance(resource, dict):
+            batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))
+            return
+        self._slow(number, resource, file, batch)
+
+    def _slow(self, number: int, resource: dict[str, Any], file: str, batch: ReadBatch) -> None:
+        batch.slow += 1
+        entry = self._entry(resource)
+        if entry is None:
+            batch.foreign.append(number)
+            return
+        found = extract(entry.mapping, entry.block, resource, self._mappings)
+        rows = [(domain, row) for domain, some in found.attached.items() for row in some]
+        if not _encodable(cell for row in (found.cells, *(row for _, row in rows)) for cell in (*row, *row.values())):
+            batch.problems.append(Problem("FS401", Place(file, number), "text that UTF-8 can hold"))
+            return
+        if not entry.block.once:
+            self._part(entry.mapping.domain, entry.index).add(found.cells, number, found.carried)
+        for domain, row in rows:
+            self._part(domain, 0).add(row, number)
+        if self._notice:
+            batch.unread += [(number, path) for path in found.unread]
+
+    def _entry(self, resource: Any) -> _Entry | None:
+        """The block that claims a resource: the first of its identifiers that one knows decides."""
+        kind, identifiers = resource.get("resourceType"), resource.get("identifier")
+        for each in identifiers if isinstance(identifiers, list) else (identifiers,):
+            system = each.get("system") if isinstance(each, dict) else None
+            if isinstance(kind, str) and isinstance(system, str) and (kind, system) in self._entries:
+                return self._entries[kind, system]
+        return None
+
+    def _program(self, entry: _Entry) -> Program:
+        return compiled(entry.mapping, entry.index, self._mappings, self._part, notice=self._notice)
+
+    def _part(self, domain: str, index: int) -> Part:
+        """The rows of a domain's block, or of an attached domain."""
+        if (domain, index) not in self._parts:
+            mapping = self._mappings[domain]
+            template = mapping.item or mapping.blocks[index].root
+            several = sum(not block.once for block in mapping.blocks) > 1
+            shared = frozenset(mapping.attach.on if mapping.attach else ())
+            columns = columns_of(mapping, template)
+            self._parts[domain, index] = Part(columns, mapping.key if several else (), shared)
+        return self._parts[domain, index]
+
+
+def _refuse(*_given: Any) -> Any:
+    raise Slow
+
+
+def _done(program: Program, number: int, line: bytes) -> bool:
+    try:
+        program.read(program.decode(line), number)
+    except _REFUSALS:
+        return False
+    return True
+
+
+class _Head(msgspec.Struct):
+    resourceType: Any = None  # noqa: N815 - FHIR's name
+    identifier: Any = None
+
+
+_decode_head = msgspec.json.Decoder(_Head).decode
+
+
+def _head(line: bytes) -> dict[str, Any]:
+    """The type and identifiers of a resource; empty where the line cannot be decoded."""
+    try:
+        head = _decode_head(line)
+    except (ValueError, RecursionError):
+        return {}
+    return {"resourceType": head.resourceType, "identifier": head.identifier}
+
+
+def _encodable(texts: Iterable[str]) -> bool:
+    """Whether texts hold no half of a surrogate pair, which JSON can spell and UTF-8 cannot."""
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,123 @@
+"""Leaf texts to cells, each distinct text once: dictionaries that fill themselves and never grow without end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from fhirspace.mapping.tree import Leaf, Slot
+from fhirspace.mapping.values import leaf_pattern, read_leaf
+
+LIMIT: Final = 1 << 16
+_NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
+
+
+class Slow(ValueError):
+    """What this line holds is not for the fast path: `extract` reads it."""
+
+
+class Memo(dict[Any, Any]):
+    """Cells by text. `make` gives those of a new text or raises Slow; when full, it starts again."""
+
+    __slots__ = ("make",)
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.make = make
+
+    def __missing__(self, key: Any) -> Any:
+        if len(self) >= LIMIT:
+            self.clear()
+        made = self[key] = self.make(key)
+        return made
+
+
+def readable(leaves: Sequence[Leaf]) -> list[Slot]:
+    """The slots of some leaves from which cells are read, in order."""
+    return [slot for leaf in leaves for slot in leaf.slots if slot.readable]
+
+
+def of_text(leaves: Sequence[Leaf]) -> Memo:
+    """From an element's text to its cells, those of the first leaf that can have written it.
+
+    The value is the cell itself where the leaves have one readable slot, else a tuple with one of each, or None.
+    """
+    single = len(readable(leaves)) == 1
+
+    def make(text: str) -> Any:
+        cells = _cells(leaves, text)
+        return cells[0] if single else cells
+
+    return Memo(make)
+
+
+def _cells(leaves: Sequence[Leaf], text: str) -> tuple[str | None, ...]:
+    found: list[str | None] = []
+    read = None
+    for leaf in leaves:
+        mine = read_leaf(leaf, text) if read is None else None
+        read = read if mine is None else mine
+        found += [None] * len(readable([leaf])) if mine is None else [cell for _, cell in mine]
+    if read is None or "" in found:
+        raise Slow
+    return tuple(found)
+
+
+def of_number(leaves: Sequence[Leaf]) -> Memo:
+    """The same from the bytes of a JSON number."""
+    texts = of_text(leaves)
+
+    def make(raw: bytes) -> Any:
+        if not _NUMBER.fullmatch(raw):
+            raise Slow
+        return texts.make(raw.decode())
+
+    return Memo(make)
+
+
+def of_truth(leaves: Sequence[Leaf]) -> dict[bool, Any]:
+    """The same from a JSON truth value; one that cannot be read is left out."""
+    texts, found = of_text(leaves), {}
+    for truth, text in ((True, "true"), (False, "false")):
+        try:
+            found[truth] = texts.make(text)
+        except Slow:
+            continue
+    return found
+
+
+def of_part(slot: Slot) -> Memo:
+    """From the part of a text that stands at one of its slots to the cell."""
+    return of_text([Leaf((slot,), "string", 0)]) if loose(slot) else _checked(slot)
+
+
+def loose(slot: Slot) -> bool:
+    """Whether a slot among others takes any text (`leaf_pattern`)."""
+    return not slot.codec.verbatim or slot.codec.name == "text"
+
+
+def _checked(slot: Slot) -> Memo:
+    leaf = Leaf((slot,), "string", 0)
+    texts, pattern = of_text([leaf]), leaf_pattern(leaf)
+
+    def make(text: str) -> Any:
+        if not pattern.fullmatch(text):
+            raise Slow
+        return texts.make(text)
+
+    return Memo(make)
+
+
+def splits(leaf: Leaf) -> tuple[str, Slot, str, Slot] | None:
+    """Prefix, slot, separator, slot: of a leaf whose text is taken apart at the last separator.
+
+    The first slot takes any text, so that the rightmost separator is where the pattern of `read_leaf` divides.
+    """
+    parts = leaf.parts if isinstance(leaf.parts[0], str) else ("", *leaf.parts)
+    if len(parts) != 4 or len(leaf.slots) != 2:
+        return None
+    prefix, head, between, tail = parts
+    if isinstance(prefix, str) and isinstance(head, Slot) and isinstance(between, str) and isinstance(tail, Slot):
+        return (prefix, head, between, tail) if loose(head) and between else None
+    return None
