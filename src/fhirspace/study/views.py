@@ -25,7 +25,9 @@ View = tuple[Any, str]
 """JSON data, and the text for people."""
 
 
-def list(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None) -> View:
+def list(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+) -> View:
     """All datasets and forms: file, resources made, releases. With a name, only that dataset or form.
 
     Returns:
@@ -37,11 +39,21 @@ def list(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Releas
     for release in (fhir, *(each for each in RELEASES if each != fhir)):
         for domain, mapping in libraries[release].mappings.items():
             made = [block.resource for block in mapping.blocks]
-            entry = {"dataset": domain, "file": mapping.file, "resources": made, "hangs_into": mapping.attach.to if mapping.attach else None, "releases": []}
+            entry: dict[str, Any] = {
+                "dataset": domain,
+                "file": mapping.file,
+                "resources": made,
+                "hangs_into": mapping.attach.to if mapping.attach else None,
+                "releases": [],
+            }
             found.setdefault(domain, entry)["releases"].append(release)
     for entry in found.values():
         entry["releases"].sort(key=RELEASES.index)
-    forms = [entry for each, library in views_forms.libraries(own, source).items() for entry in views_forms.entries(each, library)]
+    forms = [
+        entry
+        for each, library in views_forms.libraries(own, source).items()
+        for entry in views_forms.entries(each, library)
+    ]
     data = {
         "datasets": [entry for _, entry in sorted(found.items()) if name in (None, entry["dataset"])],
         "forms": [entry for entry in forms if name in (None, entry["form"])],
@@ -51,7 +63,9 @@ def list(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Releas
     return data, views_text.listed(data)
 
 
-def check(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release | None = None, source: str | None = None) -> View:
+def check(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release | None = None, source: str | None = None
+) -> View:
     """Builds all mappings in all releases, and all source forms: what loads can only write valid FHIR.
 
     Args:
@@ -69,7 +83,9 @@ def check(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Relea
     return {"datasets": datasets, "forms": forms, "ok": True}, "\n".join([*lines, "OK"])
 
 
-def show(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None) -> View:
+def show(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+) -> View:
     """What a dataset or form becomes: example resources filled from the mapping, and the table by variable or column.
 
     Returns:
@@ -93,11 +109,19 @@ def show(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Releas
     if name not in forms:
         raise _unknown(name, [*library.mappings, *forms])
     where, form = forms[name]
-    data = {"form": name, "source": where, "file": form.mapping.file, "columns": views_forms.columns(form), "rows": views_forms.rows(form)}
+    data = {
+        "form": name,
+        "source": where,
+        "file": form.mapping.file,
+        "columns": views_forms.columns(form),
+        "rows": views_forms.rows(form),
+    }
     return data, views_text.shown_form(data)
 
 
-def coverage(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None) -> View:
+def coverage(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+) -> View:
     """How much of each dataset's metadata has a home in FHIR, is carried on purpose, or neither; of forms likewise.
 
     Returns:
@@ -107,10 +131,15 @@ def coverage(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Re
     own = _folders(mappings)
     library = Library(fhir, own)
     chosen = [each for each in library.mappings if name in (None, each)]
-    datasets = [_covered({"dataset": each}, ((item.variable, item.state) for item in standing(library, each))) for each in chosen]
+    datasets = [
+        _covered({"dataset": each}, ((item.variable, item.state) for item in standing(library, each)))
+        for each in chosen
+    ]
     forms = {each: pair for each, pair in _forms(own, source).items() if name in (None, each)}
     covered = [
-        _covered({"form": each, "source": where}, ((item["column"], item["state"]) for item in views_forms.columns(form)))
+        _covered(
+            {"form": each, "source": where}, ((item["column"], item["state"]) for item in views_forms.columns(form))
+        )
         for each, (where, form) in forms.items()
     ]
     if name is not None and not datasets and not covered:
@@ -119,13 +148,17 @@ def coverage(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Re
     return data, views_text.covered(data)
 
 
-def schema(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None) -> View:
+def schema(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+) -> View:
     """The JSON schema of mapping files, for editors. It takes no argument into account."""
     data = make_schema()
     return data, json.dumps(data, indent=2)
 
 
-def new(name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None) -> View:
+def new(
+    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+) -> View:
     """The skeleton of a source mapping for a file of records.
 
     Args:
@@ -154,7 +187,11 @@ def _folders(mappings: Iterable[Path]) -> List[Path]:
 
 def _forms(mappings: Iterable[Path], source: str | None) -> dict[str, tuple[str, SourceForm]]:
     """The forms of all sources with the name of their source; of equal names the last."""
-    return {each: (where, form) for where, library in views_forms.libraries(mappings, source).items() for each, form in library.forms.items()}
+    return {
+        each: (where, form)
+        for where, library in views_forms.libraries(mappings, source).items()
+        for each, form in library.forms.items()
+    }
 
 
 def _unknown(name: str, known: Iterable[str]) -> UsageError:

@@ -1,4 +1,4 @@
-"""Source forms seen from both sides: what a column becomes, and where a variable comes from; a skeleton for a new form."""
+"""Source forms from both sides: what a column becomes, where a variable comes from; a skeleton for a new form."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 from fhirspace.errors import MappingError
 from fhirspace.mapping.library import shipped
 from fhirspace.mapping.source import SourceForm, SourceLibrary
-from fhirspace.mapping.source_rows import sources
 from fhirspace.mapping.source_tree import Cell
 from fhirspace.study.views_homes import condition_text
 from fhirspace.tables import formats
@@ -33,11 +32,18 @@ def libraries(mappings: Iterable[Path], source: str | None) -> dict[str, SourceL
         MappingError: FS350, `source` is neither.
     """
     own = list(mappings)
-    folders = {path.name: path for root in (shipped(), *own) for path in sorted((root / "sources").glob("*")) if any(path.glob("*.yaml"))}
+    folders = {
+        path.name: path
+        for root in (shipped(), *own)
+        for path in sorted((root / "sources").glob("*"))
+        if any(path.glob("*.yaml"))
+    }
     if source is not None:
         path = Path(source)
         if source not in folders and not path.is_dir():
-            raise MappingError("FS350", source, "a folder with source mappings" + "".join(f", or {name}" for name in folders))
+            raise MappingError(
+                "FS350", source, "a folder with source mappings" + "".join(f", or {name}" for name in folders)
+            )
         folders = {path.name: folders.get(source, path)}
     return {name: SourceLibrary(path, own) for name, path in folders.items()}
 
@@ -45,7 +51,13 @@ def libraries(mappings: Iterable[Path], source: str | None) -> dict[str, SourceL
 def entries(name: str, library: SourceLibrary) -> list[dict[str, Any]]:
     """A line for each form of a source: name, file, key, the datasets that it makes."""
     return [
-        {"form": form.name, "source": name, "file": form.mapping.file, "key": list(form.mapping.key), "makes": list(form.datasets)}
+        {
+            "form": form.name,
+            "source": name,
+            "file": form.mapping.file,
+            "key": list(form.mapping.key),
+            "makes": list(form.datasets),
+        }
         for form in library.forms.values()
     ]
 
@@ -56,10 +68,15 @@ def columns(form: SourceForm) -> list[dict[str, Any]]:
     for document, line in form.mapping.lines:
         for variable, cell in line.cells:
             for name in cell.columns():
-                goes[name][f"{document.dataset}.{variable}"] = None
+                goes[_column(form, name)][f"{document.dataset}.{variable}"] = None
         for name in _looked_at(form, document.dataset):
-            goes[name][f"{document.dataset} (condition)"] = None
+            goes[_column(form, name)][f"{document.dataset} (condition)"] = None
     return [{"column": name, "to": list(found), "state": _state(form, name)} for name, found in goes.items()]
+
+
+def _column(form: SourceForm, name: str) -> str:
+    """The real column of a part of a form of its cells: ``dose`` of ``dose.number``."""
+    return name if name in form.mapping.columns else name.partition(".")[0]
 
 
 def _looked_at(form: SourceForm, dataset: str) -> Iterator[str]:
@@ -70,7 +87,7 @@ def _looked_at(form: SourceForm, dataset: str) -> Iterator[str]:
 
 
 def _state(form: SourceForm, name: str) -> str:
-    return "home" if sources(form.mapping, name) else "kept" if name in form.mapping.kept else "carried"
+    return "home" if form.mapping.sources.get(name) else "kept" if name in form.mapping.kept else "carried"
 
 
 def rows(form: SourceForm) -> list[dict[str, Any]]:
@@ -90,7 +107,12 @@ def rows(form: SourceForm) -> list[dict[str, Any]]:
 def _text(cell: Cell) -> str:
     """A cell's template as it is written in the mapping, its alternatives with ``or`` between."""
     return " or ".join(
-        "".join(part if isinstance(part, str) else f"<{_quoted(part.column)}{'' if part.codec.name == 'text' else ' ' + part.codec.name}>" for part in option.leaf.parts)
+        "".join(
+            part
+            if isinstance(part, str)
+            else f"<{_quoted(part.column)}{'' if part.codec.name == 'text' else ' ' + part.codec.name}>"
+            for part in option.leaf.parts
+        )
         for option in cell.options
     )
 
@@ -112,19 +134,33 @@ def skeleton(path: Path) -> str:
     table = formats.load(found).table
     names = data_columns(table)
     lists = {name: values for name in names if (values := _choices(table[name]))}
-    lines = [f"# {path.name}: what a record of this form becomes. Replace each ... and delete what you do not need.", f"form: {path.stem}"]
-    lines += [f"key: [{', '.join(_key(table, names))}]        # the columns that identify a record", "makes: ...        # a dataset of SDTM, such as VS"]
+    lines = [
+        f"# {path.name}: what a record of this form becomes. Replace each ... and uncomment what you need.",
+        f"form: {path.stem}",
+    ]
+    lines += [
+        f"key: [{', '.join(_key(table, names))}]  # the columns that identify a record",
+        "makes: ...  # a dataset of SDTM, such as VS",
+    ]
     if lists:
-        lines += ["codes:", *(f"  {_list_name(name)}: {{{', '.join(f'{_scalar(value)}: ...' for value in values)}}}" for name, values in lists.items())]
-    lines += ["rows:        # variable: what stands in it", "  STUDYID: ...", "  USUBJID: ..."]
-    lines += [f"  ...: {_scalar(f'<{_quoted(name)}{_codec(table[name], name, lists)}>')}" for name in names]
+        lines += [
+            "codes:",
+            *(
+                f"  {_list_name(name)}: {{{', '.join(f'{_scalar(value)}: ...' for value in values)}}}"
+                for name, values in lists.items()
+            ),
+        ]
+    lines += ["rows:  # variable: what stands in it", "  STUDYID: ...", "  USUBJID: ..."]
+    lines += [f"  # ...: {_scalar(f'<{_quoted(name)}{_codec(table[name], name, lists)}>')}" for name in names]
     return "\n".join(lines) + "\n"
 
 
 def _key(table: pa.Table, names: list[str]) -> list[str]:
     """The first columns that together tell all records apart; all of them where none do."""
     for count in range(1, len(names) + 1):
-        keys = pc.binary_join_element_wise(*(pc.fill_null(table[name].cast(pa.string()), "") for name in names[:count]), "\x1f")
+        keys = pc.binary_join_element_wise(
+            *(pc.fill_null(table[name].cast(pa.string()), "") for name in names[:count]), "\x1f"
+        )
         if pc.count_distinct(keys).as_py() == table.num_rows:
             return [_scalar(name) for name in names[:count]]
     return [_scalar(name) for name in names]

@@ -102,7 +102,9 @@ def _constants(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
             if isinstance(each, Leaf) and each.constant is not None:
                 yield at, each.constant
             elif isinstance(each, Obj):
-                fields = sorted(each.fields, key=lambda field: _NAMES.index(field[0]) if field[0] in _NAMES else len(_NAMES))
+                fields = sorted(
+                    each.fields, key=lambda field: _NAMES.index(field[0]) if field[0] in _NAMES else len(_NAMES)
+                )
                 below += [(f"{at}.{name}" if at else name, child) for name, child in fields if name]
             elif isinstance(each, Arr):
                 below += [(at, child) for child in children(each)]
@@ -129,7 +131,12 @@ def standing(library: Library, domain: str) -> list[Standing]:
     found |= set(mapping.attach.on) if mapping.attach else set()
     variables = sdtm.domain(domain).variables if sdtm.known(domain) else ()
     return [
-        Standing(each.name, each.label, each.core, "home" if each.name in found else "carried" if each.name in mapping.carried else "without")
+        Standing(
+            each.name,
+            each.label,
+            each.core,
+            "home" if each.name in found else "carried" if each.name in mapping.carried else "without",
+        )
         for each in variables
     ]
 
@@ -141,12 +148,21 @@ def variables(library: Library, domain: str, other: Library) -> list[dict[str, A
         library: of the first release; domain: the dataset; other: of the second release, which may lack the dataset.
     """
     mapping, second = library.mappings[domain], other.mappings.get(domain)
-    places = {library.release: list(homes(mapping)), other.release: list(homes(second)) if second else []}
-    known = set(mapping.carried) & {each.name for each in sdtm.standard_variables(domain)} if sdtm.known(domain) else set(mapping.carried)
+    places: dict[str, list[Home]] = {
+        library.release: list(homes(mapping)),
+        other.release: list(homes(second)) if second else [],
+    }
+    known = (
+        set(mapping.carried) & {each.name for each in sdtm.standard_variables(domain)}
+        if sdtm.known(domain)
+        else set(mapping.carried)
+    )
     mentioned = {home.variable for found in places.values() for home in found} | {*known, *implied(mapping)}
     mentioned |= set(mapping.attach.on) if mapping.attach else set()
     own = {each.name for each in sdtm.domain(domain).variables} if sdtm.known(domain) else set()
-    standard = [each for each in sdtm.standard_variables(domain) if each.name in own | mentioned] if sdtm.known(domain) else []
+    standard = (
+        [each for each in sdtm.standard_variables(domain) if each.name in own | mentioned] if sdtm.known(domain) else []
+    )
     labels = {each.name: each.label for each in standard}
     names = [*labels, *sorted(mentioned - labels.keys())]
     return [
@@ -154,7 +170,10 @@ def variables(library: Library, domain: str, other: Library) -> list[dict[str, A
             "variable": name,
             "label": labels.get(name, "computed helper" if name.startswith("_") else ""),
             "note": _note(name, mapping, places),
-            **{release: [_as_dict(home) for home in found if home.variable == name] for release, found in places.items()},
+            **{
+                release: [_as_dict(home) for home in found if home.variable == name]
+                for release, found in places.items()
+            },
         }
         for name in names
     ]
@@ -169,7 +188,11 @@ def _note(name: str, mapping: Mapping, places: dict[str, list[Home]]) -> str:
         return f"always {implied(mapping)[name]}"
     if mapping.attach and name in mapping.attach.on:
         return f"as in the row of {mapping.attach.to}"
-    lacking = [release for release, found in places.items() if not any(home.variable == name and home.readable for home in found)]
+    lacking = [
+        release
+        for release, found in places.items()
+        if not any(home.variable == name and home.readable for home in found)
+    ]
     if name.startswith("_") or not lacking:
         return ""
     purpose = " on purpose" if name in mapping.carried else ""

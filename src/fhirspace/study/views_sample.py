@@ -1,7 +1,7 @@
 """A plausible filled row for a mapping, made from the mapping itself: what `mapping show` fills its example with.
 
-Coded cells come from the code lists and CDISC's controlled terminology, numbers and dates from the codec, any other text
-is the variable's own label. Of alternatives (``one of:``) the first is filled.
+Coded cells come from the code lists and CDISC's controlled terminology, numbers and dates from the codec, any other
+text is the variable's own label. Of alternatives (``one of:``) the first is filled.
 """
 
 from __future__ import annotations
@@ -110,14 +110,33 @@ def _cell(dataset: str, name: str, slots: list[Slot]) -> str:
 
 
 def _test(dataset: str) -> dict[str, str]:
-    """Of a findings dataset a test with the specimen, method and unit that one LOINC code stands for, where there is one."""
+    """Of a findings dataset a test with the specimen, method and unit of one LOINC code, where there is one."""
     variable = _variable(dataset, f"{dataset}TESTCD")
     for code in variable.codelists if variable else ():
         for term in sorted(terminology.codelist(code).terms.values(), key=lambda term: term.code):
             for row in terminology.loinc(dataset, term.value):
                 unit, names = row.orresu.split(";")[0], _variable(dataset, f"{dataset}TEST")
-                name = next((found.value for each in names.codelists if (found := terminology.codelist(each).by_code.get(term.code))), "") if names else ""
-                cells = {"TESTCD": term.value, "TEST": name, "SPEC": row.spec, "METHOD": row.method, "ORRESU": unit, "STRESC": "5.5", "STRESU": unit}
+                name = (
+                    next(
+                        (
+                            found.value
+                            for each in names.codelists
+                            if (found := terminology.codelist(each).by_code.get(term.code))
+                        ),
+                        "",
+                    )
+                    if names
+                    else ""
+                )
+                cells = {
+                    "TESTCD": term.value,
+                    "TEST": name,
+                    "SPEC": row.spec,
+                    "METHOD": row.method,
+                    "ORRESU": unit,
+                    "STRESC": "5.5",
+                    "STRESU": unit,
+                }
                 return {dataset + suffix: cell for suffix, cell in cells.items() if cell} | {"_LOINC": row.loinc}
     return {}
 

@@ -18,7 +18,7 @@ def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
 
 def listed(data: dict[str, Any]) -> str:
     """The text of `views.list`."""
-    lines = []
+    lines: list[str] = []
     if data["datasets"]:
         rows = [("dataset", "file", "releases", "makes")]
         for entry in data["datasets"]:
@@ -34,7 +34,9 @@ def listed(data: dict[str, Any]) -> str:
 
 def short(path: str) -> str:
     """A path whose addresses are cut to their last part: ``extension[ae-grade].valueCodeableConcept.coding.code``."""
-    return re.sub(r"\[([^\]]*)\]", lambda found: "[" + ", ".join(_end(pair) for pair in found[1].split(", ")) + "]", path)
+    return re.sub(
+        r"\[([^\]]*)\]", lambda found: "[" + ", ".join(_end(pair) for pair in found[1].split(", ")) + "]", path
+    )
 
 
 def _end(pair: str) -> str:
@@ -47,7 +49,11 @@ def shown_dataset(data: dict[str, Any], other: str) -> str:
     lines = []
     for example in data["examples"]:
         title = example["resource"] or "the item that a row adds"
-        lines += [f"{data['dataset']} in {release}: {title}", json.dumps(example["json"], indent=2, ensure_ascii=False), ""]
+        lines += [
+            f"{data['dataset']} in {release}: {title}",
+            json.dumps(example["json"], indent=2, ensure_ascii=False),
+            "",
+        ]
     lines.append(f"By variable: where it stands in {release}, and in {other} where that differs")
     for variable in data["variables"]:
         lines.append("")
@@ -70,10 +76,16 @@ def shown_form(data: dict[str, Any]) -> str:
     """The text of `views.show` for a form."""
     lines = [f"{data['form']} ({data['source']}/{data['file']}): from columns to variables"]
     rows = [("column", "read back", "goes to")]
-    rows += [(item["column"], {"home": "yes", "kept": "kept as it is"}.get(item["state"], "carried"), ", ".join(item["to"])) for item in data["columns"]]
+    rows += [
+        (item["column"], {"home": "yes", "kept": "kept as it is"}.get(item["state"], "carried"), ", ".join(item["to"]))
+        for item in data["columns"]
+    ]
     lines += table(rows)
     for row in data["rows"]:
-        lines += ["", f"{row['dataset']}, row {row['line']} of a record" + (f", when {row['when']}" if row["when"] else "")]
+        lines += [
+            "",
+            f"{row['dataset']}, row {row['line']} of a record" + (f", when {row['when']}" if row["when"] else ""),
+        ]
         lines += table((f"  {variable}", text) for variable, text in row["cells"].items())
     return "\n".join(line.rstrip() for line in lines)
 
@@ -86,7 +98,14 @@ def covered(data: dict[str, Any]) -> str:
         if entries:
             rows = [(name, what, "with a home", "carried on purpose", "without", "%")]
             rows += [
-                (entry[name], str(entry["variables"]), str(len(entry["home"])), str(len(entry["carried"])), ", ".join(entry["without"]) or "-", f"{entry['percent']:g}")
+                (
+                    entry[name],
+                    str(entry["variables"]),
+                    str(len(entry["home"])),
+                    str(len(entry["carried"])),
+                    ", ".join(entry["without"]) or "-",
+                    f"{entry['percent']:g}",
+                )
                 for entry in entries
             ]
             lines += [*([""] if lines else []), *table(rows)]

@@ -1,0 +1,299 @@
+"""The JSON schema of mapping files, for editors: what may stand where, with a sentence on each key.
+
+It checks the shape of a document. What only HL7's definitions, code lists and the other mappings can tell,
+`mapping check` does. ``mappings/schema.json`` is written from it by ``scripts/make_docs.py``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from fhirspace.standards.fhir import definitions
+
+Schema = dict[str, Any]
+
+CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
+    "text": ("the cell as it is", ("Headache",)),
+    "integer": ("a whole number of at most nine digits", ("3", "007")),
+    "decimal": ("a decimal number; its digits stay as they are spelt", ("5.50", ".5")),
+    "date": ("an ISO 8601 date, whole or partial; a time of day is carried", ("2024-03-05", "2024-03")),
+    "datetime": (
+        "an ISO 8601 date/time, whole or partial; a time of day without its offset from UTC is carried",
+        ("2024-03-05T10:30+02:00", "2024-03-05T10:30"),
+    ),
+    "yes": ("Y as true; N, U and NA are carried", ("Y", "N")),
+    "yes/no": ("Y and N as true and false; U and NA are carried", ("Y", "N", "U")),
+    "codes": (
+        "a code of a list: `codes(SEX)`, of another column `codes(SEX.display)`, of a CDISC codelist `codes(C66731)`",
+        (),
+    ),
+    "comparator": ("a sign before a number", ("<", ">=")),
+    "fhirid": (
+        "a part of an `id`: the cell where it is short and legal there, else a hash; not read back",
+        ("01", "Site 7/b"),
+    ),
+    "id": (
+        "a keyed hash of the cell, 32 digits, for the `id` and references of a subject; not read back",
+        ("STUDY1-01-001",),
+    ),
+    "day": (
+        "a date of an EDC system in a shape, `day(DD/MM/YYYY hh:mm)`; unknown parts as UN, UNK, NK or XX",
+        ("05 MAR 2024", "UN MAR 2024"),
+    ),
+    "duration": ("an ISO 8601 duration", ("P6M", "PT30M")),
+    "checkbox": ("a tick box in a spelling, `checkbox(Checked/Unchecked)`, as Y and N", ("1", "0")),
+    "ucum": ("a unit by its UCUM code; a unit without one leaves the place empty; not read back", ("mg/dL", "10^9/L")),
+}
+"""By codec what it is for, and cells that show it. ``docs/mapping-language.md`` has its table from here."""
+
+_TEXT: Final = {"type": ["string", "number", "boolean"]}
+_SLOTTED: Final = {"type": ["string", "number", "boolean"], "pattern": "^[^<>]*(<[^<>]+>[^<>]*)*$"}
+_PAIRS: Final = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"$ref": "#/$defs/text"}},
+        {"type": "string", "pattern": "^\\$"},
+    ]
+}
+_GIVEN: Final = _PAIRS | {
+    "description": "Columns of the form and the cell that each must have ('' is empty); known again on reading."
+}
+_ALWAYS: Final = {"description": "The row stands with every record.", "enum": [True, "true"]}
+_WHEN: Final = {"$ref": "#/$defs/condition"}
+
+
+def _words(description: str) -> Schema:
+    one_or_more = [{"$ref": "#/$defs/text"}, {"type": "array", "items": {"$ref": "#/$defs/text"}}]
+    return {"description": description, "anyOf": one_or_more}
+
+
+def _forms() -> Schema:
+    spellings = {"type": "object", "additionalProperties": {"$ref": "#/$defs/slotted"}}
+    return {
+        "description": "By column the ways to spell its cells; parts become columns like LBORRES.number.value.",
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"type": "string", "pattern": r"^\$"}, spellings]},
+    }
+
+
+def _codes() -> Schema:
+    return {
+        "description": "Code lists of this file: name, then cell: code.",
+        "type": "object",
+        "additionalProperties": _PAIRS,
+    }
+
+
+def _let() -> Schema:
+    return {
+        "description": "Constants: $name anywhere below stands for the text, object or list given here.",
+        "type": "object",
+        "propertyNames": {"pattern": "^[a-zA-Z][A-Za-z0-9]*$"},
+    }
+
+
+def schema() -> Schema:
+    """The schema of one YAML document of a mapping file (JSON Schema 2020-12); a file may hold several documents."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "https://fhirspace.org/schema/mapping.json",
+        "title": "A document of a fhirspace mapping file",
+        "description": "With domain: a domain mapping, with form: or makes: a source form, else common constants.",
+        "type": "object",
+        "if": {"required": ["domain"]},
+        "then": {"$ref": "#/$defs/domain"},
+        "else": {
+            "if": {"anyOf": [{"required": ["form"]}, {"required": ["makes"]}]},
+            "then": {"$ref": "#/$defs/form"},
+            "else": {"$ref": "#/$defs/common"},
+        },
+        "$defs": {
+            "text": _TEXT,
+            "slotted": _SLOTTED
+            | {
+                "description": 'A text with slots: <COLUMN codec>, <"a column" codec>. Codecs: '
+                + ", ".join(CODECS)
+                + "."
+            },
+            "condition": {
+                "type": "string",
+                "description": "AEREL or AEACN; LBSTAT is 'NOT DONE'; A in [X, 'Y Z']; not A; SV has USUBJID VISITNUM.",
+            },
+            "template": _template(),
+            "resource": _resource(),
+            "domain": _domain(),
+            "form": _form(),
+            "cell": _cell(),
+            "common": {
+                "type": "object",
+                "properties": {"let": _let(), "codes": _codes()},
+                "additionalProperties": False,
+            },
+        },
+    }
+
+
+def _template() -> Schema:
+    return {
+        "description": "A text with slots, an object of elements, or a list of them. Names a|b are R4|R5, - is absent.",
+        "anyOf": [
+            {"$ref": "#/$defs/slotted"},
+            {"type": "array", "items": {"$ref": "#/$defs/template"}},
+            {
+                "type": "object",
+                "properties": {
+                    "when": _WHEN,
+                    "for": {
+                        "description": "Repeats the item over a table: {CODE VAR: [C48275 AESDTH, C84266 AESLIFE]}.",
+                        "type": "object",
+                        "minProperties": 1,
+                        "maxProperties": 1,
+                        "additionalProperties": {"type": "array"},
+                    },
+                    "always": {
+                        "description": "An item that stands with its parent even when no slot in it is filled.",
+                        "$ref": "#/$defs/template",
+                    },
+                },
+                "patternProperties": {
+                    r"^one of( \w+)*$": {
+                        "description": "Alternatives: the first in which a slot is filled is taken.",
+                        "anyOf": [
+                            {"type": "array", "items": {"$ref": "#/$defs/template"}},
+                            {"type": "string", "pattern": r"^\$"},
+                        ],
+                    },
+                    r"^(?!one of)[^$]": {"$ref": "#/$defs/template"},
+                },
+                "additionalProperties": False,
+            },
+        ],
+    }
+
+
+def _domain() -> Schema:
+    resources = sorted(definitions("R4").resources | definitions("R5").resources)
+    block = {"$ref": "#/$defs/resource"}
+    attach = {
+        "description": "Its rows hang into the resource of another dataset's row, at <each THIS> there.",
+        "type": "object",
+        "required": ["to", "on"],
+        "properties": {
+            "to": {"description": "The other dataset; -- for every dataset that has the place.", **_TEXT},
+            "on": _words("The columns that both rows share."),
+            "order": _words("The columns by which the items are ordered."),
+            "via": _words("The two columns that name a column of the other row and its value: [IDVAR, IDVARVAL]."),
+        },
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "required": ["domain", "key"],
+        "properties": {
+            "domain": {"description": "The dataset whose rows this mapping carries to FHIR and back.", **_TEXT},
+            "key": _words("The columns that identify a row; each must be readable from a slot."),
+            "let": _let(),
+            "codes": _codes(),
+            "carried": _words("Columns without a home on purpose: they ride in the extension at <carried>."),
+            "forms": _forms(),
+            "attach": attach,
+            **dict.fromkeys(resources, block),
+        },
+        "patternProperties": {
+            r"^item ((R4|R5) )?[A-Za-z.|-]+$": {
+                "description": "What one row puts at <each THIS>: an item of this element.",
+                "$ref": "#/$defs/template",
+            },
+            r"^[A-Z][A-Za-z]+ as \w+$": block,
+            r"^(-|[A-Z][A-Za-z]+)\|(-|[A-Z][A-Za-z]+)( as \w+)?$": block,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _resource() -> Schema:
+    return {
+        "description": "A resource that a row makes, as an example with slots.",
+        "type": "object",
+        "properties": {
+            "one per": _words("The columns of which each combination makes the resource once."),
+            "when": _WHEN,
+        },
+        "patternProperties": {"^(?!one per$|when$)": {"$ref": "#/$defs/template"}},
+        "anyOf": [{"required": ["id"]}, {"patternProperties": {r"\|": True}}],
+    }
+
+
+def _form() -> Schema:
+    variable = "^[A-Z][A-Z0-9]{0,7}$"
+    lines = {
+        "type": "object",
+        "properties": {
+            "when": _WHEN,
+            "given": _GIVEN,
+            "always": _ALWAYS,
+        },
+        "patternProperties": {variable: {"$ref": "#/$defs/cell"}},
+        "additionalProperties": False,
+    }
+    return {
+        "type": "object",
+        "properties": {
+            "form": {
+                "description": "The form: the name of its file without extension. Documents below inherit it.",
+                **_TEXT,
+            },
+            "key": _words("The columns that identify a record; a ? after a name says that it may be empty."),
+            "makes": {"description": "The dataset of which the records make rows.", **_TEXT},
+            "one per": _words("Where several forms make one row: the variables by which their rows meet."),
+            "when": _WHEN,
+            "given": _GIVEN,
+            "always": _ALWAYS,
+            "codes": _codes(),
+            "let": _let(),
+            "forms": _forms(),
+            "rows": {
+                "description": "The variables of each row and what stands in them.",
+                "type": "object",
+                "propertyNames": {"pattern": variable},
+                "additionalProperties": {"$ref": "#/$defs/cell"},
+            },
+            "each": {
+                "description": "One item a row that a record makes, with what differs from rows:.",
+                "type": "array",
+                "items": lines,
+            },
+            "needs": _PAIRS
+            | {"description": "Columns and the column that must be filled where they are: weight: weight_unit."},
+            "supplemental": _PAIRS
+            | {"description": "Variables that are not standard, with their labels; they go to SUPP--."},
+            "columns": _words("Columns that are known, go to no variable, and ride along as they are."),
+        },
+        "additionalProperties": False,
+    }
+
+
+def _cell() -> Schema:
+    option = {
+        "type": "object",
+        "required": ["text"],
+        "properties": {"when": _WHEN, "given": _GIVEN, "text": {"$ref": "#/$defs/slotted"}},
+        "additionalProperties": False,
+    }
+    options = {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": "#/$defs/slotted"}, option]}}
+    return {
+        "description": "What stands in a variable: a text with slots, or one of several.",
+        "anyOf": [
+            {"$ref": "#/$defs/slotted"},
+            {
+                "type": "object",
+                "required": ["one of"],
+                "properties": {
+                    "one of": {
+                        "description": "The first whose condition is true and whose slots are filled.",
+                        **options,
+                    }
+                },
+                "additionalProperties": False,
+            },
+        ],
+    }
