@@ -25,7 +25,7 @@ from fhirspace.mapping.source_columns import column
 from fhirspace.mapping.source_records import Absent, FormRecords, leftover, records as read_records
 from fhirspace.mapping.source_rows import RECORD, FormRows, Labels, encoded, rows as write_rows
 from fhirspace.mapping.source_tree import FormMapping
-from fhirspace.tables.text import place
+from fhirspace.tables.text import ROW, place
 
 _APART = frozenset({"common.yaml", "study.yaml"})
 
@@ -210,13 +210,19 @@ class SourceLibrary:
         found: dict[str, pa.Table] = {}
         problems: list[Problem] = []
         used = {name: pa.repeat(pa.scalar(False), table.num_rows) for name, table in tables.items()}
+        plain = {name: _plain(table) for name, table in tables.items()}
         for name, form in self.forms.items():
-            result = form.records(tables, labels)
+            result = form.records(plain, labels)
             problems += result.problems
             used |= {dataset: pc.or_(used[dataset], mask) for dataset, mask in result.used.items()}
             if result.table.num_rows:
                 found[name] = result.table
         return SourceRecords(found, problems + leftover(tables, used, self.datasets))
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    """The table with string columns of one chunk each, so that no line of a form decodes them again."""
+    return pa.table({name: column(table, name) if name != ROW else table[name] for name in table.column_names})
 
 
 def _merged(tables: list[pa.Table], on: tuple[str, ...]) -> pa.Table:

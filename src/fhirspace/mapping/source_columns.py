@@ -170,19 +170,25 @@ def _legal(text: str, cell: Cell) -> str | None:
     return cell.fitting(text)
 
 
-def read_texts(cell: Cell, texts: pa.Array) -> dict[str, pa.Array]:
+Memo = dict[Cell, dict[str, dict[str, str]]]
+"""What was read of a cell's texts already: lines that share a cell read each text once."""
+
+
+def read_texts(cell: Cell, texts: pa.Array, memo: Memo | None = None) -> dict[str, pa.Array]:
     """What a variable's texts tell of form columns: one array a column, null where they tell nothing."""
     leaf = cell.options[0].leaf
     if len(cell.options) == 1 and len(leaf.parts) == 1 and leaf.slots and leaf.slots[0].codec.name == "text":
-        return {leaf.slots[0].column: texts} if not cell.options[0].given else _read_distinct(cell, texts)
-    return _read_distinct(cell, texts)
+        return {leaf.slots[0].column: texts} if not cell.options[0].given else _read_distinct(cell, texts, {})
+    return _read_distinct(cell, texts, {} if memo is None else memo.setdefault(cell, {}))
 
 
-def _read_distinct(cell: Cell, texts: pa.Array) -> dict[str, pa.Array]:
+def _read_distinct(cell: Cell, texts: pa.Array, known: dict[str, dict[str, str]]) -> dict[str, pa.Array]:
     names = dict.fromkeys(name for name, _ in cell.told())
     if not names:
         return {}
     encoded = texts.dictionary_encode()
     read = reader(cell)
-    found = [read(text) for text in encoded.dictionary.to_pylist()]
+    distinct = encoded.dictionary.to_pylist()
+    known.update((text, read(text)) for text in distinct if text not in known)
+    found = [known[text] for text in distinct]
     return {name: pa.array([each.get(name) for each in found], TEXT).take(encoded.indices) for name in names}

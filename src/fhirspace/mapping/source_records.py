@@ -15,10 +15,10 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
 from fhirspace.mapping.source_auto import hashed_name, unspelt
-from fhirspace.mapping.source_columns import column, equals, every, read_texts
+from fhirspace.mapping.source_columns import Memo, column, equals, every, read_texts
 from fhirspace.mapping.source_rows import Labels
 from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
-from fhirspace.tables.text import TEXT, place, with_provenance
+from fhirspace.tables.text import TEXT, place, row_column, with_provenance
 
 Absent = Mapping[tuple[str, int], tuple[str, ...]]
 """Form and place of a line -> variables that must be empty in its rows, because only they tell it from another line."""
@@ -39,6 +39,7 @@ class _Claim:
     document: Document
     table: pa.Table
     inverse: pa.Array
+    memo: Memo
     readings: dict[str, dict[str, pa.Array]] = field(default_factory=dict)
 
     def told(self, source: Source) -> pa.Array:
@@ -48,7 +49,7 @@ class _Claim:
         if source.text is not None:
             return pc.if_else(column(self.table, source.variable).is_null(), source.text, pa.scalar(None, TEXT))
         if source.variable not in self.readings:
-            self.readings[source.variable] = read_texts(source.cell, column(self.table, source.variable))
+            self.readings[source.variable] = read_texts(source.cell, column(self.table, source.variable), self.memo)
         return self.readings[source.variable][source.column]
 
 
@@ -68,6 +69,7 @@ class _Reader:
         self._form, self._tables, self._labels, self._absent = form, tables, labels, absent
         self._used = {name: pa.repeat(pa.scalar(False), table.num_rows) for name, table in tables.items()}
         self._problems: list[Problem] = []
+        self._memo: Memo = {}
 
     def run(self) -> FormRecords:
         found = [self._claimed(at, document, line) for at, (document, line) in enumerate(self._form.lines)]
@@ -99,10 +101,9 @@ class _Reader:
         whole = every(
             [keys[name].is_valid() for name in self._form.key if name not in self._form.optional], part.num_rows
         )
-        used = pa.array(rows.filter(whole), pa.int64())
-        self._used[document.dataset] = pc.or_(
-            self._used[document.dataset], pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=used)
-        )
+        if not pc.all(whole).as_py():
+            mask = pc.is_in(row_column(0, table.num_rows), value_set=rows.filter(whole).cast(pa.int64()))
+        self._used[document.dataset] = pc.or_(self._used[document.dataset], mask)
         for name in self._form.key:
             part = part.append_column(f"#{name}", keys[name])
         return part.filter(whole)
@@ -116,7 +117,7 @@ class _Reader:
         }
         for variable, cell in line.cells:
             if any(name in self._form.key for name, _ in cell.told()):
-                for name, told in read_texts(cell, column(part, variable)).items():
+                for name, told in read_texts(cell, column(part, variable), self._memo).items():
                     keys[name] = pc.coalesce(keys[name], told) if name in keys else told
         return keys
 
@@ -129,21 +130,21 @@ class _Reader:
         together = pa.concat_tables([part.select(columns) for part in parts]).combine_chunks()
         texts = [pc.fill_null(together[name], "\x00") for name in columns]
         keys = pc.binary_join_element_wise(*texts, pa.scalar("\x00")).combine_chunks().dictionary_encode()
-        first = pc.index_in(pa.array(range(len(keys.dictionary)), pa.int32()), value_set=keys.indices)
+        first = pc.index_in(row_column(0, len(keys.dictionary)), value_set=keys.indices.cast(pa.int64()))
         return self._claims(found, keys.indices, len(first)), together.take(first)
 
     def _claims(self, found: list[pa.Table | None], records: pa.Array, count: int) -> list[_Claim | None]:
         claims: list[_Claim | None] = []
-        numbers, start = pa.array(range(count), pa.int32()), 0
+        numbers, start = row_column(0, count), 0
         for part, (document, _) in zip(found, self._form.lines, strict=True):
             if part is None or not part.num_rows:
                 claims.append(None)
                 continue
             mine = records.slice(start, part.num_rows)
             start += part.num_rows
-            inverse = pc.index_in(numbers, value_set=mine)
+            inverse = pc.index_in(numbers, value_set=mine.cast(pa.int64()))
             self._report_twice(part, mine, document.dataset)
-            claims.append(_Claim(document, part, inverse))
+            claims.append(_Claim(document, part, inverse, self._memo))
         return claims
 
     def _report_twice(self, part: pa.Table, mine: pa.Array, dataset: str) -> None:

@@ -17,7 +17,7 @@ from fhirspace.mapping.source_auto import EMPTY, LABEL, hashed_name, spelt
 from fhirspace.mapping.source_columns import Columns, both, every
 from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
 from fhirspace.standards import sdtm
-from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, place, repeats
+from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, place, repeats, row_column
 
 RECORD = "@record"
 Labels = dict[str, dict[str, str]]
@@ -217,7 +217,7 @@ class _Writer:
 
     def _tables(self, written: list[_Written]) -> dict[str, pa.Table]:
         good, pieces = pc.invert(self._bad), dict[str, list[pa.Table]]()
-        numbers = pa.array(range(self._count), pa.int64())
+        numbers = row_column(0, self._count)
         for at, each in enumerate(written):
             chosen = pc.indices_nonzero(pc.and_(each.stands, good))
             labels = self._labels.setdefault(each.document.dataset, {})

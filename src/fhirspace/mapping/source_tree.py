@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fhirspace.mapping.tree import Cond, Leaf, Slot
-from fhirspace.mapping.values import read_leaf
+from fhirspace.mapping.values import leaf_pattern
 from fhirspace.standards.units import canonical_number
 
 Given = tuple[tuple[str, str], ...]
@@ -103,7 +103,7 @@ def reader(cell: Cell) -> Callable[[str], dict[str, str]]:
 
 def _option_reader(option: Option) -> Callable[[str], dict[str, str] | None]:
     leaf, given = option.leaf, {name: text for name, text in option.given if text}
-    if len(leaf.parts) == 1 and leaf.slots and leaf.slots[0].readable:
+    if len(leaf.parts) == 1 and leaf.slots:
         column, back = leaf.slots[0].column, leaf.slots[0].codec.back
 
         def single(text: str) -> dict[str, str] | None:
@@ -112,9 +112,19 @@ def _option_reader(option: Option) -> Callable[[str], dict[str, str] | None]:
 
         return single
 
+    pattern, backs = leaf_pattern(leaf), [(slot.column, slot.codec.back) for slot in leaf.slots]
+
     def several(text: str) -> dict[str, str] | None:
-        found = read_leaf(leaf, text)
-        return None if found is None else given | {slot.column: cell for slot, cell in found}
+        fits = pattern.fullmatch(text)
+        if fits is None:
+            return None
+        found = dict(given)
+        for (column, back), part in zip(backs, fits.groups(), strict=True):
+            cell = back(part)
+            if cell is None:
+                return None
+            found[column] = cell
+        return found
 
     return several
 
