@@ -1,0 +1,193 @@
+"""The template cut into atoms: pieces of a line in order, each a function of a few columns and of what stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from fhirspace.mapping import render as rows
+from fhirspace.mapping.kernel_standin import Stage, base, depends
+from fhirspace.mapping.tree import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, dynamic, slots
+from fhirspace.mapping.values import Fault, holds
+
+ROOT_BEGUN: Final = 1
+LIST_BEGUN: Final = 2
+
+
+@dataclass(slots=True)
+class Writer:
+    """Texts as they are written, and what a later piece must know of them: whether the object and the list have begun."""
+
+    state: int
+    texts: list[str] = field(default_factory=list)
+
+    def add_field(self, name: str, text: str) -> None:
+        """A field of the root object."""
+        self.texts.append(f'{"," if self.state & ROOT_BEGUN else ""}"{name}":{text}')
+        self.state |= ROOT_BEGUN
+
+    def add_item(self, name: str, text: str) -> None:
+        """An item of the list that is a field of the root object."""
+        if self.state & LIST_BEGUN:
+            self.texts.append("," + text)
+        else:
+            self.add_field(name, "[" + text)
+            self.state |= LIST_BEGUN
+
+    def close(self, text: str) -> None:
+        """The end of a list, if it has begun; the state tells on that it had."""
+        if self.state & LIST_BEGUN:
+            self.texts.append(text)
+
+    def end(self, text: str) -> None:
+        """The end of a list, if it has begun, before the next field."""
+        self.close(text)
+        self.state &= ~LIST_BEGUN
+
+
+Write = Callable[[rows._Row, Writer], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A piece: the columns on which it depends, how it is written, the nodes that it writes."""
+
+    columns: frozenset[str]
+    write: Write
+    nodes: tuple[Node, ...] = ()
+    column: str = ""
+
+
+def line(obj: Obj, end: str) -> Iterator[Atom]:
+    """The atoms of a block's or an item's root object."""
+    yield _constant("{")
+    waiting = [(need, _fulfilling(obj, need)) for need in obj.required]
+    for name, node in obj.fields:
+        if isinstance(node, Arr) and _divisible(node):
+            yield from (_item(name, item) for item in node.items)
+            yield Atom(frozenset(), lambda _row, writer: writer.end("]"))
+        elif isinstance(node, OneOf):
+            yield _choice(node)
+        else:
+            yield _field(name, node)
+        yield from (_check(obj.path, need, fields) for need, fields in waiting if fields and fields[-1][1] is node)
+    yield _constant("}" + end)
+
+
+def _constant(text: str) -> Atom:
+    return Atom(frozenset(), lambda _row, writer: writer.texts.append(text))
+
+
+def _field(name: str, node: Node) -> Atom:
+    def write(row: rows._Row, writer: Writer) -> None:
+        text, _ = rows._node(node, row)
+        if text is not None:
+            writer.add_field(name, text)
+
+    return Atom(depends(node), write, (node,))
+
+
+def _choice(node: OneOf) -> Atom:
+    def write(row: rows._Row, writer: Writer) -> None:
+        for name, text in rows._one_of(node, row)[0]:
+            writer.add_field(name, text)
+
+    return Atom(depends(node), write, (node,))
+
+
+def _item(name: str, node: Node) -> Atom:
+    def write(row: rows._Row, writer: Writer) -> None:
+        text, _ = rows._node(node, row)
+        if text is not None:
+            writer.add_item(name, text)
+
+    return Atom(depends(node), write, (node,))
+
+
+def _divisible(arr: Arr) -> bool:
+    """Whether each item stands or not whatever the others do: none that only stands along with them."""
+    return all((isinstance(item, Obj) and item.always) or dynamic(item) for item in arr.items)
+
+
+def _fulfilling(obj: Obj, need: Required) -> list[tuple[str, Node]]:
+    return [
+        (name, node)
+        for name, node in obj.fields
+        if name in need.names
+        or (
+            isinstance(node, OneOf)
+            and any(inner in need.names for option in node.options for inner, _ in option.fields)
+        )
+    ]
+
+
+def _check(path: str, need: Required, fields: list[tuple[str, Node]]) -> Atom:
+    """No text: a fault where none of the fields that fulfil a need stands."""
+
+    def write(row: rows._Row, _writer: Writer) -> None:
+        alone = rows._Row(row.cells, row.each)
+        names = {name for name, _ in rows._fields(Obj(tuple(fields), 0, path), alone)[0]}
+        if not names & need.names:
+            row.faults.append(Fault("FS210", need.column, ""))
+
+    return Atom(frozenset().union(*(depends(node) for _, node in fields)), write, tuple(node for _, node in fields))
+
+
+def homes(mapping: Mapping) -> dict[str, frozenset[str]]:
+    """By column, the columns that decide whether its cell can be read back: those of its leaves and of all choices above."""
+    found: dict[str, frozenset[str]] = {}
+
+    def visit(node: Node, above: frozenset[str]) -> None:
+        if isinstance(node, Leaf):
+            own = above | {slot.base for slot in node.slots}
+            for slot in node.slots:
+                if slot.readable:
+                    found[slot.base] = found.get(slot.base, frozenset()) | own
+        elif isinstance(node, Obj):
+            above |= {base(column) for column in node.when.columns()} if node.when else set()
+            for _, child in node.fields:
+                visit(child, above)
+        elif isinstance(node, Arr):
+            for item in node.items:
+                visit(item, above)
+        elif isinstance(node, OneOf):
+            for option in node.options:
+                visit(option, above)
+                above |= depends(option)
+
+    for block in mapping.blocks:
+        visit(block.root, frozenset(base(column) for column in block.when.columns()) if block.when else frozenset())
+    if mapping.item is not None:
+        visit(mapping.item, frozenset())
+    return found
+
+
+def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
+    """The mapping with only those fields of its roots from which the columns are read back."""
+
+    def kept(node: Node) -> bool:
+        return any(slot.base in columns and slot.readable for _, slot in slots(node))
+
+    def cut(obj: Obj) -> Obj:
+        return replace(obj, fields=tuple(each for each in obj.fields if kept(each[1])), required=())
+
+    return replace(
+        mapping,
+        blocks=tuple(replace(block, root=cut(block.root)) for block in mapping.blocks),
+        item=cut(mapping.item) if mapping.item else None,
+    )
+
+
+def carries(stage: Stage) -> bool:
+    """Whether the template has a place for carried cells."""
+    return "@carried" in stage.eaches.values()
+
+
+def condition(when: Cond) -> Atom:
+    """The condition of a block as the state that it leaves."""
+
+    def write(row: rows._Row, writer: Writer) -> None:
+        writer.state = int(holds(when, row.cells))
+
+    return Atom(frozenset(base(column) for column in when.columns()), write)
