@@ -263,12 +263,16 @@ def _attached(mapping: Mapping, value: Any, path: str, found: _Found, items: Tab
 
 
 def _carried(value: dict[str, Any], path: str, found: _Found) -> None:
-    for position, each in enumerate(value.get("extension", ())):
+    held = value.get("extension", [])
+    if not isinstance(held, list):
+        found.unread.append(f"{path}.extension")
+        return
+    for position, each in enumerate(held):
         if (
             isinstance(each, dict)
             and each.keys() == {"url", "valueString"}
-            and text_of(each["valueString"]) is not None
+            and all(isinstance(text, str) for text in each.values())
         ):
-            found.carried[str(each["url"])] = str(each["valueString"])
+            found.carried[each["url"]] = str(each["valueString"])
         else:
             found.unread.append(f"{path}.extension[{position}]")
