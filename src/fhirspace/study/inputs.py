@@ -45,13 +45,21 @@ def recognise(paths: Sequence[Path], target: str = "") -> Input:
     tables = {} if resources else _tables(paths)
     if resources:
         return Input("fhir", {}, resources)
-    known = {name: name.upper() for name in tables if sdtm.known(name.upper())}
+    known = {name: name.upper() for name in tables if _is_dataset(name, tables[name])}
     if known and len(known) == len(tables):
         return Input("sdtm", {known[name]: found for name, found in tables.items()})
     if known:
         odd = ", ".join(sorted(set(tables) - set(known))[:5])
         raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {odd})")
     return Input("records", tables)
+
+
+def _is_dataset(name: str, found: formats.Found) -> bool:
+    """Whether a table is an SDTM dataset: a form may be called `ecg`, like a split dataset, but has no STUDYID."""
+    if found.format != "csv" or not sdtm.known(name.upper()):
+        return sdtm.known(name.upper())
+    with found.path.open("rb") as stream:
+        return b"STUDYID" in stream.readline(1 << 16)
 
 
 def _files(path: Path) -> list[Path]:
