@@ -12,7 +12,7 @@ taken; else the first one without slots. `when` false: nothing stands.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fhirspace.mapping.codecs import Codec
@@ -69,6 +69,14 @@ class Leaf:
     type: str
     line: int
     pattern: str = ""
+    slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
+    constant: str | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without slots: asked for often."""
+        slots = tuple(part for part in self.parts if isinstance(part, Slot))
+        object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
 
     @property
     def kind(self) -> str:
@@ -76,16 +84,6 @@ class Leaf:
         if self.type == "boolean":
             return "boolean"
         return "number" if self.type in {"decimal", "integer", "positiveInt", "unsignedInt"} else "string"
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The slots among the parts."""
-        return tuple(part for part in self.parts if isinstance(part, Slot))
-
-    @property
-    def constant(self) -> str | None:
-        """The text of a leaf without slots."""
-        return None if self.slots else "".join(str(part) for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +116,11 @@ class OneOf:
     """Alternative groups of fields of the object that it stands in."""
 
     options: tuple[Obj, ...]
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.options))
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +136,11 @@ class Obj:
     when: Cond | None = None
     always: bool = False
     required: tuple[Required, ...] = ()
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in (node for _, node in self.fields)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,11 @@ class Arr:
 
     items: tuple[Obj | Leaf | Each | Carried, ...]
     line: int
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.items))
 
 
 Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
@@ -242,9 +255,9 @@ def slots(node: Node) -> Iterator[tuple[Leaf, Slot]]:
 
 def dynamic(node: Node) -> bool:
     """Whether a slot, attached items or carried cells are in or below a node: whether it can make its parent stand."""
-    return any(
-        isinstance(inner, Each | Carried) or (isinstance(inner, Leaf) and bool(inner.slots)) for inner in walk(node)
-    )
+    if isinstance(node, Leaf):
+        return bool(node.slots)
+    return isinstance(node, Each | Carried) or node.dynamic
 
 
 CARRIED_URL = "https://fhirspace.org/StructureDefinition/carried"
