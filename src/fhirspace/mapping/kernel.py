@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.mapping.kernel_columns import Coded, count
-from fhirspace.mapping.kernel_parts import Many, Part, assemble, merged
+from fhirspace.mapping.kernel_parts import Few, Many, Part, assemble, merged
 from fhirspace.mapping.kernel_plan import Line, Plan, Tuning
 from fhirspace.mapping.kernel_sections import Ran, Section
 from fhirspace.mapping.kernel_standin import CARRIED, SLOW, each_column

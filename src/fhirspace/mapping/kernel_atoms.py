@@ -164,18 +164,28 @@ def homes(mapping: Mapping) -> dict[str, frozenset[str]]:
 
 
 def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
-    """The mapping with only those fields of its roots from which the columns are read back."""
+    """The mapping with only those leaves from which the columns are read back, and all choices above them.
+
+    Whether a leaf stands does not depend on its neighbours, but for the options of a choice, which are kept.
+    """
 
     def kept(node: Node) -> bool:
         return any(slot.base in columns and slot.readable for _, slot in slots(node))
 
-    def cut(obj: Obj) -> Obj:
-        return replace(obj, fields=tuple(each for each in obj.fields if kept(each[1])), required=())
+    def cut(node: Node) -> Node:
+        if isinstance(node, Obj):
+            return cut_object(node)
+        if isinstance(node, Arr):
+            return replace(node, items=tuple(cut(item) for item in node.items if kept(item)))  # type: ignore[misc]
+        return node
+
+    def cut_object(obj: Obj) -> Obj:
+        return replace(obj, fields=tuple((name, cut(node)) for name, node in obj.fields if kept(node)), required=())
 
     return replace(
         mapping,
-        blocks=tuple(replace(block, root=cut(block.root)) for block in mapping.blocks),
-        item=cut(mapping.item) if mapping.item else None,
+        blocks=tuple(replace(block, root=cut_object(block.root)) for block in mapping.blocks),
+        item=cut_object(mapping.item) if mapping.item else None,
     )
 
 

@@ -139,10 +139,9 @@ def distinct(column: pa.Array) -> tuple[pa.Array | None, pa.Array]:
     index, values = column.indices, column.dictionary
     if values.null_count:
         return distinct(column.cast(pa.string()))
-    if len(values) > 2 * len(column):
-        used = index.unique().drop_null()
-        values = values.take(used)
-        index = pc.index_in(index, value_set=used)
+    if 4 * len(values) > len(column):
+        used = index.dictionary_encode()
+        index, values = used.indices, values.take(used.dictionary)
     return index.cast(pa.int32()), values.cast(pa.string())
 
 

@@ -28,11 +28,12 @@ class Entry:
     """The text of one key: fragments around marks, the columns without a cell, the state left; or that rows must tell."""
 
     fragments: list[str]
-    numbers: list[int]
+    numbers: tuple[int, ...]
     empty: frozenset[str]
     state: int
     slow: bool = False
     aligned: tuple[str, ...] = ()
+    shape: int = 0
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class Ran:
 
     def slow(self) -> pa.Array | bool:
         """The rows that the renderer has to decide, as a mask or one answer for all."""
-        return self._each([entry.slow for entry in self.entries], pa.bool_())  # type: ignore[return-value]
+        return self._each([entry.slow for entry in self.entries], pa.bool_())
 
     def state(self) -> pa.Array | int:
         """The state that the section leaves, by row or one for all."""
@@ -73,6 +74,7 @@ class Section:
         self._table: dict[int, Entry] = {}
         self._words: list[dict[int, int]] = []
         self._order: list[int] = []
+        self._shapes: dict[tuple[tuple[int, ...], frozenset[str]], int] = {}
         self._mixed = self._leaves(node for atom in atoms for node in atom.nodes)
 
     def _leaves(self, nodes: Iterable[object]) -> list[tuple[Leaf, str]]:
@@ -101,7 +103,7 @@ class Section:
             for entry, each in zip(found, made.dictionary, strict=True)
         ] if None in found else found  # fmt: skip
         if not entries:
-            return Ran([Entry([""], [], frozenset(), 0, slow=True)], None)
+            return Ran([Entry([""], (), frozenset(), 0, slow=True)], None)
         return Ran(entries, made.indices.fill_null(0) if dead is not None else made.indices)  # type: ignore[arg-type]
 
     def _key(self, own: list[Coded], state: pa.Array | int) -> pa.Array | int:
@@ -109,7 +111,7 @@ class Section:
             len(column.known) >= 1 << bits for column, bits in zip(self._columns, self._bits, strict=True)
         ) or len(self._table) > _TABLE:  # fmt: skip
             self._table, self._words = {}, []
-            self._bits = [max(6, (len(column.known) * 2).bit_length()) for column in self._columns]
+            self._bits = [max(4, (len(column.known) * 3).bit_length()) for column in self._columns]
         words: list[pa.Array | int] = []
         word, room = state, _WORD - _STATE_BITS
         shift = _STATE_BITS
@@ -142,6 +144,7 @@ class Section:
             new = set(entry.numbers).difference(self._order)
             if new:
                 self._order = sorted([*self._order, *new])
+            entry.shape = self._shapes.setdefault((entry.numbers, entry.empty), len(self._shapes))
             self.rendered += 1
         return entry
 
@@ -162,12 +165,12 @@ class Section:
                 cells.update(column.known[code].cells)
                 self._stage.current[name] = column.known[code]
         if SLOW in codes or not all(sound(leaf, pattern, cells) for leaf, pattern in self._mixed):
-            return Entry([""], [], empty, before, slow=True)
+            return Entry([""], (), empty, before, slow=True)
         writer = Writer(before)
         row = rows._Row(cells, each)
         self._write(row, writer)
         fragments, numbers = cut("".join(writer.texts))
-        return Entry(fragments, numbers, empty, writer.state, slow=bool(row.faults))
+        return Entry(fragments, tuple(numbers), empty, writer.state, slow=bool(row.faults))
 
     def _write(self, row: rows._Row, writer: Writer) -> None:
         for atom in self.atoms:
@@ -180,26 +183,24 @@ class Section:
         sure = [entry for entry in ran.entries if not entry.slow]
         if not sure:
             return
-        entries = [sure[0] if entry.slow else entry for entry in ran.entries]
+        entries = ran.entries if len(sure) == len(ran.entries) else [sure[0] if each.slow else each for each in ran.entries]
+        length = len(self._order) + 1
         for entry in sure:
-            if len(entry.aligned) != len(self._order) + 1:
+            if len(entry.aligned) != length:
                 entry.aligned = _aligned(entry, self._order)
-        for place, texts in enumerate(zip(*(entry.aligned for entry in entries), strict=True)):
-            alike = ran.index is None or texts.count(texts[0]) == len(texts)
-            part: Part = texts[0] if alike or ran.index is None else Few(texts, ran.index)
-            if place == len(self._order):
-                yield part, -1, None
-                return
-            number = self._order[place]
-            having = [number in entry.numbers for entry in entries]
-            if not any(having):
+        shapes = {entry.shape: entry for entry in sure}
+        for place, texts in enumerate(zip(*[entry.aligned for entry in entries], strict=True)):
+            part: Part = texts[0] if ran.index is None or texts.count(texts[0]) == len(texts) else Few(texts, ran.index)
+            number = self._order[place] if place < length - 1 else -1
+            having = {shape for shape, entry in shapes.items() if number in entry.numbers}
+            if not having:
                 yield part, -1, None
                 continue
             column = self._stage.column_of(number)
-            if all(has or column in entry.empty for has, entry in zip(having, entries, strict=True)):
+            if all(shape in having or column in entry.empty for shape, entry in shapes.items()):
                 yield part, number, None
             else:
-                yield part, number, pa.array(having).take(ran.index)
+                yield part, number, pa.array([entry.shape in having for entry in entries]).take(ran.index)
 
 
 class CarriedSection(Section):

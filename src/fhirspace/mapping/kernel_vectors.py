@@ -13,6 +13,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.mapping.codecs import Out
 from fhirspace.mapping.kernel_standin import SLOW, Profiler, Use, inner
 from fhirspace.mapping.tree import Mapping, Slot
 
@@ -118,7 +119,9 @@ class Vectors:
         self._profiler = profiler
         self._column = column
         self._usual = usual(mapping, profiler, column)
-        self._functions = {use.number: use for use in profiler.uses if use.slot.codec.name == "id"}
+        ids = [use for use in profiler.uses if use.slot.codec.name == "id"]
+        self._functions = {use.number: ids[0].slot.codec.out for use in ids}
+        self._results: tuple[pa.Array, Out, pa.Array] | None = None
 
     def look(self, values: pa.Array) -> Looked:
         """The classes and texts of distinct values (a string array without nulls)."""
@@ -156,10 +159,16 @@ class Vectors:
         return Looked(values, codes if whole else pc.replace_with_mask(classes, left, codes), texts)
 
     def _text(self, values: pa.Array, number: int, heads: list[tuple[pa.Array, frozenset[int]]]) -> pa.Array:
-        if number in self._functions:
-            out = self._functions[number].slot.codec.out
-            return pa.array([out(value) for value in values.to_pylist()], pa.string())
+        out = self._functions.get(number)
+        if out is not None:
+            return self._called(out, values)
         for mask, numbers in heads:
             if number in numbers:
                 values = pc.if_else(mask, pc.utf8_slice_codeunits(values, 0, 10), values)
         return values
+
+    def _called(self, out: Out, values: pa.Array) -> pa.Array:
+        """The texts of a function of whole values; slots with the same codec share them."""
+        if self._results is None or self._results[0] is not values or self._results[1] is not out:
+            self._results = values, out, pa.array([out(value) for value in values.to_pylist()], pa.string())
+        return self._results[2]
