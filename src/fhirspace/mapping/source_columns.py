@@ -14,8 +14,7 @@ from fhirspace.mapping.source_tree import Cell, Given, Option, reader
 from fhirspace.mapping.tree import Cond, Leaf, Slot
 from fhirspace.tables.text import TEXT, decode
 
-_CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
-_REPEATED = 4
+CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ class Columns:
 
 def _through(cells: pa.Array, slot: Slot) -> SlotTexts:
     codec = slot.codec
-    if codec.name == "text" and not pc.any(pc.match_substring_regex(cells, _CONTROLS)).as_py():
+    if codec.name == "text" and not pc.any(pc.match_substring_regex(cells, CONTROLS)).as_py():
         return SlotTexts(cells)
     encoded = cells.dictionary_encode()
     texts: list[str | None] = []

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.source_auto import EMPTY, LABEL, hashed_name, spelt
-from fhirspace.mapping.source_columns import Columns, both, every
+from fhirspace.mapping.source_columns import CONTROLS, Columns, both, every
 from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
 from fhirspace.standards import sdtm
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, place, repeats, row_column
@@ -78,7 +78,7 @@ class _Writer:
         self._check_needs()
         written = [self._write(document, line) for document, line in self._form.lines]
         first = self._first_lines(written)
-        self._mark("FS252", first.is_null(), "", "cells that make at least one row")
+        self._mark("FS252", self._fresh(first.is_null()), "", "cells that make at least one row")
         self._check_read_keys(written)
         self._carry(written, first)
         tables = self._tables(written)
@@ -116,6 +116,10 @@ class _Writer:
             known = (at, self._order.get(column, -1), code, column)
             self._problems[known] = Problem(code, place(self._table, at, column or None), expected, self._form.form)
         self._bad = pc.or_(self._bad, mask)
+
+    def _fresh(self, mask: Any) -> Any:
+        """A mask less the records that have a fault already, whose consequences need not be told."""
+        return pc.and_(mask, pc.invert(self._bad))
 
     def _check_keys(self) -> None:
         for name in self._form.key:
@@ -171,7 +175,7 @@ class _Writer:
                     same = _same(self._columns.cells(name), self._columns.read(cell)[name])
                     self._mark(
                         "FS256",
-                        pc.and_(each.stands, pc.invert(same)),
+                        self._fresh(pc.and_(each.stands, pc.invert(same))),
                         name,
                         "a cell that the mapping gives back as it stands",
                     )
@@ -183,8 +187,10 @@ class _Writer:
             if name not in self._form.key:
                 cells = self._columns.cells(name)
                 lost = pc.invert(_same(cells, self._read_back(name, written)))
-                lost = pc.and_(lost, pc.and_(first.is_valid(), pc.invert(self._bad)))
+                lost = self._fresh(pc.and_(lost, first.is_valid()))
                 if pc.any(lost).as_py():
+                    broken = pc.fill_null(pc.match_substring_regex(cells, CONTROLS), False)
+                    self._mark("FS201", pc.and_(lost, broken), name, "text without control characters")
                     self._carry_column(name, pc.coalesce(spelt(cells), pa.scalar(EMPTY)), lost, (written, first))
 
     def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[_Written], pa.Array]) -> None:
