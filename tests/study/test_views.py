@@ -1,6 +1,5 @@
 """`fhirspace mapping`: what it lists, shows and covers is what the mappings make."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from fhirspace.mapping.library import Library, shipped
 from fhirspace.mapping.schema import CODECS, schema
 from fhirspace.mapping.tree import CARRIED_URL
 from fhirspace.standards.fhir import RELEASES
-from fhirspace.study import views, views_forms
+from fhirspace.study import views
 from fhirspace.study.views_homes import condition_text, homes, standing
 from fhirspace.study.views_sample import examples, sample
 
@@ -288,35 +287,22 @@ def test_each_codec_is_described():
     assert tuple(CODECS) == NAMES
 
 
-def test_a_skeleton_names_each_column_with_a_codec_that_fits(tmp_path):
+def test_a_skeleton_loads_and_brings_every_cell_back(tmp_path):
+    source = tmp_path / "clinic"
+    source.mkdir()
     path = tmp_path / "ecg.csv"
-    rows = [["subject", "day", "taken", "clock", "QT (ms)", "position"]]
-    rows += [
-        [f"0{at}", "05 MAR 2024", "2024-03-05", "10:30", str(400 + at), ["lying", "sitting"][at % 2]] for at in range(6)
-    ]
-    with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file).writerows(rows)
+    path.write_text("subject,day,QT (ms),position\n01,05 MAR 2024,400,lying\n02,UN MAR 2024,,sitting\n", "utf-8")
     data, text = views.new(str(path))
     assert data == {"form": "ecg", "yaml": text + "\n"}
-    assert "key: [subject]" in text
-    for slot in (
-        "<subject>",
-        "<day day(DD MON YYYY)>",
-        "<taken datetime>",
-        "<clock time>",
-        "<position codes(POSITION)>",
-    ):
-        assert f"  # ...: {slot}\n" in text + "\n"
-    assert "  # ...: '<\"QT (ms)\">'" in text
-    assert "  POSITION: {lying: ..., sitting: ...}" in text
-    (document,) = nodes.read(text, "ecg.yaml")
-    assert plain(document)["form"] == "ecg"
-
-
-def test_a_form_that_nothing_tells_apart_has_all_columns_as_key(tmp_path):
-    path = tmp_path / "twice.csv"
-    path.write_text("a,b c\n1,2\n1,2\n", "utf-8")
-    assert "key: [a, b c]" in views_forms.skeleton(path)
+    (source / "ecg.yaml").write_text(data["yaml"], "utf-8")
+    covered, _ = views.coverage("ecg", source=str(source))
+    assert set(covered["forms"][0]["home"] + covered["forms"][0]["carried"]) == {
+        "subject",
+        "day",
+        "QT (ms)",
+        "position",
+    }
+    assert covered["forms"][0]["without"] == []
 
 
 def test_a_condition_with_values_and_brackets():

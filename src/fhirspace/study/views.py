@@ -12,10 +12,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from fhirspace.errors import InputError, MappingError, UsageError
+from fhirspace.errors import MappingError, UsageError
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.schema import schema as make_schema
 from fhirspace.mapping.source import SourceForm
+from fhirspace.mapping.source_skeleton import make_form_skeleton
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study import views_forms, views_text
 from fhirspace.study.views_homes import standing, variables
@@ -159,7 +160,7 @@ def schema(
 def new(
     name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
 ) -> View:
-    """The skeleton of a source mapping for a file of records.
+    """A source mapping to start from for a CSV file: it loads, and carries every cell as it stands.
 
     Args:
         name: the path of the file; mappings, fhir, source: not used.
@@ -169,11 +170,8 @@ def new(
     """
     if name is None:
         raise UsageError("FS620", "mapping new", "a file with records, such as ecg.csv")
-    path = Path(name)
-    if not path.is_file():
-        raise InputError("FS101", path.name, "a file with records")
-    text = views_forms.skeleton(path)
-    return {"form": path.stem, "yaml": text}, text.rstrip("\n")
+    text = make_form_skeleton(name)
+    return {"form": Path(name).stem, "yaml": text}, text.rstrip("\n")
 
 
 def _folders(mappings: Iterable[Path]) -> List[Path]:
