@@ -167,6 +167,7 @@ class _Writer:
 
     def _check_read_keys(self, written: list[_Written]) -> None:
         """Each row must give its record's key back: a key that has two spellings cannot be known again."""
+        fresh = pc.invert(self._bad)
         for each in written:
             given = dict((*each.document.given, *each.line.given))
             for name in self._form.key:
@@ -175,7 +176,7 @@ class _Writer:
                     same = _same(self._columns.cells(name), self._columns.read(cell)[name])
                     self._mark(
                         "FS256",
-                        self._fresh(pc.and_(each.stands, pc.invert(same))),
+                        pc.and_(fresh, pc.and_(each.stands, pc.invert(same))),
                         name,
                         "a cell that the mapping gives back as it stands",
                     )
