@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.mapping.source import SourceLibrary, SourceRows
 from fhirspace.mapping.source_skeleton import make_form_skeleton
 from fhirspace.standards import sdtm, terminology
 from fhirspace.tables import csv
-from fhirspace.tables.text import data_columns
+from fhirspace.tables.text import ROW, data_columns, from_columns
 
 RECORDS = Path(__file__).parents[2] / "samples" / "space" / "records"
 FORMS = sorted(path.stem for path in RECORDS.glob("*.csv"))
@@ -70,6 +71,35 @@ def test_a_form_comes_back_cell_by_cell(
     assert back.problems == []
     assert sorted(data_columns(back.records[form])) == sorted(data_columns(records[form]))
     assert cells(back.records[form]) == cells(records[form])
+
+
+NASTY = st.sampled_from(
+    [None, "0", "1", "2", "3", "9", "007", "<0.5", "5,5", "2.50", "UN JUN 2017", "UN UNK 2014", "14 JUN 2017",
+     "31 FEB 2017", "7:30", "Yes", "No", "NE", "CR", "Checked", "Unchecked", "Screening", "Unscheduled 2", "kg", "a-b",
+     "\\", "x ", "\x07"]
+)  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_records_with_nasty_cells_come_back_exactly_or_are_quarantined(
+    data: st.DataObject, library: SourceLibrary, records: dict[str, pa.Table]
+) -> None:
+    form = data.draw(st.sampled_from(FORMS))
+    table = records[form].slice(data.draw(st.integers(0, max(0, records[form].num_rows - 8))), 8)
+    names = data_columns(table)
+    columns = {name: table[name].to_pylist() for name in names}
+    changes = st.tuples(st.sampled_from(names), st.integers(0, table.num_rows - 1), NASTY)
+    for name, at, cell in data.draw(st.lists(changes, min_size=1, max_size=12)):
+        columns[name][at] = cell
+    changed = from_columns(columns, file=f"{form}.csv")
+    made = library.to_rows({form: changed})
+    back = library.to_records(made.tables, made.labels)
+    held = set(made.quarantined[form][ROW].to_pylist()) if made.quarantined else set()
+    assert held == {problem.place.row for problem in made.problems if problem.level == "error"}
+    assert back.problems == []
+    kept = changed.filter(pa.array([row not in held for row in changed[ROW].to_pylist()], pa.bool_()))
+    assert cells(back.records[form] if form in back.records else kept.slice(0, 0)) == cells(kept)
 
 
 def test_every_cell_has_a_home_of_its_own(library: SourceLibrary, made: SourceRows) -> None:

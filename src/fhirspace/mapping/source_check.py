@@ -32,10 +32,7 @@ class _Known(NamedTuple):
     at: int
     document: Document
     line: Line
-
-    @property
-    def cells(self) -> dict[str, Cell]:
-        return dict(self.line.cells)
+    cells: dict[str, Cell]
 
     @property
     def place(self) -> Place:
@@ -51,7 +48,11 @@ def check(forms: Iterable[FormMapping]) -> dict[tuple[str, int], tuple[str, ...]
     Raises:
         MappingError: FS355 (key), FS356 (lines alike), FS357 (rows made together), FS359 (codelist).
     """
-    known = [_Known(form, at, *pair) for form in forms for at, pair in enumerate(form.lines)]
+    known = [
+        _Known(form, at, document, line, dict(line.cells))
+        for form in forms
+        for at, (document, line) in enumerate(form.lines)
+    ]
     for each in known:
         _check_key(each)
         _check_terms(each)
