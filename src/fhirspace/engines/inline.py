@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from typing import Any, BinaryIO
 
 import pyarrow as pa
@@ -10,7 +10,7 @@ import pyarrow as pa
 from fhirspace.engines import Job
 
 
-def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, BinaryIO]) -> Iterator[Any]:
+def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, BinaryIO]) -> Generator[Any, None, None]:
     """Runs the job over all batches, appends its outputs to the sinks, and yields the report of each batch in order.
 
     Args:

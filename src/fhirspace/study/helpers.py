@@ -6,6 +6,7 @@
 ``_TS_<PARMCD>``      on DM: the first value of a trial summary parameter
 ``_LOINC``            on findings: the LOINC code of test, specimen, method and unit, where there is just one
 ``_has_<D>_<COLS>``   ``Y`` where dataset D has a row with the same cells in these columns (``when: SV has ...``)
+``_upto_<A>_<B>``     ``Y`` where date B may be the end of a Period that starts with A (``when: A upto B``)
 ====================  ==============================================================================================
 """
 
@@ -17,6 +18,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.mapping.codecs import moment
 from fhirspace.mapping.tree import Mapping, Obj, slots, walk
 from fhirspace.sdtm.columns import Groups, by_distinct, text
 from fhirspace.standards import terminology
@@ -46,6 +48,22 @@ class Helpers:
                 batch = batch.append_column(name, self._column(name, mapping.domain, batch))
         return batch
 
+    def alone(self, mapping: Mapping) -> Helpers:
+        """What one mapping needs of the study, computed, and without its datasets: cheap to send to other processes."""
+        other = Helpers({})
+        names = needed(mapping)
+        if any(name == "_SYNTHETIC" or name.startswith("_TS_") for name in names):
+            other._summary = self._summary
+        if "_STATUS" in names:
+            other._statuses = self._statuses
+        for name in names:
+            if name.startswith("_has_"):
+                dataset, *columns = name.removeprefix("_has_").split("_")
+                known = self._known(dataset, columns)
+                if known is not None:
+                    other._keys[dataset, *columns] = known
+        return other
+
     def _column(self, name: str, domain: str, batch: pa.RecordBatch) -> pa.Array:
         table = pa.Table.from_batches([batch])
         if name == "_SYNTHETIC":
@@ -58,18 +76,23 @@ class Helpers:
             return _loinc(table, domain)
         if name.startswith("_has_"):
             return self._has(name, table)
-        return pa.nulls(batch.num_rows, pa.string())
+        upto = name.startswith("_upto_")
+        return _upto(table, *name.split("_")[2:]) if upto else pa.nulls(batch.num_rows, pa.string())
 
     def _has(self, name: str, table: pa.Table) -> pa.Array:
         dataset, *columns = name.removeprefix("_has_").split("_")
-        if dataset not in self._tabulations:
-            return pa.nulls(table.num_rows, pa.string())
-        known = self._keys.get((dataset, *columns))
+        known = self._known(dataset, columns)
         if known is None:
-            known = _joined(self._tabulations[dataset].table(columns), columns).unique().drop_null()
-            self._keys[dataset, *columns] = known
+            return pa.nulls(table.num_rows, pa.string())
         present = pc.is_in(_joined(table, columns), value_set=known)
         return pc.if_else(present, "Y", pa.scalar(None, pa.string()))
+
+    def _known(self, dataset: str, columns: list[str]) -> pa.Array | None:
+        """The keys that a dataset has in some columns; None where there is no such dataset."""
+        key = (dataset, *columns)
+        if key not in self._keys and dataset in self._tabulations:
+            self._keys[key] = _joined(self._tabulations[dataset].table(columns), columns).unique().drop_null()
+        return self._keys.get(key)
 
     @cached_property
     def _summary(self) -> dict[str, str]:
@@ -132,6 +155,14 @@ def _constant(value: str | None, count: int) -> pa.Array:
     if value is None:
         return pa.nulls(count, pa.string())
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([value]))
+
+
+def _upto(table: pa.Table, start: str, end: str) -> pa.Array:
+    """``codecs.upto`` of two columns: each distinct date is looked at once, pairs are compared by Arrow."""
+    first, last = (by_distinct(text(table, name), moment, pa.string()) for name in (start, end))
+    same = pc.equal(pc.utf8_slice_codeunits(first, 0, 1), pc.utf8_slice_codeunits(last, 0, 1))
+    fits = pc.or_(pc.is_null(first), pc.fill_null(pc.and_(same, pc.less_equal(first, last)), False))
+    return pc.if_else(fits, "Y", pa.scalar(None, pa.string()))
 
 
 def _joined(table: pa.Table, columns: list[str]) -> pa.Array:

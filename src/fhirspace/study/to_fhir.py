@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping as Table, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -166,14 +166,16 @@ class _Writer:
         bound = bool(attached) or any(block.once for block in mapping.blocks)
         if workers > 1 and not bound and tabulation.rows > BATCH:
             paths = {block.resource: self._sinks.path(block.resource) for block in mapping.blocks}
+            job.helpers = self._helpers.alone(mapping)
             reports = processes.run(job, tabulation.batches(), paths, workers)
         else:
             reports = inline.run(job, tabulation.batches(), self._sinks)
         done = 0
-        for report in reports:
-            done += report.rows
-            self._book(name, report)
-            self._progress(name, done, tabulation.rows)
+        with closing(reports):
+            for report in reports:
+                done += report.rows
+                self._book(name, report)
+                self._progress(name, done, tabulation.rows)
         for child, children in attached.items():
             self._fall(child, sorted(children.orphans()))
         self._written.add(name)

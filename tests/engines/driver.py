@@ -1,0 +1,15 @@
+"""A program that runs the engine and waits; for tests that interrupt or kill it. Args: a folder."""
+
+import sys
+from pathlib import Path
+
+from engine_jobs import Lines, batches
+
+from fhirspace.engines import processes
+
+if __name__ == "__main__":
+    sinks = {name: Path(sys.argv[1], name) for name in ("even", "odd")}
+    for sink in sinks.values():
+        sink.touch()
+    for first, _ in processes.run(Lines(50, "stops"), batches(20), sinks, 2):
+        print(first, flush=True)

@@ -1,0 +1,62 @@
+"""Jobs for the tests of the engines: they must be importable by a worker process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from fhirspace.engines import Made
+from fhirspace.errors import InputError, Place
+
+
+@dataclass
+class Lines:
+    """Writes numbers as lines, even and odd ones to two sinks; something happens at one of them."""
+
+    at: int = -1
+    what: str = ""
+    report: int = 0
+
+    def __call__(self, batch: pa.RecordBatch) -> Made:
+        numbers = batch.column("n").to_pylist()
+        if self.at in numbers:
+            getattr(self, "_" + self.what)()
+        elif numbers[0] % 3 == 0:
+            time.sleep(0.01)  # so that workers overtake each other
+        text = [b"%d\n" % number for number in numbers]
+        outputs = [("even", b"".join(text[::2])), ("odd", b"".join(text[1::2]))]
+        return Made(outputs, (numbers[0], b"x" * self.report))
+
+    def _fails(self) -> None:
+        raise InputError("FS101", Place("ae.csv", 7), "a file")
+
+    def _odd(self) -> None:
+        raise OddError("a", "b")
+
+    def _killed(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _stops(self) -> None:
+        time.sleep(600)
+
+
+class OddError(Exception):
+    """It cannot be unpickled."""
+
+    def __init__(self, one: str, two: str) -> None:
+        super().__init__(one)
+        self.two = two
+
+
+def batches(count: int, size: int = 10, padding: int = 0) -> list[pa.RecordBatch]:
+    """`count` batches of `size` numbers each, with so many bytes of padding in each row."""
+    return [
+        pa.record_batch(
+            {"n": pa.array(range(start, start + size)), "p": pa.array([os.urandom(padding // 2).hex()] * size)}
+        )
+        for start in range(0, count * size, size)
+    ]

@@ -1,0 +1,190 @@
+"""The engines: same bytes, same reports, and nothing that hangs or lingers when something goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pytest
+
+from fhirspace.engines import Made, inline, processes
+from fhirspace.errors import FhirspaceError, InputError, InterruptedRun, Place
+
+from .engine_jobs import Lines, OddError, batches
+
+DRIVER = Path(__file__).with_name("driver.py")
+
+
+@pytest.fixture
+def sinks(tmp_path: Path) -> dict[str, Path]:
+    made = {name: tmp_path / name for name in ("even", "odd")}
+    for path in made.values():
+        path.write_bytes(b"before\n")
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_process_is_left() -> Iterator[None]:
+    yield
+    assert multiprocessing.active_children() == []
+
+
+def bytes_of(sinks: dict[str, Path]) -> dict[str, bytes]:
+    return {name: path.read_bytes() for name, path in sinks.items()}
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_processes_write_what_inline_writes_in_the_same_order(
+    workers: int, sinks: dict[str, Path], tmp_path: Path
+) -> None:
+    other = {name: path.with_suffix(".inline") for name, path in sinks.items()}
+    with ExitStack() as stack:
+        for name, path in other.items():
+            path.write_bytes(sinks[name].read_bytes())
+        files = {name: stack.enter_context(path.open("ab")) for name, path in other.items()}
+        expected = list(inline.run(Lines(), batches(25), files))
+    assert list(processes.run(Lines(), batches(25), sinks, workers)) == expected
+    assert [first for first, _ in expected] == list(range(0, 250, 10))
+    assert bytes_of(sinks) == bytes_of(other)
+
+
+def test_no_batches_make_no_reports(sinks: dict[str, Path]) -> None:
+    assert list(processes.run(Lines(), [], sinks, 2)) == []
+    assert bytes_of(sinks) == {"even": b"before\n", "odd": b"before\n"}
+
+
+def test_large_batches_and_large_reports_at_once_do_not_lock_each_other_out(sinks: dict[str, Path]) -> None:
+    # Both are far larger than what a pipe holds: parent and worker would both wait for the other one to read.
+    done = processes.run(Lines(report=3_000_000), batches(8, padding=200_000), sinks, 2)
+    assert [(first, len(text)) for first, text in done] == [(n, 3_000_000) for n in range(0, 80, 10)]
+
+
+@pytest.mark.parametrize("at", [0, 57, 240])
+def test_what_a_job_raises_is_raised_here(at: int, sinks: dict[str, Path]) -> None:
+    with pytest.raises(InputError) as caught:
+        list(processes.run(Lines(at, "fails"), batches(25), sinks, 2))
+    assert caught.value.problem.place == Place("ae.csv", 7)
+    assert "engine_jobs.py" in "".join(caught.value.__notes__)
+
+
+def test_an_error_that_cannot_travel_is_told_by_its_kind(sinks: dict[str, Path]) -> None:
+    with pytest.raises(FhirspaceError, match="FS691 OddError"):
+        list(processes.run(Lines(57, "odd"), batches(25), sinks, 2))
+    with pytest.raises(TypeError):
+        pickle.loads(pickle.dumps(OddError("a", "b")))
+
+
+@pytest.mark.parametrize("at", [0, 57, 240])
+@pytest.mark.parametrize("padding", [0, 400_000])
+def test_a_killed_worker_ends_the_run_at_once(at: int, padding: int, sinks: dict[str, Path]) -> None:
+    begin = time.monotonic()
+    with pytest.raises(InterruptedRun, match="FS690"):
+        list(processes.run(Lines(at, "killed"), batches(25, padding=padding), sinks, 2))
+    assert time.monotonic() - begin < 20
+
+
+def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Path]) -> None:
+    def make(batch: pa.RecordBatch) -> Made:
+        return Lines()(batch)
+
+    with pytest.raises((AttributeError, pickle.PicklingError)):
+        list(processes.run(make, batches(3), sinks, 2))
+
+
+def test_a_run_that_is_left_early_ends_its_workers(sinks: dict[str, Path]) -> None:
+    with closing(processes.run(Lines(50, "stops"), batches(25), sinks, 2)) as reports:
+        assert next(reports)[0] == 0
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
+
+
+def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Path]) -> None:
+    def broken() -> Iterator[object]:
+        yield from batches(3)
+        raise InputError("FS101", "lb.parquet")
+
+    with pytest.raises(InputError):
+        list(processes.run(Lines(), broken(), sinks, 2))  # type: ignore[arg-type]
+
+
+def started(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+    """The driver, once its workers have done all that they can, and its workers."""
+    command = [sys.executable, str(DRIVER), str(folder)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    assert child.stdout is not None
+    for first in range(0, 50, 10):
+        assert child.stdout.readline() == f"{first}\n"
+    children = psutil.Process(child.pid).children(recursive=True)
+    return child, [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+
+
+def test_ctrl_c_ends_all_processes_without_a_word_of_the_workers(tmp_path: Path) -> None:
+    child, workers = started(tmp_path)
+    os.killpg(child.pid, signal.SIGINT)
+    _, said = child.communicate(timeout=20)
+    assert child.returncode == -signal.SIGINT
+    assert said.count("KeyboardInterrupt") == 1
+    _, alive = psutil.wait_procs(workers, 10)
+    assert not alive
+
+
+def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+    child, workers = started(tmp_path)
+    assert len(workers) == 2
+    child.kill()
+    child.communicate(timeout=20)
+    deadline = time.monotonic() + 15
+    while any(map(lives, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    left = [each for each in workers if lives(each)]
+    for each in left:
+        each.kill()
+    assert not left
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether a process runs; one that ended and that nobody asks about does not."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def test_a_listener_ends_its_process_when_the_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, theirs = multiprocessing.Pipe()
+    todo: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    mine.send(5)
+    mine.send_bytes(b"batch")
+    mine.close()
+    with theirs:
+        processes._listen(theirs, todo)
+    assert todo.get() == (5, b"batch")
+    assert codes == [0]
+
+
+def test_short_writes_are_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[bytes] = []
+    sizes = itertools.cycle([1, 2])
+
+    def write(descriptor: int, data: memoryview) -> int:
+        size = min(next(sizes), len(data))
+        written.append(bytes(data[:size]))
+        return size
+
+    monkeypatch.setattr(os, "write", write)
+    processes._append(9, b"abcdefg")
+    assert written == [b"a", b"bc", b"d", b"ef", b"g"]
