@@ -1,0 +1,240 @@
+"""Writes what is generated in the documentation: error codes, command line, codecs, JSON schema, the README's picture.
+
+python scripts/make_docs.py            # writes the files
+python scripts/make_docs.py --check    # exit code 1 where one is out of date; writes nothing
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+from fhirspace import cli
+from fhirspace.errors import Entry, catalogue
+from fhirspace.mapping.codecs import CellError, Codec, codec
+from fhirspace.mapping.schema import CODECS, schema
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+MARKS: Final = ("<!-- codecs: generated -->", "<!-- end -->")
+
+RANGES: Final = {
+    "FS1": "Reading files",
+    "FS2": "Cells and records",
+    "FS3": "Mappings",
+    "FS4": "FHIR",
+    "FS5": "Delivery, server, journal",
+    "FS6": "The command line",
+    "FS7": "SDTM tabulations",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Writes the files, or says which are out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    options = parser.parse_args(arguments)
+    stale = 0
+    for path, make in FILES.items():
+        target = ROOT / path
+        text = make()
+        if not target.is_file() or target.read_text("utf-8") != text:
+            stale += 1
+            print(f"{path}: {'out of date' if options.check else 'written'}")
+            if not options.check:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_text(text, "utf-8")
+    return 1 if stale and options.check else 0
+
+
+def errors() -> str:
+    """``docs/errors.md``: the catalogue."""
+    lines = [
+        "# Errors",
+        "",
+        "Generated from `src/fhirspace/catalogue/` by `scripts/make_docs.py`; `fhirspace explain CODE` prints one.",
+        "",
+        "An **error** puts the row into quarantine, or stops the run; a **warning** keeps it and gives exit code 1;",
+        "a **note** keeps the row and is only told.",
+    ]
+    for prefix, entries in groupby(catalogue().values(), lambda entry: entry.code[:3]):
+        lines += ["", f"## {RANGES[prefix]}", ""]
+        for entry in entries:
+            lines += [*_entry(entry), ""]
+        lines.pop()
+    return "\n".join(lines) + "\n"
+
+
+def _entry(entry: Entry) -> Iterator[str]:
+    yield f"### {entry.code} ({entry.level})"
+    yield ""
+    yield f"**{_plain(entry.sentence)}** {_plain(entry.cause)}"
+    yield ""
+    yield f"*What to do:* {_plain(entry.fix)}"
+
+
+def _plain(text: str) -> str:
+    """A text in which Markdown sees no markup but its code."""
+    parts = re.split(r"(`[^`]*`)", text)
+    return "".join(part if part.startswith("`") else re.sub(r"([<>*_|])", r"\\\1", part) for part in parts)
+
+
+def command_line() -> str:
+    """``docs/cli.md``: all commands with their arguments."""
+    parser = cli._parser()
+    lines = [
+        "# The command line",
+        "",
+        "Generated from the commands themselves by `scripts/make_docs.py`.",
+        "",
+        str(parser.description),
+        "",
+        "Results go to standard output, talk to standard error; every command takes `--json`.",
+        "",
+        str(parser.epilog),
+    ]
+    for name, command in commands(parser).items():
+        lines += [
+            "",
+            f"## fhirspace {name}",
+            "",
+            f"{_sentence(command.description or '')}",
+            "",
+            "```",
+            _usage(command),
+            "```",
+            "",
+        ]
+        lines += ["| argument | what it is |", "| --- | --- |"]
+        lines += [_argument(action) for action in command._actions if action.dest != "help"]
+    return "\n".join(lines) + "\n"
+
+
+def commands(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The subcommands of a parser by name."""
+    return next(action.choices for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + "."
+
+
+def _usage(command: argparse.ArgumentParser) -> str:
+    """The usage, arguments first; made here because argparse words it otherwise from version to version."""
+    actions = sorted(
+        (each for each in command._actions if each.dest != "help"), key=lambda each: bool(each.option_strings)
+    )
+    return " ".join([command.prog, *map(_used, actions)])
+
+
+def _used(action: argparse.Action) -> str:
+    name = str(action.metavar or "|".join(action.choices or ()) or action.dest)
+    value = {"+": f"{name}...", "?": f"[{name}]", 0: ""}.get(action.nargs if action.nargs is not None else "", name)
+    text = f"{action.option_strings[0]} {value}".strip() if action.option_strings else value
+    return f"[{text}]" if action.option_strings and not action.required else text
+
+
+def _argument(action: argparse.Action) -> str:
+    shown = ", ".join(f"`{name}`" for name in action.option_strings) or f"`{action.metavar or action.dest}`"
+    choices = f" One of {', '.join(f'`{each}`' for each in action.choices)}." if action.choices else ""
+    return f"| {shown} | {_plain(_sentence(action.help) if action.help else '')}{choices} |"
+
+
+def codecs() -> str:
+    """``docs/mapping-language.md`` with its table of codecs."""
+    path = ROOT / "docs" / "mapping-language.md"
+    before, _, rest = path.read_text("utf-8").partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    rows = ["| codec | what it is for | cell → element | element → cell |", "| --- | --- | --- | --- |"]
+    rows += [_codec(name, about, cells) for name, (about, cells) in CODECS.items()]
+    return before + "\n".join([MARKS[0], *rows, MARKS[1]]) + after
+
+
+def _codec(name: str, about: str, cells: tuple[str, ...]) -> str:
+    found = codec(name)
+    outs = [f"`{cell}` → {_shown(_out(found, cell))}" for cell in cells if found]
+    backs = [
+        f"`{text}` → {_shown(found.back(text))}" for cell in cells if found and (text := _out(found, cell)) is not None
+    ]
+    return f"| `{name}` | {about} | {'; '.join(outs)} | {'; '.join(backs) if found and found.readable else ''} |"
+
+
+def _out(found: Codec, cell: str) -> str | None:
+    try:
+        return found.out(cell)
+    except CellError:
+        return None
+
+
+def _shown(text: str | None) -> str:
+    return "none" if text is None else f"`{text}`"
+
+
+def json_schema() -> str:
+    """``mappings/schema.json``."""
+    return json.dumps(schema(), indent=2) + "\n"
+
+
+def picture() -> str:
+    """``docs/demo.svg``: the captured output of the demo as a terminal window."""
+    captured = (ROOT / "docs" / "demo.txt").read_text("utf-8")
+    return svg(captured.splitlines())
+
+
+def svg(lines: list[str]) -> str:
+    """Lines of text as a picture of a terminal; a line that starts with ``$`` is a command, ``#`` a remark.
+
+    The width of a letter is fixed (``textLength``), so that columns stand under each other in any font.
+    """
+    size, step, left, top = 8.0, 19, 18, 52
+    width = int(max(len(line) for line in lines) * size) + 2 * left
+    height = top + step * len(lines) + 8
+    rows: list[str] = []
+    for number, line in enumerate(lines):
+        if line.strip():
+            indent = len(line) - len(line.lstrip())
+            text = line.strip()
+            tone = {"$": "command", "#": "remark"}.get(text[0], "text")
+            place = f'x="{left + indent * size:g}" y="{top + step * number}" textLength="{len(text) * size:g}"'
+            rows.append(f'<text class="{tone}" {place}>{_xml(text)}</text>')
+    box = f'viewBox="0 0 {width} {height}"'
+    dots = "".join(f'<circle cx="{22 + 18 * at}" cy="18" r="5.5" fill="{tone}"/>' for at, tone in enumerate(_DOTS))
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {box} role="img">',
+            "<title>The output of fhirspace demo</title>",
+            f"<style>{_STYLE}</style>",
+            f'<rect width="{width}" height="{height}" rx="8" fill="#16202c"/>',
+            dots,
+            *rows,
+            "</svg>\n",
+        ]
+    )
+
+
+_DOTS: Final = ("#e0695f", "#e0b64f", "#69b36a")
+_STYLE: Final = (
+    "text{font:13.3px ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;white-space:pre}"
+    ".text{fill:#d7e0ea}.command{fill:#8fd694}.remark{fill:#7f93a8}"
+)
+
+
+def _xml(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+FILES: Final[dict[str, Callable[[], str]]] = {
+    "docs/errors.md": errors,
+    "docs/cli.md": command_line,
+    "docs/mapping-language.md": codecs,
+    "mappings/schema.json": json_schema,
+    "docs/demo.svg": picture,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""The documentation agrees with the code: generated parts are up to date, examples load, links lead somewhere."""
+
+import argparse
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from fhirspace import cli
+from fhirspace.errors import catalogue
+from fhirspace.mapping.codecs import NAMES
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.source import SourceLibrary
+from fhirspace.mapping.source_build import _HEAD as FORM_KEYS
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = {page: page.read_text("utf-8") for page in PAGES}
+LANGUAGE = TEXTS[ROOT / "docs" / "mapping-language.md"]
+
+
+def load_script(name):
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+make_docs = load_script("make_docs")
+
+
+@pytest.mark.parametrize("path", make_docs.FILES)
+def test_a_generated_file_is_up_to_date(path):
+    assert (ROOT / path).read_text("utf-8") == make_docs.FILES[path](), "run python scripts/make_docs.py"
+
+
+def test_make_docs_tells_what_is_out_of_date_and_mends_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(make_docs, "ROOT", tmp_path)
+    monkeypatch.setattr(make_docs, "FILES", {"docs/errors.md": make_docs.errors})
+    assert make_docs.main(["--check"]) == 1
+    assert not (tmp_path / "docs").exists()
+    assert make_docs.main([]) == 0
+    assert make_docs.main(["--check"]) == 0
+    assert capsys.readouterr().out == "docs/errors.md: out of date\ndocs/errors.md: written\n"
+
+
+def links(text):
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
+    return re.findall(r"\]\(([^)\s]+)\)", prose)
+
+
+def anchors(text):
+    titles = re.findall(r"^#+ (.+)$", text, re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for link in links(TEXTS[page]):
+        if not link.startswith("https://"):
+            target, _, anchor = link.partition("#")
+            path = (page.parent / target).resolve() if target else page
+            assert path.exists(), link
+            assert path.is_relative_to(ROOT), link
+            assert not anchor or anchor in anchors(path.read_text("utf-8")), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_a_place_of_one_machine(page):
+    text = TEXTS[page]
+    assert not re.search(r"(?<![\w.:/)-])/(home|work|root|Users|tmp|mnt|opt|usr|var)/", text)
+    assert not re.search(r"--index-url|--extra-index|artifactory|nexus", text, re.I)
+
+
+def test_every_command_and_option_is_in_the_reference():
+    reference = TEXTS[ROOT / "docs" / "cli.md"]
+    for name, command in make_docs.commands(cli._parser()).items():
+        section = reference.partition(f"\n## fhirspace {name}\n")[2].partition("\n## ")[0]
+        assert section, name
+        for action in command._actions:
+            assert all(f"`{option}`" in section for option in action.option_strings if action.dest != "help"), name
+
+
+def test_every_command_is_told_of_in_a_page_for_people():
+    prose = "\n".join(text for page, text in TEXTS.items() if page.name != "cli.md")
+    for name in make_docs.commands(cli._parser()):
+        assert re.search(rf"fhirspace {name}\b", prose), name
+
+
+def test_commands_in_the_pages_exist_with_their_options():
+    parser = cli._parser()
+    known = make_docs.commands(parser)
+    for page, text in TEXTS.items():
+        for block in re.findall(r"^```(?:text|sh)\n(.*?)^```$", text, re.M | re.S):
+            for line in block.splitlines():
+                words = re.split(r"\s+", re.split(r"\s#\s|\s>\s", line)[0].strip())
+                if words[0] == "fhirspace" and "..." not in words:
+                    options = {option for action in known[words[1]]._actions for option in action.option_strings}
+                    used = {word for word in words[2:] if word.startswith("--")}
+                    assert used <= options, f"{page.name}: {line}"
+                    assert isinstance(parser, argparse.ArgumentParser)
+
+
+def test_every_code_in_the_pages_is_in_the_catalogue():
+    for page, text in TEXTS.items():
+        for code in re.findall(r"\bFS\d{3}\b", text):
+            assert code in catalogue() or re.search(rf"{code}-\d|FS\d+-{code[2:]}", text), f"{page.name}: {code}"
+
+
+def test_entries_of_the_catalogue_are_sentences_and_differ():
+    entries = catalogue().values()
+    for entry in entries:
+        assert entry.sentence[0].isupper(), entry.code
+        assert all(text.endswith(".") for text in (entry.sentence, entry.cause, entry.fix)), entry.code
+        assert len(entry.sentence) <= 120 and entry.level in {"error", "warning", "note"}, entry.code
+    assert len({(entry.sentence, entry.cause) for entry in entries}) == len(entries)
+
+
+def test_the_language_page_names_every_codec_and_key():
+    assert all(f"| `{name}` |" in LANGUAGE for name in NAMES)
+    assert all(f"`{key}`" in LANGUAGE for key in FORM_KEYS)
+
+
+EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", LANGUAGE, re.M | re.S)
+
+
+@pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
+def test_domain_examples_of_the_language_page_load(tmp_path, release):
+    (tmp_path / "domains").mkdir()
+    found = [text for text in EXAMPLES if text.startswith("domain:")]
+    assert len(found) == 2
+    for number, text in enumerate(found):
+        (tmp_path / "domains" / f"{number}.yaml").write_text(text, "utf-8")
+    files = {mapping.domain: mapping.file for mapping in Library(release, [tmp_path]).mappings.values()}
+    assert (files["MH"], files["DS"]) == ("0.yaml", "1.yaml")
+
+
+def test_form_examples_of_the_language_page_load(tmp_path):
+    (example,) = [text for text in EXAMPLES if text.startswith("form:")]
+    (tmp_path / "vitals.yaml").write_text(example, "utf-8")
+    assert SourceLibrary(tmp_path).forms["vitals"].datasets == ("VS",)
+
+
+def test_the_picture_is_of_the_captured_text():
+    picture = ElementTree.fromstring((ROOT / "docs" / "demo.svg").read_text("utf-8"))
+    shown = [node.text for node in picture.iter("{http://www.w3.org/2000/svg}text")]
+    captured = (ROOT / "docs" / "demo.txt").read_text("utf-8")
+    assert shown == [line.strip() for line in captured.splitlines() if line.strip()]
+
+
+def test_the_readme_gives_the_two_commands_that_ci_runs():
+    readme = TEXTS[ROOT / "README.md"]
+    assert "pip install tox && tox run -e demo" in readme
+    assert "pip install tox && tox run " in readme
+    assert (ROOT / ".ci" / "run").read_text("utf-8").splitlines()[-1] == "pip install tox && tox run"
+
+
+def test_promises_name_tests_that_exist():
+    table = TEXTS[ROOT / "README.md"].partition("## What it promises")[2].partition("## ")[0]
+    named = re.findall(r"\]\((tests/[^)]+)\)", table)
+    assert len(named) > 8
+    for path in named:
+        sources = [ROOT / path] if path.endswith(".py") else list((ROOT / path).glob("test_*.py"))
+        assert any("\ndef test_" in source.read_text("utf-8") for source in sources), path
