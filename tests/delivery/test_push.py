@@ -314,3 +314,15 @@ def test_an_answer_nobody_expects_stops(tmp_path: Path) -> None:
 
 def test_counts_add_up() -> None:
     assert Counts(1, 2, 3, 4, 5).total == 15
+
+
+@pytest.mark.parametrize("faults", [[], ["unavailable", "reset after", None, "busy", "reset before"] * 4])
+def test_two_connections_deliver_each_resource_once_and_targets_first(
+    faulty: FaultyServer, client: Client, tmp_path: Path, faults: list[str | None]
+) -> None:
+    folder = trial(tmp_path)
+    faulty.faults.extend(faults)
+    report = push(folder, faulty.url, client=client, size=2, connections=2)
+    assert (report.total, report.refused) == (17, 0)
+    exactly_once(faulty, folder)
+    assert push(folder, faulty.url, client=client, connections=2).unchanged == 17

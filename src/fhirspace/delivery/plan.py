@@ -40,13 +40,14 @@ _head = msgspec.json.Decoder(_Head).decode
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One resource to send: its key (``Type/id``), the digest of its line, and where the line stands."""
+    """One resource to send: its key (``Type/id``), its line's digest and place, the stage at which it may be sent."""
 
     key: str
     digest: bytes
     file: Path
     row: int
     offset: int
+    stage: tuple[int, int]
 
     @property
     def place(self) -> Place:
@@ -127,14 +128,16 @@ class Plan:
 
     def units(self) -> Iterator[Unit]:
         """Everything, target before referrer, units in one piece."""
-        query = "SELECT key, digest, file, row, offset, unit FROM item ORDER BY wave, level, unit, file, row"
+        query = (
+            "SELECT key, digest, file, row, offset, unit, wave, level FROM item ORDER BY wave, level, unit, file, row"
+        )
         unit: Unit = []
         bound = None
-        for key, digest, file, row, offset, number in self._base.execute(query):
+        for key, digest, file, row, offset, number, *stage in self._base.execute(query):
             if unit and (number is None or number != bound):
                 yield unit
                 unit = []
-            unit.append(Item(key, digest, self._files[file], row, offset))
+            unit.append(Item(key, digest, self._files[file], row, offset, (stage[0], stage[1])))
             bound = number
         if unit:
             yield unit

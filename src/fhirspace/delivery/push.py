@@ -77,6 +77,7 @@ def push(
     *,
     journal: Path | None = None,
     size: int = 100,
+    connections: int = 1,
     fhir: str | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
@@ -90,6 +91,7 @@ def push(
         journal: the SQLite file of what was delivered; None means ``journal.db`` in the folder. One journal may serve
             several servers.
         size: resources a transaction; those that refer to each other in a circle stay together even beyond.
+        connections: transactions under way at once; they never hold resources that refer to each other.
         fhir: the release of the resources ("R4", "R4B", "R5"); the server must speak it. None does not check.
         progress: called after each transaction.
         client: how to talk; None talks HTTP.
@@ -111,8 +113,7 @@ def push(
         sender = Sender(talk, book, DeadLetters(home, run), size)
         _check_journal(talk, book, sender)
         try:
-            for batch in sender.batches(plan.units(), reader):
-                sender.deliver(batch)
+            for _ in sender.deliver_all(sender.batches(plan.units(), reader), connections):
                 if progress:
                     progress(sender.counts.total, report.total)
         except KeyboardInterrupt:

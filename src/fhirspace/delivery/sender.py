@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,11 +154,44 @@ class Sender:
         Raises:
             ServerError: the server cannot be reached or fails (FS510, FS511, FS512); what was answered is journalled.
         """
-        units = [unit for unit in units if not self._orphaned(unit)]
-        if not units:
-            return
+        units = self._ready(units)
+        if units:
+            self._settle(units, self._post(units))
+
+    def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
+        """Delivers all batches, up to `connections` at a time, and yields after each one.
+
+        Only batches of one stage fly together: what they refer to has landed. Answers are taken in the order of
+        sending, in this thread, so that the journal has one writer.
+
+        Raises:
+            ServerError: as `deliver`; batches that still fly are not journalled, and their PUTs do no harm again.
+        """
+        flying: deque[tuple[list[Loaded], Future[Response]]] = deque()
+        with ThreadPoolExecutor(connections) as pool:
+            for batch in batches:
+                while flying and (len(flying) >= connections or not _together(flying[-1][0], batch)):
+                    self._land(*flying.popleft())
+                    yield
+                units = self._ready(batch)
+                if units:
+                    flying.append((units, pool.submit(self._post, units)))
+            while flying:
+                self._land(*flying.popleft())
+                yield
+
+    def _land(self, units: list[Loaded], answer: Future[Response]) -> None:
+        self._settle(units, answer.result())
+
+    def _ready(self, units: list[Loaded]) -> list[Loaded]:
+        return [unit for unit in units if not self._orphaned(unit)]
+
+    def _post(self, units: list[Loaded]) -> Response:
         entries = [pair for unit in units for pair in unit]
-        answer = self.client.request("POST", "", self._bundle(entries), headers={"Prefer": "return=minimal"})
+        return self.client.request("POST", "", self._bundle(entries), headers={"Prefer": "return=minimal"})
+
+    def _settle(self, units: list[Loaded], answer: Response) -> None:
+        entries = [pair for unit in units for pair in unit]
         answers = _answers(answer, len(entries)) if answer.ok else None
         if answers is not None:
             self._accept(entries, answers)
@@ -223,6 +258,11 @@ class Sender:
         self.counts.refused += 1
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)
+
+
+def _together(flying: list[Loaded], batch: list[Loaded]) -> bool:
+    """Whether two batches hold resources of one and the same stage only."""
+    return len({item.stage for unit in (*flying, *batch) for item, _ in unit}) == 1
 
 
 def pieces(units: list[Loaded], blamed: set[int]) -> list[list[Loaded]]:
