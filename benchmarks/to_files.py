@@ -1,0 +1,84 @@
+"""LB rows to NDJSON files: one process beside two, and the rate of a plain write of the same bytes in the same minute."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks.rows_to_fhir import made
+from fhirspace.mapping.library import Library
+from fhirspace.study.ledger import Ledger
+from fhirspace.study.tabulation import InParquet
+from fhirspace.study.to_fhir import to_fhir
+from fhirspace.tables.outputs import OutputFolder
+
+_BLOCK = 1 << 24
+
+
+def to_files(rows: int = 600_000, turns: int = 3) -> dict[str, float]:
+    """Wall seconds of one and two processes in turns (the medians of `turns`), and of writing the same bytes alone."""
+    home = Path(tempfile.mkdtemp(prefix="fhirspace-bench-"))
+    try:
+        source = _datasets_only(made("LB", rows, Path(tempfile.gettempdir())), home / "lb.parquet")
+        one, two, plain = [], [], []
+        for _ in range(turns):
+            one.append(_convert(source, home / "out", 1))
+            two.append(_convert(source, home / "out", 2))
+            plain.append(_write(home / "out" / "fhir" / "Observation.ndjson", home / "plain"))
+        size = (home / "out" / "fhir" / "Observation.ndjson").stat().st_size
+    finally:
+        shutil.rmtree(home)
+    middle = turns // 2
+    first, second, bare = sorted(one)[middle], sorted(two)[middle], sorted(plain)[middle]
+    return {
+        "rows": rows,
+        "megabytes": size / 1e6,
+        "one process, rows/s": rows / first,
+        "one process, MB/s": size / 1e6 / first,
+        "two processes, rows/s": rows / second,
+        "two against one": sorted(a / b for a, b in zip(one, two, strict=True))[middle],
+        "plain write of the same bytes, MB/s": size / 1e6 / bare,
+    }
+
+
+def _datasets_only(made_: Path, path: Path) -> Path:
+    """The file without helper columns: the study's pipeline computes them itself."""
+    file = pq.ParquetFile(made_)
+    names = [name for name in file.schema_arrow.names if name[0] != "_"]
+    with pq.ParquetWriter(path, pa.schema([(name, pa.string()) for name in names]), compression="zstd") as writer:
+        for group in range(file.num_row_groups):
+            writer.write_table(file.read_row_group(group, columns=names))
+    return path
+
+
+def _convert(source: Path, out: Path, workers: int) -> float:
+    begun = time.perf_counter()
+    with OutputFolder(out) as folder:
+        to_fhir({"LB": InParquet(source)}, Library("R4"), folder, Ledger(), workers=workers)
+    return time.perf_counter() - begun
+
+
+def _write(source: Path, target: Path) -> float:
+    """Seconds to write a file's bytes to a fresh file and onto the disk, without the reading."""
+    spent = 0.0
+    with source.open("rb") as given, target.open("wb", buffering=0) as sink:
+        while block := given.read(_BLOCK):
+            begun = time.perf_counter()
+            sink.write(block)
+            spent += time.perf_counter() - begun
+        begun = time.perf_counter()
+        os.fsync(sink.fileno())
+        spent += time.perf_counter() - begun
+    target.unlink()
+    return spent
+
+
+if __name__ == "__main__":
+    for name, figure in to_files().items():
+        print(f"{name:<40}{figure:>14,.2f}")
