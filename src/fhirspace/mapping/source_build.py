@@ -1,22 +1,19 @@
-"""From YAML to source mappings: the head of a document, its rows and lines, and the small texts in them.
+"""From YAML to source mappings: the documents of a file, their rows and lines.
 
 What is wrong is refused where it stands, with its file, line, key and what would fit.
 """
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from fhirspace.errors import MappingError, Place, UsageError
 from fhirspace.mapping import nodes
-from fhirspace.mapping.codecs import CellError, Codec
 from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.source_tree import Cell, Document, FormMapping, Given, Line, Option
-from fhirspace.mapping.syntax import Syntax, substitute
-from fhirspace.mapping.tree import Cond, Form, Leaf, Slot
+from fhirspace.mapping.source_cells import CellReader, SourceSyntax
+from fhirspace.mapping.source_tree import Cell, Document, FormMapping, Line
 from fhirspace.standards import sdtm
 
 _HEAD = (
@@ -25,39 +22,6 @@ _HEAD = (
 )  # fmt: skip
 _LINE = ("when", "given", "always")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,7}")
-_NAME = re.compile(r"\$[a-zA-Z][A-Za-z0-9]*")
-_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
-
-
-class SourceSyntax(Syntax):
-    """The texts of a source mapping: the codecs of the language, and ``time`` for a time of day in its own column."""
-
-    def __init__(self, file: str, lists: CodeLists) -> None:
-        super().__init__(file, lists, b"")
-        self._made: dict[str, Codec] = {}
-
-    def codec(self, text: str, line: int) -> Codec:
-        """A codec as written. Raises MappingError FS311, FS312, FS314, FS358 (its texts are none of a variable)."""
-        if text not in self._made:
-            self._made[text] = self._codec(text, line)
-        return self._made[text]
-
-    def _codec(self, text: str, line: int) -> Codec:
-        if text.rstrip("+") == "time":
-            return Codec(
-                text, _time, lambda cell: cell, frozenset({"cell"}), _CLOCK.pattern, True, 0, open=text[-1] == "+"
-            )
-        made = super().codec(text, line)
-        if "cell" not in made.types:
-            hint = "a codec that writes tabulation text: text, integer, decimal, day, time, checkbox, codes(LIST)"
-            raise MappingError("FS358", Place(self.file, line, text), hint)
-        return made
-
-
-def _time(cell: str) -> str:
-    if not _CLOCK.fullmatch(cell):
-        raise CellError("FS205", "a time of day that exists, as hh:mm, from 00:00 to 23:59")
-    return cell
 
 
 @dataclass(slots=True)
@@ -132,12 +96,12 @@ def _with_own(document: Document, key: frozenset[str]) -> Document:
     return replace(document, lines=tuple(own(line) for line in document.lines))
 
 
-class _Reader:
+class _Reader(CellReader):
     """Reads one document."""
 
     def __init__(self, file: str, lists: CodeLists, scope: _Scope, drafts: dict[str, _Draft]) -> None:
-        self._file, self._lists, self._scope, self._drafts = file, lists, scope, drafts
-        self._syntax = SourceSyntax(file, lists)
+        super().__init__(file, lists)
+        self._scope, self._drafts = scope, drafts
 
     def read(self, document: nodes.Map) -> None:
         self._known(document, _HEAD)
@@ -193,16 +157,6 @@ class _Reader:
         when, given = self._conditions(document)
         return Document(dataset, self._file, document.line, tuple(lines), when, given, one_per, tuple(extra.items()))
 
-    def _spellings(self, document: nodes.Map) -> dict[str, tuple[Form, ...]]:
-        """``forms: {dose: {number: <value decimal>, other: <text>}}``: ways to spell a cell, in order."""
-        made: dict[str, tuple[Form, ...]] = {}
-        for name, node in self._map(document, "forms"):
-            shapes = self._as_map(node, name.text).items
-            made[name.text] = tuple(
-                self._syntax.form(shape.text, self._plain(text, shape.text), shape.line) for shape, text in shapes
-            )
-        return made
-
     def _supplemental(self, document: nodes.Map, known: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name, node in self._map(document, "supplemental"):
             label = self._plain(node, "supplemental")
@@ -210,16 +164,6 @@ class _Reader:
                 hint = "a name of at most 8 capital letters and digits that is not standard, and a label of at most 40"
                 raise self._error("FS354", name.line, name.text, hint)
             yield name.text, label
-
-    def _cells(self, items: Iterable[tuple[nodes.Text, nodes.Node]], variables: dict[str, str]) -> dict[str, Cell]:
-        cells: dict[str, Cell] = {}
-        for name, value in items:
-            if name.text not in variables:
-                near = difflib.get_close_matches(name.text, variables, 3, 0.6)
-                hint = " or ".join([*near, "a variable under `supplemental:`"])
-                raise self._error("FS353", name.line, name.text, hint)
-            cells[name.text] = self._cell(value, name, variables[name.text])
-        return cells
 
     def _line(
         self, node: nodes.Map, rows: dict[str, Cell], variables: dict[str, str], *, alone: bool, merged: bool
@@ -241,151 +185,9 @@ class _Reader:
             raise self._error("FS321", value.line, "always", "`always: true`")
         return value is not None
 
-    # -- cells
-
-    def _cell(self, node: nodes.Node, name: nodes.Text, kind: str) -> Cell:
-        node = self._resolve(node)
-        if isinstance(node, nodes.Text):
-            return Cell((Option(self._leaf(node, name, kind)),), kind)
-        items = self._as_map(node, name.text)
-        self._known(items, ("one of",))
-        options = items.get("one of")
-        if not isinstance(options, nodes.Seq) or not options.items:
-            raise self._error(
-                "FS360", node.line, name.text, "`one of:` with a list of texts, or of {when: ..., text: ...}"
-            )
-        return Cell(tuple(self._option(self._resolve(item), name, kind) for item in options.items), kind)
-
-    def _option(self, node: nodes.Node, name: nodes.Text, kind: str) -> Option:
-        if isinstance(node, nodes.Text):
-            return Option(self._leaf(node, name, kind))
-        item = self._as_map(node, name.text)
-        self._known(item, ("when", "given", "text"))
-        text = item.get("text")
-        if not isinstance(text, nodes.Text):
-            raise self._error("FS360", item.line, name.text, "`text:` in each alternative, with its condition")
-        return Option(self._leaf(text, name, kind), *self._conditions(item))
-
-    def _leaf(self, node: nodes.Text, name: nodes.Text, kind: str) -> Leaf:
-        parts = tuple(self._spelt(part, node.line) for part in self._syntax.parts(self._filled(node), node.line))
-        if not parts:
-            raise self._error("FS360", node.line, name.text, "a text that is not empty")
-        for before, part in zip((None, *parts), parts, strict=False):
-            if isinstance(part, Slot) and isinstance(before, Slot):
-                raise self._error("FS344", node.line, name.text, "a constant between the two slots")
-            if isinstance(part, Slot) and part.column.startswith(("_", "@")):
-                raise self._error(
-                    "FS360", node.line, part.column, "a column of the form: those with _ or @ are reserved"
-                )
-        leaf = Leaf(parts, "cell", node.line)
-        if kind == "Num" and not _numeric(leaf):
-            raise self._error(
-                "FS358", node.line, name.text, "a number: a constant, or a slot with integer, decimal or codes"
-            )
-        return leaf
-
-    def _spelt(self, part: str | Slot, line: int) -> str | Slot:
-        """``<dose.number decimal>`` as a slot of `dose` that declines cells spelt in another form."""
-        if isinstance(part, str) or part.base not in self._forms:
-            return part
-        name = part.column.partition(".")[2]
-        if name not in {form.name for form in self._forms[part.base]}:
-            hint = "one of its forms: " + ", ".join(form.name for form in self._forms[part.base])
-            raise self._error("FS342", line, part.column, hint)
-        return Slot(part.base, _only(part.codec, self._forms[part.base], name))
-
-    def _conditions(self, node: nodes.Map) -> tuple[Cond | None, Given]:
-        text, given = node.get("when"), []
-        if text is not None and not isinstance(text, nodes.Text):
-            raise self._error("FS317", text.line, "when", "a condition as text")
-        for name, value in self._map(node, "given"):
-            given.append((name.text, self._filled(value) if isinstance(value, nodes.Text) else ""))
-        when = None if text is None else self._syntax.condition(self._filled(text), text.line)
-        if when is not None and any(column.startswith("_has_") for column in when.columns()):
-            raise self._error("FS317", node.line, "when", "columns of the form: `has` looks at datasets")
-        return when, tuple(given)
-
-    # -- the shapes of nodes
-
-    def _resolve(self, node: nodes.Node) -> nodes.Node:
-        seen: set[str] = set()
-        while isinstance(node, nodes.Text) and _NAME.fullmatch(node.text):
-            if node.text in seen:
-                raise self._error("FS303", node.line, node.text, "constants that do not stand for themselves")
-            seen.add(node.text)
-            found = self._lets.get(node.text[1:])
-            if found is None:
-                raise self._unknown(node.line)(node.text, (f"${name}" for name in self._lets))
-            node = found
-        return node
-
-    def _filled(self, node: nodes.Text) -> str:
-        texts = {name: value.text for name, value in self._lets.items() if isinstance(value, nodes.Text)}
-        return substitute(node.text, texts, {}, self._unknown(node.line))
-
-    def _unknown(self, line: int) -> Callable[[str, Iterable[str]], MappingError]:
-        def fail(name: str, known: Iterable[str]) -> MappingError:
-            near = difflib.get_close_matches(name, list(known), 3, 0.4)
-            return self._error("FS331", line, name, " or ".join(near) or "a constant of `let:`")
-
-        return fail
-
-    def _map(self, document: nodes.Map, key: str) -> tuple[tuple[nodes.Text, nodes.Node], ...]:
-        node = document.get(key)
-        if isinstance(node, nodes.Text) and key != "let":
-            node = self._resolve(node)
-        return () if node is None else self._as_map(node, key).items
-
-    def _as_map(self, node: nodes.Node, key: str) -> nodes.Map:
-        if not isinstance(node, nodes.Map):
-            raise self._error("FS321", node.line, key, "keys and values")
-        return node
-
-    def _plain(self, node: nodes.Node | None, key: str) -> str:
-        if not isinstance(node, nodes.Text) or not node.text:
-            raise self._error("FS321", node.line if node else 1, key, "a text")
-        return node.text
-
-    def _words(self, document: nodes.Map, key: str) -> Iterator[str]:
-        node = document.get(key)
-        items = () if node is None else node.items if isinstance(node, nodes.Seq) else (node,)
-        for item in items:
-            if not isinstance(item, nodes.Text):
-                raise self._error("FS321", document.line, key, "a list of names")
-            yield item.text
-
-    def _known(self, node: nodes.Map, keys: Iterable[str]) -> None:
-        for key, _ in node.items:
-            if key.text not in keys:
-                near = difflib.get_close_matches(key.text, list(keys), 3, 0.5)
-                raise self._error("FS304", key.line, key.text, " or ".join(near) or "one of " + ", ".join(keys))
-
-    def _error(self, code: str, line: int, key: str | None, expected: str) -> MappingError:
-        return MappingError(code, Place(self._file, line, key), expected)
-
-
-def _only(codec: Codec, forms: tuple[Form, ...], name: str) -> Codec:
-    """The codec for the cells of one form alone."""
-
-    def out(cell: str) -> str | None:
-        first = next((form for form in forms if re.fullmatch(form.pattern, cell)), None)
-        return codec.out(cell) if first is not None and first.name == name else None
-
-    return replace(codec, name=f"{codec.name} of {name}", out=out)
-
 
 def _kind(variable: sdtm.Variable) -> str:
     return "Num" if variable.type == "Num" else "DTC" if variable.name.endswith("DTC") else "Char"
-
-
-def _numeric(leaf: Leaf) -> bool:
-    """Whether a template can only write numbers."""
-    if leaf.constant is not None:
-        return bool(re.fullmatch(r"-?[0-9]+(\.[0-9]+)?", leaf.constant))
-    slot = leaf.slots[0]
-    outputs = slot.codec.outputs
-    coded = outputs is not None and all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?)?", text) for text in outputs)
-    return len(leaf.parts) == 1 and (coded or slot.codec.name.split()[0].rstrip("+") in {"integer", "decimal"})
 
 
 def code_lists(file: str, document: nodes.Map) -> dict[str, dict[str, str]]:
