@@ -17,7 +17,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from fhirspace.mapping.codecs import CellError, Codec
+from fhirspace.mapping.codecs import CellError, Codec, upto
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.tree import Arr, Cond, Each, Form, Mapping, Node, Obj, OneOf, Slot, slots, walk
 from fhirspace.mapping.values import holds, implied, with_forms
@@ -245,6 +245,8 @@ def _helpers(mapping: Mapping, draw: Draw, *, clean: bool) -> Cells:
             value: SearchStrategy[str] = st.sampled_from(["HTEST", ""])
         elif listed is not None:
             value = st.sampled_from(keys(listed.codec))
+        elif name.startswith("_upto_"):
+            continue
         elif not found:
             value = st.just("Y") if clean else st.sampled_from(["Y", ""])
         else:
@@ -265,6 +267,16 @@ class Kind:
 LEGAL, CLEAN = Kind(), Kind(clean=True)
 
 
+def _pairs(mapping: Mapping) -> list[list[str]]:
+    """The dates that the mapping compares: start and end."""
+    return [name.removeprefix("_upto_").split("_") for name in helpers(mapping) if name.startswith("_upto_")]
+
+
+def _computed(mapping: Mapping, cells: Cells) -> Cells:
+    """The helpers that follow from the row itself."""
+    return {f"_upto_{start}_{end}": "Y" for start, end in _pairs(mapping) if upto(cells.get(start), cells.get(end))}
+
+
 def rows(mapping: Mapping, library: Library, kind: Kind = LEGAL) -> SearchStrategy[Row]:
     """Rows of a domain, with rows that hang into them at any depth."""
 
@@ -283,6 +295,7 @@ def options(mapping: Mapping) -> int:
 def _row(mapping: Mapping, library: Library, draw: Draw, shared: Cells, kind: Kind) -> Row:
     extra = _helpers(mapping, draw, clean=kind.clean)
     cells = _clean(mapping, draw, extra, kind.option) if kind.clean else _legal(mapping, draw)
+    extra |= _computed(mapping, cells)
     cells = order(mapping, implied(mapping) | cells | shared)
     row = Row(cells, extra)
     for name, child in children(mapping, library).items():
@@ -314,7 +327,10 @@ def _clean(mapping: Mapping, draw: Draw, extra: Cells, option: int | None) -> Ce
             continue
         if name in _required(mapping) or option is not None or draw(st.booleans()):  # type: ignore[arg-type]
             cells[name] = _formed(name, forms, draw) if forms else draw(clean_value(mapping, name, found))
-    return _open(mapping, chosen, cells, extra)
+    for start, end in _pairs(mapping):
+        if {start, end} <= cells.keys():
+            cells[start], cells[end] = sorted((cells[start], cells[end]))
+    return _open(mapping, chosen, cells, extra | _computed(mapping, cells))
 
 
 def _choices(mapping: Mapping, draw: Draw, option: int | None) -> Iterator[tuple[int, int]]:

@@ -37,13 +37,16 @@ from fhirspace.standards.fhir import Definitions, Element
 
 _HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
 _REFERENCE = r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}|#[A-Za-z0-9.-]{1,64}|(?:urn|https?):\S+"
-"""What a reference has to be: to a legal id, to something contained, or absolute (FHIR, References: literal references)."""
+"""What a reference has to be: to a legal id, to something contained, or absolute (FHIR, References)."""
+_BLANKS = "\\s\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+_CODE = f"[^{_BLANKS}]+(?: [^{_BLANKS}]+)*"
+"""A code as validators take it: words with a single space between them, no other blank of Unicode."""
 _PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a place sees: constants (``let``), variables of the ``for`` around it, what the element around it demands."""
+    """What a place sees: constants (``let``), variables of the ``for`` around it, what its element demands."""
 
     lets: dict[str, nodes.Node]
     variables: dict[str, str]
@@ -220,13 +223,9 @@ class Builder:
     ) -> Obj | None:
         """An object at a path of the definitions; None where this release has none of its fields."""
         fields: list[tuple[str, Node]] = []
-        resource = node.get("resourceType")
-        if isinstance(resource, nodes.Text) and path == "Resource":
-            path = resource.text
-            if path not in self._defs.resources:
-                raise self._error("FS322", resource.line, path, f"a resource of {self._defs.release}")
+        if path == "Resource" and isinstance(resource := node.get("resourceType"), nodes.Text):
+            path, node = self._resource(resource), node.without("resourceType")
             fields.append(("resourceType", Leaf((path,), "code", resource.line)))
-            node = node.without("resourceType")
         for key, value in node.items:
             if key.text in {"when", "for"}:
                 continue
@@ -246,6 +245,11 @@ class Builder:
             return None
         required = () if _option else tuple(self._required(fields, path, node.line))
         return Obj(tuple(fields), node.line, path, self._when(node, scope), always, required)
+
+    def _resource(self, name: nodes.Text) -> str:
+        if name.text not in self._defs.resources:
+            raise self._error("FS322", name.line, name.text, f"a resource of {self._defs.release}")
+        return name.text
 
     def _required(self, fields: list[tuple[str, Node]], path: str, line: int) -> Iterator[Required]:
         """The elements that HL7 requires here and a row could leave out. Raises FS333 for one not in the template."""
@@ -354,6 +358,7 @@ class Builder:
         if len(parts) > 1 and element.type in {"decimal", "integer", "positiveInt", "unsignedInt", "boolean"}:
             raise self._error("FS328", node.line, element.name, f"a single slot for the type {element.type}")
         pattern = self._defs.primitive_regex(element.type) if element.type in _PATTERNED else ""
+        pattern = _CODE if element.type == "code" else pattern
         pattern = _REFERENCE if element.path == "Reference.reference" else pattern
         leaf = Leaf(parts, element.type, node.line, pattern)
         if leaf.constant is not None:

@@ -61,7 +61,8 @@ class Codec:
 STRINGS: Final = frozenset(
     {"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "xhtml", "cell"}
 )
-_NUMBER: Final = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE](?:0|[+-]?[1-9][0-9]{0,9}))?"
+"""FHIR's decimal: at most 18 digits before and 17 after the point (R5, Datatypes)."""
 _INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,8})"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _LOOSE: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -96,7 +97,7 @@ def _plain_number(cell: str) -> str | None:
     return sign + whole + (f".{fraction}" if fraction else "") + (f"e{exponent}" if exponent else "")
 
 
-def _decimal_out(cell: str) -> str:
+def _decimal_out(cell: str) -> str | None:
     if _NUMBER_RE.fullmatch(cell):
         return cell
     plain = _plain_number(cell)
@@ -104,7 +105,7 @@ def _decimal_out(cell: str) -> str:
         raise CellError(
             "FS203" if "," in cell else "FS202", "a number such as 5.50, with a point and no thousands mark"
         )
-    return plain
+    return plain if _NUMBER_RE.fullmatch(plain) else None
 
 
 def _integer_out(cell: str) -> str:
@@ -176,6 +177,29 @@ def _datetime_out(cell: str) -> str | None:
     if day is None or len(day) < 10 or not {"hour", "minute", "zone"} <= parts.keys():
         return day
     return f"{day}T{parts['hour']}:{parts['minute']}:{parts.get('second', '00')}{parts['zone']}"
+
+
+def moment(cell: str) -> str | None:
+    """A date/time of SDTM as a text whose first letter is its precision in FHIR and whose rest sorts by time.
+
+    None where the cell has no FHIR form. Times of day count as instants, in UTC.
+    """
+    try:
+        text = _datetime_out(cell)
+    except CellError:
+        return None
+    if text is None or "T" not in text:
+        return text and f"{len(text) % 10}{text}"
+    instant = datetime.datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return "T" + (instant.replace(tzinfo=None) - (instant.utcoffset() or datetime.timedelta())).isoformat(
+        " ", "microseconds"
+    )
+
+
+def upto(start: str | None, end: str | None) -> bool:
+    """Whether an end may stand beside a start in a Period: as precise and in order, or no start (FHIR R4, per-1)."""
+    first, last = moment(start or ""), moment(end or "")
+    return first is None or (last is not None and first[0] == last[0] and first <= last)
 
 
 def _ny(truths: Mapping[str, str]) -> Out:

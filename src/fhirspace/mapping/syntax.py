@@ -141,7 +141,10 @@ _TOKEN: Final = re.compile(r"\s*(?:'(?P<quoted>[^']*)'|(?P<word>[\w.~/+-]+)|(?P<
 
 
 class _Conditions:
-    """``A or B.number``, ``A is X``, ``A in [X, 'Y Z']``, ``not A``, ``SV has USUBJID VISITNUM``, brackets."""
+    """``A or B.number``, ``A is X``, ``A in [X, 'Y Z']``, ``not A``, brackets, and two computed by the engine:
+
+    ``SV has USUBJID VISITNUM`` (another dataset has such a row), ``AESTDTC upto AEENDTC`` (two ends of a Period).
+    """
 
     def __init__(self, text: str, fail: Callable[[str], MappingError]) -> None:
         self._fail = fail
@@ -203,8 +206,8 @@ class _Conditions:
         if following == "in":
             self._next()
             return Cond("is", token, frozenset(self._values()))
-        if following == "has":
-            return Cond("filled", "_has_" + "_".join([token, *self._columns()]))
+        if following in {"has", "upto"}:
+            token = "_".join([f"_{following}", token, *self._columns()])
         return Cond("filled", token)
 
     def _value(self) -> str:
