@@ -1,3 +1,105 @@
-"""fhirspace carries clinical-trial records to and from HL7 FHIR and CDISC tabulations, and proves that nothing is lost."""
+"""fhirspace carries clinical-trial records to and from HL7 FHIR and CDISC tabulations, and proves that nothing is lost.
+
+The public API, all of it. Everything is loaded when it is first used, so that importing the package costs nothing::
+
+    import fhirspace
+
+    done = fhirspace.convert(Path("export"), to="fhir", out=Path("study"))
+    proof = fhirspace.roundtrip(Path("export"))
+    fhirspace.push(Path("study"), "https://fhir.example.org/fhir")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from fhirspace.delivery.pull import PullReport, pull
+    from fhirspace.delivery.push import PushReport, plan, push
+    from fhirspace.errors import (
+        FhirspaceError,
+        InputError,
+        InterruptedRun,
+        MappingError,
+        Place,
+        Problem,
+        ServerError,
+        UsageError,
+        explain,
+    )
+    from fhirspace.mapping.extract import extract
+    from fhirspace.mapping.library import Library
+    from fhirspace.mapping.render import render
+    from fhirspace.mapping.source import SourceLibrary
+    from fhirspace.study.checks import validate
+    from fhirspace.study.convert import Conversion, convert
+    from fhirspace.study.demo import demo
+    from fhirspace.study.roundtrip import Proof, roundtrip
+
+__all__ = [
+    "Conversion",
+    "FhirspaceError",
+    "InputError",
+    "InterruptedRun",
+    "Library",
+    "MappingError",
+    "Place",
+    "Problem",
+    "Proof",
+    "PullReport",
+    "PushReport",
+    "ServerError",
+    "SourceLibrary",
+    "UsageError",
+    "__version__",
+    "convert",
+    "demo",
+    "explain",
+    "extract",
+    "plan",
+    "pull",
+    "push",
+    "render",
+    "roundtrip",
+    "validate",
+]
+
+_HOMES = {
+    "delivery.pull": ("PullReport", "pull"),
+    "delivery.push": ("PushReport", "plan", "push"),
+    "errors": (
+        "FhirspaceError",
+        "InputError",
+        "InterruptedRun",
+        "MappingError",
+        "Place",
+        "Problem",
+        "ServerError",
+        "UsageError",
+        "explain",
+    ),
+    "mapping.extract": ("extract",),
+    "mapping.library": ("Library",),
+    "mapping.render": ("render",),
+    "mapping.source": ("SourceLibrary",),
+    "study.checks": ("validate",),
+    "study.convert": ("Conversion", "convert"),
+    "study.demo": ("demo",),
+    "study.roundtrip": ("Proof", "roundtrip"),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

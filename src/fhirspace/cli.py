@@ -2,75 +2,115 @@
 
 Exit codes: 0 clean, 1 findings, 2 usage or configuration, 3 done with quarantined rows, 4 server, sign-in or network,
 5 interrupted and resumable, 70 a bug.
+
+This module holds the parser alone, so that ``--help`` is light; `fhirspace.commands` does the work.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from fhirspace import __version__
-from fhirspace.errors import (
-    EXIT_BUG,
-    EXIT_CLEAN,
-    EXIT_FINDINGS,
-    EXIT_INTERRUPTED,
-    EXIT_QUARANTINED,
-    FhirspaceError,
-    Problem,
-)
+from fhirspace.errors import EXIT_CLEAN, EXIT_USAGE, FhirspaceError
+from fhirspace.talk import tell_bug, tell_error, tell_interrupted
 
-Command = Callable[[argparse.Namespace], int]
 _RELEASES = ("R4", "R4B", "R5")
-_SHOWN = 20
+_ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
+_CODES = """exit codes:
+  0 clean   1 findings   2 usage or configuration   3 done, with rows in quarantine
+  4 server, sign-in or network   5 interrupted: the same command again resumes   70 a bug"""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and gives its exit code; a `FhirspaceError` is told in one line, a bug with its trace."""
-    options = _parser().parse_args(arguments)
-    command: Command = options.command
+    """Runs the command line and gives its exit code; a `FhirspaceError` is told in one line, a bug by where it was.
+
+    Raises:
+        SystemExit: by the parser: 0 after ``--help``, 2 where the arguments are wrong.
+    """
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    _refuse_odd(parser, options)
     try:
-        return command(options)
+        from fhirspace import commands
+
+        code: int = getattr(commands, options.command)(options)
+        sys.stdout.flush()
     except FhirspaceError as error:
-        _tell_error(error, as_json=getattr(options, "json", False))
-        return error.exit_code
+        return tell_error(error, as_json=options.json)
     except KeyboardInterrupt:
-        print("interrupted: give the same command again to resume", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return tell_interrupted(as_json=options.json)
     except BrokenPipeError:
         # A reader such as `head` went away: nothing more to say, and nothing to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CLEAN
-    except Exception:
-        traceback.print_exc()
-        print("FS699: this is a bug of fhirspace; please report the lines above (they hold no data)", file=sys.stderr)
-        return EXIT_BUG
+    except OSError as error:
+        return _refused(error, as_json=options.json)
+    except Exception as error:
+        return tell_bug(error, as_json=options.json)
+    return code
+
+
+def _refused(error: OSError, *, as_json: bool) -> int:
+    """What the operating system refuses is no bug: a full disk, missing rights."""
+    told = FhirspaceError("FS602", Path(str(error.filename or "")).name, f"no such answer as: {error.strerror}")
+    tell_error(told, as_json=as_json)
+    return EXIT_USAGE
+
+
+def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.command == "convert" and options.workers is not None and options.engine != "processes":
+        parser.error("--workers goes with --engine processes")
+    if options.command == "convert" and options.workers is None:
+        options.workers = max(2, os.cpu_count() or 2)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fhirspace", description=_ABOUT, epilog="Exit codes: " + _CODES)
+    parser = argparse.ArgumentParser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=_Plain)
     parser.add_argument("--version", action="version", version=f"fhirspace {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for add in (_demo, _convert, _validate, _roundtrip, _push, _pull, _server, _mapping, _runs, _explain):
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    for add in (_demo, _convert, _validate, _roundtrip, _plan, _push, _pull, _runs, _server, _mapping, _explain):
         add(commands)
     return parser
 
 
-_ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
-_CODES = "0 clean, 1 findings, 2 usage, 3 rows in quarantine, 4 server or network, 5 interrupted, 70 a bug."
+class _Plain(argparse.RawDescriptionHelpFormatter):
+    """Examples stand as they are written."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment  # argparse forgets that commands are indented
 
 
-def _add(commands: Any, name: str, command: Command, about: str, **more: Any) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=about, description=about, **more)
-    parser.set_defaults(command=command)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+def _add(commands: Any, name: str, about: str, *examples: str) -> argparse.ArgumentParser:
+    shown = "\n".join(f"  fhirspace {name} {example}".rstrip() for example in examples)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about[:1].upper() + about[1:] + ".",
+        epilog=f"examples:\n{shown}",
+        formatter_class=_Plain,
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
     return parser
+
+
+def _number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number of at least 1 is wanted")
+    return int(text)
+
+
+def _release_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--fhir", choices=_RELEASES, default="R4", help="the FHIR release (default: R4)")
 
 
 def _study_options(parser: argparse.ArgumentParser) -> None:
@@ -80,37 +120,52 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--mappings", metavar="DIR", type=Path, action="append", default=[], help="your own mappings; they win"
     )
-    parser.add_argument("--fhir", choices=_RELEASES, default="R4", help="the FHIR release (default: R4)")
+    _release_option(parser)
+
+
+def _input_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=Path,
+        nargs="+",
+        help="a folder or files: EDC records, SDTM datasets or FHIR resources; which of them is recognised",
+    )
+
+
+def _server_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--server", metavar="URL", required=True, help="the FHIR server's base address")
 
 
 def _demo(commands: Any) -> None:
-    parser = _add(commands, "demo", _run_demo, "the SPACE study end to end: EDC export, SDTM, FHIR and back")
+    parser = _add(
+        commands, "demo", "the SPACE study end to end: EDC export, SDTM, FHIR and back", "", "--server --fhir R5"
+    )
     parser.add_argument(
         "--out",
         metavar="DIR",
         type=Path,
         default=Path("fhirspace-demo"),
-        help="where to write (default: fhirspace-demo)",
+        help="where to write: a new folder, or one of an earlier demo (default: fhirspace-demo)",
     )
     parser.add_argument(
         "--server", action="store_true", help="start a real FHIR server here, push, pull back and compare"
     )
-    parser.add_argument("--fhir", choices=_RELEASES, default="R4", help="the FHIR release (default: R4)")
-
-
-def _run_demo(options: argparse.Namespace) -> int:
-    from fhirspace.study.demo import demo
-
-    return demo(options.out, fhir=options.fhir, server=options.server, say=_say, as_json=options.json)
+    _release_option(parser)
 
 
 def _convert(commands: Any) -> None:
-    parser = _add(commands, "convert", _run_convert, "records, SDTM datasets or FHIR into one of the others")
-    parser.add_argument(
-        "input", metavar="INPUT", type=Path, nargs="+", help="a folder or files; what they hold is recognised"
+    parser = _add(
+        commands,
+        "convert",
+        "records, SDTM datasets or FHIR into one of the others",
+        "export/ --to sdtm --format xpt parquet --out study",
+        "study/sdtm --to fhir --out study-fhir --engine processes --workers 4",
+        "study-fhir --to records --source space --out back",
     )
-    parser.add_argument("--to", choices=("fhir", "sdtm", "records"), required=True)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True)
+    _input_argument(parser)
+    parser.add_argument("--to", choices=("fhir", "sdtm", "records"), required=True, help="what it becomes")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the output folder")
     _study_options(parser)
     parser.add_argument(
         "--format",
@@ -119,254 +174,115 @@ def _convert(commands: Any) -> None:
         default=["xpt"],
         help="formats of SDTM datasets (default: xpt)",
     )
-    parser.add_argument("--engine", choices=("inline", "processes"), default="inline")
     parser.add_argument(
-        "--workers", type=int, default=2, metavar="N", help="processes of --engine processes (default: 2)"
+        "--engine", choices=("inline", "processes"), default="inline", help="one process or several (default: inline)"
+    )
+    parser.add_argument(
+        "--workers", type=_number, metavar="N", help="processes of --engine processes (default: one a core)"
     )
 
 
-def _run_convert(options: argparse.Namespace) -> int:
-    from fhirspace.study.convert import convert
-
-    with _Bars() as bars:
-        done = convert(
-            options.input,
-            to=options.to,
-            out=options.out,
-            source=options.source,
-            mappings=options.mappings,
-            fhir=options.fhir,
-            formats=options.format,
-            workers=options.workers if options.engine == "processes" else 1,
-            progress=bars.show,
-        )
-    _tell_problems(done.problems)
-    _give(done.as_dict(), done.summary(), as_json=options.json)
-    return done.exit_code
-
-
 def _validate(commands: Any) -> None:
-    parser = _add(commands, "validate", _run_validate, "check FHIR files, or SDTM datasets, against their standards")
-    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+")
-    parser.add_argument("--fhir", choices=_RELEASES, default="R4", help="the FHIR release (default: R4)")
+    parser = _add(
+        commands,
+        "validate",
+        "check FHIR files, or SDTM datasets, against their standards",
+        "study/fhir --full",
+        "study --json",
+    )
+    parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="files, folders, or an output folder")
+    _release_option(parser)
     parser.add_argument("--full", action="store_true", help="fhir.resources over every resource as well")
-
-
-def _run_validate(options: argparse.Namespace) -> int:
-    from fhirspace.study.checks import validate
-
-    count = 0
-    worst = EXIT_CLEAN
-    for problem in validate(options.paths, release=options.fhir, full=options.full):
-        count += 1
-        worst = max(worst, EXIT_FINDINGS if problem.level != "note" else EXIT_CLEAN)
-        print(json.dumps(problem.as_dict(), ensure_ascii=False) if options.json else problem)
-    _say(f"{count} findings" if count else "no findings")
-    return worst
+    parser.add_argument(
+        "--profile", metavar="DIR", type=Path, help="check extensions by the StructureDefinitions in this folder too"
+    )
 
 
 def _roundtrip(commands: Any) -> None:
     parser = _add(
-        commands, "roundtrip", _run_roundtrip, "prove cell by cell that nothing is lost on the way there and back"
+        commands,
+        "roundtrip",
+        "prove cell by cell that nothing is lost on the way there and back",
+        "export/",
+        "study/sdtm --fhir R5 --json",
     )
-    parser.add_argument("input", metavar="INPUT", type=Path, nargs="+")
+    _input_argument(parser)
     _study_options(parser)
 
 
-def _run_roundtrip(options: argparse.Namespace) -> int:
-    from fhirspace.study.roundtrip import roundtrip
-
-    proof = roundtrip(options.input, source=options.source, mappings=options.mappings, fhir=options.fhir)
-    _tell_problems(proof.problems)
-    _give(proof.as_dict(), proof.summary(), as_json=options.json)
-    return proof.exit_code
-
-
-def _server_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="URL", required=True, help="the FHIR server's base address")
+def _plan(commands: Any) -> None:
+    parser = _add(commands, "plan", "what push would send, in the order of sending", "study")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with fhir/*.ndjson")
 
 
 def _push(commands: Any) -> None:
-    parser = _add(commands, "push", _run_push, "send FHIR files to a server: PUT in transactions, resumable")
-    parser.add_argument("folder", metavar="DIR", type=Path)
+    parser = _add(
+        commands,
+        "push",
+        "send FHIR files to a server: PUT in transactions, resumable",
+        "study --server https://fhir.example.org/fhir --fhir R4",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with fhir/*.ndjson")
     _server_option(parser)
-    parser.add_argument("--size", type=int, default=100, metavar="N", help="resources a transaction (default: 100)")
+    parser.add_argument("--size", type=_number, default=100, metavar="N", help="resources a transaction (default: 100)")
+    parser.add_argument(
+        "--connections", type=_number, default=1, metavar="N", help="transactions under way at once (default: 1)"
+    )
     parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: in DIR)")
-
-
-def _run_push(options: argparse.Namespace) -> int:
-    from fhirspace.delivery.push import push
-
-    with _Bars() as bars:
-        report = push(
-            options.folder,
-            options.server,
-            journal=options.journal,
-            size=options.size,
-            fhir=options.fhir,
-            progress=lambda done, total: bars.show("resources", done, total),
-        )
-    _tell_problems(report.problems)
-    _give(report.as_dict(), _lines(report.as_dict()), as_json=options.json)
-    return EXIT_QUARANTINED if report.refused else EXIT_CLEAN
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
 
 
 def _pull(commands: Any) -> None:
-    parser = _add(commands, "pull", _run_pull, "fetch all resources of a study from a server")
+    parser = _add(
+        commands,
+        "pull",
+        "fetch all resources of a study from a server",
+        "--server https://fhir.example.org/fhir --study SPACE --out pulled",
+    )
     _server_option(parser)
-    parser.add_argument("--study", metavar="ID", required=True)
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True)
+    parser.add_argument("--study", metavar="ID", required=True, help="the study, as in STUDYID")
+    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="gets fhir/*.ndjson")
 
 
-def _run_pull(options: argparse.Namespace) -> int:
-    from fhirspace.delivery.pull import pull
-
-    report = pull(options.server, options.study, options.out, progress=lambda kind, count: _say(f"{kind}: {count:,}"))
-    _give(report.as_dict(), _lines(report.as_dict()), as_json=options.json)
-    return EXIT_CLEAN
+def _runs(commands: Any) -> None:
+    parser = _add(commands, "runs", "the runs of a push journal", "study")
+    parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
 
 
 def _server(commands: Any) -> None:
     parser = _add(
-        commands, "server", _run_server, "a real FHIR server (HAPI) on this machine; nothing to install by hand"
+        commands,
+        "server",
+        "a real FHIR server (HAPI) on this machine; nothing to install by hand",
+        "start --fhir R5",
+        "status",
+        "stop",
     )
     parser.add_argument("action", choices=("start", "stop", "status"))
     parser.add_argument("--fhir", choices=_RELEASES, help="the release (start: R4 unless told)")
-    parser.add_argument("--port", type=int, metavar="N")
+    parser.add_argument("--port", type=_number, metavar="N", help="the port (start: a free one unless told)")
     parser.add_argument("--no-validate", action="store_true", help="start: let the server store invalid content")
-
-
-def _run_server(options: argparse.Namespace) -> int:
-    from fhirspace.delivery import server
-
-    if options.action == "start":
-        found = [server.start(options.fhir or "R4", options.port, validate=not options.no_validate, progress=_say)]
-    elif options.action == "stop":
-        found = server.stop(options.fhir, options.port)
-    else:
-        found = server.status()
-    rows = [{"url": each.url, "fhir": each.fhir, "pid": each.pid, "port": each.port} for each in found]
-    verb = {"start": "ready", "stop": "stopped", "status": "running"}[options.action]
-    _give(
-        rows,
-        "\n".join(f"{verb}: {row['url']} ({row['fhir']}, process {row['pid']})" for row in rows) or "no server",
-        as_json=options.json,
-    )
-    return EXIT_CLEAN
 
 
 def _mapping(commands: Any) -> None:
     parser = _add(
-        commands, "mapping", _run_mapping, "look at mappings: what there is, whether it is right, what it makes"
+        commands,
+        "mapping",
+        "look at mappings: what there is, whether it is right, what it makes",
+        "list",
+        "show AE --fhir R5",
+        "coverage --json",
+        "check --mappings my-mappings",
+        "new export/ecg.csv",
     )
     parser.add_argument("action", choices=("list", "check", "show", "coverage", "schema", "new"))
     parser.add_argument("name", nargs="?", metavar="NAME", help="a dataset such as AE, or a form; new: a CSV file")
     _study_options(parser)
 
 
-def _run_mapping(options: argparse.Namespace) -> int:
-    from fhirspace.study import views
-
-    view = getattr(views, options.action)
-    data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source)
-    _give(data, text, as_json=options.json)
-    return EXIT_CLEAN
-
-
-def _runs(commands: Any) -> None:
-    parser = _add(commands, "runs", _run_runs, "the runs of a push journal")
-    parser.add_argument("folder", metavar="DIR", type=Path)
-
-
-def _run_runs(options: argparse.Namespace) -> int:
-    from fhirspace.delivery.journal import runs
-
-    found = runs(options.folder)
-    _give(
-        found,
-        "\n".join(" ".join(f"{key}={value}" for key, value in run.items()) for run in found) or "no runs",
-        as_json=options.json,
-    )
-    return EXIT_CLEAN
-
-
 def _explain(commands: Any) -> None:
-    parser = _add(commands, "explain", _run_explain, "what an error code means and what to do")
+    parser = _add(commands, "explain", "what an error code means and what to do", "FS208", "")
     parser.add_argument("code", metavar="CODE", nargs="?", help="such as FS208; all codes without it")
-
-
-def _run_explain(options: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    from fhirspace.errors import catalogue, explain
-
-    entries = [explain(options.code)] if options.code else list(catalogue().values())
-    if options.code:
-        entry = entries[0]
-        text = f"{entry.code} ({entry.level})\n{entry.sentence}\n\nWhy: {entry.cause}\nWhat to do: {entry.fix}"
-    else:
-        text = "\n".join(f"{entry.code}  {entry.sentence}" for entry in entries)
-    _give([asdict(entry) for entry in entries], text, as_json=options.json)
-    return EXIT_CLEAN
-
-
-# -- talk
-
-
-class _Bars:
-    """Progress on stderr: bars with rate and time left where a person watches, a plain line a table where none does."""
-
-    def __init__(self) -> None:
-        self._bars: dict[str, Any] = {}
-        self._watched = sys.stderr.isatty()
-
-    def __enter__(self) -> _Bars:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for bar in self._bars.values():
-            bar.close()
-
-    def show(self, name: str, done: int, total: int) -> None:
-        """Shows how many of a table's rows are done."""
-        if not self._watched:
-            if done >= total:
-                _say(f"{name}: {done:,} rows")
-            return
-        if name not in self._bars:
-            from tqdm import tqdm
-
-            self._bars[name] = tqdm(total=total, desc=name, unit=" rows", unit_scale=True, file=sys.stderr)
-        bar = self._bars[name]
-        bar.update(done - bar.n)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _give(data: Any, text: str, *, as_json: bool) -> None:
-    print(json.dumps(data, ensure_ascii=False, indent=2) if as_json else text)
-
-
-def _lines(data: dict[str, Any]) -> str:
-    return "\n".join(f"{key}: {value}" for key, value in data.items() if not isinstance(value, list | dict))
-
-
-def _tell_problems(problems: Sequence[Problem]) -> None:
-    """The first problems on stderr, errors first, and how many more there are."""
-    ordered = sorted(problems, key=lambda problem: ("error", "warning", "note").index(problem.level))
-    shown = [problem for problem in ordered if problem.level != "note"][:_SHOWN]
-    for problem in shown:
-        _say(f"{problem.level}: {problem}")
-    more = len([problem for problem in ordered if problem.level != "note"]) - len(shown)
-    if more:
-        _say(f"... and {more:,} more; all of them are in problems.ndjson")
-
-
-def _tell_error(error: FhirspaceError, *, as_json: bool) -> None:
-    print(json.dumps(error.problem.as_dict(), ensure_ascii=False) if as_json else f"error: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

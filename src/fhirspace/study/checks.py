@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fhirspace.errors import Problem, UsageError
+from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir import validate as fhir_validate
 from fhirspace.sdtm import conformance
 from fhirspace.standards.fhir import Release
+from fhirspace.study import extensions
+from fhirspace.study.from_fhir import lines
 from fhirspace.study.inputs import Input, recognise, tabulation
 
 
-def validate(paths: Sequence[Path], *, release: Release = "R4", full: bool = False) -> Iterator[Problem]:
+def validate(
+    paths: Sequence[Path], *, release: Release = "R4", full: bool = False, profile: Path | None = None
+) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets.
 
     An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both looked over.
@@ -21,16 +25,21 @@ def validate(paths: Sequence[Path], *, release: Release = "R4", full: bool = Fal
         paths: folders or files.
         release: the FHIR release.
         full: run fhir.resources over every resource as well (needs the extra ``full``).
+        profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
 
     Raises:
-        InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate.
+        InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
+            FS617 where the profile is none.
     """
+    shapes = extensions.load(profile) if profile else {}
     inputs = [given for path in paths for given in _inputs(path)]
     if all(given.kind == "records" for given in inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     for given in inputs:
         if given.kind == "fhir":
             yield from fhir_validate.validate(given.fhir, release=release, full=full)
+            if shapes:
+                yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
             yield from _datasets(given)
 
@@ -38,6 +47,13 @@ def validate(paths: Sequence[Path], *, release: Release = "R4", full: bool = Fal
 def _inputs(path: Path) -> Iterator[Input]:
     inner = [path / name for name in ("sdtm", "fhir") if (path / name).is_dir()]
     yield from (recognise([each]) for each in inner or [path])
+
+
+def _by_profile(files: Sequence[Path], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
+    for file in files:
+        for line, raw in lines(file):
+            for path, expected in extensions.check(raw, shapes):
+                yield Problem("FS618", Place(file.name, line, path), expected, path.partition(".")[0])
 
 
 def _datasets(given: Input) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import fhirspace
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from fhirspace.standards.fhir import Release
 from fhirspace.study.checks import validate
 from fhirspace.study.convert import Conversion, convert
@@ -20,6 +20,8 @@ from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables import xpt
 
 Say = Callable[[str], None]
+_MARK = ".fhirspace-demo"
+"""The empty file that says that a folder is the demonstration's own."""
 
 
 def sample() -> Path:
@@ -58,9 +60,11 @@ def demo(out: Path, *, fhir: Release = "R4", server: bool = False, say: Say = pr
         as_json: print the result as JSON.
 
     Raises:
-        UsageError: FS501 and others where the server's extra is not installed; ServerError: it does not come up.
+        UsageError: FS616 where `out` holds something else; FS501 and others where the server's extra is not installed.
+        ServerError: it does not come up.
     """
     records, published = sample() / "records", Published.load(sample() / "published.toml")
+    _claim(out)
     steps = Steps(say)
     say("SPACE, synthetic data: the EDC export of a phase 2 study with 26 subjects")
     tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"))
@@ -85,6 +89,14 @@ def demo(out: Path, *, fhir: Release = "R4", server: bool = False, say: Say = pr
     steps.check("figures", "equal in all columns" if equal else "NOT equal", equal)
     print(_as_json(steps, columns, published) if as_json else _table(columns, published))
     return EXIT_CLEAN if steps.good else EXIT_FINDINGS
+
+
+def _claim(out: Path) -> None:
+    """Makes a folder the demonstration's own, if it is new, empty, or that already."""
+    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
+        raise UsageError("FS616", out.name, "a new folder, an empty one, or that of an earlier demonstration")
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
 
 
 def _has_models() -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.engines import Made, inline, processes
 from fhirspace.errors import Place, Problem
@@ -16,12 +17,13 @@ from fhirspace.mapping.kernel import Kernel, Rendered
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.tree import Attach, Mapping
 from fhirspace.mapping.values import Fault
+from fhirspace.sdtm.columns import Groups, text
 from fhirspace.study.attached import Attached
 from fhirspace.study.helpers import Helpers
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import BATCH, InMemory, Tabulation
 from fhirspace.tables.outputs import OutputFolder
-from fhirspace.tables.text import place
+from fhirspace.tables.text import place, row_column
 
 Progress = Callable[[str, int, int], None]
 """Called with a dataset's name, the rows done and all rows."""
@@ -98,7 +100,7 @@ def to_fhir(
     Args:
         tabulations: the datasets by name; library: the mappings; folder: where to write; ledger: the books.
         workers: processes for large datasets that nothing hangs into.
-        progress: told after each batch.
+        progress: told before the first batch of a dataset and after each.
     """
     with _Sinks(folder) as sinks:
         writer = _Writer(tabulations, library, ledger, sinks, progress or (lambda name, done, rows: None))
@@ -160,7 +162,8 @@ class _Writer:
 
     def write(self, name: str, workers: int) -> None:
         """Makes one dataset with all that hangs into it."""
-        mapping, tabulation = self._library.mappings[name], self._tabulations[name]
+        mapping = self._library.mappings[name]
+        tabulation = self._apart(mapping, self._tabulations[name])
         attached = self._attached(mapping)
         job = DomainJob(mapping, self._helpers, attached)
         bound = bool(attached) or any(block.once for block in mapping.blocks)
@@ -171,6 +174,7 @@ class _Writer:
         else:
             reports = inline.run(job, tabulation.batches(), self._sinks)
         done = 0
+        self._progress(name, done, tabulation.rows)
         with closing(reports):
             for report in reports:
                 done += report.rows
@@ -179,6 +183,24 @@ class _Writer:
         for child, children in attached.items():
             self._fall(child, sorted(children.orphans()))
         self._written.add(name)
+
+    def _apart(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
+        """The rows that have a key of their own: a second resource of one id would overwrite the first."""
+        if not isinstance(tabulation, InMemory) or not mapping.key:
+            return tabulation
+        table, name = tabulation.table(), mapping.domain
+        filled = pa.array([True] * table.num_rows)
+        for column in mapping.key:
+            filled = pc.and_(filled, text(table, column).is_valid())
+        firsts = pa.array(Groups(table, mapping.key).first_rows(), pa.int64())
+        again = pc.and_(filled, pc.invert(pc.is_in(row_column(0, table.num_rows), value_set=firsts)))
+        rows = pc.indices_nonzero(again).to_pylist()
+        if not rows:
+            return tabulation
+        expected = "a row with its own " + ", ".join(mapping.key)
+        self._ledger.note(Problem("FS213", place(table, row, mapping.key[-1]), expected, name) for row in rows)
+        self._ledger.hold_rows(name, table, rows)
+        return InMemory(table.filter(pc.invert(again)))
 
     def leave_out(self) -> None:
         """Holds the datasets that no mapping makes, or that hang into a dataset which is not there."""

@@ -1,0 +1,157 @@
+"""How the command line talks: results on stdout, everything else on stderr, and never a patient's value."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
+
+_SHOWN = 20
+_PLAIN_EVERY = 10.0
+"""Seconds between two plain lines of progress, so that a log of hours stays short."""
+
+_LARGE = 100_000
+"""From here on a bar counts in thousands (k) and millions (M)."""
+
+
+def say(text: str) -> None:
+    """A line for people, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def give(data: Any, text: str, *, as_json: bool) -> None:
+    """The result of a command, on stdout: one JSON document, or text."""
+    print(json.dumps(data, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def lines(data: dict[str, Any]) -> str:
+    """The plain values of a result as lines of ``name: value``."""
+    return "\n".join(
+        f"{name}: {value:,}" if type(value) is int else f"{name}: {value}"
+        for name, value in data.items()
+        if not isinstance(value, list | dict) and value is not None
+    )
+
+
+def tell_problems(problems: Sequence[Problem], where: str = "") -> None:
+    """The first errors and warnings on stderr, errors first, and how many more there are (and where)."""
+    ordered = sorted(
+        (problem for problem in problems if problem.level != "note"), key=lambda problem: problem.level != "error"
+    )
+    for problem in ordered[:_SHOWN]:
+        say(f"{problem.level}: {problem}")
+    more = len(ordered) - _SHOWN
+    if more > 0:
+        say(f"... and {more:,} more" + (f"; all of them are in {where}" if where else ""))
+
+
+def tell_error(error: FhirspaceError, *, as_json: bool) -> int:
+    """Why a command could not go on; gives its exit code."""
+    say(f"error: {error}")
+    if as_json:
+        give({"error": error.problem.as_dict(), "exit_code": error.exit_code}, "", as_json=True)
+    return error.exit_code
+
+
+def tell_interrupted(*, as_json: bool) -> int:
+    """That a command was stopped by Ctrl-C; gives its exit code."""
+    say("interrupted: give the same command again")
+    if as_json:
+        give({"interrupted": True, "exit_code": EXIT_INTERRUPTED}, "", as_json=True)
+    return EXIT_INTERRUPTED
+
+
+def tell_bug(error: BaseException, *, as_json: bool) -> int:
+    """Where a fault of fhirspace itself happened; gives its exit code.
+
+    Messages of exceptions are left out: they may quote a cell.
+    """
+    for fault in _chain(error):
+        say("".join(["Traceback:\n", *traceback.format_tb(fault.__traceback__)]) + type(fault).__name__)
+        for note in getattr(fault, "__notes__", ()):
+            say(note)
+    said = FhirspaceError("FS699", type(error).__name__)
+    say(f"error: {said}")
+    if as_json:
+        give({"error": said.problem.as_dict(), "exit_code": EXIT_BUG}, "", as_json=True)
+    return EXIT_BUG
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error and what it came from, the first cause first."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None:
+        yield from _chain(before)
+    yield error
+
+
+class Bars:
+    """Progress on stderr: bars with rate and time left where a person watches, plain lines now and then where not.
+
+    Args:
+        unit: what is counted.
+    """
+
+    def __init__(self, unit: str = "rows") -> None:
+        self._unit, self._watched = unit, sys.stderr.isatty()
+        self._name: str | None = None
+        self._bar: Any = None
+        self._begin = self._said = 0.0
+        self._done, self._total = 0, 0
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._finish(whole=kind is None)
+
+    def show(self, name: str, done: int, total: int = 0) -> None:
+        """Shows how much of something is done; what came before under another name is finished.
+
+        Args:
+            name: what is worked on; done: how much is done; total: how much there is, 0 where nobody knows.
+        """
+        if name != self._name:
+            self._finish(whole=True)
+            self._start(name, total)
+        self._done, self._total = done, total
+        if self._bar is not None:
+            self._bar.update(done - self._bar.n)
+        elif time.monotonic() - self._said >= _PLAIN_EVERY and done < (total or done + 1):
+            self._said = time.monotonic()
+            say(self._line())
+
+    def _start(self, name: str, total: int) -> None:
+        self._name = name
+        self._begin = self._said = time.monotonic()
+        if self._watched:
+            from tqdm import tqdm  # noqa: PLC0415 - only where somebody watches
+
+            self._bar = tqdm(
+                total=total or None,
+                desc=f"{name:<10}",
+                unit=f" {self._unit}",
+                unit_scale=total >= _LARGE,
+                dynamic_ncols=True,
+                file=sys.stderr,
+            )
+
+    def _finish(self, *, whole: bool) -> None:
+        if self._bar is not None:
+            self._bar.close()
+        elif self._name is not None and whole:
+            say(f"{self._name}: {self._done:,} {self._unit}")
+        self._name = self._bar = None
+
+    def _line(self) -> str:
+        rate = self._done / max(time.monotonic() - self._begin, 1e-9)
+        speed = f"{rate:,.0f} {self._unit}/s"
+        if not self._total:
+            return f"{self._name}: {self._done:,} {self._unit}, {speed}"
+        share = f"{self._done:,} of {self._total:,} {self._unit} ({100 * self._done // self._total} %)"
+        return f"{self._name}: {share}, {speed}, {(self._total - self._done) / max(rate, 1e-9):,.0f} s left"
