@@ -21,12 +21,13 @@ from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader_collect import Collector, merge
 from fhirspace.mapping.reader_memo import Slow
 from fhirspace.mapping.reader_parts import CARRIED_PART, Part
-from fhirspace.mapping.reader_program import Program, columns_of, compiled
+from fhirspace.mapping.reader_program import Program, columns_of, compiled, repeated
 from fhirspace.mapping.tree import Block, Mapping
 
 __all__ = ["CARRIED_PART", "Collector", "ReadBatch", "Reader", "merge"]
 
 BATCH: Final = 8192
+SAMPLE: Final = 1024
 _REFUSALS: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
 
@@ -102,11 +103,13 @@ class Reader:
 
     def _chunk(self, chunk: list[tuple[int, bytes]], file: str, batch: ReadBatch) -> None:
         decode, read = self._fast()
-        for number, line in chunk:
+        for position, (number, line) in enumerate(chunk):
             try:
+                if not line.isascii():
+                    line.decode()  # the decoder skips texts that nobody reads, whatever is in them
                 read(decode(line), number)
             except _REFUSALS:
-                self._other(number, line, file, batch)
+                self._other(chunk, position, file, batch)
                 decode, read = self._fast()
         self._take(file, batch)
 
@@ -124,11 +127,12 @@ class Reader:
         program = self._last
         return (program.decode, program.read) if program else (_refuse, _refuse)
 
-    def _other(self, number: int, line: bytes, file: str, batch: ReadBatch) -> None:
+    def _other(self, chunk: list[tuple[int, bytes]], position: int, file: str, batch: ReadBatch) -> None:
         """A line that the last program refused: by the program of its own block, or else by `extract`."""
+        number, line = chunk[position]
         entry = self._entry(_head(line))
         if entry is not None:
-            program = entry.program = entry.program or self._program(entry)
+            program = entry.program = entry.program or self._program(entry, chunk[position : position + SAMPLE])
             tried, self._last = self._last is program, program
             if not tried and _done(program, number, line):
                 return
@@ -170,8 +174,10 @@ class Reader:
                 return self._entries[kind, system]
         return None
 
-    def _program(self, entry: _Entry) -> Program:
-        return compiled(entry.mapping, entry.index, self._mappings, self._part, notice=self._notice)
+    def _program(self, entry: _Entry, sample: list[tuple[int, bytes]]) -> Program:
+        """The program of a block, in which elements that repeat in the lines that follow are read once."""
+        kept = repeated(entry.block.root, [line for _, line in sample])
+        return compiled(entry.mapping, entry.index, self._mappings, self._part, notice=self._notice, kept=kept)
 
     def _part(self, domain: str, index: int) -> Part:
         """The rows of a domain's block, or of an attached domain."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping as Table, Sequence
 from typing import Any, Final
 
 from fhirspace.mapping.tree import Leaf, Slot
@@ -31,6 +31,44 @@ class Memo(dict[Any, Any]):
             self.clear()
         made = self[key] = self.make(key)
         return made
+
+
+class Fold(dict[bytes, Any]):
+    """Cells of an element by its bytes, so that only distinct ones are decoded, and few cells become many by Arrow.
+
+    The value is the index of its cells in `cells`, alone or with the cells that a row must settle itself.
+
+    Args:
+        make: gives all cells of an element's bytes or raises; columns: those whose cells stand in `cells`.
+    """
+
+    __slots__ = ("cells", "columns", "make")
+
+    def __init__(self, make: Callable[[bytes], tuple[str | None, ...]], columns: tuple[str, ...]) -> None:
+        super().__init__()
+        self.make, self.columns = make, columns
+        self.cells: list[tuple[str | None, ...]] = []
+
+    def __missing__(self, raw: bytes) -> Any:
+        made = self.make(raw)
+        index, width = len(self.cells), len(self.columns)
+        self.cells.append(made[:width])
+        value = self[raw] = (index, *made[width:]) if len(made) > width else index
+        return value
+
+    def index(self, cells: Table[str, str]) -> int | None:
+        """The index of the cells of a row that was not read from bytes; None where it has none."""
+        mine = tuple(cells.get(name) or None for name in self.columns)
+        if not any(mine):
+            return None
+        self.cells.append(mine)
+        return len(self.cells) - 1
+
+    def trim(self) -> None:
+        """Forget all once there are too many; no index may be in use."""
+        if len(self.cells) > LIMIT:
+            self.clear()
+            self.cells.clear()
 
 
 def readable(leaves: Sequence[Leaf]) -> list[Slot]:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping as Table
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
+from fhirspace.mapping.extract import nodes_of
 from fhirspace.mapping.reader_parts import Part
-from fhirspace.mapping.reader_shapes import Rec, Shapes
-from fhirspace.mapping.reader_source import Code, Gathered, Walk
-from fhirspace.mapping.tree import Arr, Block, Each, Leaf, Mapping, Obj, Slot, slots, walk
+from fhirspace.mapping.reader_shapes import Rec, Shapes, attr
+from fhirspace.mapping.reader_source import Code, Gathered, Keys, Walk, uses_of
+from fhirspace.mapping.tree import Arr, Block, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
 from fhirspace.mapping.values import implied
 
 Parts = Callable[[str, int], Part]
 """Where rows go: the part of a domain and a block's index (0 for an attached domain)."""
+
+
+MANY: Final = 64
+"""The least number of elements from which it is judged whether they repeat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +42,61 @@ def columns_of(mapping: Mapping, template: Obj) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*shared, *implied(mapping), *read)))
 
 
-def compiled(mapping: Mapping, index: int, items: Table[str, Mapping], parts: Parts, *, notice: bool) -> Program:
+def compiled(
+    mapping: Mapping,
+    index: int,
+    items: Table[str, Mapping],
+    parts: Parts,
+    *,
+    notice: bool,
+    kept: Collection[str] = (),
+) -> Program:
     """The program of a block.
 
     Args:
         mapping: the domain's mapping; index: which of its blocks; items: the mappings of attached domains.
         parts: gives the part into which rows go; notice: whether unknown elements are noticed.
+        kept: elements of the resource whose bytes repeat: they are decoded once for the same bytes.
     """
     maker = _Maker(items, parts, notice=notice)
-    block = mapping.blocks[index]
-    rec = maker.root(mapping, index, block)
-    source = "\n".join(maker.source)
-    exec(compile(source, f"<reader of {mapping.domain}, block {index}>", "exec"), maker.code.names)  # noqa: S102 - our own source
-    decoder = msgspec.json.Decoder(rec.struct)
-    return Program(decoder.decode, maker.code.names["read"], tuple(maker.parts), source)
+    rec = maker.root(mapping, index, mapping.blocks[index], kept)
+    source = "\n".join(maker.code.functions)
+    code = compile(source, f"<reader of {mapping.domain}, block {index}>", "exec")
+    exec(code, maker.code.names)  # noqa: S102 - our own source, made from a checked mapping
+    return Program(msgspec.json.Decoder(rec.struct).decode, maker.code.names["read"], tuple(maker.parts), source)
+
+
+def keepable(template: Obj) -> list[str]:
+    """The elements of a resource that can be kept as bytes: not its identifier, nor what holds rows of their own."""
+    return [
+        name
+        for name, nodes in nodes_of(template).items()
+        if name != "identifier" and not any(isinstance(node, Leaf) or holds_rows(node) for node in nodes)
+    ]
+
+
+def repeated(template: Obj, lines: Sequence[bytes]) -> list[str]:
+    """The elements of a resource whose bytes repeat so much in some of its lines that they are worth keeping."""
+    names = {name: attr(name) for name in keepable(template)}
+    fields = [(inner, msgspec.Raw, None) for inner in names.values()]
+    struct = msgspec.defstruct("Sample", fields, rename={inner: name for name, inner in names.items()})
+    decode = msgspec.json.Decoder(struct).decode
+    seen: dict[str, Counter[bytes]] = {name: Counter() for name in names}
+    for line in lines:
+        try:
+            sample = decode(line)
+        except (ValueError, RecursionError):
+            continue
+        for name, inner in names.items():
+            raw = getattr(sample, inner)
+            if raw is not None:
+                seen[name][bytes(raw)] += 1
+    return [name for name, texts in seen.items() if texts.total() >= MANY and len(texts) * 4 <= texts.total()]
+
+
+def holds_rows(node: Node) -> bool:
+    """Whether rows of their own, or carried cells, stand in or below a node."""
+    return any(isinstance(inner, Each | Carried) for inner in walk(node))
 
 
 class _Maker:
@@ -57,23 +104,31 @@ class _Maker:
         self._items, self._part = items, parts
         self._shapes = Shapes(items, notice=notice)
         self.code = Code()
-        self.source: list[str] = []
         self.parts: list[Part] = []
 
-    def root(self, mapping: Mapping, index: int, block: Block) -> Rec:
-        rec = self._shapes.root(block.root)
-        walker = Walk(self.code, block.root, self._items, _identifier(block))
-        walker.object(block.root, rec, "o", need=False)
-        if walker.wanted_flag:
-            self.code.put(f"if not {walker.wanted_flag}: raise Slow")
+    def root(self, mapping: Mapping, index: int, block: Block, kept: Collection[str]) -> Rec:
+        rec = self._shapes.root(block.root, kept)
         shared = list(dict.fromkeys(name for domain in self._below(block.root) for name in self._on(domain)))
-        cells = Settled(self.code, mapping, walker)
-        if walker.each:
-            with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
-                self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
-        if not block.once:
-            self._add(mapping, index, [cells.text(name) for name in columns_of(mapping, block.root)], block.root)
-        self._function("read(o, line)", walker)
+        uses = uses_of([block.root])
+        total = _bases(uses)
+
+        def alone(inner: Counter[Keys]) -> list[str]:
+            """The columns that no other element gives, no form joins, and nobody needs in the row."""
+            mine = _bases(inner)
+            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping)}
+            return [name for name, count in mine.items() if count == total[name] and name not in held]
+
+        walker = Walk(self.code, uses, self._items, _identifier(block), alone)
+        with self.code.function("read(o, line)", walker.start):
+            walker.object(block.root, rec, "o", need=False)
+            if walker.wanted_flag:
+                self.code.put(f"if not {walker.wanted_flag}: raise Slow")
+            cells = Settled(self.code, mapping, walker)
+            if walker.each:
+                with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
+                    self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
+            if not block.once:
+                self._add(self._part(mapping.domain, index), walker, cells.text)
         for each in walker.each:
             self._item(each, shared)
         self.code.names |= self._shapes.structs
@@ -103,31 +158,25 @@ class _Maker:
         if mapping.item is None:
             return
         given = {name: f"a{number}" for number, name in enumerate(shared)}
-        walker = Walk(self.code, mapping.item, self._items)
-        walker.object(mapping.item, gathered.rec, "o", need=True)
-        cells = Settled(self.code, mapping, walker)
-        self._attached(walker.each, list(given.values()))
         own = {name: given[name] for name in self._on(gathered.domain)}
-        texts = [own.get(name) or cells.text(name) for name in columns_of(mapping, mapping.item)]
-        self._add(mapping, 0, texts, mapping.item)
-        self._function(f"read_{gathered.name}({', '.join(['o', 'line', *given.values()])})", walker)
+        walker = Walk(self.code, uses_of([mapping.item]), self._items)
+        with self.code.function(f"read_{gathered.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
+            walker.object(mapping.item, gathered.rec, "o", need=True)
+            cells = Settled(self.code, mapping, walker)
+            self._attached(walker.each, list(given.values()))
+            self._add(self._part(mapping.domain, 0), walker, lambda name: own.get(name) or cells.text(name))
         for each in walker.each:
             self._item(each, shared)
 
-    def _add(self, mapping: Mapping, index: int, texts: list[str], template: Obj) -> None:
-        part = self._part(mapping.domain, index)
+    def _add(self, part: Part, walker: Walk, text: Callable[[str], str]) -> None:
+        """The lines that add the row, once nothing can be refused any more."""
         self.parts.append(part)
+        part.lay_out([columns for _, columns in walker.groups], [fold for _, fold in walker.folds])
         rows = self.code.held("ROWS", part.rows)
-        held = self.code.held("CARRIED", part.carried)
-        self.code.put(f"if carried: {held}.append((len({rows}), carried))")
-        self.code.put(f"{rows}.append(({', '.join(texts)},))")
+        cells = [*map(text, part.plain), *(name for name, _ in (*walker.groups, *walker.folds))]
+        self.code.put(f"if carried: {self.code.held('CARRIED', part.carried)}.append((len({rows}), carried))")
+        self.code.put(f"{rows}.append(({', '.join(cells)},))")
         self.code.put(f"{self.code.held('LINES', part.lines)}.append(line)")
-
-    def _function(self, head: str, walker: Walk) -> None:
-        self.source.append(f"def {head}:")
-        self.source.append(f"    {' = '.join(walker.start())} = None")
-        self.source += self.code.lines
-        self.code.lines.clear()
 
     def _on(self, domain: str) -> tuple[str, ...]:
         attach = self._items[domain].attach
@@ -148,12 +197,7 @@ class Settled:
     def __init__(self, code: Code, mapping: Mapping, walker: Walk) -> None:
         self._code = code
         self._implied = implied(mapping)
-        self._found: dict[str, str] = {}
-        for column in dict.fromkeys(column for column, _ in walker.cells):
-            first, *others = walker.ranks(column)
-            for other in others:
-                code.put(f"if {first} is None: {first} = {other}")
-            self._found[column] = first
+        self._found = walker.settled()
         for column in mapping.forms:
             self._form(mapping, column)
 
@@ -192,6 +236,14 @@ class Settled:
         with self._code.block(f"if {result} is None:"):
             for number, (test, text) in enumerate(branches):
                 self._code.put(f"{'elif' if number else 'if'} {test}: {result} = {text}")
+
+
+def _bases(uses: Counter[Keys]) -> Counter[str]:
+    """How many slots give each column, virtual ones counted as what they are a part of."""
+    found: Counter[str] = Counter()
+    for (column, _), count in uses.items():
+        found[column.partition(".")[0]] += count
+    return found
 
 
 def _identifier(block: Block) -> Obj | None:

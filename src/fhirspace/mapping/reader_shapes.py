@@ -9,7 +9,7 @@ more than `extract` does (the line then goes to `extract`), never less.
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable, Mapping as Table, Sequence
+from collections.abc import Collection, Iterable, Mapping as Table, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union
 
@@ -68,13 +68,20 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """An element taken as raw bytes, because the same bytes come again and again: see `reader_memo.Fold`."""
+
+    shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
 class Other:
     """`ANY`: taken and not looked at. `NEVER`: beyond the generator, so that the decoder refuses it."""
 
     type: Any
 
 
-Shape: TypeAlias = Prim | Rec | Choice | Many | Other
+Shape: TypeAlias = Prim | Rec | Choice | Many | Kept | Other
 ANY: Final = Other(msgspec.Raw)
 NEVER: Final = Other(Literal["\0"])
 _TEXT: Final = Annotated[str, msgspec.Meta(min_length=1)]
@@ -97,18 +104,23 @@ def useful(node: Node) -> bool:
 def type_of(shape: Shape) -> Any:
     """The type by which msgspec decodes a shape."""
     match shape:
-        case Prim("string", constants):
-            return _TEXT if constants is None else Literal[tuple(sorted(constants))]
-        case Prim(kind):
-            return bool if kind == "boolean" else msgspec.Raw
-        case Rec():
-            return shape.struct
+        case Prim():
+            return _prim_type(shape)
         case Choice():
             return Union[tuple(rec.struct for rec in shape.recs.values())]  # noqa: UP007 - the members are data
         case Many():
             return list[type_of(shape.item)]  # type: ignore[misc]
-        case _:
-            return shape.type
+        case Kept():
+            return msgspec.Raw
+        case Rec():
+            return shape.struct
+    return shape.type
+
+
+def _prim_type(prim: Prim) -> Any:
+    if prim.kind == "string":
+        return _TEXT if prim.constants is None else Literal[tuple(sorted(prim.constants))]
+    return bool if prim.kind == "boolean" else msgspec.Raw
 
 
 class Shapes:
@@ -123,8 +135,11 @@ class Shapes:
         self.structs: dict[str, Any] = {}
         self._cells = Member("extension", Many(Rec("Cell", Cell, {})), False)
 
-    def root(self, template: Obj) -> Rec:
-        """The shape of a resource: its type and identifier must be there; what a server adds to meta may be."""
+    def root(self, template: Obj, kept: Collection[str] = ()) -> Rec:
+        """The shape of a resource: its type and identifier must be there; what a server adds to meta may be.
+
+        Elements named in `kept` are left as bytes.
+        """
         members = self._members([template], need=False, strict=self._notice)
         fields = dict(template.fields)
         for name in ("resourceType", "identifier"):
@@ -135,6 +150,9 @@ class Shapes:
             inner = self._members([meta], need=False, strict=True) if isinstance(meta, Obj) else {}
             inner |= {name: Member(attr(name), ANY, False) for name in sorted(SERVER_META)}
             members["meta"] = Member("meta", self._record(inner, strict=True), False)
+        for name in members.keys() & set(kept):
+            member = members[name]
+            members[name] = Member(member.attr, Kept(member.shape), member.required)
         return self._record(members, strict=self._notice)
 
     def _of(self, nodes: Sequence[Node], *, need: bool, strict: bool) -> Shape:

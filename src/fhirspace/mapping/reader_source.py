@@ -7,16 +7,31 @@ expect raises `Slow`, and the line is read by `extract` instead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping as Table, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping as Table, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeAlias
+
+import msgspec
 
 from fhirspace.mapping import reader_memo as memo
 from fhirspace.mapping.codecs import codec
 from fhirspace.mapping.extract import marks, nodes_of
 from fhirspace.mapping.reader_bind import Option, certain, certain_list, constant_test, presence_test
-from fhirspace.mapping.reader_shapes import ANY, NEVER, Choice, Many, Member, Prim, Rec, Shape, constants
+from fhirspace.mapping.reader_shapes import (
+    ANY,
+    NEVER,
+    Choice,
+    Kept,
+    Many,
+    Member,
+    Prim,
+    Rec,
+    Shape,
+    constants,
+    type_of,
+)  # fmt: skip
 from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots
 
 _TEXT = codec("text")
@@ -28,9 +43,10 @@ def same_text(slot: Slot) -> bool:
 
 
 class Code:
-    """Lines of source with their indentation, and the objects that they name."""
+    """Functions of source, the lines of the one that is written, and the objects that they name."""
 
     def __init__(self) -> None:
+        self.functions: list[str] = []
         self.lines: list[str] = []
         self.names: dict[str, Any] = {"Slow": memo.Slow}
         self._depth = 1
@@ -62,6 +78,15 @@ class Code:
         self.names[name] = value
         return name
 
+    @contextmanager
+    def function(self, head: str, start: Callable[[], Sequence[str]]) -> Iterator[None]:
+        """Write a function; `start` names the variables that begin as None, asked when all is written."""
+        outer, self.lines, depth, self._depth = self.lines, list[str](), self._depth, 1
+        yield
+        begun = f"    {' = '.join(start())} = None"
+        self.functions += [f"def {head}:", begun, *self.lines]
+        self.lines, self._depth = outer, depth
+
     def inside(self, write: Callable[[], None]) -> list[str]:
         """The lines that a function adds one indentation deeper, kept out of the source."""
         before = len(self.lines)
@@ -82,30 +107,59 @@ class Gathered:
     rec: Rec
 
 
+Keys: TypeAlias = tuple[str, int]
+"""A (real or virtual) column and the rank of the slots that it is read from."""
+
+
+def uses_of(nodes: Iterable[Node]) -> Counter[Keys]:
+    """How many slots of some templates give a column at a rank."""
+    return Counter(
+        (slot.column, slot.codec.rank) for node in nodes for _, slot in slots(node) if slot.readable
+    )  # fmt: skip
+
+
 class Walk:
     """The body of one function: reads a struct made for a template into variables.
 
     Args:
-        code: where the source goes; template: the object that is read; items: the mappings of attached domains;
-            wanted: a list item that must be there; `wanted_flag` is then the variable that says so, "" where it must
-            be there anyway.
+        code: where the source goes; uses: the columns that are read (`uses_of`).
+        items: the mappings of attached domains.
+        wanted: a list item that must be there; `wanted_flag` is then the variable that says so, or "" if none need.
+        alone: tells which columns of an element are needed nowhere else.
     """
 
-    def __init__(self, code: Code, template: Obj, items: Table[str, Mapping], wanted: Node | None = None) -> None:
-        self.code, self._items = code, items
-        self._uses = Counter((slot.column, slot.codec.rank) for _, slot in slots(template) if slot.readable)
+    def __init__(
+        self,
+        code: Code,
+        uses: Counter[Keys],
+        items: Table[str, Mapping],
+        wanted: Node | None = None,
+        alone: Callable[[Counter[Keys]], list[str]] = lambda _: [],
+    ) -> None:
+        self.code, self._uses, self._items = code, uses, items
         self.cells = {key: f"c{number}" for number, key in enumerate(self._uses)}
         self.flags: list[str] = []
         self.each: list[Gathered] = []
+        self.folds: list[tuple[str, memo.Fold]] = []
+        self.groups: list[tuple[str, tuple[str, ...]]] = []
         self._wanted, self.wanted_flag = wanted, ""
-
-    def ranks(self, column: str) -> list[str]:
-        """The variables of a (real or virtual) column, the first that counts first."""
-        return [self.cells[key] for key in sorted(key for key in self.cells if key[0] == column)]
+        self._alone = alone
 
     def start(self) -> list[str]:
         """The variables that begin as None."""
-        return [*self.cells.values(), *self.flags, *(each.name for each in self.each), "carried"]
+        names = [*self.flags, *(each.name for each in self.each)]
+        rows = [name for name, _ in (*self.groups, *self.folds)]
+        return [*self.cells.values(), *names, *rows, "carried"]
+
+    def settled(self, columns: Collection[str] | None = None) -> dict[str, str]:
+        """The variable of each column (of some), after lines that give it the cell of the least rank."""
+        found: dict[str, str] = {}
+        for column in dict.fromkeys(column for column, _ in self.cells if columns is None or column in columns):
+            first, *others = [self.cells[key] for key in sorted(key for key in self.cells if key[0] == column)]
+            for other in others:
+                self.code.put(f"if {first} is None: {first} = {other}")
+            found[column] = first
+        return found
 
     def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
         """Read an object. `need`: the fields that tell it from others must be there (see `extract.fits`)."""
@@ -119,7 +173,13 @@ class Walk:
 
     def _member(self, nodes: Sequence[Node], member: Member, var: str, *, must: bool) -> None:
         inner = self.code.fresh("v")
-        body = self.code.inside(lambda: self._value(nodes, member.shape, inner, need=must))
+        own = [] if isinstance(member.shape, Kept) else self._alone(uses_of(nodes))
+
+        def write() -> None:
+            self._value(nodes, member.shape, inner, need=must)
+
+        grouped = partial(self._grouped, self.code.fresh("g"), own, write)
+        body = self.code.inside(grouped if len(own) > 1 else write)
         if not body and (member.required or not must):
             return
         self.code.put(f"{inner} = {var}.{member.attr}")
@@ -132,11 +192,31 @@ class Walk:
         if must:
             self.code.put(f"if {inner} is None: raise Slow")
 
+    def _grouped(self, group: str, own: Sequence[str], write: Callable[[], None]) -> None:
+        """What an element alone gives as one tuple, so that rows without it pay for one variable only."""
+        flags, self.flags = self.flags, []
+        alone, self._alone = self._alone, lambda _: []
+        before = len(self.code.lines)
+        write()
+        body, inner = self.code.lines[before:], self.flags
+        del self.code.lines[before:]
+        self.flags, self._alone = flags, alone
+        mine = {key: name for key, name in self.cells.items() if key[0] in own}
+        self.code.put(f"{' = '.join([*mine.values(), *inner])} = None")
+        self.code.lines += body
+        found = self.settled(own)
+        self.code.put(f"{group} = ({', '.join(found[name] for name in own)})")
+        self.groups.append((group, tuple(own)))
+        for key in mine:
+            del self.cells[key]
+
     def _value(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
         leaves = [node for node in nodes if isinstance(node, Leaf)]
         objs = [node for node in nodes if isinstance(node, Obj)]
         arrs = [node for node in nodes if isinstance(node, Arr)]
-        if shape is NEVER or len(nodes) not in {len(leaves), len(objs), len(arrs)}:
+        if isinstance(shape, Kept):
+            self._folded(nodes, shape.shape, var, need=need)
+        elif shape is NEVER or len(nodes) not in {len(leaves), len(objs), len(arrs)}:
             self.code.put("raise Slow")
         elif leaves:
             self._leaves(leaves, shape, var)
@@ -146,6 +226,32 @@ class Walk:
             self._list(arrs[0], shape.item, var)
         else:
             self._lists(arrs, shape, var)
+
+    def _folded(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
+        """An element that is kept as bytes: read by a function of its own, once for the same bytes."""
+        uses = uses_of(nodes)
+        inner, head = Walk(self.code, uses, self._items), self.code.fresh("read_")
+        with self.code.function(f"{head}(o)", inner.start):
+            inner._value(nodes, shape, "o", need=need)
+            own = self._alone(uses)
+            cells = inner.settled()
+            rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
+            self.code.put(
+                f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
+            )
+        decode, names = msgspec.json.Decoder(type_of(shape)).decode, self.code.names
+
+        def make(raw: bytes) -> tuple[str | None, ...]:
+            return names[head](decode(raw))  # type: ignore[no-any-return]
+
+        fold, index = memo.Fold(make, tuple(own)), self.code.fresh("i")
+        self.folds.append((index, fold))
+        for key in [key for key in self.cells if key[0] in own]:
+            del self.cells[key]
+        given = {key: self.code.fresh("x") for key in rest}
+        self.code.put(f"{', '.join([index, *given.values()])} = {self.code.held('FOLD', fold)}[bytes({var})]")
+        for key, name in given.items():
+            self._put(key, name, maybe=True)
 
     # -- objects
 
@@ -251,11 +357,15 @@ class Walk:
 
     def _once(self, obj: Obj) -> Callable[[Rec, str], None]:
         def act(rec: Rec, var: str) -> None:
+            own = self._alone(uses_of([obj]))
             flag = self.code.fresh("f")
-            self.flags.append(flag)
             if obj is self._wanted:
                 self.wanted_flag = flag
             self.code.put(f"if {flag}: raise Slow")
+            if len(own) > 1:
+                self._grouped(flag, own, lambda: self.object(obj, rec, var, need=True))
+                return
+            self.flags.append(flag)
             self.code.put(f"{flag} = True")
             self.object(obj, rec, var, need=True)
 
@@ -337,13 +447,18 @@ class Walk:
             names = [self.code.fresh("x") for _ in read]
             self.code.put(f"{', '.join(names)} = {expression}")
             for slot, name in zip(read, names, strict=True):
-                self._set(slot, name)
+                self._set(slot, name, maybe=True)
         else:
             self.code.put(expression)
 
-    def _set(self, slot: Slot, expression: str) -> None:
-        """Give a column its cell; where several places hold one, they must agree (else the order decides: slow)."""
-        key = (slot.column, slot.codec.rank)
+    def _set(self, slot: Slot, expression: str, *, maybe: bool = False) -> None:
+        self._put((slot.column, slot.codec.rank), expression, maybe=maybe)
+
+    def _put(self, key: Keys, expression: str, *, maybe: bool) -> None:
+        """Give a column its cell; where several places hold one, they must agree (else the order decides: slow).
+
+        `maybe`: the expression can be None.
+        """
         var = self.cells[key]
         if self._uses[key] == 1:
             self.code.put(f"{var} = {expression}")
@@ -353,7 +468,7 @@ class Walk:
             new = self.code.fresh("x")
             self.code.put(f"{new} = {expression}")
         self.code.put(f"if {var} is None: {var} = {new}")
-        self.code.put(f"elif {new} is not None and {new} != {var}: raise Slow")
+        self.code.put(f"elif {f'{new} is not None and ' if maybe else ''}{new} != {var}: raise Slow")
 
 
 def _tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
