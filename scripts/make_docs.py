@@ -201,7 +201,7 @@ def svg(lines: list[str]) -> str:
             text = line.strip()
             tone = {"$": "command", "#": "remark"}.get(text[0], "text")
             place = f'x="{left + indent * size:g}" y="{top + step * number}" textLength="{len(text) * size:g}"'
-            rows.append(f'<text class="{tone}" {place}>{_xml(text)}</text>')
+            rows.append(f'<text xml:space="preserve" class="{tone}" {place}>{_xml(text)}</text>')
     box = f'viewBox="0 0 {width} {height}"'
     dots = "".join(f'<circle cx="{22 + 18 * at}" cy="18" r="5.5" fill="{tone}"/>' for at, tone in enumerate(_DOTS))
     return "\n".join(

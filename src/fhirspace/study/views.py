@@ -35,6 +35,11 @@ def list(
         ``{"datasets": [{dataset, file, resources, releases}], "forms": [{form, source, file, key, makes}]}``.
     """
     own = _folders(mappings)
+    forms = [
+        entry
+        for each, library in views_forms.libraries(own, source).items()
+        for entry in views_forms.entries(each, library)
+    ]
     libraries = {release: Library(release, own) for release in RELEASES}
     found: dict[str, dict[str, Any]] = {}
     for release in (fhir, *(each for each in RELEASES if each != fhir)):
@@ -50,11 +55,6 @@ def list(
             found.setdefault(domain, entry)["releases"].append(release)
     for entry in found.values():
         entry["releases"].sort(key=RELEASES.index)
-    forms = [
-        entry
-        for each, library in views_forms.libraries(own, source).items()
-        for entry in views_forms.entries(each, library)
-    ]
     data = {
         "datasets": [entry for _, entry in sorted(found.items()) if name in (None, entry["dataset"])],
         "forms": [entry for entry in forms if name in (None, entry["form"])],

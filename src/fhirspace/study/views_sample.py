@@ -104,9 +104,9 @@ def _cell(dataset: str, name: str, slots: list[Slot]) -> str:
     ]
     if any(slot.codec.name.startswith("date") for slot in slots):
         offers.insert(0, _day(name))
-    return max(
-        dict.fromkeys(offer for offer in offers if offer), key=lambda offer: sum(_takes(slot, offer) for slot in slots)
-    )
+    filled = list(dict.fromkeys(offer for offer in offers if offer))
+    perfect = next((offer for offer in filled if all(_takes(slot, offer) for slot in slots)), None)
+    return perfect or max(filled, key=lambda offer: sum(_takes(slot, offer) for slot in slots))
 
 
 def _test(dataset: str) -> dict[str, str]:
