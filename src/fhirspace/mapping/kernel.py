@@ -1,7 +1,7 @@
 """Rows to FHIR as Arrow: the bytes of `render` for whole batches.
 
 Each distinct thing is done once, in Python and by the renderer's own functions; rows are put together by Arrow. See
-`kernel_standin` for the idea, `kernel_plan` for what is decided by batch, docs/decisions/0006-kernel.md for what it brought.
+`kernel_standin` for the idea, `kernel_plan` for what is decided by batch, docs/decisions/0006-kernel.md for the gain.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from fhirspace.mapping.tree import Mapping
 from fhirspace.mapping.values import Fault, holds, with_forms
 
 _LIMIT = 2**31 - 1
+_SAMPLE = 512
+_SPARE = 1.05
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class Rendered:
     """The lines of a batch.
 
     Attributes:
-        texts: by block of the mapping (one for the item of an attached domain), binary or large_binary, one value a row;
+        texts: by block of the mapping (one for the item of an attached domain), binary or large_binary, a value a row;
             a block's lines end with a line end. Null where the block's condition does not hold, where a block that is
             made once has been made before, and where the row is bad. Nulls have no bytes.
         faults: (row of the batch, fault), all faults of each bad row, in order.
@@ -95,7 +97,7 @@ class Kernel:
         return made
 
     def _planned(self, batch: pa.RecordBatch) -> Plan:
-        """The plan in force; a new one for other columns, a much larger batch, or when too little repeats under the old."""
+        """The plan in force; a new one for other columns, a much larger batch, or when too little repeats under it."""
         plan = self._plan
         names = tuple(name for name in batch.schema.names if name[0] != "@")
         tired = self._strained >= self._patience
@@ -151,7 +153,7 @@ class _Batch:
             alive = self._alive(when, slow, place)
             if each.once:
                 alive = self._first(each, alive, made_before[place])
-            texts.append(self._assembled(chain, alive, slow.at[place]))
+            texts.append(self._assembled(each, chain, alive, slow.at[place]))
         return Rendered(texts, slow.faults)
 
     # -- keys
@@ -190,7 +192,7 @@ class _Batch:
     def _when(self, each: Line) -> pa.Array | bool:
         if each.when is None:
             return True
-        ran, state = self._chain([each.when], False)
+        _, state = self._chain([each.when], False)
         return bool(state) if isinstance(state, int) else pc.equal(state, pa.scalar(1, pa.int64()))
 
     # -- rows that go the slow way
@@ -205,14 +207,16 @@ class _Batch:
         each = {domain: array.take(places).to_pylist() for domain, array in self._items.items()}
         texts: list[list[str | None]] = [[] for _ in range(lines)]
         columns = [self._batch.column(name).take(places).to_pylist() for name in names]
-        for order, row in enumerate(zip(*columns, strict=True)):
-            cells = {name: cell for name, cell in zip(names, row, strict=True) if cell is not None}
+        for order, place in enumerate(places.to_pylist()):
+            cells = {
+                name: column[order] for name, column in zip(names, columns, strict=True) if column[order] is not None
+            }
             items = {domain: [array[order]] for domain, array in each.items() if array[order] is not None}
-            made = self._one(cells, items, found.faults, places[order].as_py())
+            made = self._one(cells, items, found.faults, place)
             for block, text in zip(texts, made or [None] * lines, strict=True):
                 block.append(text)
-        place = pc.replace_with_mask(pa.nulls(self._rows, pa.int32()), self._slow, count(len(places)))
-        found.at = [Many(pa.array(block, pa.string()), place) for block in texts]
+        index = pc.replace_with_mask(pa.nulls(self._rows, pa.int32()), self._slow, count(len(places)))
+        found.at = [Many(pa.array(block, pa.string()), index) for block in texts]
         return found
 
     def _alive(self, when: pa.Array | bool, slow: _Slow, place: int) -> pa.Array | bool:
@@ -236,7 +240,8 @@ class _Batch:
             return None
         if not self._mapping.blocks:
             return [next(made)[1]]
-        known = with_forms(self._mapping, cells)
+        conditional = any(block.when for block in self._mapping.blocks)
+        known = with_forms(self._mapping, cells) if conditional else cells
         return [next(made)[1] + "\n" if holds(block.when, known) else None for block in self._mapping.blocks]
 
     # -- lines
@@ -260,7 +265,9 @@ class _Batch:
                 chosen.append(place)
         return pc.is_in(rows, value_set=pa.array(chosen, pa.int32()))
 
-    def _assembled(self, chain: list[tuple[Section, Ran]], alive: pa.Array | bool, slow: Many | None) -> pa.Array:
+    def _assembled(
+        self, each: Line, chain: list[tuple[Section, Ran]], alive: pa.Array | bool, slow: Many | None
+    ) -> pa.Array:
         """The lines of a block: null, and without bytes, where a row is not alive."""
         if alive is False:
             return pa.nulls(self._rows, pa.binary())
@@ -274,7 +281,11 @@ class _Batch:
         elif isinstance(alive, pa.Array):
             dead = pc.invert(alive) if dead is None else pc.or_(dead, pc.invert(alive))
             own = [_masked(part, alive) for part in own]
-        array = assemble(merged(parts, length), own, length, dead)
+        parts = merged(parts, length)
+        if not each.width and length > _SAMPLE:
+            each.width = _width(parts, dead, length)
+        array = assemble(parts, own, length, dead, int(each.width * length * _SPARE))
+        each.width = max(each.width * 0.9, array.buffers()[2].size / length) if length else each.width
         return _scattered(array, alive) if isinstance(alive, pa.Array) else array
 
     def _spliced(self, section: Section, ran: Ran) -> Iterator[Part]:
@@ -311,14 +322,21 @@ def _masked(part: Part, having: pa.Array | None) -> Part:
     if isinstance(part, str):
         return Few([part], pc.if_else(having, pa.scalar(0, pa.int32()), None))
     index = count(len(having)) if part.index is None else part.index
-    return type(part)(part.texts, pc.if_else(having, index, None))  # type: ignore[arg-type]
+    return type(part)(part.texts, pc.if_else(having, index, None))
 
 
 def _of_rows(part: Part, rows: pa.Array) -> Part:
     """A part for some of the rows."""
     if isinstance(part, str):
         return part
-    return type(part)(part.texts, rows if part.index is None else part.index.take(rows))  # type: ignore[arg-type]
+    return type(part)(part.texts, rows if part.index is None else part.index.take(rows))
+
+
+def _width(parts: list[Part], dead: pa.Array | None, rows: int) -> float:
+    """About how many bytes a line has: the mean of some."""
+    some = pc.multiply(count(_SAMPLE), pa.scalar(rows // _SAMPLE, pa.int32()))
+    texts = assemble([_of_rows(part, some) for part in parts], [], _SAMPLE, None if dead is None else dead.take(some))
+    return float(texts.buffers()[2].size / _SAMPLE)
 
 
 def _scattered(array: pa.Array, alive: pa.Array) -> pa.Array:

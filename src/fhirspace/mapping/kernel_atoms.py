@@ -1,4 +1,4 @@
-"""The template cut into atoms: pieces of a line in order, each a function of a few columns and of what stands before it."""
+"""The template cut into atoms: pieces of a line in order, each a function of a few columns and of what is before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 
 from fhirspace.mapping import render as rows
 from fhirspace.mapping.kernel_standin import Stage, base, depends
-from fhirspace.mapping.tree import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, dynamic, slots
+from fhirspace.mapping.tree import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, children, dynamic, slots
 from fhirspace.mapping.values import Fault, holds
 
 ROOT_BEGUN: Final = 1
@@ -17,7 +17,7 @@ LIST_BEGUN: Final = 2
 
 @dataclass(slots=True)
 class Writer:
-    """Texts as they are written, and what a later piece must know of them: whether the object and the list have begun."""
+    """Texts as they are written, and what a later piece must know: whether the object and the list have begun."""
 
     state: int
     texts: list[str] = field(default_factory=list)
@@ -135,32 +135,33 @@ def _check(path: str, need: Required, fields: list[tuple[str, Node]]) -> Atom:
 
 
 def homes(mapping: Mapping) -> dict[str, frozenset[str]]:
-    """By column, the columns that decide whether its cell can be read back: those of its leaves and of all choices above."""
+    """By column, the columns that decide whether its cell can be read back: of its leaves and of all choices above."""
     found: dict[str, frozenset[str]] = {}
-
-    def visit(node: Node, above: frozenset[str]) -> None:
-        if isinstance(node, Leaf):
-            own = above | {slot.base for slot in node.slots}
-            for slot in node.slots:
-                if slot.readable:
-                    found[slot.base] = found.get(slot.base, frozenset()) | own
-        elif isinstance(node, Obj):
-            above |= {base(column) for column in node.when.columns()} if node.when else set()
-            for _, child in node.fields:
-                visit(child, above)
-        elif isinstance(node, Arr):
-            for item in node.items:
-                visit(item, above)
-        elif isinstance(node, OneOf):
-            for option in node.options:
-                visit(option, above)
-                above |= depends(option)
-
     for block in mapping.blocks:
-        visit(block.root, frozenset(base(column) for column in block.when.columns()) if block.when else frozenset())
+        _homes(block.root, _looked_at(block.when), found)
     if mapping.item is not None:
-        visit(mapping.item, frozenset())
+        _homes(mapping.item, frozenset(), found)
     return found
+
+
+def _homes(node: Node, above: frozenset[str], found: dict[str, frozenset[str]]) -> None:
+    if isinstance(node, Leaf):
+        own = above | {slot.base for slot in node.slots}
+        for slot in node.slots:
+            if slot.readable:
+                found[slot.base] = found.get(slot.base, frozenset()) | own
+    elif isinstance(node, OneOf):
+        for option in node.options:
+            _homes(option, above, found)
+            above |= depends(option)
+    else:
+        inside = above | _looked_at(node.when) if isinstance(node, Obj) else above
+        for child in children(node):
+            _homes(child, inside, found)
+
+
+def _looked_at(when: Cond | None) -> frozenset[str]:
+    return frozenset(base(column) for column in when.columns()) if when else frozenset()
 
 
 def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
@@ -200,4 +201,4 @@ def condition(when: Cond) -> Atom:
     def write(row: rows._Row, writer: Writer) -> None:
         writer.state = int(holds(when, row.cells))
 
-    return Atom(frozenset(base(column) for column in when.columns()), write)
+    return Atom(_looked_at(when), write)

@@ -104,17 +104,21 @@ class GivenColumn:
         return Coded(spread(index, looked.classes), index, looked)
 
 
+def counted(length: int) -> pa.Array:
+    """0, 1, 2 ... as int32."""
+    ones = pa.repeat(pa.scalar(1, pa.int32()), length)
+    return pc.subtract(pc.cumulative_sum(ones), pa.scalar(1, pa.int32()))
+
+
 _COUNTS: Final[dict[int, pa.Array]] = {}
 
 
 def count(length: int) -> pa.Array:
-    """0, 1, 2 ... as int32."""
+    """0, 1, 2 ... as int32, remembered."""
     if length not in _COUNTS:
         if len(_COUNTS) > 8:
             _COUNTS.clear()
-        _COUNTS[length] = pc.subtract(
-            pc.cumulative_sum(pa.repeat(pa.scalar(1, pa.int32()), length)), pa.scalar(1, pa.int32())
-        )
+        _COUNTS[length] = counted(length)
     return _COUNTS[length]
 
 

@@ -1,4 +1,4 @@
-"""Lines out of parts: each part gives every row a text out of a few; one `take` over all of them copies each byte once."""
+"""Lines out of parts: each part gives every row a text; one `take` over all of them copies each byte once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.kernel_columns import count
+from fhirspace.mapping.kernel_columns import count, counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,22 +85,23 @@ _ROWWISE: Final[dict[tuple[int, int], pa.Array]] = {}
 def _rowwise(rows: int, parts: int) -> tuple[pa.Array, pa.Array]:
     """Where the elements of a parts-by-rows array stand row by row, and where each row starts."""
     if (rows, parts) not in _ROWWISE:
-        if len(_ROWWISE) > 8:
+        if len(_ROWWISE) > 4:
             _ROWWISE.clear()
-        place = count(rows * parts)
+        place = counted(rows * parts)
         row = pc.divide(place, pa.scalar(parts, pa.int32()))
         part = pc.subtract(place, pc.multiply(row, pa.scalar(parts, pa.int32())))
         order = pc.add(pc.multiply(part, pa.scalar(rows, pa.int32())), row)
         starts = pc.multiply(count(rows + 1), pa.scalar(parts, pa.int32()))
         _ROWWISE[rows, parts] = order, starts
-    return _ROWWISE[rows, parts]
+    order, starts = _ROWWISE[rows, parts]
+    return order, starts
 
 
-def assemble(parts: Sequence[Part], own: Sequence[Part], rows: int, dead: pa.Array | None) -> pa.Array:
+def assemble(parts: Sequence[Part], own: Sequence[Part], rows: int, dead: pa.Array | None, size: int = 0) -> pa.Array:
     """The joined texts of all rows as a binary array without nulls; `dead` rows (a mask) have only their `own` parts.
 
     Elements of all parts stand in one array of texts, the indices are brought into the order of the rows, and a single
-    `take` writes the lines one after the other: their bytes are copied once.
+    `take` writes the lines one after the other: their bytes are copied once. `size` is about how many there will be.
     """
     texts: list[pa.Array] = [pa.array([""])]
     places: list[pa.Array] = []
@@ -116,11 +117,36 @@ def assemble(parts: Sequence[Part], own: Sequence[Part], rows: int, dead: pa.Arr
     if not places or not rows:
         return pa.array([b""] * rows, pa.binary())
     order, starts = _rowwise(rows, len(places))
-    pieces = pa.concat_arrays(texts).take(pa.concat_arrays(places).take(order))
+    pieces = _reserving(texts, rows * len(places), size).take(pa.concat_arrays(places).take(order))
     offsets = pa.Array.from_buffers(pa.int32(), len(pieces) + 1, [None, pieces.buffers()[1]]).take(starts)
     return pa.Array.from_buffers(
         pa.binary(), rows, [None, offsets.buffers()[1], pieces.buffers()[2] or pa.py_buffer(b"")]
     )
+
+
+def _reserving(texts: list[pa.Array], elements: int, size: int) -> pa.Array:
+    """The texts in one array, so long on average that `take` reserves enough for its result at once.
+
+    It reserves the mean length of what it takes from for each element; beyond that it grows, copying, to twice that.
+    """
+    count_, held = sum(len(each) for each in texts), sum(each.nbytes for each in texts)
+    lacking = size * (count_ + 1) // elements - held
+    if 0 < lacking <= size:
+        texts = [*texts, pa.StringArray.from_buffers(1, _pair(lacking), _blank(lacking))]
+    return pa.concat_arrays(texts)
+
+
+def _pair(length: int) -> pa.Buffer:
+    return pa.array([0, length], pa.int32()).buffers()[1]
+
+
+_BLANK: Final[list[bytes]] = [b""]
+
+
+def _blank(length: int) -> pa.Buffer:
+    if len(_BLANK[0]) < length:
+        _BLANK[0] = b" " * (length + length // 2)
+    return pa.py_buffer(_BLANK[0])
 
 
 def _texts(part: Part) -> pa.Array:

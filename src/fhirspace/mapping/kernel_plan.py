@@ -54,18 +54,22 @@ _LEAST_KEYS: Final = 32
 
 @dataclass(slots=True)
 class Line:
-    """The sections of a block: its condition, its line, and the columns whose combinations make it once."""
+    """The sections of a block: its condition, its line, the columns whose combinations make it once.
+
+    `width` is about how many bytes its lines have.
+    """
 
     when: Section | None
     sections: list[Section]
     once: tuple[str, ...]
+    width: float = 0.0
 
 
 class Plan:
     """The template of a mapping, staged and cut for tables like one batch.
 
     Args:
-        mapping: the mapping; batch: a batch like those to come; given: the attached domains with items; tuning: see there.
+        mapping: the mapping; batch: a batch like those to come; tuning: see there.
     """
 
     def __init__(self, mapping: Mapping, batch: pa.RecordBatch, tuning: Tuning) -> None:
@@ -125,7 +129,7 @@ class Plan:
         return {name for name in needed if name in self.names or name[0] == "@"}
 
     def _hardly_repeats(self, column: pa.Array) -> bool:
-        index, values = encoded(column)
+        index, _ = encoded(column)
         count = pc.count_distinct(index).as_py()
         if count <= self._tuning.few or count > self._tuning.many:
             return bool(count > self._tuning.few)
@@ -227,7 +231,7 @@ class _Cutter:
         if whole <= _LEAST_KEYS:
             return True
         half = pc.count_distinct(key.slice(0, self._rows // 2)).as_py()
-        return whole <= self._least and whole - half <= 0.4 * whole
+        return bool(whole <= self._least and whole - half <= 0.4 * whole)
 
     def _blame(self, names: Iterable[str]) -> None:
         """Of columns that have too many keys together, the one with the most values is to be volatile."""

@@ -1,4 +1,4 @@
-"""Sections: neighbouring atoms whose text is looked up by one key, rendered once a key by the renderer's own functions."""
+"""Sections: neighbouring atoms whose text is looked up by one key, rendered once a key by the renderer's functions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TABLE: Final = 50_000
 
 @dataclass(slots=True)
 class Entry:
-    """The text of one key: fragments around marks, the columns without a cell, the state left; or that rows must tell."""
+    """The text of one key: fragments around marks, the columns without a cell, the state left; or that rows tell."""
 
     fragments: list[str]
     numbers: tuple[int, ...]
@@ -179,11 +179,13 @@ class Section:
     # -- parts
 
     def parts(self, ran: Ran) -> Iterator[tuple[Part, int, pa.Array | None]]:
-        """The texts of a batch, each with the number of the mark after it (-1: none) and the rows that have the mark."""
+        """The texts of a batch, each with the number of the mark after it (-1: none) and the rows that have it."""
         sure = [entry for entry in ran.entries if not entry.slow]
         if not sure:
             return
-        entries = ran.entries if len(sure) == len(ran.entries) else [sure[0] if each.slow else each for each in ran.entries]
+        entries = (
+            ran.entries if len(sure) == len(ran.entries) else [sure[0] if each.slow else each for each in ran.entries]
+        )
         length = len(self._order) + 1
         for entry in sure:
             if len(entry.aligned) != length:

@@ -1,8 +1,8 @@
 """Stand-ins: how a text is rendered once for all cells of a kind, and cut where each row's own text goes.
 
 A column whose cells hardly repeat is *volatile*: instead of its cell, the renderer gets a stand-in, and in place of its
-codecs ones that answer with a mark. What all its codecs say of a cell, both ways, is the cell's *class*; cells of one class
-make the same text but for what stands at the marks. Values of all other columns reach the renderer as they are.
+codecs ones that answer with a mark. What all its codecs say of a cell, both ways, is the cell's *class*; cells of one
+class make the same text but for what stands at the marks. Values of other columns reach the renderer as they are.
 """
 
 from __future__ import annotations
@@ -77,18 +77,20 @@ class Use:
             return _NONE, None
         if self.alone:
             return self._alone(cell, text)
-        if any(letter in text for letter in inner(self.leaf)) or not text or "\n" in text:
-            return None
-        if (
-            self.slot.codec.verbatim
-            and self.slot.codec.name != "text"
-            and not re.fullmatch(self.slot.codec.pattern, text)
-        ):
-            return None
-        if self.leaf.pattern and not (len(text) <= longest(self.slot) and re.fullmatch(r"[A-Za-z0-9.-]*", text)):
+        if not self._plain(text):
             return None
         back = self.slot.codec.back(text) if self.slot.readable else None
         return (_UNREAD if back is None else _SAME if back == cell else _OTHER), text
+
+    def _plain(self, text: str) -> bool:
+        """Whether a text next to others in a leaf is told apart from them, and fits the leaf's pattern for sure."""
+        codec = self.slot.codec
+        if not text or "\n" in text or any(letter in text for letter in inner(self.leaf)):
+            return False
+        if codec.verbatim and codec.name != "text" and not re.fullmatch(codec.pattern, text):
+            return False
+        fits = len(text) <= longest(self.slot) and re.fullmatch(r"[A-Za-z0-9.-]*", text)
+        return not self.leaf.pattern or bool(fits)
 
     def _alone(self, cell: str, text: str) -> tuple[str, str | None]:
         whole = leaf_text(self.leaf, {self.slot.column: cell}, [])
