@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace import __version__
-from fhirspace.errors import EXIT_CLEAN, EXIT_USAGE, FhirspaceError
+from fhirspace.errors import EXIT_CLEAN, FhirspaceError, UsageError
 from fhirspace.talk import tell_bug, tell_error, tell_interrupted
 
 _RELEASES = ("R4", "R4B", "R5")
@@ -57,9 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _refused(error: OSError, *, as_json: bool) -> int:
     """What the operating system refuses is no bug: a full disk, missing rights."""
-    told = FhirspaceError("FS602", Path(str(error.filename or "")).name, f"no such answer as: {error.strerror}")
-    tell_error(told, as_json=as_json)
-    return EXIT_USAGE
+    name = Path(str(error.filename or "")).name
+    return tell_error(UsageError("FS602", name, f"no such answer as: {error.strerror}"), as_json=as_json)
 
 
 def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:

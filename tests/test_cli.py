@@ -1,0 +1,566 @@
+"""The command line: what it says, where it says it, and with which exit code it ends."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_study
+
+import fhirspace
+from fhirspace import cli, commands, talk
+from fhirspace.cli import main
+from fhirspace.delivery import server
+from fhirspace.delivery.journal import Journal
+from fhirspace.delivery.pull import PullReport
+from fhirspace.delivery.push import PushReport
+from fhirspace.errors import FhirspaceError, Place, Problem, ServerError, UsageError, catalogue
+
+COMMAND = [sys.executable, "-m", "fhirspace.cli"]
+SUBCOMMANDS = [
+    "demo",
+    "convert",
+    "validate",
+    "roundtrip",
+    "plan",
+    "push",
+    "pull",
+    "runs",
+    "server",
+    "mapping",
+    "explain",
+]
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_study.write(tmp_path_factory.mktemp("tiny") / "in")
+
+
+@pytest.fixture(scope="module")
+def tiny_fhir(tiny: Path) -> Path:
+    out = tiny.parent / "fhir-out"
+    assert main(["convert", str(tiny), "--to", "fhir", "--out", str(out)]) == 0
+    return out
+
+
+@pytest.fixture
+def document(capsys: pytest.CaptureFixture[str]) -> Callable[[], Any]:
+    """What stdout holds: exactly one JSON document."""
+    return lambda: json.loads(capsys.readouterr().out)
+
+
+# -- help and the public API
+
+
+def test_help_is_light() -> None:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    said = subprocess.run([*COMMAND, "--help"], capture_output=True, text=True, check=True).stdout
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.3
+    assert "exit codes:" in said
+    assert all(re.search(rf"^    {name} ", said, re.M) for name in SUBCOMMANDS)
+
+
+def test_nothing_heavy_is_imported_for_help_or_for_the_package() -> None:
+    program = """
+import sys
+import fhirspace, fhirspace.cli
+try:
+    fhirspace.cli.main(["convert", "--help"])
+except SystemExit:
+    pass
+print([name for name in ("pyarrow", "msgspec", "yaml", "requests", "tqdm", "pandas", "fhir") if name in sys.modules])
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_each_subcommand_has_help_with_examples(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--help"])
+    assert caught.value.code == 0
+    said = capsys.readouterr().out
+    assert f"examples:\n  fhirspace {name}" in said
+    assert "--json" in said
+    assert re.search(r"^[A-Z].*\.$", said, re.M)
+
+
+def test_every_name_of_the_public_api_is_there() -> None:
+    assert fhirspace.__all__ == sorted(fhirspace.__all__)
+    for name in fhirspace.__all__:
+        value = getattr(fhirspace, name)
+        assert name == "__version__" or value.__doc__
+    assert set(fhirspace.__all__) <= set(dir(fhirspace))
+    assert fhirspace._HOME.keys() | {"__version__"} == set(fhirspace.__all__)
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = fhirspace.nonsense
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"fhirspace {fhirspace.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["nonsense"],
+        ["convert", "x"],
+        ["convert", "x", "--to", "pdf", "--out", "y"],
+        ["convert", "x", "--to", "fhir", "--out", "y", "--workers", "2"],
+        ["convert", "x", "--to", "fhir", "--out", "y", "--engine", "processes", "--workers", "0"],
+        ["convert", "x", "--to", "fhir", "--out", "y", "--engine", "processes", "--workers", "two"],
+        ["push", "x"],
+        ["server", "restart"],
+        ["mapping", "eat"],
+        ["validate", "x", "--fhir", "R3"],
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert "usage: fhirspace" in captured.err
+    assert captured.out == ""
+
+
+# -- convert, validate, roundtrip
+
+
+def test_convert_tells_a_table_on_stdout_and_lines_on_stderr(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["convert", str(tiny), "--to", "fhir", "--out", str(tmp_path / "out")]) == 0
+    captured = capsys.readouterr()
+    assert re.search(r"^AE +3 +3 +0$", captured.out, re.M)
+    assert captured.out.endswith(f"written to {tmp_path / 'out'}\n")
+    assert captured.err == "DM: 2 rows\nAE: 3 rows\n"
+
+
+def test_convert_as_json_is_one_document(tiny: Path, tmp_path: Path, document: Callable[[], Any]) -> None:
+    command = ["convert", str(tiny), "--to", "fhir", "--out", str(tmp_path), "--json", "--fhir", "R5"]
+    assert main([*command, "--engine", "processes", "--workers", "2"]) == 0
+    found = document()
+    assert found["tables"]["AE"] == {"in": 3, "out": 3, "quarantined": 0}
+    assert found["exit_code"] == 0
+
+
+def test_rows_in_quarantine_end_with_3_and_no_value_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = small_study.write(tmp_path / "in", AE=small_study.AE.replace("2024-02-01", "SECRET"))
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 3
+    captured = capsys.readouterr()
+    assert "error: FS" in captured.err
+    assert "ae.csv:2:AESTDTC" in captured.err
+    assert "SECRET" not in captured.err + captured.out
+    assert "SECRET" in (tmp_path / "out" / "quarantine" / "AE.csv").read_text()
+
+
+def test_only_the_first_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"TINY,AE,TINY-1,{n},Rash,Rash,MILD,N,never\n" for n in range(1, 31))
+    source = small_study.write(tmp_path / "in", AE=small_study.AE.splitlines()[0] + "\n" + rows)
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 3
+    said = capsys.readouterr().err
+    assert said.count("error: ") == 20
+    assert re.search(r"^\.\.\. and \d+ more; all of them are in .*problems\.ndjson$", said, re.M)
+
+
+def test_a_missing_input_ends_with_2_in_words_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["convert", str(tmp_path / "none"), "--to", "fhir", "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: FS101 none: ")
+    assert captured.out == ""
+    assert main([*command, "--json"]) == 2
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["error"]["code"] == "FS101"
+    assert json.loads(captured.out)["exit_code"] == 2
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_validate_tells_findings_on_stdout(tiny_fhir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["validate", str(tiny_fhir)]) == 0
+    assert capsys.readouterr() == ("", "no findings\n")
+    bad = tmp_path / "Patient.ndjson"
+    bad.write_text('{"resourceType":"Patient","id":"a","gender":"secret"}\n')
+    assert main(["validate", str(bad)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("error: FS4")
+    assert "Patient.ndjson:1:Patient.gender" in captured.out
+    assert "secret" not in captured.out
+    assert captured.err == "1 findings\n"
+
+
+def test_validate_as_json_is_one_document(tiny_fhir: Path, tmp_path: Path, document: Callable[[], Any]) -> None:
+    assert main(["validate", str(tiny_fhir), "--json"]) == 0
+    assert document() == {"findings": [], "exit_code": 0}
+    (tmp_path / "Patient.ndjson").write_text('{"resourceType":"Patient","id":"a","gender":1}\n{"a":')
+    assert main(["validate", str(tmp_path), "--json"]) == 1
+    assert {finding["row"] for finding in document()["findings"]} == {1, 2}
+
+
+def test_notes_are_told_and_are_no_findings(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fhirspace.study import checks
+
+    monkeypatch.setattr(checks, "validate", lambda *paths, **more: iter([Problem("FS526", Place("x"))]))
+    assert main(["validate", "x"]) == 0
+    assert capsys.readouterr().out.startswith("note: FS526")
+
+
+def test_roundtrip_gives_its_proof(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["roundtrip", str(tiny)]) == 0
+    assert "exact: every cell came back (R4)" in capsys.readouterr().out
+    assert main(["roundtrip", str(tiny), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["exact"] is True
+    assert {leg["table"] for leg in found["tables"]} == {"AE", "DM"}
+
+
+# -- delivery
+
+
+def report(**more: Any) -> PushReport:
+    return PushReport("r1", "http://127.0.0.1:9/fhir", 5, created=4, seconds=2.0, **more)
+
+
+@pytest.mark.parametrize(
+    ("made", "code", "told"),
+    [
+        (report(), 0, ""),
+        (
+            report(refused=1, dead=Path("dead/r1.ndjson"), problems=[Problem("FS520", Place("AE.ndjson", 1))] * 22),
+            3,
+            "... and 2 more; all of them are in dead/r1.ndjson",
+        ),
+    ],
+)
+def test_push_tells_its_report(
+    made: PushReport,
+    code: int,
+    told: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    asked: dict[str, Any] = {}
+
+    def push(folder: Path, url: str, *, progress: Callable[[int, int], None], **more: Any) -> PushReport:
+        asked.update(more, folder=folder, server=url)
+        progress(5, 5)
+        progress(5, 5)
+        return made
+
+    monkeypatch.setattr("fhirspace.delivery.push.push", push)
+    command = ["push", "study", "--server", made.server, "--size", "7", "--fhir", "R5", "--journal", "j.db"]
+    assert main([*command, "--connections", "3"]) == code
+    captured = capsys.readouterr()
+    assert "created: 4\n" in captured.out
+    assert "rate: 2.0\n" in captured.out
+    assert captured.err.startswith("pushed: 5 resources\n")
+    assert told in captured.err
+    assert asked == {
+        "folder": Path("study"),
+        "server": made.server,
+        "journal": Path("j.db"),
+        "size": 7,
+        "connections": 3,
+        "fhir": "R5",
+    }
+    assert main([*command, "--json"]) == code
+    assert json.loads(capsys.readouterr().out)["created"] == 4
+
+
+def test_plan_lists_what_would_be_sent(tiny_fhir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(tiny_fhir), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"type": "AdverseEvent", "resources": 3} in found
+    assert main(["plan", str(tiny_fhir)]) == 0
+    text = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in text] == [each["type"] for each in found]
+
+
+def test_a_server_that_is_not_there_ends_with_4(tiny_fhir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def refuse(*args: Any, **more: Any) -> PullReport:
+        raise ServerError("FS510", "http://127.0.0.1:9/fhir", "an answer")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fhirspace.delivery.pull.pull", refuse)
+        assert main(["pull", "--server", "http://127.0.0.1:9/fhir", "--study", "S", "--out", "x"]) == 4
+    assert capsys.readouterr().err.startswith("error: FS510")
+
+
+def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def pull(url: str, study: str, out: Path, *, progress: Callable[[str, int], None]) -> PullReport:
+        progress("Patient", 500)
+        progress("Patient", 620)
+        progress("Group", 1)
+        return PullReport(url, study, {"Patient": 620, "Group": 1})
+
+    monkeypatch.setattr("fhirspace.delivery.pull.pull", pull)
+    assert main(["pull", "--server", "http://x/fhir", "--study", "S", "--out", "o"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "Patient: 620 resources\nGroup: 1 resources\n"
+    assert "total: 621\n" in captured.out
+    assert main(["pull", "--server", "http://x/fhir", "--study", "S", "--out", "o", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["counts"] == {"Patient": 620, "Group": 1}
+
+
+def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Journal(tmp_path / "journal.db", "http://x/fhir", "run-1") as book:
+        book.finish({"created": 3})
+    for path in (tmp_path, tmp_path / "journal.db"):
+        assert main(["runs", str(path), "--json"]) == 0
+        (run,) = json.loads(capsys.readouterr().out)
+        assert (run["run"], run["created"]) == ("run-1", 3)
+    assert main(["runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.startswith("run=run-1 server=http://x/fhir ")
+    (tmp_path / "empty").mkdir()
+    assert main(["runs", str(tmp_path / "empty")]) == 2
+    assert "FS525" in capsys.readouterr().err
+
+
+def test_server_starts_stops_and_tells(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    found = [
+        server.RunningServer("http://127.0.0.1:81/fhir", 11, 81, "R4", tmp_path),
+        server.RunningServer("http://127.0.0.1:82/fhir", 12, 82, "R5", tmp_path),
+    ]
+    asked: list[Any] = []
+
+    def start(fhir: str, port: int | None, *, validate: bool, progress: Callable[[str], None]) -> server.RunningServer:
+        progress("starting")
+        asked.append((fhir, port, validate))
+        return found[0]
+
+    def stop(fhir: str | None, port: int | None) -> list[server.RunningServer]:
+        asked.append((fhir, port))
+        return []
+
+    monkeypatch.setattr(server, "start", start)
+    monkeypatch.setattr(server, "stop", stop)
+    monkeypatch.setattr(server, "status", lambda: found)
+    assert main(["server", "start", "--no-validate", "--port", "81"]) == 0
+    assert capsys.readouterr() == ("ready: http://127.0.0.1:81/fhir (R4, process 11)\n", "starting\n")
+    assert main(["server", "stop", "--fhir", "R5"]) == 0
+    assert capsys.readouterr().out == "no server\n"
+    assert main(["server", "status", "--fhir", "R5", "--json"]) == 0
+    row = {"url": "http://127.0.0.1:82/fhir", "fhir": "R5", "pid": 12, "port": 82}
+    assert json.loads(capsys.readouterr().out) == [row]
+    assert asked == [("R4", 81, False), ("R5", None)]
+
+
+# -- mappings and codes
+
+
+@pytest.mark.parametrize(
+    ("arguments", "within"),
+    [
+        (["list", "AE"], "AdverseEvent"),
+        (["check"], "OK"),
+        (["show", "AE", "--fhir", "R5"], "AETERM"),
+        (["coverage", "DM"], "DM"),
+        (["schema"], "$schema"),
+    ],
+)
+def test_mapping_shows_text_and_json(arguments: list[str], within: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["mapping", *arguments]) == 0
+    assert within in capsys.readouterr().out
+    assert main(["mapping", *arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)
+
+
+def test_mapping_new_makes_a_skeleton(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "ecg.csv").write_text("subject,visit,rate\n1,A,60\n2,A,61\n")
+    assert main(["mapping", "new", str(tmp_path / "ecg.csv")]) == 0
+    assert "form: ecg" in capsys.readouterr().out
+    assert main(["mapping", "show"]) == 2
+    assert "FS620" in capsys.readouterr().err
+
+
+def test_explain_tells_one_code_or_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "fs601"]) == 0
+    assert capsys.readouterr().out.startswith("FS601 (error)\n")
+    assert main(["explain", "FS601", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["code"] == "FS601"
+    assert main(["explain"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == len(catalogue())
+    assert main(["explain", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == len(catalogue())
+    assert main(["explain", "FS000"]) == 2
+    assert "FS601" in capsys.readouterr().err
+
+
+# -- faults
+
+
+def broken(error: BaseException) -> Callable[..., int]:
+    def command(options: object) -> int:
+        raise error
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UsageError("FS612", "space"), 2, "error: FS612 space"),
+        (ServerError("FS511", "http://x"), 4, "error: FS511 http://x"),
+        (FhirspaceError("FS142", "AE"), 70, "error: FS142 AE"),
+        (KeyboardInterrupt(), 5, "interrupted"),
+        (OSError(28, "No space left on device", "/data/SECRET-folder/AE.ndjson"), 2, "No space left on device"),
+        (KeyError("SECRET"), 70, "error: FS699 KeyError"),
+    ],
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_each_fault_has_its_exit_code_and_shows_no_value(
+    error: BaseException,
+    code: int,
+    told: str,
+    as_json: bool,
+    request: pytest.FixtureRequest,
+) -> None:
+    monkeypatch, capsys = (request.getfixturevalue(name) for name in ("monkeypatch", "capsys"))
+    monkeypatch.setattr(commands, "explain", broken(error))
+    assert main(["explain", *(["--json"] if as_json else [])]) == code
+    captured = capsys.readouterr()
+    assert told in captured.err
+    assert "SECRET" not in captured.err + captured.out
+    assert (json.loads(captured.out)["exit_code"] == code) if as_json else (captured.out == "")
+
+
+def test_a_bug_shows_where_it_came_from(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def outer(options: object) -> int:
+        try:
+            int("SECRET")
+        except ValueError as error:
+            error.add_note("In a worker process")
+            raise RuntimeError("SECRET") from error
+        return 0
+
+    monkeypatch.setattr(commands, "explain", outer)
+    assert main(["explain"]) == 70
+    said = capsys.readouterr().err
+    assert said.index("ValueError") < said.index("RuntimeError")
+    assert "In a worker process" in said
+    assert "in outer" in said
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    with subprocess.Popen([*COMMAND, "explain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        child.stdout.close()
+        assert child.stderr.read() == b""
+    assert child.returncode == 0
+
+
+def test_ctrl_c_ends_with_5_and_leaves_no_manifest(tmp_path: Path) -> None:
+    fifo = tmp_path / "in" / "ae.csv"
+    small_study.write(tmp_path / "in")
+    program = (
+        "import sys, time; from fhirspace import cli; import fhirspace.study.convert as c;\n"
+        "def wait(*a, **k):\n    print('ready', flush=True); time.sleep(60)\n"
+        "c.to_fhir = wait\n"
+        f"sys.exit(cli.main(['convert', {str(fifo.parent)!r}, '--to', 'fhir', '--out', {str(tmp_path / 'out')!r}]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        child.send_signal(signal.SIGINT)
+        _, said = child.communicate(timeout=20)
+    assert child.returncode == 5
+    assert said == "interrupted: give the same command again\n"
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+# -- progress
+
+
+def watched(command: list[str]) -> str:
+    """What a program says on stderr where that is a terminal of 100 columns."""
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=child) as process:
+        os.close(child)
+        said = b""
+        while True:
+            try:
+                data = os.read(parent, 65_536)
+            except OSError:
+                break
+            if not data:
+                break
+            said += data
+    os.close(parent)
+    assert process.returncode == 0
+    return said.decode()
+
+
+def test_a_person_sees_bars_with_rate_and_time_left(tiny: Path, tmp_path: Path) -> None:
+    said = watched([*COMMAND, "convert", str(tiny), "--to", "fhir", "--out", str(tmp_path / "out")])
+    bars = re.findall(r"(\w\w) +: 100%\|\S+\| (\d)/\d \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?\S* rows/s\]", said)
+    assert list(dict.fromkeys(bars)) == [("DM", "2"), ("AE", "3")]
+
+
+def test_where_nobody_watches_there_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(talk.time, "monotonic", lambda: clock[0])
+    with talk.Bars() as bars:
+        for done in range(0, 4001, 1000):
+            bars.show("LB", done, 4000)
+            clock[0] += 8
+        for done in range(0, 1001, 500):
+            bars.show("Patient", done)
+            clock[0] += 8
+    assert capsys.readouterr().err.splitlines() == [
+        "LB: 2,000 of 4,000 rows (50 %), 125 rows/s, 16 s left",
+        "LB: 4,000 rows",
+        "Patient: 1,000 rows, 62 rows/s",
+        "Patient: 1,000 rows",
+    ]
+
+
+def test_what_is_broken_off_is_not_told_as_done(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(KeyError), talk.Bars() as bars:
+        bars.show("LB", 10, 20)
+        raise KeyError
+    assert capsys.readouterr().err == ""
+
+
+def test_bars_of_large_tables_count_in_thousands(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    with talk.Bars("resources") as bars:
+        bars.show("pushed", 0, 2_000_000)
+        bars.show("pushed", 2_000_000, 2_000_000)
+        bars.show("Patient", 3)
+    said = capsys.readouterr().err
+    assert "2.00M/2.00M" in said
+    assert "3 resources [" in said
+
+
+def test_main_gives_what_the_parser_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "demo", lambda options: 1 if options.out == Path("fhirspace-demo") else 70)
+    assert cli.main(["demo"]) == 1
