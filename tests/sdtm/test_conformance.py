@@ -57,7 +57,7 @@ def test_names_and_labels_have_lengths():
     second = changed(LBTESTCD="1TOOLONGCODE", LBTEST="x" * 41, LBSEQ="2")
     codes = {code for code, _, _ in found({"LB": table(LB, GOOD, second)})}
     assert {"FS731", "FS733"} <= codes
-    assert ("FS731", "LONGCOLUMN", None) in found({"LB": table("LONGCOLUMN|@file", "1|f")}, table_level=True)
+    assert ("FS740", "LONGCOLUMN", None) in found({"LB": table("LONGCOLUMN|@file", "1|f")}, table_level=True)
 
 
 def test_missing_and_strange_columns_are_told_once():

@@ -1,7 +1,7 @@
 """Conformance of tabulations to SDTMIG 3.4: what a reviewer's validator would find first.
 
 Each check looks at distinct values and names the rows that hold a bad one. Errors name every row, so that the caller
-can quarantine it; notes name the first row of each distinct value. Codes: FS720 to FS737 of the catalogue.
+can quarantine it; notes name the first row of each distinct value. Codes: FS720 to FS740 of the catalogue.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fhirspace.sdtm.dates import lacks_zone, valid_datetime, valid_duration
 from fhirspace.sdtm.shape import orphans
 from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import FILE
 
 MAX_BYTES, MAX_LABEL = 200, 40
 # What the guide itself asks for beside a closed codelist (SDTMIG 3.4, section 5.2: more than one race given).
@@ -29,7 +30,10 @@ _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
 
 
 class Finding(NamedTuple):
-    """A problem and the row of the table (from 0) it is about; None where it is about the table or a column."""
+    """A problem and the row of the table (from 0) it is about; None where it is about the table or a column.
+
+    An error about a table or column is one of each of its rows.
+    """
 
     problem: Problem
     row: int | None
@@ -41,8 +45,12 @@ def check(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
     Datasets that the guide does not know are looked over for names, lengths and subjects only.
     """
     subjects = columns.text(tables["DM"], "USUBJID").unique() if "DM" in tables else None
+    if subjects is None and any("USUBJID" in table.column_names for table in tables.values()):
+        yield Finding(Problem("FS738", Place("DM"), "the dataset DM, with a row for each subject", "DM"), None)
     for name in sorted(tables):
         table = tables[name]
+        if not table.num_rows:
+            continue
         yield from _check_names(table, name)
         yield from _check_lengths(table, name)
         if subjects is not None and name != "DM" and "USUBJID" in table.column_names:
@@ -61,10 +69,17 @@ def _check_known(table: pa.Table, name: str) -> Iterator[Finding]:
         variable = sdtm.variable(name, column)
         if variable is None:
             if column[0] not in "@_":
-                yield Finding(Problem("FS732", Place(name, None, column), "a variable of the dataset", name), None)
+                yield Finding(Problem("FS732", _head(table, name, column), "a variable of the dataset", name), None)
         else:
             yield from _check_variable(table, name, variable)
     yield from _check_keys(table, spec)
+
+
+def _head(table: pa.Table, name: str, column: str) -> Place:
+    """The place of a column: in the header of the dataset's own file, where it came from one."""
+    files = table[FILE].unique().to_pylist() if FILE in table.column_names else []
+    own = len(files) == 1 and files[0].rpartition(".")[0].upper() == name
+    return Place(files[0], 1, column) if own else Place(name, None, column)
 
 
 def _rows_where(flags: pa.Array) -> list[int]:
@@ -105,7 +120,7 @@ def _check_names(table: pa.Table, name: str) -> Iterator[Finding]:
     for column in table.column_names:
         if column[0] not in "@_" and not _NAME.fullmatch(column):
             expected = "at most 8 capitals, digits or underscores, no digit first"
-            yield Finding(Problem("FS731", Place(name, None, column), expected, name), None)
+            yield Finding(Problem("FS740", _head(table, name, column), expected, name), None)
 
 
 def _check_lengths(table: pa.Table, name: str) -> Iterator[Finding]:
@@ -128,7 +143,7 @@ def _check_required(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
         if variable.core != "Req":
             continue
         if not columns.filled(table, variable.name):
-            place = Place(spec.name, None, variable.name)
+            place = _head(table, spec.name, variable.name)
             code = "FS721" if variable.role in _NAMING else "FS737"
             yield Finding(Problem(code, place, f"a column {variable.name}", spec.name), None)
         else:
@@ -216,9 +231,10 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
     # A dataset that lacks even the topic of its key cannot be judged.
     if keys != [key for key in keys if key in {"STUDYID", "USUBJID"}] or spec.name == "DM":
         expected = "records apart in " + ", ".join(keys)
-        yield from _findings(
-            "FS725", table, spec.name, _repeated(table, keys, None), column=keys[-1], expected=expected
-        )
+        # Without a sequence number nothing else tells two rows of one key apart.
+        alone = not any(name.endswith("SEQ") for name in spec.names)
+        code = "FS739" if alone and keys == list(spec.keys) else "FS725"
+        yield from _findings(code, table, spec.name, _repeated(table, keys, None), column=keys[-1], expected=expected)
 
 
 def _repeated(table: pa.Table, names: list[str], valid: pa.Array | None) -> list[int]:
