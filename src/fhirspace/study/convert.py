@@ -15,6 +15,7 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
 from fhirspace.study.from_fhir import from_fhir, keep_unread
+from fhirspace.study.gate import conforming
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
@@ -81,7 +82,7 @@ def convert(
 
     Args:
         paths: a folder or files; what they hold is recognised.
-        to: ``fhir`` (``fhir/<Type>.ndjson``), ``sdtm`` (``sdtm/<dataset>.<format>``) or ``records`` (``records/*.csv``).
+        to: ``fhir`` (``fhir/<Type>.ndjson``), ``sdtm`` (``sdtm/<dataset>.<format>``), ``records`` (``records/*.csv``).
         out: the output folder; it also gets ``problems.ndjson``, ``quarantine/`` and ``manifest.json``.
         source: the name or folder of the source mappings of an EDC export; found by its forms without it.
         mappings: folders with mappings of your own, which win over the shipped ones.
@@ -96,9 +97,14 @@ def convert(
     if given.kind == to:
         raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
     library, ledger = Library(fhir, folders), Ledger()
+    for path, fault in given.faults.items():
+        ledger.refuse(path, fault)
     result = Conversion(to, out, 0)
+    kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     with OutputFolder(out, versions={"fhir": fhir, "sdtm": sdtm.version()}) as folder:
-        tabulations = _tabulations(given, library, source, folders, ledger, folder, result)
+        tabulations = _tabulations(
+            given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
+        )
         if to == "fhir":
             to_fhir(tabulations, library, folder, ledger, workers=workers, progress=progress)
         elif to == "sdtm":
@@ -118,22 +124,23 @@ def _tabulations(
     library: Library,
     source: str | None,
     mappings: list[Path],
+    *,
     ledger: Ledger,
     folder: OutputFolder,
     result: Conversion,
+    kinds: Sequence[str],
 ) -> dict[str, Tabulation]:
     if given.kind == "records":
         sources = prepare.source_library(source, given.files, mappings)
-        return prepare.from_records(prepare.read_records(given, ledger), sources, ledger).tabulations
+        return prepare.from_records(prepare.read_records(given, ledger), sources, ledger, kinds).tabulations
     if given.kind == "sdtm":
-        return prepare.from_sdtm(given, ledger).tabulations
-    found = from_fhir(given.fhir, library)
-    ledger.note(found.problems)
+        return prepare.from_sdtm(given, ledger, kinds).tabulations
+    found = from_fhir(given.fhir, library, ledger)
     keep_unread(found, given.fhir, folder)
     for name, table in found.tables.items():
         ledger.read(name, table.num_rows)
     result.resources, result.unread = found.resources, len(found.unread)
-    return {name: InMemory(table) for name, table in found.tables.items()}
+    return {name: InMemory(table) for name, table in conforming(found.tables, ledger, kinds).items()}
 
 
 def write_sdtm(tabulations: dict[str, Tabulation], folder: OutputFolder, formats: Sequence[str]) -> None:

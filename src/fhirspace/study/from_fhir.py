@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import Place, Problem
+from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir.jsontext import MAX_LINE
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
 from fhirspace.sdtm.shape import tabulate
 from fhirspace.standards import sdtm
+from fhirspace.study.ledger import Ledger
 from fhirspace.tables.outputs import OutputFolder
 
 
@@ -48,20 +51,30 @@ def fhir_files(path: Path) -> list[Path]:
     )
 
 
-def from_fhir(files: Sequence[Path], library: Library) -> FromFhir:
+def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = None) -> FromFhir:
     """Reads the resources of some files into datasets.
 
     Args:
         files: NDJSON files, Bundles or single resources.
         library: the mappings of the files' release.
+        ledger: the books: lines that are no resources, and files that cannot be read to their end, go to quarantine.
+
+    Raises:
+        InputError: FS404 and others of the first file, where none can be read to its end.
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
-    for file in files:
+    readable = _readable(files, ledger)
+    for file in readable:
+        before, broken = found.resources, dict[int, None]()
         for batch in reader.read(_counted(lines(file), found), file.name):
             collector.add(batch)
             found.unread += [(file.name, line, path) for line, path in batch.unread]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
+            broken |= {problem.place.row or 0: None for problem in batch.problems}
+        if ledger is not None:
+            ledger.read(file.name, found.resources - before)
+            ledger.hold_lines(file.name, (raw for line, raw in lines(file) if line in broken) if broken else ())
     found.tables = {
         name: tabulate(table, name) if sdtm.known(name) else table for name, table in sorted(collector.tables().items())
     }
@@ -69,7 +82,41 @@ def from_fhir(files: Sequence[Path], library: Library) -> FromFhir:
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
+    found.problems += _unread(found)
+    if ledger is not None:
+        ledger.note(found.problems)
     return found
+
+
+def _readable(files: Sequence[Path], ledger: Ledger | None) -> list[Path]:
+    """The files that can be read to their end: half a file must not pass for a whole one."""
+    good: list[Path] = []
+    faults: dict[Path, InputError] = {}
+    for file in files:
+        try:
+            if bundles.recognise(file) != "ndjson" or file.suffix == ".gz" or file.stat().st_size > MAX_LINE:
+                for _ in lines(file):
+                    pass
+            good.append(file)
+        except InputError as fault:
+            if ledger is None:
+                raise
+            faults[file] = fault
+            ledger.refuse(file, fault)
+    if faults and not good:
+        raise next(iter(faults.values()))
+    return good
+
+
+def _unread(found: FromFhir) -> Iterator[Problem]:
+    """One warning for each path of a file that no mapping reads, at the first line that has it."""
+    counts = Counter((name, path) for name, _, path in found.unread)
+    first: dict[tuple[str, str], int] = {}
+    for name, line, path in found.unread:
+        first.setdefault((name, path), line)
+    for (name, path), line in first.items():
+        told = f"an element that the mapping has a slot for ({counts[name, path]} resources have it)"
+        yield Problem("FS441", Place(name, line, path), told)
 
 
 def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) -> None:

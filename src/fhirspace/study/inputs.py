@@ -3,55 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.fhir import bundles
+from fhirspace.fhir import bundles, jsontext
 from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
-from fhirspace.tables import formats
+from fhirspace.tables import formats, parquet
 from fhirspace.tables.csv import Rejected
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
+IN_MEMORY = 500_000
+"""Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 _FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input as recognised: what it holds, and its files by table name (FHIR: by file name)."""
+    """An input as recognised: what it holds, its files by table name (FHIR: their paths), and the broken ones."""
 
     kind: Kind
     files: dict[str, formats.Found]
     fhir: tuple[Path, ...] = ()
+    faults: dict[Path, InputError] = field(default_factory=dict)
 
 
 def recognise(paths: Sequence[Path], target: str = "") -> Input:
-    """What some files or a folder hold.
+    """What some files or a folder hold. A broken file does not stop the others: it is in `Input.faults`.
 
     An output folder of ours, with ``records/``, ``sdtm/`` or ``fhir/`` in it, gives the first of them that is not the
     `target` of the conversion.
 
     Raises:
-        InputError: FS101 and others of `formats.scan`; UsageError: FS610 where kinds are mixed, FS611 nothing known.
+        InputError: FS101 and others of `formats.scan`, and the first fault where every file is broken; UsageError:
+            FS610 where kinds are mixed.
     """
     if len(paths) == 1 and paths[0].is_dir():
         inner = [paths[0] / name for name in _FOLDERS if name != target and (paths[0] / name).is_dir()]
         paths = inner[:1] or paths
     files = [file for path in paths for file in _files(path)]
-    resources = tuple(file for file in files if file.name.endswith(_FHIR) and bundles.recognise(file) is not None)
-    tables = {} if resources else _tables(paths)
+    faults: dict[Path, InputError] = {}
+    resources = tuple(file for file in files if file.name.endswith(_FHIR) and _holds_fhir(file, faults))
     if resources:
-        return Input("fhir", {}, resources)
-    known = {name: name.upper() for name in tables if _is_dataset(name, tables[name])}
-    if known and len(known) == len(tables):
-        return Input("sdtm", {known[name]: found for name, found in tables.items()})
-    if known:
-        odd = ", ".join(sorted(set(tables) - set(known))[:5])
-        raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {odd})")
-    return Input("records", tables)
+        return Input("fhir", {}, resources, faults)
+    tables = _tables(paths, faults)
+    if not tables:
+        raise next(iter(faults.values()))
+    sure = {name for name in tables if _is_dataset(name, tables[name])}
+    odd = [name for name in tables if name not in sure and not (sure and sdtm.known(name.upper()))]
+    if sure and odd:
+        told = ", ".join(sorted(odd)[:5])
+        raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {told})")
+    named = {name.upper(): found for name, found in tables.items()} if sure else tables
+    return Input("sdtm" if sure else "records", named, (), faults)
+
+
+def _holds_fhir(file: Path, faults: dict[Path, InputError]) -> bool:
+    """Whether a file holds resources; one that should and cannot be read is put with the faults."""
+    try:
+        if bundles.recognise(file) is not None:
+            return True
+        faults |= {file: fault} if (fault := _no_fhir(file)) else {}
+    except InputError as fault:
+        faults[file] = fault
+    return False
+
+
+def _no_fhir(file: Path) -> InputError | None:
+    """Why a file of FHIR's names holds none; None for JSON that is something else, such as a manifest."""
+    if not file.stat().st_size:
+        return InputError("FS102", Place(file.name), "resources")
+    if not file.name.endswith(".json"):
+        return InputError("FS406", Place(file.name), "a resource as JSON a line")
+    try:
+        jsontext.parse(bundles.document(file))
+    except jsontext.JsonError as error:
+        return InputError(error.code, Place(file.name), error.expected)
+    return None
 
 
 def _is_dataset(name: str, found: formats.Found) -> bool:
@@ -70,10 +101,10 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _tables(paths: Sequence[Path]) -> dict[str, formats.Found]:
+def _tables(paths: Sequence[Path], faults: dict[Path, InputError]) -> dict[str, formats.Found]:
     found: dict[str, formats.Found] = {}
     for path in paths:
-        for name, file in formats.scan(path).items():
+        for name, file in formats.scan(path, faults).items():
             if name in found:
                 raise InputError("FS155", Place(file.path.name), f"a table unlike {found[name].path.name}")
             found[name] = file
@@ -81,8 +112,8 @@ def _tables(paths: Sequence[Path]) -> dict[str, formats.Found]:
 
 
 def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem]]:
-    """A dataset of an input: Parquet stays on the disk, the other formats are read into memory."""
-    if found.format == "parquet":
-        return InParquet(found.path), Rejected(), []
+    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is told (FS741)."""
+    if found.format == "parquet" and parquet.count(found.path) > IN_MEMORY:
+        return InParquet(found.path), Rejected(), [Problem("FS741", Place(found.path.name), "", found.name.upper())]
     loaded = formats.load(found)
     return InMemory(loaded.table), loaded.rejected, loaded.problems

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InputError, Problem
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns
 
 
 @dataclass(slots=True)
 class Account:
-    """One table: rows read, the columns and fields of the rows held back."""
+    """One table: rows read, the columns and fields of the rows held back; of a FHIR file, the lines held back."""
 
     rows_in: int = 0
     columns: tuple[str, ...] = ()
     held: list[tuple[str | None, ...]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
 
     @property
     def quarantined(self) -> int:
         """The number of rows held back."""
-        return len(self.held)
+        return len(self.held) + len(self.lines)
 
 
 class Ledger:
@@ -61,8 +63,16 @@ class Ledger:
         """Books problems."""
         self.problems += problems
 
-    def hold_file(self, path: Path) -> None:
-        """Books a file of which nothing can be read: it goes to quarantine as it is."""
+    def hold_lines(self, file: str, lines: Iterable[bytes]) -> None:
+        """Books lines of a FHIR file that are held back, as they came."""
+        self.account(file).lines += lines
+
+    def refuse(self, path: Path, fault: InputError) -> None:
+        """Books a file of which nothing can be read: it goes to quarantine as it is, unless it is merely empty."""
+        if fault.code == "FS103":  # many forms of an export have no record yet: told, and nothing to hold
+            self.note([Problem("FS263", fault.problem.place, "records of this table", path.stem)])
+            return
+        self.note([fault.problem])
         self._files.append(path)
 
     def as_dict(self) -> dict[str, dict[str, int]]:
@@ -92,9 +102,12 @@ class Ledger:
         """Writes counts, quarantine and problems into the output folder, which checks the balance."""
         for name, account in sorted(self.accounts.items()):
             folder.quarantine(name, account.columns, account.held)
+            if account.lines:
+                with folder.open(f"quarantine/{name.removesuffix('.gz')}", mode=0o600) as stream:
+                    stream.writelines(line.strip() + b"\n" for line in account.lines)
             out = account.rows_in - account.quarantined
             folder.count(name, rows_in=account.rows_in, rows_out=out, quarantined=account.quarantined)
         for path in self._files:
-            with folder.open(f"quarantine/{path.name}", mode=0o600) as stream:
-                stream.write(path.read_bytes())
+            with folder.open(f"quarantine/{path.name}", mode=0o600) as stream, path.open("rb") as whole:
+                shutil.copyfileobj(whole, stream)
         folder.report(self.problems)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.mapping.library import shipped
-from fhirspace.mapping.source import SourceLibrary, SourceRecords
-from fhirspace.sdtm import columns, conformance, derive, shape
+from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
+from fhirspace.sdtm import columns, derive, shape
 from fhirspace.sdtm.study import StudyDesign, load_study
 from fhirspace.sdtm.work import Derived
+from fhirspace.study.blame import blamed
+from fhirspace.study.gate import conforming
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
@@ -63,7 +65,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
 
 
 def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
-    """The forms of an export; rows that cannot be read are booked into quarantine.
+    """The forms of an export; rows and files that cannot be read are booked into quarantine.
 
     Raises:
         InputError: of the first file, where no file at all can be read.
@@ -75,8 +77,7 @@ def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
             loaded = formats.load(found)
         except InputError as fault:
             faults.append(fault)
-            ledger.note([fault.problem])
-            ledger.hold_file(found.path)
+            ledger.refuse(found.path, fault)
             continue
         tables[name] = loaded.table
         ledger.read(name, loaded.table.num_rows + len(loaded.rejected))
@@ -87,61 +88,81 @@ def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
     return tables
 
 
-def from_records(records: dict[str, pa.Table], sources: SourceLibrary, ledger: Ledger) -> Prepared:
-    """Tabulations of a study from the records of its EDC export."""
-    made = sources.to_rows(records)
-    ledger.note(made.problems)
+def from_records(
+    records: dict[str, pa.Table], sources: SourceLibrary, ledger: Ledger, kinds: Sequence[str] = ()
+) -> Prepared:
+    """Tabulations of a study from the records of its EDC export.
+
+    A record whose rows break a rule of SDTM goes to quarantine whole, and the tabulations are made anew without it:
+    what is derived of the others must not rest on it.
+
+    Args:
+        records: the forms by name; sources: their mappings; ledger: the books.
+        kinds: the formats in which the datasets are to be written.
+    """
+    left = dict(records)
+    while True:
+        made = sources.to_rows(left)
+        derivation, tables = _tabulated(made, sources)
+        faulty = list(blamed(tables, made, sources, left, kinds))
+        if not faulty:
+            break
+        ledger.note(dict.fromkeys(problem for _, _, problem in faulty))
+        for form in {form: None for form, _, _ in faulty}:
+            rows = {row for name, row, _ in faulty if name == form}
+            ledger.hold_rows(form, left[form], sorted(rows))
+            kept = [row for row in range(left[form].num_rows) if row not in rows]
+            left[form] = left[form].take(pa.array(kept, pa.int64()))
+    ledger.note([*made.problems, *derivation.problems])
     for form, table in made.quarantined.items():
         ledger.hold_rows(form, table, range(table.num_rows))
+    for name, table in tables.items():
+        ledger.read(name, table.num_rows)
+    clean = conforming(tables, ledger, kinds)
+    return Prepared({name: InMemory(table) for name, table in clean.items()}, derivation.derived)
+
+
+def _tabulated(made: SourceRows, sources: SourceLibrary) -> tuple[derive.Derivation, dict[str, pa.Table]]:
     design = load_study(sources.study) if sources.study else StudyDesign()
     derivation = derive.derive(made.tables, design)
-    ledger.note(derivation.problems)
     tables: dict[str, pa.Table] = {}
     for name, table in derivation.tables.items():
         parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
         tables[name] = shape.tabulate(parent, name)
         if supplemental is not None:
             tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")
-    for name, table in tables.items():
-        ledger.read(name, table.num_rows)
-    return Prepared({name: InMemory(table) for name, table in conforming(tables, ledger).items()}, derivation.derived)
+    return derivation, tables
 
 
-def from_sdtm(given: Input, ledger: Ledger) -> Prepared:
-    """Tabulations of a study from its SDTM datasets. Parquet files are not looked over here: the kernel checks them."""
+def from_sdtm(given: Input, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
+    """Tabulations of a study from its SDTM datasets. Large Parquet files are not looked over here (note FS741).
+
+    Args:
+        given: the input; ledger: the books; kinds: the formats in which the datasets are to be written again.
+
+    Raises:
+        InputError: of the first file, where no file at all can be read.
+    """
     lazy: dict[str, Tabulation] = {}
     tables: dict[str, pa.Table] = {}
+    faults: list[InputError] = []
     for name, found in given.files.items():
-        data, rejected, problems = tabulation(found)
+        try:
+            data, rejected, problems = tabulation(found)
+        except InputError as fault:
+            faults.append(fault)
+            ledger.refuse(found.path, fault)
+            continue
         ledger.note([*problems, *rejected.problems])
+        ledger.read(name, data.rows + len(rejected))
+        ledger.hold(name, rejected.columns, (row.fields for row in rejected.rows))
         if isinstance(data, InMemory):
             tables[name] = data.data
-            ledger.read(name, data.rows + len(rejected))
-            ledger.hold(name, rejected.columns, (row.fields for row in rejected.rows))
         else:
-            ledger.read(name, data.rows)
             lazy[name] = data
-    return Prepared({**{name: InMemory(table) for name, table in conforming(tables, ledger).items()}, **lazy})
-
-
-def conforming(tables: dict[str, pa.Table], ledger: Ledger) -> dict[str, pa.Table]:
-    """The tables without the rows that break a rule of SDTM, which are booked with all that falls with them."""
-    left = dict(tables)
-    seen: set[Problem] = set()
-    while True:
-        bad: dict[str, set[int]] = {}
-        for finding in conformance.check(left):
-            if finding.problem not in seen:
-                seen.add(finding.problem)
-                ledger.note([finding.problem])
-            if finding.row is not None and finding.problem.level == "error":
-                bad.setdefault(finding.problem.table, set()).add(finding.row)
-        if not bad:
-            return left
-        for name, rows in bad.items():
-            ledger.hold_rows(name, left[name], sorted(rows))
-            kept = [row for row in range(left[name].num_rows) if row not in rows]
-            left[name] = left[name].take(pa.array(kept, pa.int64()))
+    if faults and not tables and not lazy:
+        raise faults[0]
+    return Prepared({**{name: InMemory(table) for name, table in conforming(tables, ledger, kinds).items()}, **lazy})
 
 
 def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:

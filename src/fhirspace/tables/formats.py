@@ -88,11 +88,15 @@ def _by_name(path: Path, head: bytes) -> Format | None:
     return None
 
 
-def scan(path: Path) -> dict[str, Found]:
+def scan(path: Path, faults: dict[Path, InputError] | None = None) -> dict[str, Found]:
     """The tables of a folder (or of one file) by name, in alphabetical order; files of other extensions are left alone.
 
     A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders
     and hidden files are not looked at. A link is followed only where it stays inside the folder.
+
+    Args:
+        path: the folder or file.
+        faults: takes the errors of single files (FS102, FS151, FS154), which then do not stop the others.
 
     Raises:
         InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one
@@ -100,7 +104,13 @@ def scan(path: Path) -> dict[str, Found]:
     """
     found: dict[str, Found] = {}
     for file in _files(path):
-        kind = recognise(file)
+        try:
+            kind = recognise(file)
+        except InputError as fault:
+            if faults is None:
+                raise
+            faults[file] = fault
+            continue
         if kind not in TABLES:
             continue
         name = file.stem
@@ -108,7 +118,7 @@ def scan(path: Path) -> dict[str, Found]:
         if twin is not None:
             raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
         found[name] = Found(name, file, kind)
-    if not found:
+    if not found and not faults:
         raise InputError("FS153", Place(path.name), "CSV, Parquet or SAS transport files")
     return found
 

@@ -55,6 +55,12 @@ def read(path: Path, *, use_threads: bool = True) -> pa.Table:
     return pa.Table.from_batches(batches(path, use_threads=use_threads)).unify_dictionaries()
 
 
+def count(path: Path) -> int:
+    """The number of rows; raises what `batches` raises before its first batch."""
+    with _opened(path) as file:
+        return int(file.metadata.num_rows)
+
+
 def write(table: pa.Table, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
     """Writes the data columns of a text table with zstd, a row group at a time.
 

@@ -73,7 +73,8 @@ def _cells(table: pa.Table, variable: Variable) -> Iterator[Problem]:
     chunks = coded.chunks if isinstance(coded, pa.ChunkedArray) else [coded]
     start = 0
     for chunk in chunks:
-        verdicts = [_text(cell, length) if kind == "Char" else _number(cell) for cell in chunk.dictionary.to_pylist()]
+        cells = chunk.dictionary.to_pylist()
+        verdicts = [_text(cell, length) if kind == "Char" else number_fault(cell) for cell in cells]
         yield from _placed(table, name, start, chunk, verdicts)
         start += len(chunk)
 
@@ -98,7 +99,8 @@ def _text(cell: str, length: int | None) -> tuple[str, str] | None:
     return None
 
 
-def _number(cell: str) -> tuple[str, str] | None:
+def number_fault(cell: str) -> tuple[str, str] | None:
+    """Why a text cannot stand in a numeric variable: a code of the catalogue and what would fit; None where it can."""
     if not _NUMBER.fullmatch(cell):
         return "FS136", "a decimal number"
     value = float(cell)
