@@ -48,6 +48,10 @@ class Library:
         self.folders = [*([] if bare else [shipped()]), *folders]
         self._key = key
 
+    def __getstate__(self) -> dict[str, object]:
+        """How to build it again: mappings are full of functions, which do not travel to other processes."""
+        return {"release": self.release, "folders": self.folders, "_key": self._key}
+
     @cached_property
     def mappings(self) -> dict[str, Mapping]:
         """The mappings by domain, SUPP-- spelt out for each domain that has a place for it."""

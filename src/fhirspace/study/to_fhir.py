@@ -44,17 +44,24 @@ class Report:
 class DomainJob:
     """Makes the resources of one dataset's batches."""
 
-    mapping: Mapping
+    library: Library
+    domain: str
     helpers: Helpers
     attached: dict[str, Attached]
     _kernel: Kernel | None = None
 
-    def __getstate__(self) -> tuple[Mapping, Helpers, dict[str, Attached]]:
-        return self.mapping, self.helpers, self.attached
+    def __getstate__(self) -> tuple[Library, str, Helpers]:
+        assert not self.attached, "rows that hang into others are made in one process"
+        return self.library, self.domain, self.helpers
 
-    def __setstate__(self, state: tuple[Mapping, Helpers, dict[str, Attached]]) -> None:
-        self.mapping, self.helpers, self.attached = state
-        self._kernel = None
+    def __setstate__(self, state: tuple[Library, str, Helpers]) -> None:
+        self.library, self.domain, self.helpers = state
+        self.attached, self._kernel = {}, None
+
+    @property
+    def mapping(self) -> Mapping:
+        """The dataset's mapping; another process builds it anew."""
+        return self.library.mappings[self.domain]
 
     def __call__(self, batch: pa.RecordBatch) -> Made:
         """The NDJSON of a batch by resource type, and a `Report`."""
@@ -165,7 +172,7 @@ class _Writer:
         mapping = self._library.mappings[name]
         tabulation = self._apart(mapping, self._tabulations[name])
         attached = self._attached(mapping)
-        job = DomainJob(mapping, self._helpers, attached)
+        job = DomainJob(self._library, name, self._helpers, attached)
         bound = bool(attached) or any(block.once for block in mapping.blocks)
         if workers > 1 and not bound and tabulation.rows > BATCH:
             paths = {block.resource: self._sinks.path(block.resource) for block in mapping.blocks}
@@ -235,7 +242,7 @@ class _Writer:
     def _items(self, mapping: Mapping, parent: Mapping) -> Attached:
         name = mapping.domain
         table = self._tabulations[name].table()
-        job, texts = DomainJob(mapping, self._helpers, self._attached(mapping)), [pa.nulls(0, pa.string())]
+        job, texts = DomainJob(self._library, name, self._helpers, self._attached(mapping)), [pa.nulls(0, pa.string())]
         self._written.add(name)
         for batch in InMemory(table).batches():
             items, report = job.items(batch)
