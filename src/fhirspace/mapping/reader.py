@@ -22,7 +22,7 @@ from fhirspace.mapping.reader_collect import Collector, merge
 from fhirspace.mapping.reader_memo import Slow
 from fhirspace.mapping.reader_parts import CARRIED_PART, Part
 from fhirspace.mapping.reader_program import Program, columns_of, compiled, repeated
-from fhirspace.mapping.tree import Block, Mapping
+from fhirspace.mapping.tree import Block, Mapping, Obj
 
 __all__ = ["CARRIED_PART", "Collector", "ReadBatch", "Reader", "merge"]
 
@@ -176,8 +176,11 @@ class Reader:
 
     def _program(self, entry: _Entry, sample: list[tuple[int, bytes]]) -> Program:
         """The program of a block, in which elements that repeat in the lines that follow are read once."""
-        kept = repeated(entry.block.root, [line for _, line in sample])
+        kept = self._kept(entry.block.root, [line for _, line in sample])
         return compiled(entry.mapping, entry.index, self._mappings, self._part, notice=self._notice, kept=kept)
+
+    def _kept(self, template: Obj, lines: list[bytes]) -> list[str]:
+        return repeated(template, lines)
 
     def _part(self, domain: str, index: int) -> Part:
         """The rows of a domain's block, or of an attached domain."""
@@ -197,6 +200,7 @@ def _refuse(*_given: Any) -> Any:
 
 def _done(program: Program, number: int, line: bytes) -> bool:
     try:
+        line.decode()
         program.read(program.decode(line), number)
     except _REFUSALS:
         return False
