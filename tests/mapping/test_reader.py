@@ -208,8 +208,11 @@ def test_a_resource_that_no_block_claims_is_foreign(line: bytes) -> None:
     assert len(got.rows["LB", 0]) == 1
 
 
-def test_a_byte_order_mark_does_no_harm() -> None:
-    assert lab_row(b"\xef\xbb\xbf" + lab()) == lab_row(lab())
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_byte_order_mark_does_no_harm(kept: bool) -> None:
+    lines = numbered([b"\xef\xbb\xbf" + lab(LBCAT="CHEM", LBSPEC="BLOOD"), lab(LBSEQ="2", LBSPEC="BLOOD")])
+    got = taken((Keeping if kept else Reader)(library("R4")).read(lines, "x"))
+    assert got == told(lines, library("R4"), notice=True)
 
 
 def test_content_that_no_slot_reads_is_listed_by_its_path_without_its_value() -> None:

@@ -132,7 +132,7 @@ class Reader:
         number, line = chunk[position]
         entry = self._entry(_head(line))
         if entry is not None:
-            program = entry.program = entry.program or self._program(entry, chunk[position : position + SAMPLE])
+            program = self._program(entry, chunk, position)
             tried, self._last = self._last is program, program
             if not tried and _done(program, number, line):
                 return
@@ -145,14 +145,15 @@ class Reader:
         if not isinstance(resource, dict):
             batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))
             return
-        self._slow(number, resource, file, batch)
-
-    def _slow(self, number: int, resource: dict[str, Any], file: str, batch: ReadBatch) -> None:
         batch.slow += 1
         entry = self._entry(resource)
         if entry is None:
             batch.foreign.append(number)
             return
+        self._program(entry, chunk, position)  # it lays out the rows to which this one is added
+        self._slow(number, entry, resource, file, batch)
+
+    def _slow(self, number: int, entry: _Entry, resource: dict[str, Any], file: str, batch: ReadBatch) -> None:
         found = extract(entry.mapping, entry.block, resource, self._mappings)
         rows = [(domain, row) for domain, some in found.attached.items() for row in some]
         if not _encodable(cell for row in (found.cells, *(row for _, row in rows)) for cell in (*row, *row.values())):
@@ -174,10 +175,14 @@ class Reader:
                 return self._entries[kind, system]
         return None
 
-    def _program(self, entry: _Entry, sample: list[tuple[int, bytes]]) -> Program:
-        """The program of a block, in which elements that repeat in the lines that follow are read once."""
-        kept = self._kept(entry.block.root, [line for _, line in sample])
-        return compiled(entry.mapping, entry.index, self._mappings, self._part, notice=self._notice, kept=kept)
+    def _program(self, entry: _Entry, chunk: list[tuple[int, bytes]], position: int) -> Program:
+        """The program of a block; made when it is first met, with an eye on what repeats in the lines that follow."""
+        if entry.program is None:
+            kept = self._kept(entry.block.root, [line for _, line in chunk[position : position + SAMPLE]])
+            entry.program = compiled(
+                entry.mapping, entry.index, self._mappings, self._part, notice=self._notice, kept=kept
+            )
+        return entry.program
 
     def _kept(self, template: Obj, lines: list[bytes]) -> list[str]:
         return repeated(template, lines)

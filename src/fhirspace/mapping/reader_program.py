@@ -10,9 +10,11 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.mapping.extract import nodes_of
+from fhirspace.mapping.reader_code import Code
+from fhirspace.mapping.reader_leaves import Keys, uses_of
 from fhirspace.mapping.reader_parts import Part
 from fhirspace.mapping.reader_shapes import Rec, Shapes, attr
-from fhirspace.mapping.reader_source import Code, Gathered, Keys, Walk, uses_of
+from fhirspace.mapping.reader_source import Gathered, Walk
 from fhirspace.mapping.tree import Arr, Block, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
 from fhirspace.mapping.values import implied
 

@@ -7,18 +7,17 @@ expect raises `Slow`, and the line is read by `extract` instead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping as Table, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias
 
 import msgspec
 
 from fhirspace.mapping import reader_memo as memo
-from fhirspace.mapping.codecs import codec
 from fhirspace.mapping.extract import marks, nodes_of
 from fhirspace.mapping.reader_bind import Option, certain, certain_list, constant_test, presence_test
+from fhirspace.mapping.reader_code import Code
+from fhirspace.mapping.reader_leaves import Keys, Leaves, uses_of
 from fhirspace.mapping.reader_shapes import (
     ANY,
     NEVER,
@@ -26,76 +25,12 @@ from fhirspace.mapping.reader_shapes import (
     Kept,
     Many,
     Member,
-    Prim,
     Rec,
     Shape,
     constants,
     type_of,
 )  # fmt: skip
-from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots
-
-_TEXT = codec("text")
-
-
-def same_text(slot: Slot) -> bool:
-    """Whether a slot's cell is its element's text as it stands."""
-    return _TEXT is not None and slot.codec.back is _TEXT.back
-
-
-class Code:
-    """Functions of source, the lines of the one that is written, and the objects that they name."""
-
-    def __init__(self) -> None:
-        self.functions: list[str] = []
-        self.lines: list[str] = []
-        self.names: dict[str, Any] = {"Slow": memo.Slow}
-        self._depth = 1
-        self._count = 0
-
-    def put(self, line: str) -> None:
-        """Add a line at the present indentation."""
-        self.lines.append("    " * self._depth + line)
-
-    @contextmanager
-    def block(self, head: str) -> Iterator[None]:
-        """Add a line that opens a block, and indent what follows; an empty block passes."""
-        self.put(head)
-        self._depth += 1
-        before = len(self.lines)
-        yield
-        if len(self.lines) == before:
-            self.put("pass")
-        self._depth -= 1
-
-    def fresh(self, prefix: str) -> str:
-        """A name not used before."""
-        self._count += 1
-        return f"{prefix}{self._count}"
-
-    def held(self, prefix: str, value: Any) -> str:
-        """The name under which the source sees an object."""
-        name = self.fresh(prefix)
-        self.names[name] = value
-        return name
-
-    @contextmanager
-    def function(self, head: str, start: Callable[[], Sequence[str]]) -> Iterator[None]:
-        """Write a function; `start` names the variables that begin as None, asked when all is written."""
-        outer, self.lines, depth, self._depth = self.lines, list[str](), self._depth, 1
-        yield
-        begun = f"    {' = '.join(start())} = None"
-        self.functions += [f"def {head}:", begun, *self.lines]
-        self.lines, self._depth = outer, depth
-
-    def inside(self, write: Callable[[], None]) -> list[str]:
-        """The lines that a function adds one indentation deeper, kept out of the source."""
-        before = len(self.lines)
-        self._depth += 1
-        write()
-        self._depth -= 1
-        added = self.lines[before:]
-        del self.lines[before:]
-        return added
+from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,18 +42,7 @@ class Gathered:
     rec: Rec
 
 
-Keys: TypeAlias = tuple[str, int]
-"""A (real or virtual) column and the rank of the slots that it is read from."""
-
-
-def uses_of(nodes: Iterable[Node]) -> Counter[Keys]:
-    """How many slots of some templates give a column at a rank."""
-    return Counter(
-        (slot.column, slot.codec.rank) for node in nodes for _, slot in slots(node) if slot.readable
-    )  # fmt: skip
-
-
-class Walk:
+class Walk(Leaves):
     """The body of one function: reads a struct made for a template into variables.
 
     Args:
@@ -136,8 +60,8 @@ class Walk:
         wanted: Node | None = None,
         alone: Callable[[Counter[Keys]], list[str]] = lambda _: [],
     ) -> None:
-        self.code, self._uses, self._items = code, uses, items
-        self.cells = {key: f"c{number}" for number, key in enumerate(self._uses)}
+        super().__init__(code, uses)
+        self._items = items
         self.flags: list[str] = []
         self.each: list[Gathered] = []
         self.folds: list[tuple[str, memo.Fold]] = []
@@ -219,7 +143,7 @@ class Walk:
         elif shape is NEVER or len(nodes) not in {len(leaves), len(objs), len(arrs)}:
             self.code.put("raise Slow")
         elif leaves:
-            self._leaves(leaves, shape, var)
+            self.leaves(leaves, shape, var)
         elif objs:
             self._objects(objs, shape, var, need=need)
         elif len(arrs) == 1 and isinstance(shape, Many):
@@ -251,7 +175,7 @@ class Walk:
         given = {key: self.code.fresh("x") for key in rest}
         self.code.put(f"{', '.join([index, *given.values()])} = {self.code.held('FOLD', fold)}[bytes({var})]")
         for key, name in given.items():
-            self._put(key, name, maybe=True)
+            self.put(key, name, maybe=True)
 
     # -- objects
 
@@ -382,93 +306,6 @@ class Walk:
 
     def _carries(self, _rec: Rec, var: str) -> None:
         self.code.put(f"carried = (carried or []) + ({var}.extension or [])")
-
-    # -- leaves
-
-    def _leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
-        leaf = leaves[0]
-        if any(other.kind != leaf.kind for other in leaves):
-            self.code.put("raise Slow")
-        elif all(each.constant is not None for each in leaves):
-            self._constants(leaves, shape, var)
-        elif leaf.kind == "boolean":
-            self._assign(leaves, f"{self.code.held('B', memo.of_truth(leaves))}[{var}]")
-        elif leaf.kind == "number":
-            self._assign(leaves, f"{self.code.held('N', memo.of_number(leaves))}[bytes({var})]")
-        elif len(leaves) > 1 or not self._plain(leaf, var):
-            self._assign(leaves, f"{self.code.held('M', memo.of_text(leaves))}[{var}]")
-
-    def _constants(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
-        texts = {leaf.constant or "" for leaf in leaves}
-        if leaves[0].kind == "boolean":
-            self.code.put(f"if {var} not in {[text == 'true' for text in sorted(texts)]}: raise Slow")
-        elif leaves[0].kind == "number":
-            self.code.put(f"if bytes({var}) not in {sorted(text.encode() for text in texts)}: raise Slow")
-        elif not (isinstance(shape, Prim) and shape.constants is not None and shape.constants <= texts):
-            self.code.put(f"if {var} not in {tuple(sorted(texts))}: raise Slow")
-
-    def _plain(self, leaf: Leaf, var: str) -> bool:
-        """Read a text without a memo where it needs none: whole, behind a constant, or split in two."""
-        if len(leaf.parts) == 1:
-            slot = leaf.slots[0]
-            if slot.readable and same_text(slot):
-                self._set(slot, var)
-            return not slot.readable or same_text(slot)
-        split = memo.splits(leaf)
-        if split is None:
-            return False
-        prefix, head, between, tail = split
-        left, right = self.code.fresh("p"), self.code.fresh("p")
-        if prefix:
-            self.code.put(f"if not {var}.startswith({prefix!r}): raise Slow")
-        rest = f"{var}[{len(prefix)}:]" if prefix else var
-        self.code.put(f"{left}, _, {right} = {rest}.rpartition({between!r})")
-        self.code.put(f"if not {left} or not {right}: raise Slow")
-        self._part(head, left)
-        self._part(tail, right)
-        return True
-
-    def _part(self, slot: Slot, var: str) -> None:
-        if memo.loose(slot) and (not slot.readable or same_text(slot)):
-            if slot.readable:
-                self._set(slot, var)
-            return
-        name = self.code.held("M", memo.of_part(slot))
-        if slot.readable:
-            self._set(slot, f"{name}[{var}]")
-        else:
-            self.code.put(f"{name}[{var}]")
-
-    def _assign(self, leaves: Sequence[Leaf], expression: str) -> None:
-        read = memo.readable(leaves)
-        if len(read) == 1:
-            self._set(read[0], expression)
-        elif read:
-            names = [self.code.fresh("x") for _ in read]
-            self.code.put(f"{', '.join(names)} = {expression}")
-            for slot, name in zip(read, names, strict=True):
-                self._set(slot, name, maybe=True)
-        else:
-            self.code.put(expression)
-
-    def _set(self, slot: Slot, expression: str, *, maybe: bool = False) -> None:
-        self._put((slot.column, slot.codec.rank), expression, maybe=maybe)
-
-    def _put(self, key: Keys, expression: str, *, maybe: bool) -> None:
-        """Give a column its cell; where several places hold one, they must agree (else the order decides: slow).
-
-        `maybe`: the expression can be None.
-        """
-        var = self.cells[key]
-        if self._uses[key] == 1:
-            self.code.put(f"{var} = {expression}")
-            return
-        new = expression
-        if not expression.isidentifier():
-            new = self.code.fresh("x")
-            self.code.put(f"{new} = {expression}")
-        self.code.put(f"if {var} is None: {var} = {new}")
-        self.code.put(f"elif {f'{new} is not None and ' if maybe else ''}{new} != {var}: raise Slow")
 
 
 def _tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
