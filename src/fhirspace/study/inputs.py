@@ -13,11 +13,13 @@ from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, parquet
 from fhirspace.tables.csv import Rejected
+from fhirspace.tables.outputs import MANIFEST
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
 IN_MEMORY = 500_000
 """Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
+_EXACT = (".parquet", ".xpt", ".csv")
 _FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
 
 
@@ -43,7 +45,7 @@ def recognise(paths: Sequence[Path], target: str = "") -> Input:
     """
     if len(paths) == 1 and paths[0].is_dir():
         inner = [paths[0] / name for name in _FOLDERS if name != target and (paths[0] / name).is_dir()]
-        paths = inner[:1] or paths
+        paths = _one_format((inner or paths)[0])
     files = [file for path in paths for file in _files(path)]
     faults: dict[Path, InputError] = {}
     resources = tuple(file for file in files if file.name.endswith(_FHIR) and _holds_fhir(file, faults))
@@ -59,6 +61,18 @@ def recognise(paths: Sequence[Path], target: str = "") -> Input:
         raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {told})")
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults)
+
+
+def _one_format(folder: Path) -> list[Path]:
+    """The folder; of datasets that a run of ours wrote in several formats, one file each: the first of `_EXACT`."""
+    twins: dict[str, list[Path]] = {}
+    if folder.name == "sdtm" and (folder.parent / MANIFEST).is_file():
+        for file in _files(folder):
+            if file.suffix in _EXACT:
+                twins.setdefault(file.stem, []).append(file)
+    if all(len(files) == 1 for files in twins.values()):
+        return [folder]
+    return [min(files, key=lambda file: _EXACT.index(file.suffix)) for files in twins.values()]
 
 
 def _holds_fhir(file: Path, faults: dict[Path, InputError]) -> bool:
