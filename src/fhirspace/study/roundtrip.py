@@ -113,7 +113,7 @@ def roundtrip(
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
-    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths, "fhir")
+    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths)
     library, ledger, proof = Library(fhir, folders), Ledger(), Proof(fhir)
     with TemporaryDirectory(prefix="fhirspace-") as scratch:
         if given.kind == "fhir":
