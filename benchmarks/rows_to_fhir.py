@@ -180,9 +180,12 @@ def _measured(domain: str, kind: Any, rows: int, folder: Path, sample: int) -> d
             end = time.process_time()
             read, spent = read + middle - begun, spent + end - middle
             done, size, bad = done + len(batch), size + lines.size, bad + len(rendered.faults)
+            if kind is not None and not compared:
+                _beside(kind, rendered.texts[0].slice(0, 20).to_pylist())  # models are finished on their first use
             if sample and turn % max(turns // 10, 1) == 0 and compared < sample:
                 some = rendered.texts[0].slice(len(batch) // 3, share).to_pylist()
                 other, compared = other + _beside(kind, some), compared + len(some)
+            del rendered, lines  # as an engine does: two batches of lines are never held
             begun = time.process_time()
     figures = {
         "rows": done, "bad": bad, "bytes a row": size / done, "rows a CPU second": done / spent,
