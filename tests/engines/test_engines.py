@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import io
 import multiprocessing
 import os
 import pickle
@@ -176,15 +176,12 @@ def test_a_listener_ends_its_process_when_the_parent_is_gone(monkeypatch: pytest
     assert codes == [0]
 
 
-def test_short_writes_are_gone_on_with(monkeypatch: pytest.MonkeyPatch) -> None:
-    written: list[bytes] = []
-    sizes = itertools.cycle([1, 2])
+def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
+    class Short(io.FileIO):
+        def write(self, data: Any) -> int:
+            return super().write(memoryview(data)[:2])
 
-    def write(descriptor: int, data: memoryview) -> int:
-        size = min(next(sizes), len(data))
-        written.append(bytes(data[:size]))
-        return size
-
-    monkeypatch.setattr(os, "write", write)
-    processes._append(9, b"abcdefg")
-    assert written == [b"a", b"bc", b"d", b"ef", b"g"]
+    (tmp_path / "sink").write_bytes(b"0123456789")
+    with Short(tmp_path / "sink", "r+") as file:
+        processes._write(file, b"abcdefg", 2)
+    assert (tmp_path / "sink").read_bytes() == b"01abcdefg9"

@@ -1,8 +1,8 @@
 """The engine that runs batches in several processes and still writes them in order, so that the bytes do not change.
 
-Batches travel to the workers as Arrow IPC messages. What a worker made never travels back: each one appends to the
-sinks itself when its turn comes, so that the bytes are copied once. A worker's turn follows from the number of its
-batch; only the reports return.
+Batches travel to the workers as Arrow IPC messages. What a worker made never travels back: when its turn comes, which
+follows from the number of its batch, it takes a place of the right size in each sink, and then writes there by itself
+while others take theirs. The bytes are copied once, nobody waits for another's disk; only the reports return.
 
 Nothing waits for a process that is gone: a worker that dies ends the run at once, and a worker whose parent dies ends
 itself. Workers ignore Ctrl-C; the parent hears it and ends them.
@@ -19,6 +19,7 @@ import traceback
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import FileIO
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from queue import SimpleQueue
@@ -41,6 +42,26 @@ class _Failed:
     frames: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Turns:
+    """Whose turn it is, and where each sink ends: ``state`` is the number of the batch, then the sizes."""
+
+    moved: Any
+    state: Any
+
+    def take(self, number: int, sizes: list[tuple[int, int]]) -> list[int]:
+        """Waits for the turn of a batch and takes places in the sinks (by index, bytes); gives where they begin."""
+        with self.moved:
+            self.moved.wait_for(lambda: self.state[0] == number)
+            starts = []
+            for sink, size in sizes:
+                starts.append(self.state[1 + sink])
+                self.state[1 + sink] += size
+            self.state[0] = number + 1
+            self.moved.notify_all()
+        return starts
+
+
 _Queue = SimpleQueue[tuple[int, bytes]]
 
 
@@ -61,14 +82,15 @@ def run(
         InterruptedRun: FS690, a worker died. What a job raises is raised here again, or FS691 where it cannot travel.
     """
     context = multiprocessing.get_context("spawn")
-    turn, moved = context.Value("q", 0, lock=False), context.Condition()
+    sizes = [path.stat().st_size for path in sinks.values()]
+    turns = _Turns(context.Condition(), context.Array("q", [0, *sizes], lock=False))
     pipes: list[Connection] = []
     processes: list[Any] = []
     try:
         for _ in range(workers):
             mine, theirs = context.Pipe()
             pipes.append(mine)
-            process = context.Process(target=_work, args=(theirs, job, dict(sinks), turn, moved), daemon=True)
+            process = context.Process(target=_work, args=(theirs, job, dict(sinks), turns), daemon=True)
             with theirs, _deaf():
                 process.start()
             processes.append(process)
@@ -151,28 +173,25 @@ def _receive(pipe: Connection) -> tuple[int, Any]:
 # -- in a worker
 
 
-def _work(pipe: Connection, job: Job, sinks: dict[str, Path], turn: Any, moved: Any) -> None:  # pragma: no cover
-    """A worker: takes batches, makes them, appends in turn, reports. (It runs where coverage does not look.)"""
+def _work(pipe: Connection, job: Job, sinks: dict[str, Path], turns: _Turns) -> None:  # pragma: no cover
+    """A worker: takes batches, makes them, writes at its place, reports. (It runs where coverage does not look.)"""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)
     todo: _Queue = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, todo), daemon=True).start()
     with ExitStack() as stack:
-        files = {name: stack.enter_context(path.open("ab", buffering=0)) for name, path in sinks.items()}
+        files = {name: stack.enter_context(path.open("r+b", buffering=0)) for name, path in sinks.items()}
+        places = {name: index for index, name in enumerate(sinks)}
         while True:
             number, message = todo.get()
             try:
                 made = job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
-                with moved:
-                    moved.wait_for(lambda wanted=number: turn.value == wanted)
-                for name, data in made.outputs:
-                    _append(files[name].fileno(), data)
+                starts = turns.take(number, [(places[name], memoryview(data).nbytes) for name, data in made.outputs])
+                for (name, data), start in zip(made.outputs, starts, strict=True):
+                    _write(files[name], data, start)
             except Exception as error:
                 pipe.send((number, _failed(error)))
                 return
-            with moved:
-                turn.value = number + 1
-                moved.notify_all()
             pipe.send((number, made.report))
 
 
@@ -200,7 +219,8 @@ def _failed(error: Exception) -> _Failed:
     return _Failed(error, frames)
 
 
-def _append(descriptor: int, data: Any) -> None:
+def _write(file: FileIO, data: Any, start: int) -> None:
+    file.seek(start)
     view = memoryview(data)
     while view.nbytes:
-        view = view[os.write(descriptor, view) :]
+        view = view[file.write(view) :]

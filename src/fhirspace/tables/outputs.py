@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,8 +202,10 @@ def _make_folders(root: Path, folder: Path) -> None:
 def _digest(path: Path) -> dict[str, Any]:
     """The SHA-256 and the size of a file, which is on the disk afterwards."""
     with path.open("rb") as stream:
-        sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
-        os.fsync(stream.fileno())
+        with ThreadPoolExecutor(1) as pool:  # the disk takes the pages while they are hashed
+            synced = pool.submit(os.fsync, stream.fileno())
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+            synced.result()
         return {"sha256": sha256, "size": os.fstat(stream.fileno()).st_size}
 
 
