@@ -13,8 +13,6 @@ from fhirspace.mapping.kernel_vectors import Looked, Vectors
 from fhirspace.mapping.tree import Mapping
 from fhirspace.mapping.values import virtual_cells
 
-_ZERO: Final = pa.scalar(0, pa.int64())
-
 
 @dataclass(slots=True)
 class Coded:
@@ -133,7 +131,7 @@ def spread(index: pa.Array | None, codes: pa.Array) -> pa.Array | int:
     if index is None:
         return codes
     rows = codes.take(index)
-    return rows.fill_null(_ZERO) if rows.null_count else rows
+    return rows.fill_null(0) if rows.null_count else rows
 
 
 def distinct(column: pa.Array) -> tuple[pa.Array | None, pa.Array]:
