@@ -26,7 +26,9 @@ from fhirspace.mapping.tree import Block, Mapping, Obj
 
 __all__ = ["CARRIED_PART", "Collector", "ReadBatch", "Reader", "merge"]
 
-BATCH: Final = 8192
+BATCH: Final = 2048
+"""Lines a batch: few enough for their texts to be in the processor's cache when Arrow copies them."""
+
 SAMPLE: Final = 1024
 _REFUSALS: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
 
@@ -84,7 +86,7 @@ class Reader:
         self._last: Program | None = None
 
     def read(self, lines: Iterable[tuple[int, bytes]], file: str) -> Iterator[ReadBatch]:
-        """The rows of some resources, about 8 thousand lines at a time, in memory that does not grow.
+        """The rows of some resources, about 2 thousand lines at a time, in memory that does not grow.
 
         Args:
             lines: line number and JSON text of each; file: the file's name, for `@file` and problems.

@@ -14,8 +14,8 @@ from fhirspace.mapping.reader_code import Code
 from fhirspace.mapping.reader_leaves import Keys, uses_of
 from fhirspace.mapping.reader_parts import Part
 from fhirspace.mapping.reader_shapes import Rec, Shapes, attr
-from fhirspace.mapping.reader_source import Gathered, Walk
-from fhirspace.mapping.tree import Arr, Block, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
+from fhirspace.mapping.reader_source import Gathered, Walk, holds_rows
+from fhirspace.mapping.tree import Arr, Block, Each, Leaf, Mapping, Obj, Slot, slots, walk
 from fhirspace.mapping.values import implied
 
 Parts = Callable[[str, int], Part]
@@ -94,11 +94,6 @@ def repeated(template: Obj, lines: Sequence[bytes]) -> list[str]:
             if raw is not None:
                 seen[name][bytes(raw)] += 1
     return [name for name, texts in seen.items() if texts.total() >= MANY and len(texts) * 4 <= texts.total()]
-
-
-def holds_rows(node: Node) -> bool:
-    """Whether rows of their own, or carried cells, stand in or below a node."""
-    return any(isinstance(inner, Each | Carried) for inner in walk(node))
 
 
 class _Maker:

@@ -30,7 +30,7 @@ from fhirspace.mapping.reader_shapes import (
     constants,
     type_of,
 )  # fmt: skip
-from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj
+from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,8 @@ class Walk(Leaves):
 
     def _member(self, nodes: Sequence[Node], member: Member, var: str, *, must: bool) -> None:
         inner = self.code.fresh("v")
-        own = [] if isinstance(member.shape, Kept) else self._alone(uses_of(nodes))
+        whole = isinstance(member.shape, Kept) or any(holds_rows(node) for node in nodes)
+        own = [] if whole else self._alone(uses_of(nodes))
 
         def write() -> None:
             self._value(nodes, member.shape, inner, need=must)
@@ -306,6 +307,11 @@ class Walk(Leaves):
 
     def _carries(self, _rec: Rec, var: str) -> None:
         self.code.put(f"carried = (carried or []) + ({var}.extension or [])")
+
+
+def holds_rows(node: Node) -> bool:
+    """Whether rows of their own, or carried cells, stand in or below a node."""
+    return any(isinstance(inner, Each | Carried) for inner in walk(node))
 
 
 def _tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
