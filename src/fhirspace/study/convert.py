@@ -93,7 +93,7 @@ def convert(
         InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out;
         MappingError: a mapping is wrong.
     """
-    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
+    folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
     if given.kind == to:
         raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
     library, ledger = Library(fhir, folders), Ledger()

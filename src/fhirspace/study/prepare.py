@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import InputError, Place, UsageError
+from fhirspace.errors import InputError, MappingError, Place, UsageError
 from fhirspace.mapping.library import shipped
 from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.sdtm import columns, derive, shape
@@ -33,6 +33,15 @@ class Prepared:
 
     tabulations: dict[str, Tabulation]
     derived: list[Derived] = field(default_factory=list)
+
+
+def own_folders(mappings: Iterable[Path]) -> list[Path]:
+    """The user's mapping folders. Raises MappingError FS348 for one in which no mapping can be: a misspelt path."""
+    own = list(mappings)
+    for folder in own:
+        if not any((folder / part).exists() for part in ("domains", "sources", "codes", "common.yaml")):
+            raise MappingError("FS348", folder.name, "a folder with domains/, sources/, codes/ or common.yaml in it")
+    return own
 
 
 def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[Path]) -> SourceLibrary:
