@@ -17,7 +17,12 @@ def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, BinaryI
         job: the function of a batch; batches: text tables in pieces; sinks: an open binary file by name.
     """
     for batch in batches:
-        made = job(batch)
-        for name, data in made.outputs:
-            sinks[name].write(data)
-        yield made.report
+        yield _one(job, batch, sinks)
+
+
+def _one(job: Job, batch: pa.RecordBatch, sinks: Mapping[str, BinaryIO]) -> Any:
+    """One batch; what was made of it is gone from memory before the next one comes."""
+    made = job(batch)
+    for name, data in made.outputs:
+        sinks[name].write(data)
+    return made.report
