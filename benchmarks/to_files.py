@@ -1,4 +1,4 @@
-"""LB rows to NDJSON files: one process beside two, and the rate of a plain write of the same bytes in the same minute."""
+"""LB rows to NDJSON files: one process beside two, and a plain write of the same bytes in the same minute."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class Leaf:
     constant: str | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without slots: asked for often."""
+        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without: asked for often."""
         slots = tuple(part for part in self.parts if isinstance(part, Slot))
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))

@@ -91,7 +91,7 @@ def split_supplementals(
 
 
 def _link(own: sdtm.Domain) -> str | None:
-    """The variable that IDVAR names: --SEQ, where there is none the one that tells a subject's rows apart; none in DM."""
+    """The variable that IDVAR names: --SEQ, without it the one that tells a subject's rows apart; none in DM."""
     if own.name == "DM":
         return None
     sequence = f"{own.name[:2]}SEQ"

@@ -25,7 +25,9 @@ class Attached:
     """
 
     def __init__(self, attach: Attach, table: pa.Table, items: pa.Array, *, shared: bool = False) -> None:
-        self._groups = [_Group(attach, linked, table, items, rows, shared) for linked, rows in _kinds(attach, table)]
+        self._groups = [
+            _Group(attach, linked, table, items, rows, shared=shared) for linked, rows in _kinds(attach, table)
+        ]
 
     def texts(self, batch: pa.RecordBatch) -> pa.Array:
         """For each row of a parent batch the comma-joined items that hang into it, null where there are none."""
@@ -51,7 +53,7 @@ class _Group:
     """The rows that find their parent by the same columns: the shared ones, and the one that IDVAR names, if any."""
 
     def __init__(
-        self, attach: Attach, linked: str | None, table: pa.Table, items: pa.Array, rows: pa.Array, shared: bool
+        self, attach: Attach, linked: str | None, table: pa.Table, items: pa.Array, rows: pa.Array, *, shared: bool
     ) -> None:
         self._on, self._linked, self._shared = attach.on, linked, shared
         value = text(table, attach.via[1]) if attach.via and linked else None
