@@ -1,6 +1,6 @@
 """The kernel against the row-by-row renderer: the same bytes and the same faults, whichever way it takes."""
 
-# ruff: noqa: E501 - rows of tables
+
 
 from __future__ import annotations
 
