@@ -1,0 +1,160 @@
+"""Validation of files: what is looked over, and extensions checked by StructureDefinitions of a folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import small_study
+
+from fhirspace.errors import InputError, UsageError
+from fhirspace.fhir.profiles import extension_definition
+from fhirspace.mapping.library import shipped
+from fhirspace.study import extensions
+from fhirspace.study.checks import validate
+from fhirspace.study.convert import convert
+
+from conftest import Space  # isort: skip
+
+
+def codes(*paths: Path, **more: Any) -> list[tuple[str, str]]:
+    """All findings but notes."""
+    return [(problem.code, str(problem.place)) for problem in validate(paths, **more) if problem.level != "note"]
+
+
+def test_the_sample_is_valid_in_both_forms(space: Space) -> None:
+    assert codes(space.sdtm().out, space.fhir().out) == []
+
+
+def test_an_output_folder_with_both_forms_has_both_looked_over(tmp_path: Path) -> None:
+    convert(small_study.write(tmp_path / "in"), to="fhir", out=tmp_path / "out")
+    small_study.write(tmp_path / "out" / "sdtm", AE=small_study.AE.replace("MILD", "QUITE"))
+    (tmp_path / "out" / "fhir" / "Patient.ndjson").write_text('{"resourceType":"Patient","id":"_"}\n')
+    found = codes(tmp_path / "out")
+    assert any(place == "ae.csv:2:AESEV" for _, place in found)
+    assert any(place.startswith("Patient.ndjson:1") for _, place in found)
+
+
+def test_rows_that_cannot_be_read_are_findings(tmp_path: Path) -> None:
+    small_study.write(tmp_path, AE=small_study.AE + "TINY,AE\n")
+    assert any(place.startswith("ae.csv:5") for _, place in codes(tmp_path))
+
+
+def test_records_are_nothing_to_validate(space: Space) -> None:
+    with pytest.raises(UsageError, match="FS615"):
+        codes(space.records)
+    with pytest.raises(InputError, match="FS101"):
+        codes(space.records / "none.csv")
+
+
+# -- profiles
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_what_we_write_fits_our_own_profiles(release: Any, space: Space) -> None:
+    assert codes(space.fhir(release).out, release=release, profile=shipped() / "profiles") == []
+
+
+URL = "https://fhirspace.org/StructureDefinition/x"
+
+
+def checked(value: Any, *items: dict[str, Any], many: bool = False) -> list[tuple[str, str]]:
+    """What the definition of an extension with these values or parts finds in a patient with these extensions."""
+    definition = extension_definition("x", "Patient", value, "X.", many=many)
+    shapes = {URL: extensions._shape(definition["differential"]["element"], "Extension")}
+    made = [{"url": URL, **item} for item in items]
+    patient = {"resourceType": "Patient", "contact": [{"extension": made}]}
+    return [(path.removeprefix("Patient.contact[0].extension"), told) for path, told in _check(patient, shapes)]
+
+
+def _check(resource: Any, shapes: dict[str, extensions.Shape]) -> list[tuple[str, str]]:
+    return list(extensions.check(json.dumps(resource).encode(), shapes))
+
+
+def part(url: str, **value: Any) -> dict[str, Any]:
+    return {"url": url, **value}
+
+
+PARTS = {"a": "string", "b": ["code", "decimal"]}
+
+
+@pytest.mark.parametrize(
+    ("value", "items", "expected"),
+    [
+        ("string", [{"valueString": "x"}], []),
+        ("string", [{"valueInteger": 1}], [("[0]", "valueString")]),
+        ("string", [{}], [("[0]", "a value")]),
+        ("string", [{"_valueString": {"id": "a"}}], []),
+        (
+            "string",
+            [{"valueString": "x", "extension": [part("y", valueCode="z")]}],
+            [("[0].extension[0]", "one of no parts")],
+        ),
+        (["string", "dateTime"], [{"valueDateTime": "2024"}], []),
+        (["string", "dateTime"], [{"valueDate": "2024"}], [("[0]", "valueDateTime or valueString")]),
+        ("string", [{"valueString": "x"}, {"valueString": "y"}], [("[1]", "this extension once")]),
+        (PARTS, [{"extension": [part("a", valueString="x"), part("b", valueDecimal=1.5)]}], []),
+        (PARTS, [{"extension": [part("a", valueCode="x")]}], [("[0].extension[0]", "valueString")]),
+        (PARTS, [{"extension": [part("c", valueCode="x")]}], [("[0].extension[0]", "one of a, b")]),
+        (PARTS, [{"extension": [part("a", valueString="x")] * 2}], [("[0].extension[1]", "this extension once")]),
+        (PARTS, [{"valueString": "x"}], [("[0]", "no value")]),
+    ],
+)
+def test_extensions_are_checked_by_their_definition(
+    value: Any, items: list[dict[str, Any]], expected: list[tuple[str, str]]
+) -> None:
+    assert checked(value, *items) == expected
+
+
+def test_an_extension_that_may_repeat_may(tmp_path: Path) -> None:
+    assert checked("string", {"valueString": "x"}, {"valueString": "y"}, many=True) == []
+
+
+def test_other_extensions_and_odd_shapes_pass() -> None:
+    shapes = {URL: extensions.Shape(values={"valueString"})}
+    odd = {
+        "resourceType": "Patient",
+        "extension": "text",
+        "contact": [{"extension": [1, {"url": 5}, {"url": "http://y"}]}],
+    }
+    assert _check(odd, shapes) == []
+    assert list(extensions.check(b"{", shapes)) == []
+    assert list(extensions.check(b"[1]", shapes)) == []
+
+
+def test_findings_of_a_profile_have_a_place_and_no_value(tmp_path: Path) -> None:
+    folder = tmp_path / "profiles"
+    folder.mkdir()
+    (folder / "x.json").write_text(json.dumps(extension_definition("x", "Patient", "string", "X.")))
+    (folder / "other.json").write_text('{"resourceType":"ValueSet"}')
+    file = tmp_path / "Patient.ndjson"
+    file.write_text(json.dumps({"resourceType": "Patient", "extension": [{"url": URL, "valueCode": "SECRET"}]}) + "\n")
+    (problem,) = validate([file], profile=folder)
+    assert (problem.code, str(problem.place)) == ("FS618", "Patient.ndjson:1:Patient.extension[0]")
+    assert "SECRET" not in str(problem)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        "{}",
+        "[]",
+        "{",
+        '{"resourceType":"StructureDefinition","type":"Extension"}',
+        '{"resourceType":"StructureDefinition","type":"Extension","url":"u","differential":{"element":[{}]}}',
+    ],
+)
+def test_a_folder_without_definitions_is_refused(content: str | None, tmp_path: Path) -> None:
+    if content is not None:
+        (tmp_path / "x.json").write_text(content)
+    with pytest.raises(UsageError, match="FS617"):
+        extensions.load(tmp_path)
+
+
+def test_a_definition_that_cannot_be_opened_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "x.json").mkdir()
+    with pytest.raises(InputError, match="FS101"):
+        extensions.load(tmp_path)

@@ -1,0 +1,98 @@
+"""The whole way with a real FHIR server that validates what it is sent: SPACE goes there and comes back as it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.pull import PullReport, pull
+from fhirspace.delivery.push import PushReport, push
+from fhirspace.fhir import ndjson
+from fhirspace.study.convert import convert
+from fhirspace.study.demo import sample
+from fhirspace.study.figures import Published, from_resources
+from fhirspace.study.from_fhir import fhir_files
+from fhirspace.tables import xpt
+from fhirspace.tables.compare import compare
+
+from conftest import Space  # isort: skip
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+@dataclass
+class Trip:
+    """SPACE pushed to a server once and pulled back."""
+
+    release: Any
+    sent: Path
+    back: Path
+    pushed: PushReport
+    again: PushReport
+    pulled: PullReport
+
+
+@pytest.fixture(scope="module", params=["R4", "R5"])
+def trip(
+    request: pytest.FixtureRequest,
+    space: Space,
+    hapi: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Trip:
+    folder, url = tmp_path_factory.mktemp(request.param), hapi(request.param)
+    sent = space.fhir(request.param).out / "fhir"
+    pushed = push(sent, url, fhir=request.param, journal=folder / "first.db", connections=2)
+    # All types again, of the many Observations the first ones: a server takes its time for each.
+    some = folder / "some"
+    some.mkdir()
+    for file in fhir_files(sent):
+        (some / file.name).write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:400]))
+    again = push(some, url, fhir=request.param, journal=folder / "fresh.db")
+    return Trip(request.param, sent, folder, pushed, again, pull(url, "SPACE", folder))
+
+
+def resources(folder: Path) -> Iterator[bytes]:
+    for file in fhir_files(folder):
+        for _, line in ndjson.read(file):
+            yield line
+
+
+def test_the_server_refuses_nothing(trip: Trip) -> None:
+    assert trip.pushed.problems == []
+    assert (trip.pushed.refused, trip.pushed.created) == (0, trip.pushed.total)
+    assert trip.pushed.total == sum(1 for _ in resources(trip.sent)) > 8_000
+
+
+def test_a_second_push_that_remembers_nothing_makes_no_new_version(trip: Trip) -> None:
+    assert (trip.again.created, trip.again.updated, trip.again.refused) == (0, 0, 0)
+    assert trip.again.unchanged_on_server == trip.again.total > 1_500
+
+
+def test_what_comes_back_is_what_was_sent(trip: Trip) -> None:
+    assert trip.pulled.total == trip.pushed.total
+    assert sorted(map(canonical, resources(trip.back))) == sorted(map(canonical, resources(trip.sent)))
+
+
+def test_the_datasets_from_the_server_are_those_from_the_records(trip: Trip, space: Space, tmp_path: Path) -> None:
+    done = convert(trip.back, to="sdtm", out=tmp_path, fhir=trip.release)
+    assert (done.exit_code, done.unread) == (0, 0)
+    before, after = (sorted((folder / "sdtm").glob("*.xpt")) for folder in (space.sdtm().out, tmp_path))
+    assert [path.name for path in before] == [path.name for path in after]
+    for left, right in zip(before, after, strict=True):
+        assert compare(xpt.read(left)[0], xpt.read(right)[0], ()) == [], left.name
+
+
+def test_the_figures_from_the_server_are_the_published_ones(trip: Trip) -> None:
+    published = Published.load(sample() / "published.toml")
+    assert from_resources(fhir_files(trip.back), published) == published.figures
+
+
+def test_every_resource_on_the_server_says_that_it_is_synthetic(trip: Trip) -> None:
+    for line in resources(trip.back):
+        assert {"HTEST"} == {label["code"] for label in json.loads(line)["meta"]["security"]}
