@@ -9,15 +9,6 @@ from collections.abc import Callable, Iterator
 import pytest
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests of the real server share one process, and so one server a release; they come first: they take longest."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            if item.get_closest_marker("server"):
-                item.add_marker(pytest.mark.xdist_group("server"))
-    items.sort(key=lambda item: item.get_closest_marker("server") is None)
-
-
 @pytest.fixture(scope="session")
 def hapi() -> Iterator[Callable[[str], str]]:
     """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release."""
