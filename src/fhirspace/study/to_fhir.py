@@ -166,6 +166,8 @@ class _Writer:
         self._ledger, self._sinks, self._progress = ledger, sinks, progress
         self._helpers = Helpers(tabulations)
         self._written: set[str] = set()
+        self._nested: dict[str, dict[str, Attached]] = {}
+        self._gone: dict[str, set[int]] = {}
 
     def write(self, name: str, workers: int) -> None:
         """Makes one dataset with all that hangs into it."""
@@ -226,13 +228,21 @@ class _Writer:
             self._fall(child, rows)
 
     def _fall(self, child: str, rows: Sequence[int]) -> None:
-        """Rows whose parent is not there, or is in quarantine: they go there too."""
-        if rows:
-            table = self._tabulations[child].table()
-            self._ledger.note(
-                Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in rows
-            )
-            self._ledger.hold_rows(child, table, rows)
+        """Rows whose parent is not there, or is in quarantine: they go there too, with what hangs into them."""
+        gone = self._gone.setdefault(child, set())
+        fallen = [row for row in rows if row not in gone]
+        if not fallen:
+            return
+        gone.update(fallen)
+        table = self._tabulations[child].table()
+        self._ledger.note(
+            Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in fallen
+        )
+        self._ledger.hold_rows(child, table, fallen)
+        batches = table.take(pa.array(fallen, pa.int64())).unify_dictionaries().combine_chunks().to_batches()
+        for grandchild, children in self._nested.get(child, {}).items():
+            for batch in batches:
+                self._fall(grandchild, sorted(children.rows_at(batch, range(batch.num_rows))))
 
     def _attached(self, parent: Mapping) -> dict[str, Attached]:
         """The items of all datasets that hang into rows of another, those that hang into their own rows first."""
@@ -242,12 +252,18 @@ class _Writer:
     def _items(self, mapping: Mapping, parent: Mapping) -> Attached:
         name = mapping.domain
         table = self._tabulations[name].table()
-        job, texts = DomainJob(self._library, name, self._helpers, self._attached(mapping)), [pa.nulls(0, pa.string())]
+        self._nested[name] = self._attached(mapping)
+        job, texts = DomainJob(self._library, name, self._helpers, self._nested[name]), [pa.nulls(0, pa.string())]
         self._written.add(name)
+        gone, done = self._gone.setdefault(name, set()), 0
         for batch in InMemory(table).batches():
             items, report = job.items(batch)
             texts.append(items)
             self._book(name, report)
+            gone.update(done + row for row in report.bad)
+            done += batch.num_rows
+        for grandchild, children in self._nested[name].items():
+            self._fall(grandchild, sorted(children.orphans()))
         joined = pa.concat_arrays(texts)
         block = block_of(parent, name)
         attach = mapping.attach or Attach(parent.domain, (), ())
