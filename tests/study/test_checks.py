@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import small_study
+from space_study import Space
 
 from fhirspace.errors import InputError, UsageError
 from fhirspace.fhir.profiles import extension_definition
@@ -15,8 +16,6 @@ from fhirspace.mapping.library import shipped
 from fhirspace.study import extensions
 from fhirspace.study.checks import validate
 from fhirspace.study.convert import convert
-
-from conftest import Space  # isort: skip
 
 
 def codes(*paths: Path, **more: Any) -> list[tuple[str, str]]:

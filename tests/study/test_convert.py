@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import small_study
+from space_study import Space
 
 from fhirspace.engines import processes
 from fhirspace.errors import InputError, UsageError
@@ -21,8 +22,6 @@ from fhirspace.study.demo import sample
 from fhirspace.tables import csv, xpt
 from fhirspace.tables.compare import compare
 from fhirspace.tables.text import data_columns
-
-from conftest import Space  # isort: skip
 
 
 def datasets(folder: Path) -> dict[str, Any]:

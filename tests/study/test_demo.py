@@ -10,14 +10,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from space_study import Space
 
 from fhirspace.cli import main
 from fhirspace.delivery import pull, push, server
 from fhirspace.errors import UsageError
 from fhirspace.study import demo as module
 from fhirspace.study.demo import demo
-
-from conftest import Space  # isort: skip
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+from space_study import Space
 
 from fhirspace.study.convert import convert
 from fhirspace.study.demo import sample
@@ -16,8 +17,6 @@ from fhirspace.study.figures import Figures, Published, Response, from_datasets,
 from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import csv, xpt
 from fhirspace.tables.text import as_rows
-
-from conftest import Space  # isort: skip
 
 
 @pytest.fixture(scope="module")

@@ -9,14 +9,13 @@ from typing import Any
 
 import pytest
 import small_study
+from space_study import Space
 
 from fhirspace.standards import sdtm
 from fhirspace.study import roundtrip as module
 from fhirspace.study.convert import convert
 from fhirspace.study.from_fhir import FromFhir
 from fhirspace.study.roundtrip import roundtrip
-
-from conftest import Space  # isort: skip
 
 
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from space_study import Space
 
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.pull import PullReport, pull
@@ -20,8 +21,6 @@ from fhirspace.study.figures import Published, from_resources
 from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import xpt
 from fhirspace.tables.compare import compare
-
-from conftest import Space  # isort: skip
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
