@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from bad_runs import (
     resources,
     table,
 )
+
+from fhirspace.cli import main
 
 EVENTS = "AdverseEvent.ndjson"
 
@@ -202,3 +205,15 @@ def test_without_its_patient_and_research_subject_all_rows_of_a_subject_are_orph
     faults = (removed("Patient.ndjson"), removed("ResearchSubject.ndjson"))
     outcome = go(resources, faults, "--to", "sdtm")
     assert ("FS738", "DM", None, None) in outcome.places("warning")
+
+
+def test_validate_and_roundtrip_tell_a_broken_file_too(
+    resources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = tmp_path / "given"
+    shutil.copytree(resources, given)
+    bundle(given)
+    assert main(["validate", str(given), "--json"]) == 1
+    assert "FS401" in capsys.readouterr().out
+    assert main(["roundtrip", str(given)]) == 1
+    assert "FS401 more.json" in capsys.readouterr().err

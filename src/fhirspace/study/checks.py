@@ -36,6 +36,7 @@ def validate(
     if all(given.kind == "records" for given in inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     for given in inputs:
+        yield from (fault.problem for fault in given.faults.values())
         if given.kind == "fhir":
             yield from fhir_validate.validate(given.fhir, release=release, full=full)
             if shapes:

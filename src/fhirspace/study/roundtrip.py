@@ -113,11 +113,15 @@ def roundtrip(
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
-    folders, given = list(mappings), recognise([paths] if isinstance(paths, Path) else paths)
+    folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths)
     library, ledger, proof = Library(fhir, folders), Ledger(), Proof(fhir)
+    for path, fault in given.faults.items():
+        ledger.refuse(path, fault)
     with TemporaryDirectory(prefix="fhirspace-") as scratch:
         if given.kind == "fhir":
             _fhir(given.fhir, library, Path(scratch), proof)
+            proof.problems += ledger.problems
+            proof.quarantined += ledger.quarantined
             return proof
         if given.kind == "sdtm":
             _tabulations(prepare.from_sdtm(given, ledger).tabulations, library, ledger, Path(scratch), proof)
