@@ -1,5 +1,6 @@
 """A program that runs the engine and waits; for tests that interrupt or kill it. Args: a folder."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from engine_jobs import Lines, batches
 from fhirspace.engines import processes
 
 if __name__ == "__main__":
+    # A suite that runs in the background of a shell hands down that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sinks = {name: Path(sys.argv[1], name) for name in ("even", "odd")}
     for sink in sinks.values():
         sink.touch()

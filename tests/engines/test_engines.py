@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -120,39 +120,47 @@ def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Path])
         list(processes.run(Lines(), broken(), sinks, 2))  # type: ignore[arg-type]
 
 
-def started(folder: Path) -> tuple[subprocess.Popen[str], list[psutil.Process]]:
-    """The driver, once its workers have done all that they can, and its workers."""
+@contextmanager
+def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """The driver, once its workers have done all that they can, and its workers; afterwards none of them is left."""
     command = [sys.executable, str(DRIVER), str(folder)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert child.stdout is not None
     for first in range(0, 50, 10):
         assert child.stdout.readline() == f"{first}\n"
     children = psutil.Process(child.pid).children(recursive=True)
-    return child, [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+    workers = [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+    try:
+        yield child, workers
+    finally:
+        for each in [child, *filter(lives, workers)]:
+            each.kill()
+        child.communicate(timeout=20)
 
 
 def test_ctrl_c_ends_all_processes_without_a_word_of_the_workers(tmp_path: Path) -> None:
-    child, workers = started(tmp_path)
-    os.killpg(child.pid, signal.SIGINT)
-    _, said = child.communicate(timeout=20)
-    assert child.returncode == -signal.SIGINT
-    assert said.count("KeyboardInterrupt") == 1
-    _, alive = psutil.wait_procs(workers, 10)
-    assert not alive
+    with started(tmp_path) as (child, workers):
+        os.killpg(child.pid, signal.SIGINT)
+        _, said = child.communicate(timeout=60)
+        assert child.returncode == -signal.SIGINT
+        assert said.count("KeyboardInterrupt") == 1
+        assert ended(workers)
 
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
-    child, workers = started(tmp_path)
-    assert len(workers) == 2
-    child.kill()
-    child.communicate(timeout=20)
-    deadline = time.monotonic() + 15
+    with started(tmp_path) as (child, workers):
+        assert len(workers) == 2
+        child.kill()
+        child.wait(60)
+        assert ended(workers)
+
+
+def ended(workers: list[psutil.Process]) -> bool:
+    """Whether all of them end, soon."""
+    deadline = time.monotonic() + 30
     while any(map(lives, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
-    left = [each for each in workers if lives(each)]
-    for each in left:
-        each.kill()
-    assert not left
+    return not any(map(lives, workers))
 
 
 def lives(process: psutil.Process) -> bool:
