@@ -316,7 +316,7 @@ def test_counts_add_up() -> None:
     assert Counts(1, 2, 3, 4, 5).total == 15
 
 
-@pytest.mark.parametrize("faults", [[], ["unavailable", "reset after", None, "busy", "reset before"] * 4])
+@pytest.mark.parametrize("faults", [[], ["unavailable", "reset after", None, "unavailable", "reset before"]])
 def test_two_connections_deliver_each_resource_once_and_targets_first(
     faulty: FaultyServer, client: Client, tmp_path: Path, faults: list[str | None]
 ) -> None:

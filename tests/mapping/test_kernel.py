@@ -1,7 +1,5 @@
 """The kernel against the row-by-row renderer: the same bytes and the same faults, whichever way it takes."""
 
-
-
 from __future__ import annotations
 
 import random
