@@ -10,6 +10,7 @@ import queue
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -183,6 +184,22 @@ def test_a_listener_ends_its_process_when_the_parent_is_gone(monkeypatch: pytest
         processes._listen(theirs, todo)
     assert todo.get() == (5, b"batch")
     assert codes == [0]
+
+
+def test_places_in_the_sinks_are_given_in_the_order_of_the_batches() -> None:
+    turns = processes._Turns(threading.Condition(), [0, 7, 0])
+    given: dict[int, list[int]] = {}
+
+    def worker(number: int) -> None:
+        given[number] = turns.take(number, [(0, 10 * number), (1, 3)])
+
+    threads = [threading.Thread(target=worker, args=(number,)) for number in (2, 1, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert given == {0: [7, 0], 1: [7, 3], 2: [17, 6]}
+    assert turns.state == [3, 37, 9]
 
 
 def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
