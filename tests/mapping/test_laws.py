@@ -59,16 +59,19 @@ def written(mapping: Mapping, row: Row, lib: Library) -> list[tuple[str, str]]:
 def read(
     mapping: Mapping, texts: list[tuple[str, str]], lib: Library
 ) -> tuple[Cells, dict[str, list[Cells]], list[str]]:
-    """The cells of all blocks together, the attached rows of any depth, and what no slot read."""
+    """The cells of all blocks together (a carried one wins), the attached rows of any depth, and what no slot read."""
     items = dict(_deep(mapping, lib))
     cells: Cells = {}
     attached: dict[str, list[Cells]] = {}
     unread: list[str] = []
+    carried: set[str] = set()
     for block, (kind, text) in zip(mapping.blocks, texts, strict=True):
         assert kind == block.resource
         found = extract(mapping, block, parse(text), items)
-        assert all(cells.get(name, cell) == cell for name, cell in found.cells.items())
-        cells |= found.cells
+        told = {name: cell for name, cell in found.cells.items() if name not in carried}
+        assert all(cells.get(name, cell) == cell for name, cell in told.items() if name not in found.carried)
+        cells |= told
+        carried |= found.carried
         attached |= found.attached
         unread += found.unread
     return cells, attached, unread
