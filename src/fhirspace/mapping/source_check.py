@@ -23,10 +23,6 @@ _DERIVED = re.compile(
 )
 
 
-# What the guide asks for although the codelist lacks it (SDTMIG 3.4, section 5.2: subjects of several races).
-_ASKED_FOR = {("DM", "RACE"): frozenset({"MULTIPLE"})}
-
-
 class _Known(NamedTuple):
     form: FormMapping
     at: int
@@ -101,7 +97,7 @@ def _closed(dataset: str, name: str) -> frozenset[str] | None:
     lists = [terminology.codelist(code) for code in codes if terminology.known(code)]
     if not lists or len(lists) < len(codes) or any(each.extensible for each in lists):
         return None
-    return _ASKED_FOR.get((dataset, name), frozenset[str]()).union(*(each.terms for each in lists))
+    return sdtm.beside_codelist(dataset, name).union(*(each.terms for each in lists))
 
 
 def _told_apart(first: _Known, second: _Known) -> list[tuple[_Known, str]]:

@@ -22,8 +22,6 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE
 
 MAX_BYTES, MAX_LABEL = 200, 40
-# What the guide itself asks for beside a closed codelist (SDTMIG 3.4, section 5.2: more than one race given).
-_ASKED_FOR = {("DM", "RACE"): frozenset({"MULTIPLE"})}
 # A record without these cannot be told apart or does not say what it is about; other required variables may follow.
 _NAMING = frozenset({"Identifier", "Topic"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
@@ -205,7 +203,7 @@ def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterato
     lists = [terminology.codelist(code) for code in variable.codelists if terminology.known(code)]
     if not lists or len(lists) != len(variable.codelists):
         return
-    asked = _ASKED_FOR.get((name, variable.name), frozenset())
+    asked = sdtm.beside_codelist(name, variable.name)
     values = asked.union(*(codelist.terms for codelist in lists))
     open_list = any(codelist.extensible for codelist in lists)
     # The codelist of a character result is for its words, not for the numbers it may hold as well.

@@ -216,3 +216,11 @@ def variable(dataset: str, name: str) -> Variable | None:
 @cache
 def _standard_names(dataset: str) -> dict[str, Variable]:
     return {item.name: item for item in standard_variables(dataset)}
+
+
+_BESIDE: dict[tuple[str, str], frozenset[str]] = {("DM", "RACE"): frozenset({"MULTIPLE"})}
+
+
+def beside_codelist(dataset: str, variable: str) -> frozenset[str]:
+    """What the guide itself asks for beside a closed codelist (SDTMIG 3.4, section 5.2: more than one race given)."""
+    return _BESIDE.get((dataset, variable), frozenset())
