@@ -49,13 +49,13 @@ def trip(
 ) -> Trip:
     folder, url = tmp_path_factory.mktemp(request.param), hapi(request.param)
     sent = space.fhir(request.param).out / "fhir"
-    pushed = push(sent, url, fhir=request.param, journal=folder / "first.db", connections=2)
+    pushed = push(sent, url, fhir=request.param, journal=folder / "first.db", size=50, connections=3)
     # All types again, of the many Observations the first ones: a server takes its time for each.
     some = folder / "some"
     some.mkdir()
     for file in fhir_files(sent):
         (some / file.name).write_bytes(b"".join(file.read_bytes().splitlines(keepends=True)[:SOME]))
-    again = push(some, url, fhir=request.param, journal=folder / "fresh.db")
+    again = push(some, url, fhir=request.param, journal=folder / "fresh.db", size=50, connections=3)
     return Trip(request.param, sent, folder, pushed, again, pull(url, "SPACE", folder))
 
 
