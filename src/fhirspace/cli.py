@@ -72,7 +72,23 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=_Plain)
     parser.add_argument("--version", action="version", version=f"fhirspace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for add in (_demo, _convert, _validate, _roundtrip, _plan, _push, _pull, _runs, _server, _mapping, _explain):
+    for add in (
+        _demo,
+        _convert,
+        _validate,
+        _roundtrip,
+        _plan,
+        _push,
+        _retry,
+        _verify,
+        _undo,
+        _pull,
+        _runs,
+        _status,
+        _server,
+        _mapping,
+        _explain,
+    ):
         add(commands)
     return parser
 
@@ -210,8 +226,37 @@ def _roundtrip(commands: Any) -> None:
 
 
 def _plan(commands: Any) -> None:
-    parser = _add(commands, "plan", "what push would send, in the order of sending", "study")
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with fhir/*.ndjson")
+    parser = _add(
+        commands,
+        "plan",
+        "what push would send, or with a server what would change there",
+        "study",
+        "study --server https://fhir.example.org/fhir --out monday.plan",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR, or one file")
+    parser.add_argument("--server", metavar="URL", help="compare with what this server holds; nothing is written to it")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="the plan for push --plan (default: DIR/plan.db)")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="plan what was changed there since our last push as an update"
+    )
+    _delivery_options(parser)
+
+
+def _delivery_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--connections", type=_number, metavar="N", help="requests under way at once (default: 1)")
+    parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
+    parser.add_argument(
+        "--way", choices=("transaction", "batch", "single"), help="how resources travel (default: as the server says)"
+    )
+
+
+def _sending_options(parser: argparse.ArgumentParser) -> None:
+    _server_option(parser)
+    _delivery_options(parser)
+    parser.add_argument("--size", type=_number, metavar="N", help="most resources a bundle (default: 160)")
+    parser.add_argument("--rate", type=_number, metavar="N", help="most resources a second (default: no limit)")
+    parser.add_argument("--gzip", action="store_true", help="compress what is sent")
 
 
 def _push(commands: Any) -> None:
@@ -220,15 +265,45 @@ def _push(commands: Any) -> None:
         "push",
         "send FHIR files to a server: PUT in transactions, resumable",
         "study --server https://fhir.example.org/fhir --fhir R4",
+        "study --server https://fhir.example.org/fhir --plan study/plan.db",
     )
-    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with fhir/*.ndjson")
-    _server_option(parser)
-    parser.add_argument("--size", type=_number, default=100, metavar="N", help="resources a transaction (default: 100)")
+    parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
+    parser.add_argument("--plan", type=Path, metavar="FILE", help="do what this plan says, if the server still fits it")
+    _sending_options(parser)
+
+
+def _retry(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "retry",
+        "send what a server refused once more",
+        "study --server https://fhir.example.org/fhir",
+    )
+    parser.add_argument("folder", metavar="DIR", type=Path, help="the folder that was pushed")
+    parser.add_argument("--run", metavar="RUN", help="the dead letters of this run only")
+    _sending_options(parser)
+
+
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="the run's name, or last")
+    parser.add_argument("--server", metavar="URL", help="the FHIR server's base address (default: the run's own)")
     parser.add_argument(
-        "--connections", type=_number, default=1, metavar="N", help="transactions under way at once (default: 1)"
+        "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all of this machine)"
     )
-    parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
-    parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
+
+
+def _verify(commands: Any) -> None:
+    _run_options(_add(commands, "verify", "read back what a run delivered, and compare", "last"))
+
+
+def _undo(commands: Any) -> None:
+    about = "take a run back: restore what was there before, delete what the run created"
+    _run_options(_add(commands, "undo", about, "20260501T101500Z-3f1c --server https://fhir.example.org/fhir"))
+
+
+def _status(commands: Any) -> None:
+    parser = _add(commands, "status", "how far a delivery is", "study")
+    parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
 
 
 def _pull(commands: Any) -> None:
@@ -244,8 +319,10 @@ def _pull(commands: Any) -> None:
 
 
 def _runs(commands: Any) -> None:
-    parser = _add(commands, "runs", "the runs of a push journal", "study")
-    parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
+    parser = _add(commands, "runs", "the runs of a journal, or of all journals of this machine", "study", "")
+    parser.add_argument(
+        "journal", nargs="?", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db"
+    )
 
 
 def _server(commands: Any) -> None:

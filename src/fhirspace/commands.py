@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
 from fhirspace.talk import Bars, give, lines, say, tell_problems
+
+if TYPE_CHECKING:
+    from fhirspace.delivery.push import PushReport
 
 
 def demo(options: Namespace) -> int:
@@ -69,32 +73,92 @@ def roundtrip(options: Namespace) -> int:
 
 
 def plan(options: Namespace) -> int:
-    """``fhirspace plan``."""
-    from fhirspace.delivery.push import plan as run
+    """``fhirspace plan``: without a server what would be sent, with one what would change there."""
+    from fhirspace.delivery import push as delivery
 
-    found = run(options.folder)
-    text = "\n".join(f"{kind:<24}{count:>12,}" for kind, count in found)
-    give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
-    return EXIT_CLEAN
+    if options.server is None:
+        found = delivery.order(options.folder)
+        text = "\n".join(f"{kind:<24}{count:>12,}" for kind, count in found)
+        give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
+        return EXIT_CLEAN
+    with Bars("resources") as bars:
+        planned = delivery.plan(
+            options.folder,
+            options.server,
+            out=options.out,
+            overwrite=options.overwrite,
+            progress=bars.named("compared"),
+            **_delivery(options),
+        )
+    tell_problems(planned.problems)
+    give(planned.as_dict(), planned.summary(), as_json=options.json)
+    return EXIT_FINDINGS if planned.problems or planned.total("conflict") else EXIT_CLEAN
+
+
+def _delivery(options: Namespace) -> dict[str, Any]:
+    """How to deliver, from the options that `plan`, `push` and `retry` share."""
+    names = ("journal", "size", "connections", "fhir", "way", "gzip", "rate")
+    return {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
 
 
 def push(options: Namespace) -> int:
     """``fhirspace push``."""
     from fhirspace.delivery.push import push as run
 
+    return _pushed(options, lambda **how: run(options.folder, options.server, plan=options.plan, **how))
+
+
+def retry(options: Namespace) -> int:
+    """``fhirspace retry``."""
+    from fhirspace.delivery.push import retry as run
+
+    return _pushed(options, lambda **how: run(options.folder, options.server, run=options.run, **how))
+
+
+def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     with Bars("resources") as bars:
-        report = run(
-            options.folder,
-            options.server,
-            journal=options.journal,
-            size=options.size,
-            connections=options.connections,
-            fhir=options.fhir,
-            progress=lambda done, total: bars.show("pushed", done, total),
-        )
+        report = run(progress=bars.named("pushed"), **_delivery(options))
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    return EXIT_QUARANTINED if report.refused else EXIT_CLEAN
+    if report.refused:
+        return EXIT_QUARANTINED
+    return EXIT_FINDINGS if report.conflicts else EXIT_CLEAN
+
+
+def verify(options: Namespace) -> int:
+    """``fhirspace verify``."""
+    from fhirspace.delivery.undo import verify as run
+
+    with Bars("resources") as bars:
+        report = run(options.run, options.server, journal=options.journal, progress=bars.named("read back"))
+    tell_problems(report.problems)
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_FINDINGS if report.problems else EXIT_CLEAN
+
+
+def undo(options: Namespace) -> int:
+    """``fhirspace undo``."""
+    from fhirspace.delivery.undo import undo as run
+
+    with Bars("resources") as bars:
+        report = run(options.run, options.server, journal=options.journal, progress=bars.named("taken back"))
+    tell_problems(report.problems)
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_FINDINGS if report.left else EXIT_CLEAN
+
+
+def status(options: Namespace) -> int:
+    """``fhirspace status``."""
+    from fhirspace.delivery.runs import status as run
+
+    found = run(options.journal)
+    text = "\n".join(
+        f"{each['server']}: {sum(each['delivered'].values()):,} delivered, {each['dead']:,} dead letters"
+        + (f", run {each['unfinished']} is not finished: push again" if each["unfinished"] else "")
+        for each in found
+    )
+    give(found, text or "nothing delivered yet", as_json=options.json)
+    return EXIT_CLEAN
 
 
 def pull(options: Namespace) -> int:
@@ -109,11 +173,9 @@ def pull(options: Namespace) -> int:
 
 def runs(options: Namespace) -> int:
     """``fhirspace runs``."""
-    from fhirspace.delivery.journal import runs as run
-    from fhirspace.delivery.push import JOURNAL
+    from fhirspace.delivery.runs import runs as run
 
-    path: Path = options.journal
-    found = run(path / JOURNAL if path.is_dir() else path)
+    found = run(options.journal)
     text = "\n".join(" ".join(f"{name}={value}" for name, value in each.items()) for each in found)
     give(found, text or "no runs", as_json=options.json)
     return EXIT_CLEAN

@@ -6,7 +6,7 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
@@ -125,6 +125,10 @@ class Bars:
         elif time.monotonic() - self._said >= _PLAIN_EVERY and done < (total or done + 1):
             self._said = time.monotonic()
             say(self._line())
+
+    def named(self, name: str) -> Callable[[int, int], None]:
+        """`show` for one thing: called with how much is done, and how much there is."""
+        return lambda done, total: self.show(name, done, total)
 
     def _start(self, name: str, total: int) -> None:
         self._name = name

@@ -10,7 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -36,11 +36,15 @@ class LostAnswer(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer: the status, the headers (names in lower case) and the body, whole."""
+    """An answer: the status, the headers (names in lower case) and the body, whole.
+
+    `repeated`: an earlier attempt brought no whole answer, so that it may already have had effect.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    repeated: bool = False
 
     @property
     def ok(self) -> bool:
@@ -142,6 +146,7 @@ class Client:
     cap: float = 30.0
     sleep: Callable[[float], None] = time.sleep
     retries: int = field(default=0, init=False)
+    skew: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
         if self.transport is None:
@@ -158,8 +163,9 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
+        final: frozenset[int] = frozenset(),
     ) -> Response:
-        """Send until there is an answer that will not change by asking again.
+        """Send until there is an answer that will not change by asking again (statuses in `final` never do).
 
         Returns:
             The answer, of any status but 401, 403 and redirects; a body of JSON is whole.
@@ -170,18 +176,38 @@ class Client:
         assert self.transport is not None
         sent = {"Accept": JSON, **({"Content-Type": JSON} if body is not None else {}), **(headers or {})}
         most = attempts or self.attempts
+        lost = False
         for attempt in range(1, most + 1):
             answer: Response | None
             try:
                 answer = self.transport.send(method, path, body, sent)
             except LostAnswer:
                 answer = None
-            if answer is not None and not _again(answer):
-                return self._judged(answer)
+            if answer is not None and (answer.status in final or not _again(answer)):
+                self._note_clock(answer)
+                return self._judged(replace(answer, repeated=lost))
+            # After a timely refusal nothing was done; after anything else something may have been.
+            lost |= answer is None or answer.ok or answer.status >= 500
             if attempt < most:
-                self.retries += 1
-                self.sleep(self._wait(attempt, answer))
+                self.pause(attempt, answer)
         return self._exhausted(answer, most)
+
+    def pause(self, attempt: int, answer: Response | None) -> None:
+        """Wait before the next attempt: as long as the answer asks for, else a random part of a doubling time."""
+        self.retries += 1
+        self.sleep(self._wait(attempt, answer))
+
+    def server_time(self) -> datetime:
+        """The server's clock, by the ``Date`` of its last answer, to the second (rounded down)."""
+        return datetime.fromtimestamp(int(time.time() + self.skew), UTC)
+
+    def _note_clock(self, answer: Response) -> None:
+        try:
+            there = parsedate_to_datetime(answer.headers.get("date", ""))
+        except (TypeError, ValueError):
+            return
+        # `Date` is cut to the second: the server's clock is at most so far ahead of what it says.
+        self.skew = there.timestamp() - time.time()
 
     def json(self, method: str, path: str = "", body: bytes | None = None, **options: Any) -> Any:
         """`request` whose answer must be a success. Returns the JSON decoded. Raises ServerError (FS512) otherwise."""
@@ -244,6 +270,15 @@ def retry_after(value: str) -> float | None:
         return None
     aware = when if when.tzinfo else when.replace(tzinfo=UTC)
     return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def since(moment: str, first: str) -> bool:
+    """Whether a moment of the server (an instant, or the date of a header) is not before another one."""
+    try:
+        at = parsedate_to_datetime(moment) if moment[:1].isalpha() else datetime.fromisoformat(moment)
+        return at >= datetime.fromisoformat(first)
+    except (TypeError, ValueError):
+        return False
 
 
 def capabilities(client: Client) -> dict[str, Any]:

@@ -1,75 +1,222 @@
-"""What a server is known to hold: one SQLite file, written after each answer, so that a killed run resumes.
+"""What a server is known to hold and what each run wrote: one SQLite file, so that a killed run resumes.
 
-It holds server URLs, keys (``Type/id``), SHA-256 digests, version numbers and counts; no content of any resource.
+Before a bundle is sent its keys are noted (`intend`), after the answer what became of them (`record`). It holds server
+URLs, keys (``Type/id``), SHA-256 digests, version numbers, times and counts; no content of any resource.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 import sqlite3
-from collections.abc import Iterable
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fhirspace.delivery.cache import locked
+from fhirspace.delivery.cache import cache_folder, locked
 from fhirspace.errors import UsageError
+
+JOURNAL = "journal.db"
+UNDO = "-undo"
+"""How the names of runs end that undo another one."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS delivered (
   server TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, version TEXT NOT NULL, run TEXT NOT NULL,
-  PRIMARY KEY (server, key)) WITHOUT ROWID;
+  content BLOB, PRIMARY KEY (server, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
   run TEXT PRIMARY KEY, server TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, report TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS writes (
+  run TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, sent TEXT NOT NULL,
+  version TEXT, content BLOB, action TEXT, bundle INT, state TEXT NOT NULL DEFAULT 'sent',
+  PRIMARY KEY (run, key)) WITHOUT ROWID;
 """
 
 
-class Journal:
-    """The journal file, for one server and one run at a time. Use it in a `with`.
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A resource as it was last delivered: digest of its line, digest of its canonical form, version, and the run."""
 
-    Raises:
-        UsageError: FS525, another push holds it, or the file is none.
+    digest: bytes
+    content: bytes | None
+    version: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """One resource that a run created or updated, with the version that it made and the digest of its canonical form.
+
+    `bundle` numbers the answer that it came with; `sent` is the server's time before it was first sent.
     """
 
-    def __init__(self, path: Path, server: str, run: str) -> None:
-        self.path, self.server, self.run = path, server, run
+    key: str
+    digest: bytes
+    content: bytes
+    version: str
+    action: str
+    bundle: int = 0
+    sent: str = ""
+
+
+class Journal:
+    """The journal file, held by this process alone, for one server. Use it in a `with`; `begin` starts a run.
+
+    Raises:
+        UsageError: FS525, another push holds it (the message says which), or the file is none.
+    """
+
+    def __init__(self, path: Path, server: str) -> None:
+        self.path, self.server, self.run = path, server, ""
+        self.resumed = False
         self._held = ExitStack()
         path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(path.name + ".lock")
         try:
-            self._held.enter_context(locked(path.with_name(path.name + ".lock"), wait=False))
+            self._held.enter_context(locked(lock, wait=False))
         except OSError as error:
-            raise UsageError("FS525", str(path), "a journal that no other push uses") from error
+            raise UsageError("FS525", str(path), f"a journal that no other push uses{_holder(lock)}") from error
         try:
             self._base = sqlite3.connect(path, isolation_level=None)
             self._held.callback(self._base.close)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._base.executescript(_SCHEMA)
+            self._upgrade()
         except sqlite3.DatabaseError as error:
             self._held.close()
             raise UsageError("FS525", str(path), "a journal of fhirspace") from error
+        with suppress(OSError):  # who holds it is a courtesy; some systems do not let a locked file be written
+            told = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
+            lock.write_text(json.dumps(told), "utf-8")
 
     def __enter__(self) -> Self:
-        self._base.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, NULL)", (self.run, self.server, _now()))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._held.close()
 
-    def known(self, key: str) -> tuple[bytes, str] | None:
-        """Digest and version of a resource as it was last delivered to this server; None if it never was."""
-        query = "SELECT digest, version FROM delivered WHERE server = ? AND key = ?"
-        found: tuple[bytes, str] | None = self._base.execute(query, (self.server, key)).fetchone()
-        return found
+    def begin(self, run: str, *, resume: bool = True) -> None:
+        """Start a run; with `resume`, one that was not finished (killed, a server that failed) is taken up by name."""
+        query = (
+            "SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? ORDER BY started DESC, run DESC LIMIT 1"
+        )
+        last = self._base.execute(query, (self.server, f"%{UNDO}")).fetchone() if resume else None
+        if last is not None and last[1] is None:
+            self.run, self.resumed = last[0], True
+        else:
+            self.run = run
+            self._base.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, self.server, _now()))
+        remember(self.path)
 
-    def record(self, rows: Iterable[tuple[str, bytes, str]]) -> None:
-        """Remember (key, digest, version) of delivered resources, all or none, on the disk when this returns."""
+    def known(self, key: str) -> Known | None:
+        """A resource as it was last delivered to this server; None if it never was."""
+        query = "SELECT digest, content, version, run FROM delivered WHERE server = ? AND key = ?"
+        found = self._base.execute(query, (self.server, key)).fetchone()
+        return Known(*found) if found else None
+
+    def delivered(self, run: str | None = None) -> Iterator[tuple[str, Known]]:
+        """Everything delivered to this server (by one run), by key."""
+        query = """SELECT key, digest, content, version, run FROM delivered
+                   WHERE server = ? AND (? IS NULL OR run = ?) AND key > ? ORDER BY key LIMIT 1000"""
+        after = ""
+        # By the thousand: a read that stays open would hold back what is written meanwhile.
+        while rows := self._base.execute(query, (self.server, run, run, after)).fetchall():
+            yield from ((key, Known(*rest)) for key, *rest in rows)
+            after = rows[-1][0]
+
+    def intend(self, rows: Iterable[tuple[str, bytes, bytes]], when: str) -> None:
+        """Remember what is about to be sent, at the server's time `when`; an earlier note of the same stays.
+
+        Args:
+            rows: (key, digest, digest of the canonical form).
+        """
+        statement = """INSERT INTO writes (run, key, digest, content, sent) VALUES (?, ?, ?, ?, ?)
+                       ON CONFLICT DO UPDATE SET digest = excluded.digest, content = excluded.content,
+                           sent = excluded.sent, version = NULL, action = NULL, state = 'sent'
+                       WHERE writes.digest <> excluded.digest"""
+        self._write(statement, ((self.run, *row, when) for row in rows))
+
+    def intended(self, key: str) -> str | None:
+        """The server's time before this run first sent the resource as it is now; None if it did not."""
+        found = self._base.execute("SELECT sent FROM writes WHERE run = ? AND key = ?", (self.run, key)).fetchone()
+        return found[0] if found else None
+
+    def record(
+        self,
+        held: Iterable[tuple[str, bytes, bytes, str]],
+        written: Iterable[Written] = (),
+        dropped: Iterable[str] = (),
+    ) -> None:
+        """Remember an answer, all or nothing; it is on the disk when this returns.
+
+        Args:
+            held: (key, digest, digest of the canonical form, version) of all that the server now holds.
+            written: those of them that this run created or updated.
+            dropped: keys that were sent and not written by this run: their intent is forgotten.
+        """
         self._base.execute("BEGIN IMMEDIATE")
         with self._base:
-            statement = "INSERT OR REPLACE INTO delivered VALUES (?, ?, ?, ?, ?)"
-            self._base.executemany(statement, ((self.server, *row, self.run) for row in rows))
+            self._base.executemany(
+                "INSERT OR REPLACE INTO delivered (server, key, digest, content, version, run) VALUES (?,?,?,?,?,?)",
+                ((self.server, *row, self.run) for row in held),
+            )
+            self._base.executemany(
+                """INSERT OR REPLACE INTO writes (run, key, digest, sent, version, content, action, bundle, state)
+                   SELECT ?1, ?2, ?3, coalesce((SELECT sent FROM writes WHERE run = ?1 AND key = ?2), ''),
+                          ?4, ?5, ?6, ?7, 'done'""",
+                ((self.run, w.key, w.digest, w.version, w.content, w.action, w.bundle) for w in written),
+            )
+            self._base.executemany(
+                "DELETE FROM writes WHERE run = ? AND key = ? AND state = 'sent'", ((self.run, key) for key in dropped)
+            )
+
+    def bundles(self) -> int:
+        """The highest bundle number that this run has used."""
+        found = self._base.execute("SELECT max(bundle) FROM writes WHERE run = ?", (self.run,)).fetchone()[0]
+        return int(found or 0)
+
+    def writes(self, run: str, after: str = "") -> list[Written]:
+        """Up to a thousand resources that a run wrote, by key, from behind the key `after`.
+
+        Those without a version were sent, and no answer is known: whether they were written is to be found out.
+        """
+        query = """SELECT key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
+                   coalesce(bundle, 0), sent FROM writes WHERE run = ? AND key > ? AND state <> 'undone'
+                   ORDER BY key LIMIT 1000"""
+        return [Written(*row) for row in self._base.execute(query, (run, after))]
+
+    def close(self, run: str) -> None:
+        """Close a run that was not finished: it will not be taken up again."""
+        self._base.execute("UPDATE runs SET finished = ? WHERE run = ? AND finished IS NULL", (_now(), run))
+
+    def count(self) -> dict[str, int]:
+        """How many resources of each type are delivered to this server."""
+        query = """SELECT substr(key, 1, instr(key, '/') - 1), count(*) FROM delivered WHERE server = ?
+                   GROUP BY 1 ORDER BY 1"""
+        return dict(self._base.execute(query, (self.server,)))
+
+    def unproven(self) -> list[tuple[int, list[Written]]]:
+        """What this run wrote and no Provenance tells of yet, by bundle."""
+        query = """SELECT key, digest, content, version, action, bundle FROM writes
+                   WHERE run = ? AND state = 'done' AND key NOT LIKE 'Provenance/%' ORDER BY bundle, key"""
+        found: dict[int, list[Written]] = {}
+        for row in self._base.execute(query, (self.run,)):
+            found.setdefault(row[5], []).append(Written(*row))
+        return list(found.items())
+
+    def mark(self, run: str, keys: Iterable[str], state: str) -> None:
+        """Put writes of a run into another state: ``proven`` or ``undone``."""
+        self._write("UPDATE writes SET state = ? WHERE run = ? AND key = ?", ((state, run, key) for key in keys))
+
+    def drop(self, keys: Iterable[str]) -> None:
+        """Forget that resources were delivered to this server."""
+        self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
     def samples(self) -> list[str]:
         """The first and the last key of each resource type delivered to this server."""
@@ -86,24 +233,40 @@ class Journal:
         said = json.dumps(report, sort_keys=True)
         self._base.execute("UPDATE runs SET finished = ?, report = ? WHERE run = ?", (_now(), said, self.run))
 
+    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        self._base.execute("BEGIN IMMEDIATE")
+        with self._base:
+            self._base.executemany(statement, rows)
 
-def runs(path: Path) -> list[dict[str, Any]]:
-    """The runs of a journal, oldest first: run, server, started, finished (None: killed), and the counts.
+    def _upgrade(self) -> None:
+        """A journal of version 0.1 has no digests of canonical forms."""
+        columns = {row[1] for row in self._base.execute("PRAGMA table_info(delivered)")}
+        if "content" not in columns:
+            self._base.execute("ALTER TABLE delivered ADD COLUMN content BLOB")
 
-    Raises:
-        UsageError: FS525, there is no journal at `path`.
-    """
-    if not path.is_file():
-        raise UsageError("FS525", str(path), "a journal of fhirspace")
-    base = sqlite3.connect(path)
+
+def journals() -> list[Path]:
+    """The journals that pushes on this machine have used and that are still there."""
     try:
-        rows = base.execute("SELECT run, server, started, finished, report FROM runs ORDER BY started, run").fetchall()
-    except sqlite3.DatabaseError as error:
-        raise UsageError("FS525", str(path), "a journal of fhirspace") from error
-    finally:
-        base.close()
-    heads = ("run", "server", "started", "finished")
-    return [{**dict(zip(heads, row[:4], strict=True)), **json.loads(row[4] or "{}")} for row in rows]
+        noted = (cache_folder() / "journals.txt").read_text("utf-8").splitlines()
+    except OSError:
+        return []
+    return [Path(line) for line in dict.fromkeys(noted) if Path(line).is_file()]
+
+
+def remember(path: Path) -> None:
+    """Note a journal for `journals`."""
+    if path.absolute() not in journals():
+        with (cache_folder() / "journals.txt").open("a", encoding="utf-8") as file:
+            file.write(f"{path.absolute()}\n")
+
+
+def _holder(lock: Path) -> str:
+    try:
+        told = json.loads(lock.read_text("utf-8"))
+        return f" (process {told['process']} on {told['host']} holds it since {told['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _now() -> str:

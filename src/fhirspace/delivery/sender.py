@@ -1,47 +1,32 @@
-"""Sends units in transaction bundles; when one is refused, finds the guilty entries and delivers the rest."""
+"""Sends units in bundles; when one is refused, finds the guilty entries and delivers the rest; journals the answers."""
 
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import BinaryIO
 
-import msgspec
-
-from fhirspace.delivery.client import Client, Response
-from fhirspace.delivery.journal import Journal
+from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.client import Response, since
+from fhirspace.delivery.dead import DeadLetters
+from fhirspace.delivery.journal import Journal, Written
+from fhirspace.delivery.order import Item, Reader, Unit, references
 from fhirspace.delivery.outcome import reason, suspects
-from fhirspace.delivery.plan import Item, Unit, references
-from fhirspace.errors import InputError, Problem
+from fhirspace.errors import Problem
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
 """Answers that blame what was sent, not the moment: the guilty entry is looked for."""
+CONFLICT = frozenset({409, 412})
 _MOST_BYTES = 8_000_000
 _ENTRY_PATH = re.compile(r"Bundle\.entry\[\d+\](\.resource)?")
 _NO_CHANGE = b"SUCCESSFUL_UPDATE_NO_CHANGE"
 _UNSENT = Response(0, {}, b"")
-
-
-class _Answer(msgspec.Struct):
-    status: str
-    etag: str = ""
-    outcome: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Entry(msgspec.Struct):
-    response: _Answer
-
-
-class _Bundle(msgspec.Struct):
-    entry: list[_Entry] = []
+Loaded = list[Entry]
+"""A unit with the lines of its items."""
 
 
 @dataclass(slots=True)
@@ -52,82 +37,39 @@ class Counts:
     updated: int = 0
     unchanged: int = 0
     unchanged_on_server: int = 0
+    conflicts: int = 0
     refused: int = 0
 
     @property
     def total(self) -> int:
         """All resources that something became of."""
-        return self.created + self.updated + self.unchanged + self.unchanged_on_server + self.refused
-
-
-class Reader:
-    """Lines of the input by their place; holds the files open. Use it in a `with`."""
-
-    def __init__(self) -> None:
-        self._stack = ExitStack()
-        self._open: dict[Path, BinaryIO] = {}
-
-    def __enter__(self) -> Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def line(self, item: Item) -> bytes:
-        """The line of `item`. Raises InputError (FS528) when it is not what was planned."""
-        if item.file not in self._open:
-            self._open[item.file] = self._stack.enter_context(item.file.open("rb"))
-        file = self._open[item.file]
-        file.seek(item.offset)
-        text = file.readline().strip()
-        if hashlib.sha256(text).digest() != item.digest:
-            raise InputError("FS528", item.place, "the line that was read first")
-        return text
-
-
-class DeadLetters:
-    """Refused resources, as they stood, and beside them the server's outcomes; both files are for the owner only."""
-
-    def __init__(self, folder: Path, run: str) -> None:
-        self.path = folder / "dead" / f"{run}.ndjson"
-        self.outcomes = folder / "dead" / f"{run}.outcomes.ndjson"
-
-    def add(self, item: Item, line: bytes, answer: Response) -> None:
-        """Append one with what the server said. It is on the disk when this returns."""
-        self.path.parent.mkdir(mode=0o700, exist_ok=True)
-        _append(self.path, line)
-        head = {"key": item.key, "file": item.file.name, "row": item.row, "status": answer.status}
-        said = answer.body.decode("utf-8", "replace")
-        try:
-            head["outcome"] = json.loads(said)
-        except ValueError:
-            head["outcome"] = said
-        _append(self.outcomes, json.dumps(head, ensure_ascii=False).encode())
-
-
-def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(line + b"\n")
-        file.flush()
-        os.fsync(descriptor)
-
-
-Loaded = list[tuple[Item, bytes]]
-"""A unit with the lines of its items."""
+        done = self.created + self.updated + self.unchanged + self.unchanged_on_server
+        return done + self.conflicts + self.refused
 
 
 @dataclass(slots=True)
 class Sender:
-    """Delivers units to one server, journals what was answered, and counts."""
+    """Delivers units to one server, journals what was answered, and counts.
 
-    client: Client
+    Args:
+        courier: how entries travel. journal: what is known. dead: where refused resources go.
+        size: most resources a bundle; halved when the server finds one too large (413).
+        rate: most resources a second; None: as fast as the server takes them.
+        wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
+            everything that the journal does not know as delivered.
+    """
+
+    courier: Courier
     journal: Journal
     dead: DeadLetters
     size: int
+    rate: float | None = None
+    wanted: Callable[[Item], str | None] | None = None
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
+    _bundle: int = 0
+    _next: float = 0.0
 
     def batches(self, units: Iterable[Unit], reader: Reader) -> Iterator[list[Loaded]]:
         """Units that are not delivered yet, loaded, up to `size` resources (or 8 MB) together."""
@@ -137,9 +79,10 @@ class Sender:
             if all(self._delivered(item) for item in unit):
                 self.counts.unchanged += len(unit)
                 continue
-            loaded = [(item, reader.line(item)) for item in unit]
-            heavy = sum(len(line) for _, line in loaded)
-            if batch and (entries + len(loaded) > self.size or weight + heavy > _MOST_BYTES):
+            loaded = [self._loaded(item, reader) for item in unit]
+            heavy = sum(len(entry.line) for entry in loaded)
+            full = entries + len(loaded) > self.size or weight + heavy > _MOST_BYTES
+            if batch and (full or not self._together(batch[-1], loaded)):
                 yield batch
                 batch, entries, weight = [], 0, 0
             batch.append(loaded)
@@ -149,120 +92,181 @@ class Sender:
             yield batch
 
     def deliver(self, units: list[Loaded]) -> None:
-        """Send them in one transaction, and in smaller ones where the server refuses it.
+        """Send them together, and in smaller parts where the server refuses that.
 
         Raises:
             ServerError: the server cannot be reached or fails (FS510, FS511, FS512); what was answered is journalled.
         """
         units = self._ready(units)
         if units:
-            self._settle(units, self._post(units))
+            self._settle(units, self.courier.send(_flat(units)))
 
     def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
         """Delivers all batches, up to `connections` at a time, and yields after each one.
 
-        Only batches of one stage fly together: what they refer to has landed. Answers are taken in the order of
-        sending, in this thread, so that the journal has one writer.
+        Only batches of one stage fly together: what they refer to has landed. Answers are taken in this thread, so
+        that the journal has one writer, and each resource is in one batch only.
 
         Raises:
             ServerError: as `deliver`; batches that still fly are not journalled, and their PUTs do no harm again.
         """
-        flying: deque[tuple[list[Loaded], Future[Response]]] = deque()
+        flying: dict[Future[Reply], list[Loaded]] = {}
+        stages: set[tuple[int, int]] = set()
         with ThreadPoolExecutor(connections) as pool:
             for batch in batches:
-                while flying and (len(flying) >= connections or not _together(flying[-1][0], batch)):
-                    self._land(*flying.popleft())
-                    yield
-                units = self._ready(batch)
-                if units:
-                    flying.append((units, pool.submit(self._post, units)))
-            while flying:
-                self._land(*flying.popleft())
+                stages |= {entry.item.stage for entry in _flat(batch)}
+                most = connections - 1 if len(stages) == 1 else 0
+                yield from self._land(flying, most)
+                if not flying:
+                    stages = {entry.item.stage for entry in _flat(batch)}
+                if units := self._ready(batch):
+                    flying[pool.submit(self.courier.send, _flat(units))] = units
+            yield from self._land(flying, 0)
+
+    def _land(self, flying: dict[Future[Reply], list[Loaded]], most: int) -> Iterator[None]:
+        """Takes answers until at most so many batches fly."""
+        while len(flying) > most:
+            for landed in wait(flying, return_when=FIRST_COMPLETED).done:
+                self._settle(flying.pop(landed), landed.result())
                 yield
 
-    def _land(self, units: list[Loaded], answer: Future[Response]) -> None:
-        self._settle(units, answer.result())
-
     def _ready(self, units: list[Loaded]) -> list[Loaded]:
-        return [unit for unit in units if not self._orphaned(unit)]
+        """Those that can be sent now, noted in the journal as being on their way."""
+        ready = [unit for unit in units if not self._orphaned(unit)]
+        if ready:
+            entries = _flat(ready)
+            self._pace(len(entries))
+            now = self.courier.client.server_time().isoformat()
+            rows = ((entry.item.key, entry.item.digest, entry.content) for entry in entries)
+            self.journal.intend(rows, now)
+        return ready
 
-    def _post(self, units: list[Loaded]) -> Response:
-        entries = [pair for unit in units for pair in unit]
-        return self.client.request("POST", "", self._bundle(entries), headers={"Prefer": "return=minimal"})
+    def _pace(self, count: int) -> None:
+        if self.rate:
+            now = time.monotonic()
+            if self._next > now:
+                self.courier.client.sleep(self._next - now)
+            self._next = max(now, self._next) + count / self.rate
 
-    def _settle(self, units: list[Loaded], answer: Response) -> None:
-        entries = [pair for unit in units for pair in unit]
-        answers = _answers(answer, len(entries)) if answer.ok else None
-        if answers is not None:
-            self._accept(entries, answers)
-        elif not answer.ok and answer.status not in REFUSED:
-            raise self.client.unexpected(answer)
-        elif len(units) > 1:
-            for piece in pieces(units, suspects(answer.body)):
+    def _settle(self, units: list[Loaded], reply: Reply) -> None:
+        entries = _flat(units)
+        self._accept([(entries[at], answer) for at, answer in reply.answers.items() if answer.good])
+        for at, answer in reply.answers.items():
+            if not answer.good:
+                self._judge(entries[at], answer)
+        rest = reply.rest
+        if rest is None:
+            return
+        left = _without(units, reply.answers)
+        if not rest.ok and rest.status not in REFUSED:
+            raise self.courier.client.unexpected(rest)
+        if rest.status == 413:
+            self.size = max(1, min(self.size, len(_flat(left)) // 2))
+        if len(left) > 1:
+            for piece in pieces(left, suspects(rest.body) if len(left) == len(units) else set()):
                 self.deliver(piece)
-        elif answer.ok:
-            raise self.client.unexpected(answer)
+        elif rest.ok:
+            raise self.courier.client.unexpected(rest)
         else:
-            self._bury(units[0], answer)
+            self._bury(left[0], rest)
 
     def _delivered(self, item: Item) -> bool:
+        if self.wanted is not None:
+            return self.wanted(item) is None
         known = self.journal.known(item.key)
-        return known is not None and known[0] == item.digest
+        return known is not None and known.digest == item.digest
+
+    def _loaded(self, item: Item, reader: Reader) -> Entry:
+        line = reader.line(item)
+        match = (self.wanted(item) or "") if self.wanted else ""
+        return Entry(item, line, hashlib.sha256(canonical(line)).digest(), match)
+
+    def _together(self, left: Loaded, right: Loaded) -> bool:
+        """Whether two units may travel in one bundle: in a transaction any, otherwise those of one stage."""
+        return self.courier.kind == "transaction" or left[0].item.stage == right[0].item.stage
 
     def _orphaned(self, unit: Loaded) -> bool:
         """Whether it refers to what was refused in this run and never was on the server; then it is buried unsent."""
-        if not self._lost or not any(references(line) & self._lost for _, line in unit):
+        if not self._lost or not any(references(entry.line) & self._lost for entry in unit):
             return False
-        for pair in unit:
-            self._refuse("FS524", pair, "the resources it refers to on the server", _UNSENT)
+        for entry in unit:
+            self._refuse("FS524", entry, "the resources it refers to on the server", _UNSENT)
         return True
 
-    def _bundle(self, entries: Loaded) -> bytes:
-        """The lines as they stand, joined: no value is parsed and written again on its way."""
-        parts = []
-        for item, line in entries:
-            url = item.key.encode("ascii")
-            full = self.client.server.encode("utf-8") + b"/" + url
-            request = b'"request":{"method":"PUT","url":"' + url + b'"}'
-            parts.append(b'{"fullUrl":"' + full + b'","resource":' + line + b"," + request + b"}")
-        return b'{"resourceType":"Bundle","type":"transaction","entry":[' + b",".join(parts) + b"]}"
+    def _accept(self, pairs: list[tuple[Entry, Answer]]) -> None:
+        if not pairs:
+            return
+        self._bundle = self._bundle or self.journal.bundles()
+        self._bundle += 1
+        held, written, dropped = [], [], []
+        for entry, answer in pairs:
+            item = entry.item
+            held.append((item.key, item.digest, entry.content, answer.version))
+            action = self._action(item, answer)
+            if action:
+                written.append(Written(item.key, item.digest, entry.content, answer.version, action, self._bundle))
+            else:
+                dropped.append(item.key)
+        self.journal.record(held, written, dropped)
 
-    def _accept(self, entries: Loaded, answers: list[_Answer]) -> None:
-        rows = []
-        for (item, _), answer in zip(entries, answers, strict=True):
-            version = answer.etag.removeprefix("W/").strip('"')
-            self._count(item, answer, version)
-            rows.append((item.key, item.digest, version))
-        self.journal.record(rows)
+    def _action(self, item: Item, answer: Answer) -> str:
+        """Counts an answer, and tells what this run did to the resource: ``created``, ``updated``, or "" for nothing.
 
-    def _count(self, item: Item, answer: _Answer, version: str) -> None:
+        What an earlier attempt wrote, whose answer was lost or never journalled, is answered as "no change": it is
+        this run's work if the server changed it after this run first sent it.
+        """
         known = self.journal.known(item.key)
-        before = known[1] if known else "1"
-        if answer.status.startswith("201"):
+        first = self.journal.intended(item.key)
+        late = first is not None and since(answer.lastModified, first)
+        before = known.version if known else "1"
+        if answer.code == 201:
             self.counts.created += 1
-        elif _NO_CHANGE in bytes(answer.outcome) or (version and version == before):
+            return "created"
+        if _NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late):
             self.counts.unchanged_on_server += 1
-        else:
-            self.counts.updated += 1
+            mine = late and (answer.repeated or self.journal.resumed)
+            return ("updated" if known else "created") if mine else ""
+        self.counts.updated += 1
+        return "updated"
+
+    def _judge(self, entry: Entry, answer: Answer) -> None:
+        said = Response(answer.code, {}, bytes(answer.outcome))
+        if answer.code not in REFUSED:
+            raise self.courier.client.unexpected(said)
+        self._bury([entry], said)
 
     def _bury(self, unit: Loaded, answer: Response) -> None:
-        said = _ENTRY_PATH.sub(unit[0][0].key.split("/")[0], reason(answer.body))
-        expected = f"what the server accepts (status {answer.status}{said and ': ' + said})"
-        for pair in unit:
-            self._refuse("FS520", pair, expected, answer)
+        if answer.status in CONFLICT and any(entry.match for entry in unit):
+            code, expected = "FS536", "the version that the plan was made for"
+        else:
+            said = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
+            code, expected = "FS520", f"what the server accepts (status {answer.status}{said and ': ' + said})"
+        for entry in unit:
+            self._refuse(code, entry, expected, answer)
 
-    def _refuse(self, code: str, pair: tuple[Item, bytes], expected: str, answer: Response) -> None:
-        item, line = pair
-        self.dead.add(item, line, answer)
+    def refuse_unsent(self, code: str, item: Item, expected: str, line: bytes) -> None:
+        """Buries what is not sent at all, and says why."""
+        self._refuse(code, Entry(item, line, b""), expected, _UNSENT)
+
+    def _refuse(self, code: str, entry: Entry, expected: str, answer: Response) -> None:
+        item = entry.item
+        self.dead.add(item, entry.line, answer)
         self.problems.append(Problem(code, item.place, expected, item.key.split("/")[0]))
         self.counts.refused += 1
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)
+        self.journal.record((), (), [item.key])
 
 
-def _together(flying: list[Loaded], batch: list[Loaded]) -> bool:
-    """Whether two batches hold resources of one and the same stage only."""
-    return len({item.stage for unit in (*flying, *batch) for item, _ in unit}) == 1
+def _flat(units: list[Loaded]) -> list[Entry]:
+    return [entry for unit in units for entry in unit]
+
+
+def _without(units: list[Loaded], answered: dict[int, Answer]) -> list[Loaded]:
+    """The units without the entries (by position) that were answered."""
+    places = iter(range(len(_flat(units))))
+    left = [[entry for entry in unit if next(places) not in answered] for unit in units]
+    return [unit for unit in left if unit]
 
 
 def pieces(units: list[Loaded], blamed: set[int]) -> list[list[Loaded]]:
@@ -282,13 +286,3 @@ def pieces(units: list[Loaded], blamed: set[int]) -> list[list[Loaded]]:
         else:
             cut[-1].append(unit)
     return cut
-
-
-def _answers(answer: Response, sent: int) -> list[_Answer] | None:
-    """The answers, one an entry in the order sent; None when they cannot be matched to what was sent."""
-    try:
-        found = [entry.response for entry in msgspec.json.decode(answer.body, type=_Bundle).entry]
-    except msgspec.DecodeError:
-        return None
-    whole = len(found) == sent and all(item.status.startswith("2") for item in found)
-    return found if whole else None

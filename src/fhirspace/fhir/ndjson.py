@@ -16,7 +16,7 @@ from fhirspace.errors import InputError, Place
 from fhirspace.fhir.jsontext import MAX_LINE
 
 BOM = b"\xef\xbb\xbf"
-_GZIP = b"\x1f\x8b"
+GZIP = b"\x1f\x8b"
 
 
 class _Head(msgspec.Struct):
@@ -36,7 +36,7 @@ def open_bytes(path: Path) -> IO[bytes]:
         stream = path.open("rb")
     except OSError:
         raise InputError("FS404", Place(path.name), "a file that can be read") from None
-    if stream.peek(2)[:2] != _GZIP:
+    if not stream.peek(2).startswith(GZIP):
         return stream
     stream.close()
     return cast(IO[bytes], gzip.open(path, "rb"))

@@ -22,7 +22,7 @@ from fhirspace.tables import xpt
 Say = Callable[[str], None]
 _MARK = ".fhirspace-demo"
 """The empty file that says that a folder is the demonstration's own."""
-_PACE = {"size": 50, "connections": 3}
+_SIZE, _CONNECTIONS = 50, 3
 """How to push to the local server: it validates each bundle in one thread, so several at once use all cores."""
 
 
@@ -138,12 +138,13 @@ def _delivered(out: Path, fhir: Release, steps: Steps, published: Published) -> 
                 last = done * 10 // max(total, 1)
                 steps.say(f"       pushed {done:,} of {total:,}")
 
-        first = push(out / "fhir", url, fhir=fhir, progress=progress, **_PACE)
+        first = push(out / "fhir", url, fhir=fhir, progress=progress, size=_SIZE, connections=_CONNECTIONS)
         taken = f"{first.sent:,} taken, {first.refused} refused, {first.rate:.0f}/s"
         steps.check("pushed to HAPI, validation on", taken, first.refused == 0)
-        again = push(out / "fhir", url, fhir=fhir, journal=out / "fresh-journal.db", **_PACE)
+        fresh = out / "fresh-journal.db"
+        again = push(out / "fhir", url, fhir=fhir, journal=fresh, size=_SIZE, connections=_CONNECTIONS)
         steps.check("pushed again", f"{again.created + again.updated} new versions", again.created + again.updated == 0)
-        (out / "fresh-journal.db").unlink()
+        fresh.unlink()
         pull(url, "SPACE", out / "pulled")
         sent, back = (
             sorted(canonical(line) for file in fhir_files(out / name) for _, line in ndjson.read(file))

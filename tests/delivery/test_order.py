@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.delivery.plan import Plan, inputs
+from fhirspace.delivery.order import Order, inputs
 from fhirspace.delivery.push import plan
 from fhirspace.errors import FhirspaceError
 
@@ -17,7 +17,7 @@ from .resources import dump, observation, patient, ref, resource, trial, write
 
 
 def keys(folder: Path) -> list[list[str]]:
-    with Plan(inputs(folder)) as found:
+    with Order(inputs(folder)) as found:
         return [[item.key for item in unit] for unit in found.units()]
 
 

@@ -1,4 +1,4 @@
-"""What a push will send and in which order: targets of references before what refers to them.
+"""What a push sends and in which order: targets of references before what refers to them.
 
 The input is read once as a stream. A scratch SQLite file (deleted at the end) keeps one short row a resource: key,
 digest and place; so memory does not grow with the input. Types are ordered by the references found between them.
@@ -13,21 +13,24 @@ import re
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 
 from fhirspace.delivery.graph import components
+from fhirspace.delivery.unpack import PACKED, unpacked
 from fhirspace.errors import InputError, Place
+from fhirspace.fhir import bundles
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
-_NOT_FHIR = frozenset({"problems.ndjson"})
+_NOT_FHIR = frozenset({"problems.ndjson", "audit.ndjson", "manifest.json"})
 
 
 class _Head(msgspec.Struct):
@@ -48,30 +51,66 @@ class Item:
     row: int
     offset: int
     stage: tuple[int, int]
+    name: str = ""
 
     @property
     def place(self) -> Place:
-        """File (without folders) and row, for people."""
-        return Place(self.file.name, self.row)
+        """File (without folders) and row (of a Bundle: its entry, from 1), for people."""
+        return Place(self.name or self.file.name, self.row)
 
 
 Unit = list[Item]
 """Resources that must be in one transaction: mostly one, more where they refer to each other in a circle."""
 
 
+class Reader:
+    """Lines of the input by their place; holds the files open. Use it in a `with`."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._open: dict[Path, BinaryIO] = {}
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def line(self, item: Item) -> bytes:
+        """The line of `item`. Raises InputError (FS528) when it is not what was planned."""
+        if item.file not in self._open:
+            self._open[item.file] = self._stack.enter_context(item.file.open("rb"))
+        file = self._open[item.file]
+        file.seek(item.offset)
+        text = file.readline().strip()
+        if hashlib.sha256(text).digest() != item.digest:
+            raise InputError("FS528", item.place, "the line that was read first")
+        return text
+
+
 def inputs(folder: Path) -> list[Path]:
-    """The NDJSON files below `folder` (``fhir/*.ndjson``, else ``*.ndjson``; `folder` may be one file), sorted.
+    """The files with FHIR in a folder (its ``fhir/``, else itself; it may be one file), sorted.
+
+    NDJSON, and JSON with a Bundle or a resource in it, compressed by gzip or not; other files are left alone.
 
     Raises:
-        InputError: FS523, there is none.
+        InputError: FS523, there is none; FS404, one cannot be read.
     """
     if folder.is_file():
         return [folder]
     for place in (folder / "fhir", folder):
-        found = sorted(file for file in place.glob("*.ndjson") if file.name not in _NOT_FHIR)
+        found = sorted(file for file in place.glob("*") if file.is_file() and _is_fhir(file))
         if found:
             return found
-    raise InputError("FS523", str(folder), "fhir/*.ndjson or *.ndjson")
+    raise InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
+
+
+def _is_fhir(file: Path) -> bool:
+    if file.name in _NOT_FHIR or file.name.startswith("."):
+        return False
+    if file.suffix == ".ndjson":
+        return True
+    return file.name.endswith(PACKED) and bundles.recognise(file) is not None
 
 
 def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -90,18 +129,23 @@ def references(line: bytes) -> set[str]:
     return {f"{kind.decode()}/{name.decode()}" for kind, name in _REFERENCE.findall(line)}
 
 
-class Plan:
-    """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch file.
+class Order:
+    """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
+
+    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice, FS522 a line
+    is no resource.
 
     Raises:
-        InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 there is none at all.
+        InputError: FS523 there is no resource at all; FS401, FS404, FS405 a file cannot be read.
     """
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        self._files = list(files)
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.faults: list[tuple[str, Item, str]] = []
+        self._names = [file.name for file in files]
         self._scratch = tempfile.TemporaryDirectory(prefix="fhirspace-")
-        self._base = sqlite3.connect(Path(self._scratch.name, "plan.db"), isolation_level=None)
+        self._base = sqlite3.connect(Path(self._scratch.name, "order.db"), isolation_level=None)
         try:
+            self._files = [unpacked(file, Path(self._scratch.name), at) for at, file in enumerate(files)]
             self._read()
         except BaseException:
             self.close()
@@ -137,7 +181,7 @@ class Plan:
             if unit and (number is None or number != bound):
                 yield unit
                 unit = []
-            unit.append(Item(key, digest, self._files[file], row, offset, (stage[0], stage[1])))
+            unit.append(Item(key, digest, self._files[file], row, offset, (stage[0], stage[1]), self._names[file]))
             bound = number
         if unit:
             yield unit
@@ -152,35 +196,31 @@ class Plan:
         for number, file in enumerate(self._files):
             for row, offset, line in lines(file):
                 self._keep(number, row, offset, line, edges)
-        if not edges:
-            raise InputError("FS523", self._files[0].name, "at least one resource")
+        if not edges and not self.faults:
+            raise InputError("FS523", self._names[0], "at least one resource")
         self._order(edges)
         self._base.execute("COMMIT")
 
     def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
-        place = Place(self._files[number].name, row)
         try:
             head = _head(line)
         except (msgspec.DecodeError, UnicodeDecodeError):
             head = _Head("", "")
+        key, digest = f"{head.resourceType}/{head.id}", hashlib.sha256(line).digest()
+        item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
         if not (_TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id)):
-            raise InputError("FS522", place, "a JSON object with resourceType and a legal id")
-        targets = edges.setdefault(head.resourceType, set())
-        targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))
-        row_of = (
-            f"{head.resourceType}/{head.id}",
-            head.resourceType,
-            hashlib.sha256(line).digest(),
-            number,
-            row,
-            offset,
-        )
+            self.faults.append(("FS522", item, "a JSON object with resourceType and a legal id"))
+            return
         try:
             self._base.execute(
-                "INSERT INTO item (key, kind, digest, file, row, offset) VALUES (?, ?, ?, ?, ?, ?)", row_of
+                "INSERT INTO item (key, kind, digest, file, row, offset) VALUES (?, ?, ?, ?, ?, ?)",
+                (key, head.resourceType, digest, number, row, offset),
             )
-        except sqlite3.IntegrityError as error:
-            raise InputError("FS521", place, "each type and id once") from error
+        except sqlite3.IntegrityError:
+            self.faults.append(("FS521", item, "each type and id once"))
+            return
+        targets = edges.setdefault(head.resourceType, set())
+        targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))
 
     def _order(self, edges: dict[str, set[str]]) -> None:
         known = {kind: targets & edges.keys() for kind, targets in edges.items()}

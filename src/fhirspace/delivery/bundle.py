@@ -1,0 +1,167 @@
+"""Resources as transactions, batches or single requests, and what was answered for each of them.
+
+Source: FHIR, "http" (transaction, batch, update), "Bundle". Lines are joined as they stand: no value is parsed and
+written again on its way.
+"""
+
+from __future__ import annotations
+
+import gzip
+from dataclasses import dataclass, field
+from typing import Literal
+
+import msgspec
+
+from fhirspace.delivery.client import RETRIED, Client, Response
+from fhirspace.delivery.order import Item
+
+Kind = Literal["transaction", "batch", "single"]
+_HEADERS = {"Prefer": "return=minimal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A resource on its way: the item, its line (none: it is deleted), the digest of its canonical form.
+
+    `match` is the version that the server must still hold ("" where it does not matter).
+    """
+
+    item: Item
+    line: bytes
+    content: bytes
+    match: str = ""
+
+    @property
+    def method(self) -> str:
+        """The HTTP method."""
+        return "PUT" if self.line else "DELETE"
+
+
+class Answer(msgspec.Struct):
+    """What was answered for one entry (Bundle.entry.response); `repeated`: an earlier attempt may have had effect."""
+
+    status: str = ""
+    etag: str = ""
+    lastModified: str = ""  # noqa: N815 - FHIR's name
+    outcome: msgspec.Raw = msgspec.Raw(b"")
+    repeated: bool = False
+
+    @property
+    def code(self) -> int:
+        """The HTTP status as a number, 0 where there is none."""
+        return int(self.status[:3]) if self.status[:3].isdigit() else 0
+
+    @property
+    def good(self) -> bool:
+        """A status of 200 to 299."""
+        return self.code // 100 == 2
+
+    @property
+    def version(self) -> str:
+        """The version id of the ETag."""
+        return self.etag.removeprefix("W/").strip('"')
+
+
+class _Entry(msgspec.Struct):
+    response: Answer
+
+
+class _Bundle(msgspec.Struct):
+    entry: list[_Entry] = []
+
+
+@dataclass(slots=True)
+class Reply:
+    """What became of entries that were sent together: answers by position, and for the others the whole answer."""
+
+    answers: dict[int, Answer] = field(default_factory=dict)
+    rest: Response | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Courier:
+    """Sends entries by one way; safe to be used by several threads.
+
+    Args:
+        client: the server. kind: how entries travel. squeeze: compress what is sent (gzip). headers: sent as well.
+    """
+
+    client: Client
+    kind: Kind = "transaction"
+    squeeze: bool = False
+    headers: dict[str, str] = field(default_factory=dict)
+
+    def send(self, entries: list[Entry]) -> Reply:
+        """Sends entries together; those whose own answer is a passing state (429, 503, ...) are sent again.
+
+        Raises:
+            ServerError: FS510, FS511, FS512 as `Client.request`.
+        """
+        if self.kind == "single":
+            return Reply({at: self._single(entry) for at, entry in enumerate(entries)})
+        reply = Reply()
+        waiting = list(range(len(entries)))
+        for attempt in range(1, self.client.attempts + 1):
+            whole = self._post([entries[at] for at in waiting])
+            found = answers(whole, len(waiting)) if whole.ok else None
+            if found is None:
+                reply.rest = whole
+                return reply
+            told = dict(zip(waiting, found, strict=True))
+            again = [at for at, answer in told.items() if answer.code in RETRIED]
+            for answer in found:
+                answer.repeated |= whole.repeated or attempt > 1
+            reply.answers |= {at: answer for at, answer in told.items() if answer.code not in RETRIED}
+            if not again:
+                return reply
+            waiting, reply.rest = again, Response(told[again[0]].code, whole.headers, bytes(told[again[0]].outcome))
+            if attempt < self.client.attempts:
+                self.client.pause(attempt, whole)
+        return reply
+
+    def _post(self, entries: list[Entry]) -> Response:
+        body = build(entries, self.kind, self.client.server)
+        return self._request("POST", "", body, matched=any(entry.match for entry in entries))
+
+    def _single(self, entry: Entry) -> Answer:
+        headers = {"If-Match": f'W/"{entry.match}"'} if entry.match else {}
+        answer = self._request(entry.method, entry.item.key, entry.line or None, headers, matched=bool(entry.match))
+        tell = answer.headers.get
+        body = msgspec.Raw(answer.body) if answer.body[:1] == b"{" else msgspec.Raw(b"")
+        return Answer(str(answer.status), tell("etag", ""), tell("last-modified", ""), body, answer.repeated)
+
+    def _request(
+        self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None = None, *, matched: bool
+    ) -> Response:
+        sent = _HEADERS | self.headers | (headers or {})
+        if self.squeeze and body:
+            body, sent = gzip.compress(body, 1, mtime=0), sent | {"Content-Encoding": "gzip"}
+        # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
+        return self.client.request(method, path, body, headers=sent, final=frozenset({409} if matched else ()))
+
+
+def build(entries: list[Entry], kind: Kind, server: str) -> bytes:
+    """A Bundle of `PUT Type/id` and `DELETE Type/id`.
+
+    Each entry has a `fullUrl`: a validating server cannot resolve relative references in an entry without one.
+    """
+    head = b'{"resourceType":"Bundle","type":"' + kind.encode("ascii") + b'","entry":['
+    return head + b",".join(_part(entry, server.encode("utf-8")) for entry in entries) + b"]}"
+
+
+def _part(entry: Entry, base: bytes) -> bytes:
+    url, method = entry.item.key.encode("ascii"), entry.method.encode("ascii")
+    match = b',"ifMatch":"W/\\"' + entry.match.encode("utf-8") + b'\\""' if entry.match else b""
+    request = b'"request":{"method":"' + method + b'","url":"' + url + b'"' + match + b"}"
+    if not entry.line:
+        return b"{" + request + b"}"
+    return b'{"fullUrl":"' + base + b"/" + url + b'","resource":' + entry.line + b"," + request + b"}"
+
+
+def answers(whole: Response, sent: int) -> list[Answer] | None:
+    """The answers in a Bundle, one an entry in the order sent; None when they cannot be matched to what was sent."""
+    try:
+        found = [entry.response for entry in msgspec.json.decode(whole.body, type=_Bundle).entry]
+    except msgspec.DecodeError:
+        return None
+    return found if len(found) == sent and all(answer.code for answer in found) else None

@@ -1,0 +1,204 @@
+"""What a push would change on a server, before anything is written: create, update, unchanged or conflict.
+
+A plan is a SQLite file (mode 0600): the server, and for each resource its key, digest and action, the version that the
+server held, and for updates the elements that differ: paths, never values. Memory does not grow with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import msgspec
+
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.fetch import Held, fetch
+from fhirspace.delivery.journal import Journal
+from fhirspace.delivery.order import Item, Reader
+from fhirspace.errors import UsageError
+
+Action = Literal["create", "update", "unchanged", "conflict"]
+ACTIONS: tuple[Action, ...] = ("create", "update", "unchanged", "conflict")
+_FORMAT = "fhirspace plan 1"
+_MOST_PATHS = 50
+_SCHEMA = """
+CREATE TABLE head (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE step (at INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, digest BLOB NOT NULL,
+                   action TEXT NOT NULL, version TEXT NOT NULL, changes TEXT NOT NULL);
+"""
+_decode = msgspec.json.Decoder(float_hook=str).decode
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What would become of one resource.
+
+    `version` is what the server holds ("" for nothing); `changes` are the elements that differ: ``+path`` only in
+    ours, ``-path`` only on the server, ``~path`` in both.
+    """
+
+    key: str
+    digest: bytes
+    action: Action
+    version: str = ""
+    changes: tuple[str, ...] = ()
+
+
+class PlanFile:
+    """A plan on the disk, for one server. Use it in a `with`; `path` None keeps it in a file that goes with it.
+
+    Raises:
+        UsageError: FS537, the file is no whole plan.
+    """
+
+    def __init__(self, path: Path | None, server: str = "") -> None:
+        self._path = path
+        new = path is None or not path.exists()
+        self._part = path.with_name(f".{path.name}.part") if path and new else path
+        if self._part and new:
+            self._part.unlink(missing_ok=True)
+            self._part.touch(0o600)
+        self._base = sqlite3.connect(self._part or "", isolation_level=None)
+        try:
+            self._open(server, new)
+        except (sqlite3.DatabaseError, TypeError) as error:
+            self._base.close()
+            raise UsageError("FS537", path.name if path else "", "a whole plan of `fhirspace plan --out`") from error
+
+    def _open(self, server: str, new: bool) -> None:
+        if new:
+            self._base.executescript(f"PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
+            self._base.executemany("INSERT INTO head VALUES (?, ?)", (("format", _FORMAT), ("server", server)))
+        form, self.server = (self._head(name) for name in ("format", "server"))
+        if form != _FORMAT:
+            raise TypeError
+
+    def _head(self, name: str) -> str:
+        return str(self._base.execute("SELECT value FROM head WHERE name = ?", (name,)).fetchone()[0])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._base.close()
+        if self._part is not None and self._part != self._path:
+            self._part.unlink(missing_ok=True)
+
+    def add(self, steps: Iterable[Step]) -> Iterator[Step]:
+        """Adds steps, and yields each one."""
+        for step in steps:
+            row = (step.key, step.key.split("/")[0], step.digest, step.action, step.version, json.dumps(step.changes))
+            self._base.execute(
+                "INSERT INTO step (key, kind, digest, action, version, changes) VALUES (?,?,?,?,?,?)", row
+            )
+            yield step
+
+    def keep(self) -> None:
+        """Puts the file in its place; without it nothing is left."""
+        self._base.execute("COMMIT")
+        if self._part is not None and self._path is not None and self._part != self._path:
+            self._part.replace(self._path)
+            self._part = self._path
+
+    def step(self, key: str) -> Step | None:
+        """The step of a resource; None if the plan does not know it."""
+        found = self._base.execute(f"{_STEPS} WHERE key = ?", (key,)).fetchone()
+        return _step_of(found) if found else None
+
+    def steps(self, *actions: Action) -> Iterator[Step]:
+        """The steps (of these actions), in the order of sending."""
+        marks = ",".join("?" * len(actions))
+        query = f"{_STEPS} WHERE action IN ({marks}) ORDER BY at" if actions else f"{_STEPS} ORDER BY at"
+        yield from map(_step_of, self._base.execute(query, actions))
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """For each resource type, in the order of sending, how many there are of each action."""
+        found: dict[str, dict[str, int]] = {}
+        query = "SELECT kind, action, count(*) FROM step GROUP BY kind, action ORDER BY min(at)"
+        for kind, action, count in self._base.execute(query):
+            found.setdefault(kind, dict.fromkeys(ACTIONS, 0))[action] = count
+        return found
+
+
+_STEPS = "SELECT key, digest, action, version, changes FROM step"
+
+
+def _step_of(row: Any) -> Step:
+    key, digest, action, version, changes = row
+    return Step(key, digest, action, version, tuple(json.loads(changes)))
+
+
+def compare(
+    client: Client,
+    items: Iterable[Item],
+    reader: Reader,
+    journal: Journal | None,
+    *,
+    batch: bool = True,
+    connections: int = 1,
+) -> Iterator[Step]:
+    """Compares resources with what the server holds, one step a resource, in the order of `items`.
+
+    What the server holds in another version than the one we wrote last (by the journal), and with another content
+    than ours, is a conflict: somebody changed it since. Without a journal's word it is an update.
+
+    Raises:
+        ServerError: FS510, FS511, FS512 as `fetch`; InputError: FS528 as `Reader.line`.
+    """
+    waiting: deque[Item] = deque()
+
+    def keys() -> Iterator[str]:
+        for item in items:
+            waiting.append(item)
+            yield item.key
+
+    for held in fetch(client, keys(), batch=batch, connections=connections):
+        item = waiting.popleft()
+        yield _step(item, reader.line(item), held, journal)
+
+
+def _step(item: Item, line: bytes, held: Held, journal: Journal | None) -> Step:
+    if not held.line:
+        return Step(item.key, item.digest, "create")
+    ours, theirs = canonical(line), canonical(held.line)
+    if ours == theirs:
+        return Step(item.key, item.digest, "unchanged", held.version)
+    known = journal.known(item.key) if journal else None
+    # A version number may move without a change of content; what we wrote is what counts.
+    moved = known is not None and known.version != held.version and known.content != hashlib.sha256(theirs).digest()
+    return Step(item.key, item.digest, "conflict" if moved else "update", held.version, differences(theirs, ours))
+
+
+def differences(before: bytes, after: bytes) -> tuple[str, ...]:
+    """The elements in which two resources differ, as paths with indices; at most 50, then ``...``."""
+    found = list(_differ("", _decode(before), _decode(after)))
+    return tuple(found[:_MOST_PATHS] + ["..."] * (len(found) > _MOST_PATHS))
+
+
+def _differ(path: str, before: Any, after: Any) -> Iterator[str]:
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = sorted(before.keys() | after.keys())
+        yield from _members([(f"{path}.{name}" if path else name, name) for name in names], before, after)
+    elif isinstance(before, list) and isinstance(after, list):
+        left, right = dict(enumerate(before)), dict(enumerate(after))
+        yield from _members([(f"{path}[{at}]", at) for at in range(max(len(left), len(right)))], left, right)
+    elif before != after:
+        yield f"~{path}"
+
+
+def _members(parts: list[tuple[str, Any]], before: dict[Any, Any], after: dict[Any, Any]) -> Iterator[str]:
+    for path, key in parts:
+        if key not in before:
+            yield f"+{path}"
+        elif key not in after:
+            yield f"-{path}"
+        else:
+            yield from _differ(path, before[key], after[key])

@@ -1,0 +1,82 @@
+"""Dead letters: refused resources as they stood, and beside them what the server said, for their owner only."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from fhirspace.delivery.client import Response
+from fhirspace.delivery.order import Item
+from fhirspace.errors import UsageError
+
+FOLDER = "dead"
+_OUTCOMES = ".outcomes.ndjson"
+
+
+class DeadLetters:
+    """The refused resources of one run; a run that is taken up again starts them anew, since it sends them again."""
+
+    def __init__(self, folder: Path, run: str) -> None:
+        self.path = folder / FOLDER / f"{run}.ndjson"
+        self.outcomes = folder / FOLDER / f"{run}{_OUTCOMES}"
+        for file in (self.path, self.outcomes):
+            file.unlink(missing_ok=True)
+
+    def add(self, item: Item, line: bytes, answer: Response) -> None:
+        """Append one with what the server said. It is on the disk when this returns."""
+        self.path.parent.mkdir(mode=0o700, exist_ok=True)
+        _append(self.path, line)
+        head: dict[str, Any] = {"key": item.key, "file": item.place.file, "row": item.place.row}
+        head["status"] = answer.status
+        said = answer.body.decode("utf-8", "replace")
+        try:
+            head["outcome"] = json.loads(said)
+        except ValueError:
+            head["outcome"] = said
+        _append(self.outcomes, json.dumps(head, ensure_ascii=False).encode())
+
+
+def letters(folder: Path, run: str | None = None) -> list[Path]:
+    """The files of dead letters in a folder (of one run), oldest first.
+
+    Raises:
+        UsageError: FS535, there is none.
+    """
+    found = [file for file in _files(folder) if run in (None, file.stem)]
+    if not found:
+        raise UsageError("FS535", str(folder), "dead letters of a push")
+    return found
+
+
+def waiting(folder: Path) -> int:
+    """How many dead letters there are in a folder."""
+    return sum(file.read_bytes().count(b"\n") for file in _files(folder))
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in (folder / FOLDER).glob("*.ndjson") if not file.name.endswith(_OUTCOMES))
+
+
+def origins(letter: Path) -> dict[str, tuple[str, int]]:
+    """For each key of a file of dead letters the file and row that it came from."""
+    told = letter.with_name(letter.stem + _OUTCOMES)
+    if not told.is_file():
+        return {}
+    heads = [json.loads(line) for line in told.read_text("utf-8").splitlines()]
+    return {head["key"]: (head["file"], head["row"]) for head in heads}
+
+
+def remove(letter: Path) -> None:
+    """Remove a file of dead letters and its outcomes."""
+    letter.unlink(missing_ok=True)
+    letter.with_name(letter.stem + _OUTCOMES).unlink(missing_ok=True)
+
+
+def _append(path: Path, line: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(line + b"\n")
+        file.flush()
+        os.fsync(descriptor)

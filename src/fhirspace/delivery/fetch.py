@@ -1,0 +1,159 @@
+"""What a server holds now of given keys: many reads at once, in the order asked for.
+
+Source: FHIR, "http" (read, vread, history, batch).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from fhirspace.delivery.client import RETRIED, Client, Response
+from fhirspace.errors import ServerError
+
+_GONE = frozenset({404, 410})
+_HEADERS = {"Cache-Control": "no-cache"}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A resource as the server holds it: its bytes and version; no bytes where it holds none."""
+
+    key: str
+    line: bytes = b""
+    version: str = ""
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+
+
+class _Response(msgspec.Struct):
+    status: str = ""
+    etag: str = ""
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    request: _Request = msgspec.field(default_factory=_Request)
+    response: _Response = msgspec.field(default_factory=_Response)
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
+class _Bundle(msgspec.Struct):
+    entry: list[_Entry] = []
+    link: list[_Link] = []
+
+
+class _Meta(msgspec.Struct):
+    versionId: str = ""  # noqa: N815 - FHIR's name
+    lastUpdated: str = ""  # noqa: N815 - FHIR's name
+
+
+class _Head(msgspec.Struct):
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_bundle = msgspec.json.Decoder(_Bundle).decode
+_head = msgspec.json.Decoder(_Head).decode
+
+
+def version_of(line: bytes | msgspec.Raw) -> str:
+    """The ``meta.versionId`` of a resource; "" without one."""
+    return _head(line).meta.versionId
+
+
+def modified(line: bytes) -> str:
+    """The ``meta.lastUpdated`` of a resource; "" without one."""
+    return _head(line).meta.lastUpdated
+
+
+def fetch(
+    client: Client, keys: Iterable[str], *, batch: bool = True, size: int = 100, connections: int = 1
+) -> Iterator[Held]:
+    """Reads many resources.
+
+    Args:
+        client: the server. keys: ``Type/id``, or ``Type/id/_history/version`` for one version.
+        batch: whether the server takes batches; else each key is read by itself.
+        size: keys a batch. connections: batches under way at once.
+
+    Raises:
+        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither a resource nor "gone".
+    """
+    waiting = iter(keys)
+    flying: deque[Future[list[Held]]] = deque()
+    with ThreadPoolExecutor(connections) as pool:
+        while True:
+            while len(flying) < connections and (part := list(islice(waiting, size if batch else 1))):
+                flying.append(pool.submit(_many if batch else _one, client, part))
+            if not flying:
+                return
+            yield from flying.popleft().result()
+
+
+def versions(client: Client, key: str) -> list[Held]:
+    """All versions of a resource that the server tells of, newest first; no bytes for a deletion.
+
+    Raises:
+        ServerError: as `fetch`; FS512 where the server keeps no history.
+    """
+    found: list[Held] = []
+    link = f"{key}/_history?_count=100"
+    while link:
+        answer = client.request("GET", link, headers=_HEADERS)
+        if not answer.ok:
+            raise client.unexpected(answer)
+        page = _bundle(answer.body)
+        found += [_version(key, entry) for entry in page.entry]
+        link = next((each.url for each in page.link if each.relation == "next"), "")
+    return found
+
+
+def _version(key: str, entry: _Entry) -> Held:
+    if entry.request.method == "DELETE" or not bytes(entry.resource):
+        return Held(key, b"", entry.response.etag.removeprefix("W/").strip('"'))
+    return Held(key, bytes(entry.resource), version_of(entry.resource))
+
+
+def _many(client: Client, keys: list[str]) -> list[Held]:
+    asked = [{"request": {"method": "GET", "url": key}} for key in keys]
+    body = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": asked})
+    answer = client.request("POST", "", body, headers=_HEADERS)
+    if not answer.ok:
+        raise client.unexpected(answer)
+    try:
+        found = _bundle(answer.body).entry
+    except msgspec.DecodeError:
+        found = []
+    if len(found) != len(keys):
+        raise ServerError("FS512", client.server, "an answer for each entry of a batch")
+    return [_held(client, key, entry) for key, entry in zip(keys, found, strict=True)]
+
+
+def _held(client: Client, key: str, entry: _Entry) -> Held:
+    code = int(entry.response.status[:3] or 0) if entry.response.status[:3].isdigit() else 200
+    if code in RETRIED:
+        return _one(client, [key])[0]
+    return _judged(client, key, Response(code, {}, bytes(entry.resource)))
+
+
+def _one(client: Client, keys: list[str]) -> list[Held]:
+    return [_judged(client, keys[0], client.request("GET", keys[0], headers=_HEADERS))]
+
+
+def _judged(client: Client, key: str, answer: Response) -> Held:
+    if answer.status in _GONE:
+        return Held(key)
+    if not answer.ok or not answer.body:
+        raise client.unexpected(answer)
+    return Held(key, answer.body, version_of(answer.body))

@@ -1,0 +1,266 @@
+"""A run looked at again, and taken back: `verify` reads back what it delivered, `undo` restores what was there before.
+
+Source: FHIR, "http" (read, history, update with If-Match, delete).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fhirspace.delivery.bundle import Courier, Entry
+from fhirspace.delivery.canonical import canonical, cleaned
+from fhirspace.delivery.client import Client, require_release, since
+from fhirspace.delivery.fetch import Held, fetch, modified, versions
+from fhirspace.delivery.journal import UNDO, Journal, Known, Written
+from fhirspace.delivery.order import Item, Order
+from fhirspace.delivery.push import SIZE, Progress, new_run, way_of
+from fhirspace.delivery.runs import journal_of
+from fhirspace.errors import Place, Problem, UsageError
+
+_SNAPSHOT = {"X-Meta-Snapshot-Mode": "TAG, PROFILE, SECURITY_LABEL"}
+"""HAPI keeps the tags of earlier versions unless it is told not to; other servers do not know the header."""
+
+
+@dataclass(slots=True)
+class VerifyReport:
+    """What the server holds of what was delivered: `same` content, `missing`, `changed`; one problem for each.
+
+    `unknown` were delivered by a version of fhirspace that kept no digest of their content. `keys` are those of
+    `missing` and `changed`.
+    """
+
+    run: str
+    server: str
+    same: int = 0
+    missing: int = 0
+    changed: int = 0
+    unknown: int = 0
+    keys: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All that was delivered."""
+        return self.same + self.missing + self.changed + self.unknown
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        names = ("run", "server", "total", "same", "missing", "changed", "unknown", "keys")
+        return {name: getattr(self, name) for name in names} | {"problems": [each.as_dict() for each in self.problems]}
+
+
+@dataclass(slots=True)
+class UndoReport:
+    """What an undo did: `restored` to the version before the run, `deleted`, `gone` already, `left` with a problem.
+
+    `unwritten` were on their way when the run was killed, and never arrived. `keys` are those that were left.
+    """
+
+    run: str
+    server: str
+    restored: int = 0
+    deleted: int = 0
+    gone: int = 0
+    left: int = 0
+    unwritten: int = 0
+    keys: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        """All that the run sent."""
+        return self.restored + self.deleted + self.gone + self.left + self.unwritten
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        names = ("run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
+        return {name: getattr(self, name) for name in names} | {"problems": [each.as_dict() for each in self.problems]}
+
+
+def verify(
+    run: str,
+    server: str | None = None,
+    *,
+    journal: Path | None = None,
+    connections: int = 1,
+    progress: Progress | None = None,
+    client: Client | None = None,
+) -> VerifyReport:
+    """Read back what a run delivered and compare it, by digests of the canonical form (see `canonical`).
+
+    Args:
+        run: its name, or ``last``. server: the FHIR base URL; the run's own without it.
+        journal: the journal or its folder; None looks into all journals of this machine.
+        connections: batches under way at once. progress: called after each hundred. client: how to talk.
+
+    Raises:
+        UsageError: FS525 the journal is held, FS529 no such run; ServerError: as `fetch`.
+    """
+    path, name, home = journal_of(run, journal)
+    talk = client or Client(server or home)
+    batch = way_of(require_release(talk, None)) != "single"
+    with Journal(path, talk.server) as book:
+        report = VerifyReport(name, talk.server)
+        known = dict.fromkeys(key for key, each in book.delivered(name))
+        for held in fetch(talk, known, batch=batch, connections=connections):
+            _verified(report, held, book.known(held.key))
+            if progress and report.total % 100 == 0:
+                progress(report.total, len(known))
+    return report
+
+
+def _verified(report: VerifyReport, held: Held, known: Known | None) -> None:
+    kind = held.key.partition("/")[0]
+    if not held.line:
+        report.missing += 1
+        report.keys.append(held.key)
+        report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
+    elif known is None or known.content is None:
+        report.unknown += 1
+    elif hashlib.sha256(canonical(held.line)).digest() == known.content:
+        report.same += 1
+    else:
+        report.changed += 1
+        report.keys.append(held.key)
+        report.problems.append(Problem("FS534", Place(kind), "the content that was delivered", kind))
+
+
+def undo(
+    run: str,
+    server: str | None = None,
+    *,
+    journal: Path | None = None,
+    connections: int = 1,
+    progress: Progress | None = None,
+    client: Client | None = None,
+) -> UndoReport:
+    """Take a run back: what it updated gets its version before the run again, what it created is deleted.
+
+    What was changed since (the server's version is not the one that the run made), and what others refer to, is left
+    alone and told. A killed undo is finished by the same call.
+
+    Args, errors: as `verify`.
+    """
+    path, name, home = journal_of(run, journal)
+    if name.endswith(UNDO):
+        raise UsageError("FS529", name, "a run that pushed")
+    talk = client or Client(server or home)
+    kind = way_of(require_release(talk, None))
+    with Journal(path, talk.server) as book, tempfile.TemporaryDirectory(prefix="fhirspace-") as scratch:
+        book.begin(f"{new_run()}{UNDO}", resume=False)
+        work = _Undo(book, name, talk, Courier(talk, kind, headers=_SNAPSHOT), UndoReport(name, talk.server))
+        created = Path(scratch) / "created.ndjson"
+        work.restore(created, batch=kind != "single", connections=connections, progress=progress)
+        work.delete(created)
+        book.close(name)
+        book.finish({key: value for key, value in work.report.as_dict().items() if type(value) is int} | {"undo": name})
+    return work.report
+
+
+@dataclass(slots=True)
+class _Undo:
+    book: Journal
+    run: str
+    client: Client
+    courier: Courier
+    report: UndoReport
+
+    def restore(self, created: Path, *, batch: bool, connections: int, progress: Progress | None) -> None:
+        """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
+        after = ""
+        with created.open("wb") as out:
+            while part := self.book.writes(self.run, after=after):
+                after = part[-1].key
+                ours = {each.key: each for each in part}
+                entries = []
+                for held in fetch(self.client, ours, batch=batch, connections=connections):
+                    before = self._before(ours[held.key], held)
+                    if before is not None and before.line:
+                        entries.append(_entry(held.key, cleaned(before.line), held.version))
+                    elif before is not None:
+                        out.write(held.line.replace(b"\n", b" ") + b"\n")
+                for start in range(0, len(entries), SIZE):
+                    self._send(entries[start : start + SIZE])
+                if progress:
+                    progress(self.report.total, 0)
+
+    def delete(self, created: Path) -> None:
+        """Deletes what was created, that which refers before what it refers to."""
+        if not created.stat().st_size:
+            return
+        with Order([created]) as order:
+            units = [[item.key for item in unit] for unit in order.units()]
+        entries: list[Entry] = []
+        for unit in reversed(units):
+            entries += [_entry(key, b"") for key in unit]
+            if len(entries) >= SIZE:
+                self._send(entries)
+                entries = []
+        self._send(entries)
+
+    def _before(self, ours: Written, held: Held) -> Held | None:
+        """What stood before the run wrote (no bytes: nothing); None where there is nothing to do or it is left."""
+        if not held.line:
+            self.report.gone += 1
+            self._done([ours.key])
+            return None
+        if not ours.version and not _is_work_of(ours, held):
+            self._done([ours.key])
+            self.report.unwritten += 1
+            return None
+        if ours.version and held.version != ours.version:
+            self._leave(ours.key, "FS515", "the version that the run made")
+            return None
+        if held.version == "1":
+            return Held(ours.key)
+        history = versions(self.client, ours.key)
+        at = next((at for at, each in enumerate(history) if each.version == held.version), None)
+        if at is None:
+            self._leave(ours.key, "FS516", "the history of the resource")
+            return None
+        return history[at + 1] if at + 1 < len(history) else Held(ours.key)
+
+    def _send(self, entries: list[Entry]) -> None:
+        if not entries:
+            return
+        reply = self.courier.send(entries)
+        good = [entries[at] for at, answer in reply.answers.items() if answer.good or answer.code in (404, 410)]
+        for entry in good:
+            self.report.restored += bool(entry.line)
+            self.report.deleted += not entry.line
+        self._done(entry.item.key for entry in good)
+        for at, answer in reply.answers.items():
+            if entries[at] not in good:
+                self._leave(entries[at].item.key, "FS516", f"the server to take it (status {answer.code})")
+        left = [entry for at, entry in enumerate(entries) if at not in reply.answers]
+        if len(left) > 1:
+            self._send(left[: len(left) // 2])
+            self._send(left[len(left) // 2 :])
+        elif left and reply.rest is not None:
+            self._leave(left[0].item.key, "FS516", f"the server to take it (status {reply.rest.status})")
+
+    def _done(self, keys: Iterable[str]) -> None:
+        done = list(keys)
+        self.book.mark(self.run, done, "undone")
+        self.book.drop(done)
+
+    def _leave(self, key: str, code: str, expected: str) -> None:
+        self.report.left += 1
+        self.report.keys.append(key)
+        kind = key.partition("/")[0]
+        self.report.problems.append(Problem(code, Place(kind), expected, kind))
+
+
+def _is_work_of(ours: Written, held: Held) -> bool:
+    """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
+    content = hashlib.sha256(canonical(held.line)).digest()
+    return content == ours.content and since(modified(held.line), ours.sent)
+
+
+def _entry(key: str, line: bytes, match: str = "") -> Entry:
+    return Entry(Item(key, b"", Path(), 0, 0, (0, 0)), line, b"", match)
