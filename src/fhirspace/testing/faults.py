@@ -110,7 +110,7 @@ class Fault:
         return self.name in _ENTRY_STATUS
 
 
-@dataclass
+@dataclass(repr=False)
 class Script:
     """When something goes wrong: `faults` in their order and then, with `fault_rate`, by chance.
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from operator import eq, ge, gt, le, lt
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -28,13 +28,23 @@ def parameters(*queries: str) -> Parameters:
     return [pair for query in queries for pair in parse_qsl(query, keep_blank_values=True)]
 
 
+class _Place(NamedTuple):
+    """Where a page begins in what was found."""
+
+    kind: str
+    asked: Parameters
+    keys: list[str]
+    start: int
+    size: int
+
+
 class Search:
     """Finds resources of a store and answers in pages; a link is good for as long as the server runs."""
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._pages: dict[str, tuple[list[str], int, int]] = {}
+        self._pages: dict[str, _Place] = {}
 
     def find(self, kind: str, asked: Parameters) -> list[str]:
         """The keys of the live resources of a type that match. Raises Refused (400) for a parameter not known."""
@@ -52,15 +62,20 @@ class Search:
         keys = self.find(kind, asked)
         how = dict(asked)
         if how.get("_summary") == "count" or how.get("_count") == "0":
-            return _bundle({"total": len(keys), "link": []})
-        count = min(int(how.get("_count") or self._settings.page), self._settings.page)
-        return self._page(self._sorted(keys, how.get("_sort", "")), 0, max(count, 1))
+            return self._bundle({"total": len(keys), "link": []})
+        count = how.get("_count", "")
+        size = min(int(count), self._settings.page) if count.isdecimal() else self._settings.page
+        return self._page(_Place(kind, asked, self._sorted(keys, how.get("_sort", "")), 0, size))
 
     def page(self, token: str) -> Answer:
         """The page behind a ``next`` link. Raises Refused (410) when it leads to none."""
         if token not in self._pages:
             raise Refused(410, "HAPI-2005: Search does not exist and may have expired")
-        return self._page(*self._pages[token])
+        place = self._pages[token]
+        if not self._settings.snapshots:
+            keys = self._sorted(self.find(place.kind, place.asked), dict(place.asked).get("_sort", ""))
+            place = place._replace(keys=keys)
+        return self._page(place)
 
     def _narrowed(self, kind: str, criteria: Parameters) -> Iterable[str]:
         """Keys among which all that match are."""
@@ -90,21 +105,27 @@ class Search:
             return sorted(keys, key=lambda key: found.when if (found := self._store.version(key)) else 0, reverse=down)
         return sorted(keys, reverse=down) if name == "_id" else keys
 
-    def _page(self, keys: list[str], start: int, count: int) -> Answer:
+    def _page(self, place: _Place) -> Answer:
+        end = place.start + place.size
         links = []
-        if start + count < len(keys):
+        if end < len(place.keys):
             token = uuid.uuid4().hex
-            self._pages[token] = (keys, start + count, count)
+            self._pages[token] = place._replace(start=end)
             link = f"{self._settings.url}?_page={token}"
             links.append({"relation": "next", "url": self._settings.next_link(link)})
         entries = []
-        for key in keys[start : start + count]:
+        for key in place.keys[place.start : end]:
             version = self._store.live(key)
             if version is not None and version.body is not None:
                 body = msgspec.Raw(rendered(version.body, version.number, version.moment))
                 full = f"{self._settings.url}/{key}"
                 entries.append({"fullUrl": full, "resource": body, "search": {"mode": "match"}})
-        return _bundle({"total": len(keys), "link": links, "entry": entries})
+        return self._bundle({"total": len(place.keys), "link": links, "entry": entries})
+
+    def _bundle(self, content: dict[str, Any]) -> Answer:
+        meta = {"lastUpdated": self._settings.clock().isoformat(timespec="milliseconds")}
+        bundle = {"resourceType": "Bundle", "meta": meta, "type": "searchset", **content}
+        return Answer(200, msgspec.json.encode(bundle))
 
 
 def _items(value: str) -> list[str]:
@@ -120,7 +141,3 @@ def _compared(version: Version, value: str) -> bool:
     except ValueError:
         raise Refused(400, "HAPI-1883: Invalid date/time format") from None
     return (compare or eq)(version.when, moment if moment.tzinfo else moment.replace(tzinfo=UTC))
-
-
-def _bundle(content: dict[str, Any]) -> Answer:
-    return Answer(200, msgspec.json.encode({"resourceType": "Bundle", "type": "searchset", **content}))

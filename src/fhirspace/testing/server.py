@@ -39,6 +39,9 @@ class FaultyServer(Settings, Script):
         self._bundles = Bundles(self._rest)
         self._used: Counter[str] = Counter()
 
+    def __repr__(self) -> str:
+        return f"<FaultyServer {self.url}>"
+
     @property
     def versions(self) -> Counter[str]:
         """How many versions each key has, deletions counted: the versions that were really written."""

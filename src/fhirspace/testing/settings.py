@@ -24,7 +24,7 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
+@dataclass(repr=False)
 class Settings:
     """The switches; each may be set at any time.
 
@@ -38,6 +38,8 @@ class Settings:
         statement: elements that replace those of the metadata.
         documents: more JSON to serve, by the path below the base: ``{".well-known/smart-configuration": {...}}``.
         page: the most matches on a page.
+        snapshots: the pages of a search are those of its first answer; otherwise each page counts anew, so that changes
+            meanwhile shift them.
         next_link: makes another one of each ``next`` link, such as one that leads away.
         gzip: answers of 1,000 bytes and more are compressed for those who accept it.
         clock: the server's time, for ``Date`` and ``meta.lastUpdated``.
@@ -66,6 +68,7 @@ class Settings:
     statement: dict[str, Any] = field(default_factory=dict)
     documents: dict[str, Any] = field(default_factory=dict)
     page: int = 500
+    snapshots: bool = True
     next_link: Callable[[str], str] = lambda link: link
     gzip: bool = True
     clock: Callable[[], datetime] = _now
