@@ -31,8 +31,10 @@ class Rest:
         self._ids = itertools.count(1_000_001)
 
     def answer(self, request: Request) -> Answer:
-        """The answer to a request for anything but the base."""
+        """The answer to a request, if no Bundle is to be done."""
         place = request.place.split("/")
+        if not request.place:
+            return self._at_the_base(request)
         if request.method == "GET" and len(place) > 2 and place[2] == "_history":
             return self._past(place)
         if request.method == "POST" and place[1:] == ["_search"]:
@@ -52,6 +54,11 @@ class Rest:
             )
         )
         return self._http(done, request)
+
+    def _at_the_base(self, request: Request) -> Answer:
+        if request.method == "GET" and request.query.startswith("_page="):
+            return self.search.page(request.query.removeprefix("_page="))
+        raise Refused(400, "HAPI-0287: the base takes Bundles, and has pages")
 
     def alone(self, operation: Operation) -> Done:
         """Do one operation, whole or not at all. Raises Refused."""
@@ -184,7 +191,7 @@ class Rest:
         self._known(key)
         if len(place) == 3:
             self.allow("history-instance")
-            entries = [self._history_entry(key, version) for version in reversed(self.store.history(key))]
+            entries = self._history(key)[::-1]
             bundle = {"resourceType": "Bundle", "type": "history", "total": len(entries), "entry": entries}
             return Answer(200, msgspec.json.encode(bundle))
         self.allow("vread")
@@ -197,15 +204,21 @@ class Rest:
             Done("GET", 200, key, version, content=rendered(version.body, version.number, version.moment))
         )
 
-    def _history_entry(self, key: str, version: Version) -> dict[str, Any]:
-        method = "DELETE" if version.body is None else "POST" if version.number == 1 else "PUT"
-        done = Done(method, 201 if version.number == 1 else 200, key, version)
-        entry: dict[str, Any] = {"fullUrl": f"{self.settings.url}/{key}"}
-        if version.body is not None:
-            entry["resource"] = msgspec.Raw(done.written)
-        entry["request"] = {"method": method, "url": f"{key}/_history/{version.number}"}
-        entry["response"] = {"status": done.phrase, "etag": done.etag, "lastModified": version.moment}
-        return entry
+    def _history(self, key: str) -> list[dict[str, Any]]:
+        """The entries of a history, the oldest first."""
+        entries = []
+        there = False
+        for version in self.store.history(key):
+            method = "DELETE" if version.body is None else "PUT" if there else "POST"
+            done = Done(method, 201 if method == "POST" else 200, key, version)
+            entry: dict[str, Any] = {"fullUrl": f"{self.settings.url}/{key}"}
+            if version.body is not None:
+                entry["resource"] = msgspec.Raw(done.written)
+            entry["request"] = {"method": method, "url": f"{key}/_history/{version.number}"}
+            entry["response"] = {"status": done.phrase, "etag": done.etag, "lastModified": version.moment}
+            entries.append(entry)
+            there = version.body is not None
+        return entries
 
     def _known(self, key: str) -> Version:
         now = self.store.version(key)

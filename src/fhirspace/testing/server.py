@@ -104,25 +104,18 @@ class FaultyServer(Settings, Script):
         """Do what was asked for, spoilt only by a fault of entries."""
         try:
             with self.lock:
-                if not request.place:
-                    return self._at_the_base(request, fault)
-                if fault and (refused := _struck(fault, request)):
+                if request.method == "POST" and not request.place:
+                    spoil = fault.spoil if fault else _let_be
+                    return self._bundles.answer(bundle_of(request.body), spoil, whole=request.prefers("representation"))
+                if fault and (refused := fault.spoil(0, *_calls(request)[0])):
                     raise refused
                 return self._rest.answer(request)
         except Refused as error:
             return error.answer
 
-    def _at_the_base(self, request: Request, fault: Fault | None) -> Answer:
-        if request.method == "POST":
-            spoil = fault.spoil if fault else lambda index, method, url: None
-            return self._bundles.answer(bundle_of(request.body), spoil, whole=request.prefers("representation"))
-        if request.method == "GET" and request.query.startswith("_page="):
-            return self._rest.search.page(request.query.removeprefix("_page="))
-        raise Refused(400, "HAPI-0287: the base takes Bundles")
 
-
-def _struck(fault: Fault, request: Request) -> Refused | None:
-    return fault.spoil(0, *_calls(request)[0])
+def _let_be(index: int, method: str, url: str) -> Refused | None:
+    return None
 
 
 def _calls(request: Request) -> Calls:
