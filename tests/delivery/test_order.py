@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.order import Order, inputs
-from fhirspace.delivery.push import plan
+from fhirspace.delivery.push import order as types
 from fhirspace.errors import FhirspaceError
 
 from .resources import dump, observation, patient, ref, resource, trial, write
@@ -22,7 +22,7 @@ def keys(folder: Path) -> list[list[str]]:
 
 
 def test_types_come_after_those_they_refer_to(tmp_path: Path) -> None:
-    assert plan(trial(tmp_path)) == [("Organization", 1), ("Patient", 3), ("Observation", 12), ("ResearchStudy", 1)]
+    assert types(trial(tmp_path)) == [("Organization", 1), ("Patient", 3), ("Observation", 12), ("ResearchStudy", 1)]
 
 
 def test_resources_of_one_type_that_refer_to_each_other_are_ordered(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "code", "place"),
     [
-        ([dump(patient("p-1")), dump(patient("p-2")), dump(patient("p-1"))], "FS521", "Patient.ndjson:3"),
+        ([dump(patient("p-1")), dump(patient("p-2")), dump(patient("p-1", active=True))], "FS521", "Patient.ndjson:3"),
         ([dump(patient("p-1")), "{not json"], "FS522", "Patient.ndjson:2"),
         (['{"resourceType":"Patient"}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"Patient","id":7}'], "FS522", "Patient.ndjson:1"),
@@ -83,14 +83,28 @@ def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:
         (['{"resourceType":"Patient","id":"' + "a" * 65 + '"}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"../x","id":"a"}'], "FS522", "Patient.ndjson:1"),
         (['[{"resourceType":"Patient","id":"a"}]'], "FS522", "Patient.ndjson:1"),
-        ([""], "FS523", "Patient.ndjson"),
     ],
 )
-def test_input_that_cannot_be_sent(tmp_path: Path, lines: list[str], code: str, place: str) -> None:
-    write(tmp_path, {"Patient": lines})
-    with pytest.raises(FhirspaceError, match=code) as caught:
-        plan(tmp_path)
-    assert str(caught.value.problem.place) == place
+def test_a_line_that_cannot_be_sent_does_not_hold_back_the_others(
+    tmp_path: Path, lines: list[str], code: str, place: str
+) -> None:
+    write(tmp_path, {"Patient": [*lines, dump(patient("good"))]})
+    with Order(inputs(tmp_path)) as found:
+        assert [(fault, str(item.place)) for fault, item, _ in found.faults] == [(code, place)]
+        assert "Patient/good" in [item.key for unit in found.units() for item in unit]
+
+
+def test_the_same_said_twice_is_sent_once(tmp_path: Path) -> None:
+    write(tmp_path, {"Patient": [dump(patient("p-1"))] * 3})
+    with Order(inputs(tmp_path)) as found:
+        assert (len(found), found.twins, found.faults) == (1, 2, [])
+
+
+def test_a_file_without_resources_is_said(tmp_path: Path) -> None:
+    write(tmp_path, {"Patient": [""]})
+    with pytest.raises(FhirspaceError, match="FS523") as caught:
+        types(tmp_path)
+    assert str(caught.value.problem.place) == "Patient.ndjson"
 
 
 def test_nothing_to_push(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import stat
@@ -12,7 +13,8 @@ import pytest
 
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, Response
-from fhirspace.delivery.journal import Journal, runs
+from fhirspace.delivery.journal import Journal
+from fhirspace.delivery.runs import runs
 from fhirspace.delivery.push import PushReport, push
 from fhirspace.delivery.sender import Counts
 from fhirspace.errors import FhirspaceError
@@ -113,6 +115,10 @@ def test_an_answer_that_matches_nothing_is_sent_in_smaller_parts(
     assert push(folder, faulty.url, client=client).sent == 17
     exactly_once(faulty, folder)
     write(tmp_path, {"Organization": [organization() | {"name": "Site 2"}]})
+    faulty.faults.append(fault)
+    assert push(folder, faulty.url, client=client).updated == 1, "at last by itself, without a Bundle"
+    circle = [resource("Encounter", a, partOf=ref("Encounter", b)) for a, b in (("e-1", "e-2"), ("e-2", "e-1"))]
+    write(tmp_path, {"Encounter": circle})
     faulty.faults.append(fault)
     with pytest.raises(FhirspaceError, match="FS512"):
         push(folder, faulty.url, client=client)
@@ -226,7 +232,8 @@ def test_ctrl_c_resumes(faulty: FaultyServer, client: Client, tmp_path: Path) ->
         push(folder, faulty.url, client=client, size=5, progress=stop)
     assert caught.value.exit_code == 5
     assert counts(push(folder, faulty.url, client=client)) == (12, 0, 5, 0, 0)
-    assert runs(folder / "journal.db")[0]["finished"] is None
+    (run,) = runs(folder / "journal.db")
+    assert run["finished"] is not None
 
 
 def test_a_file_that_changes_meanwhile_is_not_mixed(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
@@ -250,8 +257,8 @@ def test_large_resources_make_smaller_transactions(faulty: FaultyServer, client:
 def test_two_pushes_with_one_journal_do_not_run_together(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
     folder = trial(tmp_path)
     with (
-        Journal(folder / "journal.db", faulty.url, "first"),
-        pytest.raises(FhirspaceError, match="FS525"),
+        Journal(folder / "journal.db", faulty.url),
+        pytest.raises(FhirspaceError, match=rf"FS525.*process {os.getpid()} on .* holds it since 20"),
     ):
         push(folder, faulty.url, client=client)
 
@@ -259,7 +266,7 @@ def test_two_pushes_with_one_journal_do_not_run_together(faulty: FaultyServer, c
 def test_what_is_no_journal_is_said(tmp_path: Path) -> None:
     (tmp_path / "journal.db").write_text("something else, long enough to be looked at" * 10)
     with pytest.raises(FhirspaceError, match="FS525"):
-        Journal(tmp_path / "journal.db", "http://x", "run")
+        Journal(tmp_path / "journal.db", "http://x")
     with pytest.raises(FhirspaceError, match="FS525"):
         runs(tmp_path / "journal.db")
     with pytest.raises(FhirspaceError, match="FS525"):
@@ -277,7 +284,7 @@ def test_the_journal_is_durable_and_keeps_no_content(faulty: FaultyServer, clien
     assert b"Organization/o-1" in written
     assert b"CANARY" not in written
     assert "CANARY" not in repr(report.as_dict())
-    with Journal(folder / "journal.db", faulty.url, "again") as book:
+    with Journal(folder / "journal.db", faulty.url) as book:
         base: sqlite3.Connection = book._base
         assert base.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert base.execute("PRAGMA synchronous").fetchone() == (2,)
@@ -312,7 +319,7 @@ def test_an_answer_nobody_expects_stops(tmp_path: Path) -> None:
 
 
 def test_counts_add_up() -> None:
-    assert Counts(1, 2, 3, 4, 5).total == 15
+    assert Counts(1, 2, 3, 4, 5, 6).total == 21
 
 
 @pytest.mark.parametrize("faults", [[], ["unavailable", "reset_after", None, "unavailable", "reset_before"]])

@@ -114,9 +114,10 @@ class Courier:
             reply.answers |= {at: answer for at, answer in told.items() if answer.code not in RETRIED}
             if not again:
                 return reply
-            waiting, reply.rest = again, Response(told[again[0]].code, whole.headers, bytes(told[again[0]].outcome))
+            waiting, passing = again, told[again[0]]
             if attempt < self.client.attempts:
                 self.client.pause(attempt, whole)
+        reply.rest = Response(passing.code, whole.headers, bytes(passing.outcome))
         return reply
 
     def _post(self, entries: list[Entry]) -> Response:

@@ -25,7 +25,7 @@ import msgspec
 from fhirspace.delivery.graph import components
 from fhirspace.delivery.unpack import PACKED, unpacked
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir import bundles
+from fhirspace.fhir import bundles, ndjson
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
@@ -110,7 +110,13 @@ def _is_fhir(file: Path) -> bool:
         return False
     if file.suffix == ".ndjson":
         return True
-    return file.name.endswith(PACKED) and bundles.recognise(file) is not None
+    # What looks like a resource and is none was cut or spoilt: it must not be passed over.
+    return file.name.endswith(PACKED) and (bundles.recognise(file) is not None or _looks_like(file))
+
+
+def _looks_like(file: Path) -> bool:
+    with ndjson.open_bytes(file) as stream:
+        return b'"resourceType"' in stream.read(4096)
 
 
 def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
@@ -132,8 +138,8 @@ def references(line: bytes) -> set[str]:
 class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
-    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice, FS522 a line
-    is no resource.
+    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
+    content, FS522 a line is no resource. `twins` are lines that say the same once more.
 
     Raises:
         InputError: FS523 there is no resource at all; FS401, FS404, FS405 a file cannot be read.
@@ -141,6 +147,7 @@ class Order:
 
     def __init__(self, files: Sequence[Path]) -> None:
         self.faults: list[tuple[str, Item, str]] = []
+        self.twins = 0
         self._names = [file.name for file in files]
         self._scratch = tempfile.TemporaryDirectory(prefix="fhirspace-")
         self._base = sqlite3.connect(Path(self._scratch.name, "order.db"), isolation_level=None)
@@ -217,7 +224,11 @@ class Order:
                 (key, head.resourceType, digest, number, row, offset),
             )
         except sqlite3.IntegrityError:
-            self.faults.append(("FS521", item, "each type and id once"))
+            (first,) = self._base.execute("SELECT digest FROM item WHERE key = ?", (key,)).fetchone()
+            if first == digest:
+                self.twins += 1
+            else:
+                self.faults.append(("FS521", item, "each type and id once"))
             return
         targets = edges.setdefault(head.resourceType, set())
         targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))

@@ -203,7 +203,8 @@ def _deliver(
         sender = Sender(
             courier, book, dead.DeadLetters(home, book.run), options.get("size", SIZE), options.get("rate"), wanted
         )
-        report = PushReport(book.run, talk.server, len(order) + len(order.faults))
+        report = PushReport(book.run, talk.server, len(order) + len(order.faults) + order.twins)
+        sender.counts.unchanged += order.twins
         _check_journal(talk, book, sender)
         if plan:
             _conflicts(plan, order, sender)

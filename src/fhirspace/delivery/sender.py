@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
 from fhirspace.delivery.canonical import canonical
@@ -68,6 +68,7 @@ class Sender:
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
+    _doubted: set[str] = field(default_factory=set)
     _bundle: int = 0
     _next: float = 0.0
 
@@ -160,15 +161,30 @@ class Sender:
         left = _without(units, reply.answers)
         if not rest.ok and rest.status not in REFUSED:
             raise self.courier.client.unexpected(rest)
-        if rest.status == 413:
+        if rest.ok:  # an answer that fits nothing: what it answers may have been done
+            self._doubted |= {entry.item.key for entry in _flat(left)}
+        if rest.status == 413 and len(left) > 1:
             self.size = max(1, min(self.size, len(_flat(left)) // 2))
-        if len(left) > 1:
+            self._in_parts(left)
+        elif len(left) > 1:
             for piece in pieces(left, suspects(rest.body) if len(left) == len(units) else set()):
                 self.deliver(piece)
+        elif rest.ok and len(left[0]) == 1 and self.courier.kind != "single":
+            self._settle(left, replace(self.courier, kind="single").send(left[0]))
         elif rest.ok:
             raise self.courier.client.unexpected(rest)
         else:
             self._bury(left[0], rest)
+
+    def _in_parts(self, units: list[Loaded]) -> None:
+        """Delivers units in bundles of `size`, which may become smaller meanwhile."""
+        while units:
+            count, entries = 0, 0
+            while count < len(units) and (not count or entries + len(units[count]) <= self.size):
+                entries += len(units[count])
+                count += 1
+            self.deliver(units[:count])
+            units = units[count:]
 
     def _delivered(self, item: Item) -> bool:
         if self.wanted is not None:
@@ -219,15 +235,19 @@ class Sender:
         first = self.journal.intended(item.key)
         late = first is not None and since(answer.lastModified, first)
         before = known.version if known else "1"
-        if answer.code == 201:
+        same = _NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
+        if answer.code != 201 and same and not (late and self._doubtful(item, answer)):
+            self.counts.unchanged_on_server += 1
+            return ""
+        if answer.code == 201 or (same and known is None):
             self.counts.created += 1
             return "created"
-        if _NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late):
-            self.counts.unchanged_on_server += 1
-            mine = late and (answer.repeated or self.journal.resumed)
-            return ("updated" if known else "created") if mine else ""
         self.counts.updated += 1
         return "updated"
+
+    def _doubtful(self, item: Item, answer: Answer) -> bool:
+        """Whether an earlier attempt of this run may have written it."""
+        return answer.repeated or self.journal.resumed or item.key in self._doubted
 
     def _judge(self, entry: Entry, answer: Answer) -> None:
         said = Response(answer.code, {}, bytes(answer.outcome))
