@@ -29,10 +29,19 @@ def sent(folder: Path) -> list[tuple[str, bytes]]:
 def test_a_bundle_is_its_resources_and_its_inner_references_become_relative(tmp_path: Path) -> None:
     child = {"resourceType": "Patient", "managingOrganization": {"reference": f"urn:uuid:{UUID}"}}
     text = bundle(
-        {"fullUrl": "https://elsewhere.example/Patient/p-1", "resource": {**child, "id": "p-1", "multipleBirthInteger": 2}},
+        {
+            "fullUrl": "https://elsewhere.example/Patient/p-1",
+            "resource": {**child, "id": "p-1", "multipleBirthInteger": 2},
+        },
         {"fullUrl": f"urn:uuid:{UUID}", "resource": {"resourceType": "Organization", "name": "Klinik Süd"}},
         {"request": {"method": "DELETE", "url": "Patient/x"}},
-        {"resource": {"resourceType": "Basic", "id": "b", "subject": {"reference": "https://elsewhere.example/Patient/p-1"}}},
+        {
+            "resource": {
+                "resourceType": "Basic",
+                "id": "b",
+                "subject": {"reference": "https://elsewhere.example/Patient/p-1"},
+            }
+        },
     )
     (tmp_path / "load.json").write_text(text, "utf-8")
     found = sent(tmp_path)

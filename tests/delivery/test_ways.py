@@ -34,9 +34,7 @@ def test_the_way_is_the_one_that_the_server_names(interactions: list[str], way: 
 
 
 @pytest.mark.parametrize("kinds", [{"transaction", "batch"}, {"batch"}, set()])
-def test_a_server_gets_what_it_takes(
-    faulty: FaultyServer, client: Client, tmp_path: Path, kinds: set[str]
-) -> None:
+def test_a_server_gets_what_it_takes(faulty: FaultyServer, client: Client, tmp_path: Path, kinds: set[str]) -> None:
     faulty.bundle_types = kinds
     folder = trial(tmp_path, patients=6, each=4)
     report = push(folder, faulty.url, client=client, size=7, connections=2)
@@ -105,6 +103,9 @@ def test_a_rate_is_kept(faulty: FaultyServer, tmp_path: Path) -> None:
 def test_a_decimal_keeps_its_spelling_in_every_way(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
     for way in ("transaction", "batch", "single"):
         name = f"o-{way}"
-        write(tmp_path, {"Patient": [dump({"resourceType": "Patient", "id": "p"})], "Observation": [observation(name, "p")]})
+        write(
+            tmp_path,
+            {"Patient": [dump({"resourceType": "Patient", "id": "p"})], "Observation": [observation(name, "p")]},
+        )
         push(tmp_path, faulty.url, client=client, way=way)  # type: ignore[arg-type]
         assert b'"value":5.50' in faulty.store[f"Observation/{name}"]

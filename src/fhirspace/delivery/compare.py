@@ -75,7 +75,7 @@ class PlanFile:
 
     def _open(self, server: str, new: bool) -> None:
         if new:
-            self._base.executescript(f"PRAGMA synchronous=OFF; {_SCHEMA} BEGIN;")
+            self._base.executescript(f"PRAGMA journal_mode=MEMORY; {_SCHEMA} BEGIN;")
             self._base.executemany("INSERT INTO head VALUES (?, ?)", (("format", _FORMAT), ("server", server)))
         form, self.server = (self._head(name) for name in ("format", "server"))
         if form != _FORMAT:

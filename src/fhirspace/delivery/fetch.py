@@ -17,6 +17,8 @@ from fhirspace.delivery.client import RETRIED, Client, Response
 from fhirspace.errors import ServerError
 
 _GONE = frozenset({404, 410})
+_NO_BATCH = frozenset({400, 404, 405, 501})
+"""Answers of servers that take no batch of reads; what they say of themselves cannot be relied on."""
 _HEADERS = {"Cache-Control": "no-cache"}
 
 
@@ -129,6 +131,8 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
     asked = [{"request": {"method": "GET", "url": key}} for key in keys]
     body = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": asked})
     answer = client.request("POST", "", body, headers=_HEADERS)
+    if answer.status in _NO_BATCH:
+        return [held for key in keys for held in _one(client, [key])]
     if not answer.ok:
         raise client.unexpected(answer)
     try:

@@ -1,0 +1,167 @@
+"""A run is read back, and taken back: what was there before stands again, and what others did is left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.push import push
+from fhirspace.delivery.runs import journal_of, runs, status
+from fhirspace.delivery.undo import UndoReport, undo, verify
+from fhirspace.errors import FhirspaceError
+from fhirspace.testing import FaultyServer
+
+from .resources import dump, observation, organization, patient, ref, resource, trial, write
+
+CHANGED = {
+    "Patient": [patient(f"p-{n}", active=True) for n in range(3)],
+    "Observation": [observation("new-1", "p-1"), observation("ob-p-0-0", "p-new", "7.10")],
+    "Encounter": [resource("Encounter", f"c-{n}", partOf=ref("Encounter", f"c-{1 - n}")) for n in range(2)],
+    "Basic": [resource("Patient", "p-new")],
+}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FHIRSPACE_CACHE", str(tmp_path / "cache"))
+
+
+def held(faulty: FaultyServer) -> dict[str, bytes]:
+    return {key: canonical(body) for key, body in faulty.store.items()}
+
+
+def told(report: UndoReport) -> tuple[int, ...]:
+    return (report.restored, report.deleted, report.gone, report.left, report.unwritten)
+
+
+@pytest.mark.parametrize("kinds", [{"transaction", "batch"}, {"batch"}])
+def test_the_server_answers_as_before(faulty: FaultyServer, client: Client, tmp_path: Path, kinds: set[str]) -> None:
+    faulty.bundle_types = kinds
+    folder = trial(tmp_path)
+    push(folder, faulty.url, client=client)
+    before = held(faulty)
+    write(folder, CHANGED)
+    second = push(folder, faulty.url, client=client, way=None if "transaction" in kinds else "batch", size=4)
+    if "transaction" in kinds:
+        assert (second.created, second.updated, second.refused) == (4, 4, 0)
+    report = undo(second.run, client=client, journal=folder)
+    assert report.problems == []
+    assert held(faulty) == before
+    assert report.restored == 4
+    assert b'"value":5.50' in faulty.store["Observation/ob-p-0-0"]
+    again = undo(second.run, client=client, journal=folder)
+    assert again.total == 0, "there is nothing left to take back"
+
+
+def test_a_first_load_taken_back_leaves_nothing(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path, patients=20, each=10)
+    push(folder, faulty.url, client=client)
+    assert told(undo("last", client=client)) == (0, 222, 0, 0, 0)
+    assert not faulty.store
+    assert push(folder, faulty.url, client=client).created == 222
+
+
+def test_what_others_changed_is_left_and_told(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    run = push(folder, faulty.url, client=client).run
+    faulty.store["Observation/ob-p-0-0"] = dump(resource("Observation", "ob-p-0-0", note="theirs")).encode()
+    faulty.store["Observation/theirs"] = observation("theirs", "p-2").encode()
+    del faulty.store["Observation/ob-p-1-0"]
+    report = undo(run, client=client, journal=folder)
+    # Theirs refers to p-2, which refers to o-1: these three and the changed one stay.
+    assert sorted(report.keys) == ["Observation/ob-p-0-0", "Organization/o-1", "Patient/p-2"]
+    assert told(report) == (0, 13, 1, 3, 0)
+    assert {problem.code for problem in report.problems} == {"FS515", "FS516"}
+    assert "ob-p-0-0" not in " ".join(map(str, report.problems))
+    assert b"theirs" in faulty.store["Observation/ob-p-0-0"]
+
+
+def test_a_later_run_goes_first(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    first = push(trial(tmp_path), faulty.url, client=client).run
+    write(tmp_path, {"Organization": [organization() | {"name": "Site 2"}]})
+    second = push(tmp_path, faulty.url, client=client).run
+    assert "Organization/o-1" in undo(first, client=client, journal=tmp_path).keys
+    assert told(undo(second, client=client, journal=tmp_path)) == (1, 0, 0, 0, 0)
+    undo(first, client=client, journal=tmp_path)
+    assert b"Site 1" in faulty.store["Organization/o-1"], "restored as a version of its own: no longer the first run's"
+
+
+@pytest.mark.parametrize("fault", ["reset_after", "reset_before", "short_body", "unavailable"])
+def test_a_run_that_was_broken_off_is_taken_back_whole(
+    faulty: FaultyServer, client: Client, tmp_path: Path, fault: str
+) -> None:
+    folder = trial(tmp_path)
+    faulty.store["Observation/foreign"] = dump(resource("Observation", "foreign")).encode()
+    client.attempts = 1
+    faulty.faults.extend([None, None, fault])
+    with pytest.raises(FhirspaceError):
+        push(folder, faulty.url, client=client, size=4)
+    client.attempts = 7
+    report = undo("last", client=client, journal=folder)
+    assert report.left == 0
+    assert list(faulty.store) == ["Observation/foreign"]
+    (pushed, _) = runs(folder)
+    assert pushed["finished"] is not None, "it will not be resumed"
+    assert push(folder, faulty.url, client=client).created == 17
+
+
+def test_an_undo_survives_faults(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path, patients=10, each=5)
+    push(folder, faulty.url, client=client)
+    faulty.fault_rate, faulty.fault_names, faulty.seed = 0.3, ["reset_after", "reset_before", "too_many", "broken"], 5
+    assert undo("last", client=client, journal=folder).left == 0
+    assert not faulty.store
+
+
+def test_what_was_delivered_is_read_back(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    run = push(folder, faulty.url, client=client).run
+    good = verify(run, client=client, journal=folder)
+    assert (good.same, good.total, good.problems) == (17, 17, [])
+    del faulty.store["Observation/ob-p-0-0"]
+    body = json.loads(faulty.store["Patient/p-1"]) | {"gender": "male"}
+    faulty.store["Patient/p-1"] = json.dumps(body).encode()
+    found = verify("last", client=client)
+    assert (found.same, found.missing, found.changed) == (15, 1, 1)
+    assert [problem.code for problem in found.problems] == ["FS533", "FS534"]
+    assert found.keys == ["Observation/ob-p-0-0", "Patient/p-1"]
+    assert "male" not in repr(found.as_dict())
+
+
+def test_a_lost_trailing_zero_is_a_change(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    push(trial(tmp_path), faulty.url, client=client)
+    key = "Observation/ob-p-0-0"
+    faulty.store[key] = faulty.store[key].replace(b"5.50", b"5.5")
+    assert verify("last", client=client).changed == 1
+
+
+def test_how_far_a_delivery_is(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    faulty.refuse = lambda body: body["id"] == "ob-p-1-1"
+    push(folder, faulty.url, client=client)
+    (found,) = status(folder)
+    assert found["delivered"] == {"Observation": 11, "Organization": 1, "Patient": 3, "ResearchStudy": 1}
+    assert (found["dead"], found["unfinished"]) == (1, None)
+    faulty.faults.extend(["unavailable"] * client.attempts)
+    with pytest.raises(FhirspaceError):
+        push(folder, faulty.url, client=client)
+    assert status(folder)[0]["unfinished"] == runs(folder)[-1]["run"]
+
+
+@pytest.mark.parametrize("name", ["nobody", "last"])
+def test_a_run_that_nobody_knows(tmp_path: Path, name: str) -> None:
+    with pytest.raises(FhirspaceError, match="FS529"):
+        journal_of(name)
+
+
+def test_an_undo_is_not_taken_back(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    push(trial(tmp_path), faulty.url, client=client)
+    undo("last", client=client)
+    name: Any = runs(tmp_path)[-1]["run"]
+    with pytest.raises(FhirspaceError, match="FS529"):
+        undo(name, client=client)
