@@ -46,7 +46,9 @@ def stand_in(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 READY = """
 import pathlib, re, sys, time
 text = pathlib.Path(sys.argv[-1][1:]).read_text()
-pathlib.Path(re.search('fhirspace.ready=([^"]+)', text)[1]).write_text("4242")
+ready = pathlib.Path(re.search('fhirspace.ready=([^"]+)', text)[1])
+ready.with_suffix(".part").write_text("4242")
+ready.with_suffix(".part").replace(ready)  # whole at once, as the real one does it
 time.sleep(60)
 """
 
