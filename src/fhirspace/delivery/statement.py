@@ -1,0 +1,113 @@
+"""What a CapabilityStatement (FHIR, "capabilities" interaction) says, read leniently.
+
+Servers leave out much of it and some get it wrong: what is missing or of the wrong shape counts as not said (None),
+which is something else than denied (False).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class TypeSaid:
+    """What is said of one resource type; `interactions` and `parameters` (of searches) are None where not said."""
+
+    interactions: frozenset[str] | None = None
+    parameters: frozenset[str] | None = None
+    update_create: bool | None = None
+    conditional_update: bool | None = None
+    versioning: str = ""
+
+    def may(self, interaction: str) -> bool | None:
+        """Whether an interaction is said to be there."""
+        return None if self.interactions is None else interaction in self.interactions
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A CapabilityStatement: who the server is, and what it says it can do.
+
+    `names` are the texts by which a product is recognised; `system` the interactions of the whole system (None where
+    not said); `security` the codes of ``rest.security.service``.
+    """
+
+    software: str = ""
+    version: str = ""
+    names: tuple[str, ...] = ()
+    system: frozenset[str] | None = None
+    types: Mapping[str, TypeSaid] = field(default_factory=dict)
+    operations: frozenset[str] = frozenset()
+    formats: tuple[str, ...] = ()
+    security: tuple[str, ...] = ()
+
+
+def read(statement: Mapping[str, Any]) -> Said:
+    """A decoded CapabilityStatement of any release, R4 to R5."""
+    software, built = _object(statement.get("software")), _object(statement.get("implementation"))
+    rest = next(_objects(statement.get("rest")), {})
+    shared = _codes(rest.get("searchParam"), "name") or frozenset()
+    resources = [item for item in _objects(rest.get("resource")) if _text(item.get("type"))]
+    names = (software.get("name"), statement.get("publisher"), statement.get("name"), built.get("description"))
+    return Said(
+        software=_text(software.get("name")),
+        version=_text(software.get("version")),
+        names=tuple(text for text in map(_text, names) if text),
+        system=_codes(rest.get("interaction"), "code"),
+        types={item["type"]: _type(item, shared) for item in resources},
+        operations=frozenset(_operations(rest, resources)),
+        formats=tuple(text for text in map(_text, _list(statement.get("format"))) if text),
+        security=tuple(_services(rest)),
+    )
+
+
+def _type(item: Mapping[str, Any], shared: frozenset[str]) -> TypeSaid:
+    own = _codes(item.get("searchParam"), "name")
+    return TypeSaid(
+        interactions=_codes(item.get("interaction"), "code"),
+        parameters=(own or frozenset()) | shared if own or shared else None,
+        update_create=_flag(item.get("updateCreate")),
+        conditional_update=_flag(item.get("conditionalUpdate")),
+        versioning=_text(item.get("versioning")),
+    )
+
+
+def _operations(rest: Mapping[str, Any], resources: list[Mapping[str, Any]]) -> Iterator[str]:
+    for holder in (rest, *resources):
+        for item in _objects(holder.get("operation")):
+            yield _text(item.get("name")).removeprefix("$")
+
+
+def _services(rest: Mapping[str, Any]) -> Iterator[str]:
+    for service in _objects(_object(rest.get("security")).get("service")):
+        codes = [_text(coding.get("code")) for coding in _objects(service.get("coding"))]
+        text = next((code for code in codes if code), _text(service.get("text")))
+        if text:
+            yield text
+
+
+def _codes(value: Any, key: str) -> frozenset[str] | None:
+    found = frozenset(_text(item.get(key)) for item in _objects(value)) - {""}
+    return found or None
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: Any) -> Iterator[Mapping[str, Any]]:
+    return (item for item in _list(value) if isinstance(item, dict))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _flag(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
