@@ -180,9 +180,9 @@ def _findings(facts: Facts, without: tuple[str, ...]) -> Iterator[Finding]:
     yield find.undo(said, facts.wanted)
     yield from find.bulk(said, limits)
     yield find.limit(limits)
-    yield find.formats(said, probed)
-    sign_in = find.sign_in(said, probed, facts.server, signed=facts.signed)
-    yield sign_in
+    yield find.formats(said)
+    yield find.compression(probed)
+    yield find.sign_in(said, probed, facts.server, signed=facts.signed)
     yield find.clocks(probed, signing=facts.signed or probed.read in (401, 403))
     yield find.encryption(facts.server, facts.shown, facts.now)
     yield find.proxy(tls.proxy_of(facts.server))

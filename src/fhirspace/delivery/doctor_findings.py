@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -53,7 +54,9 @@ def software(said: Said, limits: Limits) -> Finding:
     name = f"{said.software or limits.name} {said.version}".strip()
     if not limits.key:
         return Finding("software", name, "note", "Nothing is known of this product beside what it says itself.")
-    return Finding("software", name, "ok", "" if limits.name in name else f"This is {limits.name}.")
+    return Finding(
+        "software", name, "ok", "" if limits.name.casefold() in name.casefold() else f"This is {limits.name}."
+    )
 
 
 def bundles(said: Said, probed: Probed) -> Finding:
@@ -74,7 +77,7 @@ def types(said: Said, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     missing = [name for name in wanted if name not in said.types or name in without]
     if missing:
         return _wrong("types", f"not taken: {', '.join(missing)}", "FS551")
-    return Finding("types", f"all {len(wanted)} that are wanted")
+    return Finding("types", f"all that are wanted ({len(wanted)})")
 
 
 def ids(said: Said, wanted: Sequence[str]) -> Iterator[Finding]:
@@ -89,7 +92,7 @@ def _shares(flags: Sequence[bool | None]) -> str:
     some = {word: count for word, count in counts.items() if count}
     if len(some) == 1:
         return next(iter(some))
-    return ", ".join(f"{word} for {count} types" for word, count in some.items()) or "not said"
+    return ", ".join(f"{word} for {count}" for word, count in some.items()) or "not said"
 
 
 def undo(said: Said, wanted: Sequence[str]) -> Finding:
@@ -122,10 +125,10 @@ def searches(probed: Probed) -> Finding:
 
 
 def bulk(said: Said, limits: Limits) -> Iterator[Finding]:
-    """How bulk data get in and out."""
+    """How bulk data get in and out: what the server says, and what is known of its product."""
     for name, known in (("import", limits.bulk_import), ("export", limits.bulk_export)):
-        value = f"${name} is said to be there" if name in said.operations else f"${name} is not said to be there"
-        yield Finding(f"bulk {name}", value, "ok", known and f"{limits.name}: {known}.")
+        value = f"${name}" if name in said.operations else "not said"
+        yield Finding(f"bulk {name}", f"{value}; {limits.name} is known for {known}" if known else value)
 
 
 def limit(limits: Limits) -> Finding:
@@ -134,17 +137,21 @@ def limit(limits: Limits) -> Finding:
         f"{limits.entries:,} entries a bundle" if limits.entries else "",
         f"{limits.bytes / 1e6:,.0f} MB a request" if limits.bytes else "",
         f"{limits.rate:g} bundles a second" if limits.rate else "",
+        limits.advice,
     ]
-    value = ", ".join(part for part in parts if part) or "none known"
-    return Finding("limits", value, "ok", f"{limits.advice[:1].upper()}{limits.advice[1:]}." if limits.advice else "")
+    return Finding("limits", "; ".join(part for part in parts if part) or "none known")
 
 
-def formats(said: Said, probed: Probed) -> Finding:
-    """Formats, and compression both ways."""
-    heard = {True: "requests too", False: "requests not", None: "requests not tried"}[probed.gzip]
-    value = f"{'compressed' if probed.packed else 'plain'} answers, {heard}"
+def formats(said: Said) -> Finding:
+    """Which formats it speaks."""
     short = dict.fromkeys(text.removeprefix("application/").removeprefix("fhir+") for text in said.formats)
-    return Finding("formats", f"{', '.join(short) or 'not said'}; {value}")
+    return Finding("formats", ", ".join(short) or "not said")
+
+
+def compression(probed: Probed) -> Finding:
+    """Whether answers come compressed and requests may be; tried, not said."""
+    requests = {True: "yes", False: "no", None: "not tried"}[probed.gzip]
+    return Finding("compression", f"answers: {'yes' if probed.packed else 'no'}, requests: {requests}")
 
 
 def sign_in(said: Said, probed: Probed, server: str, *, signed: bool) -> Finding:
@@ -178,7 +185,7 @@ def clocks(probed: Probed, *, signing: bool) -> Finding:
         return Finding("clock", "the server does not tell its time", "note")
     off = abs(probed.skew)
     if off <= SOME_SECONDS:
-        return Finding("clock", "agrees within 1 s" if off <= 1 else f"agrees within {off:.0f} s")
+        return Finding("clock", f"agrees within {max(1, ceil(off))} s")
     value = f"the server's is {off:,.0f} s {'ahead' if probed.skew > 0 else 'behind'}"
     return _wrong("clock", value, "FS552" if signing and off > TOO_MANY_SECONDS else "FS558")
 

@@ -29,9 +29,11 @@ def text(found: Preflight, *, colour: bool = False) -> str:
 
 def _rows(finding: Finding, wide: int, colour: bool) -> Iterator[str]:
     mark = _tint(f"{_MARKS[finding.verdict]:<4}", _TONES[finding.verdict], colour)
-    yield f"  {mark}  {finding.name:<{wide}}  {finding.value}"
-    for line in _wrapped(_reason(finding), wide + 10):
-        yield _tint(line, _FAINT, colour)
+    first, *others = textwrap.wrap(finding.value, _WIDTH - wide - 10)
+    yield f"  {mark}  {finding.name:<{wide}}  {first}"
+    yield from (" " * (wide + 10) + line for line in others)
+    for line in textwrap.wrap(_reason(finding), _WIDTH - wide - 10):
+        yield " " * (wide + 10) + _tint(line, _FAINT, colour)
 
 
 def _reason(finding: Finding) -> str:
@@ -49,13 +51,8 @@ def _way(way: Way | None, wide: int, colour: bool) -> Iterator[str]:
     yield f"delivery: {_tint(str(way), '1', colour)}"
     for name, why in way.why.items():
         label = {"kind": "way"}.get(name, name)
-        first, *others = textwrap.wrap(why, _WIDTH - wide - 10)
-        yield f"        {label:<{wide}}  {_tint(first, _FAINT, colour)}"
-        yield from (_tint(" " * (wide + 10) + line, _FAINT, colour) for line in others)
-
-
-def _wrapped(said: str, indent: int) -> list[str]:
-    return [" " * indent + line for line in textwrap.wrap(said, _WIDTH - indent)]
+        for number, line in enumerate(textwrap.wrap(why, _WIDTH - wide - 10)):
+            yield f"        {'' if number else label:<{wide}}  {_tint(line, _FAINT, colour)}"
 
 
 def _tint(said: str, tone: str, colour: bool) -> str:

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
-from requests import certs
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +64,11 @@ def _connection(host: str, port: int, proxy: str | None, context: ssl.SSLContext
 
 
 def _trust() -> ssl.SSLContext:
-    named = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or certs.where()
+    named = (
+        os.environ.get("REQUESTS_CA_BUNDLE")
+        or os.environ.get("CURL_CA_BUNDLE")
+        or requests.utils.DEFAULT_CA_BUNDLE_PATH
+    )
     folder = Path(named).is_dir()
     return ssl.create_default_context(cafile=None if folder else named, capath=named if folder else None)
 

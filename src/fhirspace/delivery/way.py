@@ -170,15 +170,15 @@ def _why_size(size: int, limits: Limits) -> str:
     if size == limits.entries:
         return f"{limits.name} takes no more than {size} entries."
     bound = f"{limits.name} takes up to {limits.entries:,}" if limits.entries else "No limit is known"
-    start = "sending begins with" if size == SIZE else "found good for this product:"
-    return f"{bound}; {start} {size}, and 413 halves it."
+    start = f"sending begins with {size}" if size == SIZE else f"{size} did well with this product"
+    return f"{bound}; {start}, and 413 halves it."
 
 
 def _why_connections(kind: Kind, limits: Limits) -> str:
     if limits.connections == 1:
         return "Nothing is known of how many it likes at once, so one at a time."
     owner = " Each identifier has one writer." if kind == "conditional" else ""
-    return f"Good for {limits.name} without crowding others out.{owner}"
+    return f"Chosen for {limits.name}: enough to keep it busy without crowding others out.{owner}"
 
 
 def _why_gzip(gzip: bool | None) -> str:
