@@ -76,7 +76,15 @@ def test_a_statement_is_read_with_what_it_shares_between_types() -> None:
         {},
         {"rest": None, "software": [], "format": "json"},
         {"rest": [{"resource": {"type": "Patient"}, "interaction": "batch", "security": []}]},
-        {"rest": ["x", {"resource": [{}, None, {"type": 5}], "interaction": [{"code": 5}, "x"]}]},
+        {
+            "rest": [
+                "x",
+                {
+                    "resource": [{}, None, {"type": 5}, {"type": "https://evil.example.org/X"}],
+                    "interaction": [{"code": 5}, "x"],
+                },
+            ]
+        },
     ],
 )
 def test_what_has_the_wrong_shape_is_not_said(document: dict[str, Any]) -> None:
@@ -88,3 +96,9 @@ def test_flags_of_the_wrong_type_are_not_said() -> None:
     document = {"rest": [{"resource": [{"type": "Patient", "updateCreate": "true", "interaction": []}]}]}
     assert read(document).types["Patient"] == TypeSaid()
     assert TypeSaid().may("update") is None
+
+
+def test_what_a_server_says_cannot_steer_a_terminal() -> None:
+    said = read({"software": {"name": "X\x1b[2J\nY" + "z" * 500, "version": "\x07"}, "format": ["\x00"]})
+    assert said.software == "X[2JY" + "z" * 93
+    assert (said.version, said.formats) == ("", ())

@@ -126,7 +126,7 @@ def doctor(
     chosen, refusal = _way(statement, limits, _listed(said, wanted), probed)
     facts = Facts(
         server=talk.server,
-        release=f"{release_of(statement)} ({statement.get('fhirVersion', '')})",
+        release=f"{release_of(statement)} ({said.release})",
         said=said,
         limits=limits,
         wanted=wanted,

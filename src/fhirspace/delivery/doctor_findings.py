@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fhirspace.delivery.doctor_probes import Probed
 from fhirspace.delivery.servers import Limits
-from fhirspace.delivery.statement import Said
+from fhirspace.delivery.statement import Said, text
 from fhirspace.delivery.tls import Certificate
 from fhirspace.errors import explain
 
@@ -144,7 +144,7 @@ def limit(limits: Limits) -> Finding:
 
 def formats(said: Said) -> Finding:
     """Which formats it speaks."""
-    short = dict.fromkeys(text.removeprefix("application/").removeprefix("fhir+") for text in said.formats)
+    short = dict.fromkeys(name.removeprefix("application/").removeprefix("fhir+") for name in said.formats)
     return Finding("formats", ", ".join(short) or "not said")
 
 
@@ -175,7 +175,7 @@ def _smart(probed: Probed) -> Iterator[str]:
     methods = probed.smart.get("token_endpoint_auth_methods_supported")
     if isinstance(methods, list) and "private_key_jwt" in methods:
         signed = probed.smart.get("token_endpoint_auth_signing_alg_values_supported")
-        names = "/".join(str(name) for name in signed) if isinstance(signed, list) else "any algorithm"
+        names = "/".join(map(text, signed)) if isinstance(signed, list) else "any algorithm"
         yield f"private_key_jwt with {names}"
 
 

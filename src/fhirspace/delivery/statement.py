@@ -6,9 +6,13 @@ which is something else than denied (False).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+_LONGEST = 100
+_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")  # they become parts of addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,11 @@ class TypeSaid:
 class Said:
     """A CapabilityStatement: who the server is, and what it says it can do.
 
-    `names` are the texts by which a product is recognised; `system` the interactions of the whole system (None where
-    not said); `security` the codes of ``rest.security.service``.
+    `release` is its ``fhirVersion``; `names` are the texts by which a product is recognised; `system` the interactions
+    of the whole system (None where not said); `security` the codes of ``rest.security.service``.
     """
 
+    release: str = ""
     software: str = ""
     version: str = ""
     names: tuple[str, ...] = ()
@@ -49,16 +54,17 @@ def read(statement: Mapping[str, Any]) -> Said:
     software, built = _object(statement.get("software")), _object(statement.get("implementation"))
     rest = next(_objects(statement.get("rest")), {})
     shared = _codes(rest.get("searchParam"), "name") or frozenset()
-    resources = [item for item in _objects(rest.get("resource")) if _text(item.get("type"))]
+    resources = [item for item in _objects(rest.get("resource")) if _TYPE.fullmatch(text(item.get("type")))]
     names = (software.get("name"), statement.get("publisher"), statement.get("name"), built.get("description"))
     return Said(
-        software=_text(software.get("name")),
-        version=_text(software.get("version")),
-        names=tuple(text for text in map(_text, names) if text),
+        release=text(statement.get("fhirVersion")),
+        software=text(software.get("name")),
+        version=text(software.get("version")),
+        names=tuple(name for name in map(text, names) if name),
         system=_codes(rest.get("interaction"), "code"),
         types={item["type"]: _type(item, shared) for item in resources},
         operations=frozenset(_operations(rest, resources)),
-        formats=tuple(text for text in map(_text, _list(statement.get("format"))) if text),
+        formats=tuple(name for name in map(text, _list(statement.get("format"))) if name),
         security=tuple(_services(rest)),
     )
 
@@ -70,26 +76,26 @@ def _type(item: Mapping[str, Any], shared: frozenset[str]) -> TypeSaid:
         parameters=(own or frozenset()) | shared if own or shared else None,
         update_create=_flag(item.get("updateCreate")),
         conditional_update=_flag(item.get("conditionalUpdate")),
-        versioning=_text(item.get("versioning")),
+        versioning=text(item.get("versioning")),
     )
 
 
 def _operations(rest: Mapping[str, Any], resources: list[Mapping[str, Any]]) -> Iterator[str]:
     for holder in (rest, *resources):
         for item in _objects(holder.get("operation")):
-            yield _text(item.get("name")).removeprefix("$")
+            yield text(item.get("name")).removeprefix("$")
 
 
 def _services(rest: Mapping[str, Any]) -> Iterator[str]:
     for service in _objects(_object(rest.get("security")).get("service")):
-        codes = [_text(coding.get("code")) for coding in _objects(service.get("coding"))]
-        text = next((code for code in codes if code), _text(service.get("text")))
-        if text:
-            yield text
+        codes = [text(coding.get("code")) for coding in _objects(service.get("coding"))]
+        name = next((code for code in codes if code), text(service.get("text")))
+        if name:
+            yield name
 
 
 def _codes(value: Any, key: str) -> frozenset[str] | None:
-    found = frozenset(_text(item.get(key)) for item in _objects(value)) - {""}
+    found = frozenset(text(item.get(key)) for item in _objects(value)) - {""}
     return found or None
 
 
@@ -105,8 +111,9 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def text(value: Any) -> str:
+    """A text of a server fit to be shown: short, and without what could steer a terminal; "" if it is none."""
+    return "".join(sign for sign in value[:_LONGEST] if sign.isprintable()) if isinstance(value, str) else ""
 
 
 def _flag(value: Any) -> bool | None:
