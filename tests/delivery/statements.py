@@ -55,7 +55,13 @@ def security(*codes: str) -> dict[str, Any]:
 
 BY_ID = {"versioning": "versioned", "updateCreate": True, "conditionalUpdate": True}
 
-HAPI = statement("HAPI FHIR Server", **{**BY_ID, "versioning": "versioned-update"})
+HAPI = statement(
+    "HAPI FHIR Server",
+    system=("transaction", "history-system"),
+    top={"publisher": "Not provided", "implementation": {"description": "HAPI FHIR"}},
+    versioning="versioned-update",
+    conditionalUpdate=True,
+)
 AZURE = statement("Azure Health Data Services FHIR", rest=security("OAuth"), **BY_ID)
 AZURE_OLD = statement("Azure API for FHIR", system=("batch",), **BY_ID)
 GOOGLE = statement("", top={"publisher": "Google"}, **BY_ID)

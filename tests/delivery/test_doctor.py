@@ -131,7 +131,14 @@ def test_nothing_is_written_and_nothing_can_be_found() -> None:
         (Server(full(), read=501), {}, "searches", "refused for Patient: _tag _id _lastUpdated identifier", "FS556"),
         (Server(full(), batch=405), {}, "bundles", "batch is said to work, but failed when tried", "FS559"),
         (Server(full(), batch=503), {}, "bundles", "transaction, batch", ""),
-        (Server(full(system=("transaction",))), {}, "bundles", "transaction", ""),
+        (Server(full(system=("transaction",))), {}, "bundles", "transaction; a batch was tried and works", ""),
+        (
+            Server(full(system=("transaction",)), batch=404),
+            {},
+            "bundles",
+            "transaction; a batch was tried and failed",
+            "",
+        ),
         (Server(full(system=None)), {}, "bundles", "not said; a batch was tried and works", ""),
         (Server(full(system=None), batch=404), {}, "bundles", "not said; a batch was tried and failed", ""),
         (Server(full(), gzip=415), {}, "compression", "answers: no, requests: no", ""),
@@ -162,13 +169,16 @@ def test_nothing_is_written_and_nothing_can_be_found() -> None:
         (Server(full(updateCreate=False)), {}, "client ids", "no", ""),
         (Server(statements.SILENT), {}, "types", "not said", ""),
         (Server(statements.SILENT), {}, "undo", "not said", ""),
-        (Server(statements.SILENT), {}, "client ids", "not said", ""),
+        (Server(statements.SILENT), {}, "client ids", "not said; assumed", ""),
+        (Server(statements.SILENT), {}, "conditional update", "not said; assumed not", ""),
+        (Server(statements.HAPI), {}, "client ids", "not said; a setting of HAPI FHIR, assumed", ""),
+        (Server(statements.AIDBOX), {}, "client ids", "not said; Aidbox does", ""),
         (Server(full("Our own")), {}, "limits", "none known", ""),
         (
             Server(full("Azure API for FHIR")),
             {},
             "bulk export",
-            "not said; Azure Health Data Services is known for $export into Azure storage",
+            "not said (Azure Health Data Services: into Azure storage)",
             "",
         ),
         (Server(full("medplum")), {}, "bulk import", "not said", ""),
@@ -342,7 +352,7 @@ def test_the_command_refuses_another_release_and_silence(
 ) -> None:
     assert main(["doctor", "--server", served.url, "--fhir", "R5"]) == 4
     assert "FS513" in capsys.readouterr().err
-    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr("random.uniform", lambda *_: 0.0)
     assert main(["doctor", "--server", "http://127.0.0.1:9/fhir"]) == 4
     assert "FS510" in capsys.readouterr().err
     assert main(["doctor", "--server", "ftp://x"]) == 2

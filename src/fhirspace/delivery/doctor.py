@@ -120,9 +120,8 @@ def doctor(
     said = read(statement)
     limits = limits_of(said, talk.server)
     wanted = tuple(dict.fromkeys(types)) or TYPES
-    try_batch = said.system is None or "batch" in said.system
     kind = searchable(said.types, wanted)
-    probed = probe(talk, watch, kind, batch=try_batch, smart=bool(said.security))
+    probed = probe(talk, watch, kind, smart=bool(said.security))
     chosen, refusal = _way(statement, limits, _listed(said, wanted), probed)
     facts = Facts(
         server=talk.server,
@@ -175,7 +174,7 @@ def _findings(facts: Facts, without: tuple[str, ...]) -> Iterator[Finding]:
     yield Finding("release", facts.release)
     yield find.bundles(said, probed)
     yield find.types(said, facts.wanted, without)
-    yield from find.ids(said, facts.wanted)
+    yield from find.ids(said, limits, facts.wanted)
     yield find.searches(probed)
     yield find.undo(said, facts.wanted)
     yield from find.bulk(said, limits)

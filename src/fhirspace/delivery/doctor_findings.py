@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from fhirspace.delivery.doctor_probes import Probed
-from fhirspace.delivery.servers import Limits
+from fhirspace.delivery.servers import Known, Limits
 from fhirspace.delivery.statement import Said, text
 from fhirspace.delivery.tls import Certificate
 from fhirspace.errors import explain
@@ -80,11 +80,25 @@ def types(said: Said, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     return Finding("types", f"all that are wanted ({len(wanted)})")
 
 
-def ids(said: Said, wanted: Sequence[str]) -> Iterator[Finding]:
-    """Whether clients may make ids, and conditional updates."""
+def ids(said: Said, limits: Limits, wanted: Sequence[str]) -> Iterator[Finding]:
+    """Whether clients may make ids, and conditional updates; where the server is silent, what is assumed."""
     there = [said.types[name] for name in wanted if name in said.types]
-    yield Finding("client ids", _shares([each.update_create for each in there]))
-    yield Finding("conditional update", _shares([each.conditional_update for each in there]))
+    created, conditional = [each.update_create for each in there], [each.conditional_update for each in there]
+    yield _able("client ids", created, limits, limits.client_ids, unknown="assumed")
+    yield _able("conditional update", conditional, limits, limits.conditional_update, unknown="assumed not")
+
+
+def _able(name: str, flags: Sequence[bool | None], limits: Limits, known: Known, *, unknown: str) -> Finding:
+    value = _shares(flags)
+    if value != "not said":
+        return Finding(name, value)
+    silent = {
+        "yes": f"{limits.name} does",
+        "no": f"{limits.name} does not",
+        "setting": f"a setting of {limits.name}, assumed",
+        "": unknown,
+    }
+    return Finding(name, f"{value}; {silent[known]}", "ok" if known in ("yes", "no") else "note")
 
 
 def _shares(flags: Sequence[bool | None]) -> str:
@@ -128,7 +142,7 @@ def bulk(said: Said, limits: Limits) -> Iterator[Finding]:
     """How bulk data get in and out: what the server says, and what is known of its product."""
     for name, known in (("import", limits.bulk_import), ("export", limits.bulk_export)):
         value = f"${name}" if name in said.operations else "not said"
-        yield Finding(f"bulk {name}", f"{value}; {limits.name} is known for {known}" if known else value)
+        yield Finding(f"bulk {name}", f"{value} ({limits.name}: {known})" if known else value)
 
 
 def limit(limits: Limits) -> Finding:

@@ -101,14 +101,14 @@ class Probed:
     latency: float | None = None
 
 
-def probe(client: Client, watch: Watch, kind: str, *, batch: bool, smart: bool) -> Probed:
+def probe(client: Client, watch: Watch, kind: str, *, smart: bool) -> Probed:
     """Ask the questions; nothing is written, and nothing raises where a question fails.
 
     Args:
         client: whom to ask, over `watch`.
         watch: what carries the questions.
         kind: the resource type to search.
-        batch: try a batch; smart: look for a SMART configuration even if signing in works.
+        smart: look for a SMART configuration even if signing in works.
     """
     before = len(watch.seconds)
     first, *others = QUESTIONS
@@ -118,7 +118,7 @@ def probe(client: Client, watch: Watch, kind: str, *, batch: bool, smart: bool) 
     if not closed:
         answers |= {name: _search(client, kind, name) for name in others}
     latency = median(watch.seconds[before:] or watch.seconds)
-    understood = _batch(client, kind, packed=False) if batch and not closed else None
+    understood = _batch(client, kind, packed=False) if not closed else None
     return Probed(
         type=kind,
         read=read,

@@ -138,8 +138,9 @@ def _bundled(said: Said, limits: Limits, batch: bool | None) -> tuple[Kind, str]
 def _stated(system: frozenset[str], batch: bool | None) -> tuple[Kind, str]:
     if "transaction" in system:
         return "transaction", "The server says that it takes transactions: a bundle is stored whole or not at all."
-    if "batch" in system and batch is not False:
-        return "batch", "The server says that it takes batches and no transactions: each entry stands for itself."
+    if batch is True or (batch is None and "batch" in system):
+        tried = "One that was tried worked" if batch else "The server says so"
+        return "batch", f"{tried}: batches, and no transactions; each entry stands for itself."
     if "batch" in system:
         return "single", "The server says that it takes batches, but one that was tried failed."
     return "single", "The server says that it takes neither transactions nor batches."
