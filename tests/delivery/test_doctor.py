@@ -359,7 +359,15 @@ def test_the_command_refuses_another_release_and_silence(
 
 
 def test_the_guide_shows_an_answer_of_the_doctor() -> None:
+    hapi = json.loads(json.dumps(statements.HAPI))
+    hapi["software"]["version"] = "8.8.0"
+    hapi["format"] = ["application/fhir+xml", "xml", "application/fhir+json", "json", "application/x-turtle", "ttl"]
+    hapi["rest"][0]["operation"] = [{"name": "import"}, {"name": "export"}]
+    hapi["rest"][0]["resource"] = [
+        statements.resource(kind, versioning="versioned-update", conditionalUpdate=True) for kind in TYPES
+    ]
+    shown = text(look(Server(hapi, ahead=30, headers={"content-encoding": "gzip"}), FAR))
     guide = (Path(__file__).parents[2] / "docs" / "integration-engineer.md").read_text("utf-8")
-    shown = guide.partition("$ fhirspace doctor ")[2].partition("```")[0]
-    names = {each.name for each in look(Server(full()), FAR).findings}
-    assert names == set(re.findall(r"^  (?:ok|note|warn|FAIL) +([a-z]+(?:[ -][a-z]+)?)  ", shown, re.M))
+    told = guide.partition("$ fhirspace doctor ")[2].partition("\n")[2].partition("\n```")[0]
+    masked = re.compile(r"\d+ ms a search")
+    assert masked.sub("N", told) == masked.sub("N", shown)
