@@ -46,6 +46,7 @@ class Server:
     ahead: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)
     smart: dict[str, Any] | None = None
+    page: bool = False
     lost: int = 0
     sent: list[tuple[str, str, bytes]] = field(default_factory=list)
 
@@ -58,7 +59,8 @@ class Server:
             raise LostAnswer("dropped")
         status, document = self._answer(path, body or b"", headers or {})
         shown = {"content-type": JSON, "date": formatdate(NOW.timestamp() + self.ahead, usegmt=True), **self.headers}
-        return Response(status, shown, json.dumps(document).encode())
+        body = b"<html>Blocked</html>" if self.page and path == "" else json.dumps(document).encode()
+        return Response(status, shown, body)
 
     def _answer(self, path: str, body: bytes, headers: Mapping[str, str]) -> tuple[int, dict[str, Any]]:
         outcome = {"resourceType": "OperationOutcome", "issue": []}
@@ -130,6 +132,7 @@ def test_nothing_is_written_and_nothing_can_be_found() -> None:
         (Server(full(), read=503), {}, "searches", "understood: none; no clear answer to the others", ""),
         (Server(full(), read=501), {}, "searches", "refused for Patient: _tag _id _lastUpdated identifier", "FS556"),
         (Server(full(), batch=405), {}, "bundles", "batch is said to work, but failed when tried", "FS559"),
+        (Server(full(), page=True), {}, "bundles", "batch is said to work, but failed when tried", "FS559"),
         (Server(full(), batch=503), {}, "bundles", "transaction, batch", ""),
         (Server(full(system=("transaction",))), {}, "bundles", "transaction; a batch was tried and works", ""),
         (

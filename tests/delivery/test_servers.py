@@ -92,6 +92,11 @@ def test_what_has_the_wrong_shape_is_not_said(document: dict[str, Any]) -> None:
     assert (said.system, dict(said.types), said.formats, said.security) == (None, {}, (), ())
 
 
+def test_a_sign_in_is_named_by_its_code_or_its_text() -> None:
+    services = [{"coding": [{}, {"code": "OAuth"}]}, {"text": "a token of ours"}, {}]
+    assert read({"rest": [{"security": {"service": services}}]}).security == ("OAuth", "a token of ours")
+
+
 def test_flags_of_the_wrong_type_are_not_said() -> None:
     document = {"rest": [{"resource": [{"type": "Patient", "updateCreate": "true", "interaction": []}]}]}
     assert read(document).types["Patient"] == TypeSaid()
