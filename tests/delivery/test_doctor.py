@@ -129,6 +129,7 @@ def test_nothing_is_written_and_nothing_can_be_found() -> None:
         (Server(full()), {"signed": False}, "sign-in", "none needed to read", "FS555"),
         (Server(full(), read=503), {}, "sign-in", "no clear answer to a search", ""),
         (Server(full(), unknown=("_tag",)), {}, "searches", "refused for Patient: _tag", "FS556"),
+        (Server(full(), unknown=("_tag",)), {}, "sign-in", "accepted", ""),
         (Server(full(), read=503), {}, "searches", "understood: none; no clear answer to the others", ""),
         (Server(full(), read=501), {}, "searches", "refused for Patient: _tag _id _lastUpdated identifier", "FS556"),
         (Server(full(), batch=405), {}, "bundles", "batch is said to work, but failed when tried", "FS559"),

@@ -81,7 +81,7 @@ class Probed:
 
     Args:
         type: the resource type that was searched.
-        read: the status of the first search: 200, 401, 403, ...; None: no answer.
+        read: 200 where a search was answered, else the status of the first: 401, 403, ...; None: no answer.
         parameters: the searches that were understood or refused.
         batch: a batch of one read was answered as one; gzip: a compressed one too.
         packed: answers come compressed.
@@ -121,7 +121,7 @@ def probe(client: Client, watch: Watch, kind: str, *, smart: bool) -> Probed:
     understood = _batch(client, kind, packed=False) if not closed else None
     return Probed(
         type=kind,
-        read=read,
+        read=next((status for status in answers.values() if status == 200), read),
         parameters={name: _understood(status) for name, status in answers.items()},
         batch=understood,
         gzip=_batch(client, kind, packed=True) if understood else None,
