@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from fhirspace import cli
+from fhirspace.delivery.servers import Limits, known_servers
 from fhirspace.errors import Entry, catalogue
 from fhirspace.mapping.codecs import CellError, Codec, codec
 from fhirspace.mapping.schema import CODECS, schema
@@ -228,10 +229,66 @@ def _xml(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+_HEAD: Final = (
+    "product",
+    "entries a bundle",
+    "MB a request",
+    "bundles a second",
+    "transaction",
+    "client ids",
+    "conditional update",
+    "references checked",
+)
+
+
+def servers() -> str:
+    """``docs/servers.md``: what is known about servers."""
+    lines = [
+        "# What is known about FHIR servers",
+        "",
+        "Generated from `src/fhirspace/delivery/servers.toml` by `scripts/make_docs.py`. These are published limits",
+        "and defaults of products; whoever runs a server may have changed them. `fhirspace doctor --server URL` asks",
+        "the server itself, and what it says wins. An empty cell: no limit is published, or nothing is known.",
+        "",
+        f"| {' | '.join(_HEAD)} |",
+        f"|{' --- |' * len(_HEAD)}",
+        *(_limits(each) for each in known_servers()),
+        "",
+        "*Client ids*: `PUT Type/id` makes a resource. *Setting*: whoever runs the server decides.",
+        "*References checked*: a reference to what is not there is refused.",
+    ]
+    for each in known_servers():
+        lines += ["", f"## {each.name}", "", *_habits(each)]
+    return "\n".join(lines) + "\n"
+
+
+def _limits(each: Limits) -> str:
+    numbers = (f"{each.entries:,}" if each.entries else "", f"{each.bytes / 1e6:,.0f}" if each.bytes else "")
+    rate = f"{each.rate:g}" if each.rate else ""
+    known = (each.transaction, each.client_ids, each.conditional_update, each.integrity)
+    return f"| {' | '.join((f'[{each.name}](#{_anchor(each.name)})', *numbers, rate, *known))} |"
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def _habits(each: Limits) -> Iterator[str]:
+    if each.client_ids != "no":
+        yield f"- A push begins with {each.size} entries a bundle, {each.connections} at a time."
+    for label, text in (("Limits", each.advice), ("Bulk import", each.bulk_import), ("Bulk export", each.bulk_export)):
+        if text:
+            yield f"- {label}: {_plain(text)}."
+    for quirk in each.quirks:
+        yield f"- {_plain(quirk[:1].upper() + quirk[1:])}."
+    yield f"- Stated in: {_plain('; '.join(each.sources))}."
+
+
 FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/errors.md": errors,
     "docs/cli.md": command_line,
     "docs/mapping-language.md": codecs,
+    "docs/servers.md": servers,
     "mappings/schema.json": json_schema,
     "docs/demo.svg": picture,
 }

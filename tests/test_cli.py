@@ -35,6 +35,7 @@ SUBCOMMANDS = [
     "convert",
     "validate",
     "roundtrip",
+    "doctor",
     "plan",
     "push",
     "pull",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.doctor import Preflight, doctor
     from fhirspace.delivery.pull import PullReport, pull
     from fhirspace.delivery.push import PushReport, plan, push
     from fhirspace.errors import (
@@ -47,6 +48,7 @@ __all__ = [
     "Library",
     "MappingError",
     "Place",
+    "Preflight",
     "Problem",
     "Proof",
     "PullReport",
@@ -57,6 +59,7 @@ __all__ = [
     "__version__",
     "convert",
     "demo",
+    "doctor",
     "explain",
     "extract",
     "plan",
@@ -68,6 +71,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "delivery.doctor": ("Preflight", "doctor"),
     "delivery.pull": ("PullReport", "pull"),
     "delivery.push": ("PushReport", "plan", "push"),
     "errors": (

@@ -72,23 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=_Plain)
     parser.add_argument("--version", action="version", version=f"fhirspace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
-    for add in (
-        _demo,
-        _convert,
-        _validate,
-        _roundtrip,
-        _plan,
-        _push,
-        _retry,
-        _verify,
-        _undo,
-        _pull,
-        _runs,
-        _status,
-        _server,
-        _mapping,
-        _explain,
-    ):
+    everyday = (_demo, _convert, _validate, _roundtrip)
+    delivery = (_doctor, _plan, _push, _retry, _verify, _undo, _pull, _runs, _status, _server)
+    for add in (*everyday, *delivery, _mapping, _explain):
         add(commands)
     return parser
 
@@ -223,6 +209,21 @@ def _roundtrip(commands: Any) -> None:
     )
     _input_argument(parser)
     _study_options(parser)
+
+
+def _doctor(commands: Any) -> None:
+    parser = _add(
+        commands,
+        "doctor",
+        "look at a FHIR server before delivery: what it is, says and does; nothing is written",
+        "--server https://fhir.example.org/fhir",
+        "--server https://fhir.example.org/fhir --fhir R5 --types Patient Observation --json",
+    )
+    _server_option(parser)
+    parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
+    parser.add_argument(
+        "--types", nargs="+", metavar="TYPE", default=[], help="resource types (default: all that fhirspace writes)"
+    )
 
 
 def _plan(commands: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
-from fhirspace.talk import Bars, give, lines, say, tell_problems
+from fhirspace.talk import Bars, coloured, give, lines, say, tell_problems
 
 if TYPE_CHECKING:
     from fhirspace.delivery.push import PushReport
@@ -70,6 +70,16 @@ def roundtrip(options: Namespace) -> int:
     tell_problems(proof.problems)
     give(proof.as_dict(), proof.summary(), as_json=options.json)
     return proof.exit_code
+
+
+def doctor(options: Namespace) -> int:
+    """``fhirspace doctor``."""
+    from fhirspace.delivery.doctor import doctor as run
+    from fhirspace.delivery.doctor_view import text
+
+    found = run(options.server, fhir=options.fhir, types=options.types)
+    give(found.as_dict(), text(found, colour=coloured()), as_json=options.json)
+    return found.exit_code
 
 
 def plan(options: Namespace) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 import traceback
@@ -27,6 +28,11 @@ def say(text: str) -> None:
 def give(data: Any, text: str, *, as_json: bool) -> None:
     """The result of a command, on stdout: one JSON document, or text."""
     print(json.dumps(data, ensure_ascii=False, indent=2) if as_json else text)
+
+
+def coloured() -> bool:
+    """Whether stdout is a terminal that wants colours (``NO_COLOR`` says that it does not)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def lines(data: dict[str, Any]) -> str:

@@ -1,0 +1,185 @@
+"""Harmless questions to a server: reads and searches that match nothing, and one batch with one read in it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from statistics import median
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from fhirspace.delivery.client import JSON, Client, LostAnswer, Response, Transport
+
+NOBODY = "fhirspace-doctor-nobody"
+"""An id, tag and identifier that no resource has."""
+
+QUESTIONS: Mapping[str, str] = {
+    "_tag": f"https://fhirspace.org/run|{NOBODY}",
+    "_id": NOBODY,
+    "_lastUpdated": "lt1900-01-01",
+    "identifier": f"https://fhirspace.org/doctor|{NOBODY}",
+}
+"""The searches that are needed, each asked so that nothing is found."""
+
+# A server that knows the preference refuses parameters that it does not know (FHIR, search, "handling").
+_STRICT = {"Prefer": "handling=strict", "Content-Type": "application/x-www-form-urlencoded"}
+
+
+@dataclass(slots=True)
+class Watch:
+    """A `Transport` that keeps count of what it carries: how long answers took, and the clocks they showed.
+
+    Args:
+        inner: what sends.
+        now: seconds since 1970 by our clock.
+    """
+
+    inner: Transport
+    now: Callable[[], float] = time.time
+    seconds: list[float] = field(default_factory=list)
+    skews: list[float] = field(default_factory=list)
+    packed: bool = False
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        """See `Transport`."""
+        begin, tick = self.now(), time.perf_counter()
+        answer = self.inner.send(method, path, body, headers)
+        took = time.perf_counter() - tick
+        self.seconds.append(took)
+        self.packed |= answer.headers.get("content-encoding", "") in ("gzip", "br", "deflate", "zstd")
+        shown = clock(answer.headers)
+        if shown is not None:
+            self.skews.append(shown - (begin + took / 2))
+        return answer
+
+
+def clock(headers: Mapping[str, str]) -> float | None:
+    """The server's time when it answered (RFC 9110, Date and Age), seconds since 1970; None: it does not say.
+
+    A Date has whole seconds, so half of one is added: it is right by half a second.
+    """
+    try:
+        when = parsedate_to_datetime(headers.get("date", ""))
+        age = float(headers.get("age", "0"))
+    except (TypeError, ValueError):
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() + age + 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a server answered. None: not asked, or the answer decides nothing.
+
+    Args:
+        type: the resource type that was searched.
+        read: 200 where a search was answered, else the status of the first: 401, 403, ...; None: no answer.
+        parameters: the searches that were understood or refused.
+        batch: a batch of one read was answered as one; gzip: a compressed one too.
+        packed: answers come compressed.
+        smart: the SMART configuration, if asked for and there.
+        skew: how many seconds the server's clock is ahead of ours.
+        latency: seconds a search takes (median).
+    """
+
+    type: str = "Patient"
+    read: int | None = None
+    parameters: Mapping[str, bool | None] = field(default_factory=dict)
+    batch: bool | None = None
+    gzip: bool | None = None
+    packed: bool = False
+    smart: Mapping[str, Any] = field(default_factory=dict)
+    skew: float | None = None
+    latency: float | None = None
+
+
+def probe(client: Client, watch: Watch, kind: str, *, smart: bool) -> Probed:
+    """Ask the questions; nothing is written, and nothing raises where a question fails.
+
+    Args:
+        client: whom to ask, over `watch`.
+        watch: what carries the questions.
+        kind: the resource type to search.
+        smart: look for a SMART configuration even if signing in works.
+    """
+    before = len(watch.seconds)
+    first, *others = QUESTIONS
+    answers = {first: _search(client, kind, first)}
+    read = answers[first]
+    closed = read in (401, 403)
+    if not closed:
+        answers |= {name: _search(client, kind, name) for name in others}
+    latency = median(watch.seconds[before:] or watch.seconds)
+    understood = _batch(client, kind, packed=False) if not closed else None
+    return Probed(
+        type=kind,
+        read=next((status for status in answers.values() if status == 200), read),
+        parameters={name: _understood(status) for name, status in answers.items()},
+        batch=understood,
+        gzip=_batch(client, kind, packed=True) if understood else None,
+        packed=watch.packed,
+        smart=_smart(client) if smart or closed else {},
+        skew=median(watch.skews) if watch.skews else None,
+        latency=latency,
+    )
+
+
+def searchable(said: Iterable[str], wanted: Iterable[str]) -> str:
+    """The type to ask for: Patient where the server has it, else the first wanted one that it has."""
+    there = list(said)
+    return next((name for name in ("Patient", *wanted) if name in there), there[0] if there else "Patient")
+
+
+def _search(client: Client, kind: str, parameter: str) -> int | None:
+    body = f"{quote(parameter)}={quote(QUESTIONS[parameter], safe='')}".encode()
+    answer = _ask(client, "POST", f"{kind}/_search", body, _STRICT)
+    return answer.status if answer else None
+
+
+def _understood(status: int | None) -> bool | None:
+    if status is None or status in (401, 403, 408, 425, 429) or status >= 500:
+        return None if status != 501 else False
+    return 200 <= status < 300
+
+
+def _batch(client: Client, kind: str, *, packed: bool) -> bool | None:
+    entry = {"request": {"method": "GET", "url": f"{kind}/{NOBODY}"}}
+    body = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": [entry]}).encode()
+    headers = {"Content-Type": JSON, **({"Content-Encoding": "gzip"} if packed else {})}
+    answer = _ask(client, "POST", "", gzip.compress(body) if packed else body, headers)
+    if answer is None or answer.status in (401, 403, 408, 425, 429) or answer.status in (502, 503, 504):
+        return None
+    found = _object(answer)
+    return answer.ok and found.get("resourceType") == "Bundle" and len(found.get("entry") or ()) == 1
+
+
+def _smart(client: Client) -> Mapping[str, Any]:
+    answer = _ask(client, "GET", ".well-known/smart-configuration", None, {"Accept": "application/json"})
+    return _object(answer) if answer and answer.ok else {}
+
+
+def _ask(client: Client, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response | None:
+    """One answer of any status, or None. A lost one is asked for once more."""
+    assert client.transport is not None
+    for _ in range(2):
+        try:
+            return client.transport.send(method, path, body, {"Accept": JSON, **headers})
+        except LostAnswer:
+            continue
+    return None
+
+
+def _object(answer: Response) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,59 @@
+"""A preflight as a person reads it: the way first, then one line a finding, reasons under what needs attention."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Final
+
+from fhirspace.delivery.doctor import Preflight
+from fhirspace.delivery.doctor_findings import Finding, Verdict
+from fhirspace.delivery.way import Way
+from fhirspace.errors import explain
+
+_WIDTH: Final = 100
+_MARKS: Final[dict[Verdict, str]] = {"ok": "ok", "note": "note", "warning": "warn", "error": "FAIL"}
+_TONES: Final[dict[Verdict, str]] = {"ok": "32", "note": "36", "warning": "33", "error": "1;31"}
+_FAINT: Final = "2"
+
+
+def text(found: Preflight, *, colour: bool = False) -> str:
+    """The preflight as lines of text; `colour` for terminals."""
+    wide = max(len(finding.name) for finding in found.findings)
+    rows = [found.server]
+    for finding in found.findings:
+        rows += _rows(finding, wide, colour)
+    rows += ["", *_way(found.way, wide, colour)]
+    return "\n".join(rows)
+
+
+def _rows(finding: Finding, wide: int, colour: bool) -> Iterator[str]:
+    mark = _tint(f"{_MARKS[finding.verdict]:<4}", _TONES[finding.verdict], colour)
+    first, *others = textwrap.wrap(finding.value, _WIDTH - wide - 10)
+    yield f"  {mark}  {finding.name:<{wide}}  {first}"
+    yield from (" " * (wide + 10) + line for line in others)
+    for line in textwrap.wrap(_reason(finding), _WIDTH - wide - 10):
+        yield " " * (wide + 10) + _tint(line, _FAINT, colour)
+
+
+def _reason(finding: Finding) -> str:
+    """Why, and for warnings and errors the catalogue's sentence, its code and what to do."""
+    if not finding.code:
+        return finding.why
+    entry = explain(finding.code)
+    return " ".join(part for part in (f"{finding.code}:", entry.sentence, finding.why, entry.fix) if part)
+
+
+def _way(way: Way | None, wide: int, colour: bool) -> Iterator[str]:
+    if way is None:
+        yield _tint("delivery: no way", _TONES["error"], colour)
+        return
+    yield f"delivery: {_tint(str(way), '1', colour)}"
+    for name, why in way.why.items():
+        label = {"kind": "way"}.get(name, name)
+        for number, line in enumerate(textwrap.wrap(why, _WIDTH - wide - 10)):
+            yield f"        {'' if number else label:<{wide}}  {_tint(line, _FAINT, colour)}"
+
+
+def _tint(said: str, tone: str, colour: bool) -> str:
+    return f"\x1b[{tone}m{said}\x1b[0m" if colour else said
