@@ -113,10 +113,30 @@ def runs(options: Namespace) -> int:
     from fhirspace.delivery.push import JOURNAL
 
     path: Path = options.journal
+    if options.action == "audit":
+        return _audit(path, as_json=options.json)
     found = run(path / JOURNAL if path.is_dir() else path)
     text = "\n".join(" ".join(f"{name}={value}" for name, value in each.items()) for each in found)
     give(found, text or "no runs", as_json=options.json)
     return EXIT_CLEAN
+
+
+def _audit(path: Path, *, as_json: bool) -> int:
+    """``fhirspace runs audit``."""
+    from fhirspace.delivery import audit
+    from fhirspace.delivery.journal import runs as journal
+    from fhirspace.delivery.push import JOURNAL
+
+    book = path / JOURNAL if path.is_dir() else path
+    alone = book.suffix == ".ndjson"  # a log by itself, such as the copy that auditors keep
+    log = book if alone else audit.log_of(book)
+    found = audit.verify(log, None if alone else audit.anchor(journal(book)))
+    records = list(audit.records(log))
+    events = [record.as_dict() for record in records] if as_json else []
+    give({**found.as_dict(), "events": events}, "\n".join(map(str, records)), as_json=as_json)
+    tell_problems([found.problem] if found.problem else [])
+    say(found.summary())
+    return EXIT_CLEAN if found.whole else EXIT_FINDINGS
 
 
 def server(options: Namespace) -> int:
