@@ -247,7 +247,7 @@ def _runs(commands: Any) -> None:
     parser = _add(
         commands, "runs", "the runs of a push journal; audit: whether its log is whole", "study", "audit study"
     )
-    parser.add_argument("action", nargs="?", choices=("audit",), help="check the chain of audit.ndjson, and print it")
+    parser.add_argument("action", nargs="?", choices=("audit",), help="check the chain of audit.log, and print it")
     parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
 
 

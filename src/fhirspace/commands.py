@@ -128,9 +128,9 @@ def _audit(path: Path, *, as_json: bool) -> int:
     from fhirspace.delivery.push import JOURNAL
 
     book = path / JOURNAL if path.is_dir() else path
-    alone = book.suffix == ".ndjson"  # a log by itself, such as the copy that auditors keep
-    log = book if alone else audit.log_of(book)
-    found = audit.verify(log, None if alone else audit.anchor(journal(book)))
+    named = book.suffix == ".log"  # the log itself, such as the copy that auditors keep
+    log = book if named else audit.log_of(book)
+    found = audit.verify(log, audit.anchor(journal(book)) if book.is_file() and not named else None)
     records = list(audit.records(log))
     events = [record.as_dict() for record in records] if as_json else []
     give({**found.as_dict(), "events": events}, "\n".join(map(str, records)), as_json=as_json)

@@ -42,7 +42,7 @@ def code(found: Audit) -> tuple[str, int | None]:
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    return tmp_path / "audit.ndjson"
+    return tmp_path / "audit.log"
 
 
 # -- what a log is
@@ -79,6 +79,20 @@ def test_anybody_can_check_it_with_any_json_library(path: Path) -> None:
     assert previous == head.hash
 
 
+def test_a_line_is_on_the_disk_when_append_returns(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, seen = os.fsync, list[int]()
+
+    def fsync(file: int) -> None:
+        real(file)
+        seen.append(os.fstat(file).st_size)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with Log(path, SERVER, RUN) as log:
+        for _ in range(2):
+            log.append("token renewed")
+            assert seen[-1] == path.stat().st_size
+
+
 def test_threads_take_turns(path: Path) -> None:
     with Log(path, SERVER, RUN) as log, ThreadPoolExecutor(8) as pool:
         heads = list(pool.map(lambda _: log.append("token renewed"), range(40)))
@@ -103,7 +117,7 @@ def test_two_at_once_exclude_each_other(path: Path) -> None:
 @settings(max_examples=400)
 @given(data=st.data(), piece=st.binary(max_size=6))
 def test_every_edit_shows(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, piece: bytes) -> None:
-    path = tmp_path_factory.getbasetemp() / "edited" / "audit.ndjson"
+    path = tmp_path_factory.getbasetemp() / "edited" / "audit.log"
     original, head = whole_log(path.parent)
     begin = data.draw(st.integers(0, len(original)))
     end = data.draw(st.integers(begin, len(original)) | st.integers(begin, min(begin + 3, len(original))))
@@ -120,7 +134,7 @@ def whole_log(folder: Path) -> tuple[bytes, Head]:
     """A log with a line that was closed off in it, made once."""
     if folder not in _made:
         folder.mkdir()
-        path = folder / "made.ndjson"
+        path = folder / "made.log"
         written(path)
         with path.open("ab") as file:
             file.write(b'{"counts":{"cre')
@@ -143,6 +157,7 @@ EDITS: dict[str, tuple[Callable[[Lines], Lines], str, int]] = {
     "emptied": (lambda at: [], "FS573", 1),
     "cut in a line": (lambda at: [*at[:-1], at[-1][:-9]], "FS573", 5),
     "without its line end": (lambda at: [*at[:-1], at[-1][:-1]], "FS575", 6),
+    "closed off and empty": (lambda at: [at[0], b"\x1e" + at[1], *at[2:]], "FS571", 2),
     "nested": (lambda at: [b'{"counts":' * 100_000 + b"\n", *at], "FS571", 1),
 }
 
@@ -155,10 +170,27 @@ def test_an_edit_is_told_with_its_line(path: Path, edit: str) -> None:
     assert code(verify(path, head)) == (expected, row)
 
 
+UNFINISHED: dict[str, tuple[bytes, bytes]] = {
+    "changed": (b"{never ", b"{Never "),
+    "shortened": (b"{never ", b"never "),
+    "taken out": (b"{never finished\x1e", b""),
+    "told of otherwise": (b'"bytes":15', b'"bytes":16'),
+}
+
+
+@pytest.mark.parametrize("edit", UNFINISHED)
+def test_an_edit_of_an_unfinished_line_shows_too(path: Path, edit: str) -> None:
+    path.write_bytes(b"{never finished")
+    head = written(path)
+    assert verify(path, head).closed == (1,)
+    path.write_bytes(path.read_bytes().replace(*UNFINISHED[edit]))
+    assert code(verify(path, head)) == ("FS571", 1)
+
+
 def test_a_chain_made_anew_shows_against_the_journal_only(path: Path, tmp_path: Path) -> None:
     head = written(path)
-    other = written(tmp_path / "other.ndjson")
-    (tmp_path / "other.ndjson").replace(path)
+    other = written(tmp_path / "other.log")
+    (tmp_path / "other.log").replace(path)
     assert other.sequence == head.sequence
     assert verify(path).whole
     assert code(verify(path, head)) == ("FS574", 5)
@@ -270,7 +302,7 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
 
 
 def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    log = tmp_path / "audit.ndjson"
+    log = tmp_path / "audit.log"
     head = written(log)
     with Journal(tmp_path / "journal.db", SERVER, RUN) as book:
         book.finish({"created": 300, "audit": head._asdict()})
@@ -290,9 +322,11 @@ def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: py
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
     exit_code, found, said = told(capsys, "audit", tmp_path)
     assert (exit_code, found["whole"], found["problem"]["code"]) == (1, False, "FS573")
-    assert "error: FS573 audit.ndjson:4" in said
+    assert "error: FS573 audit.log:4" in said
     exit_code, found, said = told(capsys, "audit", log)
     assert (exit_code, found["whole"], found["anchored"]) == (0, True, False)
+    (tmp_path / "journal.db").unlink()
+    assert told(capsys, "audit", tmp_path)[1] == found
     assert "not held against a journal" in said
 
 
@@ -303,6 +337,6 @@ def test_runs_audit_without_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert (exit_code, found["error"]["code"]) == (2, "FS576")
 
 
-@pytest.mark.parametrize(("journal", "log"), [("journal.db", "audit.ndjson"), ("site.db", "site.audit.ndjson")])
+@pytest.mark.parametrize(("journal", "log"), [("journal.db", "audit.log"), ("site.db", "site.audit.log")])
 def test_each_journal_has_a_log_of_its_own(journal: str, log: str) -> None:
     assert log_of(Path("a", journal)) == Path("a", log)

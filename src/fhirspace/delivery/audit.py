@@ -1,14 +1,7 @@
-"""An audit log that shows when it was tampered with: one line of JSON an event, each with the hash of the one before.
+"""The audit log of deliveries: written line by line, and verified.
 
-A line's ``hash`` is the SHA-256 of its canonical JSON (keys sorted, no spaces) without ``hash``; ``previous`` is the
-hash of the line before, 64 zeros in the first. So every change breaks the chain, but two: a file that is cut at a line
-end, and one whose end was computed anew by somebody who knows how. Both show against the `Head` that the journal keeps.
-
-The file is only ever appended to. A line that a kill left unfinished stays; the next opening ends it by RS (0x1E, which
-no JSON holds) and a record of its own that says how many bytes it was and their SHA-256. So each line of the file is
-one record of the chain, and the record is what stands behind the last RS.
-
-No line holds a patient's value or a key of a resource: counts, and one SHA-256 over the sorted keys of a bundle.
+Its form stands in `chain`. No line holds a patient's value or a key of a resource: counts, and one SHA-256 over the
+sorted keys of a bundle.
 """
 
 from __future__ import annotations
@@ -22,115 +15,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
-
-import msgspec
+from typing import Any, Literal, Self
 
 from fhirspace.delivery.cache import locked
+from fhirspace.delivery.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.tables.outputs import synchronise
 
-AUDIT = "audit.ndjson"
-Event = Literal[
-    "run started",
-    "bundle answered",
-    "resource refused",
-    "provenance written",
-    "plan made",
-    "undo",
-    "token renewed",
-    "run finished",
-    "run interrupted",
-]
-_CLOSED: Literal["line closed off"] = "line closed off"
-_RS = b"\x1e"
+__all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]
 
-
-class Head(NamedTuple):
-    """The last line of a log: its sequence number (from 1; 0: there is no line) and its hash."""
-
-    sequence: int
-    hash: str
-
-
-_EMPTY = Head(0, "0" * 64)
-
-
-class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One line of the log. `about` names what it is about beside the run: another run, a plan's digest."""
-
-    sequence: int
-    time: str
-    event: Literal[Event, "line closed off"]
-    run: str
-    server: str
-    previous: str
-    hash: str = ""
-    counts: dict[str, int] = {}
-    keys: str = ""
-    about: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """The line as it stands, without what is empty."""
-        return dict(msgspec.to_builtins(self))
-
-    def __str__(self) -> str:
-        counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
-        said = f"{self.event}: {counts}" if counts else self.event
-        return f"{self.sequence:>6}  {self.time}  {self.run}  {said}{self.about and f' ({self.about})'}"
-
-
-_decode = msgspec.json.Decoder(Record).decode
-_encode = msgspec.json.Encoder(order="sorted").encode
-
-
-def _hash(record: Record) -> str:
-    return hashlib.sha256(_encode(msgspec.structs.replace(record, hash=""))).hexdigest()
-
-
-class _Chain:
-    """Follows a log line by line. `head` is the last line that holds, `fault` the code of what broke it."""
-
-    def __init__(self) -> None:
-        self.head, self.fault, self.tail = _EMPTY, "", b""
-        self.closed: list[int] = []
-
-    def records(self, path: Path) -> Iterator[Record]:
-        """The records in their order, as far as the chain holds. An unfinished last line goes to `tail`."""
-        with path.open("rb") as file:
-            for line in file:
-                record = self._next(line.removesuffix(b"\n"))
-                if not line.endswith(b"\n"):
-                    self.tail, self.fault = (b"" if record else line), "FS575"
-                if record is None:
-                    return
-                yield record
-
-    def _next(self, line: bytes) -> Record | None:
-        junk, mark, text = line.rpartition(_RS)
-        record = _read(text)
-        if record is None or bool(mark) != (record.event == _CLOSED) or (mark and not _closes(record, junk)):
-            self.fault = "FS571"
-        elif (record.sequence, record.previous) != (self.head.sequence + 1, self.head.hash):
-            self.fault = "FS572"
-        else:
-            self.head = Head(record.sequence, record.hash)
-            self.closed += [record.sequence] if mark else []
-            return record
-        return None
-
-
-def _read(text: bytes) -> Record | None:
-    """The record, or None where the bytes are not exactly those that were written for it."""
-    try:
-        record = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return record if text == _encode(record) and record.hash == _hash(record) else None
-
-
-def _closes(record: Record, junk: bytes) -> bool:
-    return record.counts == {"bytes": len(junk)} and record.about == hashlib.sha256(junk).hexdigest()
+AUDIT = "audit.log"
+"""Its name beside ``journal.db``; not ``.ndjson``, since what is called so beside resources is taken for resources."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +79,8 @@ def verify(path: Path, expected: Head | None = None) -> Audit:
     Raises:
         UsageError: FS576, there is no log.
     """
-    chain = _Chain()
-    remembered, strange = expected or _EMPTY, False
+    chain = Chain()
+    remembered, strange = expected or EMPTY, False
     for record in _existing(path, chain):
         strange = strange or (record.sequence == remembered.sequence and record.hash != remembered.hash)
     row, fault = chain.head.sequence + 1, chain.fault
@@ -199,17 +94,17 @@ def verify(path: Path, expected: Head | None = None) -> Audit:
 
 def records(path: Path) -> Iterator[Record]:
     """The records of a log in their order, as far as the chain holds. Raises UsageError (FS576): there is no log."""
-    return _existing(path, _Chain())
+    return _existing(path, Chain())
 
 
-def _existing(path: Path, chain: _Chain) -> Iterator[Record]:
+def _existing(path: Path, chain: Chain) -> Iterator[Record]:
     if not path.is_file():
         raise UsageError("FS576", str(path), f"a file {AUDIT}")
     return chain.records(path)
 
 
 def log_of(journal: Path) -> Path:
-    """The log that belongs to a journal: ``audit.ndjson`` beside ``journal.db``, ``x.audit.ndjson`` beside ``x.db``."""
+    """The log that belongs to a journal: ``audit.log`` beside ``journal.db``, ``x.audit.log`` beside ``x.db``."""
     return journal.with_name(AUDIT if journal.name == "journal.db" else f"{journal.stem}.{AUDIT}")
 
 
@@ -233,7 +128,7 @@ class Log:
     def __init__(self, path: Path, server: str, run: str) -> None:
         self.path, self.server, self.run = path, server, run
         self._turn = threading.Lock()
-        self._head, self._unsure = _EMPTY, True
+        self._head, self._unsure = EMPTY, True
         self._held = ExitStack()
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -289,7 +184,7 @@ class Log:
 
     def _resume(self) -> None:
         """Find the head; close off what a kill or a full disk left unfinished."""
-        chain = _Chain()
+        chain = Chain()
         for _ in chain.records(self.path):
             pass
         if chain.fault not in ("", "FS575"):
@@ -297,7 +192,7 @@ class Log:
         self._head = chain.head
         if chain.tail:
             size, junk = len(chain.tail), hashlib.sha256(chain.tail).hexdigest()
-            self._add(_CLOSED, {"bytes": size}, "", junk, before=_RS)
+            self._add(CLOSED, {"bytes": size}, "", junk, before=RS)
         elif chain.fault:  # a whole record that lacks only its line end
             self._write(b"\n")
         self._unsure = False
@@ -321,8 +216,8 @@ class Log:
             keys=keys,
             about=about,
         )
-        whole = msgspec.structs.replace(record, hash=_hash(record))
-        self._write(before + _encode(whole) + b"\n")
+        whole = sealed(record)
+        self._write(before + encode(whole) + b"\n")
         self._head = Head(whole.sequence, whole.hash)
 
     def _write(self, data: bytes) -> None:
