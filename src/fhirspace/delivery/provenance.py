@@ -139,9 +139,10 @@ def _identified(system: str, value: str) -> dict[str, Any]:
 
 
 def _activity(created: bool, updated: bool) -> dict[str, Any]:
-    """Create or update; for a bundle that did both, the code above them."""
-    code = "OPERATE" if created and updated else "CREATE" if created else "UPDATE"
-    text = " and ".join(word for word, stands in (("created", created), ("updated", updated)) if stands)
+    """Create or update; of a bundle that did both only in words: the value set has no code for that."""
+    if created and updated:
+        return {"text": "created and updated"}
+    code, text = ("CREATE", "created") if created else ("UPDATE", "updated")
     return {"coding": [{"system": _OPERATION, "code": code}], "text": text}
 
 
