@@ -18,8 +18,11 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from fhirspace.delivery.doctor import Preflight, doctor
+    from fhirspace.delivery.plan import Planned, plan
     from fhirspace.delivery.pull import PullReport, pull
-    from fhirspace.delivery.push import PushReport, plan, push
+    from fhirspace.delivery.push import PushReport, push, retry
+    from fhirspace.delivery.runs import runs, status
+    from fhirspace.delivery.undo import UndoReport, VerifyReport, undo, verify
     from fhirspace.errors import (
         FhirspaceError,
         InputError,
@@ -48,6 +51,7 @@ __all__ = [
     "Library",
     "MappingError",
     "Place",
+    "Planned",
     "Preflight",
     "Problem",
     "Proof",
@@ -55,7 +59,9 @@ __all__ = [
     "PushReport",
     "ServerError",
     "SourceLibrary",
+    "UndoReport",
     "UsageError",
+    "VerifyReport",
     "__version__",
     "convert",
     "demo",
@@ -66,20 +72,29 @@ __all__ = [
     "pull",
     "push",
     "render",
+    "retry",
     "roundtrip",
+    "runs",
+    "status",
+    "undo",
     "validate",
+    "verify",
 ]
 
 _HOMES = {
     "delivery.doctor": ("Preflight", "doctor"),
     "delivery.pull": ("PullReport", "pull"),
-    "delivery.push": ("PushReport", "plan", "push"),
+    "delivery.plan": ("Planned", "plan"),
+    "delivery.push": ("PushReport", "push", "retry"),
+    "delivery.runs": ("runs", "status"),
+    "delivery.undo": ("UndoReport", "VerifyReport", "undo", "verify"),
     "errors": (
         "FhirspaceError",
         "InputError",
         "InterruptedRun",
         "MappingError",
         "Place",
+        "Planned",
         "Problem",
         "ServerError",
         "UsageError",

@@ -62,6 +62,12 @@ def _refused(error: OSError, *, as_json: bool) -> int:
 
 
 def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    if options.command == "runs":
+        options.audit = options.what[:1] == ["audit"]
+        rest = options.what[options.audit :]
+        if len(rest) > 1 or (options.audit and not rest):
+            parser.error("runs takes one journal at most, and `runs audit` exactly one")
+        options.journal = Path(rest[0]) if rest else None
     if options.command == "convert" and options.workers is not None and options.engine != "processes":
         parser.error("--workers goes with --engine processes")
     if options.command == "convert" and options.workers is None:
@@ -244,7 +250,9 @@ def _plan(commands: Any) -> None:
 
 
 def _delivery_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--connections", type=_number, metavar="N", help="requests under way at once (default: 1)")
+    parser.add_argument(
+        "--connections", type=_number, metavar="N", help="requests under way at once (default: as fits the server)"
+    )
     parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
     parser.add_argument(
@@ -255,9 +263,14 @@ def _delivery_options(parser: argparse.ArgumentParser) -> None:
 def _sending_options(parser: argparse.ArgumentParser) -> None:
     _server_option(parser)
     _delivery_options(parser)
-    parser.add_argument("--size", type=_number, metavar="N", help="most resources a bundle (default: 160)")
+    parser.add_argument(
+        "--size", type=_number, metavar="N", help="most resources a bundle (default: as fits the server)"
+    )
     parser.add_argument("--rate", type=_number, metavar="N", help="most resources a second (default: no limit)")
     parser.add_argument("--gzip", action="store_true", help="compress what is sent")
+    parser.add_argument(
+        "--no-provenance", dest="provenance", action="store_false", help="write no Provenance of what was sent"
+    )
 
 
 def _push(commands: Any) -> None:
@@ -320,9 +333,10 @@ def _pull(commands: Any) -> None:
 
 
 def _runs(commands: Any) -> None:
-    parser = _add(commands, "runs", "the runs of a journal, or of all journals of this machine", "study", "")
+    about = "the runs of a journal, or of all journals of this machine; audit: whether its log is whole"
+    parser = _add(commands, "runs", about, "", "study", "audit study")
     parser.add_argument(
-        "journal", nargs="?", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db"
+        "what", nargs="*", metavar="[audit] DIR|FILE", help="the journal, or its folder; audit: check its audit.log"
     )
 
 

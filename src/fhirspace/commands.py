@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
@@ -84,7 +85,7 @@ def doctor(options: Namespace) -> int:
 
 def plan(options: Namespace) -> int:
     """``fhirspace plan``: without a server what would be sent, with one what would change there."""
-    from fhirspace.delivery import push as delivery
+    from fhirspace.delivery import plan as delivery
 
     if options.server is None:
         found = delivery.order(options.folder)
@@ -107,7 +108,7 @@ def plan(options: Namespace) -> int:
 
 def _delivery(options: Namespace) -> dict[str, Any]:
     """How to deliver, from the options that `plan`, `push` and `retry` share."""
-    names = ("journal", "size", "connections", "fhir", "way", "gzip", "rate")
+    names = ("journal", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
     return {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
 
 
@@ -185,10 +186,30 @@ def runs(options: Namespace) -> int:
     """``fhirspace runs``."""
     from fhirspace.delivery.runs import runs as run
 
+    if options.audit:
+        return _audit(options.journal, as_json=options.json)
     found = run(options.journal)
     text = "\n".join(" ".join(f"{name}={value}" for name, value in each.items()) for each in found)
     give(found, text or "no runs", as_json=options.json)
     return EXIT_CLEAN
+
+
+def _audit(path: Path, *, as_json: bool) -> int:
+    """``fhirspace runs audit``."""
+    from fhirspace.delivery import audit
+    from fhirspace.delivery.journal import JOURNAL
+    from fhirspace.delivery.runs import runs as journal
+
+    book = path / JOURNAL if path.is_dir() else path
+    named = book.suffix == ".log"  # the log itself, such as the copy that auditors keep
+    log = book if named else audit.log_of(book)
+    found = audit.verify(log, audit.anchor(journal(book)) if book.is_file() and not named else None)
+    records = list(audit.records(log))
+    events = [record.as_dict() for record in records] if as_json else []
+    give({**found.as_dict(), "events": events}, "\n".join(map(str, records)), as_json=as_json)
+    tell_problems([found.problem] if found.problem else [])
+    say(found.summary())
+    return EXIT_CLEAN if found.whole else EXIT_FINDINGS
 
 
 def server(options: Namespace) -> int:

@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.compare import PlanFile, differences
-from fhirspace.delivery.push import Planned, plan, push
+from fhirspace.delivery.plan import Planned, plan
+from fhirspace.delivery.push import push
 from fhirspace.errors import FhirspaceError
 from fhirspace.testing import FaultyServer
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.order import Order, inputs
-from fhirspace.delivery.push import order as types
+from fhirspace.delivery.plan import order as types
 from fhirspace.errors import FhirspaceError
 
 from .resources import dump, observation, patient, ref, resource, trial, write

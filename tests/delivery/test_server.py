@@ -120,7 +120,9 @@ def test_a_process_that_only_has_the_number_is_left_alone(stand_in: Any, cache: 
         other.kill()
 
 
-@pytest.mark.skipif(shutil.which("ps") is None, reason="this system has no ps (it is asked only where there is no /proc)")
+@pytest.mark.skipif(
+    shutil.which("ps") is None, reason="this system has no ps (it is asked only where there is no /proc)"
+)
 def test_without_proc_the_command_line_comes_from_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "exists", lambda self: False)
     assert Path(sys.executable).name in server._command_line(os.getpid())

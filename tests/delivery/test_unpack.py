@@ -55,7 +55,7 @@ def test_a_bundle_is_its_resources_and_its_inner_references_become_relative(tmp_
 def test_a_bundle_that_was_cut_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "org.json").write_text(dump(organization()))
     (tmp_path / "cut.json").write_text(bundle({"resource": organization()})[:-9])
-    with pytest.raises(FhirspaceError, match="FS522 cut.json"):
+    with pytest.raises(FhirspaceError, match=r"FS522 cut\.json"):
         sent(tmp_path)
 
 

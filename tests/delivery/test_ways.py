@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.client import Client
-from fhirspace.delivery.push import push, way_of
+from fhirspace.delivery.push import push
 from fhirspace.testing import PASSING, Fault, FaultyServer
 
 from .resources import dump, observation, organization, patient, trial, write
@@ -17,20 +17,6 @@ from .test_push import counts, exactly_once
 WAYS = ["transaction", "batch", "single"]
 OF_BUNDLES = ["fewer_entries", "no_bundle", "strange"]
 KINDS = ["Organization", "Patient", "Observation"]
-
-
-@pytest.mark.parametrize(
-    ("interactions", "way"),
-    [
-        (["transaction", "batch"], "transaction"),
-        (["batch"], "batch"),
-        (["history-system"], "single"),
-        ([], "transaction"),
-    ],
-)
-def test_the_way_is_the_one_that_the_server_names(interactions: list[str], way: str) -> None:
-    assert way_of({"rest": [{"interaction": [{"code": code} for code in interactions]}]}) == way
-    assert way_of({}) == "transaction"
 
 
 @pytest.mark.parametrize("kinds", [{"transaction", "batch"}, {"batch"}, set()])
@@ -43,13 +29,15 @@ def test_a_server_gets_what_it_takes(faulty: FaultyServer, client: Client, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("way", "fault"),
+    "fault_of",
     [(way, fault) for way in WAYS for fault in PASSING if way != "single" or fault not in OF_BUNDLES],
+    ids="-".join,
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_fault_at_each_kind_of_entry_is_safe(
-    faulty: FaultyServer, client: Client, tmp_path: Path, way: Any, kind: str, fault: str
+    faulty: FaultyServer, client: Client, tmp_path: Path, kind: str, fault_of: tuple[Any, str]
 ) -> None:
+    way, fault = fault_of
     faulty.delay = 0.7
     folder = trial(tmp_path, patients=2, each=3)
     faulty.faults.append(Fault(fault, where=lambda method, url: method == "PUT" and url.startswith(kind), times=2))

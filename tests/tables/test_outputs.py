@@ -213,4 +213,4 @@ def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
         raise PermissionError
 
     monkeypatch.setattr(outputs.os, "open", refuse)
-    outputs._sync(Path(tmp_path))
+    outputs.synchronise(Path(tmp_path))

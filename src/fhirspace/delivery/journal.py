@@ -176,6 +176,11 @@ class Journal:
                 "DELETE FROM writes WHERE run = ? AND key = ? AND state = 'sent'", ((self.run, key) for key in dropped)
             )
 
+    def started(self) -> datetime:
+        """When this run began (the first time, if it was taken up again)."""
+        found = self._base.execute("SELECT started FROM runs WHERE run = ?", (self.run,)).fetchone()
+        return datetime.fromisoformat(found[0])
+
     def bundles(self) -> int:
         """The highest bundle number that this run has used."""
         found = self._base.execute("SELECT max(bundle) FROM writes WHERE run = ?", (self.run,)).fetchone()[0]

@@ -7,53 +7,38 @@ not sent again, and a run that was killed goes on where it stopped, under its na
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, Unpack
 
-from fhirspace.delivery import compare, dead
-from fhirspace.delivery.bundle import Courier, Kind
+import msgspec
+
+from fhirspace.delivery import dead
+from fhirspace.delivery.audit import Log, log_of
+from fhirspace.delivery.bundle import Courier, Entry
+from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Client, require_release
-from fhirspace.delivery.compare import ACTIONS, Action, PlanFile, Step
+from fhirspace.delivery.compare import PlanFile
 from fhirspace.delivery.fetch import fetch
-from fhirspace.delivery.journal import JOURNAL, Journal
+from fhirspace.delivery.journal import JOURNAL, Journal, Written
+from fhirspace.delivery.options import Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
+from fhirspace.delivery.plan import by_plan, left_alone
+from fhirspace.delivery.provenance import Source, Target, provenance, sources
 from fhirspace.delivery.sender import Sender
+from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
 
-Progress = Callable[[int, int], None]
-"""Called with how many resources are done, and how many there are."""
-
-PLAN = "plan.db"
-_SHOWN, _TOLD = 1000, 20
-SIZE = 160
-"""Resources a bundle, unless the server or the user wants less: what the strictest of the large servers takes."""
-
-
-class Options(TypedDict, total=False):
-    """How to deliver.
-
-    journal: the SQLite file of what was delivered; ``journal.db`` in the folder without it. It may serve several
-    servers. size: most resources a bundle. connections: bundles under way at once; none holds what another one holds
-    or refers to. fhir: the release of the resources; the server must speak it, None does not check. way: how entries
-    travel; by the server's word without it. gzip: compress what is sent. rate: most resources a second. progress:
-    called after each bundle. client: how to talk; HTTP without it.
-    """
-
-    journal: Path | None
-    size: int
-    connections: int
-    fhir: str | None
-    way: Kind | None
-    gzip: bool
-    rate: float | None
-    progress: Progress | None
-    client: Client | None
+_COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
+_TOGETHER = 10
+"""Provenances a bundle: each one names the resources of a whole bundle."""
 
 
 @dataclass(slots=True)
@@ -102,55 +87,6 @@ class PushReport:
         }
 
 
-@dataclass(slots=True)
-class Planned:
-    """What a push would do: by resource type (in the order of sending) how many resources of each action.
-
-    `changes` are the first updates and conflicts with the elements that differ; all of them are in the plan `file`.
-    `problems` are the resources that cannot be sent.
-    """
-
-    server: str
-    file: Path
-    types: dict[str, dict[str, int]] = field(default_factory=dict)
-    changes: list[Step] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-
-    def total(self, action: Action) -> int:
-        """How many resources have this action."""
-        return sum(row[action] for row in self.types.values())
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``: counts, and key, action, version and changed elements of the first changes."""
-        return {
-            "server": self.server,
-            "file": str(self.file),
-            "total": {action: self.total(action) for action in ACTIONS},
-            "types": self.types,
-            "changes": [
-                {"key": step.key, "action": step.action, "version": step.version, "changes": list(step.changes)}
-                for step in self.changes
-            ],
-            "problems": [problem.as_dict() for problem in self.problems],
-        }
-
-    def summary(self) -> str:
-        """The counts as a table, and the first changes with their elements, for people."""
-        rows = [
-            ("type", *ACTIONS),
-            *((kind, *(f"{row[action]:,}" for action in ACTIONS)) for kind, row in self.types.items()),
-        ]
-        table = [f"{row[0]:<26}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
-        changed = [f"{step.action} {step.key}: {', '.join(step.changes)}" for step in self.changes[:_TOLD]]
-        more = self.total("update") + self.total("conflict") - len(changed)
-        return "\n".join(
-            [*table, *changed, *([f"... and {more:,} more changes"] if more else []), f"saved as {self.file}"]
-        )
-
-
-_COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
-
-
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
     """Deliver the resources of a folder to a FHIR server.
 
@@ -159,7 +95,7 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
             file.
         server: the FHIR base URL.
         plan: a plan file; only what it says is done, and nothing at all when the server or the input has moved on.
-        options: see `Options`.
+        options: see `options.Options`.
 
     Raises:
         InputError: FS523 nothing to push, FS528 a file changed, FS401, FS404, FS405 a file cannot be read.
@@ -192,54 +128,127 @@ def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpac
 def _deliver(
     home: Path, files: list[Path], server: str, options: Options, *, plan: PlanFile | None = None, letters: bool = False
 ) -> PushReport:
-    begin, progress = time.monotonic(), options.get("progress")
     talk = options.get("client") or Client(server)
     statement = require_release(talk, options.get("fhir"))
-    courier = Courier(talk, options.get("way") or way_of(statement), options.get("gzip", False))
     path = options.get("journal") or home / JOURNAL
-    with Journal(path, talk.server) as book, Order(files) as order, Reader() as reader:
-        wanted = _by_plan(plan, talk, order, reader) if plan else None
+    with ExitStack() as stack:
+        book, order = stack.enter_context(Journal(path, talk.server)), stack.enter_context(Order(files))
+        reader = stack.enter_context(Reader())
+        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options)
+        wanted = by_plan(plan, talk, order, reader) if plan else None
         book.begin(new_run())
-        sender = Sender(
-            courier, book, dead.DeadLetters(home, book.run), options.get("size", SIZE), options.get("rate"), wanted
-        )
-        report = PushReport(book.run, talk.server, len(order) + len(order.faults) + order.twins)
-        sender.counts.unchanged += order.twins
+        log = stack.enter_context(Log(log_of(path), talk.server, book.run))
+        courier, box = Courier(talk, how.kind, how.gzip), dead.DeadLetters(home, book.run)
+        sender = Sender(courier, book, box, how.size, how.rate, _noting(log), wanted)
+        work = _Work(sender, order, reader, log, options)
         _check_journal(talk, book, sender)
         if plan:
-            _conflicts(plan, order, sender)
-        units = _corrected(order.units(), files, book, sender) if letters else order.units()
+            left_alone(plan, order, sender.counts, sender.problems)
+        work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
+        if options.get("provenance", True) and "Provenance" in read(statement).types:
+            work.prove(sources(files).values())
+        return work.finish()
+
+
+def _noting(log: Log) -> Any:
+    def note(event: Event, counts: dict[str, int], keys: list[str]) -> None:
+        log.append(event, counts=counts, keys=keys)
+
+    return note
+
+
+class _Work:
+    """One push: what is sent, and the books about it."""
+
+    def __init__(self, sender: Sender, order: Order, reader: Reader, log: Log, options: Options) -> None:
+        self.sender, self.order, self.reader, self.log = sender, order, reader, log
+        self.progress = options.get("progress")
+        self.begin = time.monotonic()
+        total = len(order) + len(order.faults) + order.twins
+        self.report = PushReport(sender.journal.run, sender.courier.client.server, total)
+        sender.counts.unchanged += order.twins
+        log.append("run started", counts={"resources": total})
+
+    def send(self, units: Iterator[Unit], connections: int) -> None:
+        """Delivers everything. Raises InterruptedRun (FS527) on Ctrl-C; what the server refuses is in the report."""
+        sender = self.sender
         try:
-            for code, item, expected in order.faults:
-                sender.refuse_unsent(code, item, expected, reader.line(item))
-            for _ in sender.deliver_all(sender.batches(units, reader), options.get("connections", 1)):
-                if progress:
-                    progress(sender.counts.total, report.total)
-        except KeyboardInterrupt:
-            done = f"{sender.counts.total} of {report.total} resources are done"
-            raise InterruptedRun("FS527", Place(str(home)), f"the same command once more ({done})") from None
-        finally:
-            _fill(report, sender, time.monotonic() - begin)
-        if progress:
-            progress(sender.counts.total, report.total)
-        book.finish({key: value for key, value in report.as_dict().items() if key not in ("problems", "run", "server")})
-    assert sender.counts.total == report.total, "a resource was neither delivered nor refused"
-    return report
+            for code, item, expected in self.order.faults:
+                sender.refuse_unsent(code, item, expected, self.reader.line(item))
+            for _ in sender.deliver_all(sender.batches(units, self.reader), connections):
+                self._show()
+        except BaseException as error:
+            self._fill()
+            self.log.append("run interrupted", counts=self._counted())
+            if isinstance(error, KeyboardInterrupt):
+                done = f"{sender.counts.total} of {self.report.total} resources are done"
+                raise InterruptedRun(
+                    "FS527", Place(sender.dead.path.name), f"the same command again ({done})"
+                ) from None
+            raise
+        self._show()
+
+    def prove(self, found: Iterable[Source]) -> None:
+        """Writes a Provenance for each bundle that created or updated something; what is refused is told once."""
+        book, sender = self.sender.journal, self.sender
+        recorded, files = book.started(), list(found)
+        waiting = book.unproven()
+        for start in range(0, len(waiting), _TOGETHER):
+            entries: list[Entry] = []
+            for _, written in waiting[start : start + _TOGETHER]:
+                made: dict[str, list[Target]] = {"created": [], "updated": []}
+                for each in written:
+                    made[each.action].append((each.key, each.version))
+                body = provenance(book.run, recorded, made["created"], made["updated"], files)
+                entries.append(_entry(body))
+            reply = sender.courier.send(entries)
+            good = [(entries[at], answer) for at, answer in reply.answers.items() if answer.good]
+            if len(good) < len(entries):
+                self.sender.problems.append(
+                    Problem("FS518", Place("Provenance"), "the server to take it", "Provenance")
+                )
+                return
+            rows = [
+                Written(each.item.key, each.item.digest, each.content, answer.version, "created")
+                for each, answer in good
+            ]
+            book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
+            book.mark(book.run, [each.key for _, part in waiting[start : start + _TOGETHER] for each in part], "proven")
+            self.log.append("provenance written", counts={"provenances": len(rows)}, keys=[row.key for row in rows])
+
+    def finish(self) -> PushReport:
+        """Closes the books."""
+        self._fill()
+        assert self.sender.counts.total == self.report.total, "a resource was neither delivered nor refused"
+        head = self.log.append("run finished", counts=self._counted())
+        told = {key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")}
+        self.sender.journal.finish(told | {"audit": head._asdict()})
+        return self.report
+
+    def _show(self) -> None:
+        if self.progress:
+            self.progress(self.sender.counts.total, self.report.total)
+
+    def _counted(self) -> dict[str, int]:
+        return {name: getattr(self.sender.counts, name) for name in _COUNTS}
+
+    def _fill(self) -> None:
+        for name, count in self._counted().items():
+            setattr(self.report, name, count)
+        self.report.seconds, self.report.retries = time.monotonic() - self.begin, self.sender.courier.client.retries
+        self.report.problems = self.sender.problems
+        self.report.dead = self.sender.dead.path if self.report.refused else None
+
+
+def _entry(resource: dict[str, Any]) -> Entry:
+    line = msgspec.json.encode(resource)
+    item = Item(f"{resource['resourceType']}/{resource['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
+    return Entry(item, line, hashlib.sha256(canonical(line)).digest())
 
 
 def new_run() -> str:
     """A name for a run: the time, and enough chance to be the only one."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
-
-
-def way_of(statement: dict[str, Any]) -> Kind:
-    """How entries can travel, by a CapabilityStatement; a server that does not say is taken to know transactions."""
-    codes = {
-        interaction.get("code") for rest in statement.get("rest") or [] for interaction in rest.get("interaction") or []
-    }
-    if "transaction" in codes or not codes:
-        return "transaction"
-    return "batch" if "batch" in codes else "single"
 
 
 def _existing(plan: Path) -> Path:
@@ -264,50 +273,6 @@ def _corrected(units: Iterator[Unit], files: list[Path], book: Journal, sender: 
             yield left
 
 
-def _by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader) -> Callable[[Item], str | None]:
-    """What a plan wants of each resource, after making sure that it still fits the input and the server."""
-    if plan.server != client.server:
-        raise UsageError("FS538", plan.server, "the server that the plan was made for")
-    moved = 0
-    done: set[str] = set()
-    items = (item for unit in order.units() for item in unit)
-    for step in compare.compare(client, items, reader, None):
-        planned = plan.step(step.key)
-        if planned is None or planned.digest != step.digest:
-            raise UsageError("FS538", step.key.split("/")[0], "the input that the plan was made for")
-        if step.action == "unchanged":
-            done.add(step.key)
-        elif step.version != planned.version:
-            moved += 1
-    if moved:
-        raise UsageError("FS538", client.server, f"what it held when the plan was made ({moved} resources differ)")
-
-    def wanted(item: Item) -> str | None:
-        planned = plan.step(item.key)
-        if planned is None or item.key in done or planned.action in ("unchanged", "conflict"):
-            return None
-        return planned.version
-
-    return wanted
-
-
-def _conflicts(plan: PlanFile, order: Order, sender: Sender) -> None:
-    """Tells what the plan leaves alone, which the sender counts as unchanged."""
-    left = {step.key for step in plan.steps("conflict")}
-    for item in (item for unit in order.units() for item in unit if item.key in left) if left else ():
-        sender.counts.conflicts += 1
-        sender.counts.unchanged -= 1
-        sender.problems.append(Problem("FS539", item.place, "what we wrote last", item.key.split("/")[0]))
-
-
-def _fill(report: PushReport, sender: Sender, seconds: float) -> None:
-    for name in _COUNTS:
-        setattr(report, name, getattr(sender.counts, name))
-    report.seconds, report.retries = seconds, sender.courier.client.retries
-    report.problems = sender.problems
-    report.dead = sender.dead.path if report.refused else None
-
-
 def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
     """A server that was emptied or replaced at the same address must not be taken for one that holds everything.
 
@@ -316,52 +281,3 @@ def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
     if any(not held.line for held in fetch(client, book.samples(), batch=False)):
         book.forget()
         sender.problems.append(Problem("FS526", Place(book.path.name), "the server to hold what was delivered"))
-
-
-def plan(
-    folder: Path, server: str, *, out: Path | None = None, overwrite: bool = False, **options: Unpack[Options]
-) -> Planned:
-    """Compare the resources of a folder with what a server holds, and save what a push would do; nothing is sent.
-
-    Args:
-        folder: as in `push`. server: the FHIR base URL.
-        out: the plan file for ``push --plan``; None means ``plan.db`` in the folder.
-        overwrite: what was changed on the server since our last push is planned as an update, not as a conflict.
-        options: see `Options`.
-
-    Raises:
-        InputError, UsageError, ServerError: as `push`.
-    """
-    talk, progress = options.get("client") or Client(server), options.get("progress")
-    batch = (options.get("way") or way_of(require_release(talk, options.get("fhir")))) != "single"
-    home = folder.parent if folder.is_file() else folder
-    path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL
-    path.unlink(missing_ok=True)
-    with ExitStack() as stack:
-        book = stack.enter_context(Journal(noted, talk.server)) if noted.is_file() else None
-        order, reader = stack.enter_context(Order(inputs(folder))), stack.enter_context(Reader())
-        file = stack.enter_context(PlanFile(path, talk.server))
-        items = (item for unit in order.units() for item in unit)
-        steps = compare.compare(
-            talk, items, reader, None if overwrite else book, batch=batch, connections=options.get("connections", 1)
-        )
-        found = Planned(talk.server, path)
-        for done, step in enumerate(file.add(steps), 1):
-            if len(found.changes) < _SHOWN and step.action in ("update", "conflict"):
-                found.changes.append(step)
-            if progress and done % SIZE == 0:
-                progress(done, len(order))
-        found.types = file.counts()
-        found.problems = [Problem(code, item.place, expected) for code, item, expected in order.faults]
-        file.keep()
-    return found
-
-
-def order(folder: Path) -> list[tuple[str, int]]:
-    """What `push` would send: resource types in the order of sending, with how many there are of each.
-
-    Raises:
-        InputError: as `push`.
-    """
-    with Order(inputs(folder)) as found:
-        return found.types()

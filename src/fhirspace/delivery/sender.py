@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
 from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Response, since
 from fhirspace.delivery.dead import DeadLetters
 from fhirspace.delivery.journal import Journal, Written
@@ -27,6 +29,12 @@ _NO_CHANGE = b"SUCCESSFUL_UPDATE_NO_CHANGE"
 _UNSENT = Response(0, {}, b"")
 Loaded = list[Entry]
 """A unit with the lines of its items."""
+Note = Callable[[Event, dict[str, int], list[str]], None]
+"""Called with an event, counts, and the keys of the resources that it is about."""
+
+
+def _say_nothing(event: Event, counts: dict[str, int], keys: list[str]) -> None:
+    """Nobody keeps a log."""
 
 
 @dataclass(slots=True)
@@ -55,6 +63,7 @@ class Sender:
         courier: how entries travel. journal: what is known. dead: where refused resources go.
         size: most resources a bundle; halved when the server finds one too large (413).
         rate: most resources a second; None: as fast as the server takes them.
+        note: is told what happens, for the audit log.
         wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
             everything that the journal does not know as delivered.
     """
@@ -64,6 +73,7 @@ class Sender:
     dead: DeadLetters
     size: int
     rate: float | None = None
+    note: Note = _say_nothing
     wanted: Callable[[Item], str | None] | None = None
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
@@ -155,26 +165,29 @@ class Sender:
         for at, answer in reply.answers.items():
             if not answer.good:
                 self._judge(entries[at], answer)
-        rest = reply.rest
-        if rest is None:
-            return
-        left = _without(units, reply.answers)
-        if not rest.ok and rest.status not in REFUSED:
-            raise self.courier.client.unexpected(rest)
-        if rest.ok:  # an answer that fits nothing: what it answers may have been done
+        if reply.rest is not None:
+            left = _without(units, reply.answers)
+            blamed = suspects(reply.rest.body) if len(left) == len(units) else set()
+            self._settle_rest(left, reply.rest, blamed)
+
+    def _settle_rest(self, left: list[Loaded], said: Response, blamed: set[int]) -> None:
+        """What to do with units that were refused as a whole, or answered by nothing that fits them."""
+        if not said.ok and said.status not in REFUSED:
+            raise self.courier.client.unexpected(said)
+        if said.ok:  # what it answers may have been done
             self._doubted |= {entry.item.key for entry in _flat(left)}
-        if rest.status == 413 and len(left) > 1:
+        if said.status == 413 and len(left) > 1:
             self.size = max(1, min(self.size, len(_flat(left)) // 2))
             self._in_parts(left)
         elif len(left) > 1:
-            for piece in pieces(left, suspects(rest.body) if len(left) == len(units) else set()):
+            for piece in pieces(left, blamed):
                 self.deliver(piece)
-        elif rest.ok and len(left[0]) == 1 and self.courier.kind != "single":
+        elif said.ok and len(left[0]) == 1 and self.courier.kind != "single":
             self._settle(left, replace(self.courier, kind="single").send(left[0]))
-        elif rest.ok:
-            raise self.courier.client.unexpected(rest)
+        elif said.ok:
+            raise self.courier.client.unexpected(said)
         else:
-            self._bury(left[0], rest)
+            self._bury(left[0], said)
 
     def _in_parts(self, units: list[Loaded]) -> None:
         """Delivers units in bundles of `size`, which may become smaller meanwhile."""
@@ -224,6 +237,8 @@ class Sender:
             else:
                 dropped.append(item.key)
         self.journal.record(held, written, dropped)
+        made = {"created": 0, "updated": 0} | Counter(each.action for each in written)
+        self.note("bundle answered", {**made, "unchanged": len(dropped)}, [row[0] for row in held])
 
     def _action(self, item: Item, answer: Answer) -> str:
         """Counts an answer, and tells what this run did to the resource: ``created``, ``updated``, or "" for nothing.
@@ -276,6 +291,7 @@ class Sender:
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)
         self.journal.record((), (), [item.key])
+        self.note("resource refused", {"status": answer.status}, [item.key])
 
 
 def _flat(units: list[Loaded]) -> list[Entry]:

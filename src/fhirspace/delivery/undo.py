@@ -8,17 +8,20 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
 from fhirspace.delivery.canonical import canonical, cleaned
 from fhirspace.delivery.client import Client, require_release, since
 from fhirspace.delivery.fetch import Held, fetch, modified, versions
 from fhirspace.delivery.journal import UNDO, Journal, Known, Written
+from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
-from fhirspace.delivery.push import SIZE, Progress, new_run, way_of
+from fhirspace.delivery.push import new_run
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
 
@@ -87,7 +90,7 @@ def verify(
     server: str | None = None,
     *,
     journal: Path | None = None,
-    connections: int = 1,
+    connections: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
 ) -> VerifyReport:
@@ -96,18 +99,20 @@ def verify(
     Args:
         run: its name, or ``last``. server: the FHIR base URL; the run's own without it.
         journal: the journal or its folder; None looks into all journals of this machine.
-        connections: batches under way at once. progress: called after each hundred. client: how to talk.
+        connections: batches under way at once (as fits the server without it). progress: called after each hundred.
+        client: how to talk; None talks HTTP.
 
     Raises:
         UsageError: FS525 the journal is held, FS529 no such run; ServerError: as `fetch`.
     """
     path, name, home = journal_of(run, journal)
     talk = client or Client(server or home)
-    batch = way_of(require_release(talk, None)) != "single"
+    statement = require_release(talk, None)
     with Journal(path, talk.server) as book:
         report = VerifyReport(name, talk.server)
         known = dict.fromkeys(key for key, each in book.delivered(name))
-        for held in fetch(talk, known, batch=batch, connections=connections):
+        how = chosen(statement, talk.server, (), {})
+        for held in fetch(talk, known, batch=how.kind != "single", connections=connections or how.connections):
             _verified(report, held, book.known(held.key))
             if progress and report.total % 100 == 0:
                 progress(report.total, len(known))
@@ -135,7 +140,7 @@ def undo(
     server: str | None = None,
     *,
     journal: Path | None = None,
-    connections: int = 1,
+    connections: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
 ) -> UndoReport:
@@ -150,15 +155,22 @@ def undo(
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
     talk = client or Client(server or home)
-    kind = way_of(require_release(talk, None))
-    with Journal(path, talk.server) as book, tempfile.TemporaryDirectory(prefix="fhirspace-") as scratch:
+    how = chosen(require_release(talk, None), talk.server, (), {})
+    with ExitStack() as stack:
+        book = stack.enter_context(Journal(path, talk.server))
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirspace-")))
         book.begin(f"{new_run()}{UNDO}", resume=False)
-        work = _Undo(book, name, talk, Courier(talk, kind, headers=_SNAPSHOT), UndoReport(name, talk.server))
-        created = Path(scratch) / "created.ndjson"
-        work.restore(created, batch=kind != "single", connections=connections, progress=progress)
+        log = stack.enter_context(Log(log_of(path), talk.server, book.run))
+        log.append("undo", about=name)
+        courier = Courier(talk, how.kind, headers=_SNAPSHOT)
+        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server))
+        created = scratch / "created.ndjson"
+        work.restore(created, connections or how.connections, progress)
         work.delete(created)
         book.close(name)
-        book.finish({key: value for key, value in work.report.as_dict().items() if type(value) is int} | {"undo": name})
+        counts = {key: value for key, value in work.report.as_dict().items() if type(value) is int}
+        head = log.append("run finished", counts=counts, about=name)
+        book.finish(counts | {"undo": name, "audit": head._asdict()})
     return work.report
 
 
@@ -166,26 +178,26 @@ def undo(
 class _Undo:
     book: Journal
     run: str
-    client: Client
     courier: Courier
+    size: int
     report: UndoReport
 
-    def restore(self, created: Path, *, batch: bool, connections: int, progress: Progress | None) -> None:
+    def restore(self, created: Path, connections: int, progress: Progress | None) -> None:
         """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
-        after = ""
+        after, batch = "", self.courier.kind != "single"
         with created.open("wb") as out:
             while part := self.book.writes(self.run, after=after):
                 after = part[-1].key
                 ours = {each.key: each for each in part}
                 entries = []
-                for held in fetch(self.client, ours, batch=batch, connections=connections):
+                for held in fetch(self.courier.client, ours, batch=batch, connections=connections):
                     before = self._before(ours[held.key], held)
                     if before is not None and before.line:
                         entries.append(_entry(held.key, cleaned(before.line), held.version))
                     elif before is not None:
                         out.write(held.line.replace(b"\n", b" ") + b"\n")
-                for start in range(0, len(entries), SIZE):
-                    self._send(entries[start : start + SIZE])
+                for start in range(0, len(entries), self.size):
+                    self._send(entries[start : start + self.size])
                 if progress:
                     progress(self.report.total, 0)
 
@@ -198,7 +210,7 @@ class _Undo:
         entries: list[Entry] = []
         for unit in reversed(units):
             entries += [_entry(key, b"") for key in unit]
-            if len(entries) >= SIZE:
+            if len(entries) >= self.size:
                 self._send(entries)
                 entries = []
         self._send(entries)
@@ -218,7 +230,7 @@ class _Undo:
             return None
         if held.version == "1":
             return Held(ours.key)
-        history = versions(self.client, ours.key)
+        history = versions(self.courier.client, ours.key)
         at = next((at for at, each in enumerate(history) if each.version == held.version), None)
         if at is None:
             self._leave(ours.key, "FS516", "the history of the resource")

@@ -6,6 +6,7 @@ all its files see. Folders given later win over earlier ones, domain by domain, 
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -72,6 +73,19 @@ class Library:
     def lets(self) -> dict[str, nodes.Node]:
         """The constants of all ``common.yaml``."""
         return common(self.folders)
+
+    @cached_property
+    def digest(self) -> str:
+        """One SHA-256 over all files of the folders, in the order in which they win: names and bytes."""
+        whole = hashlib.sha256()
+        for folder in self.folders:
+            found = [
+                path for pattern in ("common.yaml", "domains/*.yaml", "codes/*.csv") for path in folder.glob(pattern)
+            ]
+            for path in sorted(found):
+                whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+                whole.update(hashlib.sha256(path.read_bytes()).digest())
+        return whole.hexdigest()
 
     def attached(self, domain: str) -> dict[str, Mapping]:
         """The mappings whose rows hang into rows of a domain, by domain."""

@@ -101,7 +101,8 @@ def convert(
         ledger.refuse(path, fault)
     result = Conversion(to, out, 0)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
-    with OutputFolder(out, versions={"fhir": fhir, "sdtm": sdtm.version()}) as folder:
+    versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
+    with OutputFolder(out, versions=versions) as folder:
         tabulations = _tabulations(
             given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
         )

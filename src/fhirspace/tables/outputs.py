@@ -91,7 +91,7 @@ class OutputFolder:
             yield part
             self._files[Path(relative).as_posix()] = _digest(part)
             part.replace(target)
-            _sync(target.parent)
+            synchronise(target.parent)
         finally:
             with suppress(FileNotFoundError):
                 part.unlink()
@@ -209,7 +209,7 @@ def _digest(path: Path) -> dict[str, Any]:
         return {"sha256": sha256, "size": os.fstat(stream.fileno()).st_size}
 
 
-def _sync(folder: Path) -> None:
+def synchronise(folder: Path) -> None:
     """Makes a rename last. Some systems cannot open a folder; there the rename is as good as it gets."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

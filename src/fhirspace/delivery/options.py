@@ -1,0 +1,73 @@
+"""How to deliver: what `plan`, `push` and `retry` are told, and what follows from the server where nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from fhirspace.delivery.bundle import Kind
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.servers import limits_of
+from fhirspace.delivery.statement import read
+from fhirspace.delivery.way import way
+from fhirspace.errors import ServerError
+
+Progress = Callable[[int, int], None]
+"""Called with how many resources are done, and how many there are."""
+
+
+class Options(TypedDict, total=False):
+    """How to deliver.
+
+    journal: the SQLite file of what was delivered; ``journal.db`` in the folder without it. It may serve several
+    servers. size: most resources a bundle. connections: bundles under way at once; none holds what another one holds
+    or refers to. fhir: the release of the resources; the server must speak it, None does not check. way: how entries
+    travel. gzip: compress what is sent. rate: most resources a second. provenance: write a Provenance for each bundle,
+    where the server takes them (unless it is False). progress: called after each bundle. client: how to talk; HTTP
+    without it. What is not given follows from what the server says and what is known of its product (see `way`).
+    """
+
+    journal: Path | None
+    size: int
+    connections: int
+    fhir: str | None
+    way: Kind | None
+    gzip: bool
+    rate: float | None
+    provenance: bool
+    progress: Progress | None
+    client: Client | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """How it will be delivered: what the options say, and else what fits the server."""
+
+    kind: Kind
+    size: int
+    connections: int
+    gzip: bool
+    rate: float | None
+
+
+def chosen(statement: dict[str, Any], server: str, types: Iterable[str], options: Options) -> Chosen:
+    """How to deliver resources of some types to a server, by its CapabilityStatement.
+
+    Raises:
+        ServerError: FS550 it takes none of the types, FS517 it makes the ids itself.
+    """
+    fitting = way(statement, limits_of(read(statement), server), types)
+    kind = options.get("way") or fitting.kind
+    if kind == "conditional":
+        raise ServerError("FS517", server, fitting.why["kind"].removesuffix("."))
+    size = min(options.get("size") or fitting.size, fitting.most or 1_000_000)
+    bundles = fitting.rate * size if fitting.rate else None
+    return Chosen(
+        kind,
+        size,
+        options.get("connections") or fitting.connections,
+        options.get("gzip", fitting.gzip),
+        options.get("rate") or bundles,
+    )
