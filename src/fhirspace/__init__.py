@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fhirspace.delivery.pull import PullReport, pull
     from fhirspace.delivery.push import PushReport, plan, push
+    from fhirspace.delivery.servers import Connection, connect
     from fhirspace.errors import (
         FhirspaceError,
         InputError,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from fhirspace.study.roundtrip import Proof, roundtrip
 
 __all__ = [
+    "Connection",
     "Conversion",
     "FhirspaceError",
     "InputError",
@@ -55,6 +57,7 @@ __all__ = [
     "SourceLibrary",
     "UsageError",
     "__version__",
+    "connect",
     "convert",
     "demo",
     "explain",
@@ -70,6 +73,7 @@ __all__ = [
 _HOMES = {
     "delivery.pull": ("PullReport", "pull"),
     "delivery.push": ("PushReport", "plan", "push"),
+    "delivery.servers": ("Connection", "connect"),
     "errors": (
         "FhirspaceError",
         "InputError",

@@ -133,7 +133,15 @@ def _input_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _server_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="URL", required=True, help="the FHIR server's base address")
+    parser.add_argument(
+        "--server", metavar="URL|NAME", required=True, help="the FHIR server's base address, or its name in the file"
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the file of servers (default: fhirspace.toml, here or in ~/.config)",
+    )
 
 
 def _demo(commands: Any) -> None:
@@ -223,10 +231,8 @@ def _push(commands: Any) -> None:
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with fhir/*.ndjson")
     _server_option(parser)
-    parser.add_argument("--size", type=_number, default=100, metavar="N", help="resources a transaction (default: 100)")
-    parser.add_argument(
-        "--connections", type=_number, default=1, metavar="N", help="transactions under way at once (default: 1)"
-    )
+    parser.add_argument("--size", type=_number, metavar="N", help="resources a transaction (default: 100)")
+    parser.add_argument("--connections", type=_number, metavar="N", help="transactions under way at once (default: 1)")
     parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
 

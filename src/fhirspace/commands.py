@@ -5,9 +5,20 @@ from __future__ import annotations
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
 from fhirspace.talk import Bars, give, lines, say, tell_problems
+
+if TYPE_CHECKING:
+    from fhirspace.delivery.servers import Connection
+
+
+def _connection(options: Namespace) -> Connection:
+    """The server of ``--server`` and ``--config``."""
+    from fhirspace.delivery.servers import connect
+
+    return connect(options.server, options.config)
 
 
 def demo(options: Namespace) -> int:
@@ -82,15 +93,17 @@ def push(options: Namespace) -> int:
     """``fhirspace push``."""
     from fhirspace.delivery.push import push as run
 
+    there = _connection(options)
     with Bars("resources") as bars:
         report = run(
             options.folder,
-            options.server,
+            there.client.server,
             journal=options.journal,
-            size=options.size,
-            connections=options.connections,
-            fhir=options.fhir,
+            size=options.size or there.size or 100,
+            connections=options.connections or there.connections or 1,
+            fhir=options.fhir or there.fhir,
             progress=lambda done, total: bars.show("pushed", done, total),
+            client=there.client,
         )
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
@@ -101,8 +114,9 @@ def pull(options: Namespace) -> int:
     """``fhirspace pull``."""
     from fhirspace.delivery.pull import pull as run
 
+    client = _connection(options).client
     with Bars("resources") as bars:
-        report = run(options.server, options.study, options.out, progress=bars.show)
+        report = run(client.server, options.study, options.out, progress=bars.show, client=client)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_CLEAN
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fhirspace.delivery.client import Client, HttpTransport
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.transport import HttpTransport
 
 from .faulty import FaultyServer, serving
 

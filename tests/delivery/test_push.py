@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, runs
 from fhirspace.delivery.push import PushReport, push
 from fhirspace.delivery.sender import Counts
+from fhirspace.delivery.transport import Response
 from fhirspace.errors import FhirspaceError
 
 from .faulty import FaultyServer
