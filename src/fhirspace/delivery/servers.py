@@ -185,18 +185,20 @@ def _settings(file: Path, name: str) -> _Server:
         text = file.read_text("utf-8")
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        line = _AT_LINE.search(str(error))
+        line = _AT_LINE.search(str(error))  # none: at the end
         # No cause: its message may quote the file.
-        raise UsageError("FS540", Place(str(file), int(line[1]) if line else None), "TOML") from None
+        raise UsageError("FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), "TOML") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError("FS540", str(file), "a text file that can be read") from error
     source = _Source(file, text)
     servers = document.pop("servers", {})
-    if document or not isinstance(servers, dict) or not all(isinstance(each, dict) for each in servers.values()):
-        raise source.fault("", next(iter(document), "servers"), "tables `[servers.NAME]` and nothing else")
-    if name not in servers:
-        raise UsageError("FS543", str(file), f"one of: {', '.join(servers) or 'none is there'}")
-    return source.server(name, servers[name])
+    tables = servers if isinstance(servers, dict) else {"servers": servers}
+    odd = [*document, *(key for key, table in tables.items() if not isinstance(table, dict))]
+    if odd:
+        raise source.fault("", odd[0], "tables `[servers.NAME]` and nothing else")
+    if name not in tables:
+        raise UsageError("FS543", str(file), f"one of: {', '.join(tables) or 'none is there'}")
+    return source.server(name, tables[name])
 
 
 @dataclass(frozen=True, slots=True)

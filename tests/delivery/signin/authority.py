@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import unquote_plus
 
 import requests
 from authlib.integrations.flask_oauth2 import AuthorizationServer, ResourceProtector
 from authlib.oauth2.rfc6749 import ClientMixin, TokenMixin
 from authlib.oauth2.rfc6749.errors import InvalidClientError
 from authlib.oauth2.rfc6749.grants import ClientCredentialsGrant
-from authlib.oauth2.rfc6749.util import extract_basic_authorization
 from authlib.oauth2.rfc6750 import BearerTokenValidator
 from authlib.oauth2.rfc7523 import JWTBearerClientAssertion
 from flask import Flask, Response, jsonify, request
@@ -28,6 +26,8 @@ from joserfc import jws, jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 from werkzeug.serving import WSGIRequestHandler, make_server
+
+from ..faulty import FaultyServer
 
 ALGORITHMS = ["RS384", "ES384"]
 
@@ -84,10 +84,10 @@ class Assertions(JWTBearerClientAssertion):  # type: ignore[misc]
             header = jws.extract_compact(assertion.encode()).headers()
             token = jwt.decode(assertion, resolve_key, algorithms=ALGORITHMS)
         except JoseError as error:
-            raise InvalidClientError(description="SECRET-CANARY") from error
+            raise InvalidClientError(description="SIGNIN-CANARY") from error
         self.verify_claims(token.claims)
         if "kid" not in header or header.get("typ") != "JWT" or token.claims["exp"] > time.time() + 300:
-            raise InvalidClientError(description="SECRET-CANARY")
+            raise InvalidClientError(description="SIGNIN-CANARY")
         self.authority.assertions.append((assertion, header, token.claims))
         return token.claims
 
@@ -97,26 +97,19 @@ class Assertions(JWTBearerClientAssertion):  # type: ignore[misc]
         return not known
 
 
-def decoded_basic(query_client: Any, asked: Any) -> RegisteredClient | None:
-    """``client_secret_basic`` as RFC 6749 (2.3.1) says it: id and secret are form-encoded. Authlib takes them as they are."""
-    client_id, secret = extract_basic_authorization(asked.headers)
-    client = query_client(unquote_plus(client_id or ""))
-    return client if client and client.check_client_secret(unquote_plus(secret or "")) else None
-
-
 class Grant(ClientCredentialsGrant):  # type: ignore[misc]
     TOKEN_ENDPOINT_AUTH_METHODS: ClassVar = ["client_secret_basic", "client_secret_post", "client_assertion_jwt"]
 
 
 class AuthorityServer:
-    """`life` is that of the next tokens; `fhir` the address behind; `broken` answers in the place of a token.
+    """`life` is that of the next tokens; `fhir` stands behind; `broken` answers in the place of a token.
 
     `discovery` is added to the SMART configuration (None: there is none); `forgetful`: its tokens are never accepted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, fhir: FaultyServer) -> None:
         self.url = ""
-        self.fhir = ""
+        self.fhir = fhir
         self.life = 300
         self.clients: dict[str, RegisteredClient] = {}
         self.tokens: dict[str, IssuedToken] = {}
@@ -140,7 +133,6 @@ class AuthorityServer:
         server = AuthorizationServer(app, self.clients.get, self._save)
         server.register_token_generator("default", self._generate)
         server.register_client_auth_method("client_assertion_jwt", Assertions(self))
-        server.register_client_auth_method("client_secret_basic", decoded_basic)
         server.register_grant(Grant)
         protector = ResourceProtector()
         protector.register_token_validator(self._validator())
@@ -158,7 +150,7 @@ class AuthorityServer:
 
         @app.get("/fhir/metadata")
         def metadata() -> Response:
-            document = self.session.get(f"{self.fhir}/metadata").json()
+            document = self.session.get(f"{self.fhir.url}/metadata").json()
             uris = {"extension": [{"url": "token", "valueUri": f"{self.url}/token"}], "url": OAUTH_URIS}
             document["rest"][0]["security"] = {"extension": [uris]}
             return jsonify(document)
@@ -177,7 +169,7 @@ class AuthorityServer:
         return app
 
     def _behind(self, path: str) -> Response:
-        url = f"{self.fhir}/{path}".rstrip("/")
+        url = f"{self.fhir.url}/{path}".rstrip("/")
         sent = {"Content-Type": request.headers.get("Content-Type", "application/fhir+json")}
         answer = self.session.request(request.method, url, data=request.get_data(), params=request.args, headers=sent)
         self.before_answer()
@@ -187,7 +179,7 @@ class AuthorityServer:
         number = self.asked
         granted = client.get_allowed_scope(scope)
         return {
-            "access_token": f"SECRET-CANARY-token-{number}",
+            "access_token": f"SIGNIN-CANARY-token-{number}",
             "token_type": "Bearer",
             "expires_in": self.life,
             "scope": granted,
@@ -219,7 +211,7 @@ class _Quiet(WSGIRequestHandler):
 
 @contextmanager
 def serving(
-    authority: AuthorityServer, fhir: str, certificate: Path | None = None, clients: Path | None = None
+    authority: AuthorityServer, certificate: Path | None = None, clients: Path | None = None
 ) -> Iterator[AuthorityServer]:
     """Runs it at a free port, with TLS by `certificate`; `clients` is the authority of the clients' certificates."""
     context = None
@@ -235,7 +227,6 @@ def serving(
     http.handle_error = lambda *_: None  # type: ignore[attr-defined]
     http.daemon_threads = True  # type: ignore[attr-defined]
     authority.url = f"{'https' if certificate else 'http'}://127.0.0.1:{http.server_port}"
-    authority.fhir = fhir
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

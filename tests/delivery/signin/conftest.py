@@ -45,9 +45,9 @@ def public(key: Path) -> dict[str, Any]:
 @pytest.fixture
 def authority(faulty: FaultyServer, certificates: Authority, keys: dict[str, Path]) -> Iterator[AuthorityServer]:
     """The authorization server with the FHIR server behind it, over TLS; it knows the client ``trial``."""
-    made = AuthorityServer()
+    made = AuthorityServer(faulty)
     made.register("trial", jwks=[public(key) for key in keys.values()])
-    with serving(made, faulty.url, certificates.issue("server")):
+    with serving(made, certificates.issue("server")):
         yield made
 
 

@@ -18,7 +18,6 @@ from fhirspace.delivery.signin.oauth import Grant, Proof, TokenEndpoint, Tokens
 from fhirspace.delivery.transport import Network
 from fhirspace.errors import ServerError
 
-from ..faulty import FaultyServer
 from ..resources import trial
 from .authority import AuthorityServer
 from .certificates import Authority
@@ -163,7 +162,7 @@ def test_a_lasting_failure_ends_the_run(
     endpoint: Callable[[], Grant], authority: AuthorityServer, waits: list[float]
 ) -> None:
     authority.broken = [Response("", 503)] * 20
-    with pytest.raises(ServerError, match="FS548.*status 503"):
+    with pytest.raises(ServerError, match=r"FS548.*status 503"):
         endpoint()
     assert len(waits) == 6
 
@@ -179,28 +178,22 @@ def test_nobody_at_the_token_endpoint(waits: list[float]) -> None:
 @pytest.mark.parametrize("way", ["basic", "post"])
 @pytest.mark.parametrize("secret", ["CANARY", "CANARY:+/ %é=&"])
 def test_a_push_with_a_client_secret(
-    authority: AuthorityServer,
-    faulty: FaultyServer,
-    certificates: Authority,
-    settings: Callable[..., Path],
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    way: str,
-    secret: str,
+    authority: AuthorityServer, certificates: Authority, settings: Callable[..., Path], way: str, secret: str
 ) -> None:
     authority.register("robot", secret=secret)
-    monkeypatch.setenv("ROBOT", secret)
+    kept = certificates.folder / "robot"
+    kept.write_text(secret + "\n")
     file = settings(
         url=authority.url + "/fhir",
         sign_in="oauth2",
         token_url=authority.url + "/token",
         client_id="robot",
-        client_secret_env="ROBOT",
+        client_secret_file=str(kept),
         client_auth=way,
         scope=["system/*.cruds"],
         ca=str(certificates.file),
     )
     client = connect("main", file).client
-    assert push(trial(tmp_path), client.server, client=client).created == 17
+    assert push(trial(file.parent / "study"), client.server, client=client).created == 17
     assert authority.asked == 1
     assert set(authority.shown) <= {f"Bearer {token}" for token in authority.tokens}

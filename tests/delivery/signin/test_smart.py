@@ -44,23 +44,22 @@ def smart(authority: AuthorityServer, certificates: Authority, settings: Setting
     return client
 
 
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return trial(tmp_path, patients=5, each=5)
+
+
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
 def test_a_push_lives_through_many_short_tokens(
-    smart: Callable[..., Client],
-    authority: AuthorityServer,
-    faulty: FaultyServer,
-    keys: dict[str, Path],
-    algorithm: str,
-    tmp_path: Path,
+    smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], algorithm: str, folder: Path
 ) -> None:
     authority.life = 1
     authority.before_answer = lambda: time.sleep(0.1)
-    folder = trial(tmp_path, patients=5, each=5)
     client = smart(keys[algorithm], kid=f"kid-{algorithm}")
     report = push(folder, client.server, client=client, size=1)
     assert (report.created, report.refused) == (32, 0)
-    assert sorted(faulty.store.values()) == sorted(lines_of(folder))
-    assert set(faulty.versions.values()) == {1}
+    assert sorted(authority.fhir.store.values()) == sorted(lines_of(folder))
+    assert set(authority.fhir.versions.values()) == {1}
     assert authority.asked >= 3, "32 answers of a tenth of a second outlive three tokens of a second"
     _, headers, claims = zip(*authority.assertions, strict=True)
     assert all(header == {"alg": algorithm, "typ": "JWT", "kid": f"kid-{algorithm}"} for header in headers)
@@ -70,11 +69,7 @@ def test_a_push_lives_through_many_short_tokens(
 
 
 def test_tokens_that_are_withdrawn_in_mid_run_are_renewed_once_for_all_connections(
-    smart: Callable[..., Client],
-    authority: AuthorityServer,
-    faulty: FaultyServer,
-    keys: dict[str, Path],
-    tmp_path: Path,
+    smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], folder: Path
 ) -> None:
     answers = count()
 
@@ -83,11 +78,10 @@ def test_tokens_that_are_withdrawn_in_mid_run_are_renewed_once_for_all_connectio
             authority.tokens.clear()
 
     authority.before_answer = withdraw
-    folder = trial(tmp_path, patients=5, each=5)
     client = smart(keys["ES384"], kid="kid-ES384")
     report = push(folder, client.server, client=client, size=1, connections=4)
     assert (report.created, report.refused) == (32, 0)
-    assert sorted(faulty.store.values()) == sorted(lines_of(folder))
+    assert sorted(authority.fhir.store.values()) == sorted(lines_of(folder))
     assert 1 <= authority.refused <= 4
     assert authority.asked == 2
 
@@ -107,7 +101,7 @@ def test_a_scope_that_was_not_granted_ends_the_run(
     smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path]
 ) -> None:
     client = smart(keys["ES384"].with_suffix(".jwk"), scope=["system/*.rs"])
-    with pytest.raises(ServerError, match="FS511.*status 403"):
+    with pytest.raises(ServerError, match=r"FS511.*status 403"):
         client.request("GET", "Patient/p-1")
 
 
@@ -119,7 +113,7 @@ def test_a_key_that_is_not_registered_is_refused_by_code_alone(
     other.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     client = smart(other, kid="kid-ES384")
     for _ in range(3):
-        with pytest.raises(ServerError, match="FS548.*invalid_client, status 40[01]") as caught:
+        with pytest.raises(ServerError, match=r"FS548.*invalid_client, status 40[01]") as caught:
             client.request("GET", "Patient/p-1")
         assert "CANARY" not in str(caught.value)
         assert caught.value.exit_code == 4
@@ -198,10 +192,10 @@ def pem(key: Any) -> str:
 @pytest.mark.parametrize(
     "text",
     [
-        "-----BEGIN PRIVATE KEY-----\nSECRET-CANARY\n-----END PRIVATE KEY-----",
-        "SECRET-CANARY",
-        '{"kty": "RSA", "d": "SECRET-CANARY", "kid": "k"}',
-        '{"kty": "oct", "k": "SECRET-CANARY", "d": "x"}',
+        "-----BEGIN PRIVATE KEY-----\nSIGNIN-CANARY\n-----END PRIVATE KEY-----",
+        "SIGNIN-CANARY",
+        '{"kty": "RSA", "d": "SIGNIN-CANARY", "kid": "k"}',
+        '{"kty": "oct", "k": "SIGNIN-CANARY", "d": "x"}',
         '{"keys": []}',
         '{"keys": 5}',
         '{"kty": "EC",',
@@ -224,7 +218,7 @@ def test_what_is_no_key_for_this_is_said_without_it(text: str, tmp_path: Path, k
 
 
 def test_a_key_needs_its_name(keys: dict[str, Path]) -> None:
-    with pytest.raises(UsageError, match="FS547.*`kid`"):
+    with pytest.raises(UsageError, match=r"FS547.*`kid`"):
         signing_key(Secret("file", str(keys["ES384"])))
 
 

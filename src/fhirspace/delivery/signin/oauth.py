@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote_plus, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -197,6 +197,7 @@ class ClientCredentials:
         if self.in_form:
             proof = Proof({"client_id": self.client_id, "client_secret": secret})
         else:
-            pair = f"{quote_plus(self.client_id)}:{quote_plus(secret)}"
+            # A space as %20, not +: that is understood by servers of either reading.
+            pair = f"{quote(self.client_id, safe='')}:{quote(secret, safe='')}"
             proof = Proof({}, "Basic " + base64.b64encode(pair.encode("ascii")).decode("ascii"))
         return self.endpoint.grant(self.token_url, self.scope, lambda: proof)
