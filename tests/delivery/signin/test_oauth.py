@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -193,7 +194,9 @@ def test_a_push_with_a_client_secret(
         scope=["system/*.cruds"],
         ca=str(certificates.file),
     )
+    before = dict(os.environ)
     client = connect("main", file).client
     assert push(trial(file.parent / "study"), client.server, client=client).created == 17
     assert authority.asked == 1
+    assert dict(os.environ) == before
     assert set(authority.shown) <= {f"Bearer {token}" for token in authority.tokens}

@@ -80,7 +80,11 @@ def signing_key(source: Secret, password: Secret | None = None, kid: str | None 
     except Exception:  # many kinds, and some of them quote the key
         key = algorithm = None
     if not algorithm:
-        raise UsageError("FS547", source.place, "a private key, RSA of 2048 bits or more or P-384, in PEM or as JWK")
+        raise UsageError(
+            "FS547",
+            source.place,
+            "one private key (`kid` names it in a set), RSA of 2048 bits or more or P-384, PEM or JWK",
+        )
     name = kid or own
     if not name:
         raise UsageError("FS547", source.place, "a `kid`, in the settings or in the JWK")
