@@ -104,7 +104,8 @@ class Grant(ClientCredentialsGrant):  # type: ignore[misc]
 class AuthorityServer:
     """`life` is that of the next tokens; `fhir` stands behind; `broken` answers in the place of a token.
 
-    `discovery` is added to the SMART configuration (None: there is none); `forgetful`: its tokens are never accepted.
+    `discovery` is added to the SMART configuration, or comes in its place (None: there is none), `statement` in that of
+    the CapabilityStatement; `forgetful`: its tokens are never accepted.
     """
 
     def __init__(self, fhir: FaultyServer) -> None:
@@ -119,7 +120,8 @@ class AuthorityServer:
         self.asked = 0
         self.shown: list[str | None] = []
         self.refused = 0
-        self.discovery: dict[str, Any] | None = {}
+        self.discovery: dict[str, Any] | Response | None = {}
+        self.statement: Any = None
         self.forgetful = False
         self.before_answer: Callable[[], None] = lambda: None
         self.session = requests.Session()
@@ -144,12 +146,14 @@ class AuthorityServer:
 
         @app.get("/fhir/.well-known/smart-configuration")
         def smart() -> Response:
-            if self.discovery is None:
-                return Response(status=404)
+            if not isinstance(self.discovery, dict):
+                return self.discovery or Response(status=404)
             return jsonify({"token_endpoint": f"{self.url}/token", **self.discovery})
 
         @app.get("/fhir/metadata")
         def metadata() -> Response:
+            if self.statement is not None:
+                return jsonify(self.statement)
             document = self.session.get(f"{self.fhir.url}/metadata").json()
             uris = {"extension": [{"url": "token", "valueUri": f"{self.url}/token"}], "url": OAUTH_URIS}
             document["rest"][0]["security"] = {"extension": [uris]}

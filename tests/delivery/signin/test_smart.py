@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from itertools import count
@@ -12,17 +13,19 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+from flask import Response
 
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.push import push
 from fhirspace.delivery.servers import connect
+from fhirspace.delivery.signin.oauth import TokenEndpoint
 from fhirspace.delivery.signin.secret import Secret
-from fhirspace.delivery.signin.smart import signing_key
+from fhirspace.delivery.signin.smart import signing_key, token_endpoint
+from fhirspace.delivery.transport import Network
 from fhirspace.errors import FhirspaceError, ServerError, UsageError
 
-from ..faulty import FaultyServer
 from ..resources import lines_of, trial
-from .authority import AuthorityServer
+from .authority import OAUTH_URIS, AuthorityServer
 from .certificates import Authority
 
 Settings = Callable[..., Path]
@@ -120,10 +123,11 @@ def test_a_key_that_is_not_registered_is_refused_by_code_alone(
     assert authority.asked == 1, "a client that is refused is not locked out by asking on"
 
 
+@pytest.mark.parametrize("body", [None, "<html>", "[]", '{"token_endpoint": 5}'])
 def test_without_a_smart_configuration_the_capability_statement_tells(
-    smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path]
+    smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], body: str | None
 ) -> None:
-    authority.discovery = None
+    authority.discovery = Response(body) if body else None
     client = smart(keys["RS384"].with_suffix(".jwk"))
     assert client.request("GET", "Patient/none").status == 404
     assert authority.asked == 1
@@ -147,11 +151,31 @@ def test_a_token_endpoint_that_must_not_be_used(
     assert authority.assertions == []
 
 
-def test_a_server_that_says_nothing_of_tokens(faulty: FaultyServer, settings: Settings, keys: dict[str, Path]) -> None:
-    key = str(keys["ES384"].with_suffix(".jwk"))
-    file = settings(url=faulty.url, sign_in="smart", client_id="trial", private_key_file=key)
+NO_URI = [{"url": OAUTH_URIS, "extension": [{"url": "authorize", "valueUri": "https://x/a"}, {"url": "token"}]}]
+
+
+@pytest.mark.parametrize("statement", [{}, [], {"rest": 5}, {"rest": [{"security": {"extension": NO_URI}}]}])
+def test_a_server_that_says_nothing_of_tokens(
+    smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], statement: Any
+) -> None:
+    authority.discovery, authority.statement = None, statement
+    key = keys["ES384"].with_suffix(".jwk")
     with pytest.raises(ServerError, match="FS549"):
-        connect("main", file).client.request("GET", "Patient/none")
+        smart(key).request("GET", "Patient/none")
+    told = smart(key, token_url=authority.url + "/token")
+    assert told.request("GET", "Patient/none").status == 404
+    with pytest.raises(UsageError, match="FS514"):
+        smart(key, token_url="http://hospital.example/token")
+
+
+def test_a_server_that_is_busy_is_asked_again(
+    authority: AuthorityServer, certificates: Authority, waits: list[float]
+) -> None:
+    authority.discovery = Response("", 503, {"Retry-After": "3"})
+    asker = TokenEndpoint(Network(ca=certificates.file), waits.append)
+    with pytest.raises(ServerError, match="FS510"):
+        token_endpoint(asker, authority.url + "/fhir", "ES384")
+    assert waits == [3.0] * 6
 
 
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
@@ -179,6 +203,8 @@ def test_a_key_may_be_encrypted(keys: dict[str, Path], tmp_path: Path, monkeypat
     monkeypatch.setenv("KEY_WORD", "CANARY")
     assert signing_key(Secret("file", str(file)), Secret("env", "KEY_WORD"), "k").algorithm == "ES384"
     monkeypatch.setenv("KEY_WORD", "CANARY-2")
+    with pytest.raises(UsageError, match="FS544"):
+        signing_key(Secret("file", str(file)), Secret("env", "NOT_SET"), "k")
     for password in (None, Secret("env", "KEY_WORD")):
         with pytest.raises(UsageError, match="FS547") as caught:
             signing_key(Secret("file", str(file)), password, "k")
@@ -223,7 +249,7 @@ def test_a_key_needs_its_name(keys: dict[str, Path]) -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "jwt", None)
+    monkeypatch.setitem(sys.modules, "jwt", None)
     for key in (keys["ES384"], keys["ES384"].with_suffix(".jwk")):
         with pytest.raises(UsageError, match=r"FS545.*fhirspace\[signin\]"):
             signing_key(Secret("file", str(key)), kid="k")

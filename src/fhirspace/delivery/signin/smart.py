@@ -213,4 +213,4 @@ def _oauth_uri(statement: dict[str, Any]) -> str | None:
     except msgspec.ValidationError:
         return None
     uris = [each for rest in rests for each in rest.security.extension if each.url == _OAUTH_URIS]
-    return next((part.valueUri for each in uris for part in each.extension if part.url == "token"), None)
+    return next((part.valueUri for each in uris for part in each.extension if part.url == "token"), "") or None
