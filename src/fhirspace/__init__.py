@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.config import Connection, connect
     from fhirspace.delivery.pull import PullReport, pull
     from fhirspace.delivery.push import PushReport, plan, push
-    from fhirspace.delivery.servers import Connection, connect
     from fhirspace.errors import (
         FhirspaceError,
         InputError,
@@ -73,7 +73,7 @@ __all__ = [
 _HOMES = {
     "delivery.pull": ("PullReport", "pull"),
     "delivery.push": ("PushReport", "plan", "push"),
-    "delivery.servers": ("Connection", "connect"),
+    "delivery.config": ("Connection", "connect"),
     "errors": (
         "FhirspaceError",
         "InputError",

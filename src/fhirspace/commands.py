@@ -11,12 +11,12 @@ from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
 from fhirspace.talk import Bars, give, lines, say, tell_problems
 
 if TYPE_CHECKING:
-    from fhirspace.delivery.servers import Connection
+    from fhirspace.delivery.config import Connection
 
 
 def _connection(options: Namespace) -> Connection:
     """The server of ``--server`` and ``--config``."""
-    from fhirspace.delivery.servers import connect
+    from fhirspace.delivery.config import connect
 
     return connect(options.server, options.config)
 

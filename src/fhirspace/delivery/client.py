@@ -41,7 +41,7 @@ class Client:
 
     Args:
         server: the FHIR base URL.
-        transport: the seam; None talks HTTP, with the token of the environment if there is one (`servers.connect` knows
+        transport: the seam; None talks HTTP, with the token of the environment if there is one (`config.connect` knows
             more ways to sign in).
         attempts: how often a request is tried in all.
         base: seconds of the first wait's upper bound; it doubles each time ("full jitter": a random part of it is

@@ -12,8 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from ..faulty import FaultyServer
-from .authority import AuthorityServer, serving
+from .authority import AuthorityServer, FaultyServer, serving
 from .certificates import Authority
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from flask import Response
 
+from fhirspace.delivery.config import connect
 from fhirspace.delivery.push import push
-from fhirspace.delivery.servers import connect
 from fhirspace.delivery.signin.oauth import Grant, Proof, TokenEndpoint, Tokens
 from fhirspace.delivery.transport import Network
 from fhirspace.errors import ServerError

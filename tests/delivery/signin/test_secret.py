@@ -14,16 +14,15 @@ from keyring.backend import KeyringBackend
 from keyring.errors import KeyringLocked
 
 from fhirspace.delivery.client import Client
+from fhirspace.delivery.config import connect
 from fhirspace.delivery.push import push
-from fhirspace.delivery.servers import connect
 from fhirspace.delivery.signin.kinds import Basic, Bearer, from_environment
 from fhirspace.delivery.signin.secret import Secret
 from fhirspace.delivery.transport import HttpTransport
 from fhirspace.errors import FhirspaceError, ServerError, UsageError
 
-from ..faulty import FaultyServer
 from ..resources import trial
-from .authority import AuthorityServer
+from .authority import AuthorityServer, FaultyServer
 from .certificates import Authority
 
 Settings = Callable[..., Path]

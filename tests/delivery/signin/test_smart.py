@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from flask import Response
 
 from fhirspace.delivery.client import Client
+from fhirspace.delivery.config import connect
 from fhirspace.delivery.push import push
-from fhirspace.delivery.servers import connect
 from fhirspace.delivery.signin.oauth import TokenEndpoint
 from fhirspace.delivery.signin.secret import Secret
 from fhirspace.delivery.signin.smart import signing_key, token_endpoint

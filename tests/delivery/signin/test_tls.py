@@ -13,11 +13,10 @@ import pytest
 from cryptography import x509
 
 from fhirspace.delivery.client import Client
-from fhirspace.delivery.servers import connect
+from fhirspace.delivery.config import connect
 from fhirspace.errors import FhirspaceError, ServerError, UsageError
 
-from ..faulty import FaultyServer
-from .authority import AuthorityServer, serving
+from .authority import AuthorityServer, FaultyServer, serving
 from .certificates import Authority
 from .proxy import Proxy, proxying
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.servers import connect, found_file
+from fhirspace.delivery.config import connect, found_file
 from fhirspace.errors import UsageError
 
 URL = 'url = "https://fhir.test/fhir"'
