@@ -24,6 +24,7 @@ import fhirspace
 from fhirspace import cli, commands, talk
 from fhirspace.cli import main
 from fhirspace.delivery import server
+from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.pull import PullReport
 from fhirspace.delivery.push import PushReport
@@ -263,8 +264,11 @@ def test_push_tells_its_report(
 ) -> None:
     asked: dict[str, Any] = {}
 
-    def push(folder: Path, url: str, *, progress: Callable[[int, int], None], **more: Any) -> PushReport:
+    def push(
+        folder: Path, url: str, *, client: Client, progress: Callable[[int, int], None], **more: Any
+    ) -> PushReport:
         asked.update(more, folder=folder, server=url)
+        assert client.server == url
         progress(5, 5)
         progress(5, 5)
         return made
@@ -289,6 +293,28 @@ def test_push_tells_its_report(
     assert json.loads(capsys.readouterr().out)["created"] == 4
 
 
+def test_the_file_of_servers_says_how_much_to_send_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "servers.toml"
+    file.write_text(
+        '[servers.main]\nurl = "http://127.0.0.1:9/fhir"\nsize = 11\nconnections = 4\nfhir = "R5"\nrate = 8\n'
+    )
+    asked: list[tuple[Any, ...]] = []
+
+    def push(folder: Path, url: str, *, client: Client, **more: Any) -> PushReport:
+        asked.append((url, client.rate, *(more[name] for name in ("size", "connections", "fhir"))))
+        return report()
+
+    monkeypatch.setattr("fhirspace.delivery.push.push", push)
+    command = ["push", "study", "--server", "main", "--config", str(file)]
+    assert main(command) == 0
+    assert main([*command, "--size", "7", "--connections", "2", "--fhir", "R4"]) == 0
+    assert asked == [("http://127.0.0.1:9/fhir", 8.0, 11, 4, "R5"), ("http://127.0.0.1:9/fhir", 8.0, 7, 2, "R4")]
+    assert main(["push", "study", "--server", "other", "--config", str(file)]) == 2
+    assert "FS543" in capsys.readouterr().err
+
+
 def test_plan_lists_what_would_be_sent(tiny_fhir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(tiny_fhir), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -309,7 +335,7 @@ def test_a_server_that_is_not_there_ends_with_4(tiny_fhir: Path, capsys: pytest.
 
 
 def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def pull(url: str, study: str, out: Path, *, progress: Callable[[str, int], None]) -> PullReport:
+    def pull(url: str, study: str, out: Path, *, client: Client, progress: Callable[[str, int], None]) -> PullReport:
         progress("Patient", 500)
         progress("Patient", 620)
         progress("Group", 1)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.config import Connection, connect
     from fhirspace.delivery.doctor import Preflight, doctor
     from fhirspace.delivery.plan import Planned, plan
     from fhirspace.delivery.pull import PullReport, pull
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from fhirspace.study.roundtrip import Proof, roundtrip
 
 __all__ = [
+    "Connection",
     "Conversion",
     "FhirspaceError",
     "InputError",
@@ -63,6 +65,7 @@ __all__ = [
     "UsageError",
     "VerifyReport",
     "__version__",
+    "connect",
     "convert",
     "demo",
     "doctor",
@@ -88,6 +91,7 @@ _HOMES = {
     "delivery.push": ("PushReport", "push", "retry"),
     "delivery.runs": ("runs", "status"),
     "delivery.undo": ("UndoReport", "VerifyReport", "undo", "verify"),
+    "delivery.config": ("Connection", "connect"),
     "errors": (
         "FhirspaceError",
         "InputError",

@@ -140,8 +140,16 @@ def _input_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _server_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--server", metavar="URL", required=True, help="the FHIR server's base address")
+def _server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:
+    """`without`: what happens when no server is named; "" where one must be."""
+    about = "the FHIR server's base address, or its name in the file" + (f" (default: {without})" if without else "")
+    parser.add_argument("--server", metavar="URL|NAME", required=not without, help=about)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the file of servers (default: fhirspace.toml, here or in ~/.config)",
+    )
 
 
 def _demo(commands: Any) -> None:
@@ -241,7 +249,7 @@ def _plan(commands: Any) -> None:
         "study --server https://fhir.example.org/fhir --out monday.plan",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR, or one file")
-    parser.add_argument("--server", metavar="URL", help="compare with what this server holds; nothing is written to it")
+    _server_option(parser, without="only the order of sending is told")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the plan for push --plan (default: DIR/plan.db)")
     parser.add_argument(
         "--overwrite", action="store_true", help="plan what was changed there since our last push as an update"
@@ -266,7 +274,9 @@ def _sending_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--size", type=_number, metavar="N", help="most resources a bundle (default: as fits the server)"
     )
-    parser.add_argument("--rate", type=_number, metavar="N", help="most resources a second (default: no limit)")
+    parser.add_argument(
+        "--rate", type=_number, metavar="N", help="most requests a second (default: as fits the server)"
+    )
     parser.add_argument("--gzip", action="store_true", help="compress what is sent")
     parser.add_argument(
         "--no-provenance", dest="provenance", action="store_false", help="write no Provenance of what was sent"
@@ -300,7 +310,7 @@ def _retry(commands: Any) -> None:
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="the run's name, or last")
-    parser.add_argument("--server", metavar="URL", help="the FHIR server's base address (default: the run's own)")
+    _server_option(parser, without="the run's own")
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all of this machine)"
     )

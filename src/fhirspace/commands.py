@@ -12,7 +12,21 @@ from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
 from fhirspace.talk import Bars, coloured, give, lines, say, tell_problems
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.client import Client
+    from fhirspace.delivery.config import Connection
     from fhirspace.delivery.push import PushReport
+
+
+def _connection(options: Namespace) -> Connection:
+    """The server of ``--server`` and ``--config``."""
+    from fhirspace.delivery.config import connect
+
+    return connect(options.server, options.config)
+
+
+def _client(options: Namespace) -> Client | None:
+    """The client of ``--server`` and ``--config``, None where no server is named."""
+    return _connection(options).client if options.server else None
 
 
 def demo(options: Namespace) -> int:
@@ -78,7 +92,8 @@ def doctor(options: Namespace) -> int:
     from fhirspace.delivery.doctor import doctor as run
     from fhirspace.delivery.doctor_view import text
 
-    found = run(options.server, fhir=options.fhir, types=options.types)
+    client = _connection(options).client
+    found = run(client.server, fhir=options.fhir, types=options.types, client=client)
     give(found.as_dict(), text(found, colour=coloured()), as_json=options.json)
     return found.exit_code
 
@@ -92,43 +107,47 @@ def plan(options: Namespace) -> int:
         text = "\n".join(f"{kind:<24}{count:>12,}" for kind, count in found)
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
         return EXIT_CLEAN
+    there = _connection(options)
     with Bars("resources") as bars:
         planned = delivery.plan(
             options.folder,
-            options.server,
+            there.client.server,
             out=options.out,
             overwrite=options.overwrite,
             progress=bars.named("compared"),
-            **_delivery(options),
+            **_delivery(options, there),
         )
     tell_problems(planned.problems)
     give(planned.as_dict(), planned.summary(), as_json=options.json)
     return EXIT_FINDINGS if planned.problems or planned.total("conflict") else EXIT_CLEAN
 
 
-def _delivery(options: Namespace) -> dict[str, Any]:
-    """How to deliver, from the options that `plan`, `push` and `retry` share."""
+def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
+    """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the file of servers."""
+    said = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
     names = ("journal", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
-    return {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    said |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def push(options: Namespace) -> int:
     """``fhirspace push``."""
     from fhirspace.delivery.push import push as run
 
-    return _pushed(options, lambda **how: run(options.folder, options.server, plan=options.plan, **how))
+    return _pushed(options, lambda server, **how: run(options.folder, server, plan=options.plan, **how))
 
 
 def retry(options: Namespace) -> int:
     """``fhirspace retry``."""
     from fhirspace.delivery.push import retry as run
 
-    return _pushed(options, lambda **how: run(options.folder, options.server, run=options.run, **how))
+    return _pushed(options, lambda server, **how: run(options.folder, server, run=options.run, **how))
 
 
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
+    there = _connection(options)
     with Bars("resources") as bars:
-        report = run(progress=bars.named("pushed"), **_delivery(options))
+        report = run(there.client.server, progress=bars.named("pushed"), **_delivery(options, there))
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     if report.refused:
@@ -141,7 +160,7 @@ def verify(options: Namespace) -> int:
     from fhirspace.delivery.undo import verify as run
 
     with Bars("resources") as bars:
-        report = run(options.run, options.server, journal=options.journal, progress=bars.named("read back"))
+        report = run(options.run, journal=options.journal, progress=bars.named("read back"), client=_client(options))
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_FINDINGS if report.problems else EXIT_CLEAN
@@ -152,7 +171,7 @@ def undo(options: Namespace) -> int:
     from fhirspace.delivery.undo import undo as run
 
     with Bars("resources") as bars:
-        report = run(options.run, options.server, journal=options.journal, progress=bars.named("taken back"))
+        report = run(options.run, journal=options.journal, progress=bars.named("taken back"), client=_client(options))
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_FINDINGS if report.left else EXIT_CLEAN
@@ -176,8 +195,9 @@ def pull(options: Namespace) -> int:
     """``fhirspace pull``."""
     from fhirspace.delivery.pull import pull as run
 
+    client = _connection(options).client
     with Bars("resources") as bars:
-        report = run(options.server, options.study, options.out, progress=bars.show)
+        report = run(client.server, options.study, options.out, progress=bars.show, client=client)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_CLEAN
 

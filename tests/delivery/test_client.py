@@ -5,20 +5,12 @@ from __future__ import annotations
 import socket
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.client import (
-    Client,
-    HttpTransport,
-    LostAnswer,
-    Response,
-    checked_url,
-    require_release,
-    retry_after,
-    token_from_environment,
-)
+from fhirspace.delivery.client import Client, require_release
+from fhirspace.delivery.retry import retry_after
+from fhirspace.delivery.transport import HttpTransport, LostAnswer, Response, checked_url
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.testing import FaultyServer
 
@@ -110,7 +102,16 @@ def test_a_long_retry_after_is_bounded(waits: list[float]) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "ftp://x/fhir", "http:///fhir", "http://user:pw@host/fhir", "https://host/fhir?token=x", "https://host/#a"],
+    [
+        "",
+        "ftp://x/fhir",
+        "http:///fhir",
+        "https://host:port/fhir",
+        "http://[::1/fhir",
+        "http://user:pw@host/fhir",
+        "https://host/fhir?token=x",
+        "https://host/#a",
+    ],
 )
 def test_addresses_that_must_not_be_used(url: str) -> None:
     with pytest.raises(UsageError, match="FS514") as caught:
@@ -123,30 +124,6 @@ def test_a_token_is_only_sent_where_nobody_listens() -> None:
         checked_url("http://hospital.example/fhir", secret=True)
     assert checked_url("https://hospital.example/fhir/", secret=True) == "https://hospital.example/fhir"
     assert checked_url("http://127.0.0.1:8080/fhir", secret=True) == "http://127.0.0.1:8080/fhir"
-
-
-def test_the_token_comes_from_the_environment_or_a_file(
-    faulty: FaultyServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("FHIRSPACE_TOKEN", raising=False)
-    monkeypatch.delenv("FHIRSPACE_TOKEN_FILE", raising=False)
-    assert token_from_environment() is None
-    (tmp_path / "token").write_text("from-file\n")
-    monkeypatch.setenv("FHIRSPACE_TOKEN_FILE", str(tmp_path / "token"))
-    assert token_from_environment() == "from-file"
-    monkeypatch.setenv("FHIRSPACE_TOKEN", "from-env")
-    client = Client(faulty.url + "/")
-    client.request("GET", "metadata")
-    assert faulty.requests[-1][2]["authorization"] == "Bearer from-env"
-    assert isinstance(client.transport, HttpTransport)
-    client.transport.close()
-
-
-def test_a_token_file_that_is_missing_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("FHIRSPACE_TOKEN", raising=False)
-    monkeypatch.setenv("FHIRSPACE_TOKEN_FILE", str(tmp_path / "none"))
-    with pytest.raises(UsageError, match="FS511"):
-        token_from_environment()
 
 
 @pytest.mark.parametrize(
@@ -208,3 +185,12 @@ def test_a_body_that_is_no_json_by_its_own_account_is_whole(faulty: FaultyServer
             return Response(200, {"content-type": "text/plain"}, b"not json")
 
     assert Client("http://127.0.0.1", Text()).request("GET").body == b"not json"
+
+
+def test_a_rate_is_kept_over_all_requests(faulty: FaultyServer, waits: list[float]) -> None:
+    client = Client(faulty.url, HttpTransport(faulty.url), rate=0.001, sleep=waits.append)
+    for _ in range(3):
+        client.request("GET", "metadata")
+    first, second = waits
+    assert 900 < first <= 1000
+    assert 1900 < second <= 2000

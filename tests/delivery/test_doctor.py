@@ -26,7 +26,7 @@ from fhirspace.errors import ServerError, catalogue
 from fhirspace.mapping.library import Library
 
 from . import statements
-from .faulty import FaultyServer
+from fhirspace.testing import FaultyServer
 
 LOCAL = "http://127.0.0.1:8080/fhir"
 FAR = "https://fhir.example.org/r4"

@@ -8,9 +8,10 @@ from urllib.parse import parse_qs
 import pytest
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.client import Client
 from fhirspace.delivery.pull import pull, searchable
 from fhirspace.delivery.push import push
+from fhirspace.delivery.transport import Response
 from fhirspace.errors import FhirspaceError
 from fhirspace.testing import FaultyServer
 

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push import PushReport, push
 from fhirspace.delivery.runs import runs
 from fhirspace.delivery.sender import Counts
+from fhirspace.delivery.transport import Response
 from fhirspace.errors import FhirspaceError
 from fhirspace.testing import FaultyServer
 

@@ -15,9 +15,10 @@ import pytest
 
 from fhirspace.delivery import server
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, HttpTransport, capabilities, release_of
+from fhirspace.delivery.client import Client, capabilities, release_of
 from fhirspace.delivery.pull import pull
 from fhirspace.delivery.push import push
+from fhirspace.delivery.transport import HttpTransport
 from fhirspace.errors import FhirspaceError
 
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write

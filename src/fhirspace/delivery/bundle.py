@@ -12,8 +12,9 @@ from typing import Literal
 
 import msgspec
 
-from fhirspace.delivery.client import RETRIED, Client, Response
+from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.order import Item
+from fhirspace.delivery.retry import RETRIED
 
 Kind = Literal["transaction", "batch", "single"]
 _HEADERS = {"Prefer": "return=minimal"}
@@ -116,7 +117,7 @@ class Courier:
                 return reply
             waiting, passing = again, told[again[0]]
             if attempt < self.client.attempts:
-                self.client.pause(attempt, whole)
+                self.client.wait(attempt, whole)
         reply.rest = Response(passing.code, whole.headers, bytes(passing.outcome))
         return reply
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fhirspace.delivery import doctor_findings as find, tls
-from fhirspace.delivery.client import Client, release_of, require_release, token_from_environment
+from fhirspace.delivery.client import Client, release_of, require_release
 from fhirspace.delivery.doctor_findings import Finding, Verdict
 from fhirspace.delivery.doctor_probes import Probed, Watch, probe, searchable
 from fhirspace.delivery.servers import Limits, limits_of
@@ -130,7 +130,7 @@ def doctor(
         limits=limits,
         wanted=wanted,
         probed=probed,
-        signed=token_from_environment() is not None if signed is None else signed,
+        signed=from_environment() is not None if signed is None else signed,
         shown=certificate(talk.server) if talk.server.startswith("https:") else None,
         now=datetime.fromtimestamp(now(), UTC),
     )

@@ -13,7 +13,8 @@ from itertools import islice
 
 import msgspec
 
-from fhirspace.delivery.client import RETRIED, Client, Response
+from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.retry import RETRIED
 from fhirspace.errors import ServerError
 
 _GONE = frozenset({404, 410})

@@ -24,7 +24,7 @@ class Options(TypedDict, total=False):
     journal: the SQLite file of what was delivered; ``journal.db`` in the folder without it. It may serve several
     servers. size: most resources a bundle. connections: bundles under way at once; none holds what another one holds
     or refers to. fhir: the release of the resources; the server must speak it, None does not check. way: how entries
-    travel. gzip: compress what is sent. rate: most resources a second. provenance: write a Provenance for each bundle,
+    travel. gzip: compress what is sent. rate: most requests a second. provenance: write a Provenance for each bundle,
     where the server takes them (unless it is False). progress: called after each bundle. client: how to talk; HTTP
     without it. What is not given follows from what the server says and what is known of its product (see `way`).
     """
@@ -63,11 +63,10 @@ def chosen(statement: dict[str, Any], server: str, types: Iterable[str], options
     if kind == "conditional":
         raise ServerError("FS517", server, fitting.why["kind"].removesuffix("."))
     size = min(options.get("size") or fitting.size, fitting.most or 1_000_000)
-    bundles = fitting.rate * size if fitting.rate else None
     return Chosen(
         kind,
         size,
         options.get("connections") or fitting.connections,
         options.get("gzip", fitting.gzip),
-        options.get("rate") or bundles,
+        options.get("rate") or fitting.rate,
     )

@@ -135,11 +135,12 @@ def _deliver(
         book, order = stack.enter_context(Journal(path, talk.server)), stack.enter_context(Order(files))
         reader = stack.enter_context(Reader())
         how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options)
+        talk.rate = talk.rate or how.rate
         wanted = by_plan(plan, talk, order, reader) if plan else None
         book.begin(new_run())
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         courier, box = Courier(talk, how.kind, how.gzip), dead.DeadLetters(home, book.run)
-        sender = Sender(courier, book, box, how.size, how.rate, _noting(log), wanted)
+        sender = Sender(courier, book, box, how.size, _noting(log), wanted)
         work = _Work(sender, order, reader, log, options)
         _check_journal(talk, book, sender)
         if plan:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,11 +12,12 @@ from dataclasses import dataclass, field, replace
 from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.chain import Event
-from fhirspace.delivery.client import Response, since
+from fhirspace.delivery.client import Response
 from fhirspace.delivery.dead import DeadLetters
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.order import Item, Reader, Unit, references
 from fhirspace.delivery.outcome import reason, suspects
+from fhirspace.delivery.retry import since
 from fhirspace.errors import Problem
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
@@ -62,7 +62,6 @@ class Sender:
     Args:
         courier: how entries travel. journal: what is known. dead: where refused resources go.
         size: most resources a bundle; halved when the server finds one too large (413).
-        rate: most resources a second; None: as fast as the server takes them.
         note: is told what happens, for the audit log.
         wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
             everything that the journal does not know as delivered.
@@ -72,7 +71,6 @@ class Sender:
     journal: Journal
     dead: DeadLetters
     size: int
-    rate: float | None = None
     note: Note = _say_nothing
     wanted: Callable[[Item], str | None] | None = None
     counts: Counts = field(default_factory=Counts)
@@ -80,7 +78,6 @@ class Sender:
     _lost: set[str] = field(default_factory=set)
     _doubted: set[str] = field(default_factory=set)
     _bundle: int = 0
-    _next: float = 0.0
 
     def batches(self, units: Iterable[Unit], reader: Reader) -> Iterator[list[Loaded]]:
         """Units that are not delivered yet, loaded, up to `size` resources (or 8 MB) together."""
@@ -146,18 +143,10 @@ class Sender:
         ready = [unit for unit in units if not self._orphaned(unit)]
         if ready:
             entries = _flat(ready)
-            self._pace(len(entries))
             now = self.courier.client.server_time().isoformat()
             rows = ((entry.item.key, entry.item.digest, entry.content) for entry in entries)
             self.journal.intend(rows, now)
         return ready
-
-    def _pace(self, count: int) -> None:
-        if self.rate:
-            now = time.monotonic()
-            if self._next > now:
-                self.courier.client.sleep(self._next - now)
-            self._next = max(now, self._next) + count / self.rate
 
     def _settle(self, units: list[Loaded], reply: Reply) -> None:
         entries = _flat(units)

@@ -16,12 +16,13 @@ from typing import Any
 from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
 from fhirspace.delivery.canonical import canonical, cleaned
-from fhirspace.delivery.client import Client, require_release, since
+from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.fetch import Held, fetch, modified, versions
 from fhirspace.delivery.journal import UNDO, Journal, Known, Written
 from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
 from fhirspace.delivery.push import new_run
+from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
 

@@ -1,0 +1,101 @@
+"""What is worth asking again, how long to wait before it, and the loop that does it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+from fhirspace.delivery.transport import LostAnswer, Response
+
+JSON = "application/fhir+json"
+RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+ATTEMPTS = 7
+BASE = 0.5
+CAP = 30.0
+_LONGEST_WAIT = 300.0
+
+
+def repeated(
+    send: Callable[[], Response],
+    attempts: int,
+    wait: Callable[[int, Response | None], None],
+    final: frozenset[int] = frozenset(),
+) -> Response | None:
+    """Send until there is an answer that will not change by asking again.
+
+    Args:
+        send: one attempt; may raise LostAnswer.
+        attempts: how often in all.
+        wait: called between two attempts with the number of the first and its answer (None: it was lost).
+        final: statuses that asking again would not change, although they often pass.
+
+    Returns:
+        That answer, `repeated` when an earlier attempt may have had effect; else the last one, which is `passing`, or
+        None when it was lost.
+    """
+    answer: Response | None = None
+    lost = False
+    for attempt in range(1, attempts + 1):
+        try:
+            answer = send()
+        except LostAnswer:
+            answer = None
+        if answer is not None and (answer.status in final or not passing(answer)):
+            return replace(answer, repeated=lost)
+        # After a timely refusal nothing was done; after anything else something may have been.
+        lost |= answer is None or answer.ok or answer.status >= 500
+        if attempt < attempts:
+            wait(attempt, answer)
+    return answer
+
+
+def passing(answer: Response) -> bool:
+    """Worth asking again: a passing state of the server, or a success whose JSON was cut short on its way."""
+    if answer.status in RETRIED:
+        return True
+    return answer.ok and bool(answer.body) and not _whole(answer)
+
+
+def _whole(answer: Response) -> bool:
+    if "json" not in answer.headers.get("content-type", JSON):
+        return True
+    try:
+        msgspec.json.decode(answer.body, type=msgspec.Raw)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+def pause(attempt: int, answer: Response | None, base: float = BASE, cap: float = CAP) -> float:
+    """Seconds to wait after an attempt: ``Retry-After`` up to five minutes, else a random part of a doubling bound."""
+    told = retry_after(answer.headers.get("retry-after", "")) if answer else None
+    if told is not None:
+        return min(told, _LONGEST_WAIT)
+    return random.uniform(0, min(cap, base * 2 ** (attempt - 1)))  # noqa: S311  (no secret)
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds to wait by ``Retry-After`` (RFC 9110, 10.2.3): seconds, or an HTTP date. None: it says nothing."""
+    text = value.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        when = parsedate_to_datetime(text)
+    except (TypeError, ValueError):
+        return None
+    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
+
+
+def since(moment: str, first: str) -> bool:
+    """Whether a moment of the server (an instant, or the date of a header) is not before another one."""
+    try:
+        at = parsedate_to_datetime(moment) if moment[:1].isalpha() else datetime.fromisoformat(moment)
+        return at >= datetime.fromisoformat(first)
+    except (TypeError, ValueError):
+        return False
