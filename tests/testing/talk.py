@@ -32,6 +32,7 @@ def entry(
 ) -> dict[str, Any]:
     """An entry of a Bundle; without `url` it is about the resource's own address."""
     own = f"{body['resourceType']}/{body['id']}" if body and "id" in body else ""
+    full = full or (f"https://example.org/fhir/{own}" if own else "")  # a server that validates asks for it
     made = {"request": {"method": method, "url": url or own, **more}}
     return made | ({"resource": body} if body else {}) | ({"fullUrl": full} if full else {})
 
@@ -54,7 +55,9 @@ class Talk:
         data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         url = path if "://" in path else f"{self.url}/{path}".rstrip("/")
-        return self.session.request(method, url, data=data, headers={**JSON, **names}, allow_redirects=False, timeout=9)
+        return self.session.request(
+            method, url, data=data, headers={**JSON, **names}, allow_redirects=False, timeout=120
+        )
 
     def put(self, body: dict[str, Any], **headers: str) -> requests.Response:
         return self("PUT", f"{body['resourceType']}/{body['id']}", body, **headers)

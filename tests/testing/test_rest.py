@@ -76,6 +76,18 @@ def test_ids_of_clients_can_be_refused(server: FaultyServer, talk: Talk, status:
     assert talk.put(patient("p")).status_code == 200
 
 
+def test_a_deletion_is_guarded_by_if_match(server: FaultyServer, talk: Talk) -> None:
+    talk.put(patient("p"))
+    assert talk("DELETE", "Patient/p", If_Match='W/"2"').status_code == 412
+    assert talk("DELETE", "Patient/p", If_Match='W/"1"').status_code == 200
+
+
+def test_a_conditional_update_may_bring_the_id(server: FaultyServer, talk: Talk) -> None:
+    body = patient("mine", identifier=[{"system": "urn:s", "value": "1"}])
+    assert talk("PUT", "Patient?identifier=urn:s%7C1", body).status_code == 201
+    assert list(server.store) == ["Patient/mine"]
+
+
 def test_integrity_can_be_switched_off(server: FaultyServer, talk: Talk) -> None:
     server.integrity = False
     assert talk.put(observation("o", "Patient/p")).status_code == 201

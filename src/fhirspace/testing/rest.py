@@ -167,7 +167,8 @@ class Rest:
 
     def _delete(self, operation: Operation) -> Done:
         now = self.store.version(operation.key)
-        self._fresh(operation, now)
+        if self.settings.guards_delete:
+            self._fresh(operation, now)
         if now is None or now.body is None:
             return Done("DELETE", 200, operation.key, now, unchanged=True)
         version = Version(now.number + 1, None, self._moment())
@@ -205,11 +206,10 @@ class Rest:
         )
 
     def _history(self, key: str) -> list[dict[str, Any]]:
-        """The entries of a history, the oldest first."""
-        entries = []
-        there = False
+        """The entries of a history, the oldest first; what was deleted and came again is told as an update."""
+        entries: list[dict[str, Any]] = []
         for version in self.store.history(key):
-            method = "DELETE" if version.body is None else "PUT" if there else "POST"
+            method = "DELETE" if version.body is None else "PUT" if entries else "POST"
             done = Done(method, 201 if method == "POST" else 200, key, version)
             entry: dict[str, Any] = {"fullUrl": f"{self.settings.url}/{key}"}
             if version.body is not None:
@@ -217,7 +217,6 @@ class Rest:
             entry["request"] = {"method": method, "url": f"{key}/_history/{version.number}"}
             entry["response"] = {"status": done.phrase, "etag": done.etag, "lastModified": version.moment}
             entries.append(entry)
-            there = version.body is not None
         return entries
 
     def _known(self, key: str) -> Version:
@@ -250,7 +249,7 @@ class Rest:
 
     def _http(self, done: Done, request: Request | None = None) -> Answer:
         headers = {}
-        if done.version is not None:
+        if done.version is not None and done.method != "DELETE":
             moment = done.version.when.replace(microsecond=0)
             headers = {"ETag": done.etag, "Last-Modified": format_datetime(moment, usegmt=True)}
             if done.status == 201:

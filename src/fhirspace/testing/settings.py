@@ -46,6 +46,7 @@ class Settings:
         integrity: a reference to what is not there is refused (400), and so is a deletion of what is referred to (409).
         keeps_version: content that has not changed makes no new version, as with HAPI.
         stale_status: the answer to an ``If-Match`` that does not; HAPI says 409.
+        guards_delete: ``If-Match`` of a deletion counts; HAPI looks past it.
         client_ids: ``PUT Type/id`` of an unknown id creates it; otherwise the answer is `client_id_status` (405, 400).
         bundle_types: the kinds of Bundle that are taken; the others are answered with `bundle_status` (400, 501).
         most_entries: a Bundle with more is answered with 413.
@@ -75,6 +76,7 @@ class Settings:
     integrity: bool = True
     keeps_version: bool = True
     stale_status: int = 412
+    guards_delete: bool = True
     client_ids: bool = True
     client_id_status: int = 405
     bundle_types: set[str] = field(default_factory=lambda: {"transaction", "batch"})
