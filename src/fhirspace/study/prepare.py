@@ -11,7 +11,7 @@ import pyarrow as pa
 from fhirspace.errors import InputError, MappingError, Place, UsageError
 from fhirspace.mapping.library import shipped
 from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
-from fhirspace.sdtm import columns, derive, shape
+from fhirspace.sdtm import columns, derive, rejoin, shape
 from fhirspace.sdtm.study import StudyDesign, load_study
 from fhirspace.sdtm.work import Derived
 from fhirspace.study.blame import blamed
@@ -171,7 +171,12 @@ def from_sdtm(given: Input, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepar
             lazy[name] = data
     if faults and not tables and not lazy:
         raise faults[0]
-    return Prepared({**{name: InMemory(table) for name, table in conforming(tables, ledger, kinds).items()}, **lazy})
+    joined = rejoin.join(tables)
+    ledger.note(joined.problems())
+    for name, rows in joined.gone.items():
+        ledger.read(name, -rows)  # they count with the text that they are a part of
+    clean = conforming(joined.tables, ledger, kinds)
+    return Prepared({**{name: InMemory(table) for name, table in clean.items()}, **lazy})
 
 
 def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:

@@ -1,0 +1,207 @@
+"""The parts of long texts joined again to the whole text (rules: `fhirspace.sdtm.longtext`)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeVar
+
+import pyarrow as pa
+
+from fhirspace.errors import Problem
+from fhirspace.sdtm import columns
+from fhirspace.sdtm.longtext import MOST, WIDE, divisible, label, part_label, part_name, parts
+from fhirspace.sdtm.shape import link
+from fhirspace.standards import sdtm
+from fhirspace.tables.text import data_columns
+
+_Part = TypeVar("_Part")
+_TOLD = ("QLABEL", "QORIG", "QEVAL")
+_Groups = dict[tuple[str | None, ...], dict[int, int]]
+"""Further parts by their owner (subject, row and what the qualifier says of itself): number -> row."""
+
+
+@dataclass(slots=True)
+class Joined:
+    """Tabulations with whole texts.
+
+    Attributes:
+        tables: the tabulations; a supplemental qualifier dataset of which no row is left is not among them.
+        joins: what was joined: dataset, column, its rows.
+        gone: the rows that became part of a text, by supplemental qualifier dataset.
+    """
+
+    tables: dict[str, pa.Table]
+    joins: list[tuple[str, str, list[int]]] = field(default_factory=list)
+    gone: dict[str, int] = field(default_factory=dict)
+
+    def problems(self) -> Iterator[Problem]:
+        """A note (FS751) for each column of which a text was joined, at the first one."""
+        for name, column, rows in self.joins:
+            (place,) = columns.places(self.tables[name], name, rows[:1], column)
+            yield Problem("FS751", place, f"the whole text ({len(rows)} came in parts)", name)
+
+
+class _Qualifier(NamedTuple):
+    """A row of a supplemental qualifier dataset: whose it is and what it says of itself, its name and its text."""
+
+    owner: tuple[str | None, ...]
+    name: str | None
+    text: str | None
+
+
+_Head = tuple[int, str | None]
+"""The row of a first part, and its text."""
+
+
+def join(tables: Mapping[str, pa.Table]) -> Joined:
+    """Join the long texts of a study's tabulations which were cut as `divide` cuts them; all else stays as it is."""
+    made = Joined(dict(tables))
+    for name in sorted(tables):
+        if name in WIDE:
+            _narrow(made, name)
+        elif name.startswith("SUPP"):
+            _take_back(made, name)
+    return made
+
+
+def _whole(texts: list[str | None]) -> str | None:
+    """The text of which these are the parts; None where it would be cut otherwise."""
+    given = [text for text in texts if text is not None]
+    text = "".join(given)
+    return text if len(given) == len(texts) > 1 and parts(text) == given else None
+
+
+def _run(found: Mapping[int, _Part]) -> list[_Part]:
+    """Numbered parts in order; none where a number between them is missing."""
+    numbers = sorted(found)
+    return [found[number] for number in numbers] if numbers and numbers[-1] - numbers[0] < len(numbers) else []
+
+
+def _narrow(made: Joined, name: str) -> None:
+    """Variables of a dataset that are the further parts of another."""
+    table, column = made.tables[name], WIDE[name]
+    further = {int(each.removeprefix(column)): each for each in table.column_names if part_label(name, each)}
+    if column not in table.column_names or not further:
+        return
+    cells = {each: columns.text(table, each).to_pylist() for each in (column, *further.values())}
+    rows = []
+    for row in range(table.num_rows):
+        found = {number: each for number, each in further.items() if cells[each][row] is not None}
+        whole = _whole([cells[each][row] for each in (column, *_run(found))])
+        if whole is not None:
+            rows.append(row)
+            cells[column][row] = whole
+            for each in found.values():
+                cells[each][row] = None
+    if rows:
+        for each, texts in cells.items():
+            table = columns.put(table, each, pa.array(texts, pa.string()))
+        made.tables[name] = table.drop_columns([each for each in further.values() if not columns.filled(table, each)])
+        made.joins.append((name, column, rows))
+
+
+def _take_back(made: Joined, name: str) -> None:
+    """Supplemental qualifiers that are the further parts of a variable, or of another qualifier."""
+    rows, parent = _read(made.tables[name]), made.tables.get(name[4:])
+    owned = [each for each in data_columns(parent) if divisible(name[4:], each)] if parent is not None else []
+    gone: set[int] = set()
+    for column, numbers in _candidates(owned, rows):
+        texts: dict[int, str] = {}
+        groups = _groups(rows, numbers, gone)
+        for head, whole, used in _found(groups, _parent_heads(made.tables[name[4:]], name[4:], column, groups), rows):
+            texts[head] = whole
+            gone.update(used)
+        if texts:
+            made.tables[name[4:]] = _with_texts(made.tables[name[4:]], column, texts)
+            made.joins.append((name[4:], column, list(texts)))
+    own: dict[int, str] = {}
+    for qname, numbers in _candidates([each for each in dict.fromkeys(row.name for row in rows) if each], rows):
+        groups = _groups(rows, numbers, gone)
+        heads = _heads((row.owner, (at, row.text)) for at, row in enumerate(rows) if row.name == qname and at not in gone)
+        for head, whole, used in _found(groups, heads, rows):
+            own[head] = whole
+            gone.update(used)
+    if own:
+        made.tables[name] = _with_texts(made.tables[name], "QVAL", own)
+    if gone:
+        _drop(made, name, gone, sorted(own))
+
+
+def _drop(made: Joined, name: str, gone: set[int], own: list[int]) -> None:
+    table = made.tables.pop(name)
+    kept = [row for row in range(table.num_rows) if row not in gone]
+    made.gone[name] = len(gone)
+    if kept:
+        made.tables[name] = table.take(pa.array(kept, pa.int64()))
+    if own:
+        made.joins.append((name, "QVAL", [kept.index(row) for row in own]))
+
+
+def _read(supp: pa.Table) -> list[_Qualifier]:
+    owner = (columns.text(supp, each).to_pylist() for each in ("USUBJID", "IDVAR", "IDVARVAL", *_TOLD))
+    names, texts = (columns.text(supp, each).to_pylist() for each in ("QNAM", "QVAL"))
+    return [_Qualifier(*row) for row in zip(zip(*owner, strict=True), names, texts, strict=True)]
+
+
+def _candidates(roots: Iterable[str], rows: list[_Qualifier]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Columns or qualifiers, each with the names (and numbers) of its further parts that some row has."""
+    known = {row.name for row in rows}
+    for root in roots:
+        names = {part_name(root, number): number for number in range(1, MOST + 1)}
+        found = {name: number for name, number in names.items() if name in known and name != root}
+        if found:
+            yield root, found
+
+
+def _groups(rows: list[_Qualifier], numbers: Mapping[str, int], gone: set[int]) -> _Groups:
+    """The rows with some names by their owner and number; an owner that has a name twice is left out."""
+    groups: _Groups = {}
+    twice = set()
+    for at, row in enumerate(rows):
+        if row.name in numbers and at not in gone:
+            group = groups.setdefault(row.owner, {})
+            if numbers[row.name] in group:
+                twice.add(row.owner)
+            group[numbers[row.name]] = at
+    return {owner: group for owner, group in groups.items() if owner not in twice}
+
+
+def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> dict[tuple[str | None, ...], _Head]:
+    """The first parts in a column of the parent, by the owner that its qualifiers would name."""
+    idvar, told = link(sdtm.domain(name)), (label(name, column), "CRF", None)
+    subjects, keys = (columns.text(parent, each or "").to_pylist() for each in ("USUBJID", idvar))
+    owners = ((subject, idvar, key, *told) for subject, key in zip(subjects, keys, strict=True))
+    texts = columns.text(parent, column).to_pylist()
+    return _heads(
+        (owner, (row, text)) for row, (owner, text) in enumerate(zip(owners, texts, strict=True)) if owner in groups
+    )
+
+
+def _heads(found: Iterable[tuple[tuple[str | None, ...], _Head]]) -> dict[tuple[str | None, ...], _Head]:
+    """First parts by owner; none for an owner that has two, since it cannot be told which one goes on."""
+    heads: dict[tuple[str | None, ...], _Head] = {}
+    twice = set()
+    for owner, head in found:
+        if owner in heads:
+            twice.add(owner)
+        heads[owner] = head
+    return {owner: head for owner, head in heads.items() if owner not in twice}
+
+
+def _found(
+    groups: _Groups, heads: Mapping[tuple[str | None, ...], _Head], rows: list[_Qualifier]
+) -> Iterator[tuple[int, str, list[int]]]:
+    """The texts that can be joined: the row of the first part, the whole text, and the rows of the other parts."""
+    for owner, (row, text) in heads.items():
+        further = _run(groups.get(owner, {}))
+        whole = _whole([text, *(rows[at].text for at in further)])
+        if whole is not None:
+            yield row, whole, further
+
+
+def _with_texts(table: pa.Table, column: str, texts: Mapping[int, str]) -> pa.Table:
+    cells = columns.text(table, column).to_pylist()
+    for row, text in texts.items():
+        cells[row] = text
+    return columns.put(table, column, pa.array(cells, pa.string()))
