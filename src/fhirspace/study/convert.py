@@ -136,7 +136,7 @@ def _tabulations(
         sources = prepare.source_library(source, given.files, mappings)
         return prepare.from_records(prepare.read_records(given, ledger), sources, ledger, kinds).tabulations
     if given.kind == "sdtm":
-        return prepare.from_sdtm(given, ledger, kinds).tabulations
+        return prepare.from_sdtm(given, library, ledger, kinds).tabulations
     found = from_fhir(given.fhir, library, ledger)
     keep_unread(found, given.fhir, folder)
     for name, table in found.tables.items():
