@@ -50,7 +50,9 @@ def long_rows(table: pa.Table, column: str) -> list[int]:
     cells = columns.text(table, column)
     if (pc.max(pc.binary_length(cells)).as_py() or 0) <= MAX_BYTES:
         return []
-    rows: list[int] = pc.indices_nonzero(pc.fill_null(pc.greater(pc.binary_length(cells), MAX_BYTES), False)).to_pylist()
+    rows: list[int] = pc.indices_nonzero(
+        pc.fill_null(pc.greater(pc.binary_length(cells), MAX_BYTES), False)
+    ).to_pylist()
     return rows
 
 

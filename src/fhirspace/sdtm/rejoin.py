@@ -103,39 +103,53 @@ def _narrow(made: Joined, name: str) -> None:
 
 def _take_back(made: Joined, name: str) -> None:
     """Supplemental qualifiers that are the further parts of a variable, or of another qualifier."""
-    rows, parent = _read(made.tables[name]), made.tables.get(name[4:])
+    supp, parent = made.tables[name], made.tables.get(name[4:])
+    qnames = [each for each in columns.text(supp, "QNAM").unique().to_pylist() if each]
     owned = [each for each in data_columns(parent) if divisible(name[4:], each)] if parent is not None else []
-    gone: set[int] = set()
-    for column, numbers in _candidates(owned, rows):
-        texts: dict[int, str] = {}
-        groups = _groups(rows, numbers, gone)
-        for head, whole, used in _found(groups, _parent_heads(made.tables[name[4:]], name[4:], column, groups), rows):
-            texts[head] = whole
-            gone.update(used)
-        if texts:
-            made.tables[name[4:]] = _with_texts(made.tables[name[4:]], column, texts)
-            made.joins.append((name[4:], column, list(texts)))
-    own: dict[int, str] = {}
-    for qname, numbers in _candidates([each for each in dict.fromkeys(row.name for row in rows) if each], rows):
-        groups = _groups(rows, numbers, gone)
-        heads = _heads((row.owner, (at, row.text)) for at, row in enumerate(rows) if row.name == qname and at not in gone)
-        for head, whole, used in _found(groups, heads, rows):
-            own[head] = whole
-            gone.update(used)
-    if own:
-        made.tables[name] = _with_texts(made.tables[name], "QVAL", own)
+    variables, own = list(_candidates(owned, qnames)), _outermost_first(_candidates(qnames, qnames))
+    if not variables and not own:
+        return
+    rows, gone = _read(supp), set[int]()
+    for column, numbers in variables:
+        _into_variable(made, name[4:], column, _groups(rows, numbers, gone), rows, gone)
+    heads = dict[int, str]()
+    for qname, numbers in own:
+        heads |= _into_qualifier(qname, _groups(rows, numbers, gone), rows, gone)
     if gone:
-        _drop(made, name, gone, sorted(own))
+        _drop(made, name, gone, heads)
 
 
-def _drop(made: Joined, name: str, gone: set[int], own: list[int]) -> None:
-    table = made.tables.pop(name)
+def _into_variable(
+    made: Joined, name: str, column: str, groups: _Groups, rows: list[_Qualifier], gone: set[int]
+) -> None:
+    texts: dict[int, str] = {}
+    for head, whole, used in _found(groups, _parent_heads(made.tables[name], name, column, groups), rows):
+        texts[head] = whole
+        gone.update(used)
+    if texts:
+        made.tables[name] = _with_texts(made.tables[name], column, texts)
+        made.joins.append((name, column, sorted(texts)))
+
+
+def _into_qualifier(qname: str, groups: _Groups, rows: list[_Qualifier], gone: set[int]) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    own = (at for at, row in enumerate(rows) if row.name == qname and at not in gone)
+    for head, whole, used in _found(groups, _heads((rows[at].owner, (at, rows[at].text)) for at in own), rows):
+        texts[head] = whole
+        rows[head] = rows[head]._replace(text=whole)  # too long now to be a part itself
+        gone.update(used)
+    return texts
+
+
+def _drop(made: Joined, name: str, gone: set[int], heads: Mapping[int, str]) -> None:
+    """Leaves out the rows that became a part of a text, and puts the texts of the others in."""
+    table = _with_texts(made.tables.pop(name), "QVAL", heads)
     kept = [row for row in range(table.num_rows) if row not in gone]
     made.gone[name] = len(gone)
     if kept:
         made.tables[name] = table.take(pa.array(kept, pa.int64()))
-    if own:
-        made.joins.append((name, "QVAL", [kept.index(row) for row in own]))
+    if heads:
+        made.joins.append((name, "QVAL", [at for at, row in enumerate(kept) if row in heads]))
 
 
 def _read(supp: pa.Table) -> list[_Qualifier]:
@@ -144,9 +158,16 @@ def _read(supp: pa.Table) -> list[_Qualifier]:
     return [_Qualifier(*row) for row in zip(zip(*owner, strict=True), names, texts, strict=True)]
 
 
-def _candidates(roots: Iterable[str], rows: list[_Qualifier]) -> Iterator[tuple[str, dict[str, int]]]:
-    """Columns or qualifiers, each with the names (and numbers) of its further parts that some row has."""
-    known = {row.name for row in rows}
+def _outermost_first(candidates: Iterable[tuple[str, dict[str, int]]]) -> list[tuple[str, dict[str, int]]]:
+    """Qualifiers that may be a part of another one come last: LONGNAM1 is rather a part of LONGNAMA than the start."""
+    found = list(candidates)
+    inner = {name for _, names in found for name in names}
+    return sorted(found, key=lambda each: each[0] in inner)
+
+
+def _candidates(roots: Iterable[str], qnames: Iterable[str]) -> Iterator[tuple[str, dict[str, int]]]:
+    """Columns or qualifiers, each with the names (and numbers) of its further parts that there are."""
+    known = set(qnames)
     for root in roots:
         names = {part_name(root, number): number for number in range(1, MOST + 1)}
         found = {name: number for name, number in names.items() if name in known and name != root}

@@ -30,7 +30,8 @@ def findings(tables: Mapping[str, pa.Table], formats: Sequence[str] = ()) -> Ite
 
 
 def _unwritable(table: pa.Table, name: str, formats: Sequence[str]) -> Iterator[Finding]:
-    numeric = {variable.name for variable in sdtm.standard_variables(name) if variable.type == "Num"}
+    known = sdtm.standard_variables(name) if sdtm.known(name) else ()
+    numeric = {variable.name for variable in known if variable.type == "Num"}
     for column in data_columns(table):
         coded = columns.text(table, column).dictionary_encode()
         exact = column in numeric and "xpt" in formats
