@@ -8,8 +8,7 @@ from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.sdtm import longtext, shape
 from fhirspace.sdtm.divide import divide
@@ -58,7 +57,7 @@ def test_a_text_is_cut_before_the_last_word_that_does_not_fit() -> None:
 _WORD = st.text(st.sampled_from("abcdéü漢\U0001f9ea=+(@-\t\n\u00a0"), min_size=1, max_size=260)
 TEXTS = st.lists(
     st.one_of(_WORD, st.sampled_from(["x" * 199, "x" * 200, "x" * 201, "é" * 100, " " * 7])), max_size=8
-).map(lambda words: " ".join(words))
+).map(" ".join)
 
 
 @given(TEXTS)

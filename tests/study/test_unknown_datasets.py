@@ -1,5 +1,5 @@
 """Datasets that SDTMIG 3.4 does not have, beside such as it has: held, or carried by a mapping of one's own."""
-# ruff: noqa: F401, F811 - fixtures that are imported
+# ruff: noqa: F401 - fixtures that are imported
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from fhirspace.tables.text import data_columns
 def unkept(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, str, int]]:
     """The cells (dataset, column, row from 0) that do not fit and cannot be cut, or would not be joined as they were.
 
-    The latter are rare: qualifiers of one's own that look just like the parts of a text. Blanks at the end do not count.
+    The latter are rare: qualifiers of one's own that look just like the parts of a text. Blanks at an end do not count.
     """
     divided = divide(tables)
     for name, table in divided.heads.items():

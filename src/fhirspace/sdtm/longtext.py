@@ -1,11 +1,11 @@
 """The rules for texts longer than a cell of a transport file: where they may go on, and how they are cut.
 
 The first part stays in the variable. The others become supplemental qualifiers: QNAM is the variable's name with a
-running number (the end of the name gives way where both have more than 8 characters), QLABEL the variable's label. Those
-of TSVAL and COVAL become variables of the dataset, a long QVAL goes on in qualifiers named after its QNAM.
+running number (the end of the name gives way where both have more than 8 characters), QLABEL the variable's label.
+Those of TSVAL and COVAL become variables of the dataset, a long QVAL goes on in qualifiers named after its QNAM.
 
-The parts put together are the text, nothing added or left out: a blank at a cut starts the next part. So only parts that
-`parts` would make again are ever joined, and datasets that others cut come back as they were.
+The parts put together are the text, nothing added or left out: a blank at a cut starts the next part. Only parts that
+`parts` would make again are ever joined, so that datasets that others cut come back as they were.
 
 Source: SDTMIG 3.4, section 4.5.3.
 """

@@ -17,8 +17,10 @@ from fhirspace.tables.text import data_columns
 
 _Part = TypeVar("_Part")
 _TOLD = ("QLABEL", "QORIG", "QEVAL")
-_Groups = dict[tuple[str | None, ...], dict[int, int]]
-"""Further parts by their owner (subject, row and what the qualifier says of itself): number -> row."""
+_Owner = tuple[str | None, ...]
+"""Whose a qualifier is, and what it says of itself: subject, IDVAR, IDVARVAL, label, origin, evaluator."""
+_Groups = dict[_Owner, dict[int, int]]
+"""Further parts by their owner: number -> row."""
 
 
 @dataclass(slots=True)
@@ -45,13 +47,44 @@ class Joined:
 class _Qualifier(NamedTuple):
     """A row of a supplemental qualifier dataset: whose it is and what it says of itself, its name and its text."""
 
-    owner: tuple[str | None, ...]
+    owner: _Owner
     name: str | None
     text: str | None
 
 
 _Head = tuple[int, str | None]
 """The row of a first part, and its text."""
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The rows of a supplemental qualifier dataset, and which of them became a part of a text."""
+
+    rows: list[_Qualifier]
+    gone: set[int] = field(default_factory=set)
+
+    def groups(self, numbers: Mapping[str, int]) -> _Groups:
+        """The rows with some names by their owner and number; an owner that has a name twice is left out."""
+        groups: _Groups = {}
+        twice = set()
+        for at, row in enumerate(self.rows):
+            number = numbers.get(row.name or "")
+            if number is not None and at not in self.gone:
+                group = groups.setdefault(row.owner, {})
+                twice |= {row.owner} if number in group else set()
+                group[number] = at
+        return {owner: group for owner, group in groups.items() if owner not in twice}
+
+    def join(self, groups: _Groups, heads: Mapping[_Owner, _Head]) -> dict[int, str]:
+        """The whole texts that can be joined, by the row of their first part; the rows of the others are gone."""
+        texts: dict[int, str] = {}
+        for owner, (head, text) in heads.items():
+            further = _run(groups.get(owner, {}))
+            whole = _whole([text, *(self.rows[at].text for at in further)])
+            if whole is not None:
+                texts[head] = whole
+                self.gone.update(further)
+        return texts
 
 
 def join(tables: Mapping[str, pa.Table]) -> Joined:
@@ -109,35 +142,29 @@ def _take_back(made: Joined, name: str) -> None:
     variables, own = list(_candidates(owned, qnames)), _outermost_first(_candidates(qnames, qnames))
     if not variables and not own:
         return
-    rows, gone = _read(supp), set[int]()
+    rows = _Rows(_read(supp))
     for column, numbers in variables:
-        _into_variable(made, name[4:], column, _groups(rows, numbers, gone), rows, gone)
+        _into_variable(made, name[4:], column, numbers, rows)
     heads = dict[int, str]()
     for qname, numbers in own:
-        heads |= _into_qualifier(qname, _groups(rows, numbers, gone), rows, gone)
-    if gone:
-        _drop(made, name, gone, heads)
+        heads |= _into_qualifier(qname, numbers, rows)
+    if rows.gone:
+        _drop(made, name, rows.gone, heads)
 
 
-def _into_variable(
-    made: Joined, name: str, column: str, groups: _Groups, rows: list[_Qualifier], gone: set[int]
-) -> None:
-    texts: dict[int, str] = {}
-    for head, whole, used in _found(groups, _parent_heads(made.tables[name], name, column, groups), rows):
-        texts[head] = whole
-        gone.update(used)
+def _into_variable(made: Joined, name: str, column: str, numbers: Mapping[str, int], rows: _Rows) -> None:
+    groups = rows.groups(numbers)
+    texts = rows.join(groups, _parent_heads(made.tables[name], name, column, groups))
     if texts:
         made.tables[name] = _with_texts(made.tables[name], column, texts)
         made.joins.append((name, column, sorted(texts)))
 
 
-def _into_qualifier(qname: str, groups: _Groups, rows: list[_Qualifier], gone: set[int]) -> dict[int, str]:
-    texts: dict[int, str] = {}
-    own = (at for at, row in enumerate(rows) if row.name == qname and at not in gone)
-    for head, whole, used in _found(groups, _heads((rows[at].owner, (at, rows[at].text)) for at in own), rows):
-        texts[head] = whole
-        rows[head] = rows[head]._replace(text=whole)  # too long now to be a part itself
-        gone.update(used)
+def _into_qualifier(qname: str, numbers: Mapping[str, int], rows: _Rows) -> dict[int, str]:
+    own = (at for at, row in enumerate(rows.rows) if row.name == qname and at not in rows.gone)
+    texts = rows.join(rows.groups(numbers), _heads((rows.rows[at].owner, (at, rows.rows[at].text)) for at in own))
+    for row, text in texts.items():
+        rows.rows[row] = rows.rows[row]._replace(text=text)  # too long now to be a part itself
     return texts
 
 
@@ -175,20 +202,7 @@ def _candidates(roots: Iterable[str], qnames: Iterable[str]) -> Iterator[tuple[s
             yield root, found
 
 
-def _groups(rows: list[_Qualifier], numbers: Mapping[str, int], gone: set[int]) -> _Groups:
-    """The rows with some names by their owner and number; an owner that has a name twice is left out."""
-    groups: _Groups = {}
-    twice = set()
-    for at, row in enumerate(rows):
-        if row.name in numbers and at not in gone:
-            group = groups.setdefault(row.owner, {})
-            if numbers[row.name] in group:
-                twice.add(row.owner)
-            group[numbers[row.name]] = at
-    return {owner: group for owner, group in groups.items() if owner not in twice}
-
-
-def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> dict[tuple[str | None, ...], _Head]:
+def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> dict[_Owner, _Head]:
     """The first parts in a column of the parent, by the owner that its qualifiers would name."""
     idvar, told = link(sdtm.domain(name)), (label(name, column), "CRF", None)
     subjects, keys = (columns.text(parent, each or "").to_pylist() for each in ("USUBJID", idvar))
@@ -199,26 +213,15 @@ def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> 
     )
 
 
-def _heads(found: Iterable[tuple[tuple[str | None, ...], _Head]]) -> dict[tuple[str | None, ...], _Head]:
+def _heads(found: Iterable[tuple[_Owner, _Head]]) -> dict[_Owner, _Head]:
     """First parts by owner; none for an owner that has two, since it cannot be told which one goes on."""
-    heads: dict[tuple[str | None, ...], _Head] = {}
+    heads: dict[_Owner, _Head] = {}
     twice = set()
     for owner, head in found:
         if owner in heads:
             twice.add(owner)
         heads[owner] = head
     return {owner: head for owner, head in heads.items() if owner not in twice}
-
-
-def _found(
-    groups: _Groups, heads: Mapping[tuple[str | None, ...], _Head], rows: list[_Qualifier]
-) -> Iterator[tuple[int, str, list[int]]]:
-    """The texts that can be joined: the row of the first part, the whole text, and the rows of the other parts."""
-    for owner, (row, text) in heads.items():
-        further = _run(groups.get(owner, {}))
-        whole = _whole([text, *(rows[at].text for at in further)])
-        if whole is not None:
-            yield row, whole, further
 
 
 def _with_texts(table: pa.Table, column: str, texts: Mapping[int, str]) -> pa.Table:
