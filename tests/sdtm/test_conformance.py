@@ -90,8 +90,8 @@ def test_trial_summary_numbers_repeat_only_within_a_parameter():
 
 
 def test_datasets_the_guide_does_not_know_are_still_looked_over():
-    assert found({"DM": DM, "XX": table("USUBJID|XXVAL", "Z|1", f"A|{'x' * 201}")}) == [
-        ("FS722", "XXVAL", 1),
+    assert found({"DM": DM, "DI": table("USUBJID|DIVAL", "Z|1", f"A|{'x' * 201}")}) == [
+        ("FS722", "DIVAL", 1),
         ("FS727", "USUBJID", 0),
     ]
 
@@ -104,5 +104,5 @@ def test_places_come_from_the_reserved_columns_and_no_value_is_told():
 
 
 def test_every_code_raised_is_in_the_catalogue():
-    codes = [701, 702, 703, 710, 711, 712, *range(720, 738)]
+    codes = [701, 702, 703, 710, 711, 712, *range(720, 738), *range(750, 754)]
     assert {explain(f"FS{code}").level for code in codes} == {"error", "warning", "note"}

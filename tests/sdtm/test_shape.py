@@ -31,7 +31,7 @@ def test_permissible_columns_stay_only_when_filled():
 
 def test_an_unknown_dataset_has_no_form():
     with pytest.raises(UsageError):
-        tabulate(table("A", "1"), "XX")
+        tabulate(table("A", "1"), "DI")
 
 
 AE = table(

@@ -47,12 +47,22 @@ def test_supplemental_and_split_datasets_take_their_base_specification():
     assert sdtm.domain("SUPPQSPH").klass == "Relationship"
 
 
-@pytest.mark.parametrize("name", ["XX", "lb", "DMX", "SUPP", "LBLONG", ""])
+@pytest.mark.parametrize("name", ["DI", "lb", "DMX", "XBA", "xb", "SUPP", "LBLONG", ""])
 def test_an_unknown_dataset_is_refused(name):
     assert not sdtm.known(name)
     with pytest.raises(UsageError) as caught:
         sdtm.domain(name)
     assert caught.value.code == "FS701"
+
+
+def test_a_sponsors_own_domain_has_what_the_general_classes_lend():
+    own = sdtm.domain("XB")
+    assert (own.names, own.prefix) == (("STUDYID", "DOMAIN", "USUBJID", "XBSEQ"), "XB")
+    names = [variable.name for variable in sdtm.standard_variables("XB")]
+    assert names[:4] == list(own.names)
+    assert {"XBTESTCD", "XBTRT", "XBTERM", "XBORRES", "XBDOSE", "XBSTDTC", "VISITNUM"} <= set(names)
+    assert not any(variable.codelists for variable in sdtm.standard_variables("XB"))
+    assert "XB" not in sdtm.domains()
 
 
 def test_the_class_lends_its_variables_in_the_part_they_belong_to():

@@ -63,7 +63,6 @@ def test_a_line_that_is_no_resource_is_held_as_it_came(name: str, resources: Pat
 
 VALUES: dict[str, tuple[Patch, str, str]] = {
     "impossible date": (event(lambda each: each.update(date="2031-02-60")), "FS728", "AESTDTC"),
-    "over-long text": (event(lambda each: each["event"].update(text=CANARY * 30)), "FS722", "AETERM"),
     "control character": (event(lambda each: each["event"].update(text=f"{CANARY}\x07")), "FS106", "AETERM"),
     "formula": (event(lambda each: each["event"].update(text=f"={CANARY}")), "FS111", "AETERM"),
     "orphan subject": (

@@ -16,12 +16,13 @@ import pyarrow.compute as pc
 from fhirspace.errors import Place, Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import lacks_zone, valid_datetime, valid_duration
+from fhirspace.sdtm.longtext import MAX_BYTES, part_label
 from fhirspace.sdtm.shape import orphans
 from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE
 
-MAX_BYTES, MAX_LABEL = 200, 40
+MAX_LABEL = 40
 # A record without these cannot be told apart or does not say what it is about; other required variables may follow.
 _NAMING = frozenset({"Identifier", "Topic"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
@@ -66,7 +67,7 @@ def _check_known(table: pa.Table, name: str) -> Iterator[Finding]:
     for column in table.column_names:
         variable = sdtm.variable(name, column)
         if variable is None:
-            if column[0] not in "@_":
+            if column[0] not in "@_" and part_label(name, column) is None:
                 yield Finding(Problem("FS732", _head(table, name, column), "a variable of the dataset", name), None)
         else:
             yield from _check_variable(table, name, variable)
@@ -124,10 +125,9 @@ def _check_names(table: pa.Table, name: str) -> Iterator[Finding]:
 def _check_lengths(table: pa.Table, name: str) -> Iterator[Finding]:
     for column in table.column_names:
         if column[0] not in "@_":
-            long = pc.greater(pc.binary_length(columns.text(table, column)), MAX_BYTES)
-            yield from _findings(
-                "FS722", table, name, _rows_where(long), column=column, expected=f"at most {MAX_BYTES} bytes of UTF-8"
-            )
+            rows = _rows_where(pc.greater(pc.binary_length(columns.text(table, column)), MAX_BYTES))
+            expected = f"at most {MAX_BYTES} bytes of UTF-8 in a transport file ({len(rows)} texts are longer)"
+            yield from _findings("FS722", table, name, rows[:1], column=column, expected=expected)
 
 
 def _check_subjects(table: pa.Table, name: str, subjects: pa.Array) -> Iterator[Finding]:

@@ -90,7 +90,7 @@ def split_supplementals(
     return parent, rows.take(sort_order(rows, "SUPPQUAL", ["STUDYID", "USUBJID", "@at", "QNAM"])).drop_columns(["@at"])
 
 
-def _link(own: sdtm.Domain) -> str | None:
+def link(own: sdtm.Domain) -> str | None:
     """The variable that IDVAR names: --SEQ, without it the one that tells a subject's rows apart; none in DM."""
     if own.name == "DM":
         return None
@@ -101,7 +101,7 @@ def _link(own: sdtm.Domain) -> str | None:
 def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, str | None]) -> pa.Table:
     present = columns.text(table, name).is_valid()
     rows = table.filter(present)
-    idvar = _link(sdtm.domain(domain))
+    idvar = link(sdtm.domain(domain))
     constants = {"RDOMAIN": domain[:2], "IDVAR": idvar, "QNAM": name}
     constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), told, strict=True))
     cells = {key: pa.repeat(pa.scalar(value, pa.string()), rows.num_rows) for key, value in constants.items()}

@@ -16,7 +16,9 @@ import msgspec
 
 from fhirspace.errors import UsageError
 
-GENERAL_CLASSES = ("Interventions", "Events", "Findings", "Findings About")
+SPONSOR_DEFINED = "Sponsor-Defined"
+"""The class of a sponsor's own domains. Their names do not tell which of the general classes it is."""
+GENERAL_CLASSES = ("Interventions", "Events", "Findings", "Findings About", SPONSOR_DEFINED)
 
 
 class Variable(msgspec.Struct, frozen=True, array_like=True):
@@ -61,6 +63,14 @@ class _Package(msgspec.Struct, frozen=True):
     version: str
     datasets: dict[str, Domain]
 
+
+# What every domain of a general observation class has.
+_SPONSORS = (
+    ("STUDYID", "Study Identifier", "Char"),
+    ("DOMAIN", "Domain Abbreviation", "Char"),
+    ("USUBJID", "Unique Subject Identifier", "Char"),
+    ("--SEQ", "Sequence Number", "Num"),
+)
 
 # General timing and identifier variables of SDTM 2.0 which no dataset of SDTMIG 3.4 lists in the class.
 _GENERAL = (
@@ -135,9 +145,14 @@ def known(name: str) -> bool:
     return _base(name) is not None
 
 
+def sponsor_defined(name: str) -> bool:
+    """Whether a name is one that is kept for sponsors' own domains: two characters that start with X, Y or Z."""
+    return re.fullmatch(r"[XYZ][A-Z0-9]", name) is not None
+
+
 def _base(name: str) -> str | None:
     datasets = _package().datasets
-    if name in datasets:
+    if name in datasets or sponsor_defined(name):
         return name
     if re.fullmatch(r"SUPP[A-Z][A-Z0-9]{1,3}", name):
         return "SUPPQUAL"
@@ -151,7 +166,8 @@ def domain(name: str) -> Domain:
     """The specification of a dataset.
 
     Args:
-        name: a dataset's name: "LB", a supplemental qualifier dataset ("SUPPAE"), a split one ("QSPH", "SUPPQSPH").
+        name: a dataset's name: "LB", a supplemental qualifier dataset ("SUPPAE"), a split one ("QSPH", "SUPPQSPH"), a
+            sponsor's own ("XB"): identifiers, and what the general observation classes lend.
 
     Raises:
         UsageError: FS701, the guide has no such dataset.
@@ -159,15 +175,33 @@ def domain(name: str) -> Domain:
     base = _base(name)
     if base is None:
         raise UsageError("FS701", name, "a dataset of SDTMIG " + version())
+    if sponsor_defined(base):
+        return _sponsors_domain(base)
     found = _package().datasets[base]
     label = f"Supplemental Qualifiers for {name[4:]}" if base == "SUPPQUAL" and name != base else found.label
     return msgspec.structs.replace(found, name=name, label=label)
 
 
+def _sponsors_domain(name: str) -> Domain:
+    variables = tuple(
+        Variable(general.replace("--", name), label, "Num" if kind == "Num" else "Char", "Identifier", "Req", order=at)
+        for at, (general, label, kind) in enumerate(_SPONSORS, 1)
+    )
+    keys = ("STUDYID", "USUBJID", f"{name}SEQ")
+    return Domain(name, f"Sponsor-Defined {name}", SPONSOR_DEFINED, "One record per observation", keys, variables)
+
+
+def _kin(klass: str) -> tuple[str, ...]:
+    """The classes that lend to a class: findings lend to findings about, and every general one to a sponsor's own."""
+    if klass == SPONSOR_DEFINED:
+        return GENERAL_CLASSES
+    return ("Findings", "Findings About") if klass in {"Findings", "Findings About"} else (klass,)
+
+
 @cache
 def _class_pool(klass: str) -> tuple[Variable, ...]:
     """What the class lends to its domains: names with "--" for the prefix, the first specification found."""
-    kin = ("Findings", "Findings About") if klass in {"Findings", "Findings About"} else (klass,)
+    kin = _kin(klass)
     pool: dict[str, Variable] = {}
     for name, dataset in sorted(_package().datasets.items()):
         if dataset.klass in kin:
@@ -180,15 +214,15 @@ def _class_pool(klass: str) -> tuple[Variable, ...]:
 
 
 def _part(variable: Variable) -> int:
-    """The part of a record a variable belongs to: identifiers, then topic and qualifiers, then timing."""
-    return {"Identifier": 0, "Timing": 2}.get(variable.role, 1)
+    """The part of a record a variable belongs to: identifiers, then topic, then qualifiers, then timing."""
+    return {"Identifier": 0, "Topic": 1, "Timing": 3}.get(variable.role, 2)
 
 
 @cache
 def standard_variables(name: str) -> tuple[Variable, ...]:
     """All variables legal in a dataset: its own in order, and those its general observation class lends to it.
 
-    A lent variable (core Perm) stands after the dataset's own of the same part: identifiers, topic and qualifiers,
+    A lent variable (core Perm) stands after the dataset's own of the same part: identifiers, topic, qualifiers,
     timing. Columns that are not among these are not standard and belong into a supplemental qualifier dataset.
 
     Raises:
@@ -202,8 +236,10 @@ def standard_variables(name: str) -> tuple[Variable, ...]:
             last[_part(variable)] = variable.order + 0.5
         for general in _class_pool(dataset.klass):
             lent = msgspec.structs.replace(general, name=general.name.replace("--", name[:2]))
+            if dataset.klass == SPONSOR_DEFINED:  # a list is for the domain that the specification was found in
+                lent = msgspec.structs.replace(lent, codelists=())
             if lent.name not in dataset.names:
-                places[lent] = last[_part(lent)]
+                places[lent] = last.get(_part(lent), len(dataset.names) + _part(lent))
     ordered = sorted(places, key=places.__getitem__)  # stable: lent variables keep the order of the pool
     return tuple(msgspec.structs.replace(variable, order=at) for at, variable in enumerate(ordered, 1))
 

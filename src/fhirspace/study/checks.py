@@ -8,6 +8,7 @@ from pathlib import Path
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir import validate as fhir_validate
 from fhirspace.sdtm import conformance
+from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import extensions
 from fhirspace.study.from_fhir import lines
@@ -60,6 +61,8 @@ def _by_profile(files: Sequence[Path], shapes: dict[str, extensions.Shape]) -> I
 def _datasets(given: Input) -> Iterator[Problem]:
     tables = {}
     for name, found in given.files.items():
+        if not sdtm.known(name.removeprefix("SUPP")):
+            yield Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)
         data, rejected, problems = tabulation(found)
         yield from (*problems, *rejected.problems)
         tables[name] = data.table()

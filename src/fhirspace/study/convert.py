@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.divide import divide
+from fhirspace.sdtm.longtext import part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
@@ -109,7 +111,7 @@ def convert(
         if to == "fhir":
             to_fhir(tabulations, library, folder, ledger, workers=workers, progress=progress)
         elif to == "sdtm":
-            write_sdtm(tabulations, folder, formats)
+            write_sdtm(tabulations, folder, ledger, formats)
         else:
             _write_records(tabulations, source, folders, folder, ledger)
         ledger.close(folder)
@@ -135,7 +137,7 @@ def _tabulations(
         sources = prepare.source_library(source, given.files, mappings)
         return prepare.from_records(prepare.read_records(given, ledger), sources, ledger, kinds).tabulations
     if given.kind == "sdtm":
-        return prepare.from_sdtm(given, ledger, kinds).tabulations
+        return prepare.from_sdtm(given, library, ledger, kinds).tabulations
     found = from_fhir(given.fhir, library, ledger)
     keep_unread(found, given.fhir, folder)
     for name, table in found.tables.items():
@@ -144,10 +146,21 @@ def _tabulations(
     return {name: InMemory(table) for name, table in conforming(found.tables, ledger, kinds).items()}
 
 
-def write_sdtm(tabulations: dict[str, Tabulation], folder: OutputFolder, formats: Sequence[str]) -> None:
-    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``."""
-    for name, tabulation in tabulations.items():
-        table = tabulation.table()
+def write_sdtm(
+    tabulations: dict[str, Tabulation], folder: OutputFolder, ledger: Ledger, formats: Sequence[str]
+) -> None:
+    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``.
+
+    All formats of a run hold the same rows: where xpt is among them, long texts go on in further variables in each.
+    """
+    tables = {name: tabulation.table() for name, tabulation in tabulations.items()}
+    if "xpt" in formats:
+        divided = divide(tables)
+        ledger.note(divided.problems())
+        tables = divided.whole()
+        for name, rows in divided.more.items():
+            folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
+    for name, table in tables.items():
         for form in formats:
             with folder.stage(f"sdtm/{name.lower()}.{form}") as part:
                 _write(table, name, form, part)
@@ -159,10 +172,9 @@ def _write(table: pa.Table, name: str, form: str, path: Path) -> None:
     elif form == "csv":
         csv.write(table, path)
     else:
-        spec = sdtm.domain(name)
-        known = {variable.name: variable for variable in sdtm.standard_variables(name)}
-        variables = [_variable(column, known.get(column)) for column in data_columns(table)]
-        xpt.write(table, path, name=name, label=spec.label, variables=variables)
+        variables = [_variable(name, column) for column in data_columns(table)]
+        label = sdtm.domain(name).label if sdtm.known(name) else name
+        xpt.write(table, path, name=name, label=label, variables=variables)
 
 
 def _write_records(
@@ -178,6 +190,7 @@ def _write_records(
             csv.write(table, part)
 
 
-def _variable(name: str, known: sdtm.Variable | None) -> tuple[str, str, Literal["Char", "Num"], int | None]:
+def _variable(dataset: str, name: str) -> xpt.Variable:
     """What a transport file says of a variable: name, label, type, and the length that its cells need."""
-    return (name, known.label, known.type, None) if known else (name, name, "Char", None)
+    known = sdtm.variable(dataset, name) if sdtm.known(dataset) else None
+    return (name, known.label, known.type, None) if known else (name, part_label(dataset, name) or name, "Char", None)

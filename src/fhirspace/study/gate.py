@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 from fhirspace.errors import Problem
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
+from fhirspace.sdtm.kept import unkept
+from fhirspace.sdtm.longtext import MAX_BYTES
 from fhirspace.standards import sdtm
 from fhirspace.study.ledger import Ledger
 from fhirspace.tables.csv_scan import check_cell
@@ -22,10 +24,14 @@ def findings(tables: Mapping[str, pa.Table], formats: Sequence[str] = ()) -> Ite
     yield from conformance.check(tables)
     for name in sorted(tables) if formats else ():
         yield from _unwritable(tables[name], name, formats)
+    for name, column, row in unkept(tables) if "xpt" in formats else ():
+        (place,) = columns.places(tables[name], name, [row], column)
+        yield Finding(Problem("FS135", place, f"at most {MAX_BYTES} bytes, or free text that can be cut", name), row)
 
 
 def _unwritable(table: pa.Table, name: str, formats: Sequence[str]) -> Iterator[Finding]:
-    numeric = {variable.name for variable in sdtm.standard_variables(name) if variable.type == "Num"}
+    known = sdtm.standard_variables(name) if sdtm.known(name) else ()
+    numeric = {variable.name for variable in known if variable.type == "Num"}
     for column in data_columns(table):
         coded = columns.text(table, column).dictionary_encode()
         exact = column in numeric and "xpt" in formats
@@ -35,6 +41,15 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str]) -> Iterator[
             rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
             for row, place in zip(rows, columns.places(table, name, rows, column), strict=True):
                 yield Finding(Problem(code, place, expected, name), row)
+        if "xpt" in formats:
+            yield from _trailing_blanks(table, name, column)
+
+
+def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
+    rows = pc.indices_nonzero(pc.fill_null(pc.ends_with(columns.text(table, column), " "), False)).to_pylist()
+    for place in columns.places(table, name, rows[:1], column):
+        told = f"no blank at the end of a text ({len(rows)} have some)"
+        yield Finding(Problem("FS752", place, told, name), rows[0])
 
 
 def _cell_fault(cell: str, exact: bool, csv: bool) -> tuple[str, str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -55,7 +56,7 @@ def recognise(paths: Sequence[Path], target: str = "") -> Input:
     if not tables:
         raise next(iter(faults.values()))
     sure = {name for name in tables if _is_dataset(name, tables[name])}
-    odd = [name for name in tables if name not in sure and not (sure and sdtm.known(name.upper()))]
+    odd = [name for name in tables if name not in sure and not (sure and _may_be_dataset(name, tables[name]))]
     if sure and odd:
         told = ", ".join(sorted(odd)[:5])
         raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {told})")
@@ -101,10 +102,25 @@ def _no_fhir(file: Path) -> InputError | None:
 
 def _is_dataset(name: str, found: formats.Found) -> bool:
     """Whether a table is an SDTM dataset: a form may be called `ecg`, like a split dataset, but has no STUDYID."""
-    if found.format != "csv" or not sdtm.known(name.upper()):
-        return sdtm.known(name.upper())
+    own = sdtm.sponsor_defined(name.upper())  # of XR a form's name says nothing
+    return sdtm.known(name.upper()) and _has(found, "STUDYID") and (not own or _has(found, "DOMAIN"))
+
+
+def _may_be_dataset(name: str, found: formats.Found) -> bool:
+    """Whether a table can be an SDTM dataset where others are: by its name, its format, or what all domains have."""
+    named = sdtm.known(name.upper()) and not sdtm.sponsor_defined(name.upper())
+    return named or (_has(found, "STUDYID") and _has(found, "DOMAIN"))
+
+
+def _has(found: formats.Found, column: str) -> bool:
+    """Whether the file has a column; a transport file is taken to have it, as nobody else writes any."""
+    if found.format == "parquet":
+        with suppress(InputError):  # one that cannot be read is told when it is loaded
+            return column in parquet.names(found.path)
+    if found.format != "csv":
+        return True
     with found.path.open("rb") as stream:
-        return b"STUDYID" in stream.readline(1 << 16)
+        return column.encode() in stream.readline(1 << 16)
 
 
 def _files(path: Path) -> list[Path]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import InputError, MappingError, Place, UsageError
-from fhirspace.mapping.library import shipped
+from fhirspace.errors import InputError, MappingError, Place, Problem, UsageError
+from fhirspace.mapping.library import Library, shipped
 from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
-from fhirspace.sdtm import columns, derive, shape
+from fhirspace.sdtm import columns, derive, rejoin, shape
 from fhirspace.sdtm.study import StudyDesign, load_study
 from fhirspace.sdtm.work import Derived
+from fhirspace.standards import sdtm
 from fhirspace.study.blame import blamed
 from fhirspace.study.gate import conforming
 from fhirspace.study.inputs import Input, tabulation
@@ -143,11 +144,14 @@ def _tabulated(made: SourceRows, sources: SourceLibrary) -> tuple[derive.Derivat
     return derivation, tables
 
 
-def from_sdtm(given: Input, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
+def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
     """Tabulations of a study from its SDTM datasets. Large Parquet files are not looked over here (note FS741).
 
+    A dataset that neither the guide nor a mapping knows goes to quarantine whole.
+
     Args:
-        given: the input; ledger: the books; kinds: the formats in which the datasets are to be written again.
+        given: the input; library: the mappings; ledger: the books.
+        kinds: the formats in which the datasets are to be written again.
 
     Raises:
         InputError: of the first file, where no file at all can be read.
@@ -165,13 +169,21 @@ def from_sdtm(given: Input, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepar
         ledger.note([*problems, *rejected.problems])
         ledger.read(name, data.rows + len(rejected))
         ledger.hold(name, rejected.columns, (row.fields for row in rejected.rows))
-        if isinstance(data, InMemory):
+        if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings:
+            ledger.note([Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)])
+            ledger.hold_rows(name, data.table(), range(data.rows))
+        elif isinstance(data, InMemory):
             tables[name] = data.data
         else:
             lazy[name] = data
-    if faults and not tables and not lazy:
+    if faults and len(faults) == len(given.files):
         raise faults[0]
-    return Prepared({**{name: InMemory(table) for name, table in conforming(tables, ledger, kinds).items()}, **lazy})
+    joined = rejoin.join(tables)
+    ledger.note(joined.problems())
+    for name, rows in joined.gone.items():
+        ledger.read(name, -rows)  # they count with the text that they are a part of
+    clean = conforming(joined.tables, ledger, kinds)
+    return Prepared({**{name: InMemory(table) for name, table in clean.items()}, **lazy})
 
 
 def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:

@@ -124,7 +124,7 @@ def roundtrip(
             proof.quarantined += ledger.quarantined
             return proof
         if given.kind == "sdtm":
-            _tabulations(prepare.from_sdtm(given, ledger).tabulations, library, ledger, Path(scratch), proof)
+            _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, Path(scratch), proof)
         else:
             sources = prepare.source_library(source, given.files, folders)
             records = prepare.read_records(given, ledger)

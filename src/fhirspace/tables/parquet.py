@@ -61,6 +61,12 @@ def count(path: Path) -> int:
         return int(file.metadata.num_rows)
 
 
+def names(path: Path) -> list[str]:
+    """The names of the columns; raises what `batches` raises before its first batch."""
+    with _opened(path) as file:
+        return list(file.schema_arrow.names)
+
+
 def write(table: pa.Table, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
     """Writes the data columns of a text table with zstd, a row group at a time.
 
