@@ -305,7 +305,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str | Path) -> tuple[in
 def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "audit.log"
     head = written(log)
-    with Journal(tmp_path / "journal.db", SERVER, RUN) as book:
+    with Journal(tmp_path / "journal.db", SERVER) as book:
+        book.begin(RUN)
         book.finish({"created": 300, "audit": head._asdict()})
     assert anchor(runs(tmp_path / "journal.db")) == head
 
@@ -318,7 +319,7 @@ def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: py
     exit_code, found, _ = told(capsys, "audit", tmp_path / "journal.db")
     assert (exit_code, found["whole"], found["anchored"], len(found["events"])) == (0, True, True, 5)
     assert cli.main(["runs", str(tmp_path)]) == 0, "the journal is listed as before"
-    assert capsys.readouterr().out.startswith(f"run={RUN}")
+    assert f" run={RUN} " in capsys.readouterr().out
 
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
     exit_code, found, said = told(capsys, "audit", tmp_path)
@@ -332,8 +333,8 @@ def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: py
 
 
 def test_runs_audit_without_a_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Journal(tmp_path / "journal.db", SERVER, RUN):
-        pass
+    with Journal(tmp_path / "journal.db", SERVER) as book:
+        book.begin(RUN)
     exit_code, found, _ = told(capsys, "audit", tmp_path)
     assert (exit_code, found["error"]["code"]) == (2, "FS576")
 

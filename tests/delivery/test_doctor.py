@@ -24,9 +24,9 @@ from fhirspace.delivery.doctor_view import text
 from fhirspace.delivery.tls import Certificate
 from fhirspace.errors import ServerError, catalogue
 from fhirspace.mapping.library import Library
+from fhirspace.testing import FaultyServer
 
 from . import statements
-from fhirspace.testing import FaultyServer
 
 LOCAL = "http://127.0.0.1:8080/fhir"
 FAR = "https://fhir.example.org/r4"

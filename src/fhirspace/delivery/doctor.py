@@ -16,6 +16,7 @@ from fhirspace.delivery.client import Client, release_of, require_release
 from fhirspace.delivery.doctor_findings import Finding, Verdict
 from fhirspace.delivery.doctor_probes import Probed, Watch, probe, searchable
 from fhirspace.delivery.servers import Limits, limits_of
+from fhirspace.delivery.signin.kinds import from_environment
 from fhirspace.delivery.statement import Said, read
 from fhirspace.delivery.way import Way, way
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_SERVER, ServerError
