@@ -351,14 +351,15 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
 
 
 def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with Journal(tmp_path / "journal.db", "http://x/fhir", "run-1") as book:
+    with Journal(tmp_path / "journal.db", "http://x/fhir") as book:
+        book.begin("run-1")
         book.finish({"created": 3})
     for path in (tmp_path, tmp_path / "journal.db"):
         assert main(["runs", str(path), "--json"]) == 0
         (run,) = json.loads(capsys.readouterr().out)
         assert (run["run"], run["created"]) == ("run-1", 3)
     assert main(["runs", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("run=run-1 server=http://x/fhir ")
+    assert " run=run-1 server=http://x/fhir " in capsys.readouterr().out
     (tmp_path / "empty").mkdir()
     assert main(["runs", str(tmp_path / "empty")]) == 2
     assert "FS525" in capsys.readouterr().err

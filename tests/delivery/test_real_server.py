@@ -10,15 +10,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fhirspace.delivery import server
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, capabilities, release_of
+from fhirspace.delivery.plan import plan
 from fhirspace.delivery.pull import pull
 from fhirspace.delivery.push import push
 from fhirspace.delivery.transport import HttpTransport
+from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
@@ -170,3 +173,65 @@ def test_a_database_file_outlives_its_server_without_java_in_the_path(
         finally:
             server.stop(port=started.port)
             client.transport.close()  # type: ignore[union-attr]
+
+
+def studied(client: Client, study: str, out: Path) -> list[bytes]:
+    """What the server holds of a study, in canonical form."""
+    pull(client.server, study, out, client=client)
+    return sorted(map(canonical, lines_of(out)))
+
+
+def told_of(client: Client, run: str) -> int:
+    """How many Provenances of a run the server holds."""
+    form = f"_tag=https://fhirspace.org/run|{run}&_summary=count".encode()
+    kind = {"Content-Type": "application/x-www-form-urlencoded", "Cache-Control": "no-cache"}
+    return int(client.json("POST", "Provenance/_search", form, headers=kind)["total"])
+
+
+def test_plan_push_verify_and_nothing_is_left_to_do(real: Client, fhir: str, tmp_path: Path) -> None:
+    folder = renamed(trial(tmp_path / "in", patients=5, each=5), "PLANNED")
+    planned = plan(folder, real.server, client=real, fhir=fhir)
+    assert (planned.total("create"), planned.total("unchanged")) == (32, 0)
+    report = push(folder, real.server, client=real, plan=planned.file)
+    assert (report.created, report.refused, report.problems) == (32, 0, [])
+    assert verify(report.run, client=real, journal=folder).same >= 32
+    assert push(folder, real.server, client=real).unchanged == 32
+    again = plan(folder, real.server, client=real, fhir=fhir)
+    assert (again.total("unchanged"), again.total("update"), again.total("conflict")) == (32, 0, 0)
+    assert versions(real, folder) == {"1"}
+    with pytest.raises(FhirspaceError, match="FS538"):
+        push(folder, real.server, client=real, plan=planned.file, journal=tmp_path / "x.db")
+
+
+def test_a_run_is_taken_back_and_the_server_answers_as_before(real: Client, tmp_path: Path) -> None:
+    folder = renamed(trial(tmp_path / "in", patients=3, each=3), "UNDONE")
+    first = push(folder, real.server, client=real)
+    assert told_of(real, first.run) > 0
+    before = studied(real, "UNDONE", tmp_path / "before")
+    later = [patient(f"p-{n}", active=True) | {"language": "de"} for n in range(4)]
+    write(folder, {"Patient": later, "Observation": [observation("ob-new", "p-3", "7.10")]})
+    renamed(folder, "UNDONE")
+    second = push(folder, real.server, client=real)
+    assert (second.created, second.updated, second.refused) == (2, 3, 0)
+    theirs = json.dumps(observation_of(folder) | {"status": "amended"}).encode()
+    assert real.request("PUT", f"Observation/{observation_of(folder)['id']}", theirs).status == 200
+
+    report = undo(second.run, client=real, journal=folder)
+    assert report.restored == 3
+    # What somebody else changed is left, and so is what it refers to.
+    assert report.keys[0] == f"Observation/{observation_of(folder)['id']}"
+    assert {problem.code for problem in report.problems} == {"FS515", "FS516"}
+    left = [line for line in studied(real, "UNDONE", tmp_path / "after") if line not in before]
+    assert len(left) == len(report.keys) == 2
+
+    assert real.request("DELETE", report.keys[0]).ok
+    rest = undo(second.run, client=real, journal=folder)
+    assert rest.left == 0
+    assert studied(real, "UNDONE", tmp_path / "last") == before
+    assert told_of(real, second.run) == 0
+    assert told_of(real, first.run) > 0
+
+
+def observation_of(folder: Path) -> dict[str, Any]:
+    """The one Observation of a folder."""
+    return json.loads((folder / "fhir" / "Observation.ndjson").read_text("utf-8").splitlines()[0])  # type: ignore[no-any-return]
