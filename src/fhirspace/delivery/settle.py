@@ -1,0 +1,85 @@
+"""What changed on a server while its pages were read: found out, and put right.
+
+Pages are links over a set that others may change meanwhile. Some servers page through a snapshot: then what was
+deleted is still in it. Others count rows anew for each page: then a resource that was deleted, or moved to the end by
+an update, pulls a later one to a page that was read already, and that one is missed. So after the last page:
+
+1. Everything that was changed since the first search began, by the server's clock, is fetched (``_lastUpdated``).
+2. Nothing was changed, and the server counted as many resources at the beginning and at the end as have come: then
+   nothing was deleted either, and all is well. This is the usual case; it costs two small searches a type.
+3. Otherwise all ids are listed. What has come and is not listed, or is listed and has not come, is read by itself:
+   404 or 410 mean that it was deleted. Then once more from step 1, until a round finds nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.gather import Gathered, head_of
+from fhirspace.delivery.search import FRESH, NotSearchableError, Study
+from fhirspace.errors import ServerError
+
+_ROUNDS = 6
+
+
+def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
+    """Bring what was gathered up to date; gives False when the data did not come to rest.
+
+    Raises:
+        ServerError: as `Study.pages`.
+    """
+    for turn in range(_ROUNDS):
+        since, study.opened = study.opened, ""
+        # A type that was empty matters only when something changes: a new resource may refer to one of it.
+        chosen = [one for one in gathered if turn or len(one)]
+        news = [one for one in chosen if _caught_up(study, one, since)]
+        if news or not all(_steady(study, one) for one in chosen):
+            news += [one for one in chosen if _reconciled(study, one)]
+        if not news:
+            return True
+    return False
+
+
+def add(one: Gathered, resource: bytes, client: Client) -> bool:
+    """`Gathered.add`. Raises ServerError (FS512): what the server sent is no resource."""
+    try:
+        return one.add(resource)
+    except msgspec.DecodeError as error:
+        raise ServerError("FS512", client.server, "resources with an id") from error
+
+
+def _caught_up(study: Study, one: Gathered, since: str) -> bool:
+    try:
+        pages = study.pages(one.kind, _lastUpdated=f"ge{since}")
+    except NotSearchableError:
+        one.first_total = None
+        return False
+    return any([add(one, resource, study.client) for resource in pages])
+
+
+def _steady(study: Study, one: Gathered) -> bool:
+    if one.first_total is None or one.first_total != len(one):
+        return False
+    return one.first_total == 0 or study.count(one.kind) == len(one)
+
+
+def _reconciled(study: Study, one: Gathered) -> bool:
+    """Compare with a list of all ids; gives whether something was put right."""
+    pages = study.pages(one.kind, _elements="id")
+    listed = {head_of(resource).id for resource in pages}
+    one.first_total = pages.total
+    return any([_read_alone(study, one, name) for name in sorted(listed ^ one.ids())])
+
+
+def _read_alone(study: Study, one: Gathered, name: str) -> bool:
+    answer = study.client.request("GET", f"{one.kind}/{name}", headers=FRESH)
+    if answer.ok and head_of(answer.body).of_study(study.name):
+        return add(one, answer.body, study.client)
+    if not answer.ok and answer.status not in (404, 410):
+        raise study.client.unexpected(answer)
+    known = name in one.ids()
+    one.drop(name)
+    return known
