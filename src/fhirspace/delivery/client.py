@@ -158,8 +158,9 @@ class Client:
         *,
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
+        final: frozenset[int] = frozenset(),
     ) -> Response:
-        """Send until there is an answer that will not change by asking again.
+        """Send until there is an answer that will not change by asking again (statuses in `final` never do).
 
         Returns:
             The answer, of any status but 401, 403 and redirects; a body of JSON is whole.
@@ -176,7 +177,7 @@ class Client:
                 answer = self.transport.send(method, path, body, sent)
             except LostAnswer:
                 answer = None
-            if answer is not None and not _again(answer):
+            if answer is not None and (answer.status in final or not _again(answer)):
                 return self._judged(answer)
             if attempt < most:
                 self.retries += 1

@@ -75,7 +75,7 @@ class Gathered:
         self.first_total: int | None = None
         self._target = folder / f"{kind}.ndjson"
         # In memory while it is small: a server lists 150 types, and a study has resources of a few.
-        self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=folder)  # noqa: SIM115  (closed by __exit__)
+        self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder))  # noqa: SIM115  (closed by __exit__)
         self._kept: dict[str, _Kept] = {}
 
     def __enter__(self) -> Self:

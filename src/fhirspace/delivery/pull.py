@@ -22,6 +22,7 @@ from fhirspace.errors import Place, Problem, ServerError
 Progress = Callable[[str, int], None]
 """Called with a resource type and how many of it have come."""
 
+
 @dataclass(slots=True)
 class PullReport:
     """What a pull brought: how many of each type, and the files written (``out/fhir/<Type>.ndjson``)."""

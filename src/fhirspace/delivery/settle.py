@@ -57,7 +57,7 @@ def _caught_up(study: Study, one: Gathered, since: str) -> bool:
     except NotSearchableError:
         one.first_total = None
         return False
-    return any([add(one, resource, study.client) for resource in pages])
+    return sum(add(one, resource, study.client) for resource in pages) > 0
 
 
 def _steady(study: Study, one: Gathered) -> bool:
@@ -69,9 +69,12 @@ def _steady(study: Study, one: Gathered) -> bool:
 def _reconciled(study: Study, one: Gathered) -> bool:
     """Compare with a list of all ids; gives whether something was put right."""
     pages = study.pages(one.kind, _elements="id")
-    listed = {head_of(resource).id for resource in pages}
+    try:
+        listed = {head_of(resource).id for resource in pages}
+    except msgspec.DecodeError as error:
+        raise ServerError("FS512", study.client.server, "resources with an id") from error
     one.first_total = pages.total
-    return any([_read_alone(study, one, name) for name in sorted(listed ^ one.ids())])
+    return sum(_read_alone(study, one, name) for name in sorted(listed ^ one.ids())) > 0
 
 
 def _read_alone(study: Study, one: Gathered, name: str) -> bool:
