@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.bulk.export import bulk_pull
+    from fhirspace.delivery.bulk.load import BulkReport, bulk_push
     from fhirspace.delivery.pull import PullReport, pull
     from fhirspace.delivery.push import PushReport, plan, push
     from fhirspace.errors import (
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from fhirspace.study.roundtrip import Proof, roundtrip
 
 __all__ = [
+    "BulkReport",
     "Conversion",
     "FhirspaceError",
     "InputError",
@@ -55,6 +58,8 @@ __all__ = [
     "SourceLibrary",
     "UsageError",
     "__version__",
+    "bulk_pull",
+    "bulk_push",
     "convert",
     "demo",
     "explain",
@@ -68,6 +73,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "delivery.bulk.export": ("bulk_pull",),
+    "delivery.bulk.load": ("BulkReport", "bulk_push"),
     "delivery.pull": ("PullReport", "pull"),
     "delivery.push": ("PushReport", "plan", "push"),
     "errors": (

@@ -80,6 +80,8 @@ def plan(options: Namespace) -> int:
 
 def push(options: Namespace) -> int:
     """``fhirspace push``."""
+    if options.bulk:
+        return _bulk_push(options)
     from fhirspace.delivery.push import push as run
 
     with Bars("resources") as bars:
@@ -97,12 +99,45 @@ def push(options: Namespace) -> int:
     return EXIT_QUARANTINED if report.refused else EXIT_CLEAN
 
 
-def pull(options: Namespace) -> int:
-    """``fhirspace pull``."""
-    from fhirspace.delivery.pull import pull as run
+def _bulk_push(options: Namespace) -> int:
+    from fhirspace.delivery.bulk.load import bulk_push as run
 
     with Bars("resources") as bars:
-        report = run(options.server, options.study, options.out, progress=bars.show)
+        report = run(
+            options.folder,
+            options.server,
+            shape=options.bulk_shape,
+            source=options.bulk_from,
+            bind=options.bulk_bind,
+            fhir=options.fhir,
+            progress=lambda done, total: bars.show("imported", done, total),
+        )
+    tell_problems(report.problems)
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_CLEAN if report.whole else EXIT_QUARANTINED
+
+
+def pull(options: Namespace) -> int:
+    """``fhirspace pull``."""
+    from fhirspace.delivery.bulk.export import bulk_pull
+    from fhirspace.delivery.pull import pull as run
+
+    chosen = {"types": options.types, "since": options.since}
+    with Bars("resources") as bars:
+        if options.bulk:
+            level = "" if options.bulk_level == "system" else options.bulk_level
+            report = bulk_pull(
+                options.server,
+                options.study,
+                options.out,
+                level=level,
+                connections=options.connections,
+                progress=bars.show,
+                **chosen,
+            )
+        else:
+            report = run(options.server, options.study, options.out, progress=bars.show, **chosen)
+    tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_CLEAN
 

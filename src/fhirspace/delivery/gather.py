@@ -101,7 +101,7 @@ class Gathered:
             raise msgspec.ValidationError("a resource without id")
         line = cleaned(resource)
         # A server that tells no versions: content is all there is to compare.
-        version = head.meta.versionId or head.meta.lastUpdated or hashlib.sha256(line).hexdigest()
+        version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()
         known = self._kept.get(head.id)
         if known is not None and (known.version == version or head.moment < known.moment):
             return False

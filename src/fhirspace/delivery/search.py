@@ -5,9 +5,9 @@ The ``next`` links are followed as they are given, if they stay at the server.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
@@ -22,8 +22,6 @@ PAGE = 500
 FRESH = {"Cache-Control": "no-cache"}
 _FORM = {**FRESH, "Content-Type": "application/x-www-form-urlencoded"}
 _UNWILLING = (400, 404, 405, 501)
-# A resource gets its time when it is written and is seen when its transaction ends: that may be a little later.
-_LATE = timedelta(seconds=10)
 
 
 class NotSearchableError(Exception):
@@ -62,13 +60,13 @@ _page = msgspec.json.Decoder(_Page).decode
 class Study:
     """What to search for on which server: the resources of a study, changed since a moment or at any time.
 
-    `opened` is the server's time of the first search since it was set to "".
+    `opened` is the server's time of the first search since it was set to None.
     """
 
     client: Client
     name: str
     since: str | None = None
-    opened: str = ""
+    opened: datetime | None = None
 
     def pages(self, kind: str, **further: str) -> Pages:
         """All resources of a type.
@@ -138,14 +136,13 @@ class Pages:
             page = self.study.follow(link)
 
 
-def server_now(answer: Response, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
-    """The server's time as of an answer (its ``Date`` header, else our clock), a little early, as a FHIR instant."""
+def server_now(answer: Response) -> datetime:
+    """The server's time as of an answer: its ``Date`` header, else our own clock, in whole seconds."""
     try:
         now = parsedate_to_datetime(answer.headers.get("date", ""))
     except (TypeError, ValueError):
-        now = clock()
-    early = (now if now.tzinfo else now.replace(tzinfo=UTC)).astimezone(UTC) - _LATE
-    return early.strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = datetime.now(UTC)
+    return (now if now.tzinfo else now.replace(tzinfo=UTC)).replace(microsecond=0)
 
 
 def moment(since: str) -> str:

@@ -5,15 +5,16 @@ deleted is still in it. Others count rows anew for each page: then a resource th
 an update, pulls a later one to a page that was read already, and that one is missed. So after the last page:
 
 1. Everything that was changed since the first search began, by the server's clock, is fetched (``_lastUpdated``).
-2. Nothing was changed, and the server counted as many resources at the beginning and at the end as have come: then
+2. There is nothing such, and the server counted as many resources at the beginning and at the end as have come: then
    nothing was deleted either, and all is well. This is the usual case; it costs two small searches a type.
 3. Otherwise all ids are listed. What has come and is not listed, or is listed and has not come, is read by itself:
-   404 or 410 mean that it was deleted. Then once more from step 1, until a round finds nothing.
+   404 or 410 mean that it was deleted. Then once more from step 1, until nothing was changed since the round before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 
@@ -23,6 +24,8 @@ from fhirspace.delivery.search import FRESH, NotSearchableError, Study
 from fhirspace.errors import ServerError
 
 _ROUNDS = 6
+# A resource gets its time when it is written and is seen when its transaction ends: that may be a little later.
+_LATE = timedelta(seconds=10)
 
 
 def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
@@ -31,14 +34,20 @@ def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
     Raises:
         ServerError: as `Study.pages`.
     """
+    begin = study.opened or datetime.now(UTC)
+    since = (begin - _LATE).isoformat(timespec="seconds")
     for turn in range(_ROUNDS):
-        since, study.opened = study.opened, ""
+        if turn:
+            # The server's clock is read in whole seconds: what was changed in this one must not count in the next round.
+            study.client.sleep(1.0)
+        before, study.opened = study.opened or begin, None
         # A type that was empty matters only when something changes: a new resource may refer to one of it.
         chosen = [one for one in gathered if turn or len(one)]
-        news = [one for one in chosen if _caught_up(study, one, since)]
-        if news or not all(_steady(study, one) for one in chosen):
-            news += [one for one in chosen if _reconciled(study, one)]
-        if not news:
+        moved = [one for one in chosen if _caught_up(study, one, since, before)]
+        if not moved and all(_steady(study, one) for one in chosen):
+            return True
+        wrong = [one for one in chosen if _reconciled(study, one)]
+        if not moved and not wrong:
             return True
     return False
 
@@ -51,13 +60,17 @@ def add(one: Gathered, resource: bytes, client: Client) -> bool:
         raise ServerError("FS512", client.server, "resources with an id") from error
 
 
-def _caught_up(study: Study, one: Gathered, since: str) -> bool:
+def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> bool:
+    """Fetch what was changed since; gives whether something was changed after `before`, or had not come."""
     try:
         pages = study.pages(one.kind, _lastUpdated=f"ge{since}")
     except NotSearchableError:
         one.first_total = None
         return False
-    return sum(add(one, resource, study.client) for resource in pages) > 0
+    moved = False
+    for resource in pages:
+        moved |= add(one, resource, study.client) or head_of(resource).moment >= before.timestamp()
+    return moved
 
 
 def _steady(study: Study, one: Gathered) -> bool:
