@@ -58,7 +58,7 @@ class MovingServer:
             found = {"resourceType": "CapabilityStatement", "rest": [{"resource": [{"type": kind} for kind in kinds]}]}
             return self._answer(200, found)
         if parts.path.endswith("_search"):
-            return self._page(self._matches(path.split("/")[0], query), query, 0)
+            return self._page(self._matches(path.split("/", maxsplit=1)[0], query), query, 0)
         if "offset" in query:
             self.between()
             matches = self._matches(query["kind"][0], query)
@@ -89,7 +89,9 @@ class MovingServer:
         if offset + self.page < len(matches):
             if offset == 0:
                 self.snapshots.append(matches)
-            same = "&".join(f"{name}={query[name][0].replace('+', '%2B')}" for name in ("_tag", "_lastUpdated") if name in query)
+            same = "&".join(
+                f"{name}={query[name][0].replace('+', '%2B')}" for name in ("_tag", "_lastUpdated") if name in query
+            )
             kind = matches[0]["resourceType"]
             link = f"?kind={kind}&offset={offset + self.page}&snapshot={len(self.snapshots) - 1}&{same}"
             bundle["link"] = [{"relation": "next", "url": link}]

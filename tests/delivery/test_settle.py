@@ -55,9 +55,7 @@ CHANGES: dict[str, Callable[[MovingServer], None]] = {
     "created": lambda server: server.put("Patient", "a-new", gender="male"),
     "no longer of the study": lambda server: server.put("Patient", "p-01", "ELSE", gender="male"),
     "newly of the study": lambda server: server.put("Patient", "elsewhere", gender="male"),
-    "one deleted and one created": lambda server: (
-        server.delete("Patient", "p-00") or server.put("Patient", "p-99")
-    ),
+    "one deleted and one created": lambda server: server.delete("Patient", "p-00") or server.put("Patient", "p-99"),
     "deleted and made again": lambda server: (
         server.delete("Patient", "p-02") or server.put("Patient", "p-02", gender="other")
     ),
@@ -101,7 +99,11 @@ def test_quiet_data_cost_two_small_searches_a_type(tmp_path: Path) -> None:
     server.wait(60)
     pulled(server, tmp_path, types=["Patient"])
     posts = [query for method, _, query in server.requests if method == "POST"]
-    assert [sorted(set(query) - {"_tag", "_count", "_total"}) for query in posts] == [[], ["_lastUpdated"], ["_summary"]]
+    assert [sorted(set(query) - {"_tag", "_count", "_total"}) for query in posts] == [
+        [],
+        ["_lastUpdated"],
+        ["_summary"],
+    ]
 
 
 def test_data_that_never_rest_are_told(tmp_path: Path) -> None:

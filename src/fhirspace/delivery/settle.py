@@ -38,7 +38,7 @@ def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
     since = (begin - _LATE).isoformat(timespec="seconds")
     for turn in range(_ROUNDS):
         if turn:
-            # The server's clock is read in whole seconds: what was changed in this one must not count in the next round.
+            # Its clock is read in whole seconds: what was changed in this one must not count in the next round.
             study.client.sleep(1.0)
         before, study.opened = study.opened or begin, None
         # A type that was empty matters only when something changes: a new resource may refer to one of it.

@@ -81,7 +81,12 @@ def bulk_pull(
     export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
     report = PullReport(talk.server, study)
     manifest = _brought(export, report)
-    _written(export, manifest, out, wanted, report)
+    try:
+        _written(export, manifest, out, wanted, report)
+    except ServerError:
+        # What came makes no sense: it must not be taken up again.
+        export.end()
+        raise
     if not report.files and not since:
         raise ServerError("FS531", talk.server, "resources with the tag of the study")
     export.end()
@@ -157,7 +162,7 @@ class _Export:
         return self.state.manifest
 
     def end(self) -> None:
-        """Tell the server that its files may go, and forget them here. What came is whole: nothing can fail now."""
+        """Tell the server that its files may go (if it does not hear it, they go later), and forget them here."""
         if self.state:
             with suppress(ServerError):
                 self.client.request("DELETE", self.state.status, attempts=2)

@@ -21,11 +21,10 @@ _QUIET_SECONDS = 60.0
 
 @dataclass(slots=True)
 class FileServer:
-    """What is served: `base` is its URL, with the secret path; `fetched` counts whole answers a file name."""
+    """What is served: `base` is its URL, with the secret path."""
 
     base: str
     files: dict[str, Path] = field(default_factory=dict)
-    fetched: dict[str, int] = field(default_factory=dict)
 
     def offer(self, files: Sequence[Path]) -> None:
         """Serve these files, by their names, and no others."""
@@ -92,4 +91,3 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Cache-Control", "no-store")
             self.end_headers()
             shutil.copyfileobj(source, self.wfile, 1 << 20)
-        self.served.fetched[file.name] = self.served.fetched.get(file.name, 0) + 1
