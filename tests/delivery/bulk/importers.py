@@ -78,9 +78,12 @@ def answer(status: int, body: Any, headers: dict[str, str] | None = None) -> Res
 
 
 class HapiImporter(Importer):
-    """Refuses what refers to something that is neither stored nor in the same file (its chunks go in any order)."""
+    """Refuses what refers to something that is neither stored nor in the same file (its chunks go in any order).
 
-    wrapped = False
+    The report is spelled as HAPI 8.8.0 does, in JSON in the OperationOutcome.
+    """
+
+    wrapped = True
 
     def begun(self, job: int, path: str) -> Response:
         assert path == "$import"
@@ -106,7 +109,9 @@ class HapiImporter(Importer):
             )
             good, bad = self.take(text)
             report += f"Source: {url}\n"
-            report += f"  Outcomes:\n    * SUCCESSFUL_CREATE: {good}\n" if good else ""
+            report += "  Outcomes:\n"
+            report += f"    * SUCCESSFUL_UPDATE_AS_CREATE: {good}\n" if good else ""
+            report += f"    * FAILURE: {bad}\n" if bad else ""
             errors = [
                 "HAPI-1094: Resource Patient/SECRET-CANARY not found, specified in path: Observation.subject"
             ] * bad

@@ -91,7 +91,8 @@ class Hapi(_Asynchronous):
     alone: ClassVar = False
     serves: ClassVar = True
     _source = re.compile(r"^Source: (\S+)$", re.MULTILINE)
-    _outcome = re.compile(r"^\s+\* [A-Z_]+: (\d+)$", re.MULTILINE)
+    _stored = re.compile(r"^\s+\* SUCCESSFUL_[A-Z_]+: (\d+)$", re.MULTILINE)
+    _failed = re.compile(r"^\s+\* FAILURE: (\d+)$", re.MULTILINE)
     _error = re.compile(r"^\s+\* (.+)$", re.MULTILINE)
 
     def request(self, server: str, parts: list[Part]) -> tuple[str, bytes, dict[str, str]]:
@@ -112,9 +113,10 @@ class Hapi(_Asynchronous):
 
     def _fate(self, text: str) -> Fate:
         outcomes, _, errors = text.partition("Errors:")
-        failures = self._error.findall(errors)
-        said = dict.fromkeys(map(_quotable, failures))
-        return Fate(sum(map(int, self._outcome.findall(outcomes))), len(failures), "; ".join(filter(None, said)))
+        stored, refused = (sum(map(int, found.findall(outcomes))) for found in (self._stored, self._failed))
+        told = self._error.findall(errors)
+        said = dict.fromkeys(map(_quotable, told))
+        return Fate(stored, max(refused, len(told)), "; ".join(filter(None, said)))
 
 
 class Azure(_Asynchronous):
