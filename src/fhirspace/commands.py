@@ -123,7 +123,7 @@ def pull(options: Namespace) -> int:
     from fhirspace.delivery.pull import pull as run
 
     chosen = {"types": options.types, "since": options.since}
-    with Bars("resources") as bars:
+    with Bars("done" if options.bulk else "resources") as bars:
         if options.bulk:
             level = "" if options.bulk_level == "system" else options.bulk_level
             report = bulk_pull(

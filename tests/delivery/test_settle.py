@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client
+from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.pull import PullReport, pull
 from fhirspace.delivery.search import moment
 from fhirspace.errors import FhirspaceError
@@ -133,6 +135,38 @@ def test_a_server_without_lastupdated_is_listed_instead(tmp_path: Path) -> None:
     once(server, CHANGES["deleted, read already"])
     pulled(server, tmp_path)
     assert sorted(map(canonical, lines_of(tmp_path))) == there(server)
+
+
+@pytest.mark.parametrize("when", ["first", "listed"])
+def test_a_resource_without_id_is_none(when: str, tmp_path: Path) -> None:
+    server = filled("offset")
+    server.totals = False
+    send = server.send
+
+    def broken(method: str, path: str, body: bytes | None = None, headers: object = None) -> Response:
+        answer = send(method, path, body, headers)
+        if method == "POST" and (b"_elements" in (body or b"")) == (when == "listed"):
+            return replace(
+                answer, body=re.sub(rb'"id": "p-[0-9]+"', b'"id": 5' if when == "listed" else b'"x": 5', answer.body)
+            )
+        return answer
+
+    server.send = broken  # type: ignore[method-assign]
+    with pytest.raises(FhirspaceError, match="FS512"):
+        pulled(server, tmp_path, types=["Patient"])
+
+
+def test_a_resource_that_cannot_be_read_by_itself(tmp_path: Path) -> None:
+    server = filled("snapshot")
+    once(server, CHANGES["deleted, read already"])
+    send = server.send
+
+    def refusing(method: str, path: str, body: bytes | None = None, headers: object = None) -> Response:
+        return Response(418, {}, b"") if path == "Patient/p-01" else send(method, path, body, headers)
+
+    server.send = refusing  # type: ignore[method-assign]
+    with pytest.raises(FhirspaceError, match=r"FS512.*418"):
+        pulled(server, tmp_path)
 
 
 def test_only_what_was_changed_since(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ class Exporter:
         self.errors: dict[str, bytes] = {}
         self.refuse: set[tuple[str, bool]] = set()
         self.failed = False
+        self.unsure = False
         self.expired: set[str] = set()
         self.counts = True
         self.elsewhere = ""
@@ -100,6 +101,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(
                 400, {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "not-supported"}]}
             )
+            return
+        if self.exporter.unsure:
+            self._json(200, {"resourceType": "Bundle"})
             return
         self.exporter.jobs.append(0)
         place = f"{self.exporter.url}/jobs/{len(self.exporter.jobs) - 1}"

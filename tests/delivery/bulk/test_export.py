@@ -212,6 +212,27 @@ def test_an_export_that_the_server_forgot_is_begun_anew(
         exported(server, tmp_path)
 
 
+def test_a_job_that_is_gone_before_it_is_done_is_begun_anew(server: Exporter, tmp_path: Path) -> None:
+    server.expired = {"0"}
+    assert [problem.code for problem in exported(server, tmp_path).problems] == ["FS565"]
+    assert server.deleted == ["1"]
+
+
+def test_a_server_that_fails_at_the_beginning_is_not_asked_in_other_ways(server: Exporter, tmp_path: Path) -> None:
+    server.unsure = True
+    with pytest.raises(FhirspaceError, match=r"FS560.*status 200"):
+        exported(server, tmp_path)
+    assert len(server.kick_offs()) == 1
+
+
+def test_types_beyond_those_asked_for_are_written_too(server: Exporter, tmp_path: Path) -> None:
+    server.files["g"] = ("Group", ndjson(dump(resource("Group", "g-1", actual=True))))
+    assert exported(server, tmp_path).counts["Group"] == 1
+    server.files["g"] = ("Group", ndjson(dump(resource("../Group", "g-1"))))
+    with pytest.raises(FhirspaceError, match="FS512"):
+        exported(server, tmp_path)
+
+
 def test_the_token_goes_where_it_is_wanted_and_nowhere_else(server: Exporter, tmp_path: Path) -> None:
     exported(server, tmp_path)
     assert {headers.get("authorization") for _, path, headers, _ in server.requests if "/files/" in path} == {

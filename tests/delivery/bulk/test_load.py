@@ -180,6 +180,12 @@ def test_types_that_refer_to_themselves_go_level_by_level_and_circles_in_one_fil
     assert [row["sent"] for row in report.files] == [1, 1, 3, 1, 1]
 
 
+def test_files_offered_beyond_this_machine_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fhirspace.delivery.bulk.load._LOOPBACK", ("10.",))
+    report = loaded(HapiImporter(), trial(tmp_path), "hapi")
+    assert [problem.code for problem in report.problems] == ["FS569", "FS563"]
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
