@@ -5,7 +5,7 @@ pytest -m soak -s tests/delivery/bulk/soak_bulk.py
 
 from __future__ import annotations
 
-import random
+import json
 import signal
 import subprocess
 import sys
@@ -17,61 +17,80 @@ import pytest
 
 from fhirspace.delivery.bulk.export import bulk_pull
 from fhirspace.delivery.bulk.load import bulk_push
+from fhirspace.delivery.bulk.manifest import FOLDER
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, HttpTransport, Response
+from fhirspace.delivery.pull import PullReport
 
 from ..resources import lines_of, trial
 from ..test_real_server import renamed
 
 pytestmark = [pytest.mark.soak, pytest.mark.server, pytest.mark.slow]
 
-KILLS = 12
-CHILD = """
-import sys
-from pathlib import Path
-from fhirspace.delivery.bulk.export import bulk_pull
-bulk_pull(sys.argv[1], "SOAK", Path(sys.argv[2]), longest=1, piece=1 << 20)
-"""
+KILLS = 5
+CHILD = [sys.executable, "-m", "tests.delivery.bulk.soak_bulk"]
 
 
-class Counting:
-    """Notes which files are asked for."""
+class Noting:
+    """Notes in a file which files are asked for, one a line."""
 
-    def __init__(self, server: str) -> None:
+    def __init__(self, server: str, log: Path) -> None:
         self.inner = HttpTransport(server)
-        self.files: list[str] = []
+        self.log = log
 
     def send(self, method: str, path: str, *rest: object) -> Response:
         if "/Binary/" in path:
-            self.files.append(path)
+            with self.log.open("a") as log:
+                log.write(path + "\n")
         return self.inner.send(method, path, *rest)  # type: ignore[arg-type]
+
+
+def exported(url: str, out: Path, log: Path) -> PullReport:
+    return bulk_pull(url, "SOAK", out, longest=1, connections=2, client=Client(url, Noting(url, log)))
+
+
+def whole(out: Path) -> set[str]:
+    """The URLs of the files that are whole, by the state on the disk."""
+    try:
+        state = json.loads((out / FOLDER / "state.json").read_text())
+    except (OSError, ValueError):
+        return set()
+    return {file["url"] for file in (state["manifest"] or {"output": []})["output"] if file["sha256"]}
 
 
 def test_twenty_thousand_there_and_back(hapi: Callable[[str], str], tmp_path: Path) -> None:
     url = hapi("R4")
     folder = renamed(trial(tmp_path / "in", patients=400, each=49), "SOAK")
-    sent = sorted(map(canonical, lines_of(folder)))
-    assert len(sent) == 20_002
+    assert len(lines_of(folder)) == 20_002
     report = bulk_push(folder, url, longest=1)
     assert (report.stored, report.failed) == (20_002, 0)
     print(f"\n$import: {report.total:,} resources in {report.jobs} jobs, {report.seconds:.0f} s")
+    killed_and_resumed(url, folder, tmp_path / "out", tmp_path / "log")
 
-    kills = 0
-    for _ in range(KILLS):
-        with subprocess.Popen([sys.executable, "-c", CHILD, url, str(tmp_path / "out")]) as child:
-            time.sleep(random.uniform(0.5, 4))
-            if child.poll() is None:
-                child.send_signal(signal.SIGKILL)
-                kills += 1
-        if child.returncode == 0:
-            break
-    whole = {file.name for file in (tmp_path / "out").glob(".bulk-export/*.ndjson")}
-    transport = Counting(url)
+
+def killed_and_resumed(url: str, folder: Path, out: Path, log: Path) -> None:
+    log.touch()
     begin = time.monotonic()
-    pulled = bulk_pull(url, "SOAK", tmp_path / "out", longest=1, client=Client(url, transport))
+    turns: list[tuple[set[str], int]] = []
+    for turn in range(KILLS):
+        before = len(whole(out))
+        with subprocess.Popen([*CHILD, url, str(out), str(log)]) as child:
+            while child.poll() is None and len(whole(out)) < before + 2 + turn:
+                time.sleep(0.01)
+            child.send_signal(signal.SIGKILL)
+        held, asked = whole(out), log.read_text().split()
+        print(f"$export: killed with {len(held)} files whole after {len(asked)} requests for files")
+        turns.append((held, len(asked)))
+    report = exported(url, out, log)
+    assert report.problems == []
+    asked = log.read_text().split()
+    for held, count in turns:
+        assert not held & set(asked[count:]), "a file that was whole was fetched again"
     print(
-        f"$export: killed {kills} times with {len(whole)} files whole; the last run fetched {len(transport.files)} files"
+        f"$export: {report.total:,} resources in {len(set(asked))} files by {len(asked)} requests, {time.monotonic() - begin:.0f} s"
     )
-    print(f"         {pulled.total:,} resources, last run {time.monotonic() - begin:.0f} s")
-    assert len(transport.files) == len(set(transport.files))
-    assert sorted(map(canonical, lines_of(tmp_path / "out"))) == sent
+    assert sorted(map(canonical, lines_of(out))) == sorted(map(canonical, lines_of(folder)))
+
+
+if __name__ == "__main__":
+    exported(sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]))

@@ -177,6 +177,10 @@ def test_a_file_that_was_touched_meanwhile_is_fetched_anew(
     assert (tmp_path / FOLDER / "state.json").stat().st_mode & 0o777 == 0o600
     before = len(server.fetched())
     (tmp_path / FOLDER / "000002.ndjson").write_bytes(b"{}\n")
+    # Killed between its last byte and the note of it: it has its name, so it is whole.
+    state = json.loads((tmp_path / FOLDER / "state.json").read_bytes())
+    state["manifest"]["output"][0] |= {"size": -1, "sha256": ""}
+    (tmp_path / FOLDER / "state.json").write_text(json.dumps(state))
     exported(server, tmp_path)
     assert [path.rsplit("/", 1)[1] for path, _ in server.fetched()[before:]] == ["p"]
     assert len(server.kick_offs()) == 1

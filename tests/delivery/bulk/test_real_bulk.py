@@ -37,6 +37,7 @@ def test_imported_and_exported_it_is_what_was_sent(real: Client, tmp_path: Path)
     assert sorted(map(canonical, lines_of(tmp_path / "out"))) == sent
     searched = pull(real.server, "BULK", tmp_path / "searched", client=real)
     assert searched.counts == pulled.counts
+    assert searched.problems == pulled.problems == []
     assert lines_of(tmp_path / "searched") == lines_of(tmp_path / "out")
     # A push afterwards asks the server, which holds everything already.
     again = push(folder, real.server, client=real)

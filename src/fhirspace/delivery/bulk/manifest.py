@@ -54,7 +54,10 @@ class Desk:
         self._file = self.folder / "state.json"
 
     def load(self, request: str) -> State | None:
-        """The export that was begun for the same request, if there is one. Files that are not whole are none."""
+        """The export that was begun for the same request, if there is one, with the files that are whole.
+
+        A file gets its name when it is whole; one that differs from what was noted of it counts for nothing.
+        """
         try:
             state = msgspec.json.decode(self._file.read_bytes(), type=State)
         except (OSError, msgspec.DecodeError):
@@ -62,8 +65,8 @@ class Desk:
         if state.request != request:
             return None
         for number, output in enumerate(state.manifest.files if state.manifest else []):
-            if output.sha256 and not self._holds(number, output):
-                output.sha256 = ""
+            here = measured(self.path(number)) if self.path(number).is_file() else (-1, "")
+            output.size, output.sha256 = here if output.sha256 in ("", here[1]) else (-1, "")
         return state
 
     def save(self, state: State) -> None:
@@ -85,7 +88,3 @@ class Desk:
     def clear(self) -> None:
         """Remove all of it."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _holds(self, number: int, output: Output) -> bool:
-        file = self.path(number)
-        return file.is_file() and measured(file) == (output.size, output.sha256)
