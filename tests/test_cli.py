@@ -335,7 +335,8 @@ def test_a_server_that_is_not_there_ends_with_4(tiny_fhir: Path, capsys: pytest.
 
 
 def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def pull(url: str, study: str, out: Path, *, client: Client, progress: Callable[[str, int], None]) -> PullReport:
+    def pull(url: str, study: str, out: Path, *, progress: Callable[[str, int], None], **chosen: Any) -> PullReport:
+        assert (chosen.pop("client").server, chosen) == (url, {"types": None, "since": None})
         progress("Patient", 500)
         progress("Patient", 620)
         progress("Group", 1)

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from fhirspace.delivery.bulk.export import bulk_pull
+    from fhirspace.delivery.bulk.load import BulkReport, bulk_push
     from fhirspace.delivery.config import Connection, connect
     from fhirspace.delivery.doctor import Preflight, doctor
     from fhirspace.delivery.plan import Planned, plan
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from fhirspace.study.roundtrip import Proof, roundtrip
 
 __all__ = [
+    "BulkReport",
     "Connection",
     "Conversion",
     "FhirspaceError",
@@ -65,6 +68,8 @@ __all__ = [
     "UsageError",
     "VerifyReport",
     "__version__",
+    "bulk_pull",
+    "bulk_push",
     "connect",
     "convert",
     "demo",
@@ -86,6 +91,8 @@ __all__ = [
 
 _HOMES = {
     "delivery.doctor": ("Preflight", "doctor"),
+    "delivery.bulk.export": ("bulk_pull",),
+    "delivery.bulk.load": ("BulkReport", "bulk_push"),
     "delivery.pull": ("PullReport", "pull"),
     "delivery.plan": ("Planned", "plan"),
     "delivery.push": ("PushReport", "push", "retry"),

@@ -290,10 +290,12 @@ def _push(commands: Any) -> None:
         "send FHIR files to a server: PUT in transactions, resumable",
         "study --server https://fhir.example.org/fhir --fhir R4",
         "study --server https://fhir.example.org/fhir --plan study/plan.db",
+        "study --server https://fhir.example.org/fhir --bulk --bulk-bind 10.1.2.3:8099",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
     parser.add_argument("--plan", type=Path, metavar="FILE", help="do what this plan says, if the server still fits it")
     _sending_options(parser)
+    _bulk_push_options(parser)
 
 
 def _retry(commands: Any) -> None:
@@ -330,16 +332,49 @@ def _status(commands: Any) -> None:
     parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
 
 
+def _bulk_push_options(parser: argparse.ArgumentParser) -> None:
+    bulk = parser.add_argument_group("bulk", "have the server import the files by itself ($import)")
+    bulk.add_argument("--bulk", action="store_true", help="by $import; the journal learns nothing of it")
+    bulk.add_argument(
+        "--bulk-shape",
+        choices=("hapi", "azure", "azure-initial", "google"),
+        default="hapi",
+        help="how the server wants to be asked (default: hapi)",
+    )
+    bulk.add_argument(
+        "--bulk-from", metavar="URL", help="where the same files are in a storage (default: they are served from here)"
+    )
+    bulk.add_argument(
+        "--bulk-bind",
+        metavar="HOST[:PORT]",
+        default="127.0.0.1",
+        help="serve the files at this address of ours, as the server reaches it (default: 127.0.0.1, a free port)",
+    )
+
+
 def _pull(commands: Any) -> None:
     parser = _add(
         commands,
         "pull",
         "fetch all resources of a study from a server",
         "--server https://fhir.example.org/fhir --study SPACE --out pulled",
+        "--server https://fhir.example.org/fhir --study SPACE --out changed --since 2026-03-01 --bulk",
     )
     _server_option(parser)
     parser.add_argument("--study", metavar="ID", required=True, help="the study, as in STUDYID")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="gets fhir/*.ndjson")
+    parser.add_argument("--types", metavar="TYPE", nargs="+", help="resource types (default: all that can be searched)")
+    parser.add_argument("--since", metavar="TIME", help="only what was changed since this date or instant")
+    parser.add_argument("--bulk", action="store_true", help="have the server make files of it ($export); resumable")
+    parser.add_argument(
+        "--bulk-level",
+        metavar="LEVEL",
+        default="system",
+        help="export of the whole `system`, of every `Patient`, or of `Group/<id>` (default: system)",
+    )
+    parser.add_argument(
+        "--connections", type=_number, default=4, metavar="N", help="--bulk: files fetched at once (default: 4)"
+    )
 
 
 def _runs(commands: Any) -> None:

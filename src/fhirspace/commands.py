@@ -132,6 +132,8 @@ def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
 
 def push(options: Namespace) -> int:
     """``fhirspace push``."""
+    if options.bulk:
+        return _bulk_push(options)
     from fhirspace.delivery.push import push as run
 
     return _pushed(options, lambda server, **how: run(options.folder, server, plan=options.plan, **how))
@@ -191,13 +193,48 @@ def status(options: Namespace) -> int:
     return EXIT_CLEAN
 
 
+def _bulk_push(options: Namespace) -> int:
+    from fhirspace.delivery.bulk.load import bulk_push as run
+
+    there = _connection(options)
+    with Bars("resources") as bars:
+        report = run(
+            options.folder,
+            there.client.server,
+            shape=options.bulk_shape,
+            source=options.bulk_from,
+            bind=options.bulk_bind,
+            fhir=options.fhir or there.fhir,
+            progress=bars.named("imported"),
+            client=there.client,
+        )
+    tell_problems(report.problems)
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_CLEAN if report.whole else EXIT_QUARANTINED
+
+
 def pull(options: Namespace) -> int:
     """``fhirspace pull``."""
+    from fhirspace.delivery.bulk.export import bulk_pull
     from fhirspace.delivery.pull import pull as run
 
     client = _connection(options).client
-    with Bars("resources") as bars:
-        report = run(client.server, options.study, options.out, progress=bars.show, client=client)
+    chosen = {"types": options.types, "since": options.since, "client": client}
+    with Bars("done" if options.bulk else "resources") as bars:
+        if options.bulk:
+            level = "" if options.bulk_level == "system" else options.bulk_level
+            report = bulk_pull(
+                client.server,
+                options.study,
+                options.out,
+                level=level,
+                connections=options.connections,
+                progress=bars.show,
+                **chosen,
+            )
+        else:
+            report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
+    tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_CLEAN
 

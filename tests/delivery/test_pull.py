@@ -45,10 +45,11 @@ def test_nothing_searched_for_stands_in_a_url(
     faulty: FaultyServer, client: Client, loaded: Path, tmp_path: Path
 ) -> None:
     pull(faulty.url, STUDY, tmp_path / "out", client=client, types=["Patient"])
-    method, path, headers, body = faulty.requests[-1]
-    assert (method, path) == ("POST", "/fhir/Patient/_search")
-    assert parse_qs(body.decode()) == {"_tag": [f"https://fhirspace.org/study|{STUDY}"], "_count": ["500"]}
-    assert headers["cache-control"] == "no-cache"
+    searches = [request for request in faulty.requests if request[0] == "POST"]
+    assert {path for _, path, _, _ in searches} == {"/fhir/Patient/_search"}
+    first = parse_qs(searches[0][3].decode())
+    assert first == {"_tag": [f"https://fhirspace.org/study|{STUDY}"], "_count": ["500"], "_total": ["accurate"]}
+    assert all(headers["cache-control"] == "no-cache" for _, _, headers, _ in searches)
     assert not any(STUDY in path for _, path, _, _ in faulty.requests)
 
 

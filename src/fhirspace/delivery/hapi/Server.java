@@ -1,3 +1,4 @@
+import ca.uhn.fhir.batch2.api.IJobMaintenanceService;
 import ca.uhn.fhir.batch2.jobs.config.Batch2JobsConfig;
 import ca.uhn.fhir.batch2.jobs.export.BulkDataExportProvider;
 import ca.uhn.fhir.batch2.jobs.imprt.BulkDataImportProvider;
@@ -48,6 +49,9 @@ import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.util.List;
 import java.util.Properties;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
 import javax.sql.DataSource;
 import org.eclipse.jetty.ee10.servlet.ServletContextHandler;
 import org.eclipse.jetty.ee10.servlet.ServletHolder;
@@ -104,8 +108,26 @@ public final class Server {
         jetty.start();
         // HAPI quotes what clients sent when it logs a refusal: from here on nothing is logged, the answer says it all.
         root.setLevel(Level.OFF);
+        hurryJobs(spring.getBean(IJobMaintenanceService.class));
         announce(connector.getLocalPort());
         jetty.join();
+    }
+
+    /** HAPI moves its jobs ($import, $export) on once a minute; here nobody else is to be spared, and it is done often. */
+    private static void hurryJobs(IJobMaintenanceService jobs) {
+        ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
+            Thread thread = new Thread(task, "jobs");
+            thread.setDaemon(true);
+            return thread;
+        });
+        Runnable pass = () -> {
+            try {
+                jobs.runMaintenancePass();
+            } catch (RuntimeException error) {
+                // The next pass does it; a timer that is left with an exception would never run again.
+            }
+        };
+        timer.scheduleWithFixedDelay(pass, 1000, 500, TimeUnit.MILLISECONDS);
     }
 
     private static void announce(int port) throws Exception {

@@ -1,0 +1,277 @@
+"""``pull --bulk``: a study by ``$export`` (HL7's Bulk Data Access guide), resumable, to the same files as `pull`."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from fhirspace.delivery.bulk.download import PIECE, GoneError, fetch
+from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
+from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
+from fhirspace.delivery.client import Client, HttpTransport, Response, capabilities
+from fhirspace.delivery.gather import TAG_SYSTEM, Gathered, head_of
+from fhirspace.delivery.links import at_home, same_place
+from fhirspace.delivery.outcome import reason
+from fhirspace.delivery.pull import Progress, PullReport, searchable
+from fhirspace.delivery.search import moment
+from fhirspace.delivery.settle import add
+from fhirspace.errors import Place, Problem, ServerError, UsageError
+
+_UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
+# Servers refuse to export files beside resources, and a study has none of these.
+_NEVER = frozenset({"Binary", "Parameters", "Bundle"})
+_ASYNC = {"Prefer": "respond-async"}
+
+
+def bulk_pull(
+    server: str,
+    study: str,
+    out: Path,
+    *,
+    types: Sequence[str] | None = None,
+    since: str | None = None,
+    level: str = "",
+    connections: int = 4,
+    longest: float = LONGEST,
+    piece: int = PIECE,
+    progress: Progress | None = None,
+    client: Client | None = None,
+    anonymous: Client | None = None,
+) -> PullReport:
+    """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``, by way of ``$export``.
+
+    The files are the same as `pull` writes. Killed and called again the same way it goes on where it stopped: what is
+    known is kept in ``out/.bulk-export`` until the end; then the job is deleted on the server.
+
+    Args:
+        server: the FHIR base URL.
+        study: the study, as in its tag. Servers that cannot filter by it send more; the rest is left out here.
+        out: the folder to write to.
+        types: resource types; None takes all that the server says can be searched.
+        since: only what was changed since this instant or date (a date begins at 00:00 UTC).
+        level: "" exports of the whole server, "Patient" of all patients, "Group/<id>" of a group.
+        connections: how many files are fetched at once.
+        longest: the most seconds between two looks at the job.
+        piece: bytes of a file that are fetched at once, where the server can do that.
+        progress: called with what is done of the job (of 100) and how many files have come.
+        client: how to talk; None talks HTTP.
+        anonymous: how to fetch files that must not see the token; None talks HTTP.
+
+    Raises:
+        UsageError: FS514 the URL cannot be used, FS567 `since` or `level` make no sense.
+        ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that makes no sense, FS530 the status URL leads
+            away, FS531 nothing of the study is there (without `since`), FS560 the server does not start the export,
+            FS561 it failed, FS564 a file is where it must not be fetched from.
+    """
+    begin = time.monotonic()
+    talk = client or Client(server)
+    if level not in ("", "Patient") and not (level.startswith("Group/") and level.count("/") == 1):
+        raise UsageError("FS567", "--bulk-level", "system, Patient or Group/<id>")
+    plain = anonymous or Client(talk.server, HttpTransport(talk.server), sleep=talk.sleep)
+    wanted = [kind for kind in types or searchable(capabilities(talk)) if types or kind not in _NEVER]
+    asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
+    export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
+    report = PullReport(talk.server, study)
+    manifest = _brought(export, report)
+    try:
+        _written(export, manifest, out, wanted, report)
+    except ServerError:
+        # What came makes no sense: it must not be taken up again.
+        export.end()
+        raise
+    if not report.files and not since:
+        raise ServerError("FS531", talk.server, "resources with the tag of the study")
+    export.end()
+    report.seconds = time.monotonic() - begin
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked for: as Parameters (so that nothing of it stands in a URL), or as a query where it must be."""
+
+    study: str
+    types: tuple[str, ...]
+    since: str | None
+    level: str
+
+    @property
+    def path(self) -> str:
+        return f"{self.level}/$export".lstrip("/")
+
+    def digest(self, server: str) -> str:
+        return hashlib.sha256(repr((server, self)).encode()).hexdigest()
+
+    def kick_offs(self) -> Iterator[tuple[str, str, bytes | None]]:
+        """Method, path and body, in the order of preference: not in a URL, then filtered by the server."""
+        for filtered in (True, False):
+            yield "POST", self.path, self._parameters(filtered)
+            yield "GET", f"{self.path}?{urlencode(self._pairs(filtered))}", None
+
+    def _pairs(self, filtered: bool) -> list[tuple[str, str]]:
+        pairs = [("_outputFormat", "application/fhir+ndjson")]
+        if self.types:
+            pairs.append(("_type", ",".join(self.types)))
+        if self.since:
+            pairs.append(("_since", self.since))
+        tag = quote(f"{TAG_SYSTEM}|{self.study}", safe="")
+        return [*pairs, *(("_typeFilter", f"{kind}?_tag={tag}") for kind in self.types if filtered)]
+
+    def _parameters(self, filtered: bool) -> bytes:
+        parts = [
+            {"name": name, "valueInstant" if name == "_since" else "valueString": value}
+            for name, value in self._pairs(filtered)
+        ]
+        return msgspec.json.encode({"resourceType": "Parameters", "parameter": parts})
+
+
+@dataclass(slots=True)
+class _Export:
+    """One export: begun or found under way, watched, its files fetched."""
+
+    client: Client
+    anonymous: Client
+    desk: Desk
+    asked: _Asked
+    connections: int
+    longest: float
+    piece: int
+    progress: Progress | None
+    state: State | None = field(default=None, init=False)
+
+    def bring(self) -> Manifest:
+        """Have all files on the disk. Raises GoneError: the export is no longer there; ServerError as `bulk_pull`."""
+        request = self.asked.digest(self.client.server)
+        self.state = self.desk.load(request)
+        if self.state is None:
+            self.desk.clear()
+            self.state = State(request, self._begun())
+            self.desk.save(self.state)
+        if self.state.manifest is None:
+            self.state.manifest = self._finished(self.state.status)
+            self.desk.save(self.state)
+        self._fetch(self.state, self.state.manifest)
+        return self.state.manifest
+
+    def end(self) -> None:
+        """Tell the server that its files may go (if it does not hear it, they go later), and forget them here."""
+        if self.state:
+            with suppress(ServerError):
+                self.client.request("DELETE", self.state.status, attempts=2)
+        self.desk.clear()
+
+    def _begun(self) -> str:
+        answers: list[Response] = []
+        for method, path, body in self.asked.kick_offs():
+            answer = self.client.request(method, path, body, headers=_ASYNC)
+            place = answer.headers.get("content-location", "")
+            if answer.status == 202 and place:
+                return same_place(self.client.server, place)
+            answers.append(answer)
+            if answer.status not in _UNWILLING:
+                break
+        raise refused(self.client, answers[0])
+
+    def _finished(self, status: str) -> Manifest:
+        percent = self.progress and _percent(self.progress)
+        answer = watched(self.client, status, longest=self.longest, percent=percent)
+        if answer.status in (404, 410):
+            raise GoneError
+        if answer.status != 200:
+            self.desk.clear()
+            raise failed(self.client, answer)
+        try:
+            return msgspec.json.decode(answer.body, type=Manifest)
+        except msgspec.DecodeError as error:
+            raise ServerError("FS512", self.client.server, "the manifest of an export") from error
+
+    def _fetch(self, state: State, manifest: Manifest) -> None:
+        missing = {number: output for number, output in enumerate(manifest.files) if not output.sha256}
+        clients = {number: self._client(manifest, output) for number, output in missing.items()}
+        with ThreadPoolExecutor(self.connections) as pool:
+            flying = {
+                pool.submit(fetch, clients[number], output.url, self.desk.path(number), self.piece): output
+                for number, output in missing.items()
+            }
+            try:
+                for turn, landed in enumerate(as_completed(flying), 1):
+                    flying[landed].size, flying[landed].sha256 = landed.result()
+                    self.desk.save(state)
+                    if self.progress:
+                        self.progress("files", len(manifest.files) - len(missing) + turn)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _client(self, manifest: Manifest, output: Output) -> Client:
+        """Who may fetch this file: the token goes to the server alone, and what was encrypted stays so."""
+        server, url = self.client.server, output.url
+        if not at_home(server, url):
+            if manifest.requiresAccessToken:
+                raise ServerError("FS564", server, "files at the server's own address, or without token")
+            if server.startswith("https:") and not url.startswith("https:"):
+                raise ServerError("FS564", server, "files by https")
+        return self.client if manifest.requiresAccessToken else self.anonymous
+
+
+def _percent(progress: Progress) -> Callable[[int], None]:
+    return lambda done: progress("export %", done)
+
+
+def _brought(export: _Export, report: PullReport) -> Manifest:
+    """`_Export.bring`, once more from the beginning where the server has forgotten the export."""
+    try:
+        return export.bring()
+    except GoneError:
+        report.problems.append(Problem("FS565", Place(report.server)))
+        export.desk.clear()
+    try:
+        return export.bring()
+    except GoneError:
+        raise ServerError("FS561", report.server, "an export that stays until it is fetched") from None
+
+
+def _written(export: _Export, manifest: Manifest, out: Path, wanted: Sequence[str], report: PullReport) -> None:
+    """The study's resources, sorted, one file a type; what went wrong becomes a problem."""
+    folder = out / "fhir"
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        kinds = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
+        for number, output in enumerate(manifest.output):
+            rows = 0
+            for resource in _lines(export.desk.path(number)):
+                rows += 1
+                _sorted_in(export, kinds, stack, folder, resource)
+            if output.count is not None and output.count != rows:
+                expected = f"{output.count} resources in the file, {rows} came"
+                report.problems.append(Problem("FS566", Place(output.type), expected, output.type))
+        report.keep(kinds[kind] for kind in sorted(kinds))
+    for number in range(len(manifest.output), len(manifest.files)):
+        for said in dict.fromkeys(map(reason, _lines(export.desk.path(number)))):
+            report.problems.append(Problem("FS566", Place(report.server), said and f"no such error as: {said}"))
+
+
+def _sorted_in(export: _Export, kinds: dict[str, Gathered], stack: ExitStack, folder: Path, resource: bytes) -> None:
+    try:
+        head = head_of(resource)
+    except msgspec.DecodeError as error:
+        raise ServerError("FS512", export.client.server, "files of one resource a line") from error
+    if not head.of_study(export.asked.study):
+        return
+    if head.resourceType not in kinds:
+        if not head.resourceType.isalpha():
+            raise ServerError("FS512", export.client.server, "resources with a type")
+        kinds[head.resourceType] = stack.enter_context(Gathered(folder, head.resourceType))
+    add(kinds[head.resourceType], resource, export.client)
+
+
+def _lines(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as source:
+        yield from (text for text in map(bytes.strip, source) if text)

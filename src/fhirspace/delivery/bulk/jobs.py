@@ -1,0 +1,84 @@
+"""A job on the server: looked at until it has ended, as seldom as the server asks, within bounds of our own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.outcome import issues, reason
+from fhirspace.delivery.retry import retry_after
+from fhirspace.errors import ServerError
+
+Percent = Callable[[int], None]
+"""Called with how much of a job is done, of 100."""
+
+LONGEST = 30.0
+"""Seconds between two looks at most. Servers ask for more (HAPI: 120) where a job may be done in a second."""
+_SHORTEST = 0.2
+_PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s?%")
+# A failed job is told with 500 and an OperationOutcome; a passing 500 comes from something in between, without one.
+_TOLD = frozenset({500})
+
+
+def still_running(answer: Response) -> bool:
+    """The usual sign: 202."""
+    return answer.status == 202
+
+
+def watched(
+    client: Client,
+    url: str,
+    *,
+    running: Callable[[Response], bool] = still_running,
+    longest: float = LONGEST,
+    percent: Percent | None = None,
+) -> Response:
+    """Look at a job until it has ended.
+
+    Args:
+        client: how to talk.
+        url: its status URL.
+        running: whether an answer says that it goes on.
+        longest: the most seconds between two looks, whatever ``Retry-After`` says.
+        percent: called with what ``X-Progress`` says.
+
+    Returns:
+        The answer that says how it ended, of any status.
+
+    Raises:
+        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing.
+    """
+    looks = strikes = 0
+    while True:
+        answer = client.request("GET", url, headers={"Cache-Control": "no-cache"}, final=_TOLD)
+        looks += 1
+        if answer.status == 500 and not issues(answer.body):
+            strikes += 1
+            if strikes >= client.attempts:
+                raise client.unexpected(answer)
+        elif running(answer):
+            strikes = 0
+            _tell(answer, percent)
+        else:
+            return answer
+        told = retry_after(answer.headers.get("retry-after", ""))
+        client.sleep(max(_SHORTEST, min(longest, told if told is not None else _SHORTEST * 1.5**looks)))
+
+
+def failed(client: Client, answer: Response) -> ServerError:
+    """The error (FS561) for a job that did not end well."""
+    said = reason(answer.body)
+    return ServerError("FS561", client.server, f"a job that succeeds (status {answer.status}{said and ': ' + said})")
+
+
+def refused(client: Client, answer: Response) -> ServerError:
+    """The error (FS560) for a job that was not begun."""
+    said = reason(answer.body)
+    return ServerError("FS560", client.server, f"status 202 (status {answer.status}{said and ': ' + said})")
+
+
+def _tell(answer: Response, percent: Percent | None) -> None:
+    found = _PERCENT.search(answer.headers.get("x-progress", ""))
+    if percent and found:
+        percent(min(100, int(found[1])))

@@ -1,0 +1,255 @@
+"""``push --bulk``: a folder by ``$import``, from files that we serve while the job runs, or that are in a storage."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from itertools import groupby
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, BinaryIO
+from urllib.parse import quote, urlsplit
+
+from fhirspace.delivery.bulk.jobs import LONGEST, Percent, failed, refused, watched
+from fhirspace.delivery.bulk.serve import LOCAL, FileServer, serving
+from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
+from fhirspace.delivery.client import Client, require_release
+from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
+from fhirspace.errors import Place, Problem, UsageError
+
+Progress = Callable[[int, int], None]
+"""Called with how many resources are done, and how many there are."""
+
+_LOOPBACK = ("127.", "localhost")
+_STORAGES = ("http", "https", "gs")
+
+
+@dataclass(slots=True)
+class BulkReport:
+    """What a bulk import did. `stored` is what the server says it stored (new or not), `failed` what it refused.
+
+    `missing` are resources of which it says neither.
+    """
+
+    server: str
+    shape: str
+    total: int = 0
+    stored: int = 0
+    failed: int = 0
+    jobs: int = 0
+    seconds: float = 0.0
+    files: list[dict[str, Any]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def missing(self) -> int:
+        """Resources that the server tells nothing of."""
+        return self.total - self.stored - self.failed
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything was stored."""
+        return self.stored == self.total
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
+        names = ("server", "shape", "total", "stored", "failed", "missing", "jobs")
+        return {
+            **{name: getattr(self, name) for name in names},
+            "seconds": round(self.seconds, 3),
+            "files": self.files,
+            "problems": [problem.as_dict() for problem in self.problems],
+        }
+
+    def count(self, parts: list[Part], fates: list[Fate]) -> None:
+        """Add what became of the files of a job."""
+        self.jobs += 1
+        for part, fate in zip(parts, fates, strict=True):
+            # Some servers tell only what failed: then the rest was stored.
+            stored = fate.stored if fate.stored is not None else part.count - fate.failed
+            self.total += part.count
+            self.stored += stored
+            self.failed += fate.failed
+            row = {"file": part.name, "type": part.kind, "sent": part.count, "stored": stored, "failed": fate.failed}
+            self.files.append(row)
+            if stored != part.count or fate.failed:
+                expected = f"{part.count} resources stored, not {stored}{fate.said and ': ' + fate.said}"
+                self.problems.append(Problem("FS562", Place(part.name), expected, part.kind))
+
+
+def bulk_push(
+    folder: Path,
+    server: str,
+    *,
+    shape: str = "hapi",
+    source: str | None = None,
+    bind: str = LOCAL,
+    fhir: str | None = None,
+    longest: float = LONGEST,
+    progress: Progress | None = None,
+    client: Client | None = None,
+) -> BulkReport:
+    """Have a server import the resources of a folder by itself.
+
+    HAPI checks references while it imports, and does so with several parts at a time, in no order: so each wave of
+    references (see `plan`) is a job of its own. Resources that refer to each other in a circle are kept together, but
+    where HAPI cuts a file between them it refuses them: `push` without bulk delivers those. The other servers check no
+    references and get one job.
+
+    What is stored is not known to the journal of `push`: a bulk import tells no versions. A later `push` asks the
+    server and finds the resources unchanged. Killed and called again, it imports everything again, which changes
+    nothing where the server compares (HAPI), and makes new versions of the same content elsewhere.
+
+    Args:
+        folder: holds ``fhir/*.ndjson`` (or ``*.ndjson``), or is one NDJSON file.
+        server: the FHIR base URL.
+        shape: how the server wants to be asked, a name in `shapes.SHAPES`.
+        source: where the same files are in a storage (a URL that their names are put to); None: we serve them.
+        bind: ``HOST[:PORT]`` to serve them at, as the server can reach it.
+        fhir: the release of the resources; the server must speak it. None does not check.
+        longest: the most seconds between two looks at a job.
+        progress: called as jobs go on.
+        client: how to talk; None talks HTTP.
+
+    Raises:
+        InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
+        UsageError: FS514 the URL cannot be used, FS567 options that do not fit each other.
+        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
+            release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
+    """
+    begin = time.monotonic()
+    talk = client or Client(server)
+    way = shape_named(shape)
+    if source is None and not way.serves:
+        raise UsageError("FS567", "--bulk-from", f"where the files are in a storage: {shape} fetches from nowhere else")
+    report = BulkReport(talk.server, shape)
+    files = inputs(folder)
+    require_release(talk, fhir)
+    with ExitStack() as stack:
+        waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source)
+        total = sum(part.count for wave in waves for part in wave)
+        for parts in waves if way.checks else [[part for wave in waves for part in wave]]:
+            for job in [[part] for part in parts] if way.alone else [parts]:
+                tell = progress and _scaled(progress, report.total, job, total)
+                report.count(job, _run(talk, way, job, longest, tell))
+    report.problems.append(Problem("FS563", Place(talk.server)))
+    report.seconds = time.monotonic() - begin
+    return report
+
+
+def _run(client: Client, way: Shape, parts: list[Part], longest: float, tell: Percent | None) -> list[Fate]:
+    """One job, from its beginning to what became of each file."""
+    path, body, headers = way.request(client.server, parts)
+    answer = client.request("POST", path, body, headers=headers)
+    status = way.status_url(client, answer)
+    if status is None:
+        raise refused(client, answer)
+    ended = watched(client, status, running=way.running, longest=longest, percent=tell)
+    fates = way.fates(ended, parts)
+    if fates is None:
+        raise failed(client, ended)
+    if tell:
+        tell(100)
+    return fates
+
+
+def _scaled(progress: Progress, before: int, parts: list[Part], total: int) -> Percent:
+    count = sum(part.count for part in parts)
+    return lambda percent: progress(before + count * percent // 100, total)
+
+
+@contextmanager
+def _served(files: list[Path], bind: str, report: BulkReport) -> Iterator[list[list[Part]]]:
+    """Waves of parts that stand in scratch files and are served until the block is left."""
+    with TemporaryDirectory(prefix="fhirspace-") as scratch, serving(bind) as served:
+        stages = _stages(files, Path(scratch))
+        served.offer([stage.spool for stage in stages])
+        if not bind.startswith(_LOOPBACK):
+            report.problems.append(Problem("FS569", Place("--bulk-bind")))
+        yield _waves([(stage.depth, stage.part(served)) for stage in stages])
+
+
+def _stored(files: list[Path], source: str) -> list[list[Part]]:
+    """Waves of parts that are in a storage already, by the same names as here.
+
+    A file whose resources refer to each other comes as it is: it cannot be cut there.
+    """
+    place = urlsplit(source)
+    if place.scheme not in _STORAGES or place.query or place.username or place.password:
+        raise UsageError("FS567", "--bulk-from", "a URL without query and password, such as gs://bucket/folder")
+    found: dict[Path, tuple[int, set[str], int]] = {}
+    for stage in _stages(files, None):
+        for (file, kind), count in stage.counts.items():
+            depth, kinds, before = found.get(file, (0, set(), 0))
+            found[file] = (max(depth, stage.depth), kinds | {kind}, before + count)
+    mixed = next((file.name for file, (_, kinds, _) in found.items() if len(kinds) > 1), None)
+    if mixed:
+        raise UsageError("FS567", mixed, "files of one resource type each in a storage")
+    return _waves(
+        [
+            (depth, Part(next(iter(kinds)), f"{source.rstrip('/')}/{quote(file.name)}", count, file.name))
+            for file, (depth, kinds, count) in found.items()
+        ]
+    )
+
+
+def _waves(parts: list[tuple[int, Part]]) -> list[list[Part]]:
+    """Parts by their depth: no part of a wave refers to a later one."""
+    depths = sorted({depth for depth, _ in parts})
+    return [[part for at, part in parts if at == depth] for depth in depths]
+
+
+@dataclass(slots=True)
+class _Stage:
+    """Resources that may be imported in any order, and how many by file and type; `depth`: stages that come before."""
+
+    spool: Path
+    depth: int = 0
+    counts: Counter[tuple[Path, str]] = field(default_factory=Counter)
+
+    @property
+    def kinds(self) -> list[str]:
+        """The types in it."""
+        return sorted({kind for _, kind in self.counts})
+
+    def part(self, served: FileServer) -> Part:
+        """It as a file that is served."""
+        names = sorted({file.name for file, _ in self.counts})
+        return Part(self.kinds[0], f"{served.base}/{self.spool.name}", self.counts.total(), ", ".join(names))
+
+
+def _stages(files: list[Path], scratch: Path | None) -> list[_Stage]:
+    """The stages of a push, with the fewest waves; where `scratch` is given, their lines are written there.
+
+    `Order` puts types one after the other. Here those that do not refer to each other get the same depth.
+    """
+    stages: list[_Stage] = []
+    depths: dict[str, int] = {}
+    with Order(files) as plan, Reader() as reader:
+        for (_, level), units in groupby(plan.units(), key=lambda unit: unit[0].stage):
+            stage = _Stage((scratch or Path()) / f"{len(stages)}.ndjson")
+            with stage.spool.open("wb") if scratch else nullcontext() as spool:
+                targets = _filled(stage, units, reader, spool)
+            before = [depths[kind] for kind in targets - set(stage.kinds) if kind in depths]
+            if level:
+                before.append(stages[-1].depth)
+            stage.depth = 1 + max(before, default=-1)
+            depths.update(dict.fromkeys(stage.kinds, stage.depth))
+            stages.append(stage)
+    return stages
+
+
+def _filled(stage: _Stage, units: Iterable[Unit], reader: Reader, spool: BinaryIO | None) -> set[str]:
+    """Count the units, write their lines; gives the types that they refer to."""
+    targets: set[str] = set()
+    for unit in units:
+        for item in unit:
+            line = reader.line(item)
+            stage.counts[item.file, item.key.split("/")[0]] += 1
+            targets |= {key.split("/")[0] for key in references(line)}
+            if spool:
+                spool.write(line + b"\n")
+    return targets

@@ -1,0 +1,90 @@
+"""What is known of an export under way, on the disk after each step, so that a killed one goes on where it stopped."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from fhirspace.delivery.bulk.download import measured
+from fhirspace.delivery.gather import sync_folder
+
+FOLDER = ".bulk-export"
+
+
+class Output(msgspec.Struct):
+    """A file of the export: its type, where it is, how many resources are in it; size and SHA-256 once it is here."""
+
+    url: str
+    type: str = ""
+    count: int | None = None
+    size: int = -1
+    sha256: str = ""
+
+
+class Manifest(msgspec.Struct):
+    """The answer to a finished export (Bulk Data Access, "complete status")."""
+
+    output: list[Output]
+    requiresAccessToken: bool = True  # noqa: N815
+    error: list[Output] = []
+    deleted: list[Output] = []
+
+    @property
+    def files(self) -> list[Output]:
+        """All files to fetch; the place in this list is the file's name on the disk."""
+        return [*self.output, *self.error]
+
+
+class State(msgspec.Struct):
+    """An export: what was asked for (a digest of it), its status URL, and its manifest once it is finished."""
+
+    request: str
+    status: str
+    manifest: Manifest | None = None
+
+
+class Desk:
+    """The folder in which an export is worked on: its state and the files that have come, for the owner only."""
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out / FOLDER
+        self._file = self.folder / "state.json"
+
+    def load(self, request: str) -> State | None:
+        """The export that was begun for the same request, if there is one, with the files that are whole.
+
+        A file gets its name when it is whole; one that differs from what was noted of it counts for nothing.
+        """
+        try:
+            state = msgspec.json.decode(self._file.read_bytes(), type=State)
+        except (OSError, msgspec.DecodeError):
+            return None
+        if state.request != request:
+            return None
+        for number, output in enumerate(state.manifest.files if state.manifest else []):
+            here = measured(self.path(number)) if self.path(number).is_file() else (-1, "")
+            output.size, output.sha256 = here if output.sha256 in ("", here[1]) else (-1, "")
+        return state
+
+    def save(self, state: State) -> None:
+        """Put the state on the disk."""
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        part = self._file.with_suffix(".part")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(msgspec.json.encode(state))
+            file.flush()
+            os.fsync(descriptor)
+        part.replace(self._file)
+        sync_folder(self.folder)
+
+    def path(self, number: int) -> Path:
+        """Where the file of this number is, or will be."""
+        return self.folder / f"{number:06}.ndjson"
+
+    def clear(self) -> None:
+        """Remove all of it."""
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,156 @@
+"""Searches (FHIR, "search" interaction): by POST, so that no search value lands in the URL log of a proxy.
+
+The ``next`` links are followed as they are given, if they stay at the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlencode
+
+import msgspec
+
+from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.gather import TAG_SYSTEM
+from fhirspace.delivery.links import same_place
+from fhirspace.errors import ServerError, UsageError
+
+PAGE = 500
+FRESH = {"Cache-Control": "no-cache"}
+_FORM = {**FRESH, "Content-Type": "application/x-www-form-urlencoded"}
+_UNWILLING = (400, 404, 405, 501)
+
+
+class NotSearchableError(Exception):
+    """The server refuses this search; `answer` is what it said."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__("not searchable")
+        self.answer = answer
+
+
+class _Search(msgspec.Struct):
+    mode: str = "match"
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    search: _Search = msgspec.field(default_factory=_Search)
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
+class _Page(msgspec.Struct):
+    resourceType: str  # noqa: N815
+    total: int | None = None
+    entry: list[_Entry] = []
+    link: list[_Link] = []
+
+
+_page = msgspec.json.Decoder(_Page).decode
+
+
+@dataclass(slots=True)
+class Study:
+    """What to search for on which server: the resources of a study, changed since a moment or at any time.
+
+    `opened` is the server's time of the first search since it was set to None.
+    """
+
+    client: Client
+    name: str
+    since: str | None = None
+    opened: datetime | None = None
+
+    def pages(self, kind: str, **further: str) -> Pages:
+        """All resources of a type.
+
+        Args:
+            kind: the resource type.
+            further: search parameters beside the tag, such as ``_lastUpdated``; they win over `since`.
+
+        Raises:
+            NotSearchableError: the server refuses it.
+            ServerError: FS512 the answer is no Bundle.
+        """
+        return Pages(self, self._search(kind, {"_count": str(PAGE), "_total": "accurate", **further}))
+
+    def count(self, kind: str) -> int | None:
+        """How many there are now; None where the server does not say."""
+        try:
+            return self._search(kind, {"_summary": "count"}).total
+        except NotSearchableError:
+            return None
+
+    def follow(self, link: str) -> _Page:
+        """The page behind a ``next`` link. Raises ServerError (FS512, and FS530 when it leads away)."""
+        return self._read(self.client.request("GET", same_place(self.client.server, link), headers=FRESH))
+
+    def _search(self, kind: str, further: dict[str, str]) -> _Page:
+        since = {"_lastUpdated": f"ge{self.since}"} if self.since else {}
+        form = urlencode({"_tag": f"{TAG_SYSTEM}|{self.name}", **since, **further}).encode("ascii")
+        answer = self.client.request("POST", f"{kind}/_search", form, headers=_FORM)
+        self.opened = self.opened or server_now(answer)
+        if answer.status in _UNWILLING:
+            raise NotSearchableError(answer)
+        return self._read(answer)
+
+    def _read(self, answer: Response) -> _Page:
+        if not answer.ok:
+            raise self.client.unexpected(answer)
+        try:
+            return _page(answer.body)
+        except msgspec.DecodeError as error:
+            raise ServerError("FS512", self.client.server, "a Bundle as the answer to a search") from error
+
+
+@dataclass(slots=True)
+class Pages:
+    """The matches of a search, page by page as they are asked for; they can be gone through once."""
+
+    study: Study
+    page: _Page
+
+    @property
+    def total(self) -> int | None:
+        """How many the server says there are; None: it does not say."""
+        return self.page.total
+
+    def __iter__(self) -> Iterator[msgspec.Raw]:
+        """The server's own bytes. Raises ServerError: FS512 no Bundle or pages without end, FS530 a link elsewhere."""
+        page, seen = self.page, set[str]()
+        while True:
+            yield from (item.resource for item in page.entry if item.search.mode == "match" and item.resource)
+            link = next((item.url for item in page.link if item.relation == "next"), None)
+            if link is None:
+                return
+            if link in seen:
+                raise ServerError("FS512", self.study.client.server, "pages that come to an end")
+            seen.add(link)
+            page = self.study.follow(link)
+
+
+def server_now(answer: Response) -> datetime:
+    """The server's time as of an answer: its ``Date`` header, else our own clock, in whole seconds."""
+    try:
+        now = parsedate_to_datetime(answer.headers.get("date", ""))
+    except (TypeError, ValueError):
+        now = datetime.now(UTC)
+    return (now if now.tzinfo else now.replace(tzinfo=UTC)).replace(microsecond=0)
+
+
+def moment(since: str) -> str:
+    """A FHIR instant for an instant or a date (which begins at 00:00 UTC). Raises UsageError (FS567): it is neither."""
+    try:
+        when = datetime.fromisoformat(since)
+    except ValueError:
+        when = None
+    if when is None or (when.tzinfo is None and len(since) != len("2024-05-01")):
+        raise UsageError("FS567", "--since", "a date, or an instant with its zone such as 2024-05-01T08:00:00Z")
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")
