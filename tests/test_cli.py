@@ -288,6 +288,8 @@ def test_push_tells_its_report(
         "size": 7,
         "connections": 3,
         "fhir": "R5",
+        "plan": None,
+        "provenance": True,
     }
     assert main([*command, "--json"]) == code
     assert json.loads(capsys.readouterr().out)["created"] == 4

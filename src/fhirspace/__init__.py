@@ -105,7 +105,6 @@ _HOMES = {
         "InterruptedRun",
         "MappingError",
         "Place",
-        "Planned",
         "Problem",
         "ServerError",
         "UsageError",

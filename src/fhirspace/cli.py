@@ -277,7 +277,9 @@ def _sending_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", type=_number, metavar="N", help="most requests a second (default: as fits the server)"
     )
-    parser.add_argument("--gzip", action="store_true", help="compress what is sent")
+    parser.add_argument(
+        "--gzip", action=argparse.BooleanOptionalAction, help="compress what is sent (default: as fits the server)"
+    )
     parser.add_argument(
         "--no-provenance", dest="provenance", action="store_false", help="write no Provenance of what was sent"
     )

@@ -18,6 +18,8 @@ from fhirspace.delivery.bulk.manifest import FOLDER
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, HttpTransport
 from fhirspace.delivery.pull import PullReport
+from fhirspace.delivery.signin.kinds import Bearer
+from fhirspace.delivery.signin.secret import Secret
 from fhirspace.errors import FhirspaceError
 
 from ..resources import STUDY, dump, lines_of, observation, organization, patient, resource
@@ -59,7 +61,10 @@ def server() -> Iterator[Exporter]:
 
 
 def exported(server: Exporter, out: Path, **options: Any) -> PullReport:
-    clients = [Client(server.url, HttpTransport(server.url, token=token), sleep=_no_wait) for token in (TOKEN, None)]
+    signed = [
+        HttpTransport(server.url, sign_in=sign_in) for sign_in in (Bearer(Secret("command", ("printf", TOKEN))), None)
+    ]
+    clients = [Client(server.url, transport, sleep=_no_wait) for transport in signed]
     try:
         return bulk_pull(server.url, STUDY, out, client=clients[0], anonymous=clients[1], piece=1000, **options)
     finally:
