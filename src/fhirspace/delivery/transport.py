@@ -188,6 +188,10 @@ class HttpTransport:
             raise _judged(error, url) from error
         return Response(answer.status_code, {k.lower(): v for k, v in answer.headers.items()}, answer.content)
 
+    def unsigned(self) -> HttpTransport:
+        """The same way through the network, without the sign-in."""
+        return HttpTransport(self._base, network=self._network, timeout=self._timeout)
+
     def close(self) -> None:
         """Close the connections."""
         self._session.close()

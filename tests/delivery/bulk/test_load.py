@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from fhirspace.delivery.bulk.load import BulkReport, bulk_push
 from fhirspace.delivery.client import Client
 from fhirspace.errors import FhirspaceError
 
-from ..resources import observation, organization, patient, ref, resource, trial, write
+from ..resources import dump, observation, organization, patient, ref, resource, trial, write
 from .importers import AzureImporter, GoogleImporter, HapiImporter, Importer
 
 TOTAL = 17
@@ -210,6 +211,29 @@ def test_options_that_do_not_fit(options: dict[str, str], says: str, tmp_path: P
 def test_a_file_of_several_types_cannot_stand_in_a_storage(tmp_path: Path) -> None:
     folder = write(tmp_path, {"all": [organization(), patient("p-1")]})
     with pytest.raises(FhirspaceError, match=r"FS567 all\.ndjson"):
+        loaded(started("azure", folder), folder, "azure")
+
+
+@pytest.mark.parametrize(("line", "code"), [("{", "FS522"), (dump(patient("p-0", active=True)), "FS521")])
+def test_a_line_that_cannot_be_sent_stops_the_import(line: str, code: str, tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    with (folder / "fhir" / "Patient.ndjson").open("a") as file:
+        file.write(line + "\n")
+    server = HapiImporter()
+    with pytest.raises(FhirspaceError, match=rf"{code} Patient\.ndjson:4"):
+        loaded(server, folder, "hapi")
+    assert server.jobs == []
+
+
+def test_packed_files_are_served_unpacked_and_told_by_their_names(tmp_path: Path) -> None:
+    folder = trial(tmp_path)
+    file = folder / "fhir" / "Patient.ndjson"
+    file.with_name("Patient.ndjson.gz").write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    report = loaded(HapiImporter(), folder, "hapi")
+    assert report.whole
+    assert {row["file"] for row in report.files if row["type"] == "Patient"} == {"Patient.ndjson.gz"}
+    with pytest.raises(FhirspaceError, match=r"FS567 Patient\.ndjson\.gz"):
         loaded(started("azure", folder), folder, "azure")
 
 

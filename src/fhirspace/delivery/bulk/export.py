@@ -63,7 +63,7 @@ def bulk_pull(
         piece: bytes of a file that are fetched at once, where the server can do that.
         progress: called with what is done of the job (of 100) and how many files have come.
         client: how to talk; None talks HTTP.
-        anonymous: how to fetch files that must not see the token; None talks HTTP.
+        anonymous: how to fetch files that must not see the token; None: as `client`, without its sign-in.
 
     Raises:
         UsageError: FS514 the URL cannot be used, FS567 `since` or `level` make no sense.
@@ -75,7 +75,7 @@ def bulk_pull(
     talk = client or Client(server)
     if level not in ("", "Patient") and not (level.startswith("Group/") and level.count("/") == 1):
         raise UsageError("FS567", "--bulk-level", "system, Patient or Group/<id>")
-    plain = anonymous or Client(talk.server, HttpTransport(talk.server), sleep=talk.sleep)
+    plain = anonymous or _unsigned(talk)
     wanted = [kind for kind in types or searchable(capabilities(talk)) if types or kind not in _NEVER]
     asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
     export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
@@ -92,6 +92,13 @@ def bulk_pull(
     export.end()
     report.seconds = time.monotonic() - begin
     return report
+
+
+def _unsigned(client: Client) -> Client:
+    """A client that shows no token, over the same network (certificates, proxy)."""
+    known = client.transport
+    transport = known.unsigned() if isinstance(known, HttpTransport) else HttpTransport(client.server)
+    return Client(client.server, transport, sleep=client.sleep)
 
 
 @dataclass(frozen=True, slots=True)

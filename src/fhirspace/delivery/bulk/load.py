@@ -18,7 +18,7 @@ from fhirspace.delivery.bulk.serve import LOCAL, FileServer, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
-from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.errors import InputError, Place, Problem, UsageError
 
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
@@ -95,7 +95,7 @@ def bulk_push(
     """Have a server import the resources of a folder by itself.
 
     HAPI checks references while it imports, and does so with several parts at a time, in no order: so each wave of
-    references (see `plan`) is a job of its own. Resources that refer to each other in a circle are kept together, but
+    references (see `order`) is a job of its own. Resources that refer to each other in a circle are kept together, but
     where HAPI cuts a file between them it refuses them: `push` without bulk delivers those. The other servers check no
     references and get one job.
 
@@ -180,18 +180,20 @@ def _stored(files: list[Path], source: str) -> list[list[Part]]:
     place = urlsplit(source)
     if place.scheme not in _STORAGES or place.query or place.username or place.password:
         raise UsageError("FS567", "--bulk-from", "a URL without query and password, such as gs://bucket/folder")
-    found: dict[Path, tuple[int, set[str], int]] = {}
+    found: dict[str, tuple[int, set[str], int]] = {}
     for stage in _stages(files, None):
-        for (file, kind), count in stage.counts.items():
-            depth, kinds, before = found.get(file, (0, set(), 0))
-            found[file] = (max(depth, stage.depth), kinds | {kind}, before + count)
-    mixed = next((file.name for file, (_, kinds, _) in found.items() if len(kinds) > 1), None)
+        for (name, kind), count in stage.counts.items():
+            depth, kinds, before = found.get(name, (0, set(), 0))
+            found[name] = (max(depth, stage.depth), kinds | {kind}, before + count)
+    mixed = next(
+        (name for name, (_, kinds, _) in found.items() if len(kinds) > 1 or not name.endswith(".ndjson")), None
+    )
     if mixed:
-        raise UsageError("FS567", mixed, "files of one resource type each in a storage")
+        raise UsageError("FS567", mixed, "NDJSON files of one resource type each in a storage")
     return _waves(
         [
-            (depth, Part(next(iter(kinds)), f"{source.rstrip('/')}/{quote(file.name)}", count, file.name))
-            for file, (depth, kinds, count) in found.items()
+            (depth, Part(next(iter(kinds)), f"{source.rstrip('/')}/{quote(name)}", count, name))
+            for name, (depth, kinds, count) in found.items()
         ]
     )
 
@@ -208,7 +210,7 @@ class _Stage:
 
     spool: Path
     depth: int = 0
-    counts: Counter[tuple[Path, str]] = field(default_factory=Counter)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def kinds(self) -> list[str]:
@@ -217,7 +219,7 @@ class _Stage:
 
     def part(self, served: FileServer) -> Part:
         """It as a file that is served."""
-        names = sorted({file.name for file, _ in self.counts})
+        names = sorted({name for name, _ in self.counts})
         return Part(self.kinds[0], f"{served.base}/{self.spool.name}", self.counts.total(), ", ".join(names))
 
 
@@ -228,8 +230,10 @@ def _stages(files: list[Path], scratch: Path | None) -> list[_Stage]:
     """
     stages: list[_Stage] = []
     depths: dict[str, int] = {}
-    with Order(files) as plan, Reader() as reader:
-        for (_, level), units in groupby(plan.units(), key=lambda unit: unit[0].stage):
+    with Order(files) as order, Reader() as reader:
+        for code, item, expected in order.faults:
+            raise InputError(code, item.place, expected)
+        for (_, level), units in groupby(order.units(), key=lambda unit: unit[0].stage):
             stage = _Stage((scratch or Path()) / f"{len(stages)}.ndjson")
             with stage.spool.open("wb") if scratch else nullcontext() as spool:
                 targets = _filled(stage, units, reader, spool)
@@ -248,7 +252,7 @@ def _filled(stage: _Stage, units: Iterable[Unit], reader: Reader, spool: BinaryI
     for unit in units:
         for item in unit:
             line = reader.line(item)
-            stage.counts[item.file, item.key.split("/")[0]] += 1
+            stage.counts[item.place.file, item.key.split("/")[0]] += 1
             targets |= {key.split("/")[0] for key in references(line)}
             if spool:
                 spool.write(line + b"\n")
