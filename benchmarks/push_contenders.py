@@ -34,7 +34,10 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a process and its children took: seconds on the clock and of CPU, peak memory, exit code."""
+    """What a process and its children took: seconds on the clock and of CPU, peak memory, exit code.
+
+    The peak is never less than that of the process that started it: the system counts so.
+    """
 
     seconds: float
     cpu: float
