@@ -7,13 +7,12 @@ from collections.abc import Iterator
 import pytest
 
 from fhirspace.delivery.client import Client, HttpTransport
-
-from .faulty import FaultyServer, serving
+from fhirspace.testing import FaultyServer, serving
 
 
 @pytest.fixture
 def faulty() -> Iterator[FaultyServer]:
-    with serving() as server:
+    with serving(types=["Observation", "Organization", "Patient", "ResearchStudy"]) as server:
         yield server
 
 

@@ -20,8 +20,7 @@ from fhirspace.delivery.client import (
     token_from_environment,
 )
 from fhirspace.errors import ServerError, UsageError
-
-from .faulty import FaultyServer
+from fhirspace.testing import FaultyServer
 
 TRANSACTION = b'{"resourceType":"Bundle","type":"transaction","entry":[]}'
 
@@ -198,7 +197,7 @@ def test_a_bad_address_is_not_tried_again() -> None:
 
 
 def test_an_answer_that_is_no_success_is_an_error_with_its_rule(faulty: FaultyServer, client: Client) -> None:
-    with pytest.raises(ServerError, match=r"FS512.*404 \(processing\)") as caught:
+    with pytest.raises(ServerError, match=r"FS512.*404 \(processing HAPI-2001\)") as caught:
         client.json("GET", "Patient/none")
     assert "CANARY" not in str(caught.value)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from .faulty import FaultyServer
+from fhirspace.testing import FaultyServer
+
 from .resources import lines_of, trial
 
 PUSHER = Path(__file__).with_name("pusher.py")

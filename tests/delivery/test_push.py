@@ -16,8 +16,8 @@ from fhirspace.delivery.journal import Journal, runs
 from fhirspace.delivery.push import PushReport, push
 from fhirspace.delivery.sender import Counts
 from fhirspace.errors import FhirspaceError
+from fhirspace.testing import FaultyServer
 
-from .faulty import FaultyServer
 from .resources import dump, lines_of, observation, organization, patient, ref, resource, trial, write
 
 FAULTS = [
@@ -186,7 +186,6 @@ def test_an_emptied_server_is_noticed(faulty: FaultyServer, client: Client, tmp_
     folder = trial(tmp_path)
     push(folder, faulty.url, client=client)
     faulty.store.clear()
-    faulty.versions.clear()
     report = push(folder, faulty.url, client=client)
     assert counts(report) == (17, 0, 0, 0, 0)
     assert [problem.code for problem in report.problems] == ["FS526"]
@@ -316,7 +315,7 @@ def test_counts_add_up() -> None:
     assert Counts(1, 2, 3, 4, 5).total == 15
 
 
-@pytest.mark.parametrize("faults", [[], ["unavailable", "reset after", None, "unavailable", "reset before"]])
+@pytest.mark.parametrize("faults", [[], ["unavailable", "reset_after", None, "unavailable", "reset_before"]])
 def test_two_connections_deliver_each_resource_once_and_targets_first(
     faulty: FaultyServer, client: Client, tmp_path: Path, faults: list[str | None]
 ) -> None:

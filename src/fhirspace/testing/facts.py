@@ -1,0 +1,112 @@
+"""What the server has to know of a resource: its digest, the tokens it is found by, the resources it refers to.
+
+The bytes of a resource are kept as they were sent; no value is parsed and written again (``5.50`` stays ``5.50``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import msgspec
+
+from fhirspace.testing.messages import Refused
+
+_decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode("ascii"))).decode
+_parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_REFERENCE = re.compile(rb'("reference"\s*:\s*")([^"\\]+)(")')
+_LOCAL = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]+)?")
+_SERVERS_OWN = ("versionId", "lastUpdated")
+
+
+class Facts(NamedTuple):
+    """`digest` of the content (key order and the server's own metadata do not matter), `tokens` such as
+    ``identifier=system|value``, `refs` such as ``Patient/1``."""
+
+    digest: bytes = b""
+    tokens: frozenset[str] = frozenset()
+    refs: frozenset[str] = frozenset()
+
+
+NO_FACTS = Facts()
+"""Those of a deletion."""
+
+
+def parsed(body: bytes) -> dict[str, Any]:
+    """The resource, decoded; decimals are kept as text. Raises Refused (400) when it is none."""
+    try:
+        resource = _decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise Refused(400, "HAPI-0450: Failed to parse request body as JSON resource") from None
+    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+        raise Refused(400, "HAPI-1838: Invalid JSON content detected, missing required element: 'resourceType'")
+    return resource
+
+
+def facts_of(resource: dict[str, Any], body: bytes, base: str) -> Facts:
+    """The facts of a resource, given decoded and as it was sent; `base` is the server's own address."""
+    meta = resource.get("meta")
+    if isinstance(meta, dict):
+        resource = {**resource, "meta": {name: item for name, item in meta.items() if name not in _SERVERS_OWN}}
+        if not resource["meta"]:
+            del resource["meta"]
+    spelled = msgspec.json.encode(resource, order="sorted")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    tokens = [*_tokens("_tag", tags, "code"), *_tokens("identifier", resource.get("identifier"), "value")]
+    return Facts(hashlib.blake2b(spelled, digest_size=16).digest(), frozenset(tokens), frozenset(_refs(body, base)))
+
+
+def _tokens(name: str, items: Any, value: str) -> Iterator[str]:
+    """Each spelling that a search may use: ``system|value``, ``value`` of any system, ``system|`` of any value."""
+    for item in items if isinstance(items, list) else [items]:
+        if isinstance(item, dict):
+            system, text = item.get("system", ""), item.get(value, "")
+            yield from (f"{name}={system}|{text}", f"{name}={text}", f"{name}={system}|")
+
+
+def _refs(body: bytes, base: str) -> Iterator[str]:
+    for _, text, _ in _REFERENCE.findall(body):
+        found = _LOCAL.fullmatch(text.decode("utf-8", "replace").removeprefix(base + "/"))
+        if found:
+            yield found[1]
+
+
+def referring(body: bytes) -> set[str]:
+    """All references of a resource as they are spelled, ``urn:uuid:`` ones and conditional ones too."""
+    return {text.decode("utf-8", "replace") for _, text, _ in _REFERENCE.findall(body)}
+
+
+def redirected(body: bytes, places: dict[str, str]) -> bytes:
+    """The resource with references to the keys of `places` replaced by their values."""
+
+    def other(match: re.Match[bytes]) -> bytes:
+        text = match[2].decode("utf-8", "replace")
+        return match[1] + places.get(text, text).encode() + match[3]
+
+    return _REFERENCE.sub(other, body)
+
+
+def path_of(content: Any, target: str, path: str) -> str:
+    """Where in a decoded resource a reference to `target` stands: ``Observation.subject``; "" when it does not."""
+    if isinstance(content, list):
+        return next((found for item in content if (found := path_of(item, target, path))), "")
+    if not isinstance(content, dict):
+        return ""
+    if target in str(content.get("reference", "")):
+        return path
+    return next((found for name, item in content.items() if (found := path_of(item, target, f"{path}.{name}"))), "")
+
+
+def with_id(body: bytes, name: str) -> bytes:
+    """The resource with the id that the server gave it."""
+    return msgspec.json.encode({**_parts(body), "id": name})
+
+
+def rendered(body: bytes, version: int, when: str) -> bytes:
+    """The resource as a server gives it out: with ``meta.versionId`` and ``meta.lastUpdated``."""
+    parts = _parts(body)
+    meta: dict[str, Any] = dict(_parts(parts["meta"])) if "meta" in parts else {}
+    meta |= {"versionId": str(version), "lastUpdated": when}
+    return msgspec.json.encode({**parts, "meta": meta})
