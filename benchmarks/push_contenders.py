@@ -69,6 +69,7 @@ def fhirspace(options: Sequence[str] = (), name: str = "fhirspace push") -> Cont
 def contenders(work: Path, options: Sequence[str]) -> Iterator[Contender | str]:
     """All of them; a text instead of one that cannot run here says why."""
     yield fhirspace(options)
+    yield fhirspace((*options, "--no-provenance"), "fhirspace push, no Provenance")
     for name, what in (("transactions", "requests, transactions of 100"), ("single", "requests, one by one")):
         yield Contender(what, _loop(name))
     yield _java(work)
