@@ -192,12 +192,12 @@ def _raced(work: Path, options: argparse.Namespace) -> tuple[dict[str, list[Row]
             print(f"\n{title}: {count:,} resources, {options.rounds} rounds\n{show(tables[title])}\n", flush=True)
             lines += checks(tables[title], title)
     if options.memory:
-        small, large = memory(work, options.memory, options.push.split())
-        for size, spent in zip(options.memory, (small, large), strict=True):
-            lines.append(Line(f"peak memory, {size:,} resources", spent.peak_mb, "MB"))
-            lines.append(Line("  resources a CPU second of the client, to a sink", size / spent.cpu, "/s"))
+        spent = memory(work, options.memory, options.push.split())
+        for size, each in zip(options.memory, spent, strict=True):
+            lines.append(Line(f"peak memory, {size:,} resources", each.peak_mb, "MB"))
+            lines.append(Line("  resources a CPU second of the client, to a sink", size / each.cpu, "/s"))
         lines.append(
-            Line("  peak of the larger to that of the smaller", large.peak_mb / small.peak_mb, "x", 1.1, most=True)
+            Line("  peak of the last to that of the first", spent[-1].peak_mb / spent[0].peak_mb, "x", 1.1, most=True)
         )
     return tables, lines
 
@@ -218,7 +218,9 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=5_000, help="resources a turn, server not validating; 0: no table")
     parser.add_argument("--validated", type=int, default=2_000, help="the same, server validating")
     parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--memory", type=int, nargs="*", default=[100_000, 1_000_000], help="two sizes, or none")
+    parser.add_argument(
+        "--memory", type=int, nargs="*", default=[100_000, 1_000_000], help="sizes, the smallest first; or none"
+    )
     parser.add_argument("--push", default="", metavar="OPTIONS", help="options for fhirspace push, in one word")
     parser.add_argument("--sweep", action="store_true", help="sizes and connections of fhirspace push instead")
     parser.add_argument("--quick", action="store_true", help="small inputs: to see that it runs, not for figures")
