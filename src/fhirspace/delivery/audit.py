@@ -20,7 +20,7 @@ from typing import Any, Literal, Self
 from fhirspace.delivery.cache import locked
 from fhirspace.delivery.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
-from fhirspace.tables.outputs import synchronise
+from fhirspace.tables.durable import synchronise
 
 __all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]
 

@@ -165,7 +165,8 @@ def capabilities(client: Client) -> dict[str, Any]:
         ServerError: FS510 it cannot be reached, FS512 what answers there is no FHIR server.
     """
     try:
-        document = client.json("GET", "metadata", headers={"Cache-Control": "no-cache"}, attempts=4)
+        # No `Cache-Control`: HAPI would make it anew, which takes seconds, and it does not change.
+        document = client.json("GET", "metadata", attempts=4)
     except msgspec.DecodeError as error:
         raise ServerError("FS512", client.server, "a FHIR server at this address") from error
     if not isinstance(document, dict) or document.get("resourceType") != "CapabilityStatement":

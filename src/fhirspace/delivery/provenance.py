@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from fhirspace import __version__
 from fhirspace.errors import ServerError
-from fhirspace.tables.outputs import MANIFEST
+from fhirspace.tables.durable import MANIFEST
 
 RUN: Final = "https://fhirspace.org/run"
 """The system of the tag that names a run."""

@@ -121,15 +121,19 @@ class Sender:
         flying: dict[Future[Reply], list[Loaded]] = {}
         stages: set[tuple[int, int]] = set()
         with ThreadPoolExecutor(connections) as pool:
-            for batch in batches:
-                stages |= {entry.item.stage for entry in _flat(batch)}
-                most = connections - 1 if len(stages) == 1 else 0
-                yield from self._land(flying, most)
-                if not flying:
-                    stages = {entry.item.stage for entry in _flat(batch)}
-                if units := self._ready(batch):
-                    flying[pool.submit(self.courier.send, _flat(units))] = units
-            yield from self._land(flying, 0)
+            try:
+                for batch in batches:
+                    stages |= {entry.item.stage for entry in _flat(batch)}
+                    if len(stages) > 1:
+                        yield from self._land(flying, 0)
+                        stages = {entry.item.stage for entry in _flat(batch)}
+                    if units := self._ready(batch):
+                        flying[pool.submit(self.courier.send, _flat(units))] = units
+                    # One waits in line, so that no connection stands idle while an answer is journalled.
+                    yield from self._land(flying, connections)
+                yield from self._land(flying, 0)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
 
     def _land(self, flying: dict[Future[Reply], list[Loaded]], most: int) -> Iterator[None]:
         """Takes answers until at most so many batches fly."""

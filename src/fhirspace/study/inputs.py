@@ -14,7 +14,7 @@ from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, parquet
 from fhirspace.tables.csv import Rejected
-from fhirspace.tables.outputs import MANIFEST
+from fhirspace.tables.durable import MANIFEST
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")

@@ -21,8 +21,8 @@ from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
 from fhirspace.tables.csv_scan import FORMULA
 from fhirspace.tables.csv_write import quoted
+from fhirspace.tables.durable import MANIFEST, synchronise
 
-MANIFEST = "manifest.json"
 _OLD_MANIFEST = ".manifest.old.json"
 _PART = ".fhirspace-part"
 
@@ -207,16 +207,6 @@ def _digest(path: Path) -> dict[str, Any]:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
             synced.result()
         return {"sha256": sha256, "size": os.fstat(stream.fileno()).st_size}
-
-
-def synchronise(folder: Path) -> None:
-    """Makes a rename last. Some systems cannot open a folder; there the rename is as good as it gets."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _line(cells: Sequence[str | None]) -> bytes:
