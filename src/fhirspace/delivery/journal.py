@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS writes (
   run TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, sent TEXT NOT NULL,
   version TEXT, content BLOB, action TEXT, bundle INT, state TEXT NOT NULL DEFAULT 'sent',
   PRIMARY KEY (run, key)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done';
 """
 
 
@@ -206,14 +207,16 @@ class Journal:
                    GROUP BY 1 ORDER BY 1"""
         return dict(self._base.execute(query, (self.server,)))
 
-    def unproven(self) -> list[tuple[int, list[Written]]]:
-        """What this run wrote and no Provenance tells of yet, by bundle."""
-        query = """SELECT key, digest, content, version, action, bundle FROM writes
-                   WHERE run = ? AND state = 'done' AND key NOT LIKE 'Provenance/%' ORDER BY bundle, key"""
+    def unproven(self, bundles: int) -> list[list[Written]]:
+        """What this run wrote and no Provenance tells of yet, bundle by bundle, the first so many of them."""
+        query = """SELECT key, digest, content, version, action, bundle FROM writes INDEXED BY unproven
+                   WHERE run = ?1 AND state = 'done' AND bundle < ?2 + (
+                     SELECT min(bundle) FROM writes INDEXED BY unproven WHERE run = ?1 AND state = 'done')
+                   ORDER BY bundle, key"""
         found: dict[int, list[Written]] = {}
-        for row in self._base.execute(query, (self.run,)):
+        for row in self._base.execute(query, (self.run, bundles)):
             found.setdefault(row[5], []).append(Written(*row))
-        return list(found.items())
+        return list(found.values())
 
     def mark(self, run: str, keys: Iterable[str], state: str) -> None:
         """Put writes of a run into another state: ``proven`` or ``undone``."""

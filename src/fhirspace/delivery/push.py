@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -145,9 +145,9 @@ def _deliver(
         _check_journal(talk, book, sender)
         if plan:
             left_alone(plan, order, sender.counts, sender.problems)
-        work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
         if options.get("provenance", True) and "Provenance" in read(statement).types:
-            work.prove(sources(files).values())
+            work.sources = list(sources(files).values())
+        work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
         return work.finish()
 
 
@@ -164,6 +164,7 @@ class _Work:
     def __init__(self, sender: Sender, order: Order, reader: Reader, log: Log, options: Options) -> None:
         self.sender, self.order, self.reader, self.log = sender, order, reader, log
         self.progress = options.get("progress")
+        self.sources: list[Source] = []
         self.begin = time.monotonic()
         total = len(order) + len(order.faults) + order.twins
         self.report = PushReport(sender.journal.run, sender.courier.client.server, total)
@@ -178,6 +179,9 @@ class _Work:
                 sender.refuse_unsent(code, item, expected, self.reader.line(item))
             for _ in sender.deliver_all(sender.batches(units, self.reader), connections):
                 self._show()
+                self.prove(_TOGETHER)
+            while self.prove(1):
+                pass
         except BaseException as error:
             self._fill()
             self.log.append("run interrupted", counts=self._counted())
@@ -189,33 +193,37 @@ class _Work:
             raise
         self._show()
 
-    def prove(self, found: Iterable[Source]) -> None:
-        """Writes a Provenance for each bundle that created or updated something; what is refused is told once."""
+    def prove(self, least: int) -> bool:
+        """Writes a Provenance for each bundle that has none, if there are so many; whether there were.
+
+        A server that refuses them is told of once.
+        """
         book, sender = self.sender.journal, self.sender
-        recorded, files = book.started(), list(found)
-        waiting = book.unproven()
-        for start in range(0, len(waiting), _TOGETHER):
-            entries: list[Entry] = []
-            for _, written in waiting[start : start + _TOGETHER]:
-                made: dict[str, list[Target]] = {"created": [], "updated": []}
-                for each in written:
-                    made[each.action].append((each.key, each.version))
-                body = provenance(book.run, recorded, made["created"], made["updated"], files)
-                entries.append(_entry(body))
-            reply = sender.courier.send(entries)
-            good = [(entries[at], answer) for at, answer in reply.answers.items() if answer.good]
-            if len(good) < len(entries):
-                self.sender.problems.append(
-                    Problem("FS518", Place("Provenance"), "the server to take it", "Provenance")
-                )
-                return
-            rows = [
-                Written(each.item.key, each.item.digest, each.content, answer.version, "created")
-                for each, answer in good
-            ]
-            book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
-            book.mark(book.run, [each.key for _, part in waiting[start : start + _TOGETHER] for each in part], "proven")
-            self.log.append("provenance written", counts={"provenances": len(rows)}, keys=[row.key for row in rows])
+        waiting = book.unproven(_TOGETHER) if self.sources else []
+        if len(waiting) < least:
+            return False
+        entries = [self._provenance(written) for written in waiting]
+        reply = sender.courier.send(entries)
+        good = [(entries[at], answer) for at, answer in sorted(reply.answers.items()) if answer.good]
+        if len(good) < len(entries):
+            self.sources = []
+            sender.problems.append(Problem("FS518", Place("Provenance"), "the server to take it", "Provenance"))
+            return False
+        rows = [Written(each.item.key, each.item.digest, each.content, to.version, "created") for each, to in good]
+        book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
+        book.mark(book.run, [each.key for written in waiting for each in written] + [row.key for row in rows], "proven")
+        self.log.append("provenance written", counts={"provenances": len(rows)}, keys=[row.key for row in rows])
+        return True
+
+    def _provenance(self, written: list[Written]) -> Entry:
+        made: dict[str, list[Target]] = {"created": [], "updated": []}
+        for each in written:
+            made[each.action].append((each.key, each.version))
+        book = self.sender.journal
+        body = provenance(book.run, book.started(), made["created"], made["updated"], self.sources)
+        line = msgspec.json.encode(body)
+        item = Item(f"Provenance/{body['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
+        return Entry(item, line, hashlib.sha256(canonical(line)).digest())
 
     def finish(self) -> PushReport:
         """Closes the books."""
@@ -239,12 +247,6 @@ class _Work:
         self.report.seconds, self.report.retries = time.monotonic() - self.begin, self.sender.courier.client.retries
         self.report.problems = self.sender.problems
         self.report.dead = self.sender.dead.path if self.report.refused else None
-
-
-def _entry(resource: dict[str, Any]) -> Entry:
-    line = msgspec.json.encode(resource)
-    item = Item(f"{resource['resourceType']}/{resource['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
-    return Entry(item, line, hashlib.sha256(canonical(line)).digest())
 
 
 def new_run() -> str:
