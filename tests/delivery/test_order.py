@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, strategies as st
 
 from fhirspace.delivery.order import Order, inputs
 from fhirspace.delivery.plan import order as types
@@ -53,10 +55,45 @@ def test_a_circle_of_resources_stays_in_one_piece(tmp_path: Path) -> None:
     )
     assert keys(tmp_path) == [
         ["Condition/c-2"],
-        ["Condition/c-1", "Encounter/e-1"],
         ["Encounter/e-2"],
+        ["Condition/c-1", "Encounter/e-1"],
         ["Task/t-1"],
     ]
+
+
+@pytest.mark.parametrize("length", [3, 63, 64, 65, 200])
+def test_chains_of_any_length_with_a_spoilt_line_among_them(tmp_path: Path, length: int) -> None:
+    chain = [
+        resource("Task", f"t-{n:03}", **({"partOf": [ref("Task", f"t-{n - 1:03}")]} if n else {}))
+        for n in range(length)
+    ]
+    knot = [
+        resource("Task", f"k-{n}", partOf=[ref("Task", f"k-{1 - n}"), ref("Task", f"t-{length - 1:03}")])
+        for n in range(2)
+    ]
+    tasks = [*chain, *knot, resource("Task", "away", partOf=[ref("Task", "elsewhere")])]
+    random.Random(2).shuffle(tasks)
+    write(tmp_path, {"Task": [*tasks, "{spoilt"]})
+    found = keys(tmp_path)
+    assert ["Task/away"] in found
+    assert [unit for unit in found if unit != ["Task/away"]] == [
+        *([f"Task/t-{n:03}"] for n in range(length)),
+        ["Task/k-0", "Task/k-1"],
+    ]
+
+
+@given(st.dictionaries(st.integers(0, 9), st.sets(st.integers(0, 9), max_size=3), max_size=10))
+def test_targets_come_first_and_circles_together(graph: dict[int, set[int]]) -> None:
+    nodes = graph.keys() | {target for targets in graph.values() for target in targets}
+    with tempfile.TemporaryDirectory() as folder:
+        tasks = [resource("Task", f"t{n}", partOf=[ref("Task", f"t{to}") for to in graph.get(n, ())]) for n in nodes]
+        found = keys(write(Path(folder), {"Task": tasks or [resource("Task", "t0")]}))
+    at = {int(key[6:]): number for number, unit in enumerate(found) for key in unit}
+    for source, targets in graph.items():
+        assert all(at[target] <= at[source] for target in targets)
+    for unit in found:
+        reach = {int(key[6:]) for key in unit}
+        assert all(len(unit) == 1 or any(to in reach for to in graph[node] if to != node) for node in reach)
 
 
 def test_quoted_text_is_no_reference(tmp_path: Path) -> None:

@@ -30,6 +30,8 @@ from fhirspace.fhir import bundles, ndjson
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_LONGEST = 64
+"""So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _NOT_FHIR = frozenset({"problems.ndjson", "audit.ndjson", "manifest.json"})
 
 
@@ -209,10 +211,7 @@ class Order:
         self._base.execute("COMMIT")
 
     def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
-        try:
-            head = _head(line)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            head = _Head("", "")
+        head = _head_of(line)
         key, digest = f"{head.resourceType}/{head.id}", hashlib.sha256(line).digest()
         item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
         if not (_TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id)):
@@ -243,17 +242,49 @@ class Order:
                 units = self._order_within(set(circle), units)
 
     def _order_within(self, circle: set[str], units: int) -> int:
-        """Levels for the resources of types that refer in a circle; returns the number of units bound so far."""
+        """Levels for the resources of types that refer in a circle; returns the number of units bound so far.
+
+        Those that refer to nothing that is left get the next level, again and again; the references stand in a file.
+        What goes round in circles, or down in very long chains, is left over and ordered in memory.
+        """
+        self._base.execute(
+            "CREATE TEMP TABLE edge (source TEXT, target TEXT, PRIMARY KEY (source, target)) WITHOUT ROWID"
+        )
+        self._base.execute("CREATE TEMP TABLE free (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        found = (
+            (key, target)
+            for key, line in self._lines_of(circle)
+            for target in references(line)
+            if target != key and target.partition("/")[0] in circle
+        )
+        self._base.executemany("INSERT OR IGNORE INTO edge SELECT ?1, key FROM item WHERE key = ?2", found)
+        for depth in range(1, _LONGEST + 1):
+            self._base.execute("UPDATE item SET level = ? WHERE key IN (SELECT source FROM edge)", (depth,))
+            if not self._peel():
+                break
+        units = self._knots(depth, units)
+        self._base.execute("DROP TABLE edge")
+        self._base.execute("DROP TABLE free")
+        return units
+
+    def _peel(self) -> bool:
+        """Takes off the references to what refers to nothing any more; whether there were some."""
+        self._base.execute("DELETE FROM free")
+        self._base.execute(
+            "INSERT INTO free SELECT DISTINCT target FROM edge WHERE target NOT IN (SELECT source FROM edge)"
+        )
+        return self._base.execute("DELETE FROM edge WHERE target IN (SELECT key FROM free)").rowcount > 0
+
+    def _knots(self, least: int, units: int) -> int:
+        """Levels, from `least` on, for what is left, bound into units where it goes in a circle."""
         graph: dict[str, set[str]] = defaultdict(set)
-        for key, line in self._lines_of(circle):
-            inner = {target for target in references(line) if target.split("/")[0] in circle and target != key}
-            if inner:
-                graph[key] |= inner
+        for source, target in self._base.execute("SELECT source, target FROM edge"):
+            graph[source].add(target)
         for target in {target for targets in graph.values() for target in targets}:
             graph.setdefault(target, set())
         level: dict[str, int] = {}
         for bound in components(graph):
-            depth = 1 + max((level[target] for key in bound for target in graph[key] if target in level), default=-1)
+            depth = 1 + max((level[to] for key in bound for to in graph[key] if to in level), default=least - 1)
             level.update(dict.fromkeys(bound, depth))
             units += len(bound) > 1
             number = units if len(bound) > 1 else None
@@ -266,6 +297,14 @@ class Order:
         query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608
         for (number,) in self._base.execute(query, sorted(kinds)).fetchall():
             for _, _, line in lines(self._files[number]):
-                head = _head(line)
+                head = _head_of(line)
                 if head.resourceType in kinds:
                     yield f"{head.resourceType}/{head.id}", line
+
+
+def _head_of(line: bytes) -> _Head:
+    """Type and id of a resource; empty where the line is none."""
+    try:
+        return _head(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Head("", "")
