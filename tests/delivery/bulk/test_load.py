@@ -177,8 +177,8 @@ def test_types_that_refer_to_themselves_go_level_by_level_and_circles_in_one_fil
     report = loaded(server, folder, "hapi")
     assert report.whole
     assert len(server.store) == 7
-    # Organization, Patient, then e-1 with the circle, e-2, e-3.
-    assert [row["sent"] for row in report.files] == [1, 1, 3, 1, 1]
+    # Organization, Patient, then e-1, e-2, e-3, and the circle.
+    assert [row["sent"] for row in report.files] == [1, 1, 1, 1, 1, 2]
 
 
 def test_files_offered_beyond_this_machine_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
