@@ -22,7 +22,7 @@ from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import xpt
 from fhirspace.tables.compare import compare
 
-SOME = 400
+SOME = 100
 """So many resources of each type are pushed a second time."""
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]

@@ -85,12 +85,14 @@ class Courier:
 
     Args:
         client: the server. kind: how entries travel. squeeze: compress what is sent (gzip). headers: sent as well.
+        final: statuses that asking again would not change.
     """
 
     client: Client
     kind: Kind = "transaction"
     squeeze: bool = False
     headers: dict[str, str] = field(default_factory=dict)
+    final: frozenset[int] = frozenset()
 
     def send(self, entries: list[Entry]) -> Reply:
         """Sends entries together; those whose own answer is a passing state (429, 503, ...) are sent again.
@@ -139,7 +141,7 @@ class Courier:
         if self.squeeze and body:
             body, sent = gzip.compress(body, 1, mtime=0), sent | {"Content-Encoding": "gzip"}
         # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
-        return self.client.request(method, path, body, headers=sent, final=frozenset({409} if matched else ()))
+        return self.client.request(method, path, body, headers=sent, final=self.final | ({409} if matched else set()))
 
 
 def build(entries: list[Entry], kind: Kind, server: str) -> bytes:

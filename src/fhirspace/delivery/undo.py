@@ -163,7 +163,8 @@ def undo(
         book.begin(f"{new_run()}{UNDO}", resume=False)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         log.append("undo", about=name)
-        courier = Courier(talk, how.kind, headers=_SNAPSHOT)
+        # 409: others refer to it, which waiting does not change.
+        courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
         work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server))
         created = scratch / "created.ndjson"
         work.restore(created, connections or how.connections, progress)
