@@ -157,7 +157,7 @@ class HttpTransport:
         Raises:
             ServerError: what no repetition cures: FS510 a bad URL, FS546 a certificate; and what the sign-in raises.
         """
-        url = path if "://" in path else f"{self._base}/{path}".rstrip("/")
+        url = path if path.startswith(("http://", "https://")) else f"{self._base}/{path}".rstrip("/")
         sent = dict(headers or {})
         signed = self._sign_in if self._sign_in and _origin(url) == _origin(self._base) else None
         if signed is None:
