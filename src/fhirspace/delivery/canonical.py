@@ -5,6 +5,7 @@ Decimals are never parsed: `5.50` stays `5.50`, also `1.0E+3`. What the server a
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Any
 
@@ -40,6 +41,11 @@ def canonical(line: bytes) -> bytes:
             if isinstance(meta.get(name), list):
                 meta[name] = sorted(meta[name], key=lambda item: msgspec.json.encode(item, order="sorted"))
     return msgspec.json.encode(resource, order="sorted")
+
+
+def content(line: bytes) -> bytes:
+    """The SHA-256 of `canonical`: two resources have the same one where they say the same."""
+    return hashlib.sha256(canonical(line)).digest()
 
 
 def _without_server(resource: Any) -> Any:

@@ -6,7 +6,6 @@ server held, and for updates the elements that differ: paths, never values. Memo
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections import deque
@@ -18,7 +17,7 @@ from typing import Any, Literal, Self
 
 import msgspec
 
-from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.canonical import canonical, content
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.fetch import Held, fetch
 from fhirspace.delivery.journal import Journal
@@ -53,25 +52,25 @@ class Step:
 
 
 class PlanFile:
-    """A plan on the disk, for one server. Use it in a `with`; `path` None keeps it in a file that goes with it.
+    """A plan on the disk, for one server: read where it exists, else made. Use it in a `with`.
 
     Raises:
         UsageError: FS537, the file is no whole plan.
     """
 
-    def __init__(self, path: Path | None, server: str = "") -> None:
+    def __init__(self, path: Path, server: str = "") -> None:
         self._path = path
-        new = path is None or not path.exists()
-        self._part = path.with_name(f".{path.name}.part") if path and new else path
-        if self._part and new:
+        new = not path.exists()
+        self._part = path.with_name(f".{path.name}.part") if new else path
+        if new:
             self._part.unlink(missing_ok=True)
             self._part.touch(0o600)
-        self._base = sqlite3.connect(self._part or "", isolation_level=None)
+        self._base = sqlite3.connect(self._part, isolation_level=None)
         try:
             self._open(server, new)
         except (sqlite3.DatabaseError, TypeError) as error:
             self._base.close()
-            raise UsageError("FS537", path.name if path else "", "a whole plan of `fhirspace plan --out`") from error
+            raise UsageError("FS537", path.name, "a whole plan of `fhirspace plan --out`") from error
 
     def _open(self, server: str, new: bool) -> None:
         if new:
@@ -89,7 +88,7 @@ class PlanFile:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._base.close()
-        if self._part is not None and self._part != self._path:
+        if self._part != self._path:
             self._part.unlink(missing_ok=True)
 
     def add(self, steps: Iterable[Step]) -> Iterator[Step]:
@@ -104,7 +103,7 @@ class PlanFile:
     def keep(self) -> None:
         """Puts the file in its place; without it nothing is left."""
         self._base.execute("COMMIT")
-        if self._part is not None and self._path is not None and self._part != self._path:
+        if self._part != self._path:
             self._part.replace(self._path)
             self._part = self._path
 
@@ -173,7 +172,7 @@ def _step(item: Item, line: bytes, held: Held, journal: Journal | None) -> Step:
         return Step(item.key, item.digest, "unchanged", held.version)
     known = journal.known(item.key) if journal else None
     # A version number may move without a change of content; what we wrote is what counts.
-    moved = known is not None and known.version != held.version and known.content != hashlib.sha256(theirs).digest()
+    moved = known is not None and known.version != held.version and known.content != content(held.line)
     return Step(item.key, item.digest, "conflict" if moved else "update", held.version, differences(theirs, ours))
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 
 import msgspec
 
+from fhirspace.delivery.bundle import Answer
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.errors import ServerError
@@ -36,15 +37,10 @@ class _Request(msgspec.Struct):
     method: str = ""
 
 
-class _Response(msgspec.Struct):
-    status: str = ""
-    etag: str = ""
-
-
 class _Entry(msgspec.Struct):
     resource: msgspec.Raw = msgspec.Raw(b"")
     request: _Request = msgspec.field(default_factory=_Request)
-    response: _Response = msgspec.field(default_factory=_Response)
+    response: Answer = msgspec.field(default_factory=Answer)
 
 
 class _Link(msgspec.Struct):
@@ -124,7 +120,7 @@ def versions(client: Client, key: str) -> list[Held]:
 
 def _version(key: str, entry: _Entry) -> Held:
     if entry.request.method == "DELETE" or not bytes(entry.resource):
-        return Held(key, b"", entry.response.etag.removeprefix("W/").strip('"'))
+        return Held(key, b"", entry.response.version)
     return Held(key, bytes(entry.resource), version_of(entry.resource))
 
 
@@ -146,7 +142,7 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
 
 
 def _held(client: Client, key: str, entry: _Entry) -> Held:
-    code = int(entry.response.status[:3] or 0) if entry.response.status[:3].isdigit() else 200
+    code = entry.response.code or 200
     if code in RETRIED:
         return _one(client, [key])[0]
     return _judged(client, key, Response(code, {}, bytes(entry.resource)))

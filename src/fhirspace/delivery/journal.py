@@ -201,12 +201,6 @@ class Journal:
         """Close a run that was not finished: it will not be taken up again."""
         self._base.execute("UPDATE runs SET finished = ? WHERE run = ? AND finished IS NULL", (_now(), run))
 
-    def count(self) -> dict[str, int]:
-        """How many resources of each type are delivered to this server."""
-        query = """SELECT substr(key, 1, instr(key, '/') - 1), count(*) FROM delivered WHERE server = ?
-                   GROUP BY 1 ORDER BY 1"""
-        return dict(self._base.execute(query, (self.server,)))
-
     def unproven(self, bundles: int) -> list[list[Written]]:
         """What this run wrote and no Provenance tells of yet, bundle by bundle, the first so many of them."""
         query = """SELECT key, digest, content, version, action, bundle FROM writes INDEXED BY unproven

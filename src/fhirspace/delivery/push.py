@@ -22,7 +22,7 @@ import msgspec
 from fhirspace.delivery import dead
 from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
-from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.canonical import content
 from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.compare import PlanFile
@@ -32,7 +32,7 @@ from fhirspace.delivery.options import Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
 from fhirspace.delivery.provenance import Source, Target, provenance, sources
-from fhirspace.delivery.sender import Sender
+from fhirspace.delivery.sender import Note, Sender
 from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
 
@@ -151,7 +151,7 @@ def _deliver(
         return work.finish()
 
 
-def _noting(log: Log) -> Any:
+def _noting(log: Log) -> Note:
     def note(event: Event, counts: dict[str, int], keys: list[str]) -> None:
         log.append(event, counts=counts, keys=keys)
 
@@ -223,7 +223,7 @@ class _Work:
         body = provenance(book.run, book.started(), made["created"], made["updated"], self.sources)
         line = msgspec.json.encode(body)
         item = Item(f"Provenance/{body['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
-        return Entry(item, line, hashlib.sha256(canonical(line)).digest())
+        return Entry(item, line, content(line))
 
     def finish(self) -> PushReport:
         """Closes the books."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -10,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
-from fhirspace.delivery.canonical import canonical
+from fhirspace.delivery.canonical import content
 from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.dead import DeadLetters
@@ -201,7 +200,7 @@ class Sender:
     def _loaded(self, item: Item, reader: Reader) -> Entry:
         line = reader.line(item)
         match = (self.wanted(item) or "") if self.wanted else ""
-        return Entry(item, line, hashlib.sha256(canonical(line)).digest(), match)
+        return Entry(item, line, content(line), match)
 
     def _together(self, left: Loaded, right: Loaded) -> bool:
         """Whether two units may travel in one bundle: in a transaction any, otherwise those of one stage."""

@@ -5,7 +5,6 @@ Source: FHIR, "http" (read, history, update with If-Match, delete).
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -15,7 +14,7 @@ from typing import Any
 
 from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
-from fhirspace.delivery.canonical import canonical, cleaned
+from fhirspace.delivery.canonical import cleaned, content
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.fetch import Held, fetch, modified, versions
 from fhirspace.delivery.journal import UNDO, Journal, Known, Written
@@ -128,7 +127,7 @@ def _verified(report: VerifyReport, held: Held, known: Known | None) -> None:
         report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
     elif known is None or known.content is None:
         report.unknown += 1
-    elif hashlib.sha256(canonical(held.line)).digest() == known.content:
+    elif content(held.line) == known.content:
         report.same += 1
     else:
         report.changed += 1
@@ -272,8 +271,7 @@ class _Undo:
 
 def _is_work_of(ours: Written, held: Held) -> bool:
     """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
-    content = hashlib.sha256(canonical(held.line)).digest()
-    return content == ours.content and since(modified(held.line), ours.sent)
+    return content(held.line) == ours.content and since(modified(held.line), ours.sent)
 
 
 def _entry(key: str, line: bytes, match: str = "") -> Entry:
