@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client
+from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.fetch import versions
 from fhirspace.delivery.push import push
 from fhirspace.delivery.runs import journal_of, runs, status
 from fhirspace.delivery.undo import UndoReport, undo, verify
@@ -108,6 +109,17 @@ def test_a_run_that_was_broken_off_is_taken_back_whole(
     (pushed, _) = runs(folder)
     assert pushed["finished"] is not None, "it will not be resumed"
     assert push(folder, faulty.url, client=client).created == 17
+
+
+def test_a_history_that_leads_away_is_not_followed() -> None:
+    class Away:
+        def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+            assert path.startswith("Patient/p/_history"), "nothing else is asked for"
+            link = {"relation": "next", "url": "http://elsewhere.example/fhir/Patient/p/_history?page=2"}
+            return Response(200, {}, json.dumps({"resourceType": "Bundle", "link": [link]}).encode())
+
+    with pytest.raises(FhirspaceError, match="FS530"):
+        versions(Client("http://127.0.0.1/fhir", Away()), "Patient/p")
 
 
 def test_an_undo_survives_faults(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from fhirspace.delivery.bundle import Answer
 from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.links import same_place
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.errors import ServerError
 
@@ -104,7 +105,7 @@ def versions(client: Client, key: str) -> list[Held]:
     """All versions of a resource that the server tells of, newest first; no bytes for a deletion.
 
     Raises:
-        ServerError: as `fetch`; FS512 where the server keeps no history.
+        ServerError: as `fetch`; FS512 where the server keeps no history, FS530 a link that leads away.
     """
     found: list[Held] = []
     link = f"{key}/_history?_count=100"
@@ -114,7 +115,7 @@ def versions(client: Client, key: str) -> list[Held]:
             raise client.unexpected(answer)
         page = _bundle(answer.body)
         found += [_version(key, entry) for entry in page.entry]
-        link = next((each.url for each in page.link if each.relation == "next"), "")
+        link = same_place(client.server, next((each.url for each in page.link if each.relation == "next"), ""))
     return found
 
 
