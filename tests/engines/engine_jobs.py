@@ -20,6 +20,7 @@ class Lines:
     at: int = -1
     what: str = ""
     report: int = 0
+    long: int = 0
 
     def __call__(self, batch: pa.RecordBatch) -> Made:
         numbers = batch.column("n").to_pylist()
@@ -27,7 +28,7 @@ class Lines:
             getattr(self, "_" + self.what)()
         elif numbers[0] % 3 == 0:
             time.sleep(0.01)  # so that workers overtake each other
-        text = [b"%d\n" % number for number in numbers]
+        text = [b"%d%s\n" % (number, b"." * (number * self.long)) for number in numbers]
         outputs = [("even", b"".join(text[::2])), ("odd", b"".join(text[1::2]))]
         return Made(outputs, (numbers[0], b"x" * self.report))
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import io
+import errno
+import hashlib
 import multiprocessing
 import os
 import pickle
@@ -15,7 +16,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pyarrow as pa
@@ -23,18 +23,28 @@ import pytest
 
 from fhirspace.engines import Made, inline, processes
 from fhirspace.errors import FhirspaceError, InputError, InterruptedRun, Place
+from fhirspace.tables.growing import Growing
 
 from .engine_jobs import Lines, OddError, batches
 
 DRIVER = Path(__file__).with_name("driver.py")
 
 
+@contextmanager
+def growing(folder: Path) -> Iterator[dict[str, Growing]]:
+    """Two sinks that hold something already."""
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        made = {name: stack.enter_context(Growing(folder / name)) for name in ("even", "odd")}
+        for sink in made.values():
+            sink.write(b"before\n")
+        yield made
+
+
 @pytest.fixture
-def sinks(tmp_path: Path) -> dict[str, Path]:
-    made = {name: tmp_path / name for name in ("even", "odd")}
-    for path in made.values():
-        path.write_bytes(b"before\n")
-    return made
+def sinks(tmp_path: Path) -> Iterator[dict[str, Growing]]:
+    with growing(tmp_path) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -43,45 +53,57 @@ def no_process_is_left() -> Iterator[None]:
     assert multiprocessing.active_children() == []
 
 
-def bytes_of(sinks: dict[str, Path]) -> dict[str, bytes]:
-    return {name: path.read_bytes() for name, path in sinks.items()}
+def bytes_of(sinks: dict[str, Growing]) -> dict[str, bytes]:
+    """What stands in the sinks in the end, which is what they say of it."""
+    found = {}
+    for name, sink in sinks.items():
+        told, found[name] = sink.finish(), sink.path.read_bytes()
+        assert told == {"sha256": hashlib.sha256(found[name]).hexdigest(), "size": len(found[name])}
+    return found
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("job", [Lines(), Lines(long=300)], ids=["short", "blocks"])
 def test_processes_write_what_inline_writes_in_the_same_order(
-    workers: int, sinks: dict[str, Path], tmp_path: Path
+    workers: int, job: Lines, sinks: dict[str, Growing], tmp_path: Path
 ) -> None:
-    other = {name: path.with_suffix(".inline") for name, path in sinks.items()}
-    with ExitStack() as stack:
-        for name, path in other.items():
-            path.write_bytes(sinks[name].read_bytes())
-        files = {name: stack.enter_context(path.open("ab")) for name, path in other.items()}
-        expected = list(inline.run(Lines(), batches(25), files))
-    assert list(processes.run(Lines(), batches(25), sinks, workers)) == expected
+    with growing(tmp_path / "inline") as other:
+        expected = list(inline.run(job, batches(25), other))
+        assert list(processes.run(job, batches(25), sinks, workers)) == expected
+        assert list(processes.run(job, batches(5), sinks, workers)) == list(inline.run(job, batches(5), other))
+        assert bytes_of(sinks) == bytes_of(other)
     assert [first for first, _ in expected] == list(range(0, 250, 10))
-    assert bytes_of(sinks) == bytes_of(other)
 
 
-def test_no_batches_make_no_reports(sinks: dict[str, Path]) -> None:
+def test_a_full_disk_ends_the_run(sinks: dict[str, Growing], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(memory: memoryview, size: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(sinks["odd"], "append", full)
+    with pytest.raises(OSError, match="full"):
+        list(processes.run(Lines(), batches(25), sinks, 2))
+
+
+def test_no_batches_make_no_reports(sinks: dict[str, Growing]) -> None:
     assert list(processes.run(Lines(), [], sinks, 2)) == []
     assert bytes_of(sinks) == {"even": b"before\n", "odd": b"before\n"}
 
 
-def test_large_batches_and_large_reports_at_once_do_not_lock_each_other_out(sinks: dict[str, Path]) -> None:
+def test_large_batches_and_large_reports_at_once_do_not_lock_each_other_out(sinks: dict[str, Growing]) -> None:
     # Both are far larger than what a pipe holds: parent and worker would both wait for the other one to read.
     done = processes.run(Lines(report=3_000_000), batches(8, padding=200_000), sinks, 2)
     assert [(first, len(text)) for first, text in done] == [(n, 3_000_000) for n in range(0, 80, 10)]
 
 
 @pytest.mark.parametrize("at", [0, 57, 240])
-def test_what_a_job_raises_is_raised_here(at: int, sinks: dict[str, Path]) -> None:
+def test_what_a_job_raises_is_raised_here(at: int, sinks: dict[str, Growing]) -> None:
     with pytest.raises(InputError) as caught:
         list(processes.run(Lines(at, "fails"), batches(25), sinks, 2))
     assert caught.value.problem.place == Place("ae.csv", 7)
     assert "engine_jobs.py" in "".join(caught.value.__notes__)
 
 
-def test_an_error_that_cannot_travel_is_told_by_its_kind(sinks: dict[str, Path]) -> None:
+def test_an_error_that_cannot_travel_is_told_by_its_kind(sinks: dict[str, Growing]) -> None:
     with pytest.raises(FhirspaceError, match="FS691 OddError"):
         list(processes.run(Lines(57, "odd"), batches(25), sinks, 2))
     with pytest.raises(TypeError):
@@ -90,14 +112,14 @@ def test_an_error_that_cannot_travel_is_told_by_its_kind(sinks: dict[str, Path])
 
 @pytest.mark.parametrize("at", [0, 57, 240])
 @pytest.mark.parametrize("padding", [0, 400_000])
-def test_a_killed_worker_ends_the_run_at_once(at: int, padding: int, sinks: dict[str, Path]) -> None:
+def test_a_killed_worker_ends_the_run_at_once(at: int, padding: int, sinks: dict[str, Growing]) -> None:
     begin = time.monotonic()
     with pytest.raises(InterruptedRun, match="FS690"):
         list(processes.run(Lines(at, "killed"), batches(25, padding=padding), sinks, 2))
     assert time.monotonic() - begin < 20
 
 
-def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Path]) -> None:
+def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Growing]) -> None:
     def make(batch: pa.RecordBatch) -> Made:
         return Lines()(batch)
 
@@ -105,14 +127,14 @@ def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Path]) -> 
         list(processes.run(make, batches(3), sinks, 2))
 
 
-def test_a_run_that_is_left_early_ends_its_workers(sinks: dict[str, Path]) -> None:
+def test_a_run_that_is_left_early_ends_its_workers(sinks: dict[str, Growing]) -> None:
     with closing(processes.run(Lines(50, "stops"), batches(25), sinks, 2)) as reports:
         assert next(reports)[0] == 0
         assert len(multiprocessing.active_children()) == 2
     assert multiprocessing.active_children() == []
 
 
-def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Path]) -> None:
+def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Growing]) -> None:
     def broken() -> Iterator[object]:
         yield from batches(3)
         raise InputError("FS101", "lb.parquet")
@@ -200,14 +222,3 @@ def test_places_in_the_sinks_are_given_in_the_order_of_the_batches() -> None:
         thread.join(30)
     assert given == {0: [7, 0], 1: [7, 3], 2: [17, 6]}
     assert turns.state == [3, 37, 9]
-
-
-def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:
-    class Short(io.FileIO):
-        def write(self, data: Any) -> int:
-            return super().write(memoryview(data)[:2])
-
-    (tmp_path / "sink").write_bytes(b"0123456789")
-    with Short(tmp_path / "sink", "r+") as file:
-        processes._write(file, b"abcdefg", 2)
-    assert (tmp_path / "sink").read_bytes() == b"01abcdefg9"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 
 from fhirspace.engines import Job
+from fhirspace.tables.growing import Growing
 
 
-def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, BinaryIO]) -> Generator[Any, None, None]:
+def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, Growing]) -> Generator[Any, None, None]:
     """Runs the job over all batches, appends its outputs to the sinks, and yields the report of each batch in order.
 
     Args:
-        job: the function of a batch; batches: text tables in pieces; sinks: an open binary file by name.
+        job: the function of a batch; batches: text tables in pieces; sinks: a growing file by name.
     """
     for batch in batches:
         yield _one(job, batch, sinks)
 
 
-def _one(job: Job, batch: pa.RecordBatch, sinks: Mapping[str, BinaryIO]) -> Any:
+def _one(job: Job, batch: pa.RecordBatch, sinks: Mapping[str, Growing]) -> Any:
     """One batch; what was made of it is gone from memory before the next one comes."""
     made = job(batch)
     for name, data in made.outputs:

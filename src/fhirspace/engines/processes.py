@@ -1,8 +1,9 @@
 """The engine that runs batches in several processes and still writes them in order, so that the bytes do not change.
 
-Batches travel to the workers as Arrow IPC messages. What a worker made never travels back: when its turn comes, which
-follows from the number of its batch, it takes a place of the right size in each sink, and then writes there by itself
-while others take theirs. The bytes are copied once, nobody waits for another's disk; only the reports return.
+Batches travel to the workers as Arrow IPC messages. What a worker made stays in memory that it shares with the parent
+(`slots`); only the reports return. When the turn of a batch comes, which follows from its number, the worker learns
+where the sinks will end, and puts the bytes so that the parent's thread of writing can give them to the disk as they
+are. The workers compute, one thread hashes, one waits for the disk.
 
 Nothing waits for a process that is gone: a worker that dies ends the run at once, and a worker whose parent dies ends
 itself. Workers ignore Ctrl-C; the parent hears it and ends them.
@@ -16,19 +17,21 @@ import pickle
 import signal
 import threading
 import traceback
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from io import FileIO
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import pyarrow as pa
 
 from fhirspace.engines import Job
+from fhirspace.engines.slots import SLOTS, Filled, Slots, Views
 from fhirspace.errors import FhirspaceError, InterruptedRun
+from fhirspace.tables.growing import Growing
 
 _AHEAD = 2
 """Batches that wait at a worker: one in hand, one to come."""
@@ -43,8 +46,16 @@ class _Failed:
 
 
 @dataclass(frozen=True, slots=True)
+class _Done:
+    """What a worker tells of a batch: the job's report, and where its bytes are."""
+
+    report: Any
+    filled: Filled
+
+
+@dataclass(frozen=True, slots=True)
 class _Turns:
-    """Whose turn it is, and where each sink ends: ``state`` is the number of the batch, then the sizes."""
+    """Whose turn it is, and where each sink will end: ``state`` is the number of the batch, then the sizes."""
 
     moved: Any
     state: Any
@@ -66,7 +77,7 @@ _Queue = SimpleQueue[tuple[int, bytes]]
 
 
 def run(
-    job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, Path], workers: int
+    job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, Growing], workers: int
 ) -> Generator[Any, None, None]:
     """Runs a picklable job over all batches in `workers` processes; yields the report of each batch in order.
 
@@ -75,26 +86,27 @@ def run(
     Args:
         job: the function of a batch, sent to each worker once.
         batches: text tables in pieces, read in this process.
-        sinks: files by name, which exist and are appended to.
+        sinks: growing files by name, which nobody else adds to before the last report.
         workers: the number of processes.
 
     Raises:
-        InterruptedRun: FS690, a worker died. What a job raises is raised here again, or FS691 where it cannot travel.
+        InterruptedRun: FS690, a worker died. OSError: what the disk says. What a job raises is raised here again, or
+            FS691 where it cannot travel.
     """
     context = multiprocessing.get_context("spawn")
-    sizes = [path.stat().st_size for path in sinks.values()]
-    turns = _Turns(context.Condition(), context.Array("q", [0, *sizes], lock=False))
-    pipes: list[Connection] = []
+    turns = _Turns(context.Condition(), context.Array("q", [0, *(sink.size for sink in sinks.values())], lock=False))
+    pipes: dict[Connection, Views] = {}
     processes: list[Any] = []
     try:
         for _ in range(workers):
             mine, theirs = context.Pipe()
-            pipes.append(mine)
-            process = context.Process(target=_work, args=(theirs, job, dict(sinks), turns), daemon=True)
+            views = pipes[mine] = Views(context.Semaphore(SLOTS))
+            process = context.Process(target=_work, args=(theirs, job, list(sinks), turns, views.free), daemon=True)
             with theirs, _deaf():
                 process.start()
             processes.append(process)
-        yield from _drive(pipes, iter(batches))
+        with ThreadPoolExecutor(1) as writing:
+            yield from _drive(pipes, iter(batches), _Writer(sinks, writing))
     except BaseException:
         for process in processes:
             process.kill()
@@ -106,6 +118,36 @@ def run(
         for process in processes:
             process.join()
             process.close()
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Puts what stands in the workers' slots into the sinks, in order, while others work."""
+
+    sinks: Mapping[str, Growing]
+    thread: ThreadPoolExecutor
+    pending: deque[Future[None]] = field(default_factory=deque)
+
+    def take(self, views: Views, filled: Filled) -> None:
+        """Takes the bytes of the next batch over. Raises: OSError, what became of earlier ones."""
+        self.pending.append(self.thread.submit(self._write, views, filled))
+        while self.pending[0].done():
+            self.pending.popleft().result()
+            if not self.pending:
+                return
+
+    def close(self) -> None:
+        """Until all stands. Raises: OSError."""
+        while self.pending:
+            self.pending.popleft().result()
+
+    def _write(self, views: Views, filled: Filled) -> None:
+        try:
+            memory = memoryview(views.memory(filled))
+            for sink, place, size in filled.parts:
+                self.sinks[sink].append(memory[place:], size)
+        finally:
+            views.free.release()
 
 
 @contextmanager
@@ -121,9 +163,11 @@ def _deaf() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _drive(pipes: list[Connection], batches: Iterator[pa.RecordBatch]) -> Generator[Any, None, None]:
+def _drive(
+    pipes: Mapping[Connection, Views], batches: Iterator[pa.RecordBatch], writer: _Writer
+) -> Generator[Any, None, None]:
     """Feeds the workers and hands out their reports in the order of the batches."""
-    reports: dict[int, Any] = {}
+    done: dict[int, tuple[Views, _Done]] = {}
     sent = given = 0
     more = True
     open_: dict[Connection, int] = dict.fromkeys(pipes, 0)
@@ -139,12 +183,15 @@ def _drive(pipes: list[Connection], batches: Iterator[pa.RecordBatch]) -> Genera
             sent += 1
         for ready in wait(list(open_)) if given < sent else ():
             assert isinstance(ready, Connection)
-            number, report = _receive(ready)
-            reports[number] = report
+            number, told = _receive(ready)
+            done[number] = (pipes[ready], told)
             open_[ready] -= 1
-        while given in reports:
-            yield reports.pop(given)
+        while given in done:
+            views, told = done.pop(given)
+            writer.take(views, told.filled)
+            yield told.report
             given += 1
+    writer.close()
 
 
 def _send(pipe: Connection, number: int, batch: pa.RecordBatch) -> None:
@@ -159,7 +206,7 @@ def _send(pipe: Connection, number: int, batch: pa.RecordBatch) -> None:
             _receive(pipe)
 
 
-def _receive(pipe: Connection) -> tuple[int, Any]:
+def _receive(pipe: Connection) -> tuple[int, _Done]:
     try:
         number, report = pipe.recv()
     except (EOFError, OSError):
@@ -173,26 +220,25 @@ def _receive(pipe: Connection) -> tuple[int, Any]:
 # -- in a worker
 
 
-def _work(pipe: Connection, job: Job, sinks: dict[str, Path], turns: _Turns) -> None:  # pragma: no cover
-    """A worker: takes batches, makes them, writes at its place, reports. (It runs where coverage does not look.)"""
+def _work(pipe: Connection, job: Job, sinks: list[str], turns: _Turns, free: Any) -> None:  # pragma: no cover
+    """A worker: takes batches, makes them, puts them into its slots. (It runs where coverage does not look.)"""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     pa.set_cpu_count(1)
     todo: _Queue = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, todo), daemon=True).start()
-    with ExitStack() as stack:
-        files = {name: stack.enter_context(path.open("r+b", buffering=0)) for name, path in sinks.items()}
-        places = {name: index for index, name in enumerate(sinks)}
-        while True:
-            number, message = todo.get()
-            try:
-                made = job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
-                starts = turns.take(number, [(places[name], memoryview(data).nbytes) for name, data in made.outputs])
-                for (name, data), start in zip(made.outputs, starts, strict=True):
-                    _write(files[name], data, start)
-            except Exception as error:
-                pipe.send((number, _failed(error)))
-                return
-            pipe.send((number, made.report))
+    slots = Slots(free)
+    while True:
+        number, message = todo.get()
+        try:
+            made = job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
+            slots.wait()
+            sizes = [(sinks.index(name), memoryview(data).nbytes) for name, data in made.outputs]
+            starts = turns.take(number, sizes)
+            filled = slots.fill((name, data, at) for (name, data), at in zip(made.outputs, starts, strict=True))
+        except Exception as error:
+            pipe.send((number, _failed(error)))
+            return
+        pipe.send((number, _Done(made.report, filled)))
 
 
 def _listen(pipe: Connection, todo: _Queue) -> None:
@@ -217,10 +263,3 @@ def _failed(error: Exception) -> _Failed:
     except Exception:
         return _Failed(FhirspaceError("FS691", type(error).__name__, "a job that runs to its end"), frames)
     return _Failed(error, frames)
-
-
-def _write(file: FileIO, data: Any, start: int) -> None:
-    file.seek(start)
-    view = memoryview(data)
-    while view.nbytes:
-        view = view[file.write(view) :]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping as Table, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +21,7 @@ from fhirspace.study.attached import Attached
 from fhirspace.study.helpers import Helpers
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import BATCH, InMemory, Tabulation
+from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import place, row_column
 
@@ -116,12 +116,12 @@ def to_fhir(
         writer.leave_out()
 
 
-class _Sinks(Table[str, BinaryIO]):
-    """The NDJSON files of a run by resource type, each staged when the first resource of its type comes."""
+class _Sinks(Table[str, Growing]):
+    """The NDJSON files of a run by resource type, each begun when the first resource of its type comes."""
 
     def __init__(self, folder: OutputFolder) -> None:
         self._folder, self._stack = folder, ExitStack()
-        self._open: dict[str, tuple[Path, BinaryIO]] = {}
+        self._open: dict[str, Growing] = {}
 
     def __enter__(self) -> _Sinks:
         self._stack.__enter__()
@@ -130,19 +130,9 @@ class _Sinks(Table[str, BinaryIO]):
     def __exit__(self, *error: Any) -> bool | None:
         return self._stack.__exit__(*error)
 
-    def __getitem__(self, kind: str) -> BinaryIO:
-        return self._opened(kind)[1]
-
-    def path(self, kind: str) -> Path:
-        """The staged file of a type, for other processes to append to; what was written so far is in it."""
-        path, stream = self._opened(kind)
-        stream.flush()
-        return path
-
-    def _opened(self, kind: str) -> tuple[Path, BinaryIO]:
+    def __getitem__(self, kind: str) -> Growing:
         if kind not in self._open:
-            path = self._stack.enter_context(self._folder.stage(f"fhir/{kind}.ndjson"))
-            self._open[kind] = (path, self._stack.enter_context(path.open("ab")))
+            self._open[kind] = self._stack.enter_context(self._folder.grow(f"fhir/{kind}.ndjson"))
         return self._open[kind]
 
     def __iter__(self) -> Iterator[str]:
@@ -177,9 +167,9 @@ class _Writer:
         job = DomainJob(self._library, name, self._helpers, attached)
         bound = bool(attached) or any(block.once for block in mapping.blocks)
         if workers > 1 and not bound and tabulation.rows > BATCH:
-            paths = {block.resource: self._sinks.path(block.resource) for block in mapping.blocks}
+            sinks = {block.resource: self._sinks[block.resource] for block in mapping.blocks}
             job.helpers = self._helpers.alone(mapping)
-            reports = processes.run(job, tabulation.batches(), paths, workers)
+            reports = processes.run(job, tabulation.batches(), sinks, workers)
         else:
             reports = inline.run(job, tabulation.batches(), self._sinks)
         done = 0

@@ -22,6 +22,7 @@ from fhirspace.errors import FhirspaceError, InputError, Place, Problem
 from fhirspace.tables.csv_scan import FORMULA
 from fhirspace.tables.csv_write import quoted
 from fhirspace.tables.durable import MANIFEST, synchronise
+from fhirspace.tables.growing import Growing
 
 _OLD_MANIFEST = ".manifest.old.json"
 _PART = ".fhirspace-part"
@@ -84,17 +85,16 @@ class OutputFolder:
         Raises:
             InputError: FS141 when the path leaves the folder.
         """
-        target = self._target(relative)
-        _make_folders(self.root, target.parent)
-        part = target.with_name(f".{target.name}{_PART}")
-        try:
+        with self._staged(relative) as part:
             yield part
             self._files[Path(relative).as_posix()] = _digest(part)
-            part.replace(target)
-            synchronise(target.parent)
-        finally:
-            with suppress(FileNotFoundError):
-                part.unlink()
+
+    @contextmanager
+    def grow(self, relative: str) -> Iterator[Growing]:
+        """A growing file that appears as `relative` when the block ends without an exception; see `stage`."""
+        with self._staged(relative) as part, Growing(part) as growing:
+            yield growing
+            self._files[Path(relative).as_posix()] = growing.finish()
 
     @contextmanager
     def open(self, relative: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
@@ -103,6 +103,19 @@ class OutputFolder:
             descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
+
+    @contextmanager
+    def _staged(self, relative: str) -> Iterator[Path]:
+        target = self._target(relative)
+        _make_folders(self.root, target.parent)
+        part = target.with_name(f".{target.name}{_PART}")
+        try:
+            yield part
+            part.replace(target)
+            synchronise(target.parent)
+        finally:
+            with suppress(FileNotFoundError):
+                part.unlink()
 
     def count(self, table: str, *, rows_in: int, rows_out: int, quarantined: int, derived: int = 0) -> None:
         """Adds to the counts of a table; on leaving, ``rows_in`` must be ``rows_out + quarantined``.
