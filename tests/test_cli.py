@@ -249,9 +249,18 @@ def report(**more: Any) -> PushReport:
     [
         (report(), 0, ""),
         (
-            report(refused=1, dead=Path("dead/r1.ndjson"), problems=[Problem("FS520", Place("AE.ndjson", 1))] * 22),
+            report(
+                refused=22,
+                dead=Path("dead/r1.ndjson"),
+                problems=[Problem("FS520", Place("AE.ndjson", row)) for row in range(1, 23)],
+            ),
             3,
             "... and 2 more; all of them are in dead/r1.ndjson",
+        ),
+        (
+            report(refused=22, problems=[Problem("FS534", Place("Observation"))] * 22),
+            3,
+            "shows the elements that differ. (22 times)\n",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def verify(
         how = chosen(statement, talk.server, (), {})
         for held in fetch(talk, known, batch=how.kind != "single", connections=connections or how.connections):
             _verified(report, held, book.known(held.key))
-            if progress and report.total % 100 == 0:
+            if progress and (report.total % 100 == 0 or report.total == len(known)):
                 progress(report.total, len(known))
     return report
 
