@@ -164,9 +164,9 @@ def undo(
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
         courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
-        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server))
+        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), progress)
         created = scratch / "created.ndjson"
-        work.restore(created, connections or how.connections, progress)
+        work.restore(created, connections or how.connections)
         work.delete(created)
         book.close(name)
         counts = {key: value for key, value in work.report.as_dict().items() if type(value) is int}
@@ -182,8 +182,9 @@ class _Undo:
     courier: Courier
     size: int
     report: UndoReport
+    progress: Progress | None
 
-    def restore(self, created: Path, connections: int, progress: Progress | None) -> None:
+    def restore(self, created: Path, connections: int) -> None:
         """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
         after, batch = "", self.courier.kind != "single"
         with created.open("wb") as out:
@@ -199,8 +200,6 @@ class _Undo:
                         out.write(held.line.replace(b"\n", b" ") + b"\n")
                 for start in range(0, len(entries), self.size):
                     self._send(entries[start : start + self.size])
-                if progress:
-                    progress(self.report.total, 0)
 
     def delete(self, created: Path) -> None:
         """Deletes what was created, that which refers before what it refers to."""
@@ -223,8 +222,8 @@ class _Undo:
             self._done([ours.key])
             return None
         if not ours.version and not _is_work_of(ours, held):
-            self._done([ours.key])
             self.report.unwritten += 1
+            self._done([ours.key])
             return None
         if ours.version and held.version != ours.version:
             self._leave(ours.key, "FS515", "the version that the run made")
@@ -261,6 +260,8 @@ class _Undo:
         done = list(keys)
         self.book.mark(self.run, done, "undone")
         self.book.drop(done)
+        if self.progress:
+            self.progress(self.report.total, 0)
 
     def _leave(self, key: str, code: str, expected: str) -> None:
         self.report.left += 1
