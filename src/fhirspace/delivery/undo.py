@@ -21,6 +21,7 @@ from fhirspace.delivery.journal import UNDO, Journal, Known, Written
 from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
 from fhirspace.delivery.push import new_run
+from fhirspace.delivery.rebuilt import rebuilt
 from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
@@ -147,11 +148,12 @@ def undo(
     """Take a run back: what it updated gets its version before the run again, what it created is deleted.
 
     What was changed since (the server's version is not the one that the run made), and what others refer to, is left
-    alone and told. A killed undo is finished by the same call.
+    alone and told. A killed undo is finished by the same call. Of a run that no journal knows (it was lost, or made on
+    another machine) a server that is named is asked: its Provenances tell what the run wrote.
 
-    Args, errors: as `verify`.
+    Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version.
     """
-    path, name, home = journal_of(run, journal)
+    path, name, home = _journal_of(run, journal, client or (Client(server) if server else None))
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
     talk = client or Client(server or home)
@@ -173,6 +175,16 @@ def undo(
         head = log.append("run finished", counts=counts, about=name)
         book.finish(counts | {"undo": name, "audit": head._asdict()})
     return work.report
+
+
+def _journal_of(run: str, journal: Path | None, client: Client | None) -> tuple[Path, str, str]:
+    """As `journal_of`, but a server that can be asked helps out where no journal knows the run."""
+    try:
+        return journal_of(run, journal)
+    except UsageError:
+        if client is None:
+            raise
+        return rebuilt(client, run, journal), run, client.server
 
 
 @dataclass(slots=True)
