@@ -371,7 +371,7 @@ def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.Cap
         (run,) = json.loads(capsys.readouterr().out)
         assert (run["run"], run["created"]) == ("run-1", 3)
     assert main(["runs", str(tmp_path)]) == 0
-    assert " run=run-1 server=http://x/fhir " in capsys.readouterr().out
+    assert capsys.readouterr().out == "run-1: 3 created; http://x/fhir\n"
     (tmp_path / "empty").mkdir()
     assert main(["runs", str(tmp_path / "empty")]) == 2
     assert "FS525" in capsys.readouterr().err

@@ -247,9 +247,17 @@ def runs(options: Namespace) -> int:
     if options.audit:
         return _audit(options.journal, as_json=options.json)
     found = run(options.journal)
-    text = "\n".join(" ".join(f"{name}={value}" for name, value in each.items()) for each in found)
+    text = "\n".join(_run(each) for each in found)
     give(found, text or "no runs", as_json=options.json)
     return EXIT_CLEAN
+
+
+def _run(told: dict[str, Any]) -> str:
+    """A run in one line: its name, what it did, where, and that it has not ended."""
+    counts = [f"{value:,} {name.replace('_', ' ')}" for name, value in told.items() if type(value) is int and value]
+    about = f" of {told['undo']}" if "undo" in told else ""
+    ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"
+    return f"{told['run']}{about}: {ended}; {told['server']}"
 
 
 def _audit(path: Path, *, as_json: bool) -> int:
