@@ -168,19 +168,19 @@ def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
     folder = trial(tmp_path / "in", patients=5, each=5)
-    invalid = dump(resource("Patient", "kept", noSuchElement="x"))
-    write(folder, {"Basic": [invalid]})
     started = server.start(validate=False, database=tmp_path / "db", folder=tmp_path / "home")
     report = push(folder, started.url)
-    assert (report.created, report.refused) == (33, 0)
+    assert (report.created, report.refused) == (32, 0)
+    invalid = dump(resource("Patient", "kept", noSuchElement="x")).encode()
+    assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
     os.kill(started.pid, signal.SIGKILL)
     psutil.Process(started.pid).wait(30)
     started = server.start(port=started.port, validate=False, database=tmp_path / "db", folder=tmp_path / "home")
     client = Client(started.url)
     try:
         assert verify(report.run, client=client, journal=folder).problems == []
-        assert push(folder, started.url, client=client).unchanged == 33
-        assert plan(folder, started.url, client=client).total("unchanged") == 33
+        assert push(folder, started.url, client=client).unchanged == 32
+        assert plan(folder, started.url, client=client).total("unchanged") == 32
         assert versions(client, folder) == {"1"}
     finally:
         server.stop(port=started.port)
