@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from fhirspace.delivery.identify import ADDED
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.plan import plan
 from fhirspace.delivery.push import PushReport, push, retry
+from fhirspace.delivery.transport import Response
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 from fhirspace.testing import PASSING, Fault, FaultyServer
@@ -37,7 +40,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def making(faulty: FaultyServer) -> FaultyServer:
     """A server that makes the ids, and a version of every update: what is sent twice shows."""
-    faulty.types = [*faulty.types, "Encounter"]
+    faulty.types = [*faulty.types, "Encounter", "Provenance"]
     faulty.client_ids, faulty.keeps_version, faulty.delay = False, False, 0.7
     return faulty
 
@@ -73,6 +76,28 @@ def updates(faulty: FaultyServer) -> int:
     """How many updates were sent, alone or in a Bundle."""
     alone = sum(request.method == "PUT" for request in faulty.requests)
     return alone + sum(body.count(b'"request":{"method":"PUT"') for body in faulty.transactions())
+
+
+class Killed(Exception):
+    """The client is gone once the server has its request."""
+
+
+@contextmanager
+def killing(client: Client) -> Iterator[None]:
+    """The client dies when its first Bundle is answered."""
+    kept = client.transport
+    assert kept is not None
+
+    class Dying:
+        def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+            answer = kept.send(method, path, body, headers)
+            if method == "POST":
+                raise Killed
+            return answer
+
+    client.transport = Dying()
+    yield
+    client.transport = kept
 
 
 def told(report: PushReport) -> list[str]:
@@ -189,22 +214,8 @@ def test_what_was_on_its_way_when_the_client_died_is_looked_for_first(
     making: FaultyServer, client: Client, tmp_path: Path
 ) -> None:
     folder = write(tmp_path, {"Organization": [organization()]})
-
-    class Killed(Exception):
-        """The client is gone once the server has its request."""
-
-    send = client.transport.send  # type: ignore[union-attr]
-
-    def dying(method: str, path: str, body: bytes | None = None, headers: Any = None) -> Any:
-        answer = send(method, path, body, headers)
-        if method == "POST":
-            raise Killed
-        return answer
-
-    client.transport.send = dying  # type: ignore[union-attr, method-assign]
-    with pytest.raises(Killed):
+    with killing(client), pytest.raises(Killed):
         push(folder, making.url, client=client)
-    client.transport.send = send  # type: ignore[union-attr, method-assign]
     with Journal(folder / "journal.db", making.url) as book:
         run = book._base.execute("SELECT run FROM runs").fetchone()[0]
     with pytest.raises(FhirspaceError, match="FS584"):
@@ -216,12 +227,25 @@ def test_what_was_on_its_way_when_the_client_died_is_looked_for_first(
     assert undo(run, client=client, journal=folder).deleted == 1
 
 
+def test_what_left_the_folder_before_its_id_was_known_is_told_by_undo(
+    making: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    folder = write(tmp_path, {"Organization": [organization()]})
+    with killing(client), pytest.raises(Killed):
+        push(folder, making.url, client=client)
+    write(folder, {"Organization": [organization("o-2")]})
+    run = push(folder, making.url, client=client).run
+    report = undo(run, client=client, journal=folder)
+    assert (report.deleted, report.left, report.keys) == (1, 1, ["Organization/o-1"])
+    assert [problem.code for problem in report.problems] == ["FS584"]
+
+
 @pytest.mark.parametrize("kinds", CARRIERS)
 def test_its_own_identifier_is_taken_where_it_stands_in_no_url(
     making: FaultyServer, client: Client, tmp_path: Path, kinds: set[str]
 ) -> None:
     making.bundle_types = kinds
-    own = [{"value": "no system"}, {"system": "urn:mrn", "value": "CANARY|4,711"}]
+    own = [{"value": "no system"}, {"system": "urn:mrn", "value": "CANARY|4,7\\11$"}]
     write(tmp_path, {"Patient": [{"resourceType": "Patient", "id": "p-1", "identifier": own}]})
     assert push(tmp_path, making.url, client=client).created == 1
     (body,) = making.store.values()
@@ -230,7 +254,7 @@ def test_its_own_identifier_is_taken_where_it_stands_in_no_url(
     assert not any("CANARY" in request.path for request in making.requests)
     assert b"CANARY" not in b"".join(file.read_bytes() for file in tmp_path.glob("journal.db*"))
     again = push(tmp_path, making.url, client=client, journal=tmp_path / "other.db")
-    assert (again.created, len(making.store)) == (0, 1), "it is found, the comma and the bar in its value too"
+    assert (again.created, len(making.store)) == (0, 1), "it is found, whatever stands in its value"
 
 
 def test_of_two_with_one_identifier_the_second_is_buried(making: FaultyServer, client: Client, tmp_path: Path) -> None:
@@ -356,9 +380,11 @@ def test_a_run_is_taken_back(making: FaultyServer, client: Client, tmp_path: Pat
     assert counts(push(trial(folder), making.url, client=client, journal=tmp_path / "fresh.db"))[0] == 0
 
 
+@pytest.mark.parametrize("status", [405, 400, 404])
 def test_what_somebody_deleted_is_made_anew_at_its_next_change(
-    making: FaultyServer, client: Client, tmp_path: Path
+    making: FaultyServer, client: Client, tmp_path: Path, status: int
 ) -> None:
+    making.client_id_status = status
     folder = write(tmp_path, {"Organization": [organization(f"o-{n}") for n in range(3)]})
     push(folder, making.url, client=client)
     places = {key: place for place, key in keys_by_place(making).items()}

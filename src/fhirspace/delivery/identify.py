@@ -139,8 +139,9 @@ def identified(parts: Parts, key: str, *, several: bool, own: bool) -> tuple[str
 
 def _pair(item: Any) -> tuple[str, str] | None:
     system, value = (item.get("system"), item.get("value")) if isinstance(item, dict) else ("", "")
-    told = isinstance(system, str) and isinstance(value, str) and system and value
-    return (system, value) if told else None
+    if isinstance(system, str) and isinstance(value, str) and system and value:
+        return system, value
+    return None
 
 
 def _token(system: str, value: str) -> str:

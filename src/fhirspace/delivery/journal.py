@@ -220,11 +220,16 @@ class Journal:
         query = "SELECT 1 FROM places WHERE server = ? AND place IS NOT NULL LIMIT 1"
         return self._base.execute(query, (self.server,)).fetchone() is not None
 
-    def unplaced(self, run: str) -> int:
-        """How many resources a run sent, to get an id from the server, of which no answer is known."""
-        query = """SELECT count(*) FROM writes JOIN places USING (key)
+    def unplaced(self, run: str) -> set[str]:
+        """The keys of what a run sent, to get an id from the server, and of which no answer is known."""
+        query = """SELECT key FROM writes JOIN places USING (key)
                    WHERE run = ? AND server = ? AND state = 'sent' AND place IS NULL"""
-        return int(self._base.execute(query, (run, self.server)).fetchone()[0])
+        return {key for (key,) in self._base.execute(query, (run, self.server))}
+
+    def finished(self, run: str) -> bool:
+        """Whether a run came to its end, or was closed."""
+        found = self._base.execute("SELECT finished FROM runs WHERE run = ?", (run,)).fetchone()
+        return found is not None and found[0] is not None
 
     def started(self) -> datetime:
         """When this run began (the first time, if it was taken up again)."""

@@ -300,7 +300,8 @@ class Sender:
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)
         self.journal.record((), (), [item.key])
-        self.journal.release(item.key)
+        if self.addressing:
+            self.journal.release(item.key)
         self.note("resource refused", {"status": answer.status}, [item.key])
 
 

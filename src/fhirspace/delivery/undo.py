@@ -162,7 +162,8 @@ def undo(
     with ExitStack() as stack:
         book = stack.enter_context(Journal(path, talk.server))
         how = chosen(statement, talk.server, (), {}, placed=book.placed())
-        if book.unplaced(name):
+        lost = book.unplaced(name)
+        if lost and not book.finished(name):
             raise UsageError("FS584", name, "an answer to everything that the run sent")
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirspace-")))
         book.begin(f"{new_run()}{UNDO}", resume=False)
@@ -170,7 +171,7 @@ def undo(
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
         courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
-        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server))
+        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost)
         created = scratch / "created.ndjson"
         work.restore(created, connections or how.connections, progress)
         work.delete(created)
@@ -188,13 +189,17 @@ class _Undo:
     courier: Courier
     size: int
     report: UndoReport
+    lost: set[str]
 
     def restore(self, created: Path, connections: int, progress: Progress | None) -> None:
         """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
         after, batch = "", self.courier.kind != "single"
+        for key in sorted(self.lost):
+            self._leave(key, "FS584", "an answer to it")
         with created.open("wb") as out:
             while part := self.book.writes(self.run, after=after):
                 after = part[-1].key
+                part = [each for each in part if each.key not in self.lost]
                 places = [self.book.place(each.key) or each.key for each in part]
                 entries = []
                 found = fetch(self.courier.client, places, batch=batch, connections=connections)
