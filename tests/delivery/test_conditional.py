@@ -377,7 +377,8 @@ def test_a_run_is_taken_back(making: FaultyServer, client: Client, tmp_path: Pat
     report = undo(second.run, client=client, journal=folder)
     assert (report.restored, report.deleted, report.left) == (3, 2, 0)
     assert {place: canonical(body) for place, body in making.store.items()} == before
-    assert counts(push(trial(folder), making.url, client=client, journal=tmp_path / "fresh.db"))[0] == 0
+    write(folder, {"Patient": [], "Observation": [observation("later", "p-2")]})
+    assert push(folder, making.url, client=client).created == 1, "it is known where p-2 is, which is not sent again"
 
 
 @pytest.mark.parametrize("status", [405, 400, 404])

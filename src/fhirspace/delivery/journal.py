@@ -272,9 +272,11 @@ class Journal:
 
     def drop(self, keys: Iterable[str]) -> None:
         """Forget that resources were delivered to this server."""
-        gone = [(self.server, key) for key in keys]
-        for table in ("delivered", "places"):
-            self._write(f"DELETE FROM {table} WHERE server = ? AND key = ?", gone)  # noqa: S608
+        self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
+
+    def displace(self, keys: Iterable[str]) -> None:
+        """Forget the server's keys of resources that are gone there."""
+        self._write("DELETE FROM places WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
     def samples(self) -> list[str]:
         """The first and the last key of each resource type delivered to this server."""

@@ -6,7 +6,6 @@ Source: FHIR, "http" (read, history, update with If-Match, delete).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -232,7 +231,7 @@ class _Undo:
         """What stood before the run wrote (no bytes: nothing); None where there is nothing to do or it is left."""
         if not held.line:
             self.report.gone += 1
-            self._done([ours.key])
+            self._done([ours.key], gone=True)
             return None
         if not ours.version and not self._is_work_of(ours, held):
             self._done([ours.key])
@@ -258,7 +257,8 @@ class _Undo:
         for entry in good:
             self.report.restored += bool(entry.line)
             self.report.deleted += not entry.line
-        self._done(self.book.key_at(entry.item.key) for entry in good)
+        self._done([self.book.key_at(entry.item.key) for entry in good if entry.line])
+        self._done([self.book.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
         for at, answer in reply.answers.items():
             if entries[at] not in good:
                 self._leave(
@@ -273,10 +273,11 @@ class _Undo:
                 self.book.key_at(left[0].item.key), "FS516", f"the server to take it (status {reply.rest.status})"
             )
 
-    def _done(self, keys: Iterable[str]) -> None:
-        done = list(keys)
-        self.book.mark(self.run, done, "undone")
-        self.book.drop(done)
+    def _done(self, keys: list[str], *, gone: bool = False) -> None:
+        self.book.mark(self.run, keys, "undone")
+        self.book.drop(keys)
+        if gone:
+            self.book.displace(keys)
 
     def _leave(self, key: str, code: str, expected: str) -> None:
         self.report.left += 1
