@@ -78,6 +78,7 @@ def lines(quick: bool) -> Iterator[Line]:
     found = _alone(to_files.to_files, *((150_000, 1) if quick else ()))
     yield Line("LB to a fresh file, one process", found["one process, MB/s"], "MB/s")
     yield Line("  a plain write of the same bytes, same minute", found["plain write of the same bytes, MB/s"], "MB/s")
+    yield Line("LB to a fresh file, two processes", found["two processes, MB/s"], "MB/s")
     yield Line("  two processes against one", found["two against one"], "x", 1.6)
     yield Line("fhirspace --help", _help(), "CPU s", 0.3, most=True)
 

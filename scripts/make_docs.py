@@ -181,13 +181,12 @@ def json_schema() -> str:
     return json.dumps(schema(), indent=2) + "\n"
 
 
-def picture() -> str:
-    """``docs/demo.svg``: the captured output of the demo as a terminal window."""
-    captured = (ROOT / "docs" / "demo.txt").read_text("utf-8")
-    return svg(captured.splitlines())
+def picture(name: str, title: str) -> Callable[[], str]:
+    """``docs/<name>.svg``: what ``docs/<name>.txt`` captured, as a terminal window."""
+    return lambda: svg((ROOT / "docs" / f"{name}.txt").read_text("utf-8").splitlines(), title)
 
 
-def svg(lines: list[str]) -> str:
+def svg(lines: list[str], title: str) -> str:
     """Lines of text as a picture of a terminal; a line that starts with ``$`` is a command, ``#`` a remark.
 
     The width of a letter is fixed (``textLength``), so that columns stand under each other in any font.
@@ -208,7 +207,7 @@ def svg(lines: list[str]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" {box} role="img">',
-            "<title>The output of fhirspace demo</title>",
+            f"<title>{title}</title>",
             f"<style>{_STYLE}</style>",
             f'<rect width="{width}" height="{height}" rx="8" fill="#16202c"/>',
             dots,
@@ -292,7 +291,8 @@ FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/mapping-language.md": codecs,
     "docs/servers.md": servers,
     "mappings/schema.json": json_schema,
-    "docs/demo.svg": picture,
+    "docs/demo.svg": picture("demo", "The output of fhirspace demo"),
+    "docs/loading.svg": picture("loading", "Plan, push and verify in the terminal"),
 }
 
 if __name__ == "__main__":

@@ -14,6 +14,14 @@ settings.register_profile("house", deadline=None, suppress_health_check=[HealthC
 settings.load_profile("house")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What a run remembers stays apart from what this machine's user has done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FHIRSPACE_STATE", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def hapi() -> Iterator[Callable[[str], str]]:
     """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release."""

@@ -249,9 +249,18 @@ def report(**more: Any) -> PushReport:
     [
         (report(), 0, ""),
         (
-            report(refused=1, dead=Path("dead/r1.ndjson"), problems=[Problem("FS520", Place("AE.ndjson", 1))] * 22),
+            report(
+                refused=22,
+                dead=Path("dead/r1.ndjson"),
+                problems=[Problem("FS520", Place("AE.ndjson", row)) for row in range(1, 23)],
+            ),
             3,
             "... and 2 more; all of them are in dead/r1.ndjson",
+        ),
+        (
+            report(refused=22, problems=[Problem("FS534", Place("Observation"))] * 22),
+            3,
+            "shows the elements that differ. (22 times)\n",
         ),
     ],
 )
@@ -362,7 +371,7 @@ def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.Cap
         (run,) = json.loads(capsys.readouterr().out)
         assert (run["run"], run["created"]) == ("run-1", 3)
     assert main(["runs", str(tmp_path)]) == 0
-    assert " run=run-1 server=http://x/fhir " in capsys.readouterr().out
+    assert capsys.readouterr().out == "run-1: 3 created; http://x/fhir\n"
     (tmp_path / "empty").mkdir()
     assert main(["runs", str(tmp_path / "empty")]) == 2
     assert "FS525" in capsys.readouterr().err

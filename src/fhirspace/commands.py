@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fhirspace.delivery.client import Client
     from fhirspace.delivery.config import Connection
     from fhirspace.delivery.push import PushReport
+    from fhirspace.delivery.undo import UndoReport, VerifyReport
 
 
 def _connection(options: Namespace) -> Connection:
@@ -161,22 +162,22 @@ def verify(options: Namespace) -> int:
     """``fhirspace verify``."""
     from fhirspace.delivery.undo import verify as run
 
-    with Bars("resources") as bars:
-        report = run(options.run, journal=options.journal, progress=bars.named("read back"), client=_client(options))
-    tell_problems(report.problems)
-    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    return EXIT_FINDINGS if report.problems else EXIT_CLEAN
+    return _looked_back(options, run, "read back")
 
 
 def undo(options: Namespace) -> int:
     """``fhirspace undo``."""
     from fhirspace.delivery.undo import undo as run
 
+    return _looked_back(options, run, "taken back")
+
+
+def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str) -> int:
     with Bars("resources") as bars:
-        report = run(options.run, journal=options.journal, progress=bars.named("taken back"), client=_client(options))
+        report = run(options.run, journal=options.journal, progress=bars.named(doing), client=_client(options))
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    return EXIT_FINDINGS if report.left else EXIT_CLEAN
+    return EXIT_FINDINGS if report.problems else EXIT_CLEAN
 
 
 def status(options: Namespace) -> int:
@@ -246,9 +247,17 @@ def runs(options: Namespace) -> int:
     if options.audit:
         return _audit(options.journal, as_json=options.json)
     found = run(options.journal)
-    text = "\n".join(" ".join(f"{name}={value}" for name, value in each.items()) for each in found)
+    text = "\n".join(_run(each) for each in found)
     give(found, text or "no runs", as_json=options.json)
     return EXIT_CLEAN
+
+
+def _run(told: dict[str, Any]) -> str:
+    """A run in one line: its name, what it did, where, and that it has not ended."""
+    counts = [f"{value:,} {name.replace('_', ' ')}" for name, value in told.items() if type(value) is int and value]
+    about = f" of {told['undo']}" if "undo" in told else ""
+    ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"
+    return f"{told['run']}{about}: {ended}; {told['server']}"
 
 
 def _audit(path: Path, *, as_json: bool) -> int:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -45,13 +46,15 @@ def lines(data: dict[str, Any]) -> str:
 
 
 def tell_problems(problems: Sequence[Problem], where: str = "") -> None:
-    """The first errors and warnings on stderr, errors first, and how many more there are (and where)."""
+    """The first errors and warnings on stderr, each once, and how many more there are (and where)."""
     ordered = sorted(
         (problem for problem in problems if problem.level != "note"), key=lambda problem: problem.level != "error"
     )
-    for problem in ordered[:_SHOWN]:
-        say(f"{problem.level}: {problem}")
-    more = len(ordered) - _SHOWN
+    counts = Counter(f"{problem.level}: {problem}" for problem in ordered)
+    shown = list(counts.items())[:_SHOWN]
+    for line, times in shown:
+        say(f"{line} ({times:,} times)" if times > 1 else line)
+    more = len(ordered) - sum(times for _, times in shown)
     if more > 0:
         say(f"... and {more:,} more" + (f"; all of them are in {where}" if where else ""))
 

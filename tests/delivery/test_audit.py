@@ -319,7 +319,7 @@ def test_runs_audit_holds_the_log_against_its_journal(tmp_path: Path, capsys: py
     exit_code, found, _ = told(capsys, "audit", tmp_path / "journal.db")
     assert (exit_code, found["whole"], found["anchored"], len(found["events"])) == (0, True, True, 5)
     assert cli.main(["runs", str(tmp_path)]) == 0, "the journal is listed as before"
-    assert f" run={RUN} " in capsys.readouterr().out
+    assert f"{RUN}: 300 created; " in capsys.readouterr().out
 
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:3]))
     exit_code, found, said = told(capsys, "audit", tmp_path)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fhirspace.delivery.canonical import canonical, cleaned
+from fhirspace.delivery.provenance import VERSION
 
 
 @pytest.mark.parametrize("number", ["5.50", "0.10", "-1.0", "100", "1.0E+3", "1e5", "-0.0", "123456789012345678901234"])
@@ -52,3 +53,17 @@ def test_the_content_is_the_same(value: object) -> None:
     line = json.dumps({"x": value}).encode()
     assert json.loads(canonical(line)) == json.loads(line)
     assert canonical(canonical(line)) == canonical(line)
+
+
+def test_a_version_that_stands_beside_its_reference_may_be_cut_off_it() -> None:
+    def target(reference: str, system: str = VERSION) -> bytes:
+        beside = {"system": system, "value": "Patient/a/_history/2"}
+        return canonical(
+            json.dumps(
+                {"resourceType": "Provenance", "target": [{"reference": reference, "identifier": beside}]}
+            ).encode()
+        )
+
+    assert target("Patient/a/_history/2") == target("Patient/a") != target("Patient/b")
+    assert target("Patient/a/_history/3") != target("Patient/a"), "another version than the one beside"
+    assert target("Patient/a/_history/2", "urn:x") != target("Patient/a", "urn:x"), "no version of ours"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, HttpTransport
 from fhirspace.delivery.provenance import targets_of
 from fhirspace.delivery.push import push
@@ -95,3 +96,29 @@ def test_a_passing_fault_of_one_is_mended(server: FaultyServer, there: Client, t
         client=there,
     )
     assert told(server, report.run) == [("Patient/p", "1")]
+
+
+def test_a_run_is_taken_back_without_its_journal(server: FaultyServer, there: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path, patients=30, each=9)
+    push(folder, server.url, client=there, size=10)
+    before = dict(server.store)
+    write(folder, {"Organization": [organization() | {"name": "Site 2"}], "Patient": [patient("new")]})
+    second = push(folder, server.url, client=there)
+    for file in (folder / "fhir").parent.rglob("journal.db*"):
+        file.unlink()
+    with pytest.raises(FhirspaceError, match="FS529"):
+        undo(second.run)
+    with pytest.raises(FhirspaceError, match="FS529"):
+        undo("nobody", client=there, journal=tmp_path / "other.db")
+    taken = undo(second.run, client=there, journal=tmp_path / "other.db")
+    assert (taken.restored, taken.deleted, taken.problems) == (1, 2, []), "the Provenance goes too"
+    assert {key: canonical(body) for key, body in server.store.items()} == {
+        key: canonical(body) for key, body in before.items()
+    }
+    assert undo(second.run, client=there, journal=tmp_path / "other.db").total == 0
+
+
+def test_a_server_that_does_not_search_provenances_knows_no_run(server: FaultyServer, there: Client) -> None:
+    server.types.remove("Provenance")
+    with pytest.raises(FhirspaceError, match="FS529"):
+        undo("20260101T000000Z-abcd", client=there)

@@ -9,14 +9,14 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhirspace.delivery import jars, server
-from fhirspace.delivery.cache import cache_folder, locked
+from fhirspace.delivery.cache import cache_folder, locked, state_folder
 from fhirspace.errors import FhirspaceError
 
 
@@ -53,16 +53,21 @@ time.sleep(60)
 """
 
 
-def test_the_cache_folder_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("FHIRSPACE_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA"):
+@pytest.mark.parametrize(
+    ("kind", "folder", "usual"), [("CACHE", cache_folder, ".cache"), ("STATE", state_folder, ".local/state")]
+)
+def test_a_folder_of_this_machine_is_where_the_user_says(
+    kind: str, folder: Callable[[], Path], usual: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in (f"FHIRSPACE_{kind}", f"XDG_{kind}_HOME", "LOCALAPPDATA"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "fhirspace"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache_folder() == tmp_path / "xdg" / "fhirspace"
-    monkeypatch.setenv("FHIRSPACE_CACHE", str(tmp_path / "own"))
-    assert cache_folder() == tmp_path / "own"
-    assert cache_folder().stat().st_mode & 0o077 == 0
+    assert folder() == tmp_path / usual / "fhirspace"
+    monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / "xdg"))
+    assert folder() == tmp_path / "xdg" / "fhirspace"
+    monkeypatch.setenv(f"FHIRSPACE_{kind}", str(tmp_path / "own"))
+    assert folder() == tmp_path / "own"
+    assert folder().stat().st_mode & 0o077 == 0
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:

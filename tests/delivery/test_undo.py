@@ -29,7 +29,7 @@ CHANGED = {
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FHIRSPACE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("FHIRSPACE_STATE", str(tmp_path / "state"))
 
 
 def held(faulty: FaultyServer) -> dict[str, bytes]:

@@ -145,10 +145,11 @@ def test_form_examples_of_the_language_page_load(tmp_path):
     assert SourceLibrary(tmp_path).forms["vitals"].datasets == ("VS",)
 
 
-def test_the_picture_is_of_the_captured_text():
-    picture = ElementTree.fromstring((ROOT / "docs" / "demo.svg").read_text("utf-8"))
+@pytest.mark.parametrize("name", ["demo", "loading"])
+def test_the_picture_is_of_the_captured_text(name):
+    picture = ElementTree.fromstring((ROOT / "docs" / f"{name}.svg").read_text("utf-8"))
     shown = [node.text for node in picture.iter("{http://www.w3.org/2000/svg}text")]
-    captured = (ROOT / "docs" / "demo.txt").read_text("utf-8")
+    captured = (ROOT / "docs" / f"{name}.txt").read_text("utf-8")
     assert shown == [line.strip() for line in captured.splitlines() if line.strip()]
 
 

@@ -1,4 +1,4 @@
-"""The cache folder of this machine, and a lock so that two processes do not fill it at the same time."""
+"""This machine's folders for what is cached and remembered, and a lock, so that one process at a time fills them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,25 @@ from typing import IO
 
 
 def cache_folder() -> Path:
-    """The folder for jars, classes and the state of local servers; it is made (mode 0700) if it is missing.
+    """The folder for what can be fetched or made again (jars, classes, local servers); made (mode 0700) if missing.
 
     ``FHIRSPACE_CACHE`` names it; else it is ``fhirspace`` in ``XDG_CACHE_HOME``, ``LOCALAPPDATA`` or ``~/.cache``.
     """
-    own = os.environ.get("FHIRSPACE_CACHE")
-    shared = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    folder = Path(own) if own else Path(shared or Path.home() / ".cache") / "fhirspace"
+    return _folder("CACHE", ".cache")
+
+
+def state_folder() -> Path:
+    """The folder for what is remembered from run to run: where the journals are; made (mode 0700) if missing.
+
+    ``FHIRSPACE_STATE`` names it; else ``fhirspace`` in ``XDG_STATE_HOME``, ``LOCALAPPDATA`` or ``~/.local/state``.
+    """
+    return _folder("STATE", ".local/state")
+
+
+def _folder(kind: str, usual: str) -> Path:
+    own = os.environ.get(f"FHIRSPACE_{kind}")
+    shared = os.environ.get(f"XDG_{kind}_HOME") or os.environ.get("LOCALAPPDATA")
+    folder = Path(own) if own else Path(shared or Path.home() / usual) / "fhirspace"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder.absolute()
 

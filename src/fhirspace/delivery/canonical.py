@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from fhirspace.delivery.provenance import VERSION
+
 _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode("ascii"))).decode
 # HAPI appends "#" and the id of the request (16 letters and digits) to whatever source was sent, or to nothing.
 _REQUEST = re.compile(r"#[A-Za-z0-9]{16}$")
@@ -31,10 +33,14 @@ def cleaned(resource: bytes) -> bytes:
 def canonical(line: bytes) -> bytes:
     """`cleaned`, with sorted keys, and the sets ``meta.profile``, ``.security`` and ``.tag`` in one order.
 
+    A version in a Provenance's target is left out where it stands beside as an identifier: HAPI cuts it off.
+
     Raises:
         msgspec.DecodeError: it is no JSON.
     """
     resource = _without_server(_decode(line))
+    if isinstance(resource, dict) and resource.get("resourceType") == "Provenance":
+        _cut_versions(resource)
     meta = resource.get("meta") if isinstance(resource, dict) else None
     if isinstance(meta, dict):
         for name in _SETS:
@@ -61,3 +67,12 @@ def _without_server(resource: Any) -> Any:
     if not meta:
         del resource["meta"]
     return resource
+
+
+def _cut_versions(provenance: dict[str, Any]) -> None:
+    targets = provenance.get("target")
+    for target in targets if isinstance(targets, list) else ():
+        match target:
+            case {"reference": str(reference), "identifier": {"system": system, "value": value}}:
+                if system == VERSION and value == reference:
+                    target["reference"] = reference.partition("/_history/")[0]

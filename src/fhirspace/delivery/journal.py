@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fhirspace.delivery.cache import cache_folder, locked
+from fhirspace.delivery.cache import locked, state_folder
 from fhirspace.errors import UsageError
 
 JOURNAL = "journal.db"
@@ -309,7 +309,7 @@ class Journal:
 def journals() -> list[Path]:
     """The journals that pushes on this machine have used and that are still there."""
     try:
-        noted = (cache_folder() / "journals.txt").read_text("utf-8").splitlines()
+        noted = (state_folder() / "journals.txt").read_text("utf-8").splitlines()
     except OSError:
         return []
     return [Path(line) for line in dict.fromkeys(noted) if Path(line).is_file()]
@@ -318,7 +318,7 @@ def journals() -> list[Path]:
 def remember(path: Path) -> None:
     """Note a journal for `journals`."""
     if path.absolute() not in journals():
-        with (cache_folder() / "journals.txt").open("a", encoding="utf-8") as file:
+        with (state_folder() / "journals.txt").open("a", encoding="utf-8") as file:
             file.write(f"{path.absolute()}\n")
 
 

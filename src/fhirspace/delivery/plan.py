@@ -112,7 +112,7 @@ def plan(
         for done, step in enumerate(file.add(steps), 1):
             if len(found.changes) < _SHOWN and step.action in ("update", "conflict"):
                 found.changes.append(step)
-            if progress and done % _EVERY == 0:
+            if progress and (done % _EVERY == 0 or done == len(order)):
                 progress(done, len(order))
         found.types = file.counts()
         found.problems = [Problem(code, item.place, expected) for code, item, expected in order.faults]

@@ -180,6 +180,7 @@ class _Work:
         self.progress = options.get("progress")
         self.sources: list[Source] = []
         self.begin = time.monotonic()
+        self.renewals: int = getattr(sender.courier.client.transport, "renewals", 0)
         total = len(order) + len(order.faults) + order.twins
         self.report = PushReport(sender.journal.run, sender.courier.client.server, total)
         sender.counts.unchanged += order.twins
@@ -202,7 +203,7 @@ class _Work:
             if isinstance(error, KeyboardInterrupt):
                 done = f"{sender.counts.total} of {self.report.total} resources are done"
                 raise InterruptedRun(
-                    "FS527", Place(sender.dead.path.name), f"the same command again ({done})"
+                    "FS527", Place(sender.journal.path.name), f"the same command again ({done})"
                 ) from None
             raise
         self._show()
@@ -249,6 +250,10 @@ class _Work:
         return self.report
 
     def _show(self) -> None:
+        renewals = getattr(self.sender.courier.client.transport, "renewals", 0)
+        if renewals > self.renewals:
+            self.log.append("token renewed", counts={"times": renewals - self.renewals})
+            self.renewals = renewals
         if self.progress:
             self.progress(self.sender.counts.total, self.report.total)
 

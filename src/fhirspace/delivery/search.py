@@ -79,13 +79,14 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
 class Study:
     """What to search for on which server: the resources of a study, changed since a moment or at any time.
 
-    `opened` is the server's time of the first search since it was set to None.
+    `opened` is the server's time of the first search since it was set to None. `system` is that of the tag `name`.
     """
 
     client: Client
     name: str
     since: str | None = None
     opened: datetime | None = None
+    system: str = TAG_SYSTEM
 
     def pages(self, kind: str, **further: str) -> Pages:
         """All resources of a type.
@@ -113,7 +114,7 @@ class Study:
 
     def _search(self, kind: str, further: dict[str, str]) -> _Page:
         since = {"_lastUpdated": f"ge{self.since}"} if self.since else {}
-        form = urlencode({"_tag": f"{TAG_SYSTEM}|{self.name}", **since, **further}).encode("ascii")
+        form = urlencode({"_tag": f"{self.system}|{self.name}", **since, **further}).encode("ascii")
         answer = self.client.request("POST", f"{kind}/_search", form, headers=_FORM)
         self.opened = self.opened or server_now(answer)
         if answer.status in _UNWILLING:

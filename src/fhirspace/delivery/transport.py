@@ -148,6 +148,7 @@ class HttpTransport:
         self._session = requests.Session()
         self._session.auth = _no_netrc
         self._session.mount("https://", _Adapter(self._network.context()))
+        self._shown: set[int] = set()
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -162,11 +163,21 @@ class HttpTransport:
         signed = self._sign_in if self._sign_in and _origin(url) == _origin(self._base) else None
         if signed is None:
             return self._once(method, url, body, sent)
-        shown = signed.header()
+        shown = self._header(signed)
         answer = self._once(method, url, body, {**sent, "Authorization": shown})
         if answer.status == 401 and signed.refused(shown):
-            return self._once(method, url, body, {**sent, "Authorization": signed.header()})
+            return self._once(method, url, body, {**sent, "Authorization": self._header(signed)})
         return answer
+
+    def _header(self, signed: SignIn) -> str:
+        header = signed.header()
+        self._shown.add(hash(header))
+        return header
+
+    @property
+    def renewals(self) -> int:
+        """How often the sign-in showed something new."""
+        return max(0, len(self._shown) - 1)
 
     def _once(self, method: str, url: str, body: bytes | None, headers: dict[str, str]) -> Response:
         # `verify` and `proxies` go with each request: in a session, the environment would win over them.

@@ -21,6 +21,7 @@ from fhirspace.delivery.journal import UNDO, Journal, Written
 from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
 from fhirspace.delivery.push import new_run
+from fhirspace.delivery.rebuilt import rebuilt
 from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
@@ -116,7 +117,7 @@ def verify(
         found = fetch(talk, places, batch=how.kind != "single", connections=connections or how.connections)
         for key, held in zip(known, found, strict=True):
             _verified(report, key, held, book)
-            if progress and report.total % 100 == 0:
+            if progress and (report.total % 100 == 0 or report.total == len(known)):
                 progress(report.total, len(known))
     return report
 
@@ -149,11 +150,13 @@ def undo(
     """Take a run back: what it updated gets its version before the run again, what it created is deleted.
 
     What was changed since (the server's version is not the one that the run made), and what others refer to, is left
-    alone and told. A killed undo is finished by the same call.
+    alone and told. A killed undo is finished by the same call. Of a run that no journal knows (it was lost, or made on
+    another machine) a server that is named is asked: its Provenances tell what the run wrote.
 
-    Args, errors: as `verify`; UsageError FS584, the server makes the ids, and the run waits for some of them.
+    Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
+    server makes the ids, and the run waits for some of them.
     """
-    path, name, home = journal_of(run, journal)
+    path, name, home = _journal_of(run, journal, client or (Client(server) if server else None))
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
     talk = client or Client(server or home)
@@ -170,15 +173,25 @@ def undo(
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
         courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
-        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost)
+        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost, progress)
         created = scratch / "created.ndjson"
-        work.restore(created, connections or how.connections, progress)
+        work.restore(created, connections or how.connections)
         work.delete(created)
         book.close(name)
         counts = {key: value for key, value in work.report.as_dict().items() if type(value) is int}
         head = log.append("run finished", counts=counts, about=name)
         book.finish(counts | {"undo": name, "audit": head._asdict()})
     return work.report
+
+
+def _journal_of(run: str, journal: Path | None, client: Client | None) -> tuple[Path, str, str]:
+    """As `journal_of`, but a server that can be asked helps out where no journal knows the run."""
+    try:
+        return journal_of(run, journal)
+    except UsageError:
+        if client is None:
+            raise
+        return rebuilt(client, run, journal), run, client.server
 
 
 @dataclass(slots=True)
@@ -189,8 +202,9 @@ class _Undo:
     size: int
     report: UndoReport
     lost: set[str]
+    progress: Progress | None
 
-    def restore(self, created: Path, connections: int, progress: Progress | None) -> None:
+    def restore(self, created: Path, connections: int) -> None:
         """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
         after, batch = "", self.courier.kind != "single"
         for key in sorted(self.lost):
@@ -210,8 +224,6 @@ class _Undo:
                         out.write(held.line.replace(b"\n", b" ") + b"\n")
                 for start in range(0, len(entries), self.size):
                     self._send(entries[start : start + self.size])
-                if progress:
-                    progress(self.report.total, 0)
 
     def delete(self, created: Path) -> None:
         """Deletes what was created, that which refers before what it refers to."""
@@ -234,8 +246,8 @@ class _Undo:
             self._done([ours.key], gone=True)
             return None
         if not ours.version and not self._is_work_of(ours, held):
-            self._done([ours.key])
             self.report.unwritten += 1
+            self._done([ours.key])
             return None
         if ours.version and held.version != ours.version:
             self._leave(ours.key, "FS515", "the version that the run made")
@@ -278,6 +290,8 @@ class _Undo:
         self.book.drop(keys)
         if gone:
             self.book.displace(keys)
+        if self.progress and keys:
+            self.progress(self.report.total, 0)
 
     def _leave(self, key: str, code: str, expected: str) -> None:
         self.report.left += 1

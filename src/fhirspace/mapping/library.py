@@ -64,6 +64,13 @@ class Library:
         check(made)
         return made
 
+    def mapping(self, domain: str) -> Mapping:
+        """The mapping of one domain whose library was found good before: the others are not built for it."""
+        if "mappings" in vars(self):
+            return self.mappings[domain]
+        own = [each for path in self._files() for each in self._load(path, domain)]
+        return dict(_spelt(own[-1], {}))[domain] if own else self.mappings[domain]
+
     @cached_property
     def lists(self) -> CodeLists:
         """The code lists of the folders."""
@@ -95,8 +102,11 @@ class Library:
         for folder in self.folders:
             yield from sorted((folder / "domains").glob("*.yaml"))
 
-    def _load(self, path: Path) -> Iterator[Mapping]:
+    def _load(self, path: Path, domain: str = "") -> Iterator[Mapping]:
+        """The mappings of a file, or only those that say to be of a domain."""
         for document in nodes.load(path):
+            if domain and getattr(document.get("domain"), "text", "") != domain:
+                continue
             yield Builder(path.name, definitions(self.release), self.lists, self.lets, self._key).mapping(document)
 
 

@@ -49,6 +49,7 @@ class DomainJob:
     helpers: Helpers
     attached: dict[str, Attached]
     _kernel: Kernel | None = None
+    _mapping: Mapping | None = None
 
     def __getstate__(self) -> tuple[Library, str, Helpers]:
         assert not self.attached, "rows that hang into others are made in one process"
@@ -56,12 +57,13 @@ class DomainJob:
 
     def __setstate__(self, state: tuple[Library, str, Helpers]) -> None:
         self.library, self.domain, self.helpers = state
-        self.attached, self._kernel = {}, None
+        self.attached, self._kernel, self._mapping = {}, None, None
 
     @property
     def mapping(self) -> Mapping:
-        """The dataset's mapping; another process builds it anew."""
-        return self.library.mappings[self.domain]
+        """The dataset's mapping; another process builds it anew, and no other."""
+        self._mapping = self._mapping or self.library.mapping(self.domain)
+        return self._mapping
 
     def __call__(self, batch: pa.RecordBatch) -> Made:
         """The NDJSON of a batch by resource type, and a `Report`."""

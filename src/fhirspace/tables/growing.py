@@ -19,7 +19,7 @@ from typing import Any
 BLOCK = 4096
 """Bytes to which places in the file and in memory are aligned for `Growing.append`."""
 
-_SYNC_EVERY = 1 << 27
+_SYNC_EVERY = 1 << 29
 """The disk is told to take what it has so often: at the end of a large file there is little left to wait for."""
 
 

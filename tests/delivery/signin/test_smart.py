@@ -87,6 +87,8 @@ def test_tokens_that_are_withdrawn_in_mid_run_are_renewed_once_for_all_connectio
     assert sorted(authority.fhir.store.values()) == sorted(lines_of(folder))
     assert 1 <= authority.refused <= 4
     assert authority.asked == 2
+    told = [json.loads(line) for line in (folder / "audit.log").read_text("utf-8").splitlines()]
+    assert [line["counts"] for line in told if line["event"] == "token renewed"] == [{"times": 1}]
 
 
 def test_a_token_that_is_never_accepted_ends_the_run(

@@ -1,0 +1,55 @@
+"""A run's part of a journal, written anew out of its Provenances: the journal is gone, the run is to be undone.
+
+Source: FHIR, "Provenance"; what stands in ours is told in `provenance`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fhirspace.delivery.cache import state_folder
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.journal import Journal, Written
+from fhirspace.delivery.provenance import RUN, targets_of
+from fhirspace.delivery.search import NotSearchableError, Study
+from fhirspace.errors import UsageError
+
+
+def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
+    """Notes what the server's Provenances tell of a run in a journal, and gives its path.
+
+    Args:
+        client: the server. run: the run's name. path: the journal; without it one of its own, which is remembered.
+
+    Raises:
+        UsageError: FS529, the server has no Provenance of the run. ServerError: FS577, one of them names no version.
+    """
+    told = [list(_written(number, each)) for number, each in enumerate(_provenances(client, run), 1)]
+    if not told:
+        raise UsageError("FS529", run, "a run of a journal on this machine, or one whose Provenances the server has")
+    place = path or state_folder() / f"{run}.db"
+    with Journal(place, client.server) as book:
+        book.begin(run, resume=False)
+        for written in told:
+            book.record((), written)
+        book.close(run)
+    return place
+
+
+def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
+    try:
+        for raw in Study(client, run, system=RUN).pages("Provenance"):
+            yield msgspec.json.decode(raw)
+    except NotSearchableError:
+        return
+
+
+def _written(number: int, provenance: dict[str, Any]) -> Iterator[Written]:
+    """What a Provenance tells that was written, and itself."""
+    own = f"Provenance/{provenance['id']}", provenance["meta"]["versionId"]
+    for key, version in (*targets_of(provenance), own):
+        yield Written(key, b"", b"", version, "created" if version == "1" else "updated", number)

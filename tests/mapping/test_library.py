@@ -1,0 +1,34 @@
+"""One mapping of a library alone is the same as among all of them."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+
+from fhirspace.mapping.library import Library, shipped
+from fhirspace.mapping.tree import Mapping, walk
+
+DOMAINS = sorted(name for name in Library("R4").mappings if not name.startswith("SUPP") or name == "SUPPAE")
+
+
+def shape(mapping: Mapping) -> str:
+    """All that a mapping says, but for functions, which have no equal."""
+    nodes = [type(node).__name__ + str(getattr(node, "domain", "")) for root in mapping.roots() for node in walk(root)]
+    return f"{mapping.domain} {mapping.file} {mapping.key} {mapping.carried} {nodes}"
+
+
+@pytest.mark.parametrize("domain", DOMAINS)
+def test_a_mapping_alone_is_the_one_among_all(domain: str) -> None:
+    library = Library("R4")
+    there = pickle.loads(pickle.dumps(library))
+    assert shape(there.mapping(domain)) == shape(library.mappings[domain])
+    assert library.mapping(domain) is library.mappings[domain]
+
+
+def test_the_last_folder_wins(tmp_path: Path) -> None:
+    (tmp_path / "domains").mkdir()
+    text = (shipped() / "domains" / "vs.yaml").read_text("utf-8")
+    (tmp_path / "domains" / "mine.yaml").write_text(text, "utf-8")
+    assert Library("R4", [tmp_path]).mapping("VS").file == "mine.yaml"
