@@ -254,6 +254,8 @@ def servers() -> str:
         *(_limits(each) for each in known_servers()),
         "",
         "*Client ids*: `PUT Type/id` makes a resource. *Setting*: whoever runs the server decides.",
+        "Where it does not, resources go as conditional updates by their identifier ([how](integration-engineer.md)).",
+        "A server that says nothing of it and refuses them all the same (HAPI: 404) is told by `--way conditional`.",
         "*References checked*: a reference to what is not there is refused.",
     ]
     for each in known_servers():

@@ -264,7 +264,9 @@ def _delivery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
     parser.add_argument(
-        "--way", choices=("transaction", "batch", "single"), help="how resources travel (default: as the server says)"
+        "--way",
+        choices=("transaction", "batch", "single", "conditional"),
+        help="how resources travel; conditional: the server makes the ids (default: as the server says)",
     )
 
 

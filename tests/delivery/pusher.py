@@ -1,4 +1,4 @@
-"""A push in a process of its own, for the tests that kill it: folder, server, size."""
+"""A push in a process of its own, for the tests that kill it: folder, server, size, and the way if it is said."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ if __name__ == "__main__":
         Path(sys.argv[1]),
         sys.argv[2],
         size=int(sys.argv[3]),
+        way=sys.argv[4] if len(sys.argv) > 4 else None,  # type: ignore[arg-type]
         progress=lambda done, of: print(done, flush=True),
     )
     print("finished", report.total, flush=True)

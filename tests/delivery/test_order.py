@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from fhirspace.delivery.order import Order, inputs
+from fhirspace.delivery.order import Order, inputs, redirected
 from fhirspace.delivery.plan import order as types
 from fhirspace.errors import FhirspaceError
 
@@ -100,6 +100,18 @@ def test_quoted_text_is_no_reference(tmp_path: Path) -> None:
     note = resource("Patient", "p-1", text={"div": 'say "reference":"Observation/o-1" aloud'})
     write(tmp_path, {"Patient": [note], "Observation": [observation("o-1", "p-1")]})
     assert keys(tmp_path) == [["Patient/p-1"], ["Observation/o-1"]]
+
+
+def test_references_are_led_elsewhere_and_nothing_else_is_touched() -> None:
+    line = (
+        rb'{"resourceType":"Observation","note":[{"text":"\"reference\":\"Patient/1\""}],"subject":{"reference":'
+        rb'"Patient/1"},"focus":[{"reference" : "Patient/1/_history/2"},{"reference":"Patient/12"}],"value":5.50}'
+    )
+    moved = redirected(line, {"Patient/1": "Patient/900"}.get)
+    expected = line.replace(b'"Patient/1"}', b'"Patient/900"}').replace(b"Patient/1/_", b"Patient/900/_")
+    assert moved == expected
+    assert moved != line
+    assert redirected(line, {}.get) == line
 
 
 def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_conditional_updates_create_update_and_refuse(server: FaultyServer, talk
     assert talk("PUT", path.replace("1", "3"), body | {"id": "mine"}).status_code == 405
 
 
-@pytest.mark.parametrize("status", [405, 400])
+@pytest.mark.parametrize("status", [405, 400, 404])
 def test_ids_of_clients_can_be_refused(server: FaultyServer, talk: Talk, status: int) -> None:
     server.client_ids, server.client_id_status = False, status
     assert talk.put(patient("p")).status_code == status

@@ -7,16 +7,20 @@ written again on its way.
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.order import Item
 from fhirspace.delivery.retry import RETRIED
+from fhirspace.delivery.way import Carrier
 
-Kind = Literal["transaction", "batch", "single"]
+if TYPE_CHECKING:
+    from fhirspace.delivery.identify import Sought
+
 _HEADERS = {"Prefer": "return=minimal"}
 
 
@@ -24,13 +28,16 @@ _HEADERS = {"Prefer": "return=minimal"}
 class Entry:
     """A resource on its way: the item, its line (none: it is deleted), the digest of its canonical form.
 
-    `match` is the version that the server must still hold ("" where it does not matter).
+    `match` is the version that the server must still hold ("" where it does not matter). `full` is its `fullUrl` in a
+    Bundle ("": its address on the server). `sought` is how it is found where the server makes the ids.
     """
 
     item: Item
     line: bytes
     content: bytes
     match: str = ""
+    full: str = ""
+    sought: Sought | None = None
 
     @property
     def method(self) -> str:
@@ -46,6 +53,7 @@ class Answer(msgspec.Struct):
     lastModified: str = ""  # noqa: N815 - FHIR's name
     outcome: msgspec.Raw = msgspec.Raw(b"")
     repeated: bool = False
+    location: str = ""
 
     @property
     def code(self) -> int:
@@ -89,7 +97,7 @@ class Courier:
     """
 
     client: Client
-    kind: Kind = "transaction"
+    kind: Carrier = "transaction"
     squeeze: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     final: frozenset[int] = frozenset()
@@ -129,22 +137,35 @@ class Courier:
 
     def _single(self, entry: Entry) -> Answer:
         headers = {"If-Match": f'W/"{entry.match}"'} if entry.match else {}
-        answer = self._request(entry.method, entry.item.key, entry.line or None, headers, matched=bool(entry.match))
-        tell = answer.headers.get
-        body = msgspec.Raw(answer.body) if answer.body[:1] == b"{" else msgspec.Raw(b"")
-        return Answer(str(answer.status), tell("etag", ""), tell("last-modified", ""), body, answer.repeated)
+        return told(self._request(entry.method, entry.item.key, entry.line or None, headers, matched=bool(entry.match)))
 
     def _request(
-        self, method: str, path: str, body: bytes | None, headers: dict[str, str] | None = None, *, matched: bool
+        self,
+        method: str,
+        path: str,
+        body: bytes | None,
+        headers: dict[str, str] | None = None,
+        *,
+        matched: bool,
+        instead: Callable[[], Response | None] | None = None,
     ) -> Response:
         sent = _HEADERS | self.headers | (headers or {})
         if self.squeeze and body:
             body, sent = gzip.compress(body, 1, mtime=0), sent | {"Content-Encoding": "gzip"}
         # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
-        return self.client.request(method, path, body, headers=sent, final=self.final | ({409} if matched else set()))
+        final = self.final | ({409} if matched else set())
+        return self.client.request(method, path, body, headers=sent, final=final, instead=instead)
 
 
-def build(entries: list[Entry], kind: Kind, server: str) -> bytes:
+def told(answer: Response) -> Answer:
+    """The answer to a request of one entry."""
+    tell = answer.headers.get
+    body = msgspec.Raw(answer.body) if answer.body[:1] == b"{" else msgspec.Raw(b"")
+    place = tell("location", "") or tell("content-location", "")
+    return Answer(str(answer.status), tell("etag", ""), tell("last-modified", ""), body, answer.repeated, place)
+
+
+def build(entries: list[Entry], kind: Carrier, server: str) -> bytes:
     """A Bundle of `PUT Type/id` and `DELETE Type/id`.
 
     Each entry has a `fullUrl`: a validating server cannot resolve relative references in an entry without one.
@@ -159,7 +180,8 @@ def _part(entry: Entry, base: bytes) -> bytes:
     request = b'"request":{"method":"' + method + b'","url":"' + url + b'"' + match + b"}"
     if not entry.line:
         return b"{" + request + b"}"
-    return b'{"fullUrl":"' + base + b"/" + url + b'","resource":' + entry.line + b"," + request + b"}"
+    full = entry.full.encode("ascii") or base + b"/" + url
+    return b'{"fullUrl":"' + full + b'","resource":' + entry.line + b"," + request + b"}"
 
 
 def answers(whole: Response, sent: int) -> list[Answer] | None:

@@ -1,7 +1,8 @@
 """A FHIR REST client that survives what networks do: time limits, retries, and one seam for everything that is sent.
 
 The seam is `Transport.send`: one attempt, one answer or `LostAnswer`. `Client` repeats it. Repeating is safe because
-only reads, searches and transactions of ``PUT Type/id`` are sent: each has the same effect once or twice.
+only reads, searches and transactions of ``PUT Type/id`` are sent: each has the same effect once or twice. What has not
+(a conditional update that creates) says what to ask first.
 """
 
 from __future__ import annotations
@@ -80,8 +81,11 @@ class Client:
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
         final: frozenset[int] = frozenset(),
+        instead: Callable[[], Response | None] | None = None,
     ) -> Response:
         """Send until there is an answer that will not change by asking again (statuses in `final` never do).
+
+        `instead` is asked before what may have had effect is sent again; what it answers is taken.
 
         Returns:
             The answer, of any status but 401, 403 and redirects; a body of JSON is whole.
@@ -98,7 +102,7 @@ class Client:
             self._keep_rate()
             return send(method, path, body, sent)
 
-        answer = repeated(once, most, self.wait, final)
+        answer = repeated(once, most, self.wait, final, instead)
         if answer is None or (passing(answer) and answer.status not in final):
             return self._exhausted(answer, most)
         self._note_clock(answer)

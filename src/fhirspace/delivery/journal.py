@@ -1,7 +1,8 @@
 """What a server is known to hold and what each run wrote: one SQLite file, so that a killed run resumes.
 
 Before a bundle is sent its keys are noted (`intend`), after the answer what became of them (`record`). It holds server
-URLs, keys (``Type/id``), SHA-256 digests, version numbers, times and counts; no content of any resource.
+URLs, keys (``Type/id``; the server's too, where it makes them), SHA-256 digests, version numbers, times and counts; no
+content of any resource.
 """
 
 from __future__ import annotations
@@ -35,6 +36,10 @@ CREATE TABLE IF NOT EXISTS writes (
   run TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, sent TEXT NOT NULL,
   version TEXT, content BLOB, action TEXT, bundle INT, state TEXT NOT NULL DEFAULT 'sent',
   PRIMARY KEY (run, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS places (
+  server TEXT NOT NULL, key TEXT NOT NULL, search BLOB, place TEXT, PRIMARY KEY (server, key)) WITHOUT ROWID;
+CREATE UNIQUE INDEX IF NOT EXISTS searched ON places (server, search);
+CREATE INDEX IF NOT EXISTS placed ON places (server, place);
 CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done';
 """
 
@@ -153,6 +158,7 @@ class Journal:
         held: Iterable[tuple[str, bytes, bytes, str]],
         written: Iterable[Written] = (),
         dropped: Iterable[str] = (),
+        places: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Remember an answer, all or nothing; it is on the disk when this returns.
 
@@ -160,6 +166,7 @@ class Journal:
             held: (key, digest, digest of the canonical form, version) of all that the server now holds.
             written: those of them that this run created or updated.
             dropped: keys that were sent and not written by this run: their intent is forgotten.
+            places: (key, the server's key) of those whose ids the server made.
         """
         self._base.execute("BEGIN IMMEDIATE")
         with self._base:
@@ -176,6 +183,53 @@ class Journal:
             self._base.executemany(
                 "DELETE FROM writes WHERE run = ? AND key = ? AND state = 'sent'", ((self.run, key) for key in dropped)
             )
+            self._base.executemany(
+                "UPDATE places SET place = ? WHERE server = ? AND key = ?",
+                ((place, self.server, key) for key, place in places),
+            )
+
+    def claim(self, key: str, search: bytes) -> bool:
+        """Keep a search (its digest) for one key of this server; False where another key has it."""
+        query = "SELECT key FROM places WHERE server = ? AND search = ?"
+        found = self._base.execute(query, (self.server, search)).fetchone()
+        if found is None:
+            statement = """INSERT INTO places (server, key, search) VALUES (?, ?, ?)
+                           ON CONFLICT (server, key) DO UPDATE SET search = excluded.search"""
+            self._base.execute(statement, (self.server, key, search))
+        return found is None or found[0] == key
+
+    def release(self, key: str) -> None:
+        """Give back the search of a key that did not get onto the server."""
+        statement = "DELETE FROM places WHERE server = ? AND key = ? AND place IS NULL"
+        self._base.execute(statement, (self.server, key))
+
+    def place(self, key: str) -> str | None:
+        """The server's key of a resource whose id it made; None where that is not known."""
+        query = "SELECT place FROM places WHERE server = ? AND key = ?"
+        found = self._base.execute(query, (self.server, key)).fetchone()
+        return found[0] if found else None
+
+    def key_at(self, place: str) -> str:
+        """Our key of what has this key on the server: the same one, unless the server made it."""
+        query = "SELECT key FROM places WHERE server = ? AND place = ?"
+        found = self._base.execute(query, (self.server, place)).fetchone()
+        return str(found[0]) if found else place
+
+    def placed(self) -> bool:
+        """Whether this server made ids for what was delivered to it."""
+        query = "SELECT 1 FROM places WHERE server = ? AND place IS NOT NULL LIMIT 1"
+        return self._base.execute(query, (self.server,)).fetchone() is not None
+
+    def unplaced(self, run: str) -> set[str]:
+        """The keys of what a run sent, to get an id from the server, and of which no answer is known."""
+        query = """SELECT key FROM writes JOIN places USING (key)
+                   WHERE run = ? AND server = ? AND state = 'sent' AND place IS NULL"""
+        return {key for (key,) in self._base.execute(query, (run, self.server))}
+
+    def finished(self, run: str) -> bool:
+        """Whether a run came to its end, or was closed."""
+        found = self._base.execute("SELECT finished FROM runs WHERE run = ?", (run,)).fetchone()
+        return found is not None and found[0] is not None
 
     def started(self) -> datetime:
         """When this run began (the first time, if it was taken up again)."""
@@ -220,6 +274,10 @@ class Journal:
         """Forget that resources were delivered to this server."""
         self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
+    def displace(self, keys: Iterable[str]) -> None:
+        """Forget the server's keys of resources that are gone there."""
+        self._write("DELETE FROM places WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
+
     def samples(self) -> list[str]:
         """The first and the last key of each resource type delivered to this server."""
         query = """SELECT min(key), max(key) FROM delivered WHERE server = ?
@@ -228,7 +286,8 @@ class Journal:
 
     def forget(self) -> None:
         """Forget everything about this server (it was emptied or replaced)."""
-        self._base.execute("DELETE FROM delivered WHERE server = ?", (self.server,))
+        for table in ("delivered", "places"):
+            self._base.execute(f"DELETE FROM {table} WHERE server = ?", (self.server,))  # noqa: S608
 
     def finish(self, report: dict[str, Any]) -> None:
         """Close the run with its counts."""

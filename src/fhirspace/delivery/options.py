@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from fhirspace.delivery.bundle import Kind
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.servers import limits_of
 from fhirspace.delivery.statement import read
-from fhirspace.delivery.way import way
-from fhirspace.errors import ServerError
+from fhirspace.delivery.way import Carrier, Kind, carrier, way
 
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
@@ -24,9 +22,10 @@ class Options(TypedDict, total=False):
     journal: the SQLite file of what was delivered; ``journal.db`` in the folder without it. It may serve several
     servers. size: most resources a bundle. connections: bundles under way at once; none holds what another one holds
     or refers to. fhir: the release of the resources; the server must speak it, None does not check. way: how entries
-    travel. gzip: compress what is sent. rate: most requests a second. provenance: write a Provenance for each bundle,
-    where the server takes them (unless it is False). progress: called after each bundle. client: how to talk; HTTP
-    without it. What is not given follows from what the server says and what is known of its product (see `way`).
+    travel; "conditional" has the server make the ids. gzip: compress what is sent. rate: most requests a second.
+    provenance: write a Provenance for each bundle, where the server takes them (unless it is False). progress: called
+    after each bundle. client: how to talk; HTTP without it. What is not given follows from what the server says and
+    what is known of its product (see `way`).
     """
 
     journal: Path | None
@@ -43,30 +42,42 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """How it will be delivered: what the options say, and else what fits the server."""
+    """How it will be delivered: what the options say, and else what fits the server.
 
-    kind: Kind
+    `conditional`: the server makes the ids; the types `without` are not found by identifier there.
+    """
+
+    kind: Carrier
     size: int
     connections: int
     gzip: bool
     rate: float | None
+    conditional: bool = False
+    without: tuple[str, ...] = ()
 
 
-def chosen(statement: dict[str, Any], server: str, types: Iterable[str], options: Options) -> Chosen:
+def chosen(
+    statement: dict[str, Any], server: str, types: Iterable[str], options: Options, *, placed: bool = False
+) -> Chosen:
     """How to deliver resources of some types to a server, by its CapabilityStatement.
 
+    Args:
+        placed: this server has made ids for what was delivered before, and so it goes on.
+
     Raises:
-        ServerError: FS550 it takes none of the types, FS517 it makes the ids itself.
+        ServerError: FS550 it takes none of the types.
     """
-    fitting = way(statement, limits_of(read(statement), server), types)
-    kind = options.get("way") or fitting.kind
-    if kind == "conditional":
-        raise ServerError("FS517", server, fitting.why["kind"].removesuffix("."))
+    limits = limits_of(read(statement), server)
+    asked = "conditional" if placed else options.get("way")
+    fitting = way(statement, limits, types, conditional=asked == "conditional")
+    kind = asked or fitting.kind
     size = min(options.get("size") or fitting.size, fitting.most or 1_000_000)
     return Chosen(
-        kind,
+        carrier(statement, limits) if kind == "conditional" else kind,
         size,
         options.get("connections") or fitting.connections,
         options.get("gzip", fitting.gzip),
         options.get("rate") or fitting.rate,
+        kind == "conditional",
+        fitting.without,
     )

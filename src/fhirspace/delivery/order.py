@@ -13,7 +13,7 @@ import re
 import sqlite3
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +135,19 @@ def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
 def references(line: bytes) -> set[str]:
     """The keys (``Type/id``) of the relative literal references in a resource."""
     return {f"{kind.decode()}/{name.decode()}" for kind, name in _REFERENCE.findall(line)}
+
+
+def redirected(line: bytes, place: Callable[[str], str | None]) -> bytes:
+    """A resource whose references lead to other keys: `place` gives the one for a key, None leaves it as it is."""
+
+    def other(match: re.Match[bytes]) -> bytes:
+        found = place(f"{match[1].decode()}/{match[2].decode()}")
+        if found is None:
+            return match[0]
+        start, end = match.start(1) - match.start(), match.end(2) - match.start()
+        return match[0][:start] + found.encode() + match[0][end:]
+
+    return _REFERENCE.sub(other, line)
 
 
 class Order:

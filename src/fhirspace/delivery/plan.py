@@ -91,7 +91,7 @@ def plan(
         options: see `Options`.
 
     Raises:
-        InputError, UsageError, ServerError: as `push`.
+        InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids.
     """
     talk, progress = options.get("client") or Client(server), options.get("progress")
     statement = require_release(talk, options.get("fhir"))
@@ -101,8 +101,11 @@ def plan(
     with ExitStack() as stack:
         book = stack.enter_context(Journal(noted, talk.server)) if noted.is_file() else None
         order, reader = stack.enter_context(Order(inputs(folder))), stack.enter_context(Reader())
+        types, placed = [kind for kind, _ in order.types()], book is not None and book.placed()
+        how = chosen(statement, talk.server, types, options, placed=placed)
+        if how.conditional:
+            raise UsageError("FS517", talk.server, "a server that takes the ids of the resources")
         file = stack.enter_context(PlanFile(path, talk.server))
-        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options)
         items, word = (item for unit in order.units() for item in unit), None if overwrite else book
         steps = compare(talk, items, reader, word, batch=how.kind != "single", connections=how.connections)
         found = Planned(talk.server, path)

@@ -1,8 +1,9 @@
 """Delivery of a folder of FHIR to a server: at least once sent, with exactly one effect.
 
 Every resource goes as ``PUT Type/id`` (FHIR, "transaction", "batch" and "update" interactions), targets of references
-first. Before a bundle the journal notes what is sent, after the answer what the server holds; unchanged resources are
-not sent again, and a run that was killed goes on where it stopped, under its name.
+first; to a server that makes the ids itself, as a conditional update (see `conditional`). Before a bundle the journal
+notes what is sent, after the answer what the server holds; unchanged resources are not sent again, and a run that was
+killed goes on where it stopped, under its name.
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.chain import Event
-from fhirspace.delivery.client import Client, require_release
+from fhirspace.delivery.client import Client, release_of, require_release
 from fhirspace.delivery.compare import PlanFile
+from fhirspace.delivery.conditional import Finder
 from fhirspace.delivery.fetch import fetch
+from fhirspace.delivery.identify import Addressing
 from fhirspace.delivery.journal import JOURNAL, Journal, Written
-from fhirspace.delivery.options import Options, chosen
+from fhirspace.delivery.options import Chosen, Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
 from fhirspace.delivery.provenance import Source, Target, provenance, sources
 from fhirspace.delivery.sender import Note, Sender
 from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
+from fhirspace.standards.fhir import RELEASES, definitions
 
 _COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
 _TOGETHER = 10
@@ -100,7 +104,7 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
     Raises:
         InputError: FS523 nothing to push, FS528 a file changed, FS401, FS404, FS405 a file cannot be read.
         UsageError: FS514 the URL cannot be used, FS525 the journal is in use or none, FS537 the plan file is none,
-            FS538 the plan no longer fits.
+            FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS513 another release.
         InterruptedRun: FS527, stopped by Ctrl-C; the same call resumes.
     """
@@ -134,21 +138,31 @@ def _deliver(
     with ExitStack() as stack:
         book, order = stack.enter_context(Journal(path, talk.server)), stack.enter_context(Order(files))
         reader = stack.enter_context(Reader())
-        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options)
+        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options, placed=book.placed())
+        if plan and how.conditional:
+            raise UsageError("FS517", talk.server, "a push without a plan")
         talk.rate = talk.rate or how.rate
         wanted = by_plan(plan, talk, order, reader) if plan else None
         book.begin(new_run())
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
-        courier, box = Courier(talk, how.kind, how.gzip), dead.DeadLetters(home, book.run)
-        sender = Sender(courier, book, box, how.size, _noting(log), wanted)
+        courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
+        addressing = _addressing(statement, book, how) if how.conditional else None
+        box = dead.DeadLetters(home, book.run)
+        sender = Sender(courier, book, box, how.size, _noting(log), wanted, addressing)
         work = _Work(sender, order, reader, log, options)
         _check_journal(talk, book, sender)
         if plan:
             left_alone(plan, order, sender.counts, sender.problems)
-        if options.get("provenance", True) and "Provenance" in read(statement).types:
+        # A Provenance has no identifier: where the server makes the ids, it could not be put there once only.
+        if options.get("provenance", True) and "Provenance" in read(statement).types and not how.conditional:
             work.sources = list(sources(files).values())
         work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
         return work.finish()
+
+
+def _addressing(statement: dict[str, Any], book: Journal, how: Chosen) -> Addressing:
+    release = next((name for name in RELEASES if name == release_of(statement)), "R4")
+    return Addressing(book, definitions(release), how.without, own=how.kind != "single")
 
 
 def _noting(log: Log) -> Note:
@@ -286,6 +300,7 @@ def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
 
     The first and the last key of each type are looked up; one that is gone makes the journal start anew.
     """
-    if any(not held.line for held in fetch(client, book.samples(), batch=False)):
+    samples = [book.place(key) or key for key in book.samples()]
+    if any(not held.line for held in fetch(client, samples, batch=False)):
         book.forget()
         sender.problems.append(Problem("FS526", Place(book.path.name), "the server to hold what was delivered"))

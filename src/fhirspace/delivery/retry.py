@@ -25,6 +25,7 @@ def repeated(
     attempts: int,
     wait: Callable[[int, Response | None], None],
     final: frozenset[int] = frozenset(),
+    instead: Callable[[], Response | None] | None = None,
 ) -> Response | None:
     """Send until there is an answer that will not change by asking again.
 
@@ -33,6 +34,7 @@ def repeated(
         attempts: how often in all.
         wait: called between two attempts with the number of the first and its answer (None: it was lost).
         final: statuses that asking again would not change, although they often pass.
+        instead: called before an attempt when an earlier one may have had effect; what it answers is taken.
 
     Returns:
         That answer, `repeated` when an earlier attempt may have had effect; else the last one, which is `passing`, or
@@ -41,6 +43,8 @@ def repeated(
     answer: Response | None = None
     lost = False
     for attempt in range(1, attempts + 1):
+        if lost and instead is not None and (found := instead()) is not None:
+            return replace(found, repeated=True)
         try:
             answer = send()
         except LostAnswer:

@@ -56,6 +56,25 @@ class _Page(msgspec.Struct):
 _page = msgspec.json.Decoder(_Page).decode
 
 
+def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
+    """The resources of a type with an identifier, the first few of them.
+
+    Args:
+        token: ``system|value``, escaped (FHIR, "search", token).
+
+    Raises:
+        ServerError: as `Client.request`; FS512 the server refuses it, or answers no Bundle.
+    """
+    answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
+    if not answer.ok:
+        raise client.unexpected(answer)
+    try:
+        page = _page(answer.body)
+    except msgspec.DecodeError as error:
+        raise ServerError("FS512", client.server, "a Bundle as the answer to a search") from error
+    return [bytes(item.resource) for item in page.entry if item.search.mode == "match" and item.resource]
+
+
 @dataclass(slots=True)
 class Study:
     """What to search for on which server: the resources of a study, changed since a moment or at any time.

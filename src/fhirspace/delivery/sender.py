@@ -13,6 +13,7 @@ from fhirspace.delivery.canonical import content
 from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.dead import DeadLetters
+from fhirspace.delivery.identify import Addressing, UnfindableError
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.order import Item, Reader, Unit, references
 from fhirspace.delivery.outcome import reason, suspects
@@ -64,6 +65,7 @@ class Sender:
         note: is told what happens, for the audit log.
         wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
             everything that the journal does not know as delivered.
+        addressing: how resources are found where the server makes the ids; None where it takes ours.
     """
 
     courier: Courier
@@ -72,6 +74,7 @@ class Sender:
     size: int
     note: Note = _say_nothing
     wanted: Callable[[Item], str | None] | None = None
+    addressing: Addressing | None = None
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
@@ -143,13 +146,24 @@ class Sender:
 
     def _ready(self, units: list[Loaded]) -> list[Loaded]:
         """Those that can be sent now, noted in the journal as being on their way."""
-        ready = [unit for unit in units if not self._orphaned(unit)]
+        ready = [found for unit in units if not self._orphaned(unit) and (found := self._addressed(unit))]
         if ready:
             entries = _flat(ready)
             now = self.courier.client.server_time().isoformat()
             rows = ((entry.item.key, entry.item.digest, entry.content) for entry in entries)
             self.journal.intend(rows, now)
         return ready
+
+    def _addressed(self, unit: Loaded) -> Loaded:
+        """As it travels; what the server could not be made to find again is buried unsent."""
+        if self.addressing is None:
+            return unit
+        try:
+            return self.addressing.addressed(unit)
+        except UnfindableError as error:
+            for entry in unit:
+                self._refuse(error.code, entry, error.expected, _UNSENT)
+            return []
 
     def _settle(self, units: list[Loaded], reply: Reply) -> None:
         entries = _flat(units)
@@ -220,6 +234,7 @@ class Sender:
         self._bundle = self._bundle or self.journal.bundles()
         self._bundle += 1
         held, written, dropped = [], [], []
+        places = [(entry.item.key, answer.location) for entry, answer in pairs if entry.sought]
         for entry, answer in pairs:
             item = entry.item
             held.append((item.key, item.digest, entry.content, answer.version))
@@ -228,7 +243,7 @@ class Sender:
                 written.append(Written(item.key, item.digest, entry.content, answer.version, action, self._bundle))
             else:
                 dropped.append(item.key)
-        self.journal.record(held, written, dropped)
+        self.journal.record(held, written, dropped, places)
         made = {"created": 0, "updated": 0} | Counter(each.action for each in written)
         self.note("bundle answered", {**made, "unchanged": len(dropped)}, [row[0] for row in held])
 
@@ -265,6 +280,8 @@ class Sender:
     def _bury(self, unit: Loaded, answer: Response) -> None:
         if answer.status in CONFLICT and any(entry.match for entry in unit):
             code, expected = "FS536", "the version that the plan was made for"
+        elif answer.status == 412 and any(entry.sought for entry in unit):
+            code, expected = "FS583", "one resource at most that has this identifier"
         else:
             said = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
             code, expected = "FS520", f"what the server accepts (status {answer.status}{said and ': ' + said})"
@@ -283,6 +300,8 @@ class Sender:
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)
         self.journal.record((), (), [item.key])
+        if self.addressing:
+            self.journal.release(item.key)
         self.note("resource refused", {"status": answer.status}, [item.key])
 
 

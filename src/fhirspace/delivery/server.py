@@ -55,6 +55,7 @@ def start(
     port: int | None = None,
     *,
     validate: bool = True,
+    client_ids: bool = True,
     folder: Path | None = None,
     database: Path | None = None,
     timeout: float = 240,
@@ -66,6 +67,7 @@ def start(
         fhir: the release it speaks (one a process; several servers may run side by side).
         port: where it listens; None takes a free one.
         validate: refuse content that is not valid FHIR with 422; otherwise it stores anything.
+        client_ids: take resources under ids made by the client; otherwise only the server makes them.
         folder: for its log and settings; None makes one in the cache folder.
         database: a file (without ending) to keep the data in; None keeps them in memory until it stops.
         timeout: seconds to wait for it.
@@ -87,6 +89,7 @@ def start(
         "release": fhir,
         "port": str(port or 0),
         "validate": str(validate).lower(),
+        "ids": str(client_ids).lower(),
         "jdbc": _jdbc(database),
         "ready": str(home / "ready"),
     }

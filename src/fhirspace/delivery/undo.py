@@ -6,7 +6,6 @@ Source: FHIR, "http" (read, history, update with If-Match, delete).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 
 from fhirspace.delivery.audit import Log, log_of
 from fhirspace.delivery.bundle import Courier, Entry
-from fhirspace.delivery.canonical import cleaned, content
+from fhirspace.delivery.canonical import cleaned
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.fetch import Held, fetch, modified, versions
-from fhirspace.delivery.journal import UNDO, Journal, Known, Written
+from fhirspace.delivery.identify import content_of
+from fhirspace.delivery.journal import UNDO, Journal, Written
 from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
 from fhirspace.delivery.push import new_run
@@ -112,27 +112,29 @@ def verify(
     with Journal(path, talk.server) as book:
         report = VerifyReport(name, talk.server)
         known = dict.fromkeys(key for key, each in book.delivered(name))
-        how = chosen(statement, talk.server, (), {})
-        for held in fetch(talk, known, batch=how.kind != "single", connections=connections or how.connections):
-            _verified(report, held, book.known(held.key))
+        how = chosen(statement, talk.server, (), {}, placed=book.placed())
+        places = (book.place(key) or key for key in known)
+        found = fetch(talk, places, batch=how.kind != "single", connections=connections or how.connections)
+        for key, held in zip(known, found, strict=True):
+            _verified(report, key, held, book)
             if progress and (report.total % 100 == 0 or report.total == len(known)):
                 progress(report.total, len(known))
     return report
 
 
-def _verified(report: VerifyReport, held: Held, known: Known | None) -> None:
-    kind = held.key.partition("/")[0]
+def _verified(report: VerifyReport, key: str, held: Held, book: Journal) -> None:
+    kind, known = key.partition("/")[0], book.known(key)
     if not held.line:
         report.missing += 1
-        report.keys.append(held.key)
+        report.keys.append(key)
         report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
     elif known is None or known.content is None:
         report.unknown += 1
-    elif content(held.line) == known.content:
+    elif content_of(book, key, held.line) == known.content:
         report.same += 1
     else:
         report.changed += 1
-        report.keys.append(held.key)
+        report.keys.append(key)
         report.problems.append(Problem("FS534", Place(kind), "the content that was delivered", kind))
 
 
@@ -151,22 +153,27 @@ def undo(
     alone and told. A killed undo is finished by the same call. Of a run that no journal knows (it was lost, or made on
     another machine) a server that is named is asked: its Provenances tell what the run wrote.
 
-    Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version.
+    Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
+    server makes the ids, and the run waits for some of them.
     """
     path, name, home = _journal_of(run, journal, client or (Client(server) if server else None))
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
     talk = client or Client(server or home)
-    how = chosen(require_release(talk, None), talk.server, (), {})
+    statement = require_release(talk, None)
     with ExitStack() as stack:
         book = stack.enter_context(Journal(path, talk.server))
+        how = chosen(statement, talk.server, (), {}, placed=book.placed())
+        lost = book.unplaced(name)
+        if lost and not book.finished(name):
+            raise UsageError("FS584", name, "an answer to everything that the run sent")
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirspace-")))
         book.begin(f"{new_run()}{UNDO}", resume=False)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
         courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
-        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), progress)
+        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost, progress)
         created = scratch / "created.ndjson"
         work.restore(created, connections or how.connections)
         work.delete(created)
@@ -194,18 +201,23 @@ class _Undo:
     courier: Courier
     size: int
     report: UndoReport
+    lost: set[str]
     progress: Progress | None
 
     def restore(self, created: Path, connections: int) -> None:
         """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
         after, batch = "", self.courier.kind != "single"
+        for key in sorted(self.lost):
+            self._leave(key, "FS584", "an answer to it")
         with created.open("wb") as out:
             while part := self.book.writes(self.run, after=after):
                 after = part[-1].key
-                ours = {each.key: each for each in part}
+                part = [each for each in part if each.key not in self.lost]
+                places = [self.book.place(each.key) or each.key for each in part]
                 entries = []
-                for held in fetch(self.courier.client, ours, batch=batch, connections=connections):
-                    before = self._before(ours[held.key], held)
+                found = fetch(self.courier.client, places, batch=batch, connections=connections)
+                for ours, held in zip(part, found, strict=True):
+                    before = self._before(ours, held)
                     if before is not None and before.line:
                         entries.append(_entry(held.key, cleaned(before.line), held.version))
                     elif before is not None:
@@ -231,9 +243,9 @@ class _Undo:
         """What stood before the run wrote (no bytes: nothing); None where there is nothing to do or it is left."""
         if not held.line:
             self.report.gone += 1
-            self._done([ours.key])
+            self._done([ours.key], gone=True)
             return None
-        if not ours.version and not _is_work_of(ours, held):
+        if not ours.version and not self._is_work_of(ours, held):
             self.report.unwritten += 1
             self._done([ours.key])
             return None
@@ -242,7 +254,7 @@ class _Undo:
             return None
         if held.version == "1":
             return Held(ours.key)
-        history = versions(self.courier.client, ours.key)
+        history = versions(self.courier.client, held.key)
         at = next((at for at, each in enumerate(history) if each.version == held.version), None)
         if at is None:
             self._leave(ours.key, "FS516", "the history of the resource")
@@ -257,22 +269,28 @@ class _Undo:
         for entry in good:
             self.report.restored += bool(entry.line)
             self.report.deleted += not entry.line
-        self._done(entry.item.key for entry in good)
+        self._done([self.book.key_at(entry.item.key) for entry in good if entry.line])
+        self._done([self.book.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
         for at, answer in reply.answers.items():
             if entries[at] not in good:
-                self._leave(entries[at].item.key, "FS516", f"the server to take it (status {answer.code})")
+                self._leave(
+                    self.book.key_at(entries[at].item.key), "FS516", f"the server to take it (status {answer.code})"
+                )
         left = [entry for at, entry in enumerate(entries) if at not in reply.answers]
         if len(left) > 1:
             self._send(left[: len(left) // 2])
             self._send(left[len(left) // 2 :])
         elif left and reply.rest is not None:
-            self._leave(left[0].item.key, "FS516", f"the server to take it (status {reply.rest.status})")
+            self._leave(
+                self.book.key_at(left[0].item.key), "FS516", f"the server to take it (status {reply.rest.status})"
+            )
 
-    def _done(self, keys: Iterable[str]) -> None:
-        done = list(keys)
-        self.book.mark(self.run, done, "undone")
-        self.book.drop(done)
-        if self.progress:
+    def _done(self, keys: list[str], *, gone: bool = False) -> None:
+        self.book.mark(self.run, keys, "undone")
+        self.book.drop(keys)
+        if gone:
+            self.book.displace(keys)
+        if self.progress and keys:
             self.progress(self.report.total, 0)
 
     def _leave(self, key: str, code: str, expected: str) -> None:
@@ -281,10 +299,10 @@ class _Undo:
         kind = key.partition("/")[0]
         self.report.problems.append(Problem(code, Place(kind), expected, kind))
 
-
-def _is_work_of(ours: Written, held: Held) -> bool:
-    """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
-    return content(held.line) == ours.content and since(modified(held.line), ours.sent)
+    def _is_work_of(self, ours: Written, held: Held) -> bool:
+        """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
+        same = content_of(self.book, ours.key, held.line) == ours.content
+        return same and since(modified(held.line), ours.sent)
 
 
 def _entry(key: str, line: bytes, match: str = "") -> Entry:

@@ -14,7 +14,8 @@ from fhirspace.delivery.servers import SIZE, Known, Limits
 from fhirspace.delivery.statement import Said, TypeSaid, read
 from fhirspace.errors import ServerError
 
-Kind = Literal["transaction", "batch", "single", "conditional"]
+Carrier = Literal["transaction", "batch", "single"]
+Kind = Literal[Carrier, "conditional"]
 
 _MOST_BYTES = 8_000_000
 _NOT_SAID = TypeSaid()
@@ -67,6 +68,7 @@ def way(
     *,
     batch: bool | None = None,
     gzip: bool | None = None,
+    conditional: bool = False,
 ) -> Way:
     """The way of delivery to a server. A pure function.
 
@@ -76,6 +78,7 @@ def way(
         types: the resource types to deliver; none are all that the server lists.
         batch: whether a batch was tried and understood (None: not tried).
         gzip: whether a compressed request was tried and understood (None: not tried).
+        conditional: the server is to make the ids, whatever it says.
 
     Raises:
         ServerError: FS550, none of the types can be delivered.
@@ -83,9 +86,9 @@ def way(
     said = read(statement)
     wanted = tuple(dict.fromkeys(types)) or tuple(said.types)
     refusing = [name for name in wanted if not _takes_ids(said.types.get(name, _NOT_SAID), limits)]
-    if refusing or (not wanted and limits.client_ids == "no"):
+    if conditional or refusing or (not wanted and limits.client_ids == "no"):
         kind: Kind = "conditional"
-        why = _why_conditional(refusing, said, limits)
+        why = "As it was asked for." if conditional else _why_conditional(refusing, said, limits)
         without = tuple(name for name in wanted if not _conditionally(said.types.get(name, _NOT_SAID), limits))
     else:
         kind, why = _bundled(said, limits, batch)
@@ -93,6 +96,14 @@ def way(
     if wanted and len(without) == len(wanted):
         raise ServerError("FS550", said.software or limits.name, _expected(kind))
     return _sized(kind, why, limits, gzip, without)
+
+
+def carrier(statement: Mapping[str, Any], limits: Limits) -> Carrier:
+    """As what a conditional update travels: in a Bundle, so that its identifier stands in no URL, where one is taken.
+
+    Args: as `way`.
+    """
+    return _bundled(read(statement), limits, None)[0]
 
 
 def _takes_ids(of: TypeSaid, limits: Limits) -> bool:
@@ -123,10 +134,10 @@ def _some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _bundled(said: Said, limits: Limits, batch: bool | None) -> tuple[Kind, str]:
+def _bundled(said: Said, limits: Limits, batch: bool | None) -> tuple[Carrier, str]:
     if said.system is not None:
         return _stated(said.system, batch)
-    known: list[tuple[Kind, Known]] = [("transaction", limits.transaction), ("batch", limits.batch)]
+    known: list[tuple[Carrier, Known]] = [("transaction", limits.transaction), ("batch", limits.batch)]
     for kind, value in known:
         if value == "yes":
             return kind, f"The server does not say what bundles it takes; {limits.name} is known to take this kind."
@@ -135,7 +146,7 @@ def _bundled(said: Said, limits: Limits, batch: bool | None) -> tuple[Kind, str]
     return "transaction", "The server does not say what bundles it takes; assumed, since one refused writes nothing."
 
 
-def _stated(system: frozenset[str], batch: bool | None) -> tuple[Kind, str]:
+def _stated(system: frozenset[str], batch: bool | None) -> tuple[Carrier, str]:
     if "transaction" in system:
         return "transaction", "The server says that it takes transactions: a bundle is stored whole or not at all."
     if batch is True or (batch is None and "batch" in system):

@@ -47,7 +47,8 @@ class Settings:
         keeps_version: content that has not changed makes no new version, as with HAPI.
         stale_status: the answer to an ``If-Match`` that does not; HAPI says 409.
         guards_delete: ``If-Match`` of a deletion counts; HAPI looks past it.
-        client_ids: ``PUT Type/id`` of an unknown id creates it; otherwise the answer is `client_id_status` (405, 400).
+        client_ids: ``PUT Type/id`` of an unknown id creates it; otherwise it is answered with `client_id_status`
+            (405, 400; HAPI: 404).
         bundle_types: the kinds of Bundle that are taken; the others are answered with `bundle_status` (400, 501).
         most_entries: a Bundle with more is answered with 413.
         most_bytes: a body with more is answered with 413.

@@ -73,8 +73,8 @@ import org.springframework.web.context.support.AnnotationConfigWebApplicationCon
  * A FHIR server for the loopback interface: HAPI FHIR JPA on H2 in an embedded Jetty, set up without Spring Boot.
  *
  * <p>Settings are system properties: fhirspace.release (R4, R4B, R5), fhirspace.port (0: any free one),
- * fhirspace.jdbc (an H2 URL), fhirspace.validate (true or false), fhirspace.ready (a file that gets the port
- * once requests are answered).
+ * fhirspace.jdbc (an H2 URL), fhirspace.validate (true or false), fhirspace.ids (false: clients may not make ids),
+ * fhirspace.ready (a file that gets the port once requests are answered).
  */
 public final class Server {
 
@@ -167,7 +167,11 @@ public final class Server {
         @Bean
         public JpaStorageSettings storageSettings() {
             JpaStorageSettings settings = new JpaStorageSettings();
-            settings.setResourceClientIdStrategy(JpaStorageSettings.ClientIdStrategyEnum.ALPHANUMERIC);
+            boolean ids = Boolean.parseBoolean(System.getProperty("fhirspace.ids", "true"));
+            settings.setResourceClientIdStrategy(
+                    ids
+                            ? JpaStorageSettings.ClientIdStrategyEnum.ALPHANUMERIC
+                            : JpaStorageSettings.ClientIdStrategyEnum.NOT_ALLOWED);
             settings.setEnforceReferentialIntegrityOnWrite(true);
             settings.setEnforceReferentialIntegrityOnDelete(true);
             settings.setHibernateSearchIndexFullText(false);
