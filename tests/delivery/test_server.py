@@ -83,7 +83,14 @@ def test_a_server_that_runs_is_found_and_stopped(stand_in: Any, cache: Path) -> 
     started = server.start("R5", validate=False, database=cache / "data" / "db", progress=said.append)
     assert (started.url, started.port, started.fhir) == ("http://127.0.0.1:4242/fhir", 4242, "R5")
     arguments = (started.folder / "java.args").read_text()
-    for part in ("release=R5", "port=0", "validate=false", f"jdbc:h2:file:{cache}/data/db", "-Xmx1500m", '"Server"'):
+    for part in (
+        "release=R5",
+        "port=0",
+        "validate=false",
+        f"jdbc:h2:file:{cache}/data/db;WRITE_DELAY=0",
+        "-Xmx1500m",
+        '"Server"',
+    ):
         assert part in arguments
     assert started.log.stat().st_mode & 0o077 == 0
     assert server.status() == [started]

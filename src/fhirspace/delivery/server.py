@@ -164,7 +164,8 @@ def _jdbc(database: Path | None) -> str:
     if ";" in str(database):
         raise UsageError("FS507", str(database), "a path without `;`")
     database.absolute().parent.mkdir(parents=True, exist_ok=True)
-    return f"jdbc:h2:file:{database.absolute().as_posix()}"
+    # Without a delay what was answered is on the disk; by default H2 may forget the last half second when it is killed.
+    return f"jdbc:h2:file:{database.absolute().as_posix()};WRITE_DELAY=0"
 
 
 def _refuse_taken(port: int | None) -> None:
