@@ -25,6 +25,8 @@ from fhirspace.errors import UsageError
 JOURNAL = "journal.db"
 UNDO = "-undo"
 """How the names of runs end that undo another one."""
+RETRY = "-retry"
+"""How the names of runs end that send dead letters once more."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS delivered (
@@ -87,6 +89,8 @@ class Journal:
             self._held.enter_context(locked(lock, wait=False))
         except OSError as error:
             raise UsageError("FS525", str(path), f"a journal that no other push uses{_holder(lock)}") from error
+        if not path.exists():  # keys may name patients; SQLite's other files get the mode of this one
+            path.touch(0o600)
         try:
             self._base = sqlite3.connect(path, isolation_level=None)
             self._held.callback(self._base.close)
@@ -108,15 +112,17 @@ class Journal:
         self._held.close()
 
     def begin(self, run: str, *, resume: bool = True) -> None:
-        """Start a run; with `resume`, one that was not finished (killed, a server that failed) is taken up by name."""
-        query = (
-            "SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? ORDER BY started DESC, run DESC LIMIT 1"
-        )
-        last = self._base.execute(query, (self.server, f"%{UNDO}")).fetchone() if resume else None
+        """Start a run; with `resume`, a push that was not finished (killed, a failing server) is taken up by name."""
+        query = """SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? AND run NOT LIKE ?
+                   ORDER BY started DESC, run DESC LIMIT 1"""
+        last = self._base.execute(query, (self.server, f"%{UNDO}", f"%{RETRY}")).fetchone() if resume else None
         if last is not None and last[1] is None:
             self.run, self.resumed = last[0], True
         else:
             self.run = run
+            if run.endswith(RETRY):  # the letters of one that was broken off are sent again: it is over
+                statement = "UPDATE runs SET finished = ? WHERE server = ? AND run LIKE ? AND finished IS NULL"
+                self._base.execute(statement, (_now(), self.server, f"%{RETRY}"))
             self._base.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, self.server, _now()))
         remember(self.path)
 

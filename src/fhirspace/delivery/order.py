@@ -154,13 +154,15 @@ class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
     Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
-    content, FS522 a line is no resource. `twins` are lines that say the same once more.
+    content, FS522 a line is no resource. `twins` are lines that say the same once more; with `first_counts` also those
+    of a key that an earlier file has.
 
     Raises:
         InputError: FS523 there is no resource at all; FS401, FS404, FS405 a file cannot be read.
     """
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], *, first_counts: bool = False) -> None:
+        self._first_counts = first_counts
         self.faults: list[tuple[str, Item, str]] = []
         self.twins = 0
         self._names = [file.name for file in files]
@@ -236,8 +238,8 @@ class Order:
                 (key, head.resourceType, digest, number, row, offset),
             )
         except sqlite3.IntegrityError:
-            (first,) = self._base.execute("SELECT digest FROM item WHERE key = ?", (key,)).fetchone()
-            if first == digest:
+            first, of = self._base.execute("SELECT digest, file FROM item WHERE key = ?", (key,)).fetchone()
+            if first == digest or (self._first_counts and of != number):
                 self.twins += 1
             else:
                 self.faults.append(("FS521", item, "each type and id once"))

@@ -30,7 +30,7 @@ from fhirspace.delivery.compare import PlanFile
 from fhirspace.delivery.conditional import Finder
 from fhirspace.delivery.fetch import fetch
 from fhirspace.delivery.identify import Addressing
-from fhirspace.delivery.journal import JOURNAL, Journal, Written
+from fhirspace.delivery.journal import JOURNAL, RETRY, Journal, Written
 from fhirspace.delivery.options import Chosen, Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
@@ -117,12 +117,14 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
 def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpack[Options]) -> PushReport:
     """Send the dead letters of a folder once more (of one run, or of all), and remove what was delivered.
 
-    A resource that a later run has delivered in another form is left out: it was corrected at its source.
+    A resource that a later run has delivered in another form is left out: it was corrected at its source. Of one that
+    several runs were refused, the last form is sent. It is a run of its own: the letters of a push that was not
+    finished are not started anew under its name while they are read.
 
     Raises:
         UsageError: FS535 there are none; others as `push`.
     """
-    files = dead.letters(folder, run)
+    files = dead.letters(folder, run)[::-1]
     report = _deliver(folder, files, server, options, letters=True)
     for file in files:
         dead.remove(file)
@@ -136,14 +138,15 @@ def _deliver(
     statement = require_release(talk, options.get("fhir"))
     path = options.get("journal") or home / JOURNAL
     with ExitStack() as stack:
-        book, order = stack.enter_context(Journal(path, talk.server)), stack.enter_context(Order(files))
+        book = stack.enter_context(Journal(path, talk.server))
+        order = stack.enter_context(Order(files, first_counts=letters))
         reader = stack.enter_context(Reader())
         how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options, placed=book.placed())
         if plan and how.conditional:
             raise UsageError("FS517", talk.server, "a push without a plan")
         talk.rate = talk.rate or how.rate
         wanted = by_plan(plan, talk, order, reader) if plan else None
-        book.begin(new_run())
+        book.begin(new_run() + RETRY * letters, resume=not letters)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
         addressing = _addressing(statement, book, how) if how.conditional else None
