@@ -210,12 +210,18 @@ def test_killed_again_and_again_it_resumes_and_makes_nothing_twice(making: Fault
     exactly_once(making, folder)
 
 
+def killed_on_the_way(making: FaultyServer, client: Client, folder: Path) -> Path:
+    """One resource was sent by a client that died before its answer came."""
+    write(folder, {"Organization": [organization()]})
+    with killing(client), pytest.raises(Killed):
+        push(folder, making.url, client=client)
+    return folder
+
+
 def test_what_was_on_its_way_when_the_client_died_is_looked_for_first(
     making: FaultyServer, client: Client, tmp_path: Path
 ) -> None:
-    folder = write(tmp_path, {"Organization": [organization()]})
-    with killing(client), pytest.raises(Killed):
-        push(folder, making.url, client=client)
+    folder = killed_on_the_way(making, client, tmp_path)
     with Journal(folder / "journal.db", making.url) as book:
         run = book._base.execute("SELECT run FROM runs").fetchone()[0]
     with pytest.raises(FhirspaceError, match="FS584"):
@@ -230,9 +236,7 @@ def test_what_was_on_its_way_when_the_client_died_is_looked_for_first(
 def test_what_left_the_folder_before_its_id_was_known_is_told_by_undo(
     making: FaultyServer, client: Client, tmp_path: Path
 ) -> None:
-    folder = write(tmp_path, {"Organization": [organization()]})
-    with killing(client), pytest.raises(Killed):
-        push(folder, making.url, client=client)
+    folder = killed_on_the_way(making, client, tmp_path)
     write(folder, {"Organization": [organization("o-2")]})
     run = push(folder, making.url, client=client).run
     report = undo(run, client=client, journal=folder)

@@ -72,6 +72,11 @@ class Client:
             self.transport = HttpTransport(self.server, sign_in=sign_in)
         self.server = self.server.rstrip("/")
 
+    @property
+    def renewals(self) -> int:
+        """How often the sign-in was renewed; transports that do not sign in have no such thing."""
+        return int(getattr(self.transport, "renewals", 0))
+
     def request(
         self,
         method: str,

@@ -183,7 +183,7 @@ class _Work:
         self.progress = options.get("progress")
         self.sources: list[Source] = []
         self.begin = time.monotonic()
-        self.renewals: int = getattr(sender.courier.client.transport, "renewals", 0)
+        self.renewals = sender.courier.client.renewals
         total = len(order) + len(order.faults) + order.twins
         self.report = PushReport(sender.journal.run, sender.courier.client.server, total)
         sender.counts.unchanged += order.twins
@@ -253,7 +253,7 @@ class _Work:
         return self.report
 
     def _show(self) -> None:
-        renewals = getattr(self.sender.courier.client.transport, "renewals", 0)
+        renewals = self.sender.courier.client.renewals
         if renewals > self.renewals:
             self.log.append("token renewed", counts={"times": renewals - self.renewals})
             self.renewals = renewals

@@ -28,14 +28,15 @@ def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
     Raises:
         UsageError: FS529, the server has no Provenance of the run. ServerError: FS577, one of them names no version.
     """
-    told = [list(_written(number, each)) for number, each in enumerate(_provenances(client, run), 1)]
+    told = [each for number, found in enumerate(_provenances(client, run), 1) for each in _written(number, found)]
     if not told:
         raise UsageError("FS529", run, "a run of a journal on this machine, or one whose Provenances the server has")
     place = path or state_folder() / f"{run}.db"
     with Journal(place, client.server) as book:
+        # The run last: one that is known, of which not everything is noted, would be undone in part.
+        book.run = run
+        book.record((), told)
         book.begin(run, resume=False)
-        for written in told:
-            book.record((), written)
         book.close(run)
     return place
 

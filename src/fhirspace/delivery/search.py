@@ -66,13 +66,21 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
         ServerError: as `Client.request`; FS512 the server refuses it, or answers no Bundle.
     """
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
+    return [bytes(resource) for resource in _matches(_read(client, answer))]
+
+
+def _read(client: Client, answer: Response) -> _Page:
     if not answer.ok:
         raise client.unexpected(answer)
     try:
-        page = _page(answer.body)
+        return _page(answer.body)
     except msgspec.DecodeError as error:
         raise ServerError("FS512", client.server, "a Bundle as the answer to a search") from error
-    return [bytes(item.resource) for item in page.entry if item.search.mode == "match" and item.resource]
+
+
+def _matches(page: _Page) -> Iterator[msgspec.Raw]:
+    """What was searched for, without what comes along."""
+    return (item.resource for item in page.entry if item.search.mode == "match" and item.resource)
 
 
 @dataclass(slots=True)
@@ -110,7 +118,7 @@ class Study:
 
     def follow(self, link: str) -> _Page:
         """The page behind a ``next`` link. Raises ServerError (FS512, and FS530 when it leads away)."""
-        return self._read(self.client.request("GET", same_place(self.client.server, link), headers=FRESH))
+        return _read(self.client, self.client.request("GET", same_place(self.client.server, link), headers=FRESH))
 
     def _search(self, kind: str, further: dict[str, str]) -> _Page:
         since = {"_lastUpdated": f"ge{self.since}"} if self.since else {}
@@ -119,15 +127,7 @@ class Study:
         self.opened = self.opened or server_now(answer)
         if answer.status in _UNWILLING:
             raise NotSearchableError(answer)
-        return self._read(answer)
-
-    def _read(self, answer: Response) -> _Page:
-        if not answer.ok:
-            raise self.client.unexpected(answer)
-        try:
-            return _page(answer.body)
-        except msgspec.DecodeError as error:
-            raise ServerError("FS512", self.client.server, "a Bundle as the answer to a search") from error
+        return _read(self.client, answer)
 
 
 @dataclass(slots=True)
@@ -146,7 +146,7 @@ class Pages:
         """The server's own bytes. Raises ServerError: FS512 no Bundle or pages without end, FS530 a link elsewhere."""
         page, seen = self.page, set[str]()
         while True:
-            yield from (item.resource for item in page.entry if item.search.mode == "match" and item.resource)
+            yield from _matches(page)
             link = next((item.url for item in page.link if item.relation == "next"), None)
             if link is None:
                 return

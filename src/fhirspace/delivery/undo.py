@@ -156,10 +156,11 @@ def undo(
     Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
     server makes the ids, and the run waits for some of them.
     """
-    path, name, home = _journal_of(run, journal, client or (Client(server) if server else None))
+    asked = client or (Client(server) if server else None)
+    path, name, home = _journal_of(run, journal, asked)
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
-    talk = client or Client(server or home)
+    talk = asked or Client(home)
     statement = require_release(talk, None)
     with ExitStack() as stack:
         book = stack.enter_context(Journal(path, talk.server))
@@ -273,17 +274,16 @@ class _Undo:
         self._done([self.book.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
         for at, answer in reply.answers.items():
             if entries[at] not in good:
-                self._leave(
-                    self.book.key_at(entries[at].item.key), "FS516", f"the server to take it (status {answer.code})"
-                )
+                self._refused(entries[at], answer.code)
         left = [entry for at, entry in enumerate(entries) if at not in reply.answers]
         if len(left) > 1:
             self._send(left[: len(left) // 2])
             self._send(left[len(left) // 2 :])
         elif left and reply.rest is not None:
-            self._leave(
-                self.book.key_at(left[0].item.key), "FS516", f"the server to take it (status {reply.rest.status})"
-            )
+            self._refused(left[0], reply.rest.status)
+
+    def _refused(self, entry: Entry, status: int) -> None:
+        self._leave(self.book.key_at(entry.item.key), "FS516", f"the server to take it (status {status})")
 
     def _done(self, keys: list[str], *, gone: bool = False) -> None:
         self.book.mark(self.run, keys, "undone")

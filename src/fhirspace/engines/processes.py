@@ -131,10 +131,8 @@ class _Writer:
     def take(self, views: Views, filled: Filled) -> None:
         """Takes the bytes of the next batch over. Raises: OSError, what became of earlier ones."""
         self.pending.append(self.thread.submit(self._write, views, filled))
-        while self.pending[0].done():
+        while self.pending and self.pending[0].done():
             self.pending.popleft().result()
-            if not self.pending:
-                return
 
     def close(self) -> None:
         """Until all stands. Raises: OSError."""
@@ -143,7 +141,10 @@ class _Writer:
 
     def _write(self, views: Views, filled: Filled) -> None:
         try:
-            memory = memoryview(views.memory(filled))
+            try:
+                memory = memoryview(views.memory(filled))
+            except OSError:
+                raise _died() from None
             for sink, place, size in filled.parts:
                 self.sinks[sink].append(memory[place:], size)
         finally:
@@ -206,11 +207,15 @@ def _send(pipe: Connection, number: int, batch: pa.RecordBatch) -> None:
             _receive(pipe)
 
 
+def _died() -> InterruptedRun:
+    return InterruptedRun("FS690", "", "workers that live until the end")
+
+
 def _receive(pipe: Connection) -> tuple[int, _Done]:
     try:
         number, report = pipe.recv()
     except (EOFError, OSError):
-        raise InterruptedRun("FS690", "", "workers that live until the end") from None
+        raise _died() from None
     if isinstance(report, _Failed):
         report.error.add_note(f"In a worker process:\n{report.frames}")
         raise report.error

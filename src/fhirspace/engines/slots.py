@@ -24,6 +24,9 @@ SLOTS = 2
 class Filled:
     """What stands in a slot: bytes of sinks by name, each from a block's beginning on, after its lead."""
 
+    slot: int
+    made: int
+    """Numbers the files that the worker has made: a path alone may come again for another one."""
     path: str
     length: int
     parts: list[tuple[str, int, int]]
@@ -35,7 +38,8 @@ class Slots:
 
     def __init__(self, free: Any) -> None:
         self._free, self._next = free, 0
-        self._files: list[tuple[Any, str, mmap.mmap] | None] = [None] * SLOTS
+        self._made = 0
+        self._files: list[tuple[Any, int, str, mmap.mmap] | None] = [None] * SLOTS
 
     def fill(self, outputs: Iterable[tuple[str, Any, int]]) -> Filled:
         """Copies outputs (sink, bytes, where the sink ends before them) into the slot that `wait` found free."""
@@ -45,27 +49,28 @@ class Slots:
             parts.append((sink, end, view.nbytes))
             places.append((end + lead, view))
             end += -(-(lead + view.nbytes) // BLOCK) * BLOCK
-        path, memory = self._memory(max(end, BLOCK))
+        slot, self._next = self._next, (self._next + 1) % SLOTS
+        made, path, memory = self._memory(slot, max(end, BLOCK))
         for place, view in places:
             memory[place : place + view.nbytes] = view
-        return Filled(path, len(memory), parts)
+        return Filled(slot, made, path, len(memory), parts)
 
     def wait(self) -> None:
         """Until a slot is free."""
         self._free.acquire()
 
-    def _memory(self, size: int) -> tuple[str, mmap.mmap]:
-        """The next slot, with room for so many bytes."""
-        index, self._next = self._next, (self._next + 1) % SLOTS
-        held = self._files[index]
-        if held is None or len(held[2]) < size:
+    def _memory(self, slot: int, size: int) -> tuple[int, str, mmap.mmap]:
+        """The slot with room for so many bytes: the number of its file, the path, and the memory."""
+        held = self._files[slot]
+        if held is None or len(held[3]) < size:
             if held:
                 held[0].close()
             room = size + size // 8 // BLOCK * BLOCK
             file, path = _file()
             file.truncate(room)
-            held = self._files[index] = (file, path, mmap.mmap(file.fileno(), room))
-        return held[1], held[2]
+            self._made += 1
+            held = self._files[slot] = (file, self._made, path, mmap.mmap(file.fileno(), room))
+        return held[1:]
 
 
 def _file() -> tuple[Any, str]:
@@ -82,12 +87,12 @@ class Views:
     """The parent's side: what stands in the slots of one worker."""
 
     free: Any
-    _open: dict[str, mmap.mmap] = field(default_factory=dict)
+    _open: dict[int, tuple[int, mmap.mmap]] = field(default_factory=dict)
 
     def memory(self, filled: Filled) -> mmap.mmap:
-        """The memory of a filled slot; it stays while somebody looks at it."""
-        held = self._open.get(filled.path)
-        if held is None or len(held) != filled.length:
+        """The memory of a filled slot; it stays while somebody looks at it. Raises: OSError, the worker is gone."""
+        held = self._open.get(filled.slot)
+        if held is None or held[0] != filled.made:
             with Path(filled.path).open("r+b", buffering=0) as file:
-                held = self._open[filled.path] = mmap.mmap(file.fileno(), filled.length)
-        return held
+                held = self._open[filled.slot] = (filled.made, mmap.mmap(file.fileno(), filled.length))
+        return held[1]
