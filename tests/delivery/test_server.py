@@ -9,15 +9,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhirspace.delivery import jars, server
-from fhirspace.delivery.cache import cache_folder, locked, state_folder
 from fhirspace.errors import FhirspaceError
+from fhirspace.folders import cache_folder
 
 
 @pytest.fixture
@@ -51,30 +51,6 @@ ready.with_suffix(".part").write_text("4242")
 ready.with_suffix(".part").replace(ready)  # whole at once, as the real one does it
 time.sleep(60)
 """
-
-
-@pytest.mark.parametrize(
-    ("kind", "folder", "usual"), [("CACHE", cache_folder, ".cache"), ("STATE", state_folder, ".local/state")]
-)
-def test_a_folder_of_this_machine_is_where_the_user_says(
-    kind: str, folder: Callable[[], Path], usual: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    for name in (f"FHIRSPACE_{kind}", f"XDG_{kind}_HOME", "LOCALAPPDATA"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert folder() == tmp_path / usual / "fhirspace"
-    monkeypatch.setenv(f"XDG_{kind}_HOME", str(tmp_path / "xdg"))
-    assert folder() == tmp_path / "xdg" / "fhirspace"
-    monkeypatch.setenv(f"FHIRSPACE_{kind}", str(tmp_path / "own"))
-    assert folder() == tmp_path / "own"
-    assert folder().stat().st_mode & 0o077 == 0
-
-
-def test_a_lock_is_held_by_one(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock"), pytest.raises(OSError), locked(tmp_path / "lock", wait=False):
-        pytest.fail("held twice")
-    with locked(tmp_path / "lock", wait=False):
-        pass
 
 
 def test_a_server_that_runs_is_found_and_stopped(stand_in: Any, cache: Path) -> None:

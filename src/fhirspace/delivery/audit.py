@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from fhirspace.delivery.cache import locked
 from fhirspace.delivery.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.folders import locked
 from fhirspace.tables.durable import synchronise
 
 __all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]

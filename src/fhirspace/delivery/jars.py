@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from fhirspace.delivery.cache import cache_folder, locked
 from fhirspace.errors import FhirspaceError, Place, ServerError, UsageError
+from fhirspace.folders import cache_folder, locked
 
 Progress = Callable[[str], None]
 

@@ -19,8 +19,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from fhirspace.delivery.cache import locked, state_folder
 from fhirspace.errors import UsageError
+from fhirspace.folders import locked, state_folder
 
 JOURNAL = "journal.db"
 UNDO = "-undo"

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import re
 import sqlite3
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -26,6 +25,7 @@ from fhirspace.delivery.graph import components
 from fhirspace.delivery.unpack import PACKED, unpacked
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import bundles, ndjson
+from fhirspace.folders import scratch
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
@@ -166,10 +166,11 @@ class Order:
         self.faults: list[tuple[str, Item, str]] = []
         self.twins = 0
         self._names = [file.name for file in files]
-        self._scratch = tempfile.TemporaryDirectory(prefix="fhirspace-")
-        self._base = sqlite3.connect(Path(self._scratch.name, "order.db"), isolation_level=None)
+        self._held = ExitStack()
+        folder = self._held.enter_context(scratch())
+        self._base = sqlite3.connect(folder / "order.db", isolation_level=None)
         try:
-            self._files = [unpacked(file, Path(self._scratch.name), at) for at, file in enumerate(files)]
+            self._files = [unpacked(file, folder, at) for at, file in enumerate(files)]
             self._read()
         except BaseException:
             self.close()
@@ -182,9 +183,9 @@ class Order:
         self.close()
 
     def close(self) -> None:
-        """Remove the scratch file."""
+        """Remove the scratch folder."""
         self._base.close()
-        self._scratch.cleanup()
+        self._held.close()
 
     def __len__(self) -> int:
         return int(self._base.execute("SELECT count(*) FROM item").fetchone()[0])

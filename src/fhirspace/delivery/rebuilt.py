@@ -11,12 +11,12 @@ from typing import Any
 
 import msgspec
 
-from fhirspace.delivery.cache import state_folder
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.provenance import RUN, targets_of
 from fhirspace.delivery.search import NotSearchableError, Study
 from fhirspace.errors import UsageError
+from fhirspace.folders import state_folder
 
 
 def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:

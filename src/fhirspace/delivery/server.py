@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Literal
 
 from fhirspace.delivery import jars
-from fhirspace.delivery.cache import cache_folder
 from fhirspace.errors import Place, ServerError, UsageError
+from fhirspace.folders import cache_folder
 
 Release = Literal["R4", "R4B", "R5"]
 Progress = Callable[[str], None]

@@ -5,7 +5,6 @@ Source: FHIR, "http" (read, history, update with If-Match, delete).
 
 from __future__ import annotations
 
-import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +24,7 @@ from fhirspace.delivery.rebuilt import rebuilt
 from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.folders import scratch
 
 _SNAPSHOT = {"X-Meta-Snapshot-Mode": "TAG, PROFILE, SECURITY_LABEL"}
 """HAPI keeps the tags of earlier versions unless it is told not to; other servers do not know the header."""
@@ -168,14 +168,14 @@ def undo(
         lost = book.unplaced(name)
         if lost and not book.finished(name):
             raise UsageError("FS584", name, "an answer to everything that the run sent")
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="fhirspace-")))
+        folder = stack.enter_context(scratch())
         book.begin(f"{new_run()}{UNDO}", resume=False)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
         courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
         work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost, progress)
-        created = scratch / "created.ndjson"
+        created = folder / "created.ndjson"
         work.restore(created, connections or how.connections)
         work.delete(created)
         book.close(name)

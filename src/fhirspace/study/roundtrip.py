@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,7 @@ import pyarrow as pa
 from fhirspace.delivery.canonical import canonical
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
 from fhirspace.fhir import ndjson
+from fhirspace.folders import scratch
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
@@ -117,19 +117,19 @@ def roundtrip(
     library, ledger, proof = Library(fhir, folders), Ledger(), Proof(fhir)
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
-    with TemporaryDirectory(prefix="fhirspace-") as scratch:
+    with scratch() as folder:
         if given.kind == "fhir":
-            _fhir(given.fhir, library, Path(scratch), proof)
+            _fhir(given.fhir, library, folder, proof)
             proof.problems += ledger.problems
             proof.quarantined += ledger.quarantined
             return proof
         if given.kind == "sdtm":
-            _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, Path(scratch), proof)
+            _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, folder, proof)
         else:
             sources = prepare.source_library(source, given.files, folders)
             records = prepare.read_records(given, ledger)
             before = prepare.from_records(records, sources, ledger).tabulations
-            after = _tabulations(before, library, ledger, Path(scratch), proof)
+            after = _tabulations(before, library, ledger, folder, proof)
             made = prepare.to_records(after, sources)
             for name, table in records.items():
                 keys = sources.forms[name].mapping.key if name in sources.forms else ()
@@ -143,11 +143,11 @@ def roundtrip(
 
 
 def _tabulations(
-    before: dict[str, Tabulation], library: Library, ledger: Ledger, scratch: Path, proof: Proof
+    before: dict[str, Tabulation], library: Library, ledger: Ledger, home: Path, proof: Proof
 ) -> dict[str, pa.Table]:
-    with OutputFolder(scratch) as folder:
+    with OutputFolder(home) as folder:
         to_fhir(before, library, folder, ledger)
-    found = from_fhir(fhir_files(scratch), library)
+    found = from_fhir(fhir_files(home), library)
     for name, tabulation in before.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
@@ -167,12 +167,12 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.problems += found.problems
 
 
-def _fhir(files: Sequence[Path], library: Library, scratch: Path, proof: Proof) -> None:
+def _fhir(files: Sequence[Path], library: Library, home: Path, proof: Proof) -> None:
     """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss."""
     found, ledger = from_fhir(files, library), Ledger()
-    with OutputFolder(scratch) as folder:
+    with OutputFolder(home) as folder:
         to_fhir({name: InMemory(table) for name, table in found.tables.items()}, library, folder, ledger)
-    written = {canonical(line) for file in fhir_files(scratch) for _, line in ndjson.read(file)}
+    written = {canonical(line) for file in fhir_files(home) for _, line in ndjson.read(file)}
     declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign)}
     for file in files:
         rows = list(lines(file))

@@ -9,7 +9,6 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
@@ -19,6 +18,7 @@ from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
 from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.folders import scratch
 
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
@@ -164,8 +164,8 @@ def _scaled(progress: Progress, before: int, parts: list[Part], total: int) -> P
 @contextmanager
 def _served(files: list[Path], bind: str, report: BulkReport) -> Iterator[list[list[Part]]]:
     """Waves of parts that stand in scratch files and are served until the block is left."""
-    with TemporaryDirectory(prefix="fhirspace-") as scratch, serving(bind) as served:
-        stages = _stages(files, Path(scratch))
+    with scratch() as folder, serving(bind) as served:
+        stages = _stages(files, folder)
         served.offer([stage.spool for stage in stages])
         if not bind.startswith(_LOOPBACK):
             report.problems.append(Problem("FS569", Place("--bulk-bind")))
@@ -223,8 +223,8 @@ class _Stage:
         return Part(self.kinds[0], f"{served.base}/{self.spool.name}", self.counts.total(), ", ".join(names))
 
 
-def _stages(files: list[Path], scratch: Path | None) -> list[_Stage]:
-    """The stages of a push, with the fewest waves; where `scratch` is given, their lines are written there.
+def _stages(files: list[Path], folder: Path | None) -> list[_Stage]:
+    """The stages of a push, with the fewest waves; where `folder` is given, their lines are written there.
 
     `Order` puts types one after the other. Here those that do not refer to each other get the same depth.
     """
@@ -234,8 +234,8 @@ def _stages(files: list[Path], scratch: Path | None) -> list[_Stage]:
         for code, item, expected in order.faults:
             raise InputError(code, item.place, expected)
         for (_, level), units in groupby(order.units(), key=lambda unit: unit[0].stage):
-            stage = _Stage((scratch or Path()) / f"{len(stages)}.ndjson")
-            with stage.spool.open("wb") if scratch else nullcontext() as spool:
+            stage = _Stage((folder or Path()) / f"{len(stages)}.ndjson")
+            with stage.spool.open("wb") if folder else nullcontext() as spool:
                 targets = _filled(stage, units, reader, spool)
             before = [depths[kind] for kind in targets - set(stage.kinds) if kind in depths]
             if level:

@@ -1,13 +1,21 @@
-"""This machine's folders for what is cached and remembered, and a lock, so that one process at a time fills them."""
+"""This machine's folders for what is cached, remembered or laid out for a moment, and a lock on what is in them."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
+
+_SCRATCH = "fhirspace-"
+_HOLD = "scratch.lock"
+_YOUNG = 60.0
+"""Seconds: a folder so new may not be locked yet by the process that made it."""
 
 
 def cache_folder() -> Path:
@@ -55,3 +63,26 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     with path.open("ab") as file:
         _take(file, wait)
         yield
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder (mode 0700) among the system's temporary ones, removed at the end of the block.
+
+    What processes that were killed left there is removed first: patients' data may stand in it.
+    """
+    _sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH) as name:
+        folder = Path(name)
+        with locked(folder / _HOLD, wait=False):
+            yield folder
+
+
+def _sweep(home: Path) -> None:
+    """Remove the scratch folders of this user that no process holds any more."""
+    for hold in home.glob(f"{_SCRATCH}*/{_HOLD}"):
+        with suppress(OSError):  # held, of somebody else, or gone meanwhile
+            if time.time() - hold.stat().st_mtime > _YOUNG:
+                with locked(hold, wait=False):
+                    pass
+                shutil.rmtree(hold.parent, ignore_errors=True)
