@@ -104,7 +104,7 @@ def command_line() -> str:
             "",
             f"## fhirspace {name}",
             "",
-            f"{_sentence(command.description or '')}",
+            str(command.description),
             "",
             "```",
             _usage(command),

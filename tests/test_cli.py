@@ -127,6 +127,7 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         ["convert", "x"],
         ["convert", "x", "--to", "pdf", "--out", "y"],
         ["convert", "x", "--to", "fhir", "--out", "y", "--workers", "2"],
+        ["convert", "x", "--to", "sdtm", "--out", "y", "--gzip"],
         ["convert", "x", "--to", "fhir", "--out", "y", "--engine", "processes", "--workers", "0"],
         ["convert", "x", "--to", "fhir", "--out", "y", "--engine", "processes", "--workers", "two"],
         ["push", "x"],

@@ -70,6 +70,8 @@ def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         options.journal = Path(rest[0]) if rest else None
     if options.command == "convert" and options.workers is not None and options.engine != "processes":
         parser.error("--workers goes with --engine processes")
+    if options.command == "convert" and options.gzip and options.to != "fhir":
+        parser.error("--gzip goes with --to fhir")
     if options.command == "convert" and options.workers is None:
         options.workers = max(2, os.cpu_count() or 2)
 
@@ -189,6 +191,7 @@ def _convert(commands: Any) -> None:
         default=["xpt"],
         help="formats of SDTM datasets (default: xpt)",
     )
+    parser.add_argument("--gzip", action="store_true", help="compress FHIR: fhir/<Type>.ndjson.gz")
     parser.add_argument(
         "--engine", choices=("inline", "processes"), default="inline", help="one process or several (default: inline)"
     )

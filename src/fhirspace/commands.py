@@ -51,6 +51,7 @@ def convert(options: Namespace) -> int:
             fhir=options.fhir,
             formats=options.format,
             workers=options.workers if options.engine == "processes" else 1,
+            gzip=options.gzip,
             progress=bars.show,
         )
     tell_problems(done.problems, str(options.out / "problems.ndjson"))

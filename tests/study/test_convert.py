@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 from pathlib import Path
@@ -194,7 +195,7 @@ def many_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     run = processes.run
 
     def spy(job: Any, batches: Any, sinks: Any, workers: int) -> Any:
-        told.append((job.domain, workers))
+        told.append((getattr(job, "job", job).domain, workers))
         return run(job, batches, sinks, workers)
 
     monkeypatch.setattr(processes, "run", spy)
@@ -215,6 +216,24 @@ def test_any_number_of_workers_writes_the_same_bytes(
     assert many_batches == [(name, workers) for workers in (2, 4) for name in ("LB", "VS")]
     assert _digests(tmp_path / "1") == _digests(tmp_path / "2") == _digests(tmp_path / "4")
     assert json.loads((tmp_path / "4" / "manifest.json").read_bytes())["tables"]["VS"]["quarantined"] > 0
+
+
+def test_compressed_resources_are_the_same_for_any_number_of_workers_and_are_read_as_they_are(
+    space: Space, tmp_path: Path, many_batches: list[tuple[str, int]]
+) -> None:
+    files = [space.sdtm().out / "sdtm" / f"{name}.parquet" for name in ("dm", "ts", "sv", "vs")]
+    convert(files, to="fhir", out=tmp_path / "plain")
+    for workers in (1, 2):
+        convert(files, to="fhir", out=tmp_path / str(workers), workers=workers, gzip=True)
+    assert many_batches == [("VS", 2)]
+    assert _digests(tmp_path / "1") == _digests(tmp_path / "2")
+    plain = {path.name: path.read_bytes() for path in (tmp_path / "plain" / "fhir").iterdir()}
+    packed = {path.name: path.read_bytes() for path in (tmp_path / "1" / "fhir").iterdir()}
+    assert {name.removesuffix(".gz"): gzip.decompress(data) for name, data in packed.items()} == plain
+    assert all(name.endswith(".ndjson.gz") for name in packed)
+    for name in ("plain", "1"):
+        convert(tmp_path / name, to="sdtm", out=tmp_path / f"{name}-back")
+    assert _digests(tmp_path / "plain-back", "sdtm/") == _digests(tmp_path / "1-back", "sdtm/") != {}
 
 
 def test_a_fault_while_booking_ends_the_workers_and_leaves_no_manifest(

@@ -78,6 +78,7 @@ def convert(
     fhir: Release = "R4",
     formats: Sequence[str] = ("xpt",),
     workers: int = 1,
+    gzip: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -89,7 +90,8 @@ def convert(
         source: the name or folder of the source mappings of an EDC export; found by its forms without it.
         mappings: folders with mappings of your own, which win over the shipped ones.
         fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
-        workers: processes for large datasets. progress: told after each batch of a dataset.
+        workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
+        progress: told after each batch of a dataset.
 
     Raises:
         InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out;
@@ -109,7 +111,7 @@ def convert(
             given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
         )
         if to == "fhir":
-            to_fhir(tabulations, library, folder, ledger, workers=workers, progress=progress)
+            to_fhir(tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
             write_sdtm(tabulations, folder, ledger, formats)
         else:

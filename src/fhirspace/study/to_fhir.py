@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.engines import Made, inline, processes
+from fhirspace.engines.packed import Packed
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.kernel import Kernel, Rendered
 from fhirspace.mapping.library import Library, block_of
@@ -102,6 +103,7 @@ def to_fhir(
     ledger: Ledger,
     *,
     workers: int = 1,
+    gzip: bool = False,
     progress: Progress | None = None,
 ) -> None:
     """Writes ``fhir/<Type>.ndjson`` for all datasets that have a mapping, and books every row.
@@ -109,20 +111,21 @@ def to_fhir(
     Args:
         tabulations: the datasets by name; library: the mappings; folder: where to write; ledger: the books.
         workers: processes for large datasets that nothing hangs into.
+        gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: told before the first batch of a dataset and after each.
     """
-    with _Sinks(folder) as sinks:
+    with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
         writer = _Writer(tabulations, library, ledger, sinks, progress or (lambda name, done, rows: None))
         for name in _order(tabulations, library):
-            writer.write(name, workers)
+            writer.write(name, workers, gzip=gzip)
         writer.leave_out()
 
 
 class _Sinks(Table[str, Growing]):
     """The NDJSON files of a run by resource type, each begun when the first resource of its type comes."""
 
-    def __init__(self, folder: OutputFolder) -> None:
-        self._folder, self._stack = folder, ExitStack()
+    def __init__(self, folder: OutputFolder, suffix: str) -> None:
+        self._folder, self._suffix, self._stack = folder, suffix, ExitStack()
         self._open: dict[str, Growing] = {}
 
     def __enter__(self) -> _Sinks:
@@ -134,7 +137,7 @@ class _Sinks(Table[str, Growing]):
 
     def __getitem__(self, kind: str) -> Growing:
         if kind not in self._open:
-            self._open[kind] = self._stack.enter_context(self._folder.grow(f"fhir/{kind}.ndjson"))
+            self._open[kind] = self._stack.enter_context(self._folder.grow(f"fhir/{kind}{self._suffix}"))
         return self._open[kind]
 
     def __iter__(self) -> Iterator[str]:
@@ -161,19 +164,20 @@ class _Writer:
         self._nested: dict[str, dict[str, Attached]] = {}
         self._gone: dict[str, set[int]] = {}
 
-    def write(self, name: str, workers: int) -> None:
+    def write(self, name: str, workers: int, *, gzip: bool) -> None:
         """Makes one dataset with all that hangs into it."""
         mapping = self._library.mappings[name]
         tabulation = self._apart(mapping, self._tabulations[name])
         attached = self._attached(mapping)
         job = DomainJob(self._library, name, self._helpers, attached)
         bound = bool(attached) or any(block.once for block in mapping.blocks)
+        task = Packed(job) if gzip else job
         if workers > 1 and not bound and tabulation.rows > BATCH:
             sinks = {block.resource: self._sinks[block.resource] for block in mapping.blocks}
             job.helpers = self._helpers.alone(mapping)
-            reports = processes.run(job, tabulation.batches(), sinks, workers)
+            reports = processes.run(task, tabulation.batches(), sinks, workers)
         else:
-            reports = inline.run(job, tabulation.batches(), self._sinks)
+            reports = inline.run(task, tabulation.batches(), self._sinks)
         done = 0
         self._progress(name, done, tabulation.rows)
         with closing(reports):
