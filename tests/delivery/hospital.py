@@ -6,8 +6,10 @@ import json
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pytest
 
 from fhirspace.delivery import server
 from fhirspace.delivery.client import Client
@@ -86,10 +88,17 @@ def versions(client: Client, folder: Path) -> set[str]:
     return found
 
 
+def short_lived(release: Release, port: int | None = None, **more: Any) -> server.RunningServer:
+    """A server for a few seconds that validates nothing: Java's second compiler would cost more than it brings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        return server.start(release, port, validate=False, **more)
+
+
 def outlives(release: Release, tmp: Path) -> None:
     """Planned, pushed, the server killed and started again on its database: all stands, nothing is left to do."""
     folder = trial(tmp / "in", patients=5, each=5)
-    started = server.start(release, validate=False, database=tmp / "db", folder=tmp / "home")
+    started = short_lived(release, database=tmp / "db", folder=tmp / "home")
     planned = plan(folder, started.url)
     assert planned.total("create") == 32
     report = push(folder, started.url, plan=planned.file)
@@ -98,7 +107,7 @@ def outlives(release: Release, tmp: Path) -> None:
     assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
     os.kill(started.pid, signal.SIGKILL)
     psutil.Process(started.pid).wait(30)
-    started = server.start(release, started.port, validate=False, database=tmp / "db", folder=tmp / "home")
+    started = short_lived(release, started.port, database=tmp / "db", folder=tmp / "home")
     client = Client(started.url)
     try:
         assert verify(report.run, client=client, journal=folder).problems == []

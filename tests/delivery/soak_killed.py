@@ -29,7 +29,7 @@ from fhirspace.delivery.push import push
 from fhirspace.errors import UsageError
 from fhirspace.testing import PASSING, FaultyServer
 
-from .hospital import BAD, Bad, one_bad, outlives
+from .hospital import BAD, Bad, one_bad, outlives, short_lived
 from .resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak]
@@ -87,7 +87,7 @@ def standing(tmp_path: Path) -> Any:
 
     def start() -> server.RunningServer:
         port = running[-1].port if running else None
-        running.append(server.start("R4", port, database=tmp_path / "db", folder=tmp_path / "home"))
+        running.append(short_lived("R4", port, database=tmp_path / "db", folder=tmp_path / "home"))
         return running[-1]
 
     yield start

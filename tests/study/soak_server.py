@@ -1,0 +1,15 @@
+"""All of SPACE to a real FHIR server that validates it, R4 and R5: ``pytest tests/study/soak_server.py`` (minutes)."""
+
+from __future__ import annotations
+
+import pytest
+from space_study import Space
+from test_server import *  # noqa: F403 - the same tests, with everything
+
+from fhirspace.tables import xpt
+
+
+@pytest.fixture(scope="module")
+def subjects(space: Space) -> set[str]:
+    """Whose laboratory tests and vital signs go: all."""
+    return set(xpt.read(space.sdtm().out / "sdtm" / "dm.xpt")[0]["USUBJID"].to_pylist())
