@@ -211,11 +211,11 @@ def test_any_number_of_workers_writes_the_same_bytes(
     for row in (3, 700, 1200):
         lines[row] = re.sub(r"\b20(\d\d-\d\d-\d\d)", r"2O\1", lines[row])
     bad.write_text("\n".join(lines) + "\n", "utf-8")
-    for workers in (1, 2, 4):
+    for workers in (1, 3):
         convert([*files[:-1], bad], to="fhir", out=tmp_path / str(workers), workers=workers)
-    assert many_batches == [(name, workers) for workers in (2, 4) for name in ("LB", "VS")]
-    assert _digests(tmp_path / "1") == _digests(tmp_path / "2") == _digests(tmp_path / "4")
-    assert json.loads((tmp_path / "4" / "manifest.json").read_bytes())["tables"]["VS"]["quarantined"] > 0
+    assert many_batches == [("LB", 3), ("VS", 3)]
+    assert _digests(tmp_path / "1") == _digests(tmp_path / "3")
+    assert json.loads((tmp_path / "3" / "manifest.json").read_bytes())["tables"]["VS"]["quarantined"] > 0
 
 
 def test_compressed_resources_are_the_same_for_any_number_of_workers_and_are_read_as_they_are(
