@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -214,3 +215,15 @@ def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
 
     monkeypatch.setattr(outputs.os, "open", refuse)
     outputs.synchronise(Path(tmp_path))
+
+
+def test_systems_that_cannot_synchronise_a_folder_and_disks_that_fail(tmp_path, monkeypatch):
+    def refuse(_):
+        raise OSError(code, "no")
+
+    monkeypatch.setattr(outputs.os, "fsync", refuse)
+    code = errno.EINVAL
+    outputs.synchronise(Path(tmp_path))
+    code = errno.EIO
+    with pytest.raises(OSError, match="no"):
+        outputs.synchronise(Path(tmp_path))

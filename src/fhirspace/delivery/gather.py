@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from fhirspace.delivery.canonical import cleaned
+from fhirspace.tables.durable import synchronise
 
 TAG_SYSTEM = "https://fhirspace.org/study"
 _SMALL = 1_000_000
@@ -130,16 +131,5 @@ class Gathered:
             part.replace(self._target)
         finally:
             part.unlink(missing_ok=True)
-        sync_folder(self._target.parent)
+        synchronise(self._target.parent)
         return self._target
-
-
-def sync_folder(folder: Path) -> None:
-    """Have the names in a folder on the disk."""
-    if os.name == "nt":  # pragma: no cover  (folders cannot be opened there, and renames are durable)
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,6 +15,7 @@ from typing import Any
 
 from fhirspace.delivery.client import Client, capabilities
 from fhirspace.delivery.gather import Gathered
+from fhirspace.delivery.report import told
 from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
 from fhirspace.errors import Place, Problem, ServerError
@@ -49,15 +50,7 @@ class PullReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
-        return {
-            "server": self.server,
-            "study": self.study,
-            "total": self.total,
-            "counts": self.counts,
-            "files": [str(file) for file in self.files],
-            "seconds": round(self.seconds, 3),
-            "problems": [problem.as_dict() for problem in self.problems],
-        }
+        return told(self, "server", "study", "total", "counts", "files", "seconds")
 
 
 def pull(

@@ -35,6 +35,7 @@ from fhirspace.delivery.options import Chosen, Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
 from fhirspace.delivery.provenance import Source, Target, provenance, sources
+from fhirspace.delivery.report import told
 from fhirspace.delivery.sender import Note, Sender
 from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
@@ -80,15 +81,7 @@ class PushReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
-        names = ("run", "server", "total", "sent", *_COUNTS)
-        return {
-            **{name: getattr(self, name) for name in names},
-            "retries": self.retries,
-            "seconds": round(self.seconds, 3),
-            "rate": round(self.rate, 1),
-            "dead": str(self.dead) if self.dead else None,
-            "problems": [problem.as_dict() for problem in self.problems],
-        }
+        return told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "rate", "dead")
 
 
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
@@ -248,8 +241,10 @@ class _Work:
         self._fill()
         assert self.sender.counts.total == self.report.total, "a resource was neither delivered nor refused"
         head = self.log.append("run finished", counts=self._counted())
-        told = {key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")}
-        self.sender.journal.finish(told | {"audit": head._asdict()})
+        counts = {
+            key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")
+        }
+        self.sender.journal.finish(counts | {"audit": head._asdict()})
         return self.report
 
     def _show(self) -> None:

@@ -21,6 +21,7 @@ from fhirspace.delivery.options import Progress, chosen
 from fhirspace.delivery.order import Item, Order
 from fhirspace.delivery.push import new_run
 from fhirspace.delivery.rebuilt import rebuilt
+from fhirspace.delivery.report import told
 from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
@@ -54,8 +55,7 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        names = ("run", "server", "total", "same", "missing", "changed", "unknown", "keys")
-        return {name: getattr(self, name) for name in names} | {"problems": [each.as_dict() for each in self.problems]}
+        return told(self, "run", "server", "total", "same", "missing", "changed", "unknown", "keys")
 
 
 @dataclass(slots=True)
@@ -82,8 +82,7 @@ class UndoReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        names = ("run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
-        return {name: getattr(self, name) for name in names} | {"problems": [each.as_dict() for each in self.problems]}
+        return told(self, "run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
 
 
 def verify(

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
 from pathlib import Path
 
 MANIFEST = "manifest.json"
 """The file that an output folder gets last: versions, rows, and the SHA-256 of every file."""
 
+_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
+"""What file systems say that cannot synchronise a folder."""
+
 
 def synchronise(folder: Path) -> None:
-    """Makes a rename last. Some systems cannot open a folder; there the rename is as good as it gets."""
-    with suppress(OSError):
+    """Makes a rename in a folder last. Where folders cannot be opened or synchronised it is as good as it gets.
+
+    Raises:
+        OSError: the disk failed.
+    """
+    try:
         descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    finally:
+        os.close(descriptor)

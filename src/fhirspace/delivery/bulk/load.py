@@ -17,6 +17,7 @@ from fhirspace.delivery.bulk.serve import LOCAL, FileServer, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
+from fhirspace.delivery.report import told
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.folders import scratch
 
@@ -56,13 +57,7 @@ class BulkReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
-        names = ("server", "shape", "total", "stored", "failed", "missing", "jobs")
-        return {
-            **{name: getattr(self, name) for name in names},
-            "seconds": round(self.seconds, 3),
-            "files": self.files,
-            "problems": [problem.as_dict() for problem in self.problems],
-        }
+        return told(self, "server", "shape", "total", "stored", "failed", "missing", "jobs", "seconds", "files")
 
     def count(self, parts: list[Part], fates: list[Fate]) -> None:
         """Add what became of the files of a job."""

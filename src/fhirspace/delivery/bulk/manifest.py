@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fhirspace.delivery.bulk.download import measured
-from fhirspace.delivery.gather import sync_folder
+from fhirspace.tables.durable import synchronise
 
 FOLDER = ".bulk-export"
 
@@ -79,7 +79,7 @@ class Desk:
             file.flush()
             os.fsync(descriptor)
         part.replace(self._file)
-        sync_folder(self.folder)
+        synchronise(self.folder)
 
     def path(self, number: int) -> Path:
         """Where the file of this number is, or will be."""
