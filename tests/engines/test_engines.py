@@ -25,7 +25,7 @@ from fhirspace.engines import Made, inline, processes
 from fhirspace.errors import FhirspaceError, InputError, InterruptedRun, Place
 from fhirspace.tables.growing import Growing
 
-from .engine_jobs import Lines, OddError, batches
+from .engine_jobs import Lines, OddError, OddReport, batches
 
 DRIVER = Path(__file__).with_name("driver.py")
 
@@ -108,6 +108,12 @@ def test_an_error_that_cannot_travel_is_told_by_its_kind(sinks: dict[str, Growin
         list(processes.run(Lines(57, "odd"), batches(25), sinks, 2))
     with pytest.raises(TypeError):
         pickle.loads(pickle.dumps(OddError("a", "b")))
+
+
+@pytest.mark.parametrize("count", [1, 25])
+def test_a_report_that_cannot_travel_ends_the_run(count: int, sinks: dict[str, Growing]) -> None:
+    with pytest.raises((AttributeError, pickle.PicklingError), match="pickle"):
+        list(processes.run(OddReport(), batches(count), sinks, 2))
 
 
 @pytest.mark.parametrize("at", [0, 57, 240])

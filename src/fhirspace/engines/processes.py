@@ -3,7 +3,8 @@
 Batches travel to the workers as Arrow IPC messages. What a worker made stays in memory that it shares with the parent
 (`slots`); only the reports return. When the turn of a batch comes, which follows from its number, the worker learns
 where the sinks will end, and puts the bytes so that the parent's thread of writing can give them to the disk as they
-are. The workers compute, one thread hashes, one waits for the disk.
+are; while a batch waits for its turn the worker makes the next one. The workers compute, one thread hashes, one waits
+for the disk.
 
 Nothing waits for a process that is gone: a worker that dies ends the run at once, and a worker whose parent dies ends
 itself. Workers ignore Ctrl-C; the parent hears it and ends them.
@@ -18,7 +19,7 @@ import signal
 import threading
 import traceback
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,13 +29,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.engines import Job
+from fhirspace.engines import Job, Made
 from fhirspace.engines.slots import SLOTS, Filled, Slots, Views
 from fhirspace.errors import FhirspaceError, InterruptedRun
 from fhirspace.tables.growing import Growing
 
-_AHEAD = 2
-"""Batches that wait at a worker: one in hand, one to come."""
+_AHEAD = 3
+"""Batches at a worker: one that waits for its turn, one in hand, one to come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,19 +232,48 @@ def _work(pipe: Connection, job: Job, sinks: list[str], turns: _Turns, free: Any
     pa.set_cpu_count(1)
     todo: _Queue = SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, todo), daemon=True).start()
-    slots = Slots(free)
-    while True:
-        number, message = todo.get()
+    desk = _Desk(pipe, sinks, turns, Slots(free))
+    placed: Future[bool] | None = None
+    with ThreadPoolExecutor(1) as placing:
+        while True:
+            number, message = todo.get()
+            made = _made(job, message)
+            if placed is not None and not placed.result():
+                return
+            placed = placing.submit(desk.place, number, made)
+
+
+def _made(job: Job, message: bytes) -> Made | _Failed:  # pragma: no cover
+    try:
+        return job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
+    except Exception as error:
+        return _failed(error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:  # pragma: no cover
+    """Where a worker hands over what it made, in a thread of its own: the next batch is made while one waits."""
+
+    pipe: Connection
+    sinks: list[str]
+    turns: _Turns
+    slots: Slots
+
+    def place(self, number: int, made: Made | _Failed) -> bool:
+        """Puts a batch's bytes into a slot when its turn comes, and tells the parent. Whether all went well."""
         try:
-            made = job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
-            slots.wait()
-            sizes = [(sinks.index(name), memoryview(data).nbytes) for name, data in made.outputs]
-            starts = turns.take(number, sizes)
-            filled = slots.fill((name, data, at) for (name, data), at in zip(made.outputs, starts, strict=True))
+            told = made if isinstance(made, _Failed) else _Done(made.report, self._fill(number, made.outputs))
+            self.pipe.send((number, told))
         except Exception as error:
-            pipe.send((number, _failed(error)))
-            return
-        pipe.send((number, _Done(made.report, filled)))
+            told = _failed(error)
+            self.pipe.send((number, told))
+        return isinstance(told, _Done)
+
+    def _fill(self, number: int, outputs: Sequence[tuple[str, Any]]) -> Filled:
+        self.slots.wait()
+        sizes = [(self.sinks.index(name), memoryview(data).nbytes) for name, data in outputs]
+        starts = self.turns.take(number, sizes)
+        return self.slots.fill((name, data, at) for (name, data), at in zip(outputs, starts, strict=True))
 
 
 def _listen(pipe: Connection, todo: _Queue) -> None:

@@ -133,13 +133,21 @@ def _batches(file: pq.ParquetFile, name: str, size: int, use_threads: bool) -> I
     row = 2
     for group in range(file.num_row_groups):
         try:
-            for batch in file.iter_batches(batch_size=size, row_groups=[group], use_threads=use_threads):
+            for batch in file.iter_batches(
+                batch_size=_even(file, group, size), row_groups=[group], use_threads=use_threads
+            ):
                 yield _as_text(batch, name, row)
                 row += batch.num_rows
         except (pa.ArrowException, OSError):
             raise InputError("FS121", Place(name, row), "a whole Parquet file") from None
     if row == 2:
         raise InputError("FS103", Place(name), "at least one row")
+
+
+def _even(file: pq.ParquetFile, group: int, size: int) -> int:
+    """Rows of a batch, `size` at most, so that those of a row group are alike: a few left over cost as much as many."""
+    rows = max(int(file.metadata.row_group(group).num_rows), 1)
+    return -(-rows // -(-rows // size))
 
 
 def _as_text(batch: pa.RecordBatch, file: str, row: int) -> pa.RecordBatch:
