@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import msgspec
 
@@ -18,10 +18,29 @@ from fhirspace.delivery.order import Item
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.delivery.way import Carrier
 
-if TYPE_CHECKING:
-    from fhirspace.delivery.identify import Sought
-
 _HEADERS = {"Prefer": "return=minimal"}
+
+
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """What a resource is found by, and as what it travels.
+
+    Args:
+        token: ``system|value``, as a search wants it (escaped, not percent-encoded).
+        body: the resource without its id, references as the server knows them.
+        place: the server's key of it (``Type/id``); "" where it is not known.
+        doubt: an earlier attempt may have made it: to be looked for before it is sent.
+    """
+
+    token: str
+    body: bytes
+    place: str = ""
+    doubt: bool = False
+
+    @property
+    def query(self) -> str:
+        """The search, for a URL."""
+        return f"identifier={quote(self.token, safe='')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,12 +16,12 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply, answers, build, told
+from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply, Sought, answers, build, told
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.fetch import fetch, modified, version_of
 from fhirspace.delivery.gather import head_of
-from fhirspace.delivery.identify import Sought, named, unnamed
+from fhirspace.delivery.identify import named, unnamed
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.delivery.search import by_identifier
 from fhirspace.errors import ServerError

@@ -13,11 +13,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
-from fhirspace.delivery.bundle import Entry
+from fhirspace.delivery.bundle import Entry, Sought
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import redirected, references
@@ -29,28 +28,6 @@ ADDED: Final = "https://fhirspace.org/id"
 Parts = dict[str, msgspec.Raw]
 _parts = msgspec.json.Decoder(Parts).decode
 _ESCAPED = re.compile(r"([\\|,$])")
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """What a resource is found by, and as what it travels.
-
-    Args:
-        token: ``system|value``, as a search wants it (escaped, not percent-encoded).
-        body: the resource without its id, references as the server knows them.
-        place: the server's key of it (``Type/id``); "" where it is not known.
-        doubt: an earlier attempt may have made it: to be looked for before it is sent.
-    """
-
-    token: str
-    body: bytes
-    place: str = ""
-    doubt: bool = False
-
-    @property
-    def query(self) -> str:
-        """The search, for a URL."""
-        return f"identifier={quote(self.token, safe='')}"
 
 
 class UnfindableError(Exception):

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
 import msgspec
-import pyarrow as pa
 
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.extract import extract, parse
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader_collect import Collector, merge
+from fhirspace.mapping.reader_collect import Collector, ReadBatch, merge
 from fhirspace.mapping.reader_memo import Slow
 from fhirspace.mapping.reader_parts import CARRIED_PART, Part
 from fhirspace.mapping.reader_program import Program, columns_of, compiled, repeated
@@ -31,27 +30,6 @@ BATCH: Final = 2048
 
 SAMPLE: Final = 1024
 _REFUSALS: Final = (ValueError, LookupError, AttributeError, TypeError, RecursionError)
-
-
-@dataclass(slots=True)
-class ReadBatch:
-    """What some lines gave.
-
-    Attributes:
-        tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for attached
-            domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
-            columns that hold a cell; `@row` is the line.
-        unread: (line, JSON path) of content that no slot reads; never its value.
-        foreign: lines of resources that no block claims.
-        problems: lines that are no JSON object (FS401, FS403, FS414).
-        slow: how many lines were read by `extract`.
-    """
-
-    tables: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
-    unread: list[tuple[int, str]] = field(default_factory=list)
-    foreign: list[int] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    slow: int = 0
 
 
 @dataclass(slots=True)
