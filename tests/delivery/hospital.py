@@ -15,6 +15,7 @@ from fhirspace.delivery import server
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.plan import plan
 from fhirspace.delivery.push import push, retry
+from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import verify
 from fhirspace.standards.fhir import Release
 
@@ -108,7 +109,8 @@ def outlives(release: Release, tmp: Path) -> None:
     os.kill(started.pid, signal.SIGKILL)
     psutil.Process(started.pid).wait(30)
     started = short_lived(release, started.port, database=tmp / "db", folder=tmp / "home")
-    client = Client(started.url)
+    transport = HttpTransport(started.url)
+    client = Client(started.url, transport)
     try:
         assert verify(report.run, client=client, journal=folder).problems == []
         assert push(folder, started.url, client=client).unchanged == 32
@@ -116,4 +118,4 @@ def outlives(release: Release, tmp: Path) -> None:
         assert versions(client, folder) == {"1"}
     finally:
         server.stop(port=started.port)
-        client.transport.close()  # type: ignore[union-attr]
+        transport.close()

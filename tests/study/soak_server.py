@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from space_study import Space
 from test_server import *  # noqa: F403 - the same tests, with everything
+from test_server import Trip
 
+from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import xpt
 
 
@@ -13,3 +15,8 @@ from fhirspace.tables import xpt
 def subjects(space: Space) -> set[str]:
     """Whose laboratory tests and vital signs go: all."""
     return set(xpt.read(space.sdtm().out / "sdtm" / "dm.xpt")[0]["USUBJID"].to_pylist())
+
+
+def test_everything_was_sent(trip: Trip, space: Space) -> None:
+    made = [file.read_bytes().count(b"\n") for file in fhir_files(space.fhir(trip.release).out / "fhir")]
+    assert trip.pushed.created == sum(made) > 8_000

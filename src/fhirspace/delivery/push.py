@@ -81,7 +81,8 @@ class PushReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
-        return told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "rate", "dead")
+        fields = told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "dead")
+        return fields | {"rate": round(self.rate, 1)}
 
 
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:

@@ -243,7 +243,8 @@ def _work(pipe: Connection, job: Job, sinks: list[str], turns: _Turns, free: Any
             placed = placing.submit(desk.place, number, made)
 
 
-def _made(job: Job, message: bytes) -> Made | _Failed:  # pragma: no cover
+def _made(job: Job, message: bytes) -> Made | _Failed:  # pragma: no cover  (in a worker, as `_work`)
+    """What a batch became. Whatever the job raises is told to the parent, which raises it."""
     try:
         return job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
     except Exception as error:
@@ -251,7 +252,7 @@ def _made(job: Job, message: bytes) -> Made | _Failed:  # pragma: no cover
 
 
 @dataclass(frozen=True, slots=True)
-class _Desk:  # pragma: no cover
+class _Desk:  # pragma: no cover  (in a worker, as `_work`)
     """Where a worker hands over what it made, in a thread of its own: the next batch is made while one waits."""
 
     pipe: Connection
