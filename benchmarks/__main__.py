@@ -80,8 +80,9 @@ def lines(quick: bool) -> Iterator[Line]:
     yield Line("LB to a fresh file, one process", one, "MB/s")
     yield Line("  a plain write of the same bytes, same minute", disk, "MB/s")
     yield Line("LB to a fresh file, two processes", found["two processes, MB/s"], "MB/s")
-    yield Line("  the most that the disk allows, against one", disk / one, "x")
-    yield Line("  two processes against one", found["two against one"], "x", 1.6)
+    yield Line("  the most that such a write allows, against one", disk / one, "x")
+    # Where the disk takes less than twice what one process makes, this is a figure of the disk; the next one is not.
+    yield Line("  two processes against one", found["two against one"], "x", 1.6 if disk >= 2 * one else None)
     rows = 150_000 if quick else 5_000_000
     found = _alone(to_files.to_files, rows, 1 if quick else 3, True)
     yield Line(f"LB, {rows:,} rows to a compressed file, one process", found["one process, rows/s"], "rows/s")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -38,11 +40,19 @@ class Lines:
     def _odd(self) -> None:
         raise OddError("a", "b")
 
-    def _killed(self) -> None:
-        os.kill(os.getpid(), signal.SIGKILL)
 
-    def _stops(self) -> None:
-        time.sleep(600)
+@dataclass
+class Where(Lines):
+    """Reports the process that made a batch; another one than the first dies before it makes so many (`at`)."""
+
+    made: int = 0
+
+    def __call__(self, batch: pa.RecordBatch) -> Made:
+        time.sleep(0.01)  # so that there is something left to do when others come up
+        if self.made == self.at and multiprocessing.parent_process():
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.made += 1
+        return Made(Lines()(batch).outputs, os.getpid())
 
 
 class OddError(Exception):
@@ -60,11 +70,8 @@ class OddReport(Lines):
         return Made(super().__call__(batch).outputs, lambda: None)
 
 
-def batches(count: int, size: int = 10, padding: int = 0) -> list[pa.RecordBatch]:
+def batches(count: int, size: int = 10, padding: int = 0) -> Iterator[pa.RecordBatch]:
     """`count` batches of `size` numbers each, with so many bytes of padding in each row."""
-    return [
-        pa.record_batch(
-            {"n": pa.array(range(start, start + size)), "p": pa.array([os.urandom(padding // 2).hex()] * size)}
-        )
-        for start in range(0, count * size, size)
-    ]
+    for start in range(0, count * size, size):
+        padded = [os.urandom(padding // 2).hex()] * size
+        yield pa.record_batch({"n": pa.array(range(start, start + size)), "p": pa.array(padded)})

@@ -7,12 +7,12 @@ import hashlib
 import multiprocessing
 import os
 import pickle
-import queue
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -22,12 +22,16 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.engines import Made, inline, processes
+from fhirspace.engines.slots import SLOTS
+from fhirspace.engines.worker import Done, Worker, listen, send_batch
 from fhirspace.errors import FhirspaceError, InputError, InterruptedRun, Place
 from fhirspace.tables.growing import Growing
 
-from .engine_jobs import Lines, OddError, OddReport, batches
+from .engine_jobs import Lines, OddError, OddReport, Where, batches
 
 DRIVER = Path(__file__).with_name("driver.py")
+LONG = 10_000
+"""Batches that nobody will wait for: processes have come up, or died, long before."""
 
 
 @contextmanager
@@ -116,13 +120,19 @@ def test_a_report_that_cannot_travel_ends_the_run(count: int, sinks: dict[str, G
         list(processes.run(OddReport(), batches(count), sinks, 2))
 
 
-@pytest.mark.parametrize("at", [0, 57, 240])
+@pytest.mark.parametrize("made", [0, 1, 12])
 @pytest.mark.parametrize("padding", [0, 400_000])
-def test_a_killed_worker_ends_the_run_at_once(at: int, padding: int, sinks: dict[str, Growing]) -> None:
-    begin = time.monotonic()
+def test_a_killed_worker_ends_the_run_at_once(made: int, padding: int, sinks: dict[str, Growing]) -> None:
     with pytest.raises(InterruptedRun, match="FS690"):
-        list(processes.run(Lines(at, "killed"), batches(25, padding=padding), sinks, 2))
-    assert time.monotonic() - begin < 20
+        deque(processes.run(Where(made), batches(LONG, padding=padding), sinks, 2), 0)
+
+
+def test_this_process_and_all_others_take_their_part(sinks: dict[str, Growing]) -> None:
+    found: set[int] = set()
+    with closing(processes.run(Where(), batches(LONG), sinks, 3)) as reports:
+        while len(found) < 3:
+            found.add(next(reports))
+        assert found == {os.getpid(), *(child.pid for child in multiprocessing.active_children())}
 
 
 def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Growing]) -> None:
@@ -131,13 +141,6 @@ def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Growing]) 
 
     with pytest.raises((AttributeError, pickle.PicklingError)):
         list(processes.run(make, batches(3), sinks, 2))
-
-
-def test_a_run_that_is_left_early_ends_its_workers(sinks: dict[str, Growing]) -> None:
-    with closing(processes.run(Lines(50, "stops"), batches(25), sinks, 2)) as reports:
-        assert next(reports)[0] == 0
-        assert len(multiprocessing.active_children()) == 2
-    assert multiprocessing.active_children() == []
 
 
 def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Growing]) -> None:
@@ -151,14 +154,14 @@ def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Growin
 
 @contextmanager
 def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
-    """The driver, once its workers have done all that they can, and its workers; afterwards none of them is left."""
-    command = [sys.executable, str(DRIVER), str(folder)]
+    """The driver, once all its processes work, and its workers; afterwards none of them is left."""
+    command = [sys.executable, str(DRIVER), str(folder), str(LONG)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     assert child.stdout is not None
-    for first in range(0, 50, 10):
-        assert child.stdout.readline() == f"{first}\n"
-    children = psutil.Process(child.pid).children(recursive=True)
-    workers = [each for each in children if "resource_tracker" not in " ".join(each.cmdline())]
+    found: set[int] = set()
+    while len(found) < 3:
+        found.add(int(child.stdout.readline()))
+    workers = [psutil.Process(pid) for pid in found - {child.pid}]
     try:
         yield child, workers
     finally:
@@ -178,7 +181,6 @@ def test_ctrl_c_ends_all_processes_without_a_word_of_the_workers(tmp_path: Path)
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     with started(tmp_path) as (child, workers):
-        assert len(workers) == 2
         child.kill()
         child.wait(60)
         assert ended(workers)
@@ -202,29 +204,35 @@ def lives(process: psutil.Process) -> bool:
 
 def test_a_listener_ends_its_process_when_the_parent_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, theirs = multiprocessing.Pipe()
-    todo: queue.SimpleQueue[tuple[int, bytes]] = queue.SimpleQueue()
+    worker = Worker(theirs, Lines(), threading.Semaphore())
     codes: list[int] = []
     monkeypatch.setattr(os, "_exit", codes.append)
-    mine.send(5)
-    mine.send_bytes(b"batch")
+    [batch] = batches(1)
+    send_batch(mine, 5, batch)
+    mine.send([7, 0])
     mine.close()
     with theirs:
-        processes._listen(theirs, todo)
-    assert todo.get() == (5, b"batch")
+        listen(theirs, worker)
+    assert worker.todo.get() == (5, batch)
+    assert worker.turns.get() == [7, 0]
     assert codes == [0]
 
 
-def test_places_in_the_sinks_are_given_in_the_order_of_the_batches() -> None:
-    turns = processes._Turns(threading.Condition(), [0, 7, 0])
-    given: dict[int, list[int]] = {}
-
-    def worker(number: int) -> None:
-        given[number] = turns.take(number, [(0, 10 * number), (1, 3)])
-
-    threads = [threading.Thread(target=worker, args=(number,)) for number in (2, 1, 0)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_a_worker_ends_after_the_batch_in_hand_whatever_it_waits_for(turns: int) -> None:
+    """For a batch, for the turn of one that is made, or for a slot: nobody takes what it has made."""
+    mine, theirs = multiprocessing.Pipe()
+    worker = Worker(theirs, Lines(), threading.Semaphore(SLOTS))
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    for number, batch in enumerate(batches(4)):
+        worker.todo.put((number, batch))
+    for _ in range(turns):
+        worker.turns.put([0, 0])
+    with mine, theirs:
+        told = [type(mine.recv()[1]) for _ in range(2 + 2 * min(turns, SLOTS))]
+        assert told.count(Done) == min(turns, SLOTS)
+        worker.end()
         thread.join(30)
-    assert given == {0: [7, 0], 1: [7, 3], 2: [17, 6]}
-    assert turns.state == [3, 37, 9]
+    assert not thread.is_alive()
+    worker.close()

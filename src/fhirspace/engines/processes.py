@@ -1,10 +1,10 @@
 """The engine that runs batches in several processes and still writes them in order, so that the bytes do not change.
 
-Batches travel to the workers as Arrow IPC messages. What a worker made stays in memory that it shares with the parent
-(`slots`); only the reports return. When the turn of a batch comes, which follows from its number, the worker learns
-where the sinks will end, and puts the bytes so that the parent's thread of writing can give them to the disk as they
-are; while a batch waits for its turn the worker makes the next one. The workers compute, one thread hashes, one waits
-for the disk.
+This process is one of them: it reads the batches, and a thread of it works like the other processes (`worker`), to
+which batches travel as Arrow IPC messages. What a batch became stays in memory that is shared (`slots`); only sizes and
+reports come back. The turn of a batch comes when all before it are made: the worker learns where the sinks will end,
+and puts the bytes so that a thread of this process can give them to the disk as they are. The workers compute, one
+thread hashes, one waits for the disk.
 
 Nothing waits for a process that is gone: a worker that dies ends the run at once, and a worker whose parent dies ends
 itself. Workers ignore Ctrl-C; the parent hears it and ends them.
@@ -13,68 +13,29 @@ itself. Workers ignore Ctrl-C; the parent hears it and ends them.
 from __future__ import annotations
 
 import multiprocessing
-import os
-import pickle
 import signal
 import threading
-import traceback
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
-from queue import SimpleQueue
 from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.engines import Job, Made
-from fhirspace.engines.slots import SLOTS, Filled, Slots, Views
-from fhirspace.errors import FhirspaceError, InterruptedRun
+from fhirspace.engines import Job
+from fhirspace.engines.slots import SLOTS, Filled, Views
+from fhirspace.engines.worker import UP, Done, Failed, Sized, Worker, send_batch, serve
+from fhirspace.errors import InterruptedRun
 from fhirspace.tables.growing import Growing
 
 _AHEAD = 3
 """Batches at a worker: one that waits for its turn, one in hand, one to come."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    """What a worker tells instead of a report: the error, and where it came from (frames only: no data)."""
-
-    error: Exception
-    frames: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """What a worker tells of a batch: the job's report, and where its bytes are."""
-
-    report: Any
-    filled: Filled
-
-
-@dataclass(frozen=True, slots=True)
-class _Turns:
-    """Whose turn it is, and where each sink will end: ``state`` is the number of the batch, then the sizes."""
-
-    moved: Any
-    state: Any
-
-    def take(self, number: int, sizes: list[tuple[int, int]]) -> list[int]:
-        """Waits for the turn of a batch and takes places in the sinks (by index, bytes); gives where they begin."""
-        with self.moved:
-            self.moved.wait_for(lambda: self.state[0] == number)
-            starts = []
-            for sink, size in sizes:
-                starts.append(self.state[1 + sink])
-                self.state[1 + sink] += size
-            self.state[0] = number + 1
-            self.moved.notify_all()
-        return starts
-
-
-_Queue = SimpleQueue[tuple[int, bytes]]
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
 def run(
@@ -82,43 +43,186 @@ def run(
 ) -> Generator[Any, None, None]:
     """Runs a picklable job over all batches in `workers` processes; yields the report of each batch in order.
 
-    Close the generator where it is left early (`contextlib.closing`): that ends the workers.
+    Close the generator where it is left early (`contextlib.closing`): that ends the workers, this process's own after
+    the batch in hand.
 
     Args:
-        job: the function of a batch, sent to each worker once.
+        job: the function of a batch, sent to each other process once. One thread calls it in this one.
         batches: text tables in pieces, read in this process.
         sinks: growing files by name, which nobody else adds to before the last report.
-        workers: the number of processes.
+        workers: the number of processes, this one included.
 
     Raises:
         InterruptedRun: FS690, a worker died. OSError: what the disk says. What a job raises is raised here again, or
             FS691 where it cannot travel.
     """
-    context = multiprocessing.get_context("spawn")
-    turns = _Turns(context.Condition(), context.Array("q", [0, *(sink.size for sink in sinks.values())], lock=False))
-    pipes: dict[Connection, Views] = {}
-    processes: list[Any] = []
-    try:
-        for _ in range(workers):
-            mine, theirs = context.Pipe()
-            views = pipes[mine] = Views(context.Semaphore(SLOTS))
-            process = context.Process(target=_work, args=(theirs, job, list(sinks), turns, views.free), daemon=True)
-            with theirs, _deaf():
-                process.start()
-            processes.append(process)
-        with ThreadPoolExecutor(1) as writing:
-            yield from _drive(pipes, iter(batches), _Writer(sinks, writing))
-    except BaseException:
-        for process in processes:
-            process.kill()
-        raise
-    finally:
-        # A worker whose pipe is closed ends by itself: it has nothing in hand any more, or it was killed.
-        for pipe in pipes:
-            pipe.close()
-        for process in processes:
-            process.join()
-            process.close()
+    with ExitStack() as stack:
+        hands: list[_Hand] = [_Here(job)]
+        stack.callback(hands[0].end)
+        for _ in range(workers - 1):
+            hands.append(_Process(job))
+            stack.callback(hands[-1].end)
+        # What still has to be written is written before the workers end: it stands in their memory.
+        writing = stack.enter_context(ThreadPoolExecutor(1))
+        yield from _Run(hands, iter(batches), _Writer(sinks, writing)).reports()
+
+
+class _Hand(ABC):
+    """The parent's side of a worker.
+
+    Attributes:
+        pipe: what the worker tells comes here.
+        views: the worker's slots.
+        up: whether it can take batches.
+        open: batches that it has, of which not all is told yet.
+    """
+
+    def __init__(self, pipe: Connection, free: Any, *, up: bool) -> None:
+        self.pipe, self.views, self.up, self.open = pipe, Views(free), up, 0
+
+    @abstractmethod
+    def give(self, number: int, batch: pa.RecordBatch) -> None:
+        """Gives it a batch. Raises: InterruptedRun, it died; what it told before."""
+
+    @abstractmethod
+    def turn(self, starts: list[int]) -> None:
+        """Tells it that the turn of its next batch has come, and where the sinks end before it. Raises: as `give`."""
+
+    @abstractmethod
+    def end(self) -> None:
+        """Ends it."""
+
+    def hear(self) -> tuple[int, Sized | Done | None]:
+        """The next that it tells. Raises: InterruptedRun, it died; what its job raised."""
+        try:
+            number, told = self.pipe.recv()
+        except (EOFError, OSError):
+            raise _died() from None
+        if isinstance(told, Failed):
+            told.error.add_note(f"In a worker:\n{told.frames}")
+            raise told.error
+        return number, told
+
+
+class _Here(_Hand):
+    """A thread of this process."""
+
+    def __init__(self, job: Job) -> None:
+        mine, self._theirs = _CONTEXT.Pipe(duplex=False)
+        free = threading.Semaphore(SLOTS)
+        super().__init__(mine, free, up=True)
+        self._worker = Worker(self._theirs, job, free)
+        self._thread = threading.Thread(target=self._worker.run, daemon=True)
+        self._thread.start()
+
+    def give(self, number: int, batch: pa.RecordBatch) -> None:
+        self._worker.todo.put((number, batch))
+
+    def turn(self, starts: list[int]) -> None:
+        self._worker.turns.put(starts)
+
+    def end(self) -> None:
+        self._worker.end()
+        self.pipe.close()  # whatever the thread still has to tell, it does not wait for us to read it
+        self._thread.join()
+        self._worker.close()
+        self._theirs.close()
+
+
+class _Process(_Hand):
+    """A process of its own."""
+
+    def __init__(self, job: Job) -> None:
+        mine, theirs = _CONTEXT.Pipe()
+        free = _CONTEXT.Semaphore(SLOTS)
+        super().__init__(mine, free, up=False)
+        self._process = _CONTEXT.Process(target=serve, args=(theirs, job, free), daemon=True)
+        with theirs, _deaf():
+            self._process.start()
+
+    def give(self, number: int, batch: pa.RecordBatch) -> None:
+        with self._heard_out():
+            send_batch(self.pipe, number, batch)
+
+    def turn(self, starts: list[int]) -> None:
+        with self._heard_out():
+            self.pipe.send(starts)
+
+    def end(self) -> None:
+        self._process.kill()
+        self.pipe.close()
+        self._process.join()
+        self._process.close()
+
+    @contextmanager
+    def _heard_out(self) -> Iterator[None]:
+        """Where nobody listens any more: it is gone, but may have said why before it went."""
+        try:
+            yield
+        except OSError:
+            while True:  # at the end of what it said this raises
+                self.hear()
+
+
+class _Run:
+    """Feeds the workers, gives the turns, and hands out the reports, all in the order of the batches."""
+
+    def __init__(self, hands: Sequence[_Hand], batches: Iterator[pa.RecordBatch], writer: _Writer) -> None:
+        self._hands, self._batches, self._writer = hands, batches, writer
+        self._ends = {name: sink.size for name, sink in writer.sinks.items()}
+        self._made: dict[int, tuple[_Hand, Sized]] = {}
+        self._done: dict[int, tuple[_Hand, Done]] = {}
+        self._sent = self._turns = self._given = 0
+        self._more = True
+
+    def reports(self) -> Generator[Any, None, None]:
+        """The report of each batch, as soon as its bytes wait for the disk."""
+        pipes = {hand.pipe: hand for hand in self._hands}
+        while self._feed() or self._given < self._sent:
+            for ready in wait(list(pipes)):
+                assert isinstance(ready, Connection)
+                self._hear(pipes[ready])
+            while self._turns in self._made:
+                self._turn(*self._made.pop(self._turns))
+            while self._given in self._done:
+                hand, done = self._done.pop(self._given)
+                self._writer.take(hand.views, done.filled)
+                yield done.report
+                self._given += 1
+        self._writer.close()
+
+    def _feed(self) -> bool:
+        """Gives each worker what it can take; whether there is more."""
+        while self._more:
+            hand = min((hand for hand in self._hands if hand.up), key=lambda each: each.open)
+            if hand.open == _AHEAD:
+                return True
+            batch = next(self._batches, None)
+            if batch is None:
+                self._more = False
+                break
+            hand.give(self._sent, batch)
+            hand.open += 1
+            self._sent += 1
+        return self._more
+
+    def _hear(self, hand: _Hand) -> None:
+        number, told = hand.hear()
+        if number == UP:
+            hand.up = True
+        elif isinstance(told, Sized):
+            self._made[number] = hand, told
+        elif isinstance(told, Done):
+            self._done[number] = hand, told
+            hand.open -= 1
+
+    def _turn(self, hand: _Hand, sized: Sized) -> None:
+        starts = []
+        for name, size in sized.sizes:
+            starts.append(self._ends[name])
+            self._ends[name] += size
+        hand.turn(starts)
+        self._turns += 1
 
 
 @dataclass(slots=True)
@@ -152,10 +256,14 @@ class _Writer:
             views.free.release()
 
 
+def _died() -> InterruptedRun:
+    return InterruptedRun("FS690", "", "workers that live until the end")
+
+
 @contextmanager
 def _deaf() -> Iterator[None]:
     """Children started within never hear Ctrl-C, not even while they come up; this process hears it afterwards."""
-    if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover  (Windows: `_work` does what can be done)
+    if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover  (Windows: `serve` does what can be done)
         yield
         return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -163,139 +271,3 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _drive(
-    pipes: Mapping[Connection, Views], batches: Iterator[pa.RecordBatch], writer: _Writer
-) -> Generator[Any, None, None]:
-    """Feeds the workers and hands out their reports in the order of the batches."""
-    done: dict[int, tuple[Views, _Done]] = {}
-    sent = given = 0
-    more = True
-    open_: dict[Connection, int] = dict.fromkeys(pipes, 0)
-    while more or given < sent:
-        while more and min(open_.values()) < _AHEAD:
-            batch = next(batches, None)
-            if batch is None:
-                more = False
-                break
-            pipe = min(open_, key=lambda each: open_[each])
-            _send(pipe, sent, batch)
-            open_[pipe] += 1
-            sent += 1
-        for ready in wait(list(open_)) if given < sent else ():
-            assert isinstance(ready, Connection)
-            number, told = _receive(ready)
-            done[number] = (pipes[ready], told)
-            open_[ready] -= 1
-        while given in done:
-            views, told = done.pop(given)
-            writer.take(views, told.filled)
-            yield told.report
-            given += 1
-    writer.close()
-
-
-def _send(pipe: Connection, number: int, batch: pa.RecordBatch) -> None:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    try:
-        pipe.send(number)
-        pipe.send_bytes(sink.getvalue())
-    except OSError:
-        while True:  # It is gone, but may have said why before it went; at the end of what it said this raises.
-            _receive(pipe)
-
-
-def _died() -> InterruptedRun:
-    return InterruptedRun("FS690", "", "workers that live until the end")
-
-
-def _receive(pipe: Connection) -> tuple[int, _Done]:
-    try:
-        number, report = pipe.recv()
-    except (EOFError, OSError):
-        raise _died() from None
-    if isinstance(report, _Failed):
-        report.error.add_note(f"In a worker process:\n{report.frames}")
-        raise report.error
-    return number, report
-
-
-# -- in a worker
-
-
-def _work(pipe: Connection, job: Job, sinks: list[str], turns: _Turns, free: Any) -> None:  # pragma: no cover
-    """A worker: takes batches, makes them, puts them into its slots. (It runs where coverage does not look.)"""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    pa.set_cpu_count(1)
-    todo: _Queue = SimpleQueue()
-    threading.Thread(target=_listen, args=(pipe, todo), daemon=True).start()
-    desk = _Desk(pipe, sinks, turns, Slots(free))
-    placed: Future[bool] | None = None
-    with ThreadPoolExecutor(1) as placing:
-        while True:
-            number, message = todo.get()
-            made = _made(job, message)
-            if placed is not None and not placed.result():
-                return
-            placed = placing.submit(desk.place, number, made)
-
-
-def _made(job: Job, message: bytes) -> Made | _Failed:  # pragma: no cover  (in a worker, as `_work`)
-    """What a batch became. Whatever the job raises is told to the parent, which raises it."""
-    try:
-        return job(pa.ipc.open_stream(pa.py_buffer(message)).read_next_batch())
-    except Exception as error:
-        return _failed(error)
-
-
-@dataclass(frozen=True, slots=True)
-class _Desk:  # pragma: no cover  (in a worker, as `_work`)
-    """Where a worker hands over what it made, in a thread of its own: the next batch is made while one waits."""
-
-    pipe: Connection
-    sinks: list[str]
-    turns: _Turns
-    slots: Slots
-
-    def place(self, number: int, made: Made | _Failed) -> bool:
-        """Puts a batch's bytes into a slot when its turn comes, and tells the parent. Whether all went well."""
-        try:
-            told = made if isinstance(made, _Failed) else _Done(made.report, self._fill(number, made.outputs))
-            self.pipe.send((number, told))
-        except Exception as error:
-            told = _failed(error)
-            self.pipe.send((number, told))
-        return isinstance(told, _Done)
-
-    def _fill(self, number: int, outputs: Sequence[tuple[str, Any]]) -> Filled:
-        self.slots.wait()
-        sizes = [(self.sinks.index(name), memoryview(data).nbytes) for name, data in outputs]
-        starts = self.turns.take(number, sizes)
-        return self.slots.fill((name, data, at) for (name, data), at in zip(outputs, starts, strict=True))
-
-
-def _listen(pipe: Connection, todo: _Queue) -> None:
-    """Reads ahead all the time: were nobody reading, parent and worker could both wait for room in the pipe.
-
-    When the parent closes its end the worker has nothing in hand; when the parent is gone, nobody wants what it has.
-    Either way the process ends here and now, whatever its other thread waits for.
-    """
-    try:
-        while True:
-            number = pipe.recv()
-            todo.put((number, pipe.recv_bytes()))
-    except (EOFError, OSError):
-        os._exit(0)
-
-
-def _failed(error: Exception) -> _Failed:
-    """An error made ready to travel; FS691 where it cannot."""
-    frames = "".join(traceback.format_tb(error.__traceback__))
-    try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
-    except Exception:
-        return _Failed(FhirspaceError("FS691", type(error).__name__, "a job that runs to its end"), frames)
-    return _Failed(error, frames)

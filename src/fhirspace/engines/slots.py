@@ -59,6 +59,12 @@ class Slots:
         """Until a slot is free."""
         self._free.acquire()
 
+    def close(self) -> None:
+        """Closes the files; memory that somebody looks at stays."""
+        for held in self._files:
+            if held:
+                held[0].close()
+
     def _memory(self, slot: int, size: int) -> tuple[int, str, mmap.mmap]:
         """The slot with room for so many bytes: the number of its file, the path, and the memory."""
         held = self._files[slot]
