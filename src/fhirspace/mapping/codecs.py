@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from json.encoder import encode_basestring
 from typing import Final
 
 Out = Callable[[str], str | None]
@@ -429,4 +429,4 @@ def _named(name: str, argument: str) -> str:
 
 def json_string(text: str) -> str:
     """The JSON string literal of a text, in UTF-8, nothing escaped that need not be."""
-    return json.dumps(text, ensure_ascii=False)
+    return encode_basestring(text)

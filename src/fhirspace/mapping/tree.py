@@ -78,6 +78,10 @@ class Leaf:
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
 
+    def __hash__(self) -> int:
+        """Of a part that seldom is another's too: nodes are the keys of caches, and all of one is much to hash."""
+        return hash((self.line, self.type))
+
     @property
     def kind(self) -> str:
         """``string``, ``number`` or ``boolean``."""
@@ -142,6 +146,10 @@ class Obj:
         """Sets `dynamic` (see the function of that name): asked for often."""
         object.__setattr__(self, "dynamic", any(dynamic(child) for child in (node for _, node in self.fields)))
 
+    def __hash__(self) -> int:
+        """See `Leaf`."""
+        return hash((self.line, self.path))
+
 
 @dataclass(frozen=True, slots=True)
 class Arr:
@@ -154,6 +162,10 @@ class Arr:
     def __post_init__(self) -> None:
         """Sets `dynamic` (see the function of that name): asked for often."""
         object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.items))
+
+    def __hash__(self) -> int:
+        """See `Leaf`."""
+        return hash((self.line, len(self.items)))
 
 
 Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
