@@ -31,7 +31,7 @@ from fhirspace.tables.compare import compare
 
 SOME = 100
 """So many resources of each type are pushed a second time."""
-FEW = 6
+FEW = 4
 """Subjects whose laboratory tests and vital signs go."""
 MANY = re.compile(rb'"https://fhirspace\.org/(?:LB|VS)"')
 """In the identifier of a resource that is made of a dataset with many rows."""
