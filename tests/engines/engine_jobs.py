@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ class Lines:
 
     def _fails(self) -> None:
         raise InputError("FS101", Place("ae.csv", 7), "a file")
+
+    def _leaves(self) -> None:
+        sys.exit()
 
     def _odd(self) -> None:
         raise OddError("a", "b")

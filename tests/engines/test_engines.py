@@ -127,6 +127,13 @@ def test_a_killed_worker_ends_the_run_at_once(made: int, padding: int, sinks: di
         deque(processes.run(Where(made), batches(LONG, padding=padding), sinks, 2), 0)
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_leaves_ends_the_run(workers: int, sinks: dict[str, Growing]) -> None:
+    with pytest.raises(InterruptedRun, match="FS690"):
+        list(processes.run(Lines(57, "leaves"), batches(25), sinks, workers))
+
+
 def test_this_process_and_all_others_take_their_part(sinks: dict[str, Growing]) -> None:
     found: set[int] = set()
     with closing(processes.run(Where(), batches(LONG), sinks, 3)) as reports:

@@ -112,8 +112,12 @@ class _Here(_Hand):
         free = threading.Semaphore(SLOTS)
         super().__init__(mine, free, up=True)
         self._worker = Worker(self._theirs, job, free)
-        self._thread = threading.Thread(target=self._worker.run, daemon=True)
+        self._thread = threading.Thread(target=self._work, daemon=True)
         self._thread.start()
+
+    def _work(self) -> None:
+        with self._theirs:  # the parent hears of the end, whatever ends it
+            self._worker.run()
 
     def give(self, number: int, batch: pa.RecordBatch) -> None:
         self._worker.todo.put((number, batch))
@@ -126,7 +130,6 @@ class _Here(_Hand):
         self.pipe.close()  # whatever the thread still has to tell, it does not wait for us to read it
         self._thread.join()
         self._worker.close()
-        self._theirs.close()
 
 
 class _Process(_Hand):
