@@ -8,10 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any, NamedTuple
 
-from fhirspace.mapping.tree import CARRIED_URL, Arr, Block, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, dynamic
+from fhirspace.mapping.tree import (
+    CARRIED_URL,
+    Arr,
+    Block,
+    Carried,
+    Each,
+    Leaf,
+    Mapping,
+    Node,
+    Obj,
+    OneOf,
+    dynamic,
+    once,
+)
 from fhirspace.mapping.values import Candidates, implied, read_leaf, settle
 
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
@@ -89,7 +101,7 @@ class Mark(NamedTuple):
     certain: bool
 
 
-@cache
+@once
 def marks(template: Obj) -> tuple[Mark, ...]:
     """The fields of a template that tell it from others: those that always stand with it and hold constants.
 
@@ -111,7 +123,7 @@ def _marked(mark: Mark) -> bool:
     return bool(firm(node, mark.certain)) and (mark.certain or kept or not dynamic(node))
 
 
-@cache
+@once
 def firm(arr: Arr, certain: bool) -> tuple[Leaf | Obj, ...]:
     """The items of a list that stand whenever the list does; `certain`: the list stands whenever its parent does."""
     found: list[Leaf | Obj] = []
@@ -163,7 +175,7 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
             _node(node, inner, where, found, items)
 
 
-@cache
+@once
 def nodes_of(template: Obj) -> dict[str, tuple[Node, ...]]:
     """The nodes that can stand under each name, alternatives included."""
     nodes: dict[str, tuple[Node, ...]] = {}

@@ -11,9 +11,10 @@ taken; else the first one without slots. `when` false: nothing stands.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple
 
 from fhirspace.mapping.codecs import Codec
 
@@ -63,12 +64,14 @@ class Leaf:
     """A primitive element: constant texts and slots, joined. `type` is its FHIR primitive type, `kind` its JSON type.
 
     `pattern` is the regular expression that a text of a slot must match for the type (only for codes, ids and URIs).
+    `memo` is for `once`, as in other nodes.
     """
 
     parts: tuple[str | Slot, ...]
     type: str
     line: int
     pattern: str = ""
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
     slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
     constant: str | None = field(init=False, compare=False, repr=False)
 
@@ -77,10 +80,6 @@ class Leaf:
         slots = tuple(part for part in self.parts if isinstance(part, Slot))
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
-
-    def __hash__(self) -> int:
-        """Of a part that seldom is another's too: nodes are the keys of caches, and all of one is much to hash."""
-        return hash((self.line, self.type))
 
     @property
     def kind(self) -> str:
@@ -140,15 +139,12 @@ class Obj:
     when: Cond | None = None
     always: bool = False
     required: tuple[Required, ...] = ()
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
     dynamic: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Sets `dynamic` (see the function of that name): asked for often."""
         object.__setattr__(self, "dynamic", any(dynamic(child) for child in (node for _, node in self.fields)))
-
-    def __hash__(self) -> int:
-        """See `Leaf`."""
-        return hash((self.line, self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,18 +153,37 @@ class Arr:
 
     items: tuple[Obj | Leaf | Each | Carried, ...]
     line: int
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
     dynamic: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Sets `dynamic` (see the function of that name): asked for often."""
         object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.items))
 
-    def __hash__(self) -> int:
-        """See `Leaf`."""
-        return hash((self.line, len(self.items)))
-
 
 Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
+
+_Rest = TypeVarTuple("_Rest")
+_Found = TypeVar("_Found")
+_Owner = TypeVar("_Owner", Leaf, Obj, Arr)
+
+
+def once(function: Callable[[_Owner, *_Rest], _Found]) -> Callable[[_Owner, *_Rest], _Found]:
+    """A function of a node that is called once for each, its answer kept in the node's `memo`.
+
+    All of a node is much to hash: a cache beside the nodes costs more than it saves, and keeps them alive.
+    """
+    name = function.__name__
+
+    @wraps(function)
+    def kept(node: _Owner, *rest: *_Rest) -> _Found:
+        key = (name, *rest)
+        if key not in node.memo:
+            node.memo[key] = function(node, *rest)
+        found: _Found = node.memo[key]
+        return found
+
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

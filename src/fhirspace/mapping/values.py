@@ -12,7 +12,7 @@ from decimal import Decimal
 from functools import cache
 
 from fhirspace.mapping.codecs import CellError
-from fhirspace.mapping.tree import Cond, Form, Leaf, Mapping, Slot
+from fhirspace.mapping.tree import Cond, Form, Leaf, Mapping, Slot, once
 
 Candidates = list[tuple[Slot, str]]
 """What standing leaves say of columns when read back: the slot and the cell."""
@@ -107,7 +107,7 @@ def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | 
     return joined if not leaf.pattern or _compiled(leaf.pattern).fullmatch(joined) else None
 
 
-@cache
+@once
 def leaf_pattern(leaf: Leaf) -> re.Pattern[str]:
     """The regular expression that takes a leaf's text apart: a group ``s0``, ``s1`` ... a slot."""
     slots = iter(range(len(leaf.parts)))
