@@ -123,8 +123,10 @@ def test_a_report_that_cannot_travel_ends_the_run(count: int, sinks: dict[str, G
 @pytest.mark.parametrize("made", [0, 1, 12])
 @pytest.mark.parametrize("padding", [0, 400_000])
 def test_a_killed_worker_ends_the_run_at_once(made: int, padding: int, sinks: dict[str, Growing]) -> None:
+    begin = time.monotonic()
     with pytest.raises(InterruptedRun, match="FS690"):
-        deque(processes.run(Where(made), batches(LONG, padding=padding), sinks, 2), 0)
+        deque(processes.run(Where(made, "killed"), batches(LONG, padding=padding), sinks, 2), 0)
+    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -148,6 +150,14 @@ def test_a_job_that_cannot_be_sent_leaves_no_process(sinks: dict[str, Growing]) 
 
     with pytest.raises((AttributeError, pickle.PicklingError)):
         list(processes.run(make, batches(3), sinks, 2))
+
+
+def test_a_run_that_is_left_early_ends_its_workers_whatever_they_do(sinks: dict[str, Growing]) -> None:
+    with closing(processes.run(Where(1, "stops"), batches(LONG), sinks, 3)) as reports:
+        while next(reports) == os.getpid():
+            pass
+        assert len(multiprocessing.active_children()) == 2
+    assert multiprocessing.active_children() == []
 
 
 def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Growing]) -> None:

@@ -34,15 +34,14 @@ class Filled:
 
 
 class Slots:
-    """A worker's side. Args: a semaphore with the value `SLOTS`."""
+    """A worker's side."""
 
-    def __init__(self, free: Any) -> None:
-        self._free, self._next = free, 0
-        self._made = 0
+    def __init__(self) -> None:
+        self._next = self._made = 0
         self._files: list[tuple[Any, int, str, mmap.mmap] | None] = [None] * SLOTS
 
     def fill(self, outputs: Iterable[tuple[str, Any, int]]) -> Filled:
-        """Copies outputs (sink, bytes, where the sink ends before them) into the slot that `wait` found free."""
+        """Copies outputs (sink, bytes, where the sink ends before them) into the next slot; the parent gave it back."""
         parts, end, places = [], 0, []
         for sink, data, start in outputs:
             view, lead = memoryview(data).cast("B"), start % BLOCK
@@ -54,10 +53,6 @@ class Slots:
         for place, view in places:
             memory[place : place + view.nbytes] = view
         return Filled(slot, made, path, len(memory), parts)
-
-    def wait(self) -> None:
-        """Until a slot is free."""
-        self._free.acquire()
 
     def close(self) -> None:
         """Closes the files; memory that somebody looks at stays."""

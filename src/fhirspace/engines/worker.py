@@ -58,7 +58,7 @@ class Worker:
         """Args: the way to the parent; the function of a batch; a semaphore with the value `slots.SLOTS`."""
         self.todo: SimpleQueue[tuple[int, pa.RecordBatch] | None] = SimpleQueue()
         self.turns: SimpleQueue[list[int] | None] = SimpleQueue()
-        self._pipe, self._job, self._free, self._slots = pipe, job, free, Slots(free)
+        self._pipe, self._job, self._free, self._slots = pipe, job, free, Slots()
         self._telling = threading.Lock()
 
     def run(self) -> None:
@@ -109,7 +109,7 @@ class Worker:
         if starts is None:
             return False
         try:
-            self._slots.wait()
+            self._free.acquire()
             filled = self._slots.fill((name, data, at) for (name, data), at in zip(made.outputs, starts, strict=True))
         except Exception as error:
             return self.tell(number, _failed(error))
