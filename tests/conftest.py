@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -14,6 +15,22 @@ from fhirspace.standards.fhir import Release
 # A busy machine is no fault of the code: no test is judged by the time it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """``--dist loadscope``: what needs one server runs in one process, which starts it, and others run beside it."""
+    if config.getoption("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            if "test_own_servers.py" in nodeid:
+                return "servers of their own"
+            return "R5" if "R5" in nodeid.partition("[")[2] else "R4"
+
+    return ByServer(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,7 +56,10 @@ def hapi() -> Iterator[Callable[[Release], str]]:
 
     def url(release: Release = "R4") -> str:
         if release not in running:
-            running[release] = server.start(release)
+            with pytest.MonkeyPatch.context() as patch:
+                # Some thousand resources: Java's second compiler costs more than it brings.
+                patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+                running[release] = server.start(release)
         return running[release].url
 
     yield url

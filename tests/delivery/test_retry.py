@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from fhirspace.testing import Fault, FaultyServer
 
 from .resources import dump, patient, trial, write
 from .test_push import counts, exactly_once
+
+
+def at(name: str) -> Callable[[str, str], bool]:
+    """Requests that write the resource of this id."""
+    return lambda method, url: url.endswith(f"/{name}")
 
 
 def test_of_what_several_runs_were_refused_the_last_form_is_sent(
@@ -51,7 +57,7 @@ def test_letters_of_a_push_that_was_broken_off_are_sent_and_the_push_goes_on_und
 ) -> None:
     folder = trial(tmp_path, patients=10, each=2)
     faulty.refuse = lambda body: body["id"] == "p-1"
-    faulty.faults.extend([*[None] * 6, Fault("broken", times=client.attempts)])
+    faulty.faults.append(Fault("broken", at("p-4"), client.attempts))
     with pytest.raises(FhirspaceError, match="FS512"):
         push(folder, faulty.url, client=client, size=2)
     (unfinished,) = runs(folder)
@@ -72,7 +78,8 @@ def test_a_retry_that_was_broken_off_loses_no_letter(faulty: FaultyServer, clien
     faulty.refuse = lambda body: body["resourceType"] == "Observation"
     assert push(folder, faulty.url, client=client).refused == 9
     faulty.refuse = lambda body: body["id"] == "ob-p-0-0"
-    faulty.faults.extend([None, None, "reset_after", *["broken"] * client.attempts])
+    # By the resources and not by their number: parts of a refused bundle travel beside the next one.
+    faulty.faults.extend([Fault("reset_after", at("ob-p-1-1")), Fault("broken", at("ob-p-2-2"), client.attempts)])
     with pytest.raises(FhirspaceError, match="FS512"):
         retry(folder, faulty.url, client=client, size=3, connections=1)
     faulty.refuse = lambda body: False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 from hypothesis import strategies as st
@@ -42,16 +42,24 @@ _KNOWN: dict[tuple[object, ...], Any] = {}
 
 
 def once(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Remembers what a function found for a mapping (kept alive by its library) and column."""
+    """Remembers what a function found for a mapping (kept alive by its library) and more.
+
+    A strategy is checked by Hypothesis when it is first drawn from: one made anew for each draw costs more than the
+    law that it serves.
+    """
 
     @wraps(function)
-    def remembered(mapping: Mapping, *names: str) -> Any:
-        key = (id(mapping), function.__name__, *names)
+    def remembered(mapping: Mapping, *more: Any) -> Any:
+        key = (id(mapping), function.__name__, *more)
         if key not in _KNOWN:
-            _KNOWN[key] = function(mapping, *names)
+            _KNOWN[key] = function(mapping, *more)
         return _KNOWN[key]
 
     return remembered
+
+
+whole = cache(st.integers)
+"""A strategy of numbers, by its bounds."""
 
 
 def base_domain(mapping: Mapping) -> str:
@@ -188,7 +196,8 @@ def _number(mapping: Mapping, column: str) -> bool:
     return variable is not None and variable.type == "Num"
 
 
-def clean_value(mapping: Mapping, column: str, found: list[Slot]) -> SearchStrategy[str]:
+@once
+def clean_value(mapping: Mapping, column: str, found: tuple[Slot, ...]) -> SearchStrategy[str]:
     """A value as a clean study has it, one that a slot of the column keeps."""
     options = [
         _BY_NAME.get(slot.codec.name.rstrip("+"), st.sampled_from(keys(slot.codec)))
@@ -205,7 +214,7 @@ def clean_value(mapping: Mapping, column: str, found: list[Slot]) -> SearchStrat
 @once
 def legal_value(mapping: Mapping, column: str) -> SearchStrategy[str]:
     """Any value that the column may hold and no slot of it refuses."""
-    found = [slot for _, slot in _slots(mapping) if slot.column == column]
+    found = tuple(slot for _, slot in _slots(mapping) if slot.column == column)
     terms = _terms(mapping, column)
     options = [clean_value(mapping, column, found)]
     options += [st.sampled_from(terms)] if terms else []
@@ -237,23 +246,27 @@ def _required(mapping: Mapping) -> set[str]:
     return (needed | set(mapping.key)) - set(implied(mapping))
 
 
-def _helpers(mapping: Mapping, draw: Draw, *, clean: bool) -> Cells:
-    made: Cells = {}
+@once
+def _helper_values(mapping: Mapping, clean: bool) -> dict[str, SearchStrategy[str]]:
+    made: dict[str, SearchStrategy[str]] = {}
     for name, found in helpers(mapping).items():
         listed = next((slot for slot in found if slot.codec.name.startswith("codes(")), None)
         if name == "_SYNTHETIC":
-            value: SearchStrategy[str] = st.sampled_from(["HTEST", ""])
+            made[name] = st.sampled_from(["HTEST", ""])
         elif listed is not None:
-            value = st.sampled_from(keys(listed.codec))
+            made[name] = st.sampled_from(keys(listed.codec))
         elif name.startswith("_upto_"):
             continue
         elif not found:
-            value = st.just("Y") if clean else st.sampled_from(["Y", ""])
+            made[name] = st.just("Y") if clean else st.sampled_from(["Y", ""])
         else:
-            value = st.sampled_from(["718-7", "x", ""])
-        if cell := draw(value):
-            made[name] = cell
+            made[name] = st.sampled_from(["718-7", "x", ""])
     return made
+
+
+def _helpers(mapping: Mapping, draw: Draw, *, clean: bool) -> Cells:
+    drawn = {name: draw(value) for name, value in _helper_values(mapping, clean).items()}
+    return {name: cell for name, cell in drawn.items() if cell}
 
 
 @dataclass(frozen=True)
@@ -300,18 +313,29 @@ def _row(mapping: Mapping, library: Library, draw: Draw, shared: Cells, kind: Ki
     row = Row(cells, extra)
     for name, child in children(mapping, library).items():
         on = {column: cells[column] for column in (child.attach.on if child.attach else ()) if column in cells}
-        count = draw(st.integers(0, 2))  # type: ignore[arg-type]
+        count = draw(whole(0, 2))  # type: ignore[arg-type]
         row.attached[name] = [_row(child, library, draw, on, kind) for _ in range(int(count))]
     return row
 
 
+@once
+def _optional(mapping: Mapping) -> SearchStrategy[list[str]]:
+    """Some of the columns that a row may go without."""
+    names = [name for name in columns(mapping) if name not in _required(mapping)]
+    return st.lists(st.sampled_from(names), max_size=25, unique=True) if names else st.just([])
+
+
+_OWN = st.lists(st.sampled_from(["ZZTOP", "XSPONSOR", "QQ1"]), max_size=2, unique=True)
+_FILLED = _NASTY.filter(lambda cell: cell.strip() != "")
+_EITHER = st.booleans()
+
+
 def _legal(mapping: Mapping, draw: Draw) -> Cells:
     needed = _required(mapping)
-    optional = [name for name in columns(mapping) if name not in needed]
-    chosen = set(draw(st.lists(st.sampled_from(optional), max_size=25, unique=True))) if optional else set()  # type: ignore[arg-type]
+    chosen = set(draw(_optional(mapping)))
     cells = {name: draw(legal_value(mapping, name)) for name in columns(mapping) if name in needed or name in chosen}
-    for name in draw(st.lists(st.sampled_from(["ZZTOP", "XSPONSOR", "QQ1"]), max_size=2, unique=True)):  # type: ignore[arg-type]
-        cells[name] = draw(_NASTY.filter(lambda cell: cell.strip() != ""))
+    for name in draw(_OWN):  # type: ignore[arg-type]
+        cells[name] = draw(_FILLED)
     return cells
 
 
@@ -322,10 +346,10 @@ def _clean(mapping: Mapping, draw: Draw, extra: Cells, option: int | None) -> Ce
     cells: Cells = {}
     for name in columns(mapping):
         forms = [form for form in mapping.forms.get(name, ()) if _used(name, form, open_slots)]
-        found = [slot for slot in open_slots if slot.column == name]
+        found = tuple(slot for slot in open_slots if slot.column == name)
         if not found and not forms and name in homes(mapping) - set(mapping.key):
             continue
-        if name in _required(mapping) or option is not None or draw(st.booleans()):  # type: ignore[arg-type]
+        if name in _required(mapping) or option is not None or draw(_EITHER):  # type: ignore[arg-type]
             cells[name] = _formed(name, forms, draw) if forms else draw(clean_value(mapping, name, found))
     for start, end in _pairs(mapping):
         if {start, end} <= cells.keys():
@@ -338,7 +362,7 @@ def _choices(mapping: Mapping, draw: Draw, option: int | None) -> Iterator[tuple
         for node in walk(root):
             if isinstance(node, OneOf):
                 last = len(node.options) - 1
-                yield id(node), min(option, last) if option is not None else int(draw(st.integers(0, last)))  # type: ignore[arg-type]
+                yield id(node), min(option, last) if option is not None else int(draw(whole(0, last)))  # type: ignore[arg-type]
 
 
 def _places(node: Node, chosen: dict[int, int], above: tuple[Cond, ...]) -> Iterator[tuple[Slot, tuple[Cond, ...]]]:
@@ -361,7 +385,7 @@ def _used(column: str, form: Form, found: list[Slot]) -> bool:
 
 
 def _formed(column: str, forms: list[Form], draw: Draw) -> str:
-    form = forms[int(draw(st.integers(0, len(forms) - 1)))]  # type: ignore[arg-type]
+    form = forms[int(draw(whole(0, len(forms) - 1)))]  # type: ignore[arg-type]
     texts: Cells = {}
     for part in form.parts:
         if isinstance(part, Slot):

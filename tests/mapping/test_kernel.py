@@ -44,7 +44,12 @@ def mappings(release: Release) -> dict[str, Mapping]:
     return Library(release).mappings
 
 
-CASES = [(release, domain) for release in RELEASES for domain in mappings(release)]
+# SUPP-- is one mapping, spelt for each domain that has qualifiers: one of them is enough.
+CASES = [
+    (release, domain)
+    for release in RELEASES
+    for domain, _ in {id(each.item or each.blocks): (name, each) for name, each in mappings(release).items()}.values()
+]
 
 
 def columns_of(mapping: Mapping) -> list[str]:
@@ -155,13 +160,22 @@ def ran(
 
 
 @pytest.mark.parametrize(("release", "domain"), CASES)
-@settings(
-    max_examples=4, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate],
-    suppress_health_check=list(HealthCheck),
-)  # fmt: skip
-@given(data=st.data())
-def test_a_batch_is_what_its_rows_are(release: Release, domain: str, data: st.DataObject) -> None:
+def test_a_batch_is_what_its_rows_are(release: Release, domain: str) -> None:
     mapping = mappings(release)[domain]
+
+    @settings(
+        max_examples=1 if release == "R4B" else 4, deadline=None, derandomize=True, database=None,
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(data=st.data())
+    def law(data: st.DataObject) -> None:
+        same(mapping, data)
+
+    law()
+
+
+def same(mapping: Mapping, data: st.DataObject) -> None:
+    """Kernel and renderer agree on a table that is drawn."""
     rng = random.Random(data.draw(st.integers(0, 2**32), "seed"))
     count = data.draw(st.sampled_from([1, 5, 40, 120]), "rows")
     columns, rows = rows_of(mapping, count, data.draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]), "odd"), rng)

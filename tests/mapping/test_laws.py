@@ -191,7 +191,8 @@ def hold(lib: Library, name: str, examples: int = 12) -> None:
 
 @pytest.mark.parametrize(("release", "name"), cases())
 def test_laws(release: Release, name: str) -> None:
-    hold(library(release), name, 4 if release == "R4B" else 10)
+    # Each release has its own definitions, but most of a mapping is the same in all of them.
+    hold(library(release), name, {"R4": 10, "R4B": 3, "R5": 6}[release])
 
 
 _EG = """

@@ -13,7 +13,7 @@ from fhirspace.tables import xpt
 
 @pytest.fixture(scope="module")
 def subjects(space: Space) -> set[str]:
-    """Whose laboratory tests and vital signs go: all."""
+    """Of whom all goes: of everybody."""
     return set(xpt.read(space.sdtm().out / "sdtm" / "dm.xpt")[0]["USUBJID"].to_pylist())
 
 

@@ -1,11 +1,14 @@
-"""The SPACE sample and what it becomes, each made once."""
+"""The SPACE sample and what it becomes, each made once, whatever number of processes run the tests."""
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from fhirspace.folders import locked
 from fhirspace.standards.fhir import Release
 from fhirspace.study.convert import Conversion, convert
 from fhirspace.study.demo import sample
@@ -13,7 +16,10 @@ from fhirspace.study.demo import sample
 
 @dataclass(frozen=True)
 class Space:
-    """The SPACE sample and what it becomes; each is made when it is first asked for. Look, do not write."""
+    """The SPACE sample and what it becomes; each is made when it is first asked for. Look, do not write.
+
+    `folder` is one for all processes of the session.
+    """
 
     folder: Path
 
@@ -25,9 +31,20 @@ class Space:
     @cache  # noqa: B019 - one a session
     def sdtm(self) -> Conversion:
         """Its datasets in all formats."""
-        return convert(self.records, to="sdtm", out=self.folder / "sdtm", formats=("xpt", "parquet", "csv"))
+        return self._once(
+            "sdtm", lambda out: convert(self.records, to="sdtm", out=out, formats=("xpt", "parquet", "csv"))
+        )
 
     @cache  # noqa: B019 - one a session
     def fhir(self, release: Release = "R4") -> Conversion:
         """Its resources in a release."""
-        return convert(self.records, to="fhir", out=self.folder / release, fhir=release)
+        return self._once(release, lambda out: convert(self.records, to="fhir", out=out, fhir=release))
+
+    def _once(self, name: str, make: Callable[[Path], Conversion]) -> Conversion:
+        """A conversion by the first process that asks for it."""
+        told = self.folder / f"{name}.pickle"
+        with locked(self.folder / f"{name}.lock"):
+            if not told.exists():
+                told.write_bytes(pickle.dumps(make(self.folder / name)))
+        found: Conversion = pickle.loads(told.read_bytes())
+        return found

@@ -24,22 +24,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("demo") / "out"
 
 
-def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(folder)]) == 0
-    captured = capsys.readouterr()
-    assert "FAIL" not in captured.err
-    assert captured.err.count("  ok   ") == 7
-    head, _, *rows = captured.out.splitlines()
-    assert head.split() == ["figure", "published", "SDTM", "FHIR"]
-    assert len(rows) > 4
-    for row in rows[:-1]:
-        figures = re.split(r" {2,}", row[32:].strip())
-        assert len(figures) == 3
-        assert len(set(figures)) == 1
-    assert (folder / "sdtm" / "manifest.json").is_file()
-    assert (folder / "fhir" / "manifest.json").is_file()
-
-
 @pytest.fixture
 def delivered(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """A server that holds what it is sent, and says so; what it gives back can be changed."""
@@ -73,9 +57,8 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, space: Space) -> None:
-    """Without the round trip and the validation, which other tests hold; what is converted is copied."""
-    proof = SimpleNamespace(legs=[], differences=0, exit_code=0, losses=[])
+def converted(monkeypatch: pytest.MonkeyPatch, space: Space) -> None:
+    """What is converted is copied: other tests convert the same."""
 
     def convert(records: Path, *, to: str, out: Path, **more: Any) -> Any:
         made = space.sdtm() if to == "sdtm" else space.fhir()
@@ -83,8 +66,31 @@ def quick(monkeypatch: pytest.MonkeyPatch, space: Space) -> None:
         return made
 
     monkeypatch.setattr(module, "convert", convert)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, converted: None) -> None:
+    """Without the round trip and the validation, which another test holds."""
+    proof = SimpleNamespace(legs=[], differences=0, exit_code=0, losses=[])
     monkeypatch.setattr(module, "roundtrip", lambda *args, **more: proof)
     monkeypatch.setattr(module, "validate", lambda *args, **more: iter(()))
+
+
+@pytest.mark.usefixtures("converted")
+def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(folder)]) == 0
+    captured = capsys.readouterr()
+    assert "FAIL" not in captured.err
+    assert captured.err.count("  ok   ") == 7
+    head, _, *rows = captured.out.splitlines()
+    assert head.split() == ["figure", "published", "SDTM", "FHIR"]
+    assert len(rows) > 4
+    for row in rows[:-1]:
+        figures = re.split(r" {2,}", row[32:].strip())
+        assert len(figures) == 3
+        assert len(set(figures)) == 1
+    assert (folder / "sdtm" / "manifest.json").is_file()
+    assert (folder / "fhir" / "manifest.json").is_file()
 
 
 @pytest.mark.usefixtures("quick")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import fhirspace
@@ -56,13 +56,7 @@ class Library:
     @cached_property
     def mappings(self) -> dict[str, Mapping]:
         """The mappings by domain, SUPP-- spelt out for each domain that has a place for it."""
-        found: dict[str, Mapping] = {}
-        for path in self._files():
-            found.update((mapping.domain, mapping) for mapping in self._load(path))
-        spelt = {name: each for plain in found.values() for name, each in _spelt(plain, found)}
-        made = dict(sorted(spelt.items()))
-        check(made)
-        return made
+        return dict(_built(self.release, tuple(self.folders), self._key, self.digest))
 
     def mapping(self, domain: str) -> Mapping:
         """The mapping of one domain whose library was found good before: the others are not built for it."""
@@ -84,19 +78,21 @@ class Library:
     @cached_property
     def digest(self) -> str:
         """One SHA-256 over all files of the folders, in the order in which they win: names and bytes."""
-        whole = hashlib.sha256()
-        for folder in self.folders:
-            found = [
-                path for pattern in ("common.yaml", "domains/*.yaml", "codes/*.csv") for path in folder.glob(pattern)
-            ]
-            for path in sorted(found):
-                whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-                whole.update(hashlib.sha256(path.read_bytes()).digest())
-        return whole.hexdigest()
+        return digest_of(self.folders, ("common.yaml", "domains/*.yaml", "codes/*.csv"))
 
     def attached(self, domain: str) -> dict[str, Mapping]:
         """The mappings whose rows hang into rows of a domain, by domain."""
         return {name: each for name, each in self.mappings.items() if each.attach and each.attach.to == domain}
+
+    def build(self) -> dict[str, Mapping]:
+        """The mappings made anew from the files and checked. Raises: MappingError, as the class says."""
+        found: dict[str, Mapping] = {}
+        for path in self._files():
+            found.update((mapping.domain, mapping) for mapping in self._load(path))
+        spelt = {name: each for plain in found.values() for name, each in _spelt(plain, found)}
+        made = dict(sorted(spelt.items()))
+        check(made)
+        return made
 
     def _files(self) -> Iterator[Path]:
         for folder in self.folders:
@@ -108,6 +104,22 @@ class Library:
             if domain and getattr(document.get("domain"), "text", "") != domain:
                 continue
             yield Builder(path.name, definitions(self.release), self.lists, self.lets, self._key).mapping(document)
+
+
+def digest_of(folders: Iterable[Path], patterns: Iterable[str]) -> str:
+    """One SHA-256 over the files of some folders that fit one of the patterns: names and bytes."""
+    whole = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+            whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+            whole.update(hashlib.sha256(path.read_bytes()).digest())
+    return whole.hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _built(release: Release, folders: tuple[Path, ...], key: bytes, _digest: str) -> dict[str, Mapping]:
+    """The mappings of files with this digest: who converts several studies builds them once."""
+    return Library(release, folders, key=key, bare=True).build()
 
 
 def common(folders: Iterable[Path]) -> dict[str, nodes.Node]:

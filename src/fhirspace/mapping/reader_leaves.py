@@ -48,7 +48,7 @@ class Leaves:
         elif leaf.kind == "boolean":
             self._assign(leaves, f"{self.code.held('B', memo.of_truth(leaves))}[{var}]")
         elif leaf.kind == "number":
-            self._assign(leaves, f"{self.code.held('N', memo.of_number(leaves))}[bytes({var})]")
+            self._assign(leaves, f"{self.code.held('N', memo.of_number(leaves))}[b'' + {var}]")
         elif len(leaves) > 1 or not self._plain(leaf, var):
             self._assign(leaves, f"{self.code.held('M', memo.of_text(leaves))}[{var}]")
 
@@ -57,7 +57,7 @@ class Leaves:
         if leaves[0].kind == "boolean":
             self.code.put(f"if {var} not in {[text == 'true' for text in sorted(texts)]}: raise Slow")
         elif leaves[0].kind == "number":
-            self.code.put(f"if bytes({var}) not in {sorted(text.encode() for text in texts)}: raise Slow")
+            self.code.put(f"if b'' + {var} not in {sorted(text.encode() for text in texts)}: raise Slow")
         elif not (isinstance(shape, Prim) and shape.constants is not None and shape.constants <= texts):
             self.code.put(f"if {var} not in {tuple(sorted(texts))}: raise Slow")
 

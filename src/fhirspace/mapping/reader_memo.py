@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping as Table, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from fhirspace.mapping.tree import Leaf, Slot
 from fhirspace.mapping.values import leaf_pattern, read_leaf
 
@@ -33,28 +35,51 @@ class Memo(dict[Any, Any]):
         return made
 
 
-class Fold(dict[bytes, Any]):
+class Seen:
+    """An element's bytes that were met, what they give, and what came after them the last time."""
+
+    __slots__ = ("next", "raw", "value")
+
+    def __init__(self, raw: msgspec.Raw, value: Any) -> None:
+        self.raw, self.value, self.next = raw, value, self
+
+
+_NOTHING: Final = Seen(msgspec.Raw(), None)
+
+
+class Fold(dict[bytes, Seen]):
     """Cells of an element by its bytes, so that only distinct ones are decoded, and few cells become many by Arrow.
 
-    The value is the index of its cells in `cells`, alone or with the cells that a row must settle itself.
+    The value is the index of its cells in `cells`, alone or with the cells that a row must settle itself. Elements come
+    in runs (a subject's) or in turns (the tests of a panel): what came after `last` before is compared first, which
+    costs a third of copying bytes and looking them up. Generated code does so itself and calls `look` where it fails.
 
     Args:
         make: gives all cells of an element's bytes or raises; columns: those whose cells stand in `cells`.
     """
 
-    __slots__ = ("cells", "columns", "make")
+    __slots__ = ("cells", "columns", "last", "make")
 
     def __init__(self, make: Callable[[bytes], tuple[str | None, ...]], columns: tuple[str, ...]) -> None:
         super().__init__()
         self.make, self.columns = make, columns
         self.cells: list[tuple[str | None, ...]] = []
+        self.last = _NOTHING
 
-    def __missing__(self, raw: bytes) -> Any:
+    def __missing__(self, raw: bytes) -> Seen:
         made = self.make(raw)
         index, width = len(self.cells), len(self.columns)
         self.cells.append(made[:width])
-        value = self[raw] = (index, *made[width:]) if len(made) > width else index
-        return value
+        seen = self[raw] = Seen(msgspec.Raw(raw), (index, *made[width:]) if len(made) > width else index)
+        return seen
+
+    def look(self, raw: msgspec.Raw) -> Seen:
+        """What an element gives that is not the one expected."""
+        seen = self[b"" + raw]  # as `bytes` of it, in half the time
+        if self.last is not _NOTHING:
+            self.last.next = seen
+        self.last = seen
+        return seen
 
     def index(self, cells: Table[str, str]) -> int | None:
         """The index of the cells of a row that was not read from bytes; None where it has none."""
@@ -69,6 +94,7 @@ class Fold(dict[bytes, Any]):
         if len(self.cells) > LIMIT:
             self.clear()
             self.cells.clear()
+            self.last = _NOTHING
 
 
 def readable(leaves: Sequence[Leaf]) -> list[Slot]:

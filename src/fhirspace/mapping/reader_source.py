@@ -174,7 +174,11 @@ class Walk(Leaves):
         for key in [key for key in self.cells if key[0] in own]:
             del self.cells[key]
         given = {key: self.code.fresh("x") for key in rest}
-        self.code.put(f"{', '.join([index, *given.values()])} = {self.code.held('FOLD', fold)}[bytes({var})]")
+        held, seen = self.code.held("FOLD", fold), self.code.fresh("s")
+        self.code.put(f"{seen} = {held}.last.next")
+        self.code.put(f"if {var} == {seen}.raw: {held}.last = {seen}")
+        self.code.put(f"else: {seen} = {held}.look({var})")
+        self.code.put(f"{', '.join([index, *given.values()])} = {seen}.value")
         for key, name in given.items():
             self.put(key, name, maybe=True)
 

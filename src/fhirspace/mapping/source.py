@@ -7,7 +7,7 @@ lists that all of them see, ``codes/*.csv``, and ``study.yaml`` with the design 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import MappingError, Place, Problem
 from fhirspace.mapping import nodes
 from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.library import shipped
+from fhirspace.mapping.library import digest_of, shipped
 from fhirspace.mapping.source_auto import with_autos
 from fhirspace.mapping.source_build import SourceBuilder, code_lists
 from fhirspace.mapping.source_check import check
@@ -86,11 +86,16 @@ class SourceLibrary:
     def __init__(self, folder: Path | str, folders: Iterable[Path] = ()) -> None:
         path = Path(folder)
         self.folder = path if path.is_dir() else shipped() / "sources" / path.name
-        self._folders = [shipped(), *folders]
+        self._folders = list(dict.fromkeys([shipped(), *folders]))
 
     @cached_property
     def forms(self) -> dict[str, SourceForm]:
         """The forms by name."""
+        digest = digest_of([*self._folders, self.folder], ("*.yaml", "codes/*.csv"))
+        return dict(_built(self.folder, tuple(self._folders), digest))
+
+    def build(self) -> dict[str, SourceForm]:
+        """The forms made anew from the files and checked. Raises: MappingError, as the class says."""
         files = [path for path in sorted(self.folder.glob("*.yaml")) if path.name not in _APART]
         if not files:
             raise MappingError("FS350", str(self.folder.name), "a folder with a YAML file for each form")
@@ -218,6 +223,12 @@ class SourceLibrary:
             if result.table.num_rows:
                 found[name] = result.table
         return SourceRecords(found, problems + leftover(tables, used, self.datasets))
+
+
+@lru_cache(maxsize=8)
+def _built(folder: Path, folders: tuple[Path, ...], _digest: str) -> dict[str, SourceForm]:
+    """The forms of files with this digest: who converts several exports builds them once."""
+    return SourceLibrary(folder, folders).build()
 
 
 def _plain(table: pa.Table) -> pa.Table:

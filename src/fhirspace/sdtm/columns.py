@@ -131,6 +131,8 @@ def run_starts(sorted_codes: pa.Array) -> pa.Array:
 
 def places(table: pa.Table, dataset: str, rows: Sequence[int], column: str | None = None) -> list[Place]:
     """Where rows of a table came from: its ``@file`` and ``@row``, or the dataset and the row's own number."""
+    if not rows:
+        return []
     at = pa.array(rows, pa.int64())
     files = text(table, "@file").take(at).to_pylist()
     numbers = table["@row"].take(at).to_pylist() if "@row" in table.column_names else [row + 2 for row in rows]

