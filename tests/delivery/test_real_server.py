@@ -117,7 +117,7 @@ def test_a_circle_goes_in_one_transaction(real: Client, fhir: str, tmp_path: Pat
 
 
 def test_killed_in_the_middle_it_resumes(real: Client, tmp_path: Path) -> None:
-    folder = renamed(trial(tmp_path, patients=20, each=10), "KILLED")
+    folder = renamed(trial(tmp_path, patients=12, each=6), "KILLED")
     command = [sys.executable, str(PUSHER), str(folder), real.server, "10"]
     for turn in range(3):
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
@@ -128,10 +128,10 @@ def test_killed_in_the_middle_it_resumes(real: Client, tmp_path: Path) -> None:
             child.send_signal(signal.SIGKILL)
     report = push(folder, real.server, client=real, size=10)
     assert report.unchanged > 0
-    assert report.total == 222
+    assert report.total == 86
     assert report.refused == 0
     assert versions(real, folder) == {"1"}
-    assert pull(real.server, "KILLED", tmp_path / "out", client=real).total == 222
+    assert pull(real.server, "KILLED", tmp_path / "out", client=real).total == 86
 
 
 def test_a_server_of_another_release_is_noticed(real: Client, fhir: str, tmp_path: Path) -> None:
@@ -234,11 +234,11 @@ def test_a_plan_that_the_server_has_moved_on_from_is_refused_whole(real: Client,
 
 
 def test_eight_clients_at_once_write_each_resource_once(real: Client, tmp_path: Path) -> None:
-    whole = lines_of(renamed(trial(tmp_path / "all", patients=6, each=9), "RACE"))
-    roots, rest = whole[-8:], whole[:-8]  # Organization, Patients, ResearchStudy; Observations
+    whole = lines_of(renamed(trial(tmp_path / "all", patients=4, each=6), "RACE"))
+    roots, rest = whole[-6:], whole[:-6]  # Organization, Patients, ResearchStudy; Observations
 
     def load(turn: int) -> PushReport:
-        own = [line.decode() for line in (*roots, *rest[turn * 4 : turn * 4 + 26])]
+        own = [line.decode() for line in (*roots, *rest[turn * 2 : turn * 2 + 10])]
         folder = write(tmp_path / str(turn), {"Basic": own})
         transport = HttpTransport(real.server)
         try:
@@ -256,4 +256,4 @@ def test_eight_clients_at_once_write_each_resource_once(real: Client, tmp_path: 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad[0]))
 def test_one_bad_resource_does_not_hold_up_the_others(real: Client, bad: Bad, tmp_path: Path) -> None:
-    one_bad(real, bad, tmp_path, patients=10, each=18)
+    one_bad(real, bad, tmp_path, patients=5, each=8)

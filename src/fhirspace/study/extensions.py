@@ -94,9 +94,12 @@ def check(raw: bytes, shapes: dict[str, Shape]) -> Iterator[Fault]:
 def _walk(value: Any, path: str, shapes: dict[str, Shape]) -> Iterator[Fault]:
     if isinstance(value, list):
         for place, item in enumerate(value):
-            yield from _walk(item, f"{path}[{place}]", shapes)
+            if isinstance(item, dict | list):
+                yield from _walk(item, f"{path}[{place}]", shapes)
     elif isinstance(value, dict):
         for name, item in value.items():
+            if not isinstance(item, dict | list):
+                continue
             inner = f"{path}.{name}" if path else name
             yield from _walk(item, inner, shapes)
             if name in ("extension", "modifierExtension"):
