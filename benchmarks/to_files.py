@@ -28,7 +28,7 @@ from fhirspace.tables.outputs import OutputFolder
 _BLOCK = 1 << 24
 
 
-def to_files(rows: int = 2_000_000, turns: int = 3, gzip: bool = False) -> dict[str, float]:
+def to_files(rows: int, turns: int, gzip: bool = False) -> dict[str, float]:
     """Rates of one and two processes in turns (the medians of `turns`), and of writing the same bytes alone.
 
     With `gzip` the files are compressed; megabytes are those of the files.
