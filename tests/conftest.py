@@ -41,9 +41,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What a run remembers stays apart from what this machine's user has done."""
+    """What a run remembers stays apart from what this machine's user has done; servers are made for a short life."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FHIRSPACE_STATE", str(tmp_path_factory.mktemp("state")))
+        # For some thousand resources Java's second compiler costs more than it brings.
+        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield
 
 
@@ -62,10 +64,7 @@ def hapi() -> Iterator[Callable[[Release], str]]:
 
     def url(release: Release = "R4") -> str:
         if release not in running:
-            with pytest.MonkeyPatch.context() as patch:
-                # Some thousand resources: Java's second compiler costs more than it brings.
-                patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-                running[release] = server.start(release)
+            running[release] = server.start(release)
         return running[release].url
 
     yield url

@@ -6,10 +6,8 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import psutil
-import pytest
 
 from fhirspace.delivery import server
 from fhirspace.delivery.client import Client
@@ -46,7 +44,7 @@ def one_bad(client: Client, bad: Bad, tmp: Path, *, patients: int, each: int) ->
     row = len(lines) // 2
     lines.insert(row, wrong)
     write(folder, {"Observation": lines})
-    _own(folder, name)
+    renamed(folder, name)
     total = patients * (each + 1) + 3
     report = push(folder, client.server, client=client)
     assert (report.total, report.created, report.refused) == (total, total - 1, 1), what
@@ -74,9 +72,11 @@ def _named(text: str, name: str) -> str:
     return text.replace("TRIAL01", name)
 
 
-def _own(folder: Path, name: str) -> None:
+def renamed(folder: Path, name: str) -> Path:
+    """The folder, its ids and its study made unique: the tests of a session share one server."""
     for file in (folder / "fhir").glob("*.ndjson"):
         file.write_text(_named(file.read_text("utf-8"), name), "utf-8")
+    return folder
 
 
 def versions(client: Client, folder: Path) -> set[str]:
@@ -89,17 +89,10 @@ def versions(client: Client, folder: Path) -> set[str]:
     return found
 
 
-def short_lived(release: Release, port: int | None = None, **more: Any) -> server.RunningServer:
-    """A server for a few seconds that validates nothing: Java's second compiler would cost more than it brings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
-        return server.start(release, port, validate=False, **more)
-
-
 def outlives(release: Release, tmp: Path) -> None:
     """Planned, pushed, the server killed and started again on its database: all stands, nothing is left to do."""
     folder = trial(tmp / "in", patients=5, each=5)
-    started = short_lived(release, database=tmp / "db", folder=tmp / "home")
+    started = server.start(release, validate=False, database=tmp / "db", folder=tmp / "home")
     planned = plan(folder, started.url)
     assert planned.total("create") == 32
     report = push(folder, started.url, plan=planned.file)
@@ -108,7 +101,7 @@ def outlives(release: Release, tmp: Path) -> None:
     assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
     os.kill(started.pid, signal.SIGKILL)
     psutil.Process(started.pid).wait(30)
-    started = short_lived(release, started.port, database=tmp / "db", folder=tmp / "home")
+    started = server.start(release, started.port, validate=False, database=tmp / "db", folder=tmp / "home")
     transport = HttpTransport(started.url)
     client = Client(started.url, transport)
     try:

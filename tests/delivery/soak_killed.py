@@ -10,8 +10,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,29 +27,13 @@ from fhirspace.delivery.push import push
 from fhirspace.errors import UsageError
 from fhirspace.testing import PASSING, FaultyServer
 
-from .hospital import BAD, Bad, one_bad, outlives, short_lived
+from .hospital import BAD, Bad, one_bad, outlives
+from .killing import run_and_kill, started
 from .resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak]
 
 KILLS, SERVER_KILLS = 300, 20
-PUSHER = Path(__file__).with_name("pusher.py")
-
-
-def started(folder: Path, url: str, size: int) -> subprocess.Popen[str]:
-    command = [sys.executable, str(PUSHER), str(folder), url, str(size)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def killed_on_the_way(folder: Path, url: str, dice: random.Random, size: int) -> bool:
-    """A push that is killed a moment after one of its first answers. Whether it had ended before."""
-    with started(folder, url, size) as child:
-        assert child.stdout is not None
-        for _ in range(dice.randrange(1, 3)):
-            child.stdout.readline()
-        time.sleep(dice.random() / 50)
-        child.send_signal(signal.SIGKILL)
-        return "finished" in child.stdout.read()
 
 
 def changed(folder: Path, turn: int) -> None:
@@ -71,7 +53,9 @@ def test_the_client_is_killed(faulty: FaultyServer, tmp_path: Path, rate: float)
     faulty.retry_after = 0
     kills = rounds = 0
     while kills < KILLS:
-        while not killed_on_the_way(folder, faulty.url, dice, dice.choice([7, 20, 60])):
+        while not run_and_kill(
+            folder, faulty.url, dice.choice([7, 20, 60]), answers=dice.randrange(1, 3), after=dice.random() / 50
+        ):
             kills += 1
         rounds += 1
         assert sorted(map(canonical, faulty.store.values())) == sorted(map(canonical, lines_of(folder)))
@@ -87,7 +71,7 @@ def standing(tmp_path: Path) -> Any:
 
     def start() -> server.RunningServer:
         port = running[-1].port if running else None
-        running.append(short_lived("R4", port, database=tmp_path / "db", folder=tmp_path / "home"))
+        running.append(server.start("R4", port, validate=False, database=tmp_path / "db", folder=tmp_path / "home"))
         return running[-1]
 
     yield start

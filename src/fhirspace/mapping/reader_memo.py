@@ -44,9 +44,6 @@ class Seen:
         self.raw, self.value, self.next = raw, value, self
 
 
-_NOTHING: Final = Seen(msgspec.Raw(), None)
-
-
 class Fold(dict[bytes, Seen]):
     """Cells of an element by its bytes, so that only distinct ones are decoded, and few cells become many by Arrow.
 
@@ -64,7 +61,7 @@ class Fold(dict[bytes, Seen]):
         super().__init__()
         self.make, self.columns = make, columns
         self.cells: list[tuple[str | None, ...]] = []
-        self.last = _NOTHING
+        self.last = _nothing()
 
     def __missing__(self, raw: bytes) -> Seen:
         made = self.make(raw)
@@ -76,8 +73,7 @@ class Fold(dict[bytes, Seen]):
     def look(self, raw: msgspec.Raw) -> Seen:
         """What an element gives that is not the one expected."""
         seen = self[b"" + raw]  # as `bytes` of it, in half the time
-        if self.last is not _NOTHING:
-            self.last.next = seen
+        self.last.next = seen
         self.last = seen
         return seen
 
@@ -94,7 +90,12 @@ class Fold(dict[bytes, Seen]):
         if len(self.cells) > LIMIT:
             self.clear()
             self.cells.clear()
-            self.last = _NOTHING
+            self.last = _nothing()
+
+
+def _nothing() -> Seen:
+    """What stands before the first element: its bytes are none's."""
+    return Seen(msgspec.Raw(), None)
 
 
 def readable(leaves: Sequence[Leaf]) -> list[Slot]:

@@ -22,8 +22,8 @@ from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, HttpTransport, Response
 from fhirspace.delivery.pull import PullReport
 
+from ..hospital import renamed
 from ..resources import lines_of, trial
-from ..test_real_server import renamed
 
 pytestmark = [pytest.mark.soak, pytest.mark.server, pytest.mark.slow]
 

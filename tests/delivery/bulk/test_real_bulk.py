@@ -14,8 +14,8 @@ from fhirspace.delivery.client import Client, HttpTransport
 from fhirspace.delivery.pull import pull
 from fhirspace.delivery.push import push
 
+from ..hospital import renamed
 from ..resources import dump, lines_of, observation, trial
-from ..test_real_server import renamed
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
