@@ -22,8 +22,8 @@ from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
 from fhirspace.testing import PASSING, Fault, FaultyServer
 
+from .killing import run_and_kill
 from .resources import dump, lines_of, observation, organization, patient, ref, resource, trial, write
-from .test_killed import run_and_kill
 from .test_push import counts
 
 CARRIERS = [{"transaction", "batch"}, {"batch"}, {"history-system"}]
@@ -203,7 +203,7 @@ def test_killed_again_and_again_it_resumes_and_makes_nothing_twice(making: Fault
     dice = random.Random(5)
     making.faults.extend(dice.choice(["reset_after", "reset_before", None, None, None, None]) for _ in range(15))
     kills = 0
-    while not run_and_kill(folder, making.url, 1, dice.random() / 10):
+    while not run_and_kill(folder, making.url, 1, after=dice.random() / 10):
         kills += 1
         assert kills < 200
     assert kills >= 2
