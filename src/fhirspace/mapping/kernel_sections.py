@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +13,8 @@ from fhirspace.mapping import render as rows
 from fhirspace.mapping.kernel_atoms import LIST_BEGUN, Atom, Writer, reading
 from fhirspace.mapping.kernel_columns import NOTHING, Coded, GivenColumn, StableColumn, VolatileColumn
 from fhirspace.mapping.kernel_parts import Few, Part
-from fhirspace.mapping.kernel_standin import ABSENT, SLOW, Stage, cut, each_column, mark, sound
-from fhirspace.mapping.tree import Leaf, walk
+from fhirspace.mapping.kernel_standin import ABSENT, SLOW, Stage, cut, depends, each_column, mark, sound
+from fhirspace.mapping.tree import Leaf, Node, children
 from fhirspace.mapping.values import implied, settle
 
 Column = StableColumn | VolatileColumn | GivenColumn
@@ -75,16 +75,15 @@ class Section:
         self._words: list[dict[int, int]] = []
         self._order: list[int] = []
         self._shapes: dict[tuple[tuple[int, ...], frozenset[str]], int] = {}
-        self._mixed = self._leaves(node for atom in atoms for node in atom.nodes)
+        self._mixed = [each for atom in atoms for node in atom.nodes for each in self._leaves(node)]
 
-    def _leaves(self, nodes: Iterable[object]) -> list[tuple[Leaf, str]]:
-        mixed = self._stage.mixed
-        return [
-            (leaf, mixed[leaf])
-            for node in nodes
-            for leaf in walk(node)  # type: ignore[arg-type]
-            if isinstance(leaf, Leaf) and leaf in mixed
-        ]
+    def _leaves(self, node: Node) -> Iterator[tuple[Leaf, str]]:
+        """The leaves of several slots, some volatile, in and below a node, each with the pattern of its texts."""
+        if not isinstance(node, Leaf):
+            below = () if self._stage.volatile.isdisjoint(depends(node)) else children(node)
+            yield from (each for child in below for each in self._leaves(child))
+        elif node in self._stage.mixed:
+            yield node, self._stage.mixed[node]
 
     # -- keys
 
@@ -211,7 +210,7 @@ class CarriedSection(Section):
     def __init__(self, stage: Stage, atoms: Sequence[Atom], columns: dict[str, Column]) -> None:
         super().__init__(stage, atoms, columns)
         self._reading = reading(stage.mapping, frozenset(atom.column for atom in atoms))
-        self._mixed = self._leaves(self._reading.roots())
+        self._mixed = [each for root in self._reading.roots() for each in self._leaves(root)]
 
     def _write(self, row: rows._Row, writer: Writer) -> None:
         read = rows._Row(row.cells, {})

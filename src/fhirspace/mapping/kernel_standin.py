@@ -13,7 +13,22 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fhirspace.mapping.codecs import json_string
-from fhirspace.mapping.tree import Arr, Carried, Cond, Each, Form, Leaf, Mapping, Node, Obj, OneOf, Slot, walk
+from fhirspace.mapping.tree import (
+    Arr,
+    Carried,
+    Cond,
+    Each,
+    Form,
+    Leaf,
+    Mapping,
+    Node,
+    Obj,
+    OneOf,
+    Slot,
+    children,
+    once,
+    walk,
+)
 from fhirspace.mapping.values import Fault, leaf_text, read_leaf, slot_text, virtual_cells
 
 MARK: Final = "\ufdd0"
@@ -152,6 +167,7 @@ class Stage:
         self.current: dict[str, Known] = {}
         self._count = 0
         self._owners: dict[int, str] = {}
+        self._exchanged = volatile.union(name for root in mapping.roots() for name in depends(root) if name[0] == "@")
         self._number_raw(mapping, columns)
         self.mapping = replace(
             mapping,
@@ -181,6 +197,8 @@ class Stage:
         return replace(obj, fields=tuple((name, self._node(node)) for name, node in obj.fields))
 
     def _node(self, node: Node) -> Node:
+        if self._exchanged.isdisjoint(depends(node)):
+            return node
         if isinstance(node, Leaf):
             return self._leaf(node)
         if isinstance(node, Obj):
@@ -196,8 +214,6 @@ class Stage:
         return Each(f"{domain} {number}")
 
     def _leaf(self, leaf: Leaf) -> Leaf:
-        if not any(slot.base in self.volatile for slot in leaf.slots):
-            return leaf
         parts = tuple(
             self._slot(leaf, part) if isinstance(part, Slot) and part.base in self.volatile else part
             for part in leaf.parts
@@ -289,35 +305,36 @@ class Profiler:
         return {self._column: mark(raw[self._column])}
 
 
-def conditions(node: Node) -> Iterator[Cond]:
-    """All conditions in and below a node."""
-    if isinstance(node, Obj):
-        if node.when is not None:
-            yield node.when
-        for _, child in node.fields:
-            yield from conditions(child)
-    elif isinstance(node, Arr):
-        for item in node.items:
-            yield from conditions(item)
-    elif isinstance(node, OneOf):
-        for option in node.options:
-            yield from conditions(option)
+@once
+def compared(node: Node) -> frozenset[str]:
+    """The columns whose very values conditions in and below a node look at: they are never volatile."""
+    conditions = (inner.when for inner in walk(node) if isinstance(inner, Obj))
+    return frozenset(name for when in conditions for name in valued(when))
 
 
-def compared(condition: Cond) -> Iterator[str]:
-    """The columns whose very values a condition looks at: they are never volatile."""
+def valued(condition: Cond | None) -> Iterator[str]:
+    """The columns whose very values a condition looks at."""
+    if condition is None:
+        return
     if condition.op == "is":
         yield base(condition.column)
     for arg in condition.args:
-        yield from compared(arg)
+        yield from valued(arg)
 
 
+def looked_at(condition: Cond | None) -> frozenset[str]:
+    """The (real) columns that a condition looks at."""
+    return frozenset(base(column) for column in condition.columns()) if condition else frozenset()
+
+
+@once
 def depends(node: Node) -> frozenset[str]:
-    """All (real) columns on which the text of a node depends."""
-    found = {base(column) for condition in conditions(node) for column in condition.columns()}
-    for inner in walk(node):
-        if isinstance(inner, Leaf):
-            found |= {slot.base for slot in inner.slots}
-        elif isinstance(inner, Each):
-            found.add(each_column(inner.domain.partition(" ")[0]))
-    return frozenset(found)
+    """All (real) columns on which the text of a node depends, attached items and carried cells among them."""
+    if isinstance(node, Leaf):
+        return frozenset(slot.base for slot in node.slots)
+    if isinstance(node, Each):
+        return frozenset({each_column(node.domain.partition(" ")[0])})
+    if isinstance(node, Carried):
+        return frozenset({each_column(CARRIED)})
+    own = looked_at(node.when) if isinstance(node, Obj) else frozenset()
+    return own.union(*(depends(child) for child in children(node)))

@@ -98,11 +98,14 @@ class Each:
 
     domain: str
     path: str = ""
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Carried:
     """The place of the extension that holds what found no place: one sub-extension a variable."""
+
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +122,7 @@ class OneOf:
     """Alternative groups of fields of the object that it stands in."""
 
     options: tuple[Obj, ...]
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
     dynamic: bool = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -165,7 +169,7 @@ Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
 
 _Rest = TypeVarTuple("_Rest")
 _Found = TypeVar("_Found")
-_Owner = TypeVar("_Owner", Leaf, Obj, Arr)
+_Owner = TypeVar("_Owner", bound=Obj | Arr | Leaf | OneOf | Each | Carried)
 
 
 def once(function: Callable[[_Owner, *_Rest], _Found]) -> Callable[[_Owner, *_Rest], _Found]:

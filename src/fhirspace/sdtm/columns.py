@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 import pyarrow as pa
@@ -52,26 +53,24 @@ def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
 
 
 class Groups:
-    """Rows grouped by the cells of some columns: `codes` numbers each row's group, `cells` holds each group's."""
+    """Rows grouped by the cells of some columns: `codes` numbers each row's group, from 0 to `count`, as they come."""
 
     def __init__(self, table: pa.Table, names: Sequence[str]) -> None:
-        codes = pa.repeat(pa.scalar(0, pa.int64()), table.num_rows)
-        picks: list[pa.Array] = []
-        dictionaries: list[list[str | None]] = []
-        for name in names:
-            encoded = text(table, name).dictionary_encode()
+        self._columns = [text(table, name) for name in names]
+        self.codes = pa.repeat(pa.scalar(0, pa.int64()), table.num_rows)
+        self.count = min(table.num_rows, 1)
+        for column in self._columns:
+            encoded = column.dictionary_encode()
             size = len(encoded.dictionary) + 1
             index = pc.fill_null(encoded.indices.cast(pa.int64()), size - 1)
-            combined = pc.add(pc.multiply(codes, size), index).dictionary_encode()
-            distinct = combined.dictionary
-            owner = pc.divide(distinct, size)
-            picks = [pick.take(owner) for pick in picks]
-            picks.append(pc.subtract(distinct, pc.multiply(owner, size)))
-            dictionaries.append([*encoded.dictionary.to_pylist(), None])
-            codes = combined.indices.cast(pa.int64())
-        self.codes = codes
-        columns = ([values[at] for at in pick.to_pylist()] for values, pick in zip(dictionaries, picks, strict=True))
-        self.cells: list[Cells] = list(zip(*columns, strict=True))
+            combined = pc.add(pc.multiply(self.codes, size), index).dictionary_encode()
+            self.codes, self.count = combined.indices.cast(pa.int64()), len(combined.dictionary)
+
+    @cached_property
+    def cells(self) -> list[Cells]:
+        """The cells of each group."""
+        firsts = pa.array(self.first_rows(), pa.int64())
+        return list(zip(*(column.take(firsts).to_pylist() for column in self._columns), strict=True))
 
     def spread(self, values: Iterable[str | None]) -> pa.Array:
         """One value a group -> a string array with one value a row."""
@@ -83,7 +82,7 @@ class Groups:
 
     def first_rows(self) -> list[int]:
         """The first row of each group."""
-        return first_rows(self.codes, len(self.cells))
+        return first_rows(self.codes, self.count)
 
 
 def first_rows(codes: pa.Array, count: int) -> list[int]:

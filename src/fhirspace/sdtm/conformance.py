@@ -237,10 +237,11 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
 
 def _repeated(table: pa.Table, names: list[str], valid: pa.Array | None) -> list[int]:
     """The rows whose cells stood in an earlier row already."""
-    codes = columns.Groups(table, names).codes
-    rows = pa.array(range(table.num_rows), pa.int64())
-    firsts = pa.table({"code": codes, "row": rows}).group_by("code").aggregate([("row", "min")])["row_min"]
-    again = pc.invert(pc.is_in(rows, value_set=firsts.combine_chunks()))
+    groups = columns.Groups(table, names)
+    if groups.count == table.num_rows:
+        return []
+    firsts = pa.array(groups.first_rows(), pa.int64())
+    again = pc.invert(pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=firsts))
     return _rows_where(again if valid is None else pc.and_(again, valid))
 
 

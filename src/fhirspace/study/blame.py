@@ -10,24 +10,23 @@ from fhirspace.errors import Place, Problem
 from fhirspace.mapping.source import SourceLibrary, SourceRows
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.conformance import Finding
-from fhirspace.study.gate import findings
 from fhirspace.tables.text import FILE, ROW, data_columns
 
 
 def blamed(
+    found: Sequence[Finding],
     tables: Mapping[str, pa.Table],
     made: SourceRows,
     sources: SourceLibrary,
     records: Mapping[str, pa.Table],
-    kinds: Sequence[str] = (),
 ) -> Iterator[tuple[str, int, Problem]]:
     """The records whose rows have an error: form, row (from 0) of its table, and the problem at the record's column.
 
     Args:
-        tables: the tabulations; made: what the source mappings made; sources: those mappings.
-        records: the forms that the tabulations were made of; kinds: the formats that are to be written.
+        found: what is found in the tabulations; tables: these; made: what the source mappings made; sources: those.
+        records: the forms that the tabulations were made of.
     """
-    errors = [each for each in findings(tables, kinds) if each.row is not None and each.problem.level == "error"]
+    errors = [each for each in found if each.row is not None and each.problem.level == "error"]
     if not errors:
         return
     known: dict[tuple[str, int | None], tuple[str, int]]

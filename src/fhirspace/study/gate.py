@@ -61,13 +61,19 @@ def _cell_fault(cell: str, exact: bool, csv: bool) -> tuple[str, str] | None:
     return fault if fault and fault[0] == "FS137" else None
 
 
-def conforming(tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = ()) -> dict[str, pa.Table]:
-    """The tables without the rows that break a rule, which are booked with all that falls with them."""
+def conforming(
+    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), found: Sequence[Finding] | None = None
+) -> dict[str, pa.Table]:
+    """The tables without the rows that break a rule, which are booked with all that falls with them.
+
+    Args:
+        tables: the tabulations; ledger: the books; formats: those to be written; found: their findings, where known.
+    """
     left = dict(tables)
     seen: set[Problem] = set()
     while True:
         bad: dict[str, set[int]] = {}
-        for problem, row in findings(left, formats):
+        for problem, row in findings(left, formats) if found is None else found:
             if problem not in seen:
                 seen.add(problem)
                 ledger.note([problem])
@@ -76,6 +82,7 @@ def conforming(tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[st
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):
             return {name: table for name, table in left.items() if table.num_rows}
+        found = None
         for name, held in bad.items():
             ledger.hold_rows(name, left[name], sorted(held))
             kept = [row for row in range(left[name].num_rows) if row not in held]

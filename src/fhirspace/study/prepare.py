@@ -16,7 +16,7 @@ from fhirspace.sdtm.study import StudyDesign, load_study
 from fhirspace.sdtm.work import Derived
 from fhirspace.standards import sdtm
 from fhirspace.study.blame import blamed
-from fhirspace.study.gate import conforming
+from fhirspace.study.gate import conforming, findings
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
@@ -114,7 +114,8 @@ def from_records(
     while True:
         made = sources.to_rows(left)
         derivation, tables = _tabulated(made, sources)
-        faulty = list(blamed(tables, made, sources, left, kinds))
+        found = list(findings(tables, kinds))
+        faulty = list(blamed(found, tables, made, sources, left))
         if not faulty:
             break
         ledger.note(dict.fromkeys(problem for _, _, problem in faulty))
@@ -128,7 +129,7 @@ def from_records(
         ledger.hold_rows(form, table, range(table.num_rows))
     for name, table in tables.items():
         ledger.read(name, table.num_rows)
-    clean = conforming(tables, ledger, kinds)
+    clean = conforming(tables, ledger, kinds, found)
     return Prepared({name: InMemory(table) for name, table in clean.items()}, derivation.derived)
 
 
