@@ -13,10 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.resources import files
+from inspect import getsource
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from fhirspace.delivery import packages
 from fhirspace.errors import FhirspaceError, Place, ServerError, UsageError
 from fhirspace.folders import cache_folder, locked
 
@@ -139,13 +141,13 @@ def _one(context: Any, home: Path, jar: Jar) -> Path:
 
 
 def compiled(jars: list[Path], lock: str, progress: Progress | None = None) -> Path:
-    """The folder with the compiled ``Server.java``, made once for each pair of source and lock file.
+    """The folder with the compiled ``Server.java`` and HL7's packages made slim, made once for each source and lock.
 
     Raises:
         FhirspaceError: FS505, the compiler refuses; the place is its log.
     """
     source, compiler = packaged("Server.java"), packaged("lock-compiler.txt")
-    key = hashlib.sha256("\0".join([source, lock, compiler]).encode()).hexdigest()[:16]
+    key = hashlib.sha256("\0".join([source, lock, compiler, getsource(packages)]).encode()).hexdigest()[:16]
     classes = cache_folder() / "classes"
     classes.mkdir(exist_ok=True)
     done = classes / key
@@ -171,6 +173,7 @@ def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
         ).returncode
     if code:
         raise FhirspaceError("FS505", Place(str(log)), "a compiler that ends with 0")
+    packages.slim(jars, part)
     part.rename(done)
 
 
