@@ -76,13 +76,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, converted: None) -> None:
     monkeypatch.setattr(module, "validate", lambda *args, **more: iter(()))
 
 
-@pytest.fixture
-def looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without fhir.resources, which looks at the same resources in test_checks and in `tox run -e demo`."""
-    monkeypatch.setattr(module, "_has_models", lambda: False)
-
-
-@pytest.mark.usefixtures("converted", "looked_at")
+@pytest.mark.usefixtures("converted")
 def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(folder)]) == 0
     captured = capsys.readouterr()
