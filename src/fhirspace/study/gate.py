@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -62,7 +62,7 @@ def _cell_fault(cell: str, exact: bool, csv: bool) -> tuple[str, str] | None:
 
 
 def conforming(
-    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), found: Sequence[Finding] | None = None
+    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), found: Iterable[Finding] | None = None
 ) -> dict[str, pa.Table]:
     """The tables without the rows that break a rule, which are booked with all that falls with them.
 
@@ -70,10 +70,11 @@ def conforming(
         tables: the tabulations; ledger: the books; formats: those to be written; found: their findings, where known.
     """
     left = dict(tables)
+    found = findings(left, formats) if found is None else found
     seen: set[Problem] = set()
     while True:
         bad: dict[str, set[int]] = {}
-        for problem, row in findings(left, formats) if found is None else found:
+        for problem, row in found:
             if problem not in seen:
                 seen.add(problem)
                 ledger.note([problem])
@@ -82,8 +83,8 @@ def conforming(
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):
             return {name: table for name, table in left.items() if table.num_rows}
-        found = None
         for name, held in bad.items():
             ledger.hold_rows(name, left[name], sorted(held))
             kept = [row for row in range(left[name].num_rows) if row not in held]
             left[name] = left[name].take(pa.array(kept, pa.int64()))
+        found = findings(left, formats)
