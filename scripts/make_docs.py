@@ -15,7 +15,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from fhirspace import cli
+from fhirspace import cli, limits
 from fhirspace.delivery.servers import Limits, known_servers
 from fhirspace.errors import Entry, catalogue
 from fhirspace.mapping.codecs import CellError, Codec, codec
@@ -95,9 +95,18 @@ def command_line() -> str:
         "",
         str(parser.description),
         "",
-        "Results go to standard output, talk to standard error; every command takes `--json`.",
+        "Results go to standard output, messages to standard error; every command takes `--json`.",
         "",
         str(parser.epilog),
+        "",
+        "## Limits",
+        "",
+        "How much is read has bounds, so that a damaged or hostile file or server can exhaust neither memory nor time.",
+        "`--limit NAME=N` (any command, repeatable) changes one; so does `FHIRSPACE_LIMITS=NAME=N,NAME=N`.",
+        "",
+        "| name | default | bounds |",
+        "| --- | ---: | --- |",
+        *(f"| `{name}` | {each.default:,} | {each.bounds} |" for name, each in limits.LIMITS.items()),
     ]
     for name, command in commands(parser).items():
         lines += [

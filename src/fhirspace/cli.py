@@ -36,8 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     _refuse_odd(parser, options)
     try:
-        from fhirspace import commands
+        from fhirspace import commands, limits
 
+        limits.choose(options.limit)
         code: int = getattr(commands, options.command)(options)
         sys.stdout.flush()
     except FhirspaceError as error:
@@ -109,6 +110,13 @@ def _add(commands: Any, name: str, about: str, *examples: str) -> argparse.Argum
         formatter_class=_Plain,
     )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument(
+        "--limit",
+        metavar="NAME=N",
+        action="append",
+        default=[],
+        help="change a bound on what is read, such as cell-bytes=2000000 (see the reference, Limits)",
+    )
     return parser
 
 

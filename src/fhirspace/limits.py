@@ -1,0 +1,90 @@
+"""How much is read: every bound in one table, with its default, and the error that names it.
+
+A bound is changed by ``--limit NAME=N`` (any command), by `choose`, or by the environment: ``FHIRSPACE_LIMITS`` holds
+pairs such as ``cell-bytes=2000000,columns=20000``. The choice is kept in the environment, so that worker processes of
+a run have it too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import lru_cache
+
+from fhirspace.errors import InputError, Place, ServerError, UsageError
+
+VARIABLE = "FHIRSPACE_LIMITS"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A bound: its default, and what it bounds as a phrase that follows the number (``bytes in a cell``)."""
+
+    default: int
+    bounds: str
+
+
+LIMITS = {
+    "cell-bytes": Limit(1_000_000, "bytes in a cell"),
+    "columns": Limit(10_000, "columns in a table"),
+    "rows": Limit(10_000_000, "rows in a table"),
+    "expansion": Limit(200, "times its compressed size, for a file or an answer that unpacks to more than 16 MB"),
+    "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON"),
+    "document-bytes": Limit(1024**3, "bytes in a JSON document"),
+    "json-depth": Limit(100, "objects and arrays within one another"),
+    "yaml-bytes": Limit(10_000_000, "bytes in a YAML file"),
+    "yaml-nodes": Limit(1_000_000, "nodes in a YAML file, its aliases spelt out"),
+    "yaml-depth": Limit(60, "YAML nodes within one another"),
+    "answer-bytes": Limit(256 * 1024**2, "bytes in one answer of a server, unpacked"),
+    "answer-seconds": Limit(900, "seconds for one answer of a server"),
+    "pages": Limit(100_000, "pages of one search or history"),
+    "file-bytes": Limit(64 * 1024**3, "bytes in one file of a bulk export"),
+}
+"""Every bound by its name. An entry here is all that a new bound needs: options, help and messages follow."""
+
+
+def limit(name: str) -> int:
+    """The bound in force. Raises UsageError (FS619) where ``FHIRSPACE_LIMITS`` is wrong, KeyError for no such bound."""
+    return _chosen(os.environ.get(VARIABLE, "")).get(name, LIMITS[name].default)
+
+
+def choose(pairs: Iterable[str]) -> None:
+    """Set some bounds for this process and those that it starts.
+
+    Args:
+        pairs: ``NAME=N`` each, as ``--limit`` takes them.
+
+    Raises:
+        UsageError: FS619 for an unknown name or a number below 1.
+    """
+    chosen = _chosen(",".join(pairs))
+    if chosen:
+        now = {**_chosen(os.environ.get(VARIABLE, "")), **chosen}
+        os.environ[VARIABLE] = ",".join(f"{name}={number}" for name, number in now.items())
+
+
+def too_much(name: str, place: Place) -> InputError:
+    """The error (FS160) for an input that exceeds the bound `name`."""
+    return InputError("FS160", place, allowed(name))
+
+
+def answered_too_much(name: str, server: str) -> ServerError:
+    """The error (FS519) for a server whose answer exceeds the bound `name`."""
+    return ServerError("FS519", server, allowed(name))
+
+
+def allowed(name: str) -> str:
+    """The bound in words, with the option that changes it, for messages."""
+    return f"at most {limit(name):,} {LIMITS[name].bounds} (`--limit {name}=N` allows another number)"
+
+
+@lru_cache(maxsize=8)
+def _chosen(text: str) -> dict[str, int]:
+    found = {}
+    for pair in filter(None, text.split(",")):
+        name, _, number = pair.partition("=")
+        if name not in LIMITS or not (number.isascii() and number.isdigit()) or int(number) < 1:
+            raise UsageError("FS619", "--limit", f"NAME=N, with N at least 1 and one of {', '.join(LIMITS)}")
+        found[name] = int(number)
+    return found
