@@ -132,7 +132,8 @@ def maximum(text: str) -> int:
     """The upper bound of a cardinality, 0 for any number."""
     if text == "*":
         return 0
-    assert int(text) > 0, "a base definition forbids nothing"
+    if int(text) < 1:
+        raise ValueError("a base definition forbids nothing")
     return int(text)
 
 
@@ -159,7 +160,8 @@ def type_text(element: Json, *, has_children: bool) -> str:
             code = "SimpleQuantity"
         targets = sorted({target.rpartition("/")[2] for target in kind.get("targetProfile", [])} - {"Resource"})
         texts.append(f"{code}({','.join(targets)})" if targets else code)
-    assert not has_children or texts in (["BackboneElement"], ["Element"]), element["path"]
+    if has_children and texts not in (["BackboneElement"], ["Element"]):
+        raise ValueError(element["path"])
     return " ".join(texts)
 
 

@@ -73,6 +73,13 @@ class Client:
         self.server = self.server.rstrip("/")
 
     @property
+    def seam(self) -> Transport:
+        """The transport in use: the one that was given, or the one that was made for the server."""
+        if self.transport is None:
+            raise TypeError("a client without a transport")
+        return self.transport
+
+    @property
     def renewals(self) -> int:
         """How often the sign-in was renewed; transports that do not sign in have no such thing."""
         return int(getattr(self.transport, "renewals", 0))
@@ -98,8 +105,7 @@ class Client:
         Raises:
             ServerError: FS510 no answer, FS511 sign-in refused, FS512 it kept failing, or redirects.
         """
-        assert self.transport is not None
-        send = self.transport.send
+        send = self.seam.send
         sent = {"Accept": JSON, **({"Content-Type": JSON} if body is not None else {}), **(headers or {})}
         most = attempts or self.attempts
 

@@ -114,8 +114,7 @@ def doctor(
             FS513 another release.
     """
     talk = client or Client(server)
-    assert talk.transport is not None
-    watch = Watch(talk.transport, now)
+    watch = Watch(talk.seam, now)
     talk = replace(talk, transport=watch)
     statement = require_release(talk, fhir)
     said = read(statement)

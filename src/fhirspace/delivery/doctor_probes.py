@@ -168,10 +168,9 @@ def _smart(client: Client) -> Mapping[str, Any]:
 
 def _ask(client: Client, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Response | None:
     """One answer of any status, or None. A lost one is asked for once more."""
-    assert client.transport is not None
     for _ in range(2):
         try:
-            return client.transport.send(method, path, body, {"Accept": JSON, **headers})
+            return client.seam.send(method, path, body, {"Accept": JSON, **headers})
         except LostAnswer:
             continue
     return None

@@ -240,7 +240,8 @@ class _Work:
     def finish(self) -> PushReport:
         """Closes the books."""
         self._fill()
-        assert self.sender.counts.total == self.report.total, "a resource was neither delivered nor refused"
+        if self.sender.counts.total != self.report.total:
+            raise RuntimeError("a resource was neither delivered nor refused")
         head = self.log.append("run finished", counts=self._counted())
         counts = {
             key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")

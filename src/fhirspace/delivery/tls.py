@@ -38,7 +38,8 @@ def certificate(server: str, *, context: ssl.SSLContext | None = None, timeout: 
         timeout: seconds for each step.
     """
     parts = urlsplit(server)
-    assert parts.hostname
+    if not parts.hostname:
+        return None
     connection = _connection(parts.hostname, parts.port or 443, proxy_of(server), context or _trust(), timeout)
     try:
         connection.connect()

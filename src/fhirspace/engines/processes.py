@@ -180,10 +180,9 @@ class _Run:
 
     def reports(self) -> Generator[Any, None, None]:
         """The report of each batch, as soon as its bytes wait for the disk."""
-        pipes = {hand.pipe: hand for hand in self._hands}
+        pipes: dict[object, _Hand] = {hand.pipe: hand for hand in self._hands}
         while self._feed() or self._given < self._sent:
-            for ready in wait(list(pipes)):
-                assert isinstance(ready, Connection)
+            for ready in wait([hand.pipe for hand in self._hands]):
                 self._hear(pipes[ready])
             while self._turns in self._made:
                 self._turn(*self._made.pop(self._turns))

@@ -299,7 +299,8 @@ class _Batch:
                     yield from (_masked(each, having) for each in self._spliced(inner, own))
                 continue
             coded = self._coded[stage.column_of(number)]
-            assert coded.looked is not None
+            if coded.looked is None:
+                raise TypeError("only a column of distinct values is spliced in")
             yield _masked(Many(coded.looked.at(number), coded.index), having)
 
 

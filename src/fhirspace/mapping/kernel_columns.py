@@ -57,9 +57,10 @@ class StableColumn:
         return Coded(spread(index, self._last[1]), odd=self._odd)
 
     def _of(self, value: str | None) -> int:
-        code = self._codes.get(value or "") if value is not None else ABSENT
+        if value is None:
+            return ABSENT
+        code = self._codes.get(value)
         if code is None:
-            assert value is not None
             if MARK in value:
                 return SLOW
             code = self._codes[value] = len(self.known)

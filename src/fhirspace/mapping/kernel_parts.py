@@ -49,12 +49,11 @@ def merged(parts: Iterable[Part], rows: int) -> list[Part]:
 
 
 def _joined(first: Part, second: Part, rows: int) -> Part | None:
-    if isinstance(first, str) and isinstance(second, str):
-        return first + second
     if isinstance(first, Many) or isinstance(second, Many):
         return _many(first, second, rows)
     if isinstance(first, str):
-        assert isinstance(second, Few)
+        if isinstance(second, str):
+            return first + second
         return Few([first + text for text in second.texts], second.index) if not second.index.null_count else None
     if isinstance(second, str):
         return Few([text + second for text in first.texts], first.index) if not first.index.null_count else None

@@ -53,7 +53,8 @@ class DomainJob:
     _mapping: Mapping | None = None
 
     def __getstate__(self) -> tuple[Library, str, Helpers]:
-        assert not self.attached, "rows that hang into others are made in one process"
+        if self.attached:
+            raise TypeError("the rows of child tables are made in one process")
         return self.library, self.domain, self.helpers
 
     def __setstate__(self, state: tuple[Library, str, Helpers]) -> None:
