@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -40,6 +41,21 @@ def _folder(kind: str, usual: str) -> Path:
     folder = Path(own) if own else Path(shared or Path.home() / usual) / "fhirspace"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return folder.absolute()
+
+
+def strangers(folder: Path) -> str:
+    """Who besides this user can put files into a folder, as a phrase ("another user owns it"); "" for nobody.
+
+    Systems without owners and modes of files (Windows) keep what is in a user's profile apart by themselves.
+    """
+    if not hasattr(os, "geteuid"):  # pragma: no cover
+        return ""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        return "it is a link or a file"
+    if found.st_uid != os.geteuid():
+        return "another user owns it"
+    return "others may write into it" if found.st_mode & 0o022 else ""
 
 
 def _take(file: IO[bytes], wait: bool) -> None:

@@ -19,8 +19,9 @@ from typing import Any
 from xml.etree import ElementTree
 
 from fhirspace.delivery import packages
+from fhirspace.delivery.digests import digest, holds, note
 from fhirspace.errors import FhirspaceError, Place, ServerError, UsageError
-from fhirspace.folders import cache_folder, locked
+from fhirspace.folders import cache_folder, locked, strangers
 
 Progress = Callable[[str], None]
 
@@ -94,9 +95,18 @@ def mirrors() -> dict[str, str] | None:
     return None
 
 
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def private_cache(*names: str) -> Path:
+    """The cache folder, or a folder in it (made if missing), after making sure that only this user writes there.
+
+    Programs are run from it. Raises UsageError (FS508) where somebody else could have put them there.
+    """
+    folder = cache_folder().resolve()
+    for name in ("", *names):
+        folder = folder / name
+        folder.mkdir(exist_ok=True, mode=0o700)
+        if stranger := strangers(folder):
+            raise UsageError("FS508", str(folder), f"a folder of this user alone; {stranger}")
+    return folder
 
 
 def fetch(jars: list[Jar], progress: Progress | None = None) -> list[Path]:
@@ -107,13 +117,13 @@ def fetch(jars: list[Jar], progress: Progress | None = None) -> list[Path]:
 
     Raises:
         ServerError: FS502, one cannot be had or differs from the lock (it is removed, never run).
+        UsageError: FS508, others can write into the cache folder.
     """
     from jgo.maven import MavenContext  # noqa: PLC0415
 
-    home = cache_folder() / "jars"
-    home.mkdir(exist_ok=True)
+    home = private_cache("jars")
     context = MavenContext(repo_cache=home, remote_repos=mirrors(), timeout=60)
-    with locked(cache_folder() / "jars.lock"), ThreadPoolExecutor(_PARALLEL) as pool:
+    with locked(home.with_name("jars.lock")), ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [jar.size for jar in jars if not (home / jar.path).exists()]
         if missing and progress:
             progress(f"fetching {len(missing)} jars ({sum(missing) / 1_000_000:.0f} MB)")
@@ -122,7 +132,7 @@ def fetch(jars: list[Jar], progress: Progress | None = None) -> list[Path]:
 
 def _one(context: Any, home: Path, jar: Jar) -> Path:
     path = home / jar.path
-    if path.exists() and _digest(path) == jar.sha256:
+    if path.is_file() and digest(path) == jar.sha256:
         return path
     group, artifact, version, classifier = jar.parts
     failure: Exception | None = None
@@ -134,7 +144,7 @@ def _one(context: Any, home: Path, jar: Jar) -> Path:
         except (OSError, RuntimeError, AssertionError) as error:
             failure = error
             continue
-        if _digest(found) == jar.sha256:
+        if digest(found) == jar.sha256:
             return found
     path.unlink(missing_ok=True)
     raise ServerError("FS502", jar.coordinate, f"SHA-256 {jar.sha256}") from failure
@@ -143,26 +153,40 @@ def _one(context: Any, home: Path, jar: Jar) -> Path:
 def compiled(jars: list[Path], lock: str, progress: Progress | None = None) -> Path:
     """The folder with the compiled ``Server.java`` and HL7's packages made slim, made once for each source and lock.
 
+    The digests of what was made are noted; what does not have them any more is removed and made again, never run.
+
     Raises:
         FhirspaceError: FS505, the compiler refuses; the place is its log.
+        UsageError: FS508, others can write into the cache folder.
     """
     source, compiler = packaged("Server.java"), packaged("lock-compiler.txt")
     key = hashlib.sha256("\0".join([source, lock, compiler, getsource(packages)]).encode()).hexdigest()[:16]
-    classes = cache_folder() / "classes"
-    classes.mkdir(exist_ok=True)
+    classes = private_cache("classes")
     done = classes / key
-    with locked(cache_folder() / "classes.lock"):
-        if not done.is_dir():
+    with locked(classes.with_name("classes.lock")):
+        if not holds(done, _noted(done)):
             if progress:
                 progress("compiling the server")
+            _remove(done)
             _compile(source, jars, fetch(read_lock(compiler))[0], done)
     return done
 
 
+def _noted(done: Path) -> Path:
+    return done.with_suffix(".json")
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path)
+
+
 def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
     part = done.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    _remove(part)
+    part.mkdir(mode=0o700)
     (part / "Server.java").write_text(source, "utf-8")
     arguments = argument_file(part / "javac.args", ["-cp", os.pathsep.join(map(str, jars))])
     log = done.with_suffix(".log")
@@ -174,6 +198,7 @@ def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
     if code:
         raise FhirspaceError("FS505", Place(str(log)), "a compiler that ends with 0")
     packages.slim(jars, part)
+    note(part, _noted(done))
     part.rename(done)
 
 

@@ -21,9 +21,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from fhirspace.delivery import jars
 from fhirspace.errors import Place, ServerError, UsageError
-from fhirspace.folders import cache_folder
 
 Release = Literal["R4", "R4B", "R5"]
 Progress = Callable[[str], None]
@@ -74,7 +75,8 @@ def start(
         progress: called with a line of text now and then.
 
     Raises:
-        UsageError: FS501 the extra `server` is missing, FS503 the port is taken.
+        UsageError: FS501 the extra `server` is missing, FS503 the port is taken, FS508 others can write into the cache
+            folder.
         ServerError: FS502 a jar is missing or differs, FS504 it ended or was not up in time (the place is its log).
     """
     java = jars.java()
@@ -82,7 +84,7 @@ def start(
     lock = jars.packaged("lock-r4.txt" if fhir == "R4" else "lock-all.txt")
     library = jars.fetch(jars.read_lock(lock), progress)
     classes = jars.compiled(library, lock, progress)
-    home = (folder or cache_folder() / "servers" / uuid.uuid4().hex).absolute()
+    home = (folder or _notes() / uuid.uuid4().hex).absolute()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "ready").unlink(missing_ok=True)
     settings = {
@@ -111,18 +113,24 @@ def status() -> list[RunningServer]:
         if child.poll() is not None:
             del _children[pid]
     found = []
-    for note in sorted(_notes().glob("*.json")):
-        try:
-            fields = json.loads(note.read_text("utf-8"))
-            server = RunningServer(**{**fields, "folder": Path(fields["folder"])})
-        except (ValueError, TypeError, KeyError, OSError):
-            note.unlink(missing_ok=True)
-            continue
-        if _alive(server):
+    for note in filter(Path.is_file, _notes().glob("*.json")):
+        server = _read(note)
+        if server is not None and _alive(server):
             found.append(server)
         else:
             note.unlink(missing_ok=True)
     return sorted(found, key=lambda server: server.port)
+
+
+def _read(note: Path) -> RunningServer | None:
+    try:
+        return msgspec.json.decode(
+            note.read_bytes(),
+            type=RunningServer,
+            dec_hook=lambda _, text: Path(text),  # all other fields are plain
+        )
+    except (msgspec.MsgspecError, TypeError, ValueError, RecursionError, OSError):
+        return None
 
 
 def stop(fhir: Release | None = None, port: int | None = None, *, timeout: float = 20) -> list[RunningServer]:
@@ -149,9 +157,7 @@ def stop(fhir: Release | None = None, port: int | None = None, *, timeout: float
 
 
 def _notes() -> Path:
-    folder = cache_folder() / "servers"
-    folder.mkdir(exist_ok=True)
-    return folder
+    return jars.private_cache("servers")
 
 
 def _note(server: RunningServer) -> Path:
@@ -214,18 +220,22 @@ def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout:
 
 
 def _command_line(pid: int) -> str:
-    """The command line of a process; "" when there is none (or it has ended and waits to be reaped)."""
+    """The command line of a process; "" when there is none (or it has ended and waits to be reaped).
+
+    Programs that are asked for it are named by their whole paths: what PATH or the working folder has is not run.
+    """
     linux = Path(f"/proc/{pid}/cmdline")
     if sys.platform == "win32":  # pragma: no cover
         query = f"(Get-CimInstance Win32_Process -Filter 'ProcessId={pid}').CommandLine"
-        command = ["powershell", "-NoProfile", "-Command", query]
+        home = Path(os.environ.get("SYSTEMROOT", r"C:\Windows")) / "System32" / "WindowsPowerShell" / "v1.0"
+        command = [str(home / "powershell.exe"), "-NoProfile", "-Command", query]
     elif Path("/proc/self/cmdline").exists():
         try:
             return linux.read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
         except OSError:
             return ""
     else:
-        command = ["ps", "-ww", "-p", str(pid), "-o", "command="]
+        command = ["/bin/ps", "-ww", "-p", str(pid), "-o", "command="]
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
 
 
