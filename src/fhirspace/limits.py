@@ -19,10 +19,14 @@ VARIABLE = "FHIRSPACE_LIMITS"
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A bound: its default, and what it bounds as a phrase that follows the number (``bytes in a cell``)."""
+    """A bound: its default, and what it bounds as a phrase that follows the number (``bytes in a cell``).
+
+    `most` is the largest number that may be chosen, where something else would give way beyond it.
+    """
 
     default: int
     bounds: str
+    most: int | None = None
 
 
 LIMITS = {
@@ -32,7 +36,7 @@ LIMITS = {
     "expansion": Limit(200, "times its compressed size, for a file or an answer that unpacks to more than 16 MB"),
     "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON"),
     "document-bytes": Limit(1024**3, "bytes in a JSON document"),
-    "json-depth": Limit(100, "objects and arrays within one another"),
+    "json-depth": Limit(100, "objects and arrays within one another", most=200),  # checks call themselves for each
     "yaml-bytes": Limit(10_000_000, "bytes in a YAML file"),
     "yaml-nodes": Limit(1_000_000, "nodes in a YAML file, its aliases spelt out"),
     "yaml-depth": Limit(60, "YAML nodes within one another"),
@@ -84,7 +88,9 @@ def _chosen(text: str) -> dict[str, int]:
     found = {}
     for pair in filter(None, text.split(",")):
         name, _, number = pair.partition("=")
-        if name not in LIMITS or not (number.isascii() and number.isdigit()) or int(number) < 1:
+        if name not in LIMITS or not (number.isascii() and number.isdigit()) or len(number) > 18 or int(number) < 1:
             raise UsageError("FS619", "--limit", f"NAME=N, with N at least 1 and one of {', '.join(LIMITS)}")
+        if (most := LIMITS[name].most) and int(number) > most:
+            raise UsageError("FS619", "--limit", f"{name}=N, with N at most {most}")
         found[name] = int(number)
     return found

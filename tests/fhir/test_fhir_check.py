@@ -20,8 +20,9 @@ from fhir_samples import (
 
 from fhirspace.errors import catalogue
 from fhirspace.fhir.check import check, compiled
-from fhirspace.fhir.jsontext import MAX_DEPTH, Number, parse
 from fhirspace.fhir.quick import sound
+from fhirspace.jsontext import Number, parse
+from fhirspace.limits import LIMITS
 from fhirspace.standards.fhir import RELEASES, Release
 
 COMPONENT = OBSERVATION["component"][0]
@@ -255,7 +256,7 @@ def test_no_object_is_no_resource() -> None:
 
 def test_depth_is_bounded() -> None:
     extension: Json = {"url": "http://x/y", "valueString": "z"}
-    for _ in range(MAX_DEPTH + 5):
+    for _ in range((LIMITS["json-depth"].most or 0) + 5):
         extension = {"url": "http://x/y", "extension": [extension]}
     assert {item[1] for item in check(changed(OBSERVATION, "extension", [extension]), "R4")} == {"FS403"}
 

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirspace.mapping.extract import Number, extract, parse
+from fhirspace.jsontext import JsonError, Number, parse
+from fhirspace.mapping.extract import extract
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import CARRIED_PART, ReadBatch
 from fhirspace.mapping.tree import CARRIED_URL
@@ -32,8 +33,8 @@ def told(lines: Iterable[tuple[int, bytes]], library: Library, *, notice: bool) 
     for number, line in lines:
         try:
             resource = parse(line)
-        except (ValueError, RecursionError) as error:
-            read.problems.append(("FS403" if isinstance(error, RecursionError) else "FS401", number))
+        except JsonError as error:
+            read.problems.append((error.code, number))
             continue
         if not isinstance(resource, dict):
             read.problems.append(("FS414", number))

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from fhirspace.jsontext import Number, parse
 from fhirspace.mapping.codecs import codec
-from fhirspace.mapping.extract import Number, extract, firm, fits, marks, parse
+from fhirspace.mapping.extract import extract, firm, fits, marks
 from fhirspace.mapping.tree import CARRIED_URL, Arr, Attach, Block, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, Slot
 
 
@@ -41,7 +42,7 @@ CODED = arr(obj(system=leaf("s1"), code=leaf(A)), obj(system=leaf("s2"), code=le
 
 def test_numbers_are_parsed_by_their_spelling() -> None:
     assert parse(b'[5.50, 1e3, -0, "5", true]') == ["5.50", "1e3", "-0", "5", True]
-    assert [isinstance(each, Number) for each in parse("[5.50, 7, true]")] == [True, True, False]
+    assert [isinstance(each, Number) for each in parse(b"[5.50, 7, true]")] == [True, True, False]
 
 
 @pytest.mark.parametrize(

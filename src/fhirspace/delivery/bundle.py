@@ -17,6 +17,7 @@ from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.order import Item
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.delivery.way import Carrier
+from fhirspace.jsontext import JsonError, decoder
 
 _HEADERS = {"Prefer": "return=minimal"}
 
@@ -96,6 +97,9 @@ class _Entry(msgspec.Struct):
 
 class _Bundle(msgspec.Struct):
     entry: list[_Entry] = []
+
+
+_bundle = decoder(_Bundle)
 
 
 @dataclass(slots=True)
@@ -206,7 +210,7 @@ def _part(entry: Entry, base: bytes) -> bytes:
 def answers(whole: Response, sent: int) -> list[Answer] | None:
     """The answers in a Bundle, one an entry in the order sent; None when they cannot be matched to what was sent."""
     try:
-        found = [entry.response for entry in msgspec.json.decode(whole.body, type=_Bundle).entry]
-    except msgspec.DecodeError:
+        found = [entry.response for entry in _bundle(whole.body).entry]
+    except JsonError:
         return None
     return found if len(found) == sent and all(answer.code for answer in found) else None

@@ -18,6 +18,8 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from fhirspace.jsontext import JsonError, decoder
+
 Event = Literal[
     "run started",
     "bundle answered",
@@ -70,7 +72,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
         return f"{self.sequence:>6}  {self.time}  {self.run}  {said}{self.about and f' ({self.about})'}"
 
 
-_decode = msgspec.json.Decoder(Record).decode
+_decode = decoder(Record)
 encode = msgspec.json.Encoder(order="sorted").encode
 """A record as canonical JSON: keys sorted, no spaces, nothing that is empty."""
 
@@ -127,7 +129,7 @@ def _read(text: bytes) -> Record | None:
     """The record, or None where the bytes are not exactly those that were written for it."""
     try:
         record = _decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except JsonError:
         return None
     return record if text == encode(record) and record.hash == _hash(record) else None
 

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-import msgspec
-
 from fhirspace.delivery.outcome import reason
 from fhirspace.delivery.retry import ATTEMPTS, BASE, CAP, JSON, passing, pause, repeated
 from fhirspace.delivery.signin.kinds import from_environment
 from fhirspace.delivery.transport import HttpTransport, LostAnswer, Response, Transport, checked_url
 from fhirspace.errors import ServerError
+from fhirspace.jsontext import JsonError, bounded, decode
+from fhirspace.limits import answered_too_much
 
 __all__ = [
     "JSON",
@@ -103,7 +103,8 @@ class Client:
             The answer, of any status but 401, 403 and redirects; a body of JSON is whole.
 
         Raises:
-            ServerError: FS510 no answer, FS511 sign-in refused, FS512 it kept failing, or redirects.
+            ServerError: FS510 no answer, FS511 sign-in refused, FS512 it kept failing, or redirects, FS519 it answers
+                with JSON that is nested too deeply.
         """
         send = self.seam.send
         sent = {"Accept": JSON, **({"Content-Type": JSON} if body is not None else {}), **(headers or {})}
@@ -117,14 +118,15 @@ class Client:
         if answer is None or (passing(answer) and answer.status not in final):
             return self._exhausted(answer, most)
         self._note_clock(answer)
-        return self._judged(answer)
+        return self._judged(self._shallow(answer))
 
     def json(self, method: str, path: str = "", body: bytes | None = None, **options: Any) -> Any:
-        """`request` whose answer must be a success. Returns the JSON decoded. Raises ServerError (FS512) otherwise."""
+        """`request` whose answer must be a success. Returns the JSON decoded. Raises ServerError (FS512)
+        otherwise; JsonError where it is no JSON."""
         answer = self.request(method, path, body, **options)
         if not answer.ok:
             raise self.unexpected(answer)
-        return msgspec.json.decode(answer.body)
+        return decode(answer.body)
 
     def unexpected(self, answer: Response) -> ServerError:
         """The error for an answer of a status that nobody expected here."""
@@ -165,6 +167,16 @@ class Client:
             raise ServerError("FS512", self.server, f"an answer instead of a redirect ({answer.status})")
         return answer
 
+    def _shallow(self, answer: Response) -> Response:
+        """The answer, if its JSON is nested no deeper than is read."""
+        kind = answer.headers.get("content-type", JSON)
+        if "json" in kind and "ndjson" not in kind and answer.status != 206:  # a part of something begins anywhere
+            try:
+                bounded(answer.body)
+            except JsonError:
+                raise answered_too_much("json-depth", self.server) from None
+        return answer
+
     def _exhausted(self, answer: Response | None, attempts: int) -> Response:
         if answer is None:
             raise ServerError("FS510", self.server, f"an answer within {attempts} attempts")
@@ -182,7 +194,7 @@ def capabilities(client: Client) -> dict[str, Any]:
     try:
         # No `Cache-Control`: HAPI would make it anew, which takes seconds, and it does not change.
         document = client.json("GET", "metadata", attempts=4)
-    except msgspec.DecodeError as error:
+    except JsonError as error:
         raise ServerError("FS512", client.server, "a FHIR server at this address") from error
     if not isinstance(document, dict) or document.get("resourceType") != "CapabilityStatement":
         raise ServerError("FS512", client.server, "a FHIR server at this address")

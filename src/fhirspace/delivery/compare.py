@@ -15,14 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
-import msgspec
-
 from fhirspace.delivery.canonical import canonical, content
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.fetch import Held, fetch
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import Item, Reader
 from fhirspace.errors import UsageError
+from fhirspace.jsontext import JsonError, decode, decoder
 
 Action = Literal["create", "update", "unchanged", "conflict"]
 ACTIONS: tuple[Action, ...] = ("create", "update", "unchanged", "conflict")
@@ -33,7 +32,7 @@ CREATE TABLE head (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE step (at INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, digest BLOB NOT NULL,
                    action TEXT NOT NULL, version TEXT NOT NULL, changes TEXT NOT NULL);
 """
-_decode = msgspec.json.Decoder(float_hook=str).decode
+_decode = decoder(Any, float_hook=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,10 @@ _STEPS = "SELECT key, digest, action, version, changes FROM step"
 
 def _step_of(row: Any) -> Step:
     key, digest, action, version, changes = row
-    return Step(key, digest, action, version, tuple(json.loads(changes)))
+    try:
+        return Step(key, digest, action, version, decode(changes.encode(), tuple[str, ...]))
+    except (JsonError, AttributeError):
+        raise UsageError("FS537", "", "a whole plan of `fhirspace plan --out`") from None
 
 
 def compare(

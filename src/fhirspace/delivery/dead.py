@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.order import Item
 from fhirspace.errors import UsageError
+from fhirspace.jsontext import JsonError, decoder, exact
 
 FOLDER = "dead"
 _OUTCOMES = ".outcomes.ndjson"
+
+
+class _Head(msgspec.Struct):
+    key: str
+    file: str
+    row: int
+
+
+_head = decoder(_Head)
 
 
 class DeadLetters:
@@ -30,12 +41,11 @@ class DeadLetters:
         _append(self.path, line)
         head: dict[str, Any] = {"key": item.key, "file": item.place.file, "row": item.place.row}
         head["status"] = answer.status
-        said = answer.body.decode("utf-8", "replace")
         try:
-            head["outcome"] = json.loads(said)
-        except ValueError:
-            head["outcome"] = said
-        _append(self.outcomes, json.dumps(head, ensure_ascii=False).encode())
+            head["outcome"] = exact(answer.body)
+        except JsonError:
+            head["outcome"] = answer.body.decode("utf-8", "replace")
+        _append(self.outcomes, msgspec.json.encode(head))
 
 
 def letters(folder: Path, run: str | None = None) -> list[Path]:
@@ -60,12 +70,15 @@ def _files(folder: Path) -> list[Path]:
 
 
 def origins(letter: Path) -> dict[str, tuple[str, int]]:
-    """For each key of a file of dead letters the file and row that it came from."""
+    """For each key of a file of dead letters the file and row that it came from, as far as that is known."""
     told = letter.with_name(letter.stem + _OUTCOMES)
     if not told.is_file():
         return {}
-    heads = [json.loads(line) for line in told.read_text("utf-8").splitlines()]
-    return {head["key"]: (head["file"], head["row"]) for head in heads}
+    try:
+        heads = [_head(line) for line in told.read_bytes().split(b"\n") if line]
+    except JsonError:
+        return {}
+    return {head.key: (head.file, head.row) for head in heads}
 
 
 def remove(letter: Path) -> None:

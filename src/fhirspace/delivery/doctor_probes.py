@@ -13,9 +13,8 @@ from statistics import median
 from typing import Any
 from urllib.parse import quote
 
-import msgspec
-
 from fhirspace.delivery.client import JSON, Client, LostAnswer, Response, Transport
+from fhirspace.jsontext import JsonError, decode
 
 NOBODY = "fhirspace-doctor-nobody"
 """An id, tag and identifier that no resource has."""
@@ -178,7 +177,7 @@ def _ask(client: Client, method: str, path: str, body: bytes | None, headers: Ma
 
 def _object(answer: Response) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = decode(answer.body)
+    except JsonError:
         return {}
     return found if isinstance(found, dict) else {}

@@ -18,6 +18,7 @@ from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.links import same_place
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.errors import ServerError
+from fhirspace.jsontext import JsonError, decoder
 
 _GONE = frozenset({404, 410})
 _NO_BATCH = frozenset({400, 404, 405, 501})
@@ -63,8 +64,8 @@ class _Head(msgspec.Struct):
     meta: _Meta = msgspec.field(default_factory=_Meta)
 
 
-_bundle = msgspec.json.Decoder(_Bundle).decode
-_head = msgspec.json.Decoder(_Head).decode
+_bundle = decoder(_Bundle)
+_head = decoder(_Head)
 
 
 def version_of(line: bytes | msgspec.Raw) -> str:
@@ -135,7 +136,7 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
         raise client.unexpected(answer)
     try:
         found = _bundle(answer.body).entry
-    except msgspec.DecodeError:
+    except JsonError:
         found = []
     if len(found) != len(keys):
         raise ServerError("FS512", client.server, "an answer for each entry of a batch")

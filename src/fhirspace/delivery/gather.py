@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from fhirspace.delivery.canonical import cleaned
+from fhirspace.jsontext import JsonError, decoder
 from fhirspace.tables.durable import synchronise
 
 TAG_SYSTEM = "https://fhirspace.org/study"
@@ -54,7 +55,7 @@ class Head(msgspec.Struct):
         return any(tag.system == TAG_SYSTEM and tag.code == study for tag in self.meta.tag)
 
 
-head_of = msgspec.json.Decoder(Head).decode
+head_of = decoder(Head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +94,13 @@ class Gathered:
         return set(self._kept)
 
     def add(self, resource: bytes) -> bool:
-        """Keep a resource; gives whether it was news. Raises msgspec.DecodeError: it is no resource.
+        """Keep a resource; gives whether it was news. Raises JsonError: it is no resource.
 
         One that is there in a later version is kept as it is.
         """
         head = head_of(resource)
         if not head.id:
-            raise msgspec.ValidationError("a resource without id")
+            raise JsonError("FS522", "a resource with an id")
         line = cleaned(resource)
         # A server that tells no versions: content is all there is to compare.
         version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()

@@ -20,13 +20,14 @@ from fhirspace.delivery.bundle import Entry, Sought
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import redirected, references
+from fhirspace.jsontext import decode, decoder
 from fhirspace.standards.fhir import Definitions
 
 ADDED: Final = "https://fhirspace.org/id"
 """The system of the identifier that a resource gets which has none of its own; its value is ``Type/id``."""
 
 Parts = dict[str, msgspec.Raw]
-_parts = msgspec.json.Decoder(Parts).decode
+_parts = decoder(Parts)
 _ESCAPED = re.compile(r"([\\|,$])")
 
 
@@ -97,7 +98,7 @@ def identified(parts: Parts, key: str, *, several: bool, own: bool) -> tuple[str
         UnfindableError: FS580, there is room for one identifier only, and it is taken.
     """
     raw = parts.get("identifier")
-    held: Any = msgspec.json.decode(raw) if raw else []
+    held: Any = decode(raw) if raw else []
     items = held if isinstance(held, list) else [held]
     pairs = [pair for item in items if (pair := _pair(item))]
     ours = (ADDED, key)
@@ -105,7 +106,7 @@ def identified(parts: Parts, key: str, *, several: bool, own: bool) -> tuple[str
         return pairs[0] if own else ours
     added = {"system": ADDED, "value": key}
     if several:
-        kept = msgspec.json.decode(raw, type=list[msgspec.Raw]) if raw and isinstance(held, list) else []
+        kept = decode(raw, list[msgspec.Raw]) if raw and isinstance(held, list) else []
         parts["identifier"] = msgspec.Raw(msgspec.json.encode([*kept, added]))
     elif items:
         raise UnfindableError("FS580", "an identifier with system and value that may stand in a URL")

@@ -21,6 +21,7 @@ from typing import Any, Self
 
 from fhirspace.errors import UsageError
 from fhirspace.folders import locked, state_folder
+from fhirspace.jsontext import decode
 
 JOURNAL = "journal.db"
 UNDO = "-undo"
@@ -330,7 +331,7 @@ def remember(path: Path) -> None:
 
 def _holder(lock: Path) -> str:
     try:
-        told = json.loads(lock.read_text("utf-8"))
+        told = decode(lock.read_bytes())
         return f" (process {told['process']} on {told['host']} holds it since {told['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return ""

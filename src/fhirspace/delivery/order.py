@@ -26,12 +26,14 @@ from fhirspace.delivery.unpack import PACKED, unpacked
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import bundles, ndjson
 from fhirspace.folders import scratch
+from fhirspace.jsontext import JsonError, decoder, strict
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
+_RESOURCE = "a JSON object with resourceType and a legal id"
 _NOT_FHIR = frozenset({"problems.ndjson", "audit.ndjson", "manifest.json"})
 
 
@@ -40,7 +42,7 @@ class _Head(msgspec.Struct):
     id: str
 
 
-_head = msgspec.json.Decoder(_Head).decode
+_head = decoder(_Head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,11 +229,11 @@ class Order:
         self._base.execute("COMMIT")
 
     def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
-        head = _head_of(line)
+        head, fault = _checked(line)
         key, digest = f"{head.resourceType}/{head.id}", hashlib.sha256(line).digest()
         item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
-        if not (_TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id)):
-            self.faults.append(("FS522", item, "a JSON object with resourceType and a legal id"))
+        if fault:
+            self.faults.append(("FS522", item, fault))
             return
         try:
             self._base.execute(
@@ -318,9 +320,22 @@ class Order:
                     yield f"{head.resourceType}/{head.id}", line
 
 
+def _checked(line: bytes) -> tuple[_Head, str]:
+    """Type and id of a resource, and what was expected where the line is none that can be sent.
+
+    Whatever is sent is strict JSON through and through: programs differ in what they read where a name comes twice.
+    """
+    try:
+        head = _head(line)
+        strict(line)
+    except JsonError as error:
+        return _Head("", ""), _RESOURCE if error.code == "FS414" else error.expected
+    return head, "" if _TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id) else _RESOURCE
+
+
 def _head_of(line: bytes) -> _Head:
     """Type and id of a resource; empty where the line is none."""
     try:
         return _head(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except JsonError:
         return _Head("", "")

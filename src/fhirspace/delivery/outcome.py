@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
+from fhirspace.jsontext import JsonError, decode
 
 _COMMENT = re.compile(r"/\*.*?\*/")
 # A path of element names, indices and function calls without arguments in quotes: nothing that could be a value.
@@ -40,8 +40,8 @@ class Issue:
 def issues(body: bytes) -> list[Issue]:
     """The issues of an OperationOutcome in JSON; [] when the body is none."""
     try:
-        document = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = decode(body)
+    except JsonError:
         return []
     if not isinstance(document, dict) or document.get("resourceType") != "OperationOutcome":
         return []

@@ -10,7 +10,6 @@ files are told by identifiers. File names are left out, they are the user's and 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any, Final
 
 from fhirspace import __version__
 from fhirspace.errors import ServerError
+from fhirspace.jsontext import decode
 from fhirspace.tables.durable import MANIFEST
 
 RUN: Final = "https://fhirspace.org/run"
@@ -82,9 +82,9 @@ def _made(file: Path, sha256: str, manifests: dict[Path, dict[str, Any]]) -> dic
 def _manifest(path: Path) -> dict[str, Any]:
     """The versions and files of a manifest; both empty where there is none, or something else of that name."""
     try:
-        content = json.loads(path.read_bytes())
+        content = decode(path.read_bytes())
         parts = {name: content[name] for name in ("versions", "files")}
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+    except (OSError, ValueError, LookupError, TypeError):
         parts = {}
     return parts if parts and all(isinstance(each, dict) for each in parts.values()) else {"versions": {}, "files": {}}
 

@@ -9,14 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.provenance import RUN, targets_of
 from fhirspace.delivery.search import NotSearchableError, Study
 from fhirspace.errors import UsageError
 from fhirspace.folders import state_folder
+from fhirspace.jsontext import decode
 
 
 def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
@@ -44,7 +43,7 @@ def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
 def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
     try:
         for raw in Study(client, run, system=RUN).pages("Provenance"):
-            yield msgspec.json.decode(raw)
+            yield decode(raw)
     except NotSearchableError:
         return
 

@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 import msgspec
 
 from fhirspace.delivery.transport import LostAnswer, Response
+from fhirspace.jsontext import JsonError, decode
 
 JSON = "application/fhir+json"
 RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
@@ -69,9 +70,9 @@ def _whole(answer: Response) -> bool:
     if "json" not in answer.headers.get("content-type", JSON):
         return True
     try:
-        msgspec.json.decode(answer.body, type=msgspec.Raw)
-    except msgspec.DecodeError:
-        return False
+        decode(answer.body, msgspec.Raw)
+    except JsonError as error:
+        return error.code == "FS403"  # whole, and the same when it is asked for again
     return True
 
 

@@ -17,6 +17,7 @@ from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.gather import TAG_SYSTEM
 from fhirspace.delivery.links import same_place
 from fhirspace.errors import ServerError, UsageError
+from fhirspace.jsontext import JsonError, decoder
 
 PAGE = 500
 FRESH = {"Cache-Control": "no-cache"}
@@ -53,7 +54,7 @@ class _Page(msgspec.Struct):
     link: list[_Link] = []
 
 
-_page = msgspec.json.Decoder(_Page).decode
+_page = decoder(_Page)
 
 
 def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
@@ -74,7 +75,7 @@ def _read(client: Client, answer: Response) -> _Page:
         raise client.unexpected(answer)
     try:
         return _page(answer.body)
-    except msgspec.DecodeError as error:
+    except JsonError as error:
         raise ServerError("FS512", client.server, "a Bundle as the answer to a search") from error
 
 

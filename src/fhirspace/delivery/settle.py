@@ -16,12 +16,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-import msgspec
-
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.gather import Gathered, head_of
 from fhirspace.delivery.search import FRESH, NotSearchableError, Study
 from fhirspace.errors import ServerError
+from fhirspace.jsontext import JsonError
 
 _ROUNDS = 6
 # A resource gets its time when it is written and is seen when its transaction ends: that may be a little later.
@@ -56,7 +55,7 @@ def add(one: Gathered, resource: bytes, client: Client) -> bool:
     """`Gathered.add`. Raises ServerError (FS512): what the server sent is no resource."""
     try:
         return one.add(resource)
-    except msgspec.DecodeError as error:
+    except JsonError as error:
         raise ServerError("FS512", client.server, "resources with an id") from error
 
 
@@ -84,7 +83,7 @@ def _reconciled(study: Study, one: Gathered) -> bool:
     pages = study.pages(one.kind, _elements="id")
     try:
         listed = {head_of(resource).id for resource in pages}
-    except msgspec.DecodeError as error:
+    except JsonError as error:
         raise ServerError("FS512", study.client.server, "resources with an id") from error
     one.first_total = pages.total
     return sum(_read_alone(study, one, name) for name in sorted(listed ^ one.ids())) > 0

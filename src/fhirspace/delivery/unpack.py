@@ -14,6 +14,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import bundles, ndjson
+from fhirspace.jsontext import JsonError, decoder
 
 PACKED = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _URN = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
@@ -34,8 +35,8 @@ class _Bundle(msgspec.Struct):
     entry: list[_Entry] = []
 
 
-_head = msgspec.json.Decoder(_Head).decode
-_bundle = msgspec.json.Decoder(_Bundle).decode
+_head = decoder(_Head)
+_bundle = decoder(_Bundle)
 
 
 def unpacked(file: Path, scratch: Path, number: int) -> Path:
@@ -44,7 +45,7 @@ def unpacked(file: Path, scratch: Path, number: int) -> Path:
     Line N is the N-th entry of a Bundle, or line N of what was compressed.
 
     Raises:
-        InputError: FS401, FS404, FS405 (no JSON, unreadable, too large), FS522 (no FHIR).
+        InputError: FS401, FS403, FS404, FS405 (no JSON, too deep, unreadable, too large), FS522 (no FHIR).
     """
     if file.suffix == ".ndjson" and _plain(file):
         return file
@@ -79,8 +80,8 @@ def _lines(file: Path, kind: bundles.Kind | None) -> Iterator[bytes]:
 def _resources(file: Path) -> Iterator[bytes]:
     try:
         entries = _bundle(bundles.document(file)).entry
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise InputError("FS401", Place(file.name), "JSON of a Bundle") from None
+    except JsonError as error:
+        raise bundles.refused(error, file) from None
     found = [(entry.fullUrl, _one_line(bytes(entry.resource))) for entry in entries]
     named = [(url, _named(line, url)) for url, line in found]
     keys = {url: _key(line) for url, line in named if url and line}
@@ -94,7 +95,7 @@ def _named(line: bytes, url: str) -> bytes:
     try:
         if not line or not urn or _head(line).id:
             return line
-    except (msgspec.MsgspecError, UnicodeError):
+    except JsonError:
         return line
     return b'{"id":"' + urn[1].encode("ascii") + b'",' + line[1:].lstrip()
 
@@ -102,7 +103,7 @@ def _named(line: bytes, url: str) -> bytes:
 def _key(line: bytes) -> bytes:
     try:
         head = _head(line)
-    except (msgspec.MsgspecError, UnicodeError):
+    except JsonError:
         return b""
     return f"{head.resourceType}/{head.id}".encode()
 

@@ -13,8 +13,8 @@ from typing import IO, Literal
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir.jsontext import MAX_DOCUMENT, MAX_LINE
 from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
+from fhirspace.jsontext import MAX_DOCUMENT, MAX_LINE, JsonError, decoder
 
 _LOOKED_AT = 100
 Kind = Literal["ndjson", "bundle", "resource"]
@@ -29,7 +29,7 @@ class _Bundle(msgspec.Struct):
     entry: list[_Entry] = []
 
 
-_decode = msgspec.json.Decoder(_Bundle).decode
+_decode = decoder(_Bundle)
 
 
 def document(path: Path, max_size: int = MAX_DOCUMENT) -> bytes:
@@ -55,17 +55,24 @@ def entries(path: Path) -> Iterator[bytes]:
         path: a JSON file holding one Bundle.
 
     Raises:
-        InputError: FS401 (not JSON), FS404 (cannot be read), FS405 (too large), FS406 (not a Bundle).
+        InputError: FS401 (not JSON), FS403 (nested too deeply), FS404 (cannot be read), FS405 (too large), FS406 (not a
+            Bundle).
     """
     try:
         bundle = _decode(document(path))
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise InputError("FS401", Place(path.name), "JSON of a Bundle") from None
+    except JsonError as error:
+        raise refused(error, path) from None
     if bundle.resourceType != "Bundle":
         raise InputError("FS406", Place(path.name), "a Bundle")
     for entry in bundle.entry:
         if not isinstance(entry.resource, msgspec.UnsetType):
             yield bytes(entry.resource)
+
+
+def refused(error: JsonError, path: Path) -> InputError:
+    """The error for a document that is no Bundle's JSON: FS403 (nested too deeply, with the bound), else FS401."""
+    deep = error.code == "FS403"
+    return InputError(error.code if deep else "FS401", Place(path.name), error.expected if deep else "JSON of a Bundle")
 
 
 def recognise(path: Path) -> Kind | None:

@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
-from fhirspace.fhir.jsontext import MAX_DEPTH
+from fhirspace import limits
 from fhirspace.fhir.leaves import Check, Finding, Scope, leaf
 from fhirspace.fhir.links import contained_types, reference, unused, with_codes
 from fhirspace.standards.fhir import Definitions, Element, Release, definitions
 
 _MANY = 12
+_DEEPEST = limits.LIMITS["json-depth"].most or 0
 
 
 def check(resource: object, release: Release = "R4") -> list[Finding]:
@@ -188,8 +189,8 @@ class ObjectCheck:
             return [("", "FS420" if value is None else "FS414", "a JSON object")]
         if not value:
             return [("", "FS420", "an object with elements, or nothing")]
-        if scope.depth >= MAX_DEPTH:
-            return [("", "FS403", f"at most {MAX_DEPTH} objects within one another")]
+        if scope.depth >= _DEEPEST:
+            return [("", "FS403", limits.allowed("json-depth"))]
         scope.depth += 1
         found: list[Finding] | None = None
         checks = self._checks

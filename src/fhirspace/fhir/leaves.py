@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from fhirspace.fhir.jsontext import number_text
+from fhirspace.jsontext import number_text
 from fhirspace.standards.fhir import Definitions, Element
 
 Finding = tuple[str, str, str]

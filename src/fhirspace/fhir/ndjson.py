@@ -13,7 +13,7 @@ from typing import IO, cast
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir.jsontext import MAX_LINE
+from fhirspace.jsontext import MAX_LINE, JsonError, decoder
 
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
@@ -23,7 +23,7 @@ class _Head(msgspec.Struct):
     resourceType: str = ""  # noqa: N815 - FHIR's name
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_head = decoder(_Head)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -91,5 +91,5 @@ def resource_type(line: bytes) -> str:
     """The resourceType of a resource's JSON, "" when it is no JSON object or has none; other members are skipped."""
     try:
         return _decode_head(line).resourceType
-    except (msgspec.MsgspecError, RecursionError, UnicodeError):
+    except JsonError:
         return ""

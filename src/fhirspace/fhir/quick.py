@@ -12,14 +12,14 @@ from functools import cache
 import msgspec
 
 from fhirspace.fhir.check import ObjectCheck, compiled
-from fhirspace.fhir.jsontext import JsonError, parse
 from fhirspace.fhir.leaves import Check, Scope
+from fhirspace.jsontext import JsonError, decoder, parse
 from fhirspace.standards.fhir import Release
 
 _REMEMBERED = 4096
 _REMEMBERED_LENGTH = 512
 
-_members = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_members = decoder(dict[str, msgspec.Raw])
 
 
 class _Member:
@@ -82,6 +82,6 @@ def sound(line: bytes, release: Release) -> bool:
             if member is None or (text not in member.good and not member.sound(text)):
                 return False
             length += len(name) + len(text) + 4
-    except (msgspec.MsgspecError, JsonError, RecursionError, UnicodeError):
+    except JsonError:
         return False
     return length == len(line)  # a name that stands twice, or blanks between the members, would make it longer

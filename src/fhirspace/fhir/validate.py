@@ -10,10 +10,10 @@ from typing import Any
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.bundles import Kind, document, recognise
 from fhirspace.fhir.check import check
-from fhirspace.fhir.jsontext import JsonError, parse
 from fhirspace.fhir.leaves import Finding
 from fhirspace.fhir.ndjson import read, resource_type
 from fhirspace.fhir.quick import sound
+from fhirspace.jsontext import JsonError, parse
 from fhirspace.standards.fhir import Release, definitions
 
 __all__ = ["check", "validate"]

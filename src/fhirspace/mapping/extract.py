@@ -5,11 +5,11 @@ The compiled reader makes the same rows many times faster; tests hold the two eq
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from fhirspace.jsontext import Number
 from fhirspace.mapping.tree import (
     CARRIED_URL,
     Arr,
@@ -28,12 +28,6 @@ from fhirspace.mapping.values import Candidates, implied, read_leaf, settle
 
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 """What a server adds to ``meta``; never content."""
-
-
-class Number(str):
-    """A JSON number by its spelling."""
-
-    __slots__ = ()
 
 
 @dataclass(slots=True)
@@ -55,11 +49,6 @@ class _Found:
     carried: dict[str, str] = field(default_factory=dict)
     attached: dict[str, list[dict[str, str]]] = field(default_factory=dict)
     unread: list[str] = field(default_factory=list)
-
-
-def parse(line: bytes | str) -> Any:
-    """JSON with every number kept as it is spelt (`Number`)."""
-    return json.loads(line, parse_float=Number, parse_int=Number)
 
 
 def extract(

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.errors import Place, Problem
-from fhirspace.mapping.extract import extract, parse
+from fhirspace.jsontext import JsonError, decoder, parse
+from fhirspace.mapping.extract import extract
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader_collect import Collector, ReadBatch, merge
 from fhirspace.mapping.reader_memo import Slow
@@ -118,9 +119,8 @@ class Reader:
                 return
         try:
             resource = parse(line)
-        except (ValueError, RecursionError) as error:
-            code = "FS403" if isinstance(error, RecursionError) else "FS401"
-            batch.problems.append(Problem(code, Place(file, number), "one resource as JSON a line"))
+        except JsonError as error:
+            batch.problems.append(Problem(error.code, Place(file, number), error.expected))
             return
         if not isinstance(resource, dict):
             batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))
@@ -197,14 +197,14 @@ class _Head(msgspec.Struct):
     identifier: Any = None
 
 
-_decode_head = msgspec.json.Decoder(_Head).decode
+_decode_head = decoder(_Head)
 
 
 def _head(line: bytes) -> dict[str, Any]:
     """The type and identifiers of a resource; empty where the line cannot be decoded."""
     try:
         head = _decode_head(line)
-    except (ValueError, RecursionError):
+    except JsonError:
         return {}
     return {"resourceType": head.resourceType, "identifier": head.identifier}
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fhirspace.jsontext import JsonError, decoder
 from fhirspace.mapping.extract import nodes_of
 from fhirspace.mapping.reader_code import Code
 from fhirspace.mapping.reader_leaves import Keys, uses_of
@@ -82,12 +83,12 @@ def repeated(template: Obj, lines: Sequence[bytes]) -> list[str]:
     names = {name: attr(name) for name in keepable(template)}
     fields = [(inner, msgspec.Raw, None) for inner in names.values()]
     struct = msgspec.defstruct("Sample", fields, rename={inner: name for name, inner in names.items()})
-    decode = msgspec.json.Decoder(struct).decode
+    decode = decoder(struct)
     seen: dict[str, Counter[bytes]] = {name: Counter() for name in names}
     for line in lines:
         try:
             sample = decode(line)
-        except (ValueError, RecursionError):
+        except JsonError:
             continue
         for name, inner in names.items():
             raw = getattr(sample, inner)

@@ -6,15 +6,14 @@ addresses pass. Source: FHIR, "Defining Extensions".
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fhirspace import jsontext
 from fhirspace.errors import InputError, UsageError
-from fhirspace.fhir import jsontext
 
 Fault = tuple[str, str]
 """Where (the path in the resource), and what was expected there."""
@@ -47,7 +46,7 @@ def load(folder: Path) -> dict[str, Shape]:
     found: dict[str, Shape] = {}
     for path in sorted(folder.glob("*.json")):
         try:
-            definition = json.loads(path.read_bytes())
+            definition = jsontext.decode(path.read_bytes())
             if definition.get("resourceType") == "StructureDefinition" and definition.get("type") == "Extension":
                 found[definition["url"]] = _shape(definition["differential"]["element"], "Extension")
         except (ValueError, LookupError, TypeError, AttributeError):

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
-from fhirspace.fhir.jsontext import MAX_LINE
+from fhirspace.jsontext import MAX_LINE
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
 from fhirspace.sdtm.shape import tabulate

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from fhirspace import jsontext
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.fhir import bundles, jsontext
+from fhirspace.fhir import bundles
 from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, parquet

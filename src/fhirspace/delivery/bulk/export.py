@@ -24,6 +24,7 @@ from fhirspace.delivery.pull import Progress, PullReport, searchable
 from fhirspace.delivery.search import moment
 from fhirspace.delivery.settle import add
 from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.jsontext import JsonError, decode
 
 _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
 # Servers refuse to export files beside resources, and a study has none of these.
@@ -196,8 +197,8 @@ class _Export:
             self.desk.clear()
             raise failed(self.client, answer)
         try:
-            return msgspec.json.decode(answer.body, type=Manifest)
-        except msgspec.DecodeError as error:
+            return decode(answer.body, Manifest)
+        except JsonError as error:
             raise ServerError("FS512", self.client.server, "the manifest of an export") from error
 
     def _fetch(self, state: State, manifest: Manifest) -> None:
@@ -268,7 +269,7 @@ def _written(export: _Export, manifest: Manifest, out: Path, wanted: Sequence[st
 def _sorted_in(export: _Export, kinds: dict[str, Gathered], stack: ExitStack, folder: Path, resource: bytes) -> None:
     try:
         head = head_of(resource)
-    except msgspec.DecodeError as error:
+    except JsonError as error:
         raise ServerError("FS512", export.client.server, "files of one resource a line") from error
     if not head.of_study(export.asked.study):
         return

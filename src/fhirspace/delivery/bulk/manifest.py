@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from fhirspace.delivery.bulk.download import measured
+from fhirspace.jsontext import JsonError, decode
 from fhirspace.tables.durable import synchronise
 
 FOLDER = ".bulk-export"
@@ -59,8 +60,8 @@ class Desk:
         A file gets its name when it is whole; one that differs from what was noted of it counts for nothing.
         """
         try:
-            state = msgspec.json.decode(self._file.read_bytes(), type=State)
-        except (OSError, msgspec.DecodeError):
+            state = decode(self._file.read_bytes(), State)
+        except (OSError, JsonError):
             return None
         if state.request != request:
             return None

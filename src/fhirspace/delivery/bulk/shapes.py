@@ -20,6 +20,7 @@ from fhirspace.delivery.client import JSON, Client, Response
 from fhirspace.delivery.links import same_place
 from fhirspace.delivery.outcome import reason
 from fhirspace.errors import UsageError
+from fhirspace.jsontext import JsonError, decode
 
 _ASYNC = {"Prefer": "respond-async", "Content-Type": JSON}
 _NDJSON = "application/fhir+ndjson"
@@ -232,8 +233,8 @@ def _parameters(parts: list[dict[str, Any]]) -> bytes:
 
 def _decoded(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body)
-    except msgspec.DecodeError:
+        return decode(body)
+    except JsonError:
         return None
 
 

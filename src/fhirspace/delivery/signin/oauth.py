@@ -12,13 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import msgspec
-
 from fhirspace.delivery.retry import ATTEMPTS, passing, pause, repeated
 from fhirspace.delivery.signin.kinds import TOKEN
 from fhirspace.delivery.signin.secret import Secret
 from fhirspace.delivery.transport import HttpTransport, Network, Response, checked_url
 from fhirspace.errors import ServerError
+from fhirspace.jsontext import JsonError, decode
 
 # The codes of RFC 6749 (4.1.2.1 and 5.2) may be told; anything else a server puts there could quote a secret.
 _ERRORS = frozenset(
@@ -141,8 +140,8 @@ def _error(answer: Response) -> str:
 
 def _document(answer: Response) -> dict[str, Any]:
     try:
-        found = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = decode(answer.body)
+    except JsonError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -19,6 +19,7 @@ from fhirspace.delivery.signin.oauth import Grant, Proof, TokenEndpoint
 from fhirspace.delivery.signin.secret import Secret
 from fhirspace.delivery.transport import HttpTransport, Response
 from fhirspace.errors import ServerError, UsageError
+from fhirspace.jsontext import JsonError, decode
 
 SCOPE = ("system/*.cruds",)
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -94,7 +95,7 @@ def signing_key(source: Secret, password: Secret | None = None, kid: str | None 
 def _from_jwk(text: str, kid: str | None) -> tuple[Any, str | None]:
     import jwt  # noqa: PLC0415
 
-    document = msgspec.json.decode(text)
+    document = decode(text.encode())
     private = [jwk for jwk in document.get("keys", [document]) if "d" in jwk and kid in (None, jwk.get("kid", kid))]
     (found,) = private
     algorithm = {"RSA": "RS384", "EC": "ES384"}[found["kty"]]
@@ -196,8 +197,8 @@ def _read(transport: HttpTransport, endpoint: TokenEndpoint, server: str, path: 
     if not answer.ok:
         return {}
     try:
-        document = msgspec.json.decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        document = decode(answer.body)
+    except JsonError:
         return {}
     return document if isinstance(document, dict) else {}
 

@@ -1,0 +1,206 @@
+"""Strict reading of JSON, the one home of all decoders: bounded in depth, and with one exception for whatever is wrong.
+
+`parse` reads a document whole: numbers keep their spelling, duplicate names and what RFC 8259 does not know are
+refused. `decode` and `decoder` read the members that a type names, by msgspec. `strict` says whether a text is what
+`parse` takes, without the cost of `parse` for compact JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from itertools import accumulate
+from typing import Any, Final, NoReturn, TypeVar, overload
+
+import msgspec
+
+from fhirspace.limits import allowed, limit
+
+MAX_LINE = 64 * 1024 * 1024
+"""The longest line of NDJSON that is read, in bytes."""
+MAX_DOCUMENT = 1024 * 1024 * 1024
+"""The largest JSON document (a Bundle or one resource) that is read, in bytes."""
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_NO_BACKSLASH = re.compile(rb"[^\\]")
+_CHUNK: Final = 1 << 20
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+T = TypeVar("T")
+
+
+class Number(str):
+    """The text of a JSON number, as it was spelt."""
+
+    __slots__ = ()
+
+
+class JsonError(msgspec.DecodeError):
+    """The text is no strict JSON. Attributes: `code` of the catalogue, and what was `expected`; never the text."""
+
+    def __init__(self, code: str, expected: str) -> None:
+        self.code = code
+        self.expected = expected
+        super().__init__(f"{code}: expected {expected}")
+
+    def __reduce__(self) -> tuple[type[JsonError], tuple[str, str]]:
+        return JsonError, (self.code, self.expected)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise JsonError("FS402", "each name once in an object")
+    return found
+
+
+def _refuse(_: str) -> NoReturn:
+    raise JsonError("FS401", "a number in digits")
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Number, parse_int=Number, parse_constant=_refuse)
+_scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
+
+
+def parse(raw: bytes | str) -> Any:
+    """Read JSON.
+
+    Args:
+        raw: UTF-8 text, with or without a byte order mark.
+
+    Returns:
+        dict, list, str, bool, None, and `Number` for numbers.
+
+    Raises:
+        JsonError: FS401 (not JSON), FS402 (a name twice in one object), FS403 (nested too deeply).
+    """
+    try:
+        data = raw.encode() if isinstance(raw, str) else raw
+        bounded(data)
+        text = data.decode().removeprefix("\ufeff")
+        found = _value(text)
+        if "\\u" in text and _SURROGATE.search(text):
+            json.dumps(found, ensure_ascii=False).encode()
+    except json.JSONDecodeError as error:
+        raise JsonError("FS401", f"JSON at line {error.lineno}, column {error.colno}") from None
+    except (UnicodeError, RecursionError) as error:
+        raise _fault(error) from None
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        found, end = _scan(text, 0)
+    except StopIteration:
+        end = -1
+    return found if end == len(text) else _decoder.decode(text)  # blanks around it, or no JSON
+
+
+@overload
+def decode(raw: bytes | msgspec.Raw) -> Any: ...
+
+
+@overload
+def decode(raw: bytes | msgspec.Raw, kind: type[T]) -> T: ...
+
+
+def decode(raw: bytes | msgspec.Raw, kind: Any = Any) -> Any:
+    """Read JSON as a type. Unknown members are skipped, a name that comes twice counts as it comes last.
+
+    Args:
+        raw: UTF-8 text.
+        kind: any type that msgspec knows; Any gives dict, list, str, int, float, bool, None.
+
+    Raises:
+        JsonError: FS401 (not JSON), FS403 (nested too deeply), FS414 (other kinds of values than the type wants).
+    """
+    return decoder(kind)(raw)
+
+
+def decoder(kind: type[T], float_hook: Callable[[str], Any] | None = None) -> Callable[[bytes | msgspec.Raw], T]:
+    """`decode` for one type, made once for many texts; `float_hook` makes the value of a number with a fraction."""
+    plain = msgspec.json.Decoder(kind, float_hook=float_hook).decode
+
+    def guarded(raw: bytes | msgspec.Raw) -> T:
+        data = raw if isinstance(raw, bytes) else bytes(raw)
+        bounded(data)
+        try:
+            return plain(data)
+        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            raise _fault(error) from None
+
+    return guarded
+
+
+exact: Final = decoder(Any, float_hook=lambda text: msgspec.Raw(text.encode("ascii")))
+"""`decode` of any JSON, so that `msgspec.json.encode` writes each number as it was spelt."""
+
+
+def strict(raw: bytes) -> None:
+    """Accept what `parse` and `exact` both read; compact JSON costs a fraction of `parse`.
+
+    Raises:
+        JsonError: as `parse`; FS414 for whole numbers of more than 4,300 digits.
+    """
+    found = exact(raw)
+    # Compact JSON with a name that comes twice is longer than what it is written as.
+    if len(msgspec.json.encode(found)) != len(raw):
+        parse(raw)
+
+
+def _fault(error: Exception) -> JsonError:
+    match error:
+        case RecursionError():
+            return JsonError("FS403", allowed("json-depth"))
+        case UnicodeError():
+            return JsonError("FS401", "UTF-8 text and whole surrogate pairs")
+        case msgspec.ValidationError():
+            return JsonError("FS414", "values of the kinds and sizes that belong there")
+    return JsonError("FS401", "JSON that is whole and undamaged")
+
+
+def bounded(raw: bytes) -> None:
+    """Refuse JSON that is nested too deeply, before it is decoded: how deep an interpreter can go differs.
+
+    Counted exactly, outside of texts, where there are as many brackets at all as the bound allows levels.
+
+    Raises:
+        JsonError: FS403, with the bound (``json-depth``).
+    """
+    opening = raw.count(b"[") + raw.count(b"{")
+    if opening and opening > (most := limit("json-depth")) and _deeper(raw, most):
+        raise JsonError("FS403", allowed("json-depth"))
+
+
+def _deeper(raw: bytes, most: int) -> bool:
+    level, quoted = 0, False
+    for chunk in _chunks(raw):
+        plain = chunk.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in chunk else chunk
+        parts = plain.split(b'"')
+        brackets = b"".join(parts[quoted::2]).translate(None, _NO_BRACKETS)
+        quoted ^= len(parts) % 2 == 0
+        levels = list(accumulate(map(_STEPS.__getitem__, brackets), initial=level))
+        if max(levels) > most:
+            return True
+        level = levels[-1]
+    return False
+
+
+def _chunks(raw: bytes) -> Iterator[bytes]:
+    """Pieces of a text that cut no escape apart."""
+    start = 0
+    while start < len(raw):
+        whole = _NO_BACKSLASH.search(raw, start + _CHUNK)
+        end = whole.end() if whole else len(raw)
+        yield raw[start:end]
+        start = end
+
+
+def number_text(value: object) -> str | None:
+    """The text of a number as JSON writes it (`Number`, int, float, Decimal); None for what is no number."""
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, str | bool | dict | list) or value is None:
+        return None
+    return repr(value) if isinstance(value, float) else str(value)

@@ -1,0 +1,155 @@
+"""JSON read strictly and within bounds: the depth is counted exactly, and there is one error for all faults."""
+
+from __future__ import annotations
+
+import json
+import pickle
+
+import msgspec
+import pytest
+from hypothesis import given, strategies as st
+
+from fhirspace import jsontext, limits
+from fhirspace.jsontext import JsonError, bounded, decode, decoder, exact, parse, strict
+from fhirspace.limits import LIMITS
+
+MOST = LIMITS["json-depth"].default
+
+
+class _Head(msgspec.Struct):
+    id: str = ""
+
+
+_head = decoder(_Head)
+READERS = {"parse": parse, "decode": decode, "exact": exact, "strict": strict, "head": _head, "bounded": bounded}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(limits.VARIABLE, "")
+
+
+def nested(depth: int, opening: str = "[", closing: str = "]", inner: str = "1") -> bytes:
+    """An object with lists or objects in it, `depth` levels in all."""
+    return ('{"id":"a","x":' + opening * (depth - 1) + inner + closing * (depth - 1) + "}").encode()
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[{"[[\\"":', "}]"), (" [ ", " ] ")])
+def test_the_depth_is_counted_exactly(reader: str, opening: str, closing: str) -> None:
+    levels = opening.replace("[[", "").count("[") + opening.count("{")
+    inner = "1" if (MOST - 1) % levels == 0 else "[]"  # a level of its own
+    most = (MOST - 1) // levels
+    READERS[reader](nested(most + 1, opening, closing, inner))
+    with pytest.raises(JsonError, match=r"at most 100 objects and arrays .*json-depth=N") as caught:
+        READERS[reader](nested(most + 1, opening, closing, f"[{inner}]"))
+    assert caught.value.code == "FS403"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("depth", [900, 1_100, 100_000])
+def test_what_is_far_too_deep_is_refused_by_each_reader(reader: str, depth: int) -> None:
+    for raw in (nested(depth), b"[" * depth, b'{"a":' * depth):
+        with pytest.raises(JsonError, match="FS403"):
+            READERS[reader](raw)
+
+
+def test_the_bound_can_be_chosen_as_far_as_checks_can_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    most = LIMITS["json-depth"].most or 0
+    monkeypatch.setenv(limits.VARIABLE, f"json-depth={most}")
+    assert parse(nested(most))
+    with pytest.raises(JsonError, match=f"at most {most} "):
+        parse(nested(most + 1))
+
+
+def test_brackets_in_texts_do_not_count() -> None:
+    text = json.dumps({"a": ["[" * 500, '"[{' * 500, "\\" * 7 + "[" * 500, "{" * 500 + "\\"]}).encode()
+    for reader in READERS.values():
+        reader(text)
+
+
+_TEXTS = st.text(st.sampled_from('[]{}\\",: é'), max_size=12)
+_TREES = st.recursive(
+    _TEXTS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3), max_leaves=40
+)
+
+
+@given(_TREES, st.integers(1, 9), st.sampled_from([2, 3, 5, 1 << 20]))
+def test_the_count_is_that_of_the_tree(tree: object, most: int, chunk: int) -> None:
+    def depth(value: object) -> int:
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jsontext, "_CHUNK", chunk)
+        assert jsontext._deeper(json.dumps(tree).encode(), most) == (depth(tree) > most)
+
+
+FAULTS = {
+    "nothing": (b"", "FS401"),
+    "cut": (b'{"id":"a"', "FS401"),
+    "two values": (b'{"id":"a"}{}', "FS401"),
+    "NaN": (b'{"id":"a","x":NaN}', "FS401"),
+    "Infinity": (b'{"id":"a","x":-Infinity}', "FS401"),
+    "comment": (b'{"id":"a"/**/}', "FS401"),
+    "NUL": (b'{"id":"a\x00"}', "FS401"),
+    "NUL after it": (b'{"id":"a"}\x00', "FS401"),
+    "not UTF-8": (b'{"id":"\xff"}', "FS401"),
+    "UTF-16": ('{"id":"a"}'.encode("utf-16"), "FS401"),
+    "half a pair": (b'{"id":"\\ud800"}', "FS401"),
+    "halves in a wrong order": (b'{"id":"\\udc00\\ud800"}', "FS401"),
+    "a name twice": (b'{"id":"a","id":"a"}', "FS402"),
+    "a name twice, further in": (b'{"id":"a","x":[{"y":1,"y":2}]}', "FS402"),
+    "a name twice, once escaped": (b'{"id":"a","\\u0069d":"b"}', "FS402"),
+    "a digit too much": (b'{"id":"a","x":01}', "FS401"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_strict_refuses_what_parse_refuses(name: str) -> None:
+    raw, code = FAULTS[name]
+    for reader in (parse, strict):
+        with pytest.raises(JsonError) as caught:
+            reader(raw)
+        assert caught.value.code == code
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_no_other_exception_comes_out_of_a_decoder(name: str) -> None:
+    for reader in (decode, exact, _head):
+        try:
+            reader(FAULTS[name][0])
+        except JsonError as error:
+            assert error.code == "FS401"
+
+
+@pytest.mark.parametrize("number", ["1e999", "1e-999", "-0", "1" * 100, "9" * 4_300, "5.50", "1." + "9" * 100_000])
+def test_numbers_of_any_size_are_written_as_they_were_spelt(number: str) -> None:
+    raw = f'{{"x":{number}}}'.encode()
+    strict(raw)
+    assert parse(raw) == {"x": number}
+    if number != "-0":
+        assert msgspec.json.encode(exact(raw)) == raw
+
+
+@pytest.mark.parametrize("digits", [4_301, 100_000])
+def test_a_whole_number_that_no_program_reads_is_refused(digits: int) -> None:
+    for reader in (decode, exact, strict):
+        with pytest.raises(JsonError, match="FS414"):
+            reader(b'{"x":' + b"9" * digits + b"}")
+
+
+def test_a_number_out_of_range_is_the_same_error() -> None:
+    with pytest.raises(JsonError, match="FS414"):
+        decode(b'{"x":1e999}')
+    with pytest.raises(JsonError, match="FS414"):
+        _head(b'{"id":7}')
+
+
+def test_strict_takes_any_spelling_of_what_is_right() -> None:
+    strict(b' { "id" : "\\u00e9\\ud83d\\ude00" , "x" : [ 1.0 , -0 ] } ')
+
+
+def test_the_error_goes_from_one_process_to_another() -> None:
+    error = pickle.loads(pickle.dumps(JsonError("FS402", "each name once")))
+    assert (error.code, error.expected) == ("FS402", "each name once")
