@@ -1,7 +1,12 @@
-"""This machine's folders for what is cached, remembered or laid out for a moment, and a lock on what is in them."""
+"""This machine's folders for what is cached, remembered or laid out for a moment, and locks on files and folders.
+
+Files that other programs could have put in our place are opened so that none of them can make us wait (a pipe) or
+write elsewhere (a link): see `open_own`.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
@@ -9,14 +14,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from itertools import islice
 from pathlib import Path
-from typing import IO
 
 _SCRATCH = "fhirspace-"
 _HOLD = "scratch.lock"
 _YOUNG = 60.0
 """Seconds: a folder so new may not be locked yet by the process that made it."""
+_LOOKED_AT = 100_000
+"""So many folders of our name are looked at: others may plant any number of them among the temporary files."""
+_LOCK = ".fhirspace.lock"
+"""The file that is locked instead of its folder, where the system cannot lock a folder."""
 
 
 def cache_folder() -> Path:
@@ -58,27 +67,83 @@ def strangers(folder: Path) -> str:
     return "others may write into it" if found.st_mode & 0o022 else ""
 
 
-def _take(file: IO[bytes], wait: bool) -> None:
+def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
+    """A descriptor of an ordinary file, which is made with `mode` where `flags` say so; no link is followed.
+
+    Raises:
+        OSError: as ``os.open``; ELOOP for a link, EINVAL for a pipe, a device or a socket, which are not waited for.
+    """
+    careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags | careful, mode)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
+
+
+def is_mine(path: Path) -> bool:
+    """Whether this user owns what is at `path` (a link itself, not what it leads to). Raises OSError: nothing is."""
+    return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()
+
+
+def _take(descriptor: int, wait: bool) -> None:
     if sys.platform == "win32":  # pragma: no cover
         import msvcrt  # noqa: PLC0415
 
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK, 1)
     else:
         import fcntl  # noqa: PLC0415
 
-        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[None]:
-    """Hold an exclusive lock on the file `path` (made if missing); the system frees it when the process ends.
+    """Hold an exclusive lock on the file `path` (made, mode 0600, if missing); the system frees it with the process.
 
     Raises:
-        OSError: somebody else holds it and `wait` is false.
+        BlockingIOError: somebody else holds it and `wait` is false. OSError: no ordinary file, or as `open_own`.
     """
-    with path.open("ab") as file:
-        _take(file, wait)
+    descriptor = open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+    try:
+        _take(descriptor, wait)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a folder; the system frees it with the process.
+
+    The folder itself is locked, so that there is no lock file which could be removed, planted or left behind. Where
+    the system cannot do that (Windows, some network file systems), a file in it is locked.
+
+    Raises:
+        BlockingIOError: somebody else holds it. OSError: it cannot be opened.
+    """
+    if sys.platform == "win32":  # pragma: no cover
+        with locked(folder / _LOCK, wait=False):
+            yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        by_file = not _takes(descriptor)
+        with locked(folder / _LOCK, wait=False) if by_file else nullcontext():
+            yield
+    finally:
+        os.close(descriptor)
+
+
+def _takes(folder: int) -> bool:
+    """Whether a folder could be locked; False where this file system has no such thing. Raises BlockingIOError."""
+    try:
+        _take(folder, wait=False)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 @contextmanager
@@ -95,10 +160,23 @@ def scratch() -> Iterator[Path]:
 
 
 def _sweep(home: Path) -> None:
-    """Remove the scratch folders of this user that no process holds any more."""
-    for hold in home.glob(f"{_SCRATCH}*/{_HOLD}"):
-        with suppress(OSError):  # held, of somebody else, or gone meanwhile
-            if time.time() - hold.stat().st_mtime > _YOUNG:
-                with locked(hold, wait=False):
-                    pass
-                shutil.rmtree(hold.parent, ignore_errors=True)
+    """Remove the scratch folders of this user that no process holds any more.
+
+    Anybody may put something of our name among the temporary files: what is a link, or not this user's, or open for
+    others to write to, is not even looked into.
+    """
+    with suppress(OSError), os.scandir(home) as entries:
+        named = (entry for entry in entries if entry.name.startswith(_SCRATCH))
+        for entry in islice(named, _LOOKED_AT):
+            folder = Path(entry.path)
+            with suppress(OSError):  # held, or gone meanwhile
+                if not strangers(folder) and _is_left(folder / _HOLD):
+                    with locked(folder / _HOLD, wait=False):
+                        pass
+                    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_left(hold: Path) -> bool:
+    """Whether it is the lock of a scratch folder, made so long ago that it would be held if it were in use."""
+    found = hold.lstat()
+    return stat.S_ISREG(found.st_mode) and is_mine(hold) and time.time() - found.st_mtime > _YOUNG
