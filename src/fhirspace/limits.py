@@ -35,6 +35,7 @@ LIMITS = {
     "rows": Limit(10_000_000, "rows in a table"),
     "expansion": Limit(200, "times its compressed size, for a file or an answer that unpacks to more than 16 MB"),
     "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON"),
+    "manifest-bytes": Limit(64 * 1024**2, "bytes in the manifest of an output folder"),
     "document-bytes": Limit(1024**3, "bytes in a JSON document"),
     "json-depth": Limit(100, "objects and arrays within one another", most=200),  # checks call themselves for each
     "yaml-bytes": Limit(10_000_000, "bytes in a YAML file"),

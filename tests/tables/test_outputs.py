@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fhirspace import __version__
-from fhirspace.errors import FhirspaceError, InputError, Place, Problem
-from fhirspace.tables import csv, outputs
+from fhirspace.errors import FhirspaceError, InputError, Place, Problem, UsageError
+from fhirspace.tables import csv, durable
 from fhirspace.tables.outputs import OutputFolder
 
 PROBLEMS = [
@@ -32,6 +32,10 @@ def run(root, files=("fhir/Patient.ndjson",), problems=()):
         folder.count("A", rows_in=2, rows_out=1, quarantined=1)
         folder.count("A", rows_in=3, rows_out=2, quarantined=1, derived=4)
         folder.report(problems)
+
+
+def contents(root):
+    return {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
 def tree(root):
@@ -119,25 +123,34 @@ def test_rows_that_do_not_balance_fail_the_run(rows_in, rows_out, quarantined, t
 
 def test_an_exception_leaves_nothing_half_written(tmp_path):
     with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder:
-        put(folder, "whole.txt")
-        with folder.open("half.txt") as stream:
+        put(folder, "fhir/Whole.ndjson")
+        with folder.open("fhir/Half.ndjson") as stream:
             stream.write(b"half")
             raise RuntimeError
-    assert tree(tmp_path) == {"whole.txt"}
+    assert list(tmp_path.iterdir()) == []
 
 
-def test_an_exception_keeps_the_file_of_the_run_before(tmp_path):
-    run(tmp_path, ["a.txt"])
-    with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder, folder.open("a.txt") as stream:
-        stream.write(b"half")
+def test_an_exception_keeps_the_run_before_whole(tmp_path):
+    run(tmp_path, ["fhir/Patient.ndjson"])
+    before = contents(tmp_path)
+    with pytest.raises(RuntimeError), OutputFolder(tmp_path) as folder:
+        put(folder, "fhir/Observation.ndjson")
+        with folder.open("fhir/Patient.ndjson") as stream:
+            stream.write(b"half")
+            raise RuntimeError
+    assert contents(tmp_path) == before
+
+
+def test_a_failed_run_leaves_no_folder_that_it_made(tmp_path):
+    with pytest.raises(RuntimeError), OutputFolder(tmp_path / "new"):
         raise RuntimeError
-    assert (tmp_path / "a.txt").read_bytes() == b"x"
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_a_killed_run_left_is_removed(tmp_path):
     (tmp_path / "fhir").mkdir()
     (tmp_path / "fhir" / ".Patient.ndjson.fhirspace-part").write_text("half")
-    run(tmp_path, ["a.txt"])
+    run(tmp_path, ["fhir/Patient.ndjson"])
     assert "fhir/.Patient.ndjson.fhirspace-part" not in tree(tmp_path)
 
 
@@ -152,13 +165,31 @@ def test_a_rerun_replaces_its_files_and_removes_stale_ones(tmp_path):
 
 
 def test_stale_files_are_known_after_a_failed_run(tmp_path):
-    run(tmp_path, ["old.txt"])
+    run(tmp_path, ["fhir/Old.ndjson"])
     with pytest.raises(RuntimeError), OutputFolder(tmp_path):
         raise RuntimeError
-    assert not (tmp_path / "manifest.json").exists()
+    assert (tmp_path / "manifest.json").exists()
     with OutputFolder(tmp_path):
         pass
     assert tree(tmp_path) == {"manifest.json", "problems.ndjson"}
+
+
+def test_files_that_the_run_keeps_are_in_its_manifest_too(tmp_path):
+    run(tmp_path, ["fhir/Patient.ndjson", "fhir/Group.ndjson"])
+    with OutputFolder(tmp_path, keeps=lambda name: name == "fhir/Group.ndjson") as folder:
+        put(folder, "fhir/Observation.ndjson")
+    wanted = {"fhir/Observation.ndjson", "fhir/Group.ndjson", "problems.ndjson"}
+    assert set(json.loads((tmp_path / "manifest.json").read_text())["files"]) == wanted
+    assert tree(tmp_path) == {*wanted, "manifest.json"}
+
+
+def test_a_second_file_of_a_name_gets_a_number(tmp_path):
+    """Broken files of two folders may have one name: neither is lost in quarantine."""
+    with OutputFolder(tmp_path) as folder:
+        for content in (b"one", b"two", b"three"):
+            put(folder, "quarantine/a.csv", content)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "quarantine").iterdir()}
+    assert found == {"a.csv": b"one", "a-2.csv": b"two", "a-3.csv": b"three"}
 
 
 @pytest.mark.parametrize("listed", [{"files": {"../precious.txt": {}}}, {"files": ["x"]}, {"other": 1}, [], "text"])
@@ -167,34 +198,55 @@ def test_a_manifest_of_others_harms_nothing(listed, tmp_path):
     root = tmp_path / "out"
     root.mkdir()
     (root / "manifest.json").write_text(json.dumps(listed))
-    with OutputFolder(root):
+    with pytest.raises(UsageError, match="FS145"), OutputFolder(root):
         pass
     assert (tmp_path / "precious.txt").read_text() == "keep"
-    assert tree(root) == {"manifest.json", "problems.ndjson"}
+    assert tree(root) == {"manifest.json"}
+    assert json.loads((root / "manifest.json").read_text()) == listed
 
 
-@pytest.mark.parametrize("relative", ["../x", "/x", "a/../../x", "", ".", "a\\b", "a\0b", "link/x"])
+@pytest.mark.parametrize(
+    "relative",
+    [
+        "../x",
+        "/x",
+        "a/../../x",
+        "",
+        ".",
+        "a\\b",
+        "a\0b",
+        "fhir/x",
+        "fhir",
+        "x",
+        ".x",
+        "fhir/..",
+        "fhir/a/b",
+        "fhir//x",
+        "fhir/a\\b",
+    ],
+)
 def test_paths_that_leave_the_folder(relative, tmp_path):
     (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "link").symlink_to(tmp_path)
+    (tmp_path / "out" / "fhir").symlink_to(tmp_path)
     with OutputFolder(tmp_path / "out") as folder, pytest.raises(InputError, match="FS141"):
         put(folder, relative)
     assert tree(tmp_path) == {"out/manifest.json", "out/problems.ndjson"}
 
 
-def test_a_link_at_the_end_is_replaced_and_not_followed(tmp_path):
+def test_a_link_at_the_end_is_neither_replaced_nor_followed(tmp_path):
     (tmp_path / "outside.txt").write_text("keep")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "a.txt").symlink_to(tmp_path / "outside.txt")
-    run(tmp_path / "out", ["a.txt"])
+    (tmp_path / "out" / "fhir").mkdir(parents=True)
+    (tmp_path / "out" / "fhir" / "Patient.ndjson").symlink_to(tmp_path / "outside.txt")
+    with pytest.raises(UsageError, match="FS144"):
+        run(tmp_path / "out", ["fhir/Patient.ndjson"])
     assert (tmp_path / "outside.txt").read_text() == "keep"
-    assert not (tmp_path / "out" / "a.txt").is_symlink()
+    assert tree(tmp_path / "out") == {"fhir/Patient.ndjson"}
 
 
 def test_a_staged_path_is_for_writers_that_want_a_path(tmp_path):
-    with OutputFolder(tmp_path) as folder, folder.stage("deep/er/t.csv") as path:
+    with OutputFolder(tmp_path) as folder, folder.stage("sdtm/t.csv") as path:
         path.write_text("A\n")
-    assert (tmp_path / "deep/er/t.csv").read_text() == "A\n"
+    assert (tmp_path / "sdtm/t.csv").read_text() == "A\n"
 
 
 def test_a_root_that_is_a_file(tmp_path):
@@ -213,17 +265,17 @@ def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError
 
-    monkeypatch.setattr(outputs.os, "open", refuse)
-    outputs.synchronise(Path(tmp_path))
+    monkeypatch.setattr(durable.os, "open", refuse)
+    durable.synchronise(Path(tmp_path))
 
 
 def test_systems_that_cannot_synchronise_a_folder_and_disks_that_fail(tmp_path, monkeypatch):
     def refuse(_):
         raise OSError(code, "no")
 
-    monkeypatch.setattr(outputs.os, "fsync", refuse)
+    monkeypatch.setattr(durable.os, "fsync", refuse)
     code = errno.EINVAL
-    outputs.synchronise(Path(tmp_path))
+    durable.synchronise(Path(tmp_path))
     code = errno.EIO
     with pytest.raises(OSError, match="no"):
-        outputs.synchronise(Path(tmp_path))
+        durable.synchronise(Path(tmp_path))

@@ -1,7 +1,7 @@
 """Resources of one type as they come from a server, in any order and more than once: the newest of each is kept.
 
 The lines are spooled to a file without a name; only ids, versions and places are kept in memory. At the end they are
-written sorted by id, and the file appears whole or not at all.
+written sorted by id into an output folder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import msgspec
 
 from fhirspace.delivery.canonical import cleaned
 from fhirspace.jsontext import JsonError, decoder
-from fhirspace.tables.durable import synchronise
+from fhirspace.tables.outputs import OutputFolder
 
 TAG_SYSTEM = "https://fhirspace.org/study"
 _SMALL = 1_000_000
@@ -67,17 +67,17 @@ class _Kept:
 
 
 class Gathered:
-    """The resources of one type. Use it in a `with`: it owns a scratch file in `folder`.
+    """The resources of one type, for an output folder. Use it in a `with`: it owns a scratch file there.
 
     `first_total` is for the caller: how many the server said there are when it was asked first.
     """
 
-    def __init__(self, folder: Path, kind: str) -> None:
+    def __init__(self, folder: OutputFolder, kind: str) -> None:
         self.kind = kind
         self.first_total: int | None = None
-        self._target = folder / f"{kind}.ndjson"
+        self._folder = folder
         # In memory while it is small: a server lists 150 types, and a study has resources of a few.
-        self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder))  # noqa: SIM115  (closed by __exit__)
+        self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder.waiting))  # noqa: SIM115  (closed by __exit__)
         self._kept: dict[str, _Kept] = {}
 
     def __enter__(self) -> Self:
@@ -117,20 +117,17 @@ class Gathered:
         self._kept.pop(name, None)
 
     def write(self) -> Path | None:
-        """Write ``<Type>.ndjson``; without resources that file is removed, and None comes back."""
+        """Write ``fhir/<Type>.ndjson`` and give its path in the output folder; without resources None comes back.
+
+        Raises:
+            UsageError, InputError: as `OutputFolder.open`.
+        """
         if not self._kept:
-            self._target.unlink(missing_ok=True)
             return None
-        part = self._target.with_name(f".{self._target.name}.part")
-        try:
-            with part.open("wb") as file:
-                for name in sorted(self._kept):
-                    self._spool.seek(self._kept[name].start)
-                    file.write(self._spool.read(self._kept[name].length) + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(self._target)
-        finally:
-            part.unlink(missing_ok=True)
-        synchronise(self._target.parent)
-        return self._target
+        name = f"fhir/{self.kind}.ndjson"
+        with self._folder.open(name) as file:
+            for each in sorted(self._kept):
+                self._spool.seek(self._kept[each].start)
+                file.write(self._spool.read(self._kept[each].length) + b"\n")
+        self._folder.count(self.kind, rows_in=len(self), rows_out=len(self), quarantined=0)
+        return self._folder.root / name

@@ -1,4 +1,4 @@
-"""A study brought back from a FHIR server, as NDJSON in the server's own spelling.
+"""A study brought back from a FHIR server, as NDJSON in the server's own spelling, in an output folder.
 
 Each type is searched by the study's tag; then it is made sure that nothing is missing or out of date because somebody
 wrote meanwhile (`settle`).
@@ -19,6 +19,7 @@ from fhirspace.delivery.report import told
 from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
 from fhirspace.errors import Place, Problem, ServerError
+from fhirspace.tables.outputs import OutputFolder
 
 Progress = Callable[[str, int], None]
 """Called with a resource type and how many of it have come."""
@@ -60,6 +61,7 @@ def pull(
     *,
     types: Sequence[str] | None = None,
     since: str | None = None,
+    shared: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
 ) -> PullReport:
@@ -67,7 +69,8 @@ def pull(
 
     Where data are changed meanwhile, the last state of each resource is written (see `settle`).
     Lines are sorted by id; numbers keep the server's spelling; what the server added to ``meta`` is taken off (see
-    `canonical.cleaned`). A file appears whole or not at all; that of a type which the server has nothing of is removed.
+    `canonical.cleaned`). The files appear together, with ``manifest.json`` and ``problems.ndjson``, or nothing changes.
+    Those of an earlier pull into the folder are replaced or removed, except of types that are not asked for.
 
     Args:
         server: the FHIR base URL.
@@ -75,22 +78,23 @@ def pull(
         out: the folder to write to.
         types: resource types; None takes all that the server says can be searched.
         since: only what was changed since this instant or date (a date begins at 00:00 UTC).
+        shared: files get the modes that the umask gives, instead of being for their owner only.
         progress: called after each page.
         client: how to talk; None talks HTTP.
 
     Raises:
-        UsageError: FS514 the URL cannot be used, FS567 `since` is no instant or date.
+        UsageError: FS514 the URL cannot be used, FS567 `since` is no instant or date; FS144, FS145, FS147 the output
+            folder holds something that is not ours, or is in use.
         ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that is no FHIR search, FS530 a link that leads
             away, FS531 nothing of the study is there (without `since`).
     """
     begin = time.monotonic()
     talk = client or Client(server)
     report = PullReport(talk.server, study)
-    folder = out / "fhir"
-    folder.mkdir(parents=True, exist_ok=True)
     search = Study(talk, study, moment(since) if since else None)
     statement = capabilities(talk)
     with ExitStack() as stack:
+        folder = stack.enter_context(output_folder(out, types, shared=shared))
         gathered: list[Gathered] = []
         for kind in types if types is not None else searchable(statement):
             one = stack.enter_context(Gathered(folder, kind))
@@ -105,10 +109,21 @@ def pull(
         if not settle(search, gathered):
             report.problems.append(Problem("FS568", Place(talk.server), "a quiet moment"))
         report.keep(gathered)
-    if not report.files and not since:
-        raise ServerError("FS531", talk.server, "resources with the tag of the study")
+        if not report.files and not since:
+            raise ServerError("FS531", talk.server, "resources with the tag of the study")
+        folder.report(report.problems)
     report.seconds = time.monotonic() - begin
     return report
+
+
+def output_folder(out: Path, types: Sequence[str] | None, *, shared: bool) -> OutputFolder:
+    """The output folder of a pull: what an earlier pull wrote of types that are not asked for now stays."""
+    asked = None if types is None else {f"fhir/{kind}.ndjson" for kind in types}
+
+    def keeps(name: str) -> bool:
+        return asked is not None and name.startswith("fhir/") and name not in asked
+
+    return OutputFolder(out, keeps=keeps, shared=shared)
 
 
 def searchable(statement: dict[str, Any]) -> list[str]:

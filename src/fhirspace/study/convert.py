@@ -24,6 +24,7 @@ from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.staging import finish
 from fhirspace.tables.text import data_columns
 
 Target = Literal["fhir", "sdtm", "records"]
@@ -79,6 +80,7 @@ def convert(
     formats: Sequence[str] = ("xpt",),
     workers: int = 1,
     gzip: bool = False,
+    shared: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -91,12 +93,15 @@ def convert(
         mappings: folders with mappings of your own, which win over the shipped ones.
         fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
+        shared: files get the modes that the umask gives, instead of being for their owner only.
         progress: told after each batch of a dataset.
 
     Raises:
-        InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out;
-        MappingError: a mapping is wrong.
+        InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out, or the output
+        folder is in use, or holds something that would be lost (see `OutputFolder`); MappingError: a mapping is wrong.
+        Nothing is changed in the output folder then.
     """
+    finish(out)
     folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
     if given.kind == to:
         raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
@@ -106,7 +111,7 @@ def convert(
     result = Conversion(to, out, 0)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
-    with OutputFolder(out, versions=versions) as folder:
+    with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
         tabulations = _tabulations(
             given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
         )
@@ -116,9 +121,9 @@ def convert(
             write_sdtm(tabulations, folder, ledger, formats)
         else:
             _write_records(tabulations, source, folders, folder, ledger)
+        if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
+            raise InputError("FS103", Place(out.name), "at least one row")
         ledger.close(folder)
-    if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
-        raise InputError("FS103", Place(out.name), "at least one row")
     result.problems, result.exit_code = ledger.problems, ledger.exit_code
     result.tables = ledger.as_dict()
     return result

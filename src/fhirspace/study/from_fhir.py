@@ -132,7 +132,7 @@ def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) ->
     for file in files:
         kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
         if kept:
-            with folder.open(f"unread/{file.name.removesuffix('.gz')}", mode=0o600) as stream:
+            with folder.open(f"unread/{file.name.removesuffix('.gz')}") as stream:
                 stream.writelines(raw.strip() + b"\n" for line, raw in lines(file) if line in kept)
 
 

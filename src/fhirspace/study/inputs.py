@@ -34,6 +34,11 @@ class Input:
     fhir: tuple[Path, ...] = ()
     faults: dict[Path, InputError] = field(default_factory=dict)
 
+    @property
+    def paths(self) -> list[Path]:
+        """All files of it."""
+        return [*(found.path for found in self.files.values()), *self.fhir, *self.faults]
+
 
 def recognise(paths: Sequence[Path], target: str = "") -> Input:
     """What some files or a folder hold. A broken file does not stop the others: it is in `Input.faults`.

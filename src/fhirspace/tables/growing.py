@@ -31,7 +31,7 @@ class Growing:
         size: its bytes so far.
     """
 
-    def __init__(self, path: Path, *, mode: int = 0o644) -> None:
+    def __init__(self, path: Path, *, mode: int = 0o600) -> None:
         """Makes the file; it must not be there."""
         self.path, self.size = path, 0
         self._stack = ExitStack()

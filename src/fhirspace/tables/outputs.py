@@ -1,7 +1,9 @@
-"""A run's output folder: files appear whole or not at all, rows are counted, and the manifest comes last.
+"""A run's output folder: it appears whole or not at all, rows are counted, and the manifest comes last.
 
-Every file is written under a temporary name, synchronised to the disk and renamed. A run that fails leaves no manifest,
-so that a folder with a manifest is the result of one whole run. The same input gives the same bytes: no times are kept.
+Files are written below a hidden folder, synchronised to the disk, and moved to their places when the run has succeeded
+(see `staging`). So a folder with a manifest is the result of one whole run, and a run that fails leaves what was there.
+Nothing is replaced or removed that is not proven to be ours (see `proof`). The same input gives the same bytes: no
+times are kept.
 """
 
 from __future__ import annotations
@@ -9,23 +11,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
 
 from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
-from fhirspace.tables.csv_scan import FORMULA
-from fhirspace.tables.csv_write import quoted
-from fhirspace.tables.durable import MANIFEST, synchronise
+from fhirspace.tables import staging
+from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
+from fhirspace.tables.proof import FOLDERS, Entry, Proof, in_the_way, is_place, listed
 
-_OLD_MANIFEST = ".manifest.old.json"
-_PART = ".fhirspace-part"
+_PRIVATE = ("quarantine", "unread")
+"""Folders for their owner alone even where the others are shared: what is in them is as it came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,83 +41,117 @@ class Count:
 
 
 class OutputFolder:
-    """The output folder of one run, used in a ``with`` statement.
+    """The output folder of one run, used in a ``with`` statement; no other run can use it meanwhile.
 
-    Leaving it without an exception checks the balance of all tables, writes ``problems.ndjson``, removes the files of
-    an earlier run that this one did not write, and writes ``manifest.json``. Leaving it with an exception writes
-    neither and removes what is unfinished.
+    Leaving it without an exception checks the balance of all tables, writes ``problems.ndjson`` and ``manifest.json``,
+    and puts everything in its place; files of an earlier run that this one did not write are removed. Leaving it with
+    an exception changes nothing.
+
+    Folders that are made have mode 0700, files 0600, because they hold patients' data. Folders that are there already
+    keep the mode that they have.
     """
 
-    def __init__(self, root: Path, *, versions: Mapping[str, str] | None = None) -> None:
-        """Args: the folder (made when absent), and versions to name in the manifest beside that of fhirspace."""
-        self.root = root
+    def __init__(
+        self,
+        root: Path,
+        *,
+        versions: Mapping[str, str] | None = None,
+        reads: Iterable[Path] = (),
+        keeps: Callable[[str], bool] | None = None,
+        shared: bool = False,
+    ) -> None:
+        """Prepares a run; entering it begins it.
+
+        Args:
+            root: the folder, made when absent.
+            versions: to be named in the manifest beside that of fhirspace.
+            reads: the files that the run reads.
+            keeps: whether a file of the earlier run, by its path in the folder, stays as it is; none does without it.
+            shared: files and folders get the modes that the process's umask gives, but for quarantine and unread.
+
+        Raises (when it is entered):
+            UsageError: FS144, files of the earlier run were changed since; FS145, the manifest there is not ours;
+                FS146, a file that is read would be replaced or removed; FS147, another run uses the folder.
+            InputError: FS141, a folder in it is a link; FS143, it cannot be written.
+        """
+        self.root, self.waiting = root, root / staging.STAGING
         self._versions = {**(versions or {}), "fhirspace": __version__}
+        self._reads, self._keeps, self._shared = reads, keeps or (lambda _: False), shared
         self._counts: dict[str, Count] = {}
         self._quarantined: dict[str, int] = {}
         self._problems: list[Problem] = []
-        self._files: dict[str, dict[str, Any]] = {}
-        self._stale: set[str] = set()
+        self._files: dict[str, Entry] = {}
+        self._proof = Proof(root, {})
+        self._made = False
+        self._held = ExitStack()
 
     def __enter__(self) -> OutputFolder:
-        try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            for left in self.root.rglob(f".*{_PART}"):
-                left.unlink()
-            # The old manifest steps aside first: it must not vouch for files that are about to change.
-            if (self.root / MANIFEST).is_file():
-                (self.root / MANIFEST).replace(self.root / _OLD_MANIFEST)
-        except OSError:
-            raise InputError("FS143", Place(self.root.name), "a folder that can be written") from None
-        self._stale = _listed(self.root / _OLD_MANIFEST)
+        self._make_root()
+        with ExitStack() as stack:
+            stack.callback(self._leave_no_trace)
+            stack.enter_context(staging.held(self.root))
+            self._proof = Proof(self.root, listed(self.root / MANIFEST, self.root))
+            self._proof.require((*self._proof.files, "problems.ndjson"))
+            self._proof.require_unread(self._reads)
+            staging.begin(self.root)
+            stack.callback(staging.drop, self.root)
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._check_balance()
-            self._write_problems()
-            self._remove_stale()
-            self._write_manifest()
+        with self._held:
+            if kind is None:
+                self._check_balance()
+                self._write_problems()
+                self._commit()
 
     @contextmanager
     def stage(self, relative: str) -> Iterator[Path]:
-        """A temporary path to write a file to, which becomes `relative` when the block ends without an exception.
+        """A path to write a file to, which becomes `relative` when the run succeeds.
+
+        A second file of the same name in one run gets a number.
 
         Raises:
-            InputError: FS141 when the path leaves the folder.
+            InputError: FS141, FS143 when the path leaves the folder or its folder cannot be used.
+            UsageError: FS144, there is a file that is not ours.
         """
-        with self._staged(relative) as part:
+        with self._staged(relative) as (name, part):
             yield part
-            self._files[Path(relative).as_posix()] = _digest(part)
+            if not self._is_shared(name):
+                part.chmod(0o600)
+            self._files[name] = _digest(part)
 
     @contextmanager
     def grow(self, relative: str) -> Iterator[Growing]:
-        """A growing file that appears as `relative` when the block ends without an exception; see `stage`."""
-        with self._staged(relative) as part, Growing(part) as growing:
+        """A growing file that becomes `relative` when the run succeeds; see `stage`."""
+        with self._staged(relative) as (name, part), Growing(part, mode=self._mode(name)) as growing:
             yield growing
-            self._files[Path(relative).as_posix()] = growing.finish()
+            self._files[name] = growing.finish()
 
     @contextmanager
-    def open(self, relative: str, *, mode: int = 0o644) -> Iterator[BinaryIO]:
-        """A binary file that appears as `relative` when the block ends without an exception; see `stage`."""
-        with self.stage(relative) as part:
-            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    def open(self, relative: str) -> Iterator[BinaryIO]:
+        """A binary file that becomes `relative` when the run succeeds; see `stage`."""
+        with self._staged(relative) as (name, part):
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, self._mode(name))
             with os.fdopen(descriptor, "wb") as stream:
                 yield stream
+            self._files[name] = _digest(part)
 
     @contextmanager
-    def _staged(self, relative: str) -> Iterator[Path]:
-        target = self._target(relative)
-        _make_folders(self.root, target.parent)
-        part = target.with_name(f".{target.name}{_PART}")
+    def _staged(self, relative: str) -> Iterator[tuple[str, Path]]:
+        name = self._name(relative)
+        self._proof.require([name])
+        part = self.waiting / name
+        if part.parent != self.waiting:
+            part.parent.mkdir(mode=0o777 if self._is_shared(name) else 0o700, exist_ok=True)
         try:
-            yield part
-            part.replace(target)
-            synchronise(target.parent)
-        finally:
+            yield name, part
+        except BaseException:
             with suppress(FileNotFoundError):
                 part.unlink()
+            raise
 
     def count(self, table: str, *, rows_in: int, rows_out: int, quarantined: int, derived: int = 0) -> None:
         """Adds to the counts of a table; on leaving, ``rows_in`` must be ``rows_out + quarantined``.
@@ -141,7 +177,7 @@ class OutputFolder:
         lines = [_line(row) for row in rows]
         if not lines:
             return
-        with self.open(f"quarantine/{table}.csv", mode=0o600) as stream:
+        with self.open(f"quarantine/{table}.csv") as stream:
             stream.write(_line(columns))
             stream.writelines(lines)
         self._quarantined[table] = len(lines)
@@ -150,14 +186,36 @@ class OutputFolder:
         """Adds problems to ``problems.ndjson``, which is sorted by table, file, row, column and code."""
         self._problems += problems
 
-    def _target(self, relative: str) -> Path:
-        pure = Path(relative)
-        odd = pure.is_absolute() or not pure.name or ".." in pure.parts or "\\" in relative or "\0" in relative
-        target = self.root / pure
-        # The name itself may be a link: it is replaced, not followed. The folders above it must not lead out.
-        if odd or not target.parent.resolve().is_relative_to(self.root.resolve()):
-            raise InputError("FS141", Place("output"), "a path inside the output folder")
-        return target
+    def _name(self, relative: str) -> str:
+        """The path of a new file in the folder: what was asked for, with a number where the run has that already."""
+        if not is_place(relative):
+            raise InputError("FS141", Place("output"), f"a file in one of {', '.join(sorted(FOLDERS))}")
+        pure = name = PurePosixPath(relative)
+        again = 1
+        while name.as_posix() in self._files:
+            again += 1
+            name = pure.with_name(f"{pure.stem}-{again}{pure.suffix}")
+        return name.as_posix()
+
+    def _is_shared(self, name: str) -> bool:
+        return self._shared and name.partition("/")[0] not in _PRIVATE
+
+    def _mode(self, name: str) -> int:
+        return 0o666 if self._is_shared(name) else 0o600
+
+    def _make_root(self) -> None:
+        try:
+            self._made = not self.root.is_dir()
+            if self._made:
+                self.root.mkdir(parents=True, mode=0o777 if self._shared else 0o700, exist_ok=True)
+        except OSError:
+            raise InputError("FS143", Place(str(self.root)), "a folder that can be written") from None
+
+    def _leave_no_trace(self) -> None:
+        """Remove the folder if this run made it and nothing came into it."""
+        if self._made:
+            with suppress(OSError):
+                self.root.rmdir()
 
     def _check_balance(self) -> None:
         for table, count in self._counts.items():
@@ -171,45 +229,22 @@ class OutputFolder:
         with self.open("problems.ndjson") as stream:
             stream.writelines(_json(problem.as_dict()) + b"\n" for problem in lines)
 
-    def _remove_stale(self) -> None:
-        for relative in sorted(self._stale - set(self._files)):
-            with suppress(InputError, FileNotFoundError, IsADirectoryError):
-                target = self._target(relative)
-                target.unlink()
-                with suppress(OSError):  # a folder that still holds something stays
-                    target.parent.rmdir()
-
-    def _write_manifest(self) -> None:
+    def _commit(self) -> None:
+        kept = {name: entry for name, entry in self._proof.files.items() if self._keeps(name) and self._has(name)}
+        files = kept | self._files
+        if listed(self.root / MANIFEST, self.root) != self._proof.files:
+            raise in_the_way(self.root / MANIFEST)  # somebody wrote one meanwhile
+        self._proof.require((*files, *self._proof.files))
         content = {
             "versions": dict(sorted(self._versions.items())),
             "tables": {name: _as_dict(count) for name, count in sorted(self._counts.items())},
-            "files": dict(sorted(self._files.items())),
+            "files": dict(sorted(files.items())),
         }
-        with self.open(MANIFEST) as stream:
-            stream.write(json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n")
-        with suppress(FileNotFoundError):
-            (self.root / _OLD_MANIFEST).unlink()
+        manifest = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+        staging.commit(self.root, manifest, self._proof, mode=self._mode(MANIFEST))
 
-
-def _listed(manifest: Path) -> set[str]:
-    """The files that a manifest lists; none when there is no manifest that can be read."""
-    try:
-        files = json.loads(manifest.read_bytes())["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return set()
-    return set(files) if isinstance(files, dict) else set()
-
-
-def _make_folders(root: Path, folder: Path) -> None:
-    for relative in reversed(folder.relative_to(root).parents):
-        (root / relative).mkdir(exist_ok=True)
-    private = folder.name == "quarantine"
-    try:
-        folder.mkdir(exist_ok=True, mode=0o700 if private else 0o755)
-        if private:
-            folder.chmod(0o700)
-    except OSError:
-        raise InputError("FS143", Place(folder.name), "a folder that can be written") from None
+    def _has(self, name: str) -> bool:
+        return name not in self._files and (self.root / name).is_file()
 
 
 def _digest(path: Path) -> dict[str, Any]:
@@ -223,6 +258,9 @@ def _digest(path: Path) -> dict[str, Any]:
 
 
 def _line(cells: Sequence[str | None]) -> bytes:
+    from fhirspace.tables.csv_scan import FORMULA  # noqa: PLC0415 - a pull needs no tables
+    from fhirspace.tables.csv_write import quoted  # noqa: PLC0415
+
     safe = ["'" + cell if FORMULA.match(cell) else cell for cell in (cell or "" for cell in cells)]
     return (",".join(map(quoted, safe)) or '""').encode() + b"\n"
 

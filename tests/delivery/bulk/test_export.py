@@ -87,7 +87,7 @@ def test_the_study_comes_as_it_comes_by_search(server: Exporter, tmp_path: Path)
     assert report.counts == {"Observation": 30, "Organization": 1, "Patient": 1}
     assert report.problems == []
     assert lines_of(tmp_path) == [text.encode() for text in EXPECTED]
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["fhir"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fhir", "manifest.json", "problems.ndjson"]
     assert server.deleted == ["0"]
     assert said[:2] == [("export %", 33), ("export %", 66)]
     assert said[-1] == ("files", 5)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fhirspace.delivery.client import Client, Response
 from fhirspace.errors import ServerError
+from fhirspace.folders import open_own
 
 NDJSON = "application/fhir+ndjson"
 PIECE = 8 << 20
@@ -32,7 +33,7 @@ def fetch(client: Client, url: str, target: Path, piece: int = PIECE) -> tuple[i
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense.
     """
     part = target.with_name(target.name + ".part")
-    with part.open("ab") as file:
+    with os.fdopen(open_own(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
         while not _piece(client, url, file.fileno(), piece):
             pass
         os.fsync(file.fileno())

@@ -20,11 +20,12 @@ from fhirspace.delivery.client import Client, HttpTransport, Response, capabilit
 from fhirspace.delivery.gather import TAG_SYSTEM, Gathered, head_of
 from fhirspace.delivery.links import at_home, same_place
 from fhirspace.delivery.outcome import reason
-from fhirspace.delivery.pull import Progress, PullReport, searchable
+from fhirspace.delivery.pull import Progress, PullReport, output_folder, searchable
 from fhirspace.delivery.search import moment
 from fhirspace.delivery.settle import add
 from fhirspace.errors import Place, Problem, ServerError, UsageError
 from fhirspace.jsontext import JsonError, decode
+from fhirspace.tables.outputs import OutputFolder
 
 _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
 # Servers refuse to export files beside resources, and a study has none of these.
@@ -43,6 +44,7 @@ def bulk_pull(
     connections: int = 4,
     longest: float = LONGEST,
     piece: int = PIECE,
+    shared: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
     anonymous: Client | None = None,
@@ -62,12 +64,13 @@ def bulk_pull(
         connections: how many files are fetched at once.
         longest: the most seconds between two looks at the job.
         piece: bytes of a file that are fetched at once, where the server can do that.
+        shared: as `pull`.
         progress: called with what is done of the job (of 100) and how many files have come.
         client: how to talk; None talks HTTP.
         anonymous: how to fetch files that must not see the token; None: as `client`, without its sign-in.
 
     Raises:
-        UsageError: FS514 the URL cannot be used, FS567 `since` or `level` make no sense.
+        UsageError: FS514 the URL cannot be used, FS567 `since` or `level` make no sense; FS144, FS145, FS147 as `pull`.
         ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that makes no sense, FS530 the status URL leads
             away, FS531 nothing of the study is there (without `since`), FS560 the server does not start the export,
             FS561 it failed, FS564 a file is where it must not be fetched from.
@@ -79,17 +82,19 @@ def bulk_pull(
     plain = anonymous or _unsigned(talk)
     wanted = [kind for kind in types or searchable(capabilities(talk)) if types or kind not in _NEVER]
     asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
-    export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
     report = PullReport(talk.server, study)
-    manifest = _brought(export, report)
-    try:
-        _written(export, manifest, out, wanted, report)
-    except ServerError:
-        # What came makes no sense: it must not be taken up again.
-        export.end()
-        raise
-    if not report.files and not since:
-        raise ServerError("FS531", talk.server, "resources with the tag of the study")
+    with output_folder(out, types, shared=shared) as folder:
+        export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
+        manifest = _brought(export, report)
+        try:
+            _written(export, manifest, folder, wanted, report)
+        except ServerError:
+            # What came makes no sense: it must not be taken up again.
+            export.end()
+            raise
+        if not report.files and not since:
+            raise ServerError("FS531", talk.server, "resources with the tag of the study")
+        folder.report(report.problems)
     export.end()
     report.seconds = time.monotonic() - begin
     return report
@@ -246,10 +251,10 @@ def _brought(export: _Export, report: PullReport) -> Manifest:
         raise ServerError("FS561", report.server, "an export that stays until it is fetched") from None
 
 
-def _written(export: _Export, manifest: Manifest, out: Path, wanted: Sequence[str], report: PullReport) -> None:
+def _written(
+    export: _Export, manifest: Manifest, folder: OutputFolder, wanted: Sequence[str], report: PullReport
+) -> None:
     """The study's resources, sorted, one file a type; what went wrong becomes a problem."""
-    folder = out / "fhir"
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         kinds = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
         for number, output in enumerate(manifest.output):
@@ -266,7 +271,9 @@ def _written(export: _Export, manifest: Manifest, out: Path, wanted: Sequence[st
             report.problems.append(Problem("FS566", Place(report.server), said and f"no such error as: {said}"))
 
 
-def _sorted_in(export: _Export, kinds: dict[str, Gathered], stack: ExitStack, folder: Path, resource: bytes) -> None:
+def _sorted_in(
+    export: _Export, kinds: dict[str, Gathered], stack: ExitStack, folder: OutputFolder, resource: bytes
+) -> None:
     try:
         head = head_of(resource)
     except JsonError as error:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from fhirspace.delivery.bulk.download import measured
+from fhirspace.folders import is_mine, open_own
 from fhirspace.jsontext import JsonError, decode
 from fhirspace.tables.durable import synchronise
+from fhirspace.tables.proof import in_the_way
 
 FOLDER = ".bulk-export"
+_NAME = re.compile(r"state\.(json|part)|\d{6,}\.ndjson(\.part)?")
 
 
 class Output(msgspec.Struct):
@@ -51,7 +55,10 @@ class Desk:
     """The folder in which an export is worked on: its state and the files that have come, for the owner only."""
 
     def __init__(self, out: Path) -> None:
+        """Raises UsageError (FS144): in `out` something of that name is not ours."""
         self.folder = out / FOLDER
+        if os.path.lexists(self.folder) and (self.folder.is_symlink() or not is_mine(self.folder)):
+            raise in_the_way(self.folder)
         self._file = self.folder / "state.json"
 
     def load(self, request: str) -> State | None:
@@ -74,7 +81,7 @@ class Desk:
         """Put the state on the disk."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._file.with_suffix(".part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = open_own(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         with os.fdopen(descriptor, "wb") as file:
             file.write(msgspec.json.encode(state))
             file.flush()
@@ -87,5 +94,9 @@ class Desk:
         return self.folder / f"{number:06}.ndjson"
 
     def clear(self) -> None:
-        """Remove all of it."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Remove all of it; a file of another name, which was put there by somebody else, stays."""
+        with suppress(OSError):
+            for file in self.folder.iterdir():
+                if _NAME.fullmatch(file.name):
+                    file.unlink()
+            self.folder.rmdir()

@@ -1,0 +1,185 @@
+"""Where the files of a run wait until all of them are whole, and how they take their places then.
+
+They wait in a hidden folder inside the output folder, for the owner only. When everything has succeeded, the new
+manifest is put beside them under its own name: this is the commit point. Before it nothing else has changed, so that a
+run which fails or is killed leaves what was there as it was. After it, `settle` brings the run to its end, also after
+a crash:
+
+1. the manifest of the earlier run is taken away (to the waiting files): it must not vouch for what is about to change;
+2. the files take their places;
+3. files of the earlier run that this one did not write are removed;
+4. the new manifest takes its place, and the hidden folder goes.
+
+What is replaced or removed is always proven to be ours (`proof`), again in the moment before.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from fhirspace.errors import InputError, Place, UsageError
+from fhirspace.folders import is_mine, locked_folder
+from fhirspace.tables.durable import MANIFEST, synchronise
+from fhirspace.tables.proof import FOLDERS, Proof, in_the_way, listed
+
+STAGING = ".fhirspace-staging"
+_EARLIER = "earlier-manifest.json"
+_PART = ".fhirspace-part"
+"""How the names of files end that versions before 0.2 left behind when they were killed."""
+
+
+@contextmanager
+def held(root: Path) -> Iterator[None]:
+    """Hold an output folder for one run, and clear away what a killed one has left in it.
+
+    Raises:
+        UsageError: FS147, another run holds it; FS144, FS145 as `settle`. InputError: FS143, it cannot be used.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked_folder(root))
+        except BlockingIOError:
+            raise UsageError("FS147", str(root), "a folder that no other run writes to") from None
+        except OSError:
+            raise InputError("FS143", Place(str(root)), "a folder that can be written") from None
+        _clear(root)
+        yield
+
+
+def finish(root: Path) -> None:
+    """Bring a run to its end that was stopped after its commit point, if there is one in this folder.
+
+    Raises:
+        UsageError: FS147, a run is about to do so; FS144, FS145 as `settle`.
+    """
+    if _is_committed(root):
+        with held(root):
+            pass
+
+
+def require_finished(path: Path) -> None:
+    """Raises UsageError (FS149) where a path is, or is in, an output folder in which a run is half done.
+
+    Half of its files are then those of an earlier run.
+    """
+    for folder in (path, path.parent):
+        if _is_committed(folder):
+            raise UsageError("FS149", str(folder), "an output folder whose last run came to its end")
+
+
+def begin(root: Path) -> Path:
+    """Make the folder in which a run's files wait, and give it. Raises InputError (FS143): it cannot be made."""
+    try:
+        (root / STAGING).mkdir(mode=0o700)
+    except OSError:
+        raise InputError("FS143", Place(str(root)), "a folder that can be written") from None
+    return root / STAGING
+
+
+def drop(root: Path) -> None:
+    """Remove what waits, unless the run has passed its commit point."""
+    if not _is_committed(root):
+        shutil.rmtree(root / STAGING, ignore_errors=True)
+
+
+def commit(root: Path, manifest: bytes, proof: Proof, *, mode: int = 0o600) -> None:
+    """Make the run that waits the one that has happened, and bring it to its end.
+
+    Args:
+        root: the output folder. manifest: the new one, and its mode. proof: of the run before.
+
+    Raises:
+        UsageError, InputError: FS144, FS145 as `settle`.
+    """
+    waiting = root / STAGING
+    for folder in {path.parent for path in waiting.rglob("*")}:
+        synchronise(folder)
+    part = waiting / f"{MANIFEST}{_PART}"
+    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(manifest)
+        stream.flush()
+        os.fsync(stream.fileno())
+    part.replace(waiting / MANIFEST)
+    synchronise(waiting)
+    settle(root, proof)
+
+
+def settle(root: Path, proof: Proof | None = None) -> None:
+    """Bring a run past its commit point to its end.
+
+    Args:
+        root: the output folder. proof: of the run before; without it it is read.
+
+    Raises:
+        UsageError: FS144, something in the way is not ours (any more); FS145, the manifest is not. The run can be
+            brought to its end once that is gone.
+        InputError: FS141, FS143 as `proof.real_folder`.
+    """
+    waiting = root / STAGING
+    files = listed(waiting / MANIFEST, waiting)
+    if _there(root / MANIFEST):
+        earlier = listed(root / MANIFEST, root)
+        (root / MANIFEST).replace(waiting / _EARLIER)
+        synchronise(root)
+    else:
+        earlier = listed(waiting / _EARLIER, waiting)
+    proof = proof or Proof(root, earlier)
+    for relative in files:
+        if _there(waiting / relative):
+            if not proof.is_free(relative, even=files[relative]):
+                raise in_the_way(root / relative)
+            _move(waiting / relative, root / relative)
+    _remove(proof, earlier.keys() - files.keys())
+    for folder in {(root / relative).parent for relative in files.keys() | earlier.keys()}:
+        synchronise(folder)
+    (waiting / MANIFEST).replace(root / MANIFEST)
+    synchronise(root)
+    shutil.rmtree(waiting, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    if not target.parent.exists():
+        target.parent.mkdir()
+        target.parent.chmod(stat.S_IMODE(source.parent.stat().st_mode))  # whatever the umask of this process is
+    source.replace(target)
+
+
+def _remove(proof: Proof, stale: set[str]) -> None:
+    """Remove files of the earlier run, and folders that are empty then; what was changed meanwhile stays."""
+    for relative in sorted(stale):
+        path = proof.root / relative
+        if _there(path) and proof.is_free(relative):
+            path.unlink()
+            with suppress(OSError):  # it still holds something
+                if path.parent != proof.root:
+                    path.parent.rmdir()
+
+
+def _clear(root: Path) -> None:
+    """What killed runs left: a run past its commit point is brought to its end, of others nothing stays."""
+    waiting = root / STAGING
+    if _there(waiting):
+        if not (stat.S_ISDIR(waiting.lstat().st_mode) and is_mine(waiting)):
+            raise in_the_way(waiting)
+        if _there(waiting / MANIFEST):
+            settle(root)
+        else:
+            shutil.rmtree(waiting)
+    for folder in (root, *(root / name for name in sorted(FOLDERS))):
+        for left in folder.glob(f".*{_PART}") if not folder.is_symlink() else ():
+            if stat.S_ISREG(left.lstat().st_mode) and is_mine(left):
+                left.unlink()
+
+
+def _is_committed(root: Path) -> bool:
+    return _there(root / STAGING / MANIFEST)
+
+
+def _there(path: Path) -> bool:
+    """Whether anything is at a path, be it a link that leads nowhere."""
+    return os.path.lexists(path)
