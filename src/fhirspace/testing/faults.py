@@ -53,8 +53,8 @@ FAULTS = {
     "cut_json": "half of the answer, as if it were whole; it was done",
     "slow": "the answer takes `delay` seconds; it was done",
     "fewer_entries": "the answer to a Bundle misses the second half of its entries; it was done",
-    "no_bundle": "a Bundle without entries; it was done",
-    "strange": "a Bundle whose entries are no list; it was done",
+    "no_bundle": "the answer to a Bundle is one without entries; it was done",
+    "strange": "the answer to a Bundle is one whose entries are no list; it was done",
     "entry_too_many": "429 for entries of a batch whose answer is 200; they were not done, the others were",
     "entry_unavailable": "503, in the same way",
     "entry_conflict": "409, in the same way",
@@ -190,13 +190,13 @@ def _spoilt(name: str, answer: Answer) -> bytes:
         return answer.body[: len(answer.body) // 2]
     if answer.status != 200:
         return answer.body
+    bundle = msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw]) if answer.body else {}
+    if bytes(bundle.get("type", b"")) not in (b'"transaction-response"', b'"batch-response"'):
+        return answer.body
     if name == "no_bundle":
         return b'{"resourceType":"Bundle"}'
     if name == "strange":
         return b'{"resourceType":"Bundle","entry":5}'
-    bundle = msgspec.json.decode(answer.body, type=dict[str, msgspec.Raw]) if answer.body else {}
-    if bytes(bundle.get("type", b"")) not in (b'"transaction-response"', b'"batch-response"'):
-        return answer.body
     entries = msgspec.json.decode(bundle["entry"], type=list[msgspec.Raw])
     return msgspec.json.encode({**bundle, "entry": entries[: len(entries) // 2]})
 

@@ -64,9 +64,11 @@ class Refused(Exception):
         return document(self.status, self.outcome)
 
 
-def outcome(diagnostics: str, places: list[str] | None = None, code: str = "processing") -> dict[str, Any]:
-    """An OperationOutcome with an error for each place, or one without a place."""
-    issue = {"severity": "error", "code": code, "diagnostics": diagnostics}
+def outcome(
+    diagnostics: str, places: list[str] | None = None, code: str = "processing", severity: str = "error"
+) -> dict[str, Any]:
+    """An OperationOutcome with an issue for each place, or one without a place."""
+    issue = {"severity": severity, "code": code, "diagnostics": diagnostics}
     found = [{**issue, "expression": [place]} for place in places or []]
     return {"resourceType": "OperationOutcome", "issue": found or [issue]}
 

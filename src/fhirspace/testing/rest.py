@@ -255,6 +255,6 @@ class Rest:
             if done.status == 201:
                 headers["Location"] = f"{self.settings.url}/{done.key}/_history/{done.version.number}"
         if done.method == "DELETE" or (request and request.prefers("OperationOutcome")):
-            return document(done.status, outcome("done"), headers)
+            return document(done.status, outcome("done", code="informational", severity="information"), headers)
         minimal = request is not None and done.method != "GET" and request.prefers("minimal")
         return Answer(done.status, b"" if minimal else done.content or done.written, headers)
