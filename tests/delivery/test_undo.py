@@ -116,7 +116,7 @@ def test_a_history_that_leads_away_is_not_followed() -> None:
         def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
             assert path.startswith("Patient/p/_history"), "nothing else is asked for"
             link = {"relation": "next", "url": "http://elsewhere.example/fhir/Patient/p/_history?page=2"}
-            return Response(200, {}, json.dumps({"resourceType": "Bundle", "link": [link]}).encode())
+            return Response(200, {}, json.dumps({"resourceType": "Bundle", "type": "history", "link": [link]}).encode())
 
     with pytest.raises(FhirspaceError, match="FS530"):
         versions(Client("http://127.0.0.1/fhir", Away()), "Patient/p")

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-import msgspec
-
+from fhirspace.delivery.answers import Answer, deleted, matched, no_fhir, told, wrote
 from fhirspace.delivery.client import Client, Response
+from fhirspace.delivery.fetch import fetch
 from fhirspace.delivery.order import Item
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.delivery.way import Carrier
-from fhirspace.jsontext import JsonError, decoder
 
 _HEADERS = {"Prefer": "return=minimal"}
 
@@ -65,43 +64,6 @@ class Entry:
         return "PUT" if self.line else "DELETE"
 
 
-class Answer(msgspec.Struct):
-    """What was answered for one entry (Bundle.entry.response); `repeated`: an earlier attempt may have had effect."""
-
-    status: str = ""
-    etag: str = ""
-    lastModified: str = ""  # noqa: N815 - FHIR's name
-    outcome: msgspec.Raw = msgspec.Raw(b"")
-    repeated: bool = False
-    location: str = ""
-
-    @property
-    def code(self) -> int:
-        """The HTTP status as a number, 0 where there is none."""
-        return int(self.status[:3]) if self.status[:3].isdigit() else 0
-
-    @property
-    def good(self) -> bool:
-        """A status of 200 to 299."""
-        return self.code // 100 == 2
-
-    @property
-    def version(self) -> str:
-        """The version id of the ETag."""
-        return self.etag.removeprefix("W/").strip('"')
-
-
-class _Entry(msgspec.Struct):
-    response: Answer
-
-
-class _Bundle(msgspec.Struct):
-    entry: list[_Entry] = []
-
-
-_bundle = decoder(_Bundle)
-
-
 @dataclass(slots=True)
 class Reply:
     """What became of entries that were sent together: answers by position, and for the others the whole answer."""
@@ -128,16 +90,20 @@ class Courier:
     def send(self, entries: list[Entry]) -> Reply:
         """Sends entries together; those whose own answer is a passing state (429, 503, ...) are sent again.
 
+        A success is one only where the answer proves it (see `answers`). Where the answer to a Bundle does not fit
+        what was sent, it is left to the caller as `Reply.rest`; one entry alone is sent once more without a Bundle.
+
         Raises:
-            ServerError: FS510, FS511, FS512 as `Client.request`.
+            ServerError: FS510, FS511, FS512 as `Client.request`; FS512 for an answer that is no FHIR or proves nothing.
         """
         if self.kind == "single":
             return Reply({at: self._single(entry) for at, entry in enumerate(entries)})
         reply = Reply()
         waiting = list(range(len(entries)))
         for attempt in range(1, self.client.attempts + 1):
-            whole = self._post([entries[at] for at in waiting])
-            found = answers(whole, len(waiting)) if whole.ok else None
+            sent = [entries[at] for at in waiting]
+            whole = self._post(sent)
+            found = self._matched(whole, sent) if whole.ok else None
             if found is None:
                 reply.rest = whole
                 return reply
@@ -154,13 +120,48 @@ class Courier:
         reply.rest = Response(passing.code, whole.headers, bytes(passing.outcome))
         return reply
 
+    def send_apart(self, entries: list[Entry]) -> Reply:
+        """As `send`, and what a Bundle that fits nothing leaves open is sent once more, one entry a request."""
+        reply = self.send(entries)
+        if reply.rest is None or not reply.rest.ok:
+            return reply
+        left = [at for at in range(len(entries)) if at not in reply.answers]
+        alone = replace(self, kind="single").send([entries[at] for at in left])
+        for answer in alone.answers.values():
+            answer.repeated = True
+        return Reply(reply.answers | {left[at]: answer for at, answer in alone.answers.items()})
+
+    def _matched(self, whole: Response, sent: list[Entry]) -> list[Answer] | None:
+        asked = [(entry.method, entry.item.key) for entry in sent]
+        found = matched(whole, asked, self.kind, self.client.server)
+        if found is None and len(sent) == 1:
+            found = [self._single(sent[0])]
+            found[0].repeated = True
+        return found
+
     def _post(self, entries: list[Entry]) -> Response:
         body = build(entries, self.kind, self.client.server)
         return self._request("POST", "", body, matched=any(entry.match for entry in entries))
 
     def _single(self, entry: Entry) -> Answer:
         headers = {"If-Match": f'W/"{entry.match}"'} if entry.match else {}
-        return told(self._request(entry.method, entry.item.key, entry.line or None, headers, matched=bool(entry.match)))
+        whole = self._request(entry.method, entry.item.key, entry.line or None, headers, matched=bool(entry.match))
+        return self._proven(entry.method, entry.item.key, whole)
+
+    def _proven(self, method: str, key: str, whole: Response) -> Answer:
+        """The answer to one request. Raises ServerError (FS512) where it is a success and does not prove it."""
+        answer = told(whole)
+        if method == "DELETE":
+            proof = deleted(key, answer) if whole.ok or whole.status in (404, 410) else True
+            if proof is None:
+                proof = not any(held.line for held in fetch(self.client, [key], batch=False))
+            expected = "proof that it deleted the resource: an OperationOutcome, or 404 where it was"
+        else:
+            proof = wrote(key, answer, self.client.server) if whole.ok else True
+            expected = "proof that it wrote the resource: FHIR of its type and id, or an ETag or Location that names it"
+        if not proof:
+            raise no_fhir(self.client.server, expected, whole)
+        return answer
 
     def _request(
         self,
@@ -180,14 +181,6 @@ class Courier:
         return self.client.request(method, path, body, headers=sent, final=final, instead=instead)
 
 
-def told(answer: Response) -> Answer:
-    """The answer to a request of one entry."""
-    tell = answer.headers.get
-    body = msgspec.Raw(answer.body) if answer.body[:1] == b"{" else msgspec.Raw(b"")
-    place = tell("location", "") or tell("content-location", "")
-    return Answer(str(answer.status), tell("etag", ""), tell("last-modified", ""), body, answer.repeated, place)
-
-
 def build(entries: list[Entry], kind: Carrier, server: str) -> bytes:
     """A Bundle of `PUT Type/id` and `DELETE Type/id`.
 
@@ -205,12 +198,3 @@ def _part(entry: Entry, base: bytes) -> bytes:
         return b"{" + request + b"}"
     full = entry.full.encode("ascii") or base + b"/" + url
     return b'{"fullUrl":"' + full + b'","resource":' + entry.line + b"," + request + b"}"
-
-
-def answers(whole: Response, sent: int) -> list[Answer] | None:
-    """The answers in a Bundle, one an entry in the order sent; None when they cannot be matched to what was sent."""
-    try:
-        found = [entry.response for entry in _bundle(whole.body).entry]
-    except JsonError:
-        return None
-    return found if len(found) == sent and all(answer.code for answer in found) else None

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
+from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.outcome import reason
 from fhirspace.delivery.retry import ATTEMPTS, BASE, CAP, JSON, passing, pause, repeated
 from fhirspace.delivery.signin.kinds import from_environment
@@ -121,15 +122,19 @@ class Client:
         return self._judged(self._shallow(answer))
 
     def json(self, method: str, path: str = "", body: bytes | None = None, **options: Any) -> Any:
-        """`request` whose answer must be a success. Returns the JSON decoded. Raises ServerError (FS512)
-        otherwise; JsonError where it is no JSON."""
+        """`request` whose answer must be a success. Returns the JSON decoded. Raises ServerError (FS512) otherwise."""
         answer = self.request(method, path, body, **options)
         if not answer.ok:
             raise self.unexpected(answer)
-        return decode(answer.body)
+        try:
+            return decode(answer.body)
+        except JsonError as error:
+            raise self.unexpected(answer) from error
 
     def unexpected(self, answer: Response) -> ServerError:
-        """The error for an answer of a status that nobody expected here."""
+        """The error for an answer of a status that nobody expected here, or whose body is not whole."""
+        if answer.ok:
+            return no_fhir(self.server, "whole FHIR in JSON", answer)
         said = reason(answer.body)
         return ServerError("FS512", self.server, f"success instead of status {answer.status}{said and f' ({said})'}")
 
@@ -191,13 +196,13 @@ def capabilities(client: Client) -> dict[str, Any]:
     Raises:
         ServerError: FS510 it cannot be reached, FS512 what answers there is no FHIR server.
     """
-    try:
-        # No `Cache-Control`: HAPI would make it anew, which takes seconds, and it does not change.
-        document = client.json("GET", "metadata", attempts=4)
-    except JsonError as error:
-        raise ServerError("FS512", client.server, "a FHIR server at this address") from error
+    # No `Cache-Control`: HAPI would make it anew, which takes seconds, and it does not change.
+    answer = client.request("GET", "metadata", attempts=4)
+    if not answer.ok:
+        raise client.unexpected(answer)
+    document = decoded(answer.body, decode)
     if not isinstance(document, dict) or document.get("resourceType") != "CapabilityStatement":
-        raise ServerError("FS512", client.server, "a FHIR server at this address")
+        raise no_fhir(client.server, "a FHIR server at this address, with a CapabilityStatement", answer)
     return document
 
 

@@ -9,18 +9,15 @@ a proxy could log. For the same reason the update itself stands in a Bundle of o
 
 from __future__ import annotations
 
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import msgspec
-
-from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply, Sought, answers, build, told
+from fhirspace.delivery.answers import Answer, head_of, matched
+from fhirspace.delivery.bundle import Courier, Entry, Reply, Sought, build
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.fetch import fetch, modified, version_of
-from fhirspace.delivery.gather import head_of
 from fhirspace.delivery.identify import named, unnamed
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.delivery.search import by_identifier
@@ -29,7 +26,6 @@ from fhirspace.errors import ServerError
 _AWAY = frozenset({400, 404, 405, 410})
 """Answers to an update of what is no longer there."""
 _FOUND = Response(200, {}, b"")
-_PLACE = re.compile(r"(?:^|/)([A-Z][A-Za-z]{0,63}/[A-Za-z0-9\-.]{1,64})(?:/_history/[^/]+)?$")
 _NAMESPACE = uuid.UUID("6f2c3c0e-8d4b-5b0e-9a53-0f4d1c7f6a11")
 
 
@@ -70,7 +66,7 @@ class Finder(Courier):
             whole = (look() if doubt else None) or self._sent(entry, sought, look)
             if found:
                 return found[0]
-            answer = self._understood(whole)
+            answer = self._understood(entry, sought, whole)
             if answer is not None and answer.code not in RETRIED:
                 return self._placed(entry, sought, answer)
             # A Bundle answered by what fits nothing, or an entry that failed: it may have been done.
@@ -80,8 +76,7 @@ class Finder(Courier):
         raise self.client.unexpected(whole)
 
     def _sent(self, entry: Entry, sought: Sought, look: Callable[[], Response | None]) -> Response:
-        kind = entry.item.key.partition("/")[0]
-        url = f"{kind}?{sought.query}"
+        url = _url(entry, sought)
         if self.kind == "single":
             return self._request("PUT", url, sought.body, matched=False, instead=look)
         full = f"urn:uuid:{uuid.uuid5(_NAMESPACE, entry.item.key)}"
@@ -89,11 +84,16 @@ class Finder(Courier):
         body = build([sent], self.kind, self.client.server)
         return self._request("POST", "", body, matched=False, instead=look)
 
-    def _understood(self, whole: Response) -> Answer | None:
-        """The answer for the one entry; None where what came fits nothing that was sent."""
+    def _understood(self, entry: Entry, sought: Sought, whole: Response) -> Answer | None:
+        """The answer for the one entry; None where a Bundle came that does not fit what was sent.
+
+        Raises:
+            ServerError: FS512, a success that proves nothing.
+        """
+        url = _url(entry, sought)
         if self.kind == "single" or not whole.ok:
-            return told(whole)
-        found = answers(whole, 1)
+            return self._proven("PUT", url, whole)
+        found = matched(whole, [("PUT", url)], self.kind, self.client.server)
         if found is None:
             return None
         found[0].repeated |= whole.repeated
@@ -111,20 +111,20 @@ class Finder(Courier):
         ]
 
     def _placed(self, entry: Entry, sought: Sought, answer: Answer) -> Answer:
-        """The answer with the server's key: out of its location, or else found by a search."""
-        if not answer.good:
+        """The answer with the server's key: what it names itself, or else found by a search."""
+        if not answer.good or answer.location:
             return answer
-        kind = entry.item.key.partition("/")[0]
-        match = _PLACE.search(answer.location)
-        if match and match[1].startswith(f"{kind}/"):
-            answer.location = match[1]
-            return answer
-        held = by_identifier(self.client, kind, sought.token)
+        held = by_identifier(self.client, entry.item.key.partition("/")[0], sought.token)
         if len(held) != 1:
             raise ServerError("FS512", self.client.server, "the id that it made, or one resource with the identifier")
         answer.location = _key_of(entry, held[0])
         return answer
 
 
+def _url(entry: Entry, sought: Sought) -> str:
+    return f"{entry.item.key.partition('/')[0]}?{sought.query}"
+
+
 def _key_of(entry: Entry, line: bytes) -> str:
-    return f"{entry.item.key.partition('/')[0]}/{head_of(msgspec.Raw(line)).id}"
+    head = head_of(line)
+    return f"{entry.item.key.partition('/')[0]}/{head.id if head else ''}"

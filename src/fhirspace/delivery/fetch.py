@@ -13,12 +13,11 @@ from itertools import islice
 
 import msgspec
 
-from fhirspace.delivery.bundle import Answer
+from fhirspace.delivery.answers import Answer, absent, decoded, head_of, no_fhir
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.links import same_place
 from fhirspace.delivery.retry import RETRIED
-from fhirspace.errors import ServerError
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.jsontext import decoder
 
 _GONE = frozenset({404, 410})
 _NO_BATCH = frozenset({400, 404, 405, 501})
@@ -51,6 +50,8 @@ class _Link(msgspec.Struct):
 
 
 class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    type: str = ""
     entry: list[_Entry] = []
     link: list[_Link] = []
 
@@ -114,16 +115,18 @@ def versions(client: Client, key: str) -> list[Held]:
         answer = client.request("GET", link, headers=_HEADERS)
         if not answer.ok:
             raise client.unexpected(answer)
-        page = _bundle(answer.body)
-        found += [_version(key, entry) for entry in page.entry]
+        page = decoded(answer.body, _bundle)
+        if page is None or (page.resourceType, page.type) != ("Bundle", "history"):
+            raise no_fhir(client.server, "a Bundle of type history", answer)
+        found += [_version(client, key, entry) for entry in page.entry]
         link = same_place(client.server, next((each.url for each in page.link if each.relation == "next"), ""))
     return found
 
 
-def _version(key: str, entry: _Entry) -> Held:
-    if entry.request.method == "DELETE" or not bytes(entry.resource):
+def _version(client: Client, key: str, entry: _Entry) -> Held:
+    if entry.request.method == "DELETE":
         return Held(key, b"", entry.response.version)
-    return Held(key, bytes(entry.resource), version_of(entry.resource))
+    return _judged(client, key, Response(200, {}, bytes(entry.resource)))
 
 
 def _many(client: Client, keys: list[str]) -> list[Held]:
@@ -134,13 +137,10 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
         return [held for key in keys for held in _one(client, [key])]
     if not answer.ok:
         raise client.unexpected(answer)
-    try:
-        found = _bundle(answer.body).entry
-    except JsonError:
-        found = []
-    if len(found) != len(keys):
-        raise ServerError("FS512", client.server, "an answer for each entry of a batch")
-    return [_held(client, key, entry) for key, entry in zip(keys, found, strict=True)]
+    found = decoded(answer.body, _bundle)
+    if found is None or found.type != "batch-response" or len(found.entry) != len(keys):
+        raise no_fhir(client.server, f"a Bundle of type batch-response with {len(keys)} entries", answer)
+    return [_held(client, key, entry) for key, entry in zip(keys, found.entry, strict=True)]
 
 
 def _held(client: Client, key: str, entry: _Entry) -> Held:
@@ -155,8 +155,22 @@ def _one(client: Client, keys: list[str]) -> list[Held]:
 
 
 def _judged(client: Client, key: str, answer: Response) -> Held:
-    if answer.status in _GONE:
+    """What an answer says of a key. Raises ServerError (FS512) where it is neither this resource nor says "gone"."""
+    if absent(answer):
         return Held(key)
-    if not answer.ok or not answer.body:
+    kind, name, version = _parts(key)
+    if not answer.ok and answer.status not in _GONE:
         raise client.unexpected(answer)
-    return Held(key, answer.body, version_of(answer.body))
+    head = head_of(answer.body)
+    if not answer.ok or head is None or (head.resourceType, head.id) != (kind, name):
+        raise no_fhir(client.server, f"the {kind} that was asked for", answer)
+    if version and head.version not in ("", version):
+        raise no_fhir(client.server, f"the version of {kind} that was asked for", answer)
+    return Held(key, answer.body, head.version)
+
+
+def _parts(key: str) -> tuple[str, str, str]:
+    """Type, id and version ("" for the last one) of a key."""
+    kind, _, rest = key.partition("/")
+    name, _, version = rest.partition("/_history/")
+    return kind, name, version

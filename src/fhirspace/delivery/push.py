@@ -215,7 +215,7 @@ class _Work:
         if len(waiting) < least:
             return False
         entries = [self._provenance(written) for written in waiting]
-        reply = sender.courier.send(entries)
+        reply = sender.courier.send_apart(entries)
         good = [(entries[at], answer) for at, answer in sorted(reply.answers.items()) if answer.good]
         if len(good) < len(entries):
             self.sources = []

@@ -6,9 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from fhirspace.delivery.bundle import Answer, Courier, Entry, Reply
+from fhirspace.delivery.answers import Answer, no_fhir
+from fhirspace.delivery.bundle import Courier, Entry, Reply
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.chain import Event
 from fhirspace.delivery.client import Response
@@ -188,10 +189,8 @@ class Sender:
         elif len(left) > 1:
             for piece in pieces(left, blamed):
                 self.deliver(piece)
-        elif said.ok and len(left[0]) == 1 and self.courier.kind != "single":
-            self._settle(left, replace(self.courier, kind="single").send(left[0]))
         elif said.ok:
-            raise self.courier.client.unexpected(said)
+            raise no_fhir(self.courier.client.server, "an answer that fits each entry of the Bundle", said)
         else:
             self._bury(left[0], said)
 

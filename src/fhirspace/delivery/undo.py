@@ -264,7 +264,7 @@ class _Undo:
     def _send(self, entries: list[Entry]) -> None:
         if not entries:
             return
-        reply = self.courier.send(entries)
+        reply = self.courier.send_apart(entries)
         good = [entries[at] for at, answer in reply.answers.items() if answer.good or answer.code in (404, 410)]
         for entry in good:
             self.report.restored += bool(entry.line)
