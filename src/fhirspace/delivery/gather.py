@@ -50,9 +50,9 @@ class Head(msgspec.Struct):
         except ValueError:
             return 0.0
 
-    def of_study(self, study: str) -> bool:
-        """Whether it has the tag of the study."""
-        return any(tag.system == TAG_SYSTEM and tag.code == study for tag in self.meta.tag)
+    def tagged(self, system: str, code: str) -> bool:
+        """Whether it has a tag."""
+        return any(tag.system == system and tag.code == code for tag in self.meta.tag)
 
 
 head_of = decoder(Head)
@@ -99,8 +99,8 @@ class Gathered:
         One that is there in a later version is kept as it is.
         """
         head = head_of(resource)
-        if not head.id:
-            raise JsonError("FS522", "a resource with an id")
+        if head.resourceType != self.kind or not head.id:
+            raise JsonError("FS522", "a resource of the type, with an id")
         line = cleaned(resource)
         # A server that tells no versions: content is all there is to compare.
         version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()

@@ -9,7 +9,6 @@ without its id, and its references lead to the ids that the server has made. Byt
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -20,6 +19,7 @@ from fhirspace.delivery.bundle import Entry, Sought
 from fhirspace.delivery.canonical import content
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import redirected, references
+from fhirspace.delivery.search import escaped
 from fhirspace.jsontext import decode, decoder
 from fhirspace.standards.fhir import Definitions
 
@@ -28,7 +28,6 @@ ADDED: Final = "https://fhirspace.org/id"
 
 Parts = dict[str, msgspec.Raw]
 _parts = decoder(Parts)
-_ESCAPED = re.compile(r"([\\|,$])")
 
 
 class UnfindableError(Exception):
@@ -75,7 +74,7 @@ class Addressing:
         element = self.definitions.children(kind).get("identifier") if kind in self.definitions.resources else None
         if element is None or kind in self.without:
             raise UnfindableError("FS580", "a type that the server finds by `identifier`")
-        token = _token(*identified(parts, key, several=element.is_list, own=self.own))
+        token = escaped(*identified(parts, key, several=element.is_list, own=self.own))
         if not self.journal.claim(key, hashlib.sha256(f"{kind}?{token}".encode()).digest()):
             raise UnfindableError("FS581", "an identifier that no other resource of its type has")
         doubt = self.journal.resumed and self.journal.intended(key) is not None
@@ -120,10 +119,6 @@ def _pair(item: Any) -> tuple[str, str] | None:
     if isinstance(system, str) and isinstance(value, str) and system and value:
         return system, value
     return None
-
-
-def _token(system: str, value: str) -> str:
-    return "|".join(_ESCAPED.sub(r"\\\1", text) for text in (system, value))
 
 
 def named(body: bytes, place: str) -> bytes:

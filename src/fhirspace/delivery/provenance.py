@@ -161,12 +161,16 @@ def targets_of(resource: Mapping[str, Any]) -> list[Target]:
     Raises:
         ServerError: FS577, a target has no version.
     """
-    return [_version_of(target) for target in resource.get("target", ())]
+    targets = resource.get("target", ())
+    return [_version_of(target) for target in (targets if isinstance(targets, list) else ())]
 
 
-def _version_of(target: Mapping[str, Any]) -> Target:
-    own = target.get("identifier", {})
-    texts = [own.get("value") if own.get("system") == VERSION else None, target.get("reference")]
+def _version_of(target: Any) -> Target:
+    if not isinstance(target, dict):
+        target = {}
+    own = target.get("identifier")
+    ours = isinstance(own, dict) and own.get("system") == VERSION
+    texts = [own["value"] if ours and "value" in own else None, target.get("reference")]
     for text in texts:
         match = _VERSIONED.search(text) if isinstance(text, str) else None
         if match:

@@ -15,9 +15,11 @@ from typing import Any
 
 from fhirspace.delivery.client import Client, capabilities
 from fhirspace.delivery.gather import Gathered
+from fhirspace.delivery.others import Others
 from fhirspace.delivery.report import told
 from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
+from fhirspace.delivery.statement import read
 from fhirspace.errors import Place, Problem, ServerError
 from fhirspace.tables.outputs import OutputFolder
 
@@ -67,7 +69,8 @@ def pull(
 ) -> PullReport:
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``.
 
-    Where data are changed meanwhile, the last state of each resource is written (see `settle`).
+    Where data are changed meanwhile, the last state of each resource is written (see `settle`). What the server sends
+    of other types or studies is never written, and reported (FS585).
     Lines are sorted by id; numbers keep the server's spelling; what the server added to ``meta`` is taken off (see
     `canonical.cleaned`). The files appear together, with ``manifest.json`` and ``problems.ndjson``, or nothing changes.
     Those of an earlier pull into the folder are replaced or removed, except of types that are not asked for.
@@ -109,8 +112,9 @@ def pull(
         if not settle(search, gathered):
             report.problems.append(Problem("FS568", Place(talk.server), "a quiet moment"))
         report.keep(gathered)
+        report.problems += search.others.problems()
         if not report.files and not since:
-            raise ServerError("FS531", talk.server, "resources with the tag of the study")
+            raise nothing(talk.server, search.others)
         folder.report(report.problems)
     report.seconds = time.monotonic() - begin
     return report
@@ -126,15 +130,15 @@ def output_folder(out: Path, types: Sequence[str] | None, *, shared: bool) -> Ou
     return OutputFolder(out, keeps=keeps, shared=shared)
 
 
+def nothing(server: str, others: Others) -> ServerError:
+    """The error (FS531) for a server that has nothing of the study; what was left out is counted in it."""
+    left = f"; {others.total:,} without it were left out" if others.total else ""
+    return ServerError("FS531", server, f"resources with the tag of the study{left}")
+
+
 def searchable(statement: dict[str, Any]) -> list[str]:
     """The resource types of a CapabilityStatement that can be searched (or that say nothing of what can be done)."""
-    found = set()
-    for rest in statement.get("rest") or []:
-        for resource in rest.get("resource") or []:
-            codes = {interaction.get("code") for interaction in resource.get("interaction") or []}
-            if not codes or "search-type" in codes:
-                found.add(str(resource.get("type")))
-    return sorted(found)
+    return sorted(name for name, said in read(statement).types.items() if said.may("search-type") is not False)
 
 
 def _gather(one: Gathered, study: Study, progress: Progress | None) -> None:

@@ -13,7 +13,7 @@ from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.provenance import RUN, targets_of
 from fhirspace.delivery.search import NotSearchableError, Study
-from fhirspace.errors import UsageError
+from fhirspace.errors import ServerError, UsageError
 from fhirspace.folders import state_folder
 from fhirspace.jsontext import decode
 
@@ -41,6 +41,7 @@ def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
 
 
 def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
+    """The run's Provenances; what a server sends beside them is never taken for its work (see `Study.pages`)."""
     try:
         for raw in Study(client, run, system=RUN).pages("Provenance"):
             yield decode(raw)
@@ -50,6 +51,9 @@ def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
 
 def _written(number: int, provenance: dict[str, Any]) -> Iterator[Written]:
     """What a Provenance tells that was written, and itself."""
-    own = f"Provenance/{provenance['id']}", provenance["meta"]["versionId"]
+    version = provenance["meta"].get("versionId")
+    if not version:
+        raise ServerError("FS577", "Provenance.meta", "a versionId")
+    own = f"Provenance/{provenance['id']}", version
     for key, version in (*targets_of(provenance), own):
         yield Written(key, b"", b"", version, "created" if version == "1" else "updated", number)

@@ -5,19 +5,22 @@ The ``next`` links are followed as they are given, if they stay at the server.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 import msgspec
 
+from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.gather import TAG_SYSTEM
 from fhirspace.delivery.links import same_place
+from fhirspace.delivery.others import Others
 from fhirspace.errors import ServerError, UsageError
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.jsontext import decoder
 
 PAGE = 500
 FRESH = {"Cache-Control": "no-cache"}
@@ -49,12 +52,28 @@ class _Link(msgspec.Struct):
 
 class _Page(msgspec.Struct):
     resourceType: str  # noqa: N815
+    type: str = ""
     total: int | None = None
     entry: list[_Entry] = []
     link: list[_Link] = []
 
 
+class _Identifier(msgspec.Struct):
+    system: str = ""
+    value: str = ""
+
+
+class _Head(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815
+    id: str = ""
+    identifier: msgspec.Raw = msgspec.Raw(b"")
+
+
 _page = decoder(_Page)
+_head = decoder(_Head)
+_identifiers = decoder(list[_Identifier])
+_ESCAPED = re.compile(r"([\\|,$])")
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
@@ -64,24 +83,43 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
         token: ``system|value``, escaped (FHIR, "search", token).
 
     Raises:
-        ServerError: as `Client.request`; FS512 the server refuses it, or answers no Bundle.
+        ServerError: as `Client.request`; FS512 the server refuses it, or answers with something else.
     """
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
-    return [bytes(resource) for resource in _matches(_read(client, answer))]
+    found = [bytes(resource) for resource in _matches(_read(client, answer))]
+    # One that is not what was searched for means that nothing can be concluded from what was not found.
+    if not all(_identified(resource, kind, token) for resource in found):
+        raise no_fhir(client.server, f"only {kind} with the identifier that was searched for", answer)
+    return found
+
+
+def _identified(resource: bytes, kind: str, token: str) -> bool:
+    head = decoded(resource, _head)
+    if head is None or head.resourceType != kind or not _ID.fullmatch(head.id):
+        return False
+    raw = bytes(head.identifier)
+    held = decoded(raw if raw[:1] == b"[" else b"[" + raw + b"]", _identifiers) or []
+    # Servers may find a value in another case (FHIR, "search", token).
+    return any(escaped(item.system, item.value).casefold() == token.casefold() for item in held)
+
+
+def escaped(system: str, value: str) -> str:
+    """An identifier as a search wants it: ``system|value``, with what has a meaning in there escaped."""
+    return "|".join(_ESCAPED.sub(r"\\\1", text) for text in (system, value))
 
 
 def _read(client: Client, answer: Response) -> _Page:
     if not answer.ok:
         raise client.unexpected(answer)
-    try:
-        return _page(answer.body)
-    except JsonError as error:
-        raise ServerError("FS512", client.server, "a Bundle as the answer to a search") from error
+    page = decoded(answer.body, _page)
+    if page is None or (page.resourceType, page.type) != ("Bundle", "searchset"):
+        raise no_fhir(client.server, "a Bundle of type searchset as the answer to a search", answer)
+    return page
 
 
 def _matches(page: _Page) -> Iterator[msgspec.Raw]:
     """What was searched for, without what comes along."""
-    return (item.resource for item in page.entry if item.search.mode == "match" and item.resource)
+    return (item.resource for item in page.entry if item.search.mode != "include" and item.resource)
 
 
 @dataclass(slots=True)
@@ -89,6 +127,7 @@ class Study:
     """What to search for on which server: the resources of a study, changed since a moment or at any time.
 
     `opened` is the server's time of the first search since it was set to None. `system` is that of the tag `name`.
+    `others` is what came and has another type or not the tag.
     """
 
     client: Client
@@ -96,19 +135,25 @@ class Study:
     since: str | None = None
     opened: datetime | None = None
     system: str = TAG_SYSTEM
+    others: Others = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.others = Others(self.client.server, self.system, self.name)
 
     def pages(self, kind: str, **further: str) -> Pages:
-        """All resources of a type.
+        """All resources of a type; what the server sends beside them is left out (see `others`).
 
         Args:
             kind: the resource type.
             further: search parameters beside the tag, such as ``_lastUpdated``; they win over `since`.
+                ``_elements``: what comes may have no tags then, and is not judged by them.
 
         Raises:
             NotSearchableError: the server refuses it.
             ServerError: FS512 the answer is no Bundle.
         """
-        return Pages(self, self._search(kind, {"_count": str(PAGE), "_total": "accurate", **further}))
+        page = self._search(kind, {"_count": str(PAGE), "_total": "accurate", **further})
+        return Pages(self, kind, page, bare="_elements" in further)
 
     def count(self, kind: str) -> int | None:
         """How many there are now; None where the server does not say."""
@@ -136,7 +181,9 @@ class Pages:
     """The matches of a search, page by page as they are asked for; they can be gone through once."""
 
     study: Study
+    kind: str
     page: _Page
+    bare: bool = False
 
     @property
     def total(self) -> int | None:
@@ -147,7 +194,7 @@ class Pages:
         """The server's own bytes. Raises ServerError: FS512 no Bundle or pages without end, FS530 a link elsewhere."""
         page, seen = self.page, set[str]()
         while True:
-            yield from _matches(page)
+            yield from (each for each in _matches(page) if self._asked_for(each))
             link = next((item.url for item in page.link if item.relation == "next"), None)
             if link is None:
                 return
@@ -155,6 +202,9 @@ class Pages:
                 raise ServerError("FS512", self.study.client.server, "pages that come to an end")
             seen.add(link)
             page = self.study.follow(link)
+
+    def _asked_for(self, resource: msgspec.Raw) -> bool:
+        return self.study.others.asked_for(resource, self.kind, (self.kind,), bare=self.bare)
 
 
 def server_now(answer: Response) -> datetime:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from fhirspace.delivery.answers import absent, decoded, no_fhir
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.gather import Gathered, head_of
 from fhirspace.delivery.search import FRESH, NotSearchableError, Study
@@ -73,27 +74,29 @@ def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> boo
 
 
 def _steady(study: Study, one: Gathered) -> bool:
-    if one.first_total is None or one.first_total != len(one):
+    """Whether the server counts, at the beginning and now, as many as have come (what was left out among them)."""
+    come = len(one) + study.others.count(one.kind)
+    if one.first_total is None or one.first_total != come:
         return False
-    return one.first_total == 0 or study.count(one.kind) == len(one)
+    return come == 0 or study.count(one.kind) == come
 
 
 def _reconciled(study: Study, one: Gathered) -> bool:
     """Compare with a list of all ids; gives whether something was put right."""
     pages = study.pages(one.kind, _elements="id")
-    try:
-        listed = {head_of(resource).id for resource in pages}
-    except JsonError as error:
-        raise ServerError("FS512", study.client.server, "resources with an id") from error
+    listed = {head_of(resource).id for resource in pages} - study.others.ids(one.kind)
     one.first_total = pages.total
     return sum(_read_alone(study, one, name) for name in sorted(listed ^ one.ids())) > 0
 
 
 def _read_alone(study: Study, one: Gathered, name: str) -> bool:
     answer = study.client.request("GET", f"{one.kind}/{name}", headers=FRESH)
-    if answer.ok and head_of(answer.body).of_study(study.name):
+    head = decoded(answer.body, head_of)
+    if answer.ok and (head is None or (head.resourceType, head.id) != (one.kind, name)):
+        raise no_fhir(study.client.server, f"the {one.kind} that was asked for", answer)
+    if answer.ok and head is not None and head.tagged(study.system, study.name):
         return add(one, answer.body, study.client)
-    if not answer.ok and answer.status not in (404, 410):
+    if not answer.ok and not absent(answer):
         raise study.client.unexpected(answer)
     known = name in one.ids()
     one.drop(name)

@@ -16,6 +16,8 @@ KINDS = ["Binary", "Observation", "Organization", "Patient", "ResearchStudy"]
 class Exporter:
     """`files` maps a name to type and content; the job is ready after `looks` looks.
 
+    A job that is asked with a filter exports what has the study's tag, unless `unfiltered`.
+
     `ranges`: pieces can be had. `refuse`: which kick-offs are refused, by method and whether they filter. `stall`: the
     path whose next piece is not answered until `go` is set; then `stalled` is set.
     """
@@ -32,7 +34,9 @@ class Exporter:
         self.expired: set[str] = set()
         self.counts = True
         self.elsewhere = ""
+        self.unfiltered = False
         self.jobs: list[int] = []
+        self.filters: list[bool] = []
         self.deleted: list[str] = []
         self.requests: list[tuple[str, str, dict[str, str], bytes]] = []
         self.stall = ""
@@ -46,6 +50,13 @@ class Exporter:
         """Path and range of each file that was asked for."""
         return [(path, headers.get("range", "")) for _, path, headers, _ in self.requests if "/files/" in path]
 
+    def content(self, job: str, name: str) -> bytes:
+        """What a job exports of a file."""
+        body = self.files[name][1]
+        if self.unfiltered or not self.filters[int(job)]:
+            return body
+        return b"".join(line for line in body.splitlines(keepends=True) if b'"code":"OTHER"' not in line)
+
     def manifest(self, job: str) -> dict[str, Any]:
         base = self.elsewhere or self.url
         return {
@@ -56,9 +67,9 @@ class Exporter:
                 {
                     "type": kind,
                     "url": f"{base}/files/{job}/{name}",
-                    **({"count": len(body.splitlines())} if self.counts else {}),
+                    **({"count": len(self.content(job, name).splitlines())} if self.counts else {}),
                 }
-                for name, (kind, body) in self.files.items()
+                for name, (kind, _) in self.files.items()
             ],
             "error": [{"type": "OperationOutcome", "url": f"{base}/files/{job}/{name}"} for name in self.errors],
             "extension": {"anything": [1]},
@@ -106,6 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, {"resourceType": "Bundle"})
             return
         self.exporter.jobs.append(0)
+        self.exporter.filters.append(filtered)
         place = f"{self.exporter.url}/jobs/{len(self.exporter.jobs) - 1}"
         self._answer(202, b"", {"Content-Location": place})
 
@@ -129,7 +141,7 @@ class _Handler(BaseHTTPRequestHandler):
         if job in self.exporter.expired:
             self._json(410, {"resourceType": "OperationOutcome", "issue": []})
             return
-        body = self.exporter.errors.get(name) or self.exporter.files[name][1]
+        body = self.exporter.errors.get(name) or self.exporter.content(job, name)
         start = int(asked.removeprefix("bytes=").split("-")[0]) if asked else 0
         if self.exporter.stall == name and start:
             self.exporter.stalled.set()

@@ -13,24 +13,27 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.bulk.download import PIECE, GoneError, fetch
 from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
 from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
 from fhirspace.delivery.client import Client, HttpTransport, Response, capabilities
 from fhirspace.delivery.gather import TAG_SYSTEM, Gathered, head_of
 from fhirspace.delivery.links import at_home, same_place
+from fhirspace.delivery.others import Others
 from fhirspace.delivery.outcome import reason
-from fhirspace.delivery.pull import Progress, PullReport, output_folder, searchable
+from fhirspace.delivery.pull import Progress, PullReport, nothing, output_folder, searchable
 from fhirspace.delivery.search import moment
 from fhirspace.delivery.settle import add
 from fhirspace.errors import Place, Problem, ServerError, UsageError
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.jsontext import decoder
 from fhirspace.tables.outputs import OutputFolder
 
 _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
 # Servers refuse to export files beside resources, and a study has none of these.
 _NEVER = frozenset({"Binary", "Parameters", "Bundle"})
 _ASYNC = {"Prefer": "respond-async"}
+_manifest = decoder(Manifest)
 
 
 def bulk_pull(
@@ -85,15 +88,18 @@ def bulk_pull(
     report = PullReport(talk.server, study)
     with output_folder(out, types, shared=shared) as folder:
         export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
-        manifest = _brought(export, report)
+        _brought(export, report)
+        others = Others(talk.server, TAG_SYSTEM, study)
         try:
-            _written(export, manifest, folder, wanted, report)
+            _written(export, folder, wanted, lambda resource: others.asked_for(resource, "", types), report)
         except ServerError:
             # What came makes no sense: it must not be taken up again.
             export.end()
             raise
+        # Where the server was not asked to filter, others are what was to be expected.
+        report.problems += others.problems("FS585" if export.state and export.state.filtered else "FS586")
         if not report.files and not since:
-            raise ServerError("FS531", talk.server, "resources with the tag of the study")
+            raise nothing(talk.server, others)
         folder.report(report.problems)
     export.end()
     report.seconds = time.monotonic() - begin
@@ -123,11 +129,12 @@ class _Asked:
     def digest(self, server: str) -> str:
         return hashlib.sha256(repr((server, self)).encode()).hexdigest()
 
-    def kick_offs(self) -> Iterator[tuple[str, str, bytes | None]]:
-        """Method, path and body, in the order of preference: not in a URL, then filtered by the server."""
+    def kick_offs(self) -> Iterator[tuple[str, str, bytes | None, bool]]:
+        """Method, path, body, and whether it filters; in the order of preference: filtered, and not in a URL."""
         for filtered in (True, False):
-            yield "POST", self.path, self._parameters(filtered)
-            yield "GET", f"{self.path}?{urlencode(self._pairs(filtered))}", None
+            filters = filtered and bool(self.types)
+            yield "POST", self.path, self._parameters(filtered), filters
+            yield "GET", f"{self.path}?{urlencode(self._pairs(filtered))}", None, filters
 
     def _pairs(self, filtered: bool) -> list[tuple[str, str]]:
         pairs = [("_outputFormat", "application/fhir+ndjson")]
@@ -160,19 +167,23 @@ class _Export:
     progress: Progress | None
     state: State | None = field(default=None, init=False)
 
-    def bring(self) -> Manifest:
+    @property
+    def manifest(self) -> Manifest:
+        """What the export brought; nothing before `bring`."""
+        return self.state.manifest if self.state and self.state.manifest else Manifest([])
+
+    def bring(self) -> None:
         """Have all files on the disk. Raises GoneError: the export is no longer there; ServerError as `bulk_pull`."""
         request = self.asked.digest(self.client.server)
         self.state = self.desk.load(request)
         if self.state is None:
             self.desk.clear()
-            self.state = State(request, self._begun())
+            self.state = self._begun(request)
             self.desk.save(self.state)
         if self.state.manifest is None:
             self.state.manifest = self._finished(self.state.status)
             self.desk.save(self.state)
         self._fetch(self.state, self.state.manifest)
-        return self.state.manifest
 
     def end(self) -> None:
         """Tell the server that its files may go (if it does not hear it, they go later), and forget them here."""
@@ -181,13 +192,13 @@ class _Export:
                 self.client.request("DELETE", self.state.status, attempts=2)
         self.desk.clear()
 
-    def _begun(self) -> str:
+    def _begun(self, request: str) -> State:
         answers: list[Response] = []
-        for method, path, body in self.asked.kick_offs():
+        for method, path, body, filtered in self.asked.kick_offs():
             answer = self.client.request(method, path, body, headers=_ASYNC)
             place = answer.headers.get("content-location", "")
             if answer.status == 202 and place:
-                return same_place(self.client.server, place)
+                return State(request, same_place(self.client.server, place), filtered=filtered)
             answers.append(answer)
             if answer.status not in _UNWILLING:
                 break
@@ -201,10 +212,10 @@ class _Export:
         if answer.status != 200:
             self.desk.clear()
             raise failed(self.client, answer)
-        try:
-            return decode(answer.body, Manifest)
-        except JsonError as error:
-            raise ServerError("FS512", self.client.server, "the manifest of an export") from error
+        found = decoded(answer.body, _manifest)
+        if found is None:
+            raise no_fhir(self.client.server, "the manifest of an export", answer)
+        return found
 
     def _fetch(self, state: State, manifest: Manifest) -> None:
         missing = {number: output for number, output in enumerate(manifest.files) if not output.sha256}
@@ -238,53 +249,47 @@ def _percent(progress: Progress) -> Callable[[int], None]:
     return lambda done: progress("export %", done)
 
 
-def _brought(export: _Export, report: PullReport) -> Manifest:
+def _brought(export: _Export, report: PullReport) -> None:
     """`_Export.bring`, once more from the beginning where the server has forgotten the export."""
     try:
-        return export.bring()
+        export.bring()
+        return
     except GoneError:
         report.problems.append(Problem("FS565", Place(report.server)))
         export.desk.clear()
     try:
-        return export.bring()
+        export.bring()
     except GoneError:
         raise ServerError("FS561", report.server, "an export that stays until it is fetched") from None
 
 
 def _written(
-    export: _Export, manifest: Manifest, folder: OutputFolder, wanted: Sequence[str], report: PullReport
+    export: _Export, folder: OutputFolder, wanted: Sequence[str], asked_for: Callable[[bytes], bool], report: PullReport
 ) -> None:
-    """The study's resources, sorted, one file a type; what went wrong becomes a problem."""
+    """The study's resources, sorted, one file a type; what went wrong becomes a problem.
+
+    Args:
+        wanted: the types whose files are written anew. asked_for: whether a resource is one to be written.
+    """
+    manifest = export.manifest
     with ExitStack() as stack:
-        kinds = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
+        gathered = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
         for number, output in enumerate(manifest.output):
             rows = 0
             for resource in _lines(export.desk.path(number)):
                 rows += 1
-                _sorted_in(export, kinds, stack, folder, resource)
+                if asked_for(resource):
+                    kind = head_of(resource).resourceType
+                    if kind not in gathered:
+                        gathered[kind] = stack.enter_context(Gathered(folder, kind))
+                    add(gathered[kind], resource, export.client)
             if output.count is not None and output.count != rows:
                 expected = f"{output.count} resources in the file, {rows} came"
                 report.problems.append(Problem("FS566", Place(output.type), expected, output.type))
-        report.keep(kinds[kind] for kind in sorted(kinds))
+        report.keep(gathered[kind] for kind in sorted(gathered))
     for number in range(len(manifest.output), len(manifest.files)):
         for said in dict.fromkeys(map(reason, _lines(export.desk.path(number)))):
             report.problems.append(Problem("FS566", Place(report.server), said and f"no such error as: {said}"))
-
-
-def _sorted_in(
-    export: _Export, kinds: dict[str, Gathered], stack: ExitStack, folder: OutputFolder, resource: bytes
-) -> None:
-    try:
-        head = head_of(resource)
-    except JsonError as error:
-        raise ServerError("FS512", export.client.server, "files of one resource a line") from error
-    if not head.of_study(export.asked.study):
-        return
-    if head.resourceType not in kinds:
-        if not head.resourceType.isalpha():
-            raise ServerError("FS512", export.client.server, "resources with a type")
-        kinds[head.resourceType] = stack.enter_context(Gathered(folder, head.resourceType))
-    add(kinds[head.resourceType], resource, export.client)
 
 
 def _lines(file: Path) -> Iterator[bytes]:

@@ -52,8 +52,8 @@ class BulkReport:
 
     @property
     def whole(self) -> bool:
-        """Whether everything was stored."""
-        return self.stored == self.total
+        """Whether everything was stored, by what the server says of each file."""
+        return self.stored == self.total and not any(problem.code == "FS562" for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
@@ -63,8 +63,7 @@ class BulkReport:
         """Add what became of the files of a job."""
         self.jobs += 1
         for part, fate in zip(parts, fates, strict=True):
-            # Some servers tell only what failed: then the rest was stored.
-            stored = fate.stored if fate.stored is not None else part.count - fate.failed
+            stored = fate.stored
             self.total += part.count
             self.stored += stored
             self.failed += fate.failed

@@ -44,11 +44,15 @@ class Manifest(msgspec.Struct):
 
 
 class State(msgspec.Struct):
-    """An export: what was asked for (a digest of it), its status URL, and its manifest once it is finished."""
+    """An export: what was asked for (a digest of it), its status URL, and its manifest once it is finished.
+
+    `filtered`: the server took a filter by the study.
+    """
 
     request: str
     status: str
     manifest: Manifest | None = None
+    filtered: bool = True
 
 
 class Desk:

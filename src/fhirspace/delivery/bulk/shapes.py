@@ -38,9 +38,9 @@ class Part:
 
 @dataclass(slots=True)
 class Fate:
-    """What became of a part: how many were stored (None: the server does not say), how many failed, and why."""
+    """What became of a part: how many the server says that it stored, how many failed, and why."""
 
-    stored: int | None = None
+    stored: int = 0
     failed: int = 0
     said: str = ""
 
@@ -110,11 +110,11 @@ class Hapi(_Asynchronous):
             return None
         pieces = self._source.split(report)[1:]
         told = {url: self._fate(text) for url, text in zip(pieces[::2], pieces[1::2], strict=True)}
-        return [told.get(part.url, Fate(0)) for part in parts]
+        return [told.get(part.url, Fate()) for part in parts]
 
     def _fate(self, text: str) -> Fate:
         outcomes, _, errors = text.partition("Errors:")
-        stored, refused = (sum(map(int, found.findall(outcomes))) for found in (self._stored, self._failed))
+        stored, refused = (sum(map(_number, found.findall(outcomes))) for found in (self._stored, self._failed))
         told = self._error.findall(errors)
         said = dict.fromkeys(map(_quotable, told))
         return Fate(stored, max(refused, len(told)), "; ".join(filter(None, said)))
@@ -141,13 +141,16 @@ class Azure(_Asynchronous):
         told = _decoded(answer.body)
         if answer.status != 200 or not isinstance(told, dict):
             return None
+        # What is not listed was not stored: an answer that says nothing proves nothing.
         fates = {part.url: Fate() for part in parts}
-        for item in told.get("output") or []:
-            fates.setdefault(item.get("inputUrl", ""), Fate()).stored = int(item.get("count") or 0)
-        for item in told.get("error") or []:
-            fate = fates.setdefault(item.get("inputUrl", ""), Fate())
-            fate.failed += int(item.get("count") or 0)
-            fate.said = "the outcomes are in the storage, in the container `fhirlogs`"
+        for item in _objects(told.get("output")):
+            if item.get("inputUrl") in fates:
+                fates[item["inputUrl"]].stored = _number(item.get("count"))
+        for item in _objects(told.get("error")):
+            fate = fates.get(item.get("inputUrl", ""))
+            if fate:
+                fate.failed += _number(item.get("count"))
+                fate.said = "the outcomes are in the storage, in the container `fhirlogs`"
         return [fates[part.url] for part in parts]
 
 
@@ -184,19 +187,20 @@ class Google:
     def running(self, answer: Response) -> bool:
         """See `Shape`."""
         told = _decoded(answer.body)
-        return answer.ok and isinstance(told, dict) and not told.get("done")
+        return answer.ok and isinstance(told, dict) and "name" in told and not told.get("done")
 
     def fates(self, answer: Response, parts: list[Part]) -> list[Fate] | None:
         """See `Shape`."""
         told = _decoded(answer.body)
         if not answer.ok or not isinstance(told, dict):
             return None
-        counter = (told.get("metadata") or {}).get("counter") or {}
-        if told.get("error") and not counter:
+        metadata = told.get("metadata")
+        counter = metadata.get("counter") if isinstance(metadata, dict) else None
+        counter = counter if isinstance(counter, dict) else {}
+        if (told.get("error") and not counter) or not told.get("done"):
             return None
         said = "the reasons are in Cloud Logging" if told.get("error") or counter.get("failure") else ""
-        # Counters are of 64 bits, so that they come as texts.
-        return [Fate(int(counter.get("success") or 0), int(counter.get("failure") or 0), said)]
+        return [Fate(_number(counter.get("success")), _number(counter.get("failure")), said)]
 
 
 SHAPES: dict[str, Callable[[], Shape]] = {
@@ -238,12 +242,23 @@ def _decoded(body: bytes) -> Any:
         return None
 
 
+def _objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; [] where it is none."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _number(value: Any) -> int:
+    """A count, which Google's counters of 64 bits spell as a text; 0 where it is none."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
+
+
 def _diagnostics(body: bytes) -> list[str]:
     """The texts of an OperationOutcome; one that holds JSON (HAPI keeps its report so) gives the report in it."""
     told = _decoded(body)
-    issues = told.get("issue") if isinstance(told, dict) else None
-    texts = [str(issue.get("diagnostics", "")) for issue in issues or [] if isinstance(issue, dict)]
-    inner = [_decoded(text.encode()) for text in texts]
+    issues = _objects(told.get("issue")) if isinstance(told, dict) else []
+    texts = [str(issue.get("diagnostics", "")) for issue in issues]
+    inner = [_decoded(text.encode("utf-8", "replace")) for text in texts]
     return [
         str(found.get("reportMsg", text)) if isinstance(found, dict) else text
         for text, found in zip(texts, inner, strict=True)
