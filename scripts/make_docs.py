@@ -18,6 +18,7 @@ from typing import Final
 from fhirspace import cli, limits
 from fhirspace.delivery.servers import Limits, known_servers
 from fhirspace.errors import Entry, catalogue
+from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.codecs import CellError, Codec, codec
 from fhirspace.mapping.schema import CODECS, schema
 
@@ -166,7 +167,7 @@ def codecs() -> str:
 
 
 def _codec(name: str, about: str, cells: tuple[str, ...]) -> str:
-    found = codec(name)
+    found = codec(name, key=DEMO_KEY, column="SITEID")
     outs = [f"`{cell}` → {_shown(_out(found, cell))}" for cell in cells if found]
     backs = [
         f"`{text}` → {_shown(found.back(text))}" for cell in cells if found and (text := _out(found, cell)) is not None

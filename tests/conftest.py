@@ -10,11 +10,17 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fhirspace.idkey import FILE_VARIABLE, PUBLISHED
 from fhirspace.standards.fhir import Release
 
 # A busy machine is no fault of the code: no test is judged by the time it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("house")
+
+
+# Ids are made with the published key, openly: they are the same on every machine. Here, not in a fixture: modules may
+# make ids while they are collected.
+os.environ[FILE_VARIABLE] = PUBLISHED
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -44,6 +50,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What a run remembers stays apart from what this machine's user has done; servers are made for a short life."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FHIRSPACE_STATE", str(tmp_path_factory.mktemp("state")))
+        patch.setenv("FHIRSPACE_DATA", str(tmp_path_factory.mktemp("data")))
         # For some thousand resources Java's second compiler costs more than it brings.
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield

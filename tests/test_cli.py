@@ -29,6 +29,7 @@ from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.pull import PullReport
 from fhirspace.delivery.push import PushReport
 from fhirspace.errors import FhirspaceError, Place, Problem, ServerError, UsageError, catalogue
+from fhirspace.idkey import PUBLIC
 
 COMMAND = [sys.executable, "-m", "fhirspace.cli"]
 SUBCOMMANDS = [
@@ -155,7 +156,7 @@ def test_convert_tells_a_table_on_stdout_and_lines_on_stderr(
     captured = capsys.readouterr()
     assert re.search(r"^AE +3 +3 +0$", captured.out, re.M)
     assert captured.out.endswith(f"written to {tmp_path / 'out'}\n")
-    assert captured.err == "DM: 2 rows\nAE: 3 rows\n"
+    assert captured.err == f"DM: 2 rows\nAE: 3 rows\nids are {PUBLIC}\n"
 
 
 def test_convert_as_json_is_one_document(tiny: Path, tmp_path: Path, document: Callable[[], Any]) -> None:

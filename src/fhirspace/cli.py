@@ -140,6 +140,13 @@ def _study_options(parser: argparse.ArgumentParser) -> None:
     _release_option(parser)
 
 
+def _key_option(parser: argparse.ArgumentParser, about: str) -> None:
+    parser.add_argument("--id-key", metavar="FILE", help=about)
+
+
+_SITES_KEY = "the file of the id key (default: your site's, see docs/pseudonyms.md; `demo`: the published one)"
+
+
 def _input_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
@@ -177,6 +184,7 @@ def _demo(commands: Any) -> None:
         "--server", action="store_true", help="start a real FHIR server here, push, pull back and compare"
     )
     _release_option(parser)
+    _key_option(parser, "the file of an id key (default: the published one, which is good for synthetic data only)")
 
 
 def _convert(commands: Any) -> None:
@@ -200,6 +208,10 @@ def _convert(commands: Any) -> None:
         help="formats of SDTM datasets (default: xpt)",
     )
     parser.add_argument("--gzip", action="store_true", help="compress FHIR: fhir/<Type>.ndjson.gz")
+    _key_option(parser, f"FHIR: {_SITES_KEY}")
+    parser.add_argument(
+        "--new-ids", action="store_true", help="FHIR: replace ids of another key in the output folder by new ones"
+    )
     parser.add_argument(
         "--engine", choices=("inline", "processes"), default="inline", help="one process or several (default: inline)"
     )
@@ -234,6 +246,7 @@ def _roundtrip(commands: Any) -> None:
     )
     _input_argument(parser)
     _study_options(parser)
+    _key_option(parser, "FHIR input: compare its ids too, which the key in this file made (default: who is who only)")
 
 
 def _doctor(commands: Any) -> None:
@@ -274,6 +287,7 @@ def _delivery_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--fhir", choices=_RELEASES, help="refuse a server of another release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
+    _key_option(parser, _SITES_KEY)
     parser.add_argument(
         "--way",
         choices=("transaction", "batch", "single", "conditional"),
@@ -331,6 +345,7 @@ def _run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all of this machine)"
     )
+    _key_option(parser, _SITES_KEY)
 
 
 def _verify(commands: Any) -> None:

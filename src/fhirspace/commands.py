@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fhirspace import idkey
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
+from fhirspace.idkey import DEMO_KEY, PUBLIC
 from fhirspace.talk import Bars, coloured, give, lines, say, tell_problems
 
 if TYPE_CHECKING:
@@ -30,18 +33,31 @@ def _client(options: Namespace) -> Client | None:
     return _connection(options).client if options.server else None
 
 
+@contextmanager
+def _key_announced() -> Iterator[None]:
+    """Whoever gets a key of the site without having asked is told where it is: what depends on it comes later."""
+    unmade = idkey.unmade()
+    try:
+        yield
+    finally:
+        if unmade and unmade.is_file():
+            say(f"A key for the ids of your site was made: {unmade} (fingerprint {idkey.site_key().fingerprint}).")
+            say("Keep a backup of it: without it the same subjects get other ids. See docs/pseudonyms.md.")
+
+
 def demo(options: Namespace) -> int:
     """``fhirspace demo``."""
     from fhirspace.study.demo import demo as run
 
-    return run(options.out, fhir=options.fhir, server=options.server, say=say, as_json=options.json)
+    key = {"id_key": options.id_key} if options.id_key else {}
+    return run(options.out, fhir=options.fhir, server=options.server, say=say, as_json=options.json, **key)
 
 
 def convert(options: Namespace) -> int:
     """``fhirspace convert``."""
     from fhirspace.study.convert import convert as run
 
-    with Bars() as bars:
+    with _key_announced(), Bars() as bars:
         done = run(
             options.input,
             to=options.to,
@@ -52,8 +68,12 @@ def convert(options: Namespace) -> int:
             formats=options.format,
             workers=options.workers if options.engine == "processes" else 1,
             gzip=options.gzip,
+            id_key=options.id_key,
+            new_ids=options.new_ids,
             progress=bars.show,
         )
+    if done.id_key == DEMO_KEY.fingerprint:
+        say(f"ids are {PUBLIC}")
     tell_problems(done.problems, str(options.out / "problems.ndjson"))
     give(done.as_dict(), done.summary(), as_json=options.json)
     return done.exit_code
@@ -83,7 +103,8 @@ def roundtrip(options: Namespace) -> int:
     """``fhirspace roundtrip``."""
     from fhirspace.study.roundtrip import roundtrip as run
 
-    proof = run(options.input, source=options.source, mappings=options.mappings, fhir=options.fhir)
+    how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir}
+    proof = run(options.input, **how, id_key=options.id_key)
     tell_problems(proof.problems)
     give(proof.as_dict(), proof.summary(), as_json=options.json)
     return proof.exit_code
@@ -110,7 +131,7 @@ def plan(options: Namespace) -> int:
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
         return EXIT_CLEAN
     there = _connection(options)
-    with Bars("resources") as bars:
+    with _key_announced(), Bars("resources") as bars:
         planned = delivery.plan(
             options.folder,
             there.client.server,
@@ -127,7 +148,7 @@ def plan(options: Namespace) -> int:
 def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
     """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the file of servers."""
     said = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
-    names = ("journal", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
+    names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
     said |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
     return {name: value for name, value in said.items() if value is not None}
 
@@ -150,7 +171,7 @@ def retry(options: Namespace) -> int:
 
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     there = _connection(options)
-    with Bars("resources") as bars:
+    with _key_announced(), Bars("resources") as bars:
         report = run(there.client.server, progress=bars.named("pushed"), **_delivery(options, there))
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
@@ -175,7 +196,13 @@ def undo(options: Namespace) -> int:
 
 def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str) -> int:
     with Bars("resources") as bars:
-        report = run(options.run, journal=options.journal, progress=bars.named(doing), client=_client(options))
+        report = run(
+            options.run,
+            journal=options.journal,
+            progress=bars.named(doing),
+            client=_client(options),
+            id_key=options.id_key,
+        )
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_FINDINGS if report.problems else EXIT_CLEAN

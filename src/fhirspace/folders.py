@@ -44,12 +44,42 @@ def state_folder() -> Path:
     return _folder("STATE", ".local/state")
 
 
+def data_folder() -> Path:
+    """The folder for what cannot be made again: the site's id key; made (mode 0700) if missing.
+
+    ``FHIRSPACE_DATA`` names it; else ``fhirspace`` in ``XDG_DATA_HOME``, ``LOCALAPPDATA`` or ``~/.local/share``.
+
+    Raises:
+        OSError: it cannot be made, or the user has no home folder.
+    """
+    return _made(data_place())
+
+
+def data_place() -> Path:
+    """The path of `data_folder`, whether the folder exists or not. Raises OSError: the user has no home folder."""
+    return _place("DATA", ".local/share")
+
+
 def _folder(kind: str, usual: str) -> Path:
+    return _made(_place(kind, usual))
+
+
+def _place(kind: str, usual: str) -> Path:
     own = os.environ.get(f"FHIRSPACE_{kind}")
     shared = os.environ.get(f"XDG_{kind}_HOME") or os.environ.get("LOCALAPPDATA")
-    folder = Path(own) if own else Path(shared or Path.home() / usual) / "fhirspace"
+    return (Path(own) if own else Path(shared or _home() / usual) / "fhirspace").absolute()
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and no entry of the user: as in a container under a number of its own
+        raise FileNotFoundError(errno.ENOENT, "the user has no home folder", "~") from None
+
+
+def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder.absolute()
+    return folder
 
 
 def strangers(folder: Path) -> str:

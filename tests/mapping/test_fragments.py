@@ -128,11 +128,14 @@ def test_the_ends_of_a_period(start: str | None, end: str, fits: bool) -> None:
     assert upto(start, end) is fits
 
 
-def test_a_part_of_an_id_is_kept_where_it_is_legal_and_hashed_where_not() -> None:
-    made = codec("fhirid")
+def test_a_part_of_an_id_is_hashed_unless_it_is_the_number_of_a_site() -> None:
+    made, of_subjects = codec("fhirid", column="SITEID"), codec("fhirid", column="SUBJID")
     assert made is not None
-    assert made.out("01-A.2") == "01-A.2"
-    for cell in ("Site 7", "é", "x" * 17, "a_b"):
+    assert of_subjects is not None
+    for cell in ("01", "1012", "DE-07", "USA12"):
+        assert made.out(cell) == cell
+        assert of_subjects.out(cell) != cell
+    for cell in ("Site 7", "é", "x" * 17, "a_b", "MILLER", "01-A.2", "00412345"):
         hashed = made.out(cell)
         assert hashed is not None
         assert hashed.isalnum()

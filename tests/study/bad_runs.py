@@ -219,7 +219,7 @@ def mappings_once() -> Iterator[None]:
     """The shipped mappings are read once for all runs that use no others: they do not change."""
     library, source = functools.cache(Library), functools.cache(SourceLibrary)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(convert, "Library", lambda release, folders: library(release, tuple(folders)))
+        patch.setattr(convert, "Library", lambda release, folders, key: library(release, tuple(folders), key=key))
         patch.setattr(prepare, "SourceLibrary", source)
         yield
 

@@ -1,7 +1,8 @@
 """What a push would change on a server, before anything is written: create, update, unchanged or conflict.
 
 A plan is a SQLite file (mode 0600): the server, and for each resource its key, digest and action, the version that the
-server held, and for updates the elements that differ: paths, never values. Memory does not grow with it.
+server held, and for updates the elements that differ: paths, never values. Digests are sealed with the id key, as in
+the journal. Memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from fhirspace.delivery.fetch import Held, fetch
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import Item, Reader
 from fhirspace.errors import UsageError
+from fhirspace.idkey import IdKey, site_key
 from fhirspace.jsontext import JsonError, decode, decoder
 
 Action = Literal["create", "update", "unchanged", "conflict"]
 ACTIONS: tuple[Action, ...] = ("create", "update", "unchanged", "conflict")
-_FORMAT = "fhirspace plan 1"
+_FORMAT = "fhirspace plan 2"
 _MOST_PATHS = 50
 _SCHEMA = """
 CREATE TABLE head (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -53,29 +55,36 @@ class Step:
 class PlanFile:
     """A plan on the disk, for one server: read where it exists, else made. Use it in a `with`.
 
+    Args:
+        path: the file. server: what a new one is made for. key: seals its digests; None: the site's.
+
     Raises:
         UsageError: FS537, the file is no whole plan.
     """
 
-    def __init__(self, path: Path, server: str = "") -> None:
+    def __init__(self, path: Path, server: str = "", key: IdKey | None = None) -> None:
         self._path = path
         new = not path.exists()
+        self._key = (key or site_key()) if new else None
         self._part = path.with_name(f".{path.name}.part") if new else path
         if new:
             self._part.unlink(missing_ok=True)
             self._part.touch(0o600)
         self._base = sqlite3.connect(self._part, isolation_level=None)
         try:
-            self._open(server, new)
+            self._open(server)
         except (sqlite3.DatabaseError, TypeError) as error:
             self._base.close()
             raise UsageError("FS537", path.name, "a whole plan of `fhirspace plan --out`") from error
 
-    def _open(self, server: str, new: bool) -> None:
-        if new:
+    def _open(self, server: str) -> None:
+        if self._key:
             self._base.executescript(f"PRAGMA journal_mode=MEMORY; {_SCHEMA} BEGIN;")
-            self._base.executemany("INSERT INTO head VALUES (?, ?)", (("format", _FORMAT), ("server", server)))
-        form, self.server = (self._head(name) for name in ("format", "server"))
+            self._base.executemany(
+                "INSERT INTO head VALUES (?, ?)",
+                (("format", _FORMAT), ("server", server), ("id_key", self._key.fingerprint)),
+            )
+        form, self.server, self.id_key = (self._head(name) for name in ("format", "server", "id_key"))
         if form != _FORMAT:
             raise TypeError
 
@@ -93,7 +102,8 @@ class PlanFile:
     def add(self, steps: Iterable[Step]) -> Iterator[Step]:
         """Adds steps, and yields each one."""
         for step in steps:
-            row = (step.key, step.key.split("/")[0], step.digest, step.action, step.version, json.dumps(step.changes))
+            sealed = self._key.seal(step.digest) if self._key else step.digest
+            row = (step.key, step.key.split("/")[0], sealed, step.action, step.version, json.dumps(step.changes))
             self._base.execute(
                 "INSERT INTO step (key, kind, digest, action, version, changes) VALUES (?,?,?,?,?,?)", row
             )
@@ -107,7 +117,7 @@ class PlanFile:
             self._part = self._path
 
     def step(self, key: str) -> Step | None:
-        """The step of a resource; None if the plan does not know it."""
+        """The step of a resource, its digest sealed; None if the plan does not know it."""
         found = self._base.execute(f"{_STEPS} WHERE key = ?", (key,)).fetchone()
         return _step_of(found) if found else None
 
@@ -174,7 +184,12 @@ def _step(item: Item, line: bytes, held: Held, journal: Journal | None) -> Step:
         return Step(item.key, item.digest, "unchanged", held.version)
     known = journal.known(item.key) if journal else None
     # A version number may move without a change of content; what we wrote is what counts.
-    moved = known is not None and known.version != held.version and known.content != content(held.line)
+    moved = (
+        journal is not None
+        and known is not None
+        and known.version != held.version
+        and not journal.seal.same(known.content, content(held.line))
+    )
     return Step(item.key, item.digest, "conflict" if moved else "update", held.version, differences(theirs, ours))
 
 

@@ -2,7 +2,7 @@
 
 Before a bundle is sent its keys are noted (`intend`), after the answer what became of them (`record`). It holds server
 URLs, keys (``Type/id``; the server's too, where it makes them), SHA-256 digests, version numbers, times and counts; no
-content of any resource.
+content of any resource. The digests are sealed with the id key (see `seal`).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.errors import UsageError
 from fhirspace.folders import locked, state_folder
+from fhirspace.idkey import IdKey
 from fhirspace.jsontext import decode
 
 JOURNAL = "journal.db"
@@ -76,11 +78,17 @@ class Written:
 class Journal:
     """The journal file, held by this process alone, for one server. Use it in a `with`; `begin` starts a run.
 
+    `seal` compares its digests, which it takes plain and gives as they are kept: sealed.
+
+    Args:
+        path: the file. server: the FHIR base URL. id_key: the key, or its file; None: see `Seal`.
+
     Raises:
-        UsageError: FS525, another push holds it (the message says which), or the file is none.
+        UsageError: FS525, another push holds it (the message says which), or the file is none; FS590, it was made with
+            another key (when a digest is first kept or compared).
     """
 
-    def __init__(self, path: Path, server: str) -> None:
+    def __init__(self, path: Path, server: str, id_key: IdKey | Path | str | None = None) -> None:
         self.path, self.server, self.run = path, server, ""
         self.resumed = False
         self._held = ExitStack()
@@ -97,8 +105,9 @@ class Journal:
             self._held.callback(self._base.close)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
-            self._base.executescript(_SCHEMA)
+            self._base.executescript(_SCHEMA + SCHEMA)
             self._upgrade()
+            self.seal = Seal(self._base, path, id_key)
         except sqlite3.DatabaseError as error:
             self._held.close()
             raise UsageError("FS525", str(path), "a journal of fhirspace") from error
@@ -153,7 +162,8 @@ class Journal:
                        ON CONFLICT DO UPDATE SET digest = excluded.digest, content = excluded.content,
                            sent = excluded.sent, version = NULL, action = NULL, state = 'sent'
                        WHERE writes.digest <> excluded.digest"""
-        self._write(statement, ((self.run, *row, when) for row in rows))
+        seal = self.seal
+        self._write(statement, [(self.run, key, seal(digest), seal(text), when) for key, digest, text in rows])
 
     def intended(self, key: str) -> str | None:
         """The server's time before this run first sent the resource as it is now; None if it did not."""
@@ -175,17 +185,20 @@ class Journal:
             dropped: keys that were sent and not written by this run: their intent is forgotten.
             places: (key, the server's key) of those whose ids the server made.
         """
+        server, run, seal = self.server, self.run, self.seal
+        known = [(server, key, seal(digest), seal(text), version, run) for key, digest, text, version in held]
+        done = [(run, w.key, seal(w.digest), w.version, seal(w.content), w.action, w.bundle) for w in written]
         self._base.execute("BEGIN IMMEDIATE")
         with self._base:
             self._base.executemany(
                 "INSERT OR REPLACE INTO delivered (server, key, digest, content, version, run) VALUES (?,?,?,?,?,?)",
-                ((self.server, *row, self.run) for row in held),
+                known,
             )
             self._base.executemany(
                 """INSERT OR REPLACE INTO writes (run, key, digest, sent, version, content, action, bundle, state)
                    SELECT ?1, ?2, ?3, coalesce((SELECT sent FROM writes WHERE run = ?1 AND key = ?2), ''),
                           ?4, ?5, ?6, ?7, 'done'""",
-                ((self.run, w.key, w.digest, w.version, w.content, w.action, w.bundle) for w in written),
+                done,
             )
             self._base.executemany(
                 "DELETE FROM writes WHERE run = ? AND key = ? AND state = 'sent'", ((self.run, key) for key in dropped)
@@ -197,6 +210,7 @@ class Journal:
 
     def claim(self, key: str, search: bytes) -> bool:
         """Keep a search (its digest) for one key of this server; False where another key has it."""
+        search = self.seal(search)
         query = "SELECT key FROM places WHERE server = ? AND search = ?"
         found = self._base.execute(query, (self.server, search)).fetchone()
         if found is None:

@@ -11,6 +11,7 @@ from fhirspace.delivery.client import Client
 from fhirspace.delivery.servers import limits_of
 from fhirspace.delivery.statement import read
 from fhirspace.delivery.way import Carrier, Kind, carrier, way
+from fhirspace.idkey import IdKey
 
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
@@ -20,15 +21,17 @@ class Options(TypedDict, total=False):
     """How to deliver.
 
     journal: the SQLite file of what was delivered; ``journal.db`` in the folder without it. It may serve several
-    servers. size: most resources a bundle. connections: bundles under way at once; none holds what another one holds
-    or refers to. fhir: the release of the resources; the server must speak it, None does not check. way: how entries
-    travel; "conditional" has the server make the ids. gzip: compress what is sent. rate: most requests a second.
+    servers. id_key: the key that made the ids, or its file; None: the site's. size: most resources a bundle.
+    connections: bundles under way at once; none holds what another one holds or refers to. fhir: the release of the
+    resources; the server must speak it, None does not check. way: how entries travel; "conditional" has the server make
+    the ids. gzip: compress what is sent. rate: most requests a second.
     provenance: write a Provenance for each bundle, where the server takes them (unless it is False). progress: called
     after each bundle. client: how to talk; HTTP without it. What is not given follows from what the server says and
     what is known of its product (see `way`).
     """
 
     journal: Path | None
+    id_key: IdKey | Path | str | None
     size: int
     connections: int
     fhir: str | None

@@ -16,8 +16,10 @@ from fhirspace.delivery.compare import ACTIONS, Action, PlanFile, Step, compare
 from fhirspace.delivery.journal import JOURNAL, Journal
 from fhirspace.delivery.options import Options, chosen
 from fhirspace.delivery.order import Item, Order, Reader, inputs
+from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Counts
 from fhirspace.errors import Problem, UsageError
+from fhirspace.idkey import IdKey, chosen as chosen_key
 
 PLAN = "plan.db"
 _SHOWN, _TOLD, _EVERY = 1000, 20, 100
@@ -99,13 +101,18 @@ def plan(
     path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL
     path.unlink(missing_ok=True)
     with ExitStack() as stack:
-        book = stack.enter_context(Journal(noted, talk.server)) if noted.is_file() else None
-        order, reader = stack.enter_context(Order(inputs(folder))), stack.enter_context(Reader())
+        files = inputs(folder)
+        given = folder_key(files, options.get("id_key"))
+        book = stack.enter_context(Journal(noted, talk.server, given)) if noted.is_file() else None
+        key = book.seal.key if book else chosen_key(given)
+        order, reader = stack.enter_context(Order(files)), stack.enter_context(Reader())
         types, placed = [kind for kind, _ in order.types()], book is not None and book.placed()
         how = chosen(statement, talk.server, types, options, placed=placed)
         if how.conditional:
             raise UsageError("FS517", talk.server, "a server that takes the ids of the resources")
-        file = stack.enter_context(PlanFile(path, talk.server))
+        if book is None or not book.samples():
+            check_study(talk, files)
+        file = stack.enter_context(PlanFile(path, talk.server, key))
         items, word = (item for unit in order.units() for item in unit), None if overwrite else book
         steps = compare(talk, items, reader, word, batch=how.kind != "single", connections=how.connections)
         found = Planned(talk.server, path)
@@ -120,16 +127,18 @@ def plan(
     return found
 
 
-def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader) -> Callable[[Item], str | None]:
+def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: IdKey) -> Callable[[Item], str | None]:
     """What a plan wants of each resource, after making sure that it still fits the input and the server."""
     if plan.server != client.server:
         raise UsageError("FS538", plan.server, "the server that the plan was made for")
+    if plan.id_key != key.fingerprint:
+        raise UsageError("FS538", client.server, f"the id key {plan.id_key}, with which the plan was made")
     moved = 0
     done: set[str] = set()
     items = (item for unit in order.units() for item in unit)
     for step in compare(client, items, reader, None):
         planned = plan.step(step.key)
-        if planned is None or planned.digest != step.digest:
+        if planned is None or planned.digest != key.seal(step.digest):
             raise UsageError("FS538", step.key.split("/")[0], "the input that the plan was made for")
         if step.action == "unchanged":
             done.add(step.key)

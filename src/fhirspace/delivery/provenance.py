@@ -19,8 +19,7 @@ from typing import Any, Final
 
 from fhirspace import __version__
 from fhirspace.errors import ServerError
-from fhirspace.jsontext import decode
-from fhirspace.tables.durable import MANIFEST
+from fhirspace.tables.durable import manifest
 
 RUN: Final = "https://fhirspace.org/run"
 """The system of the tag that names a run."""
@@ -72,21 +71,18 @@ def _made(file: Path, sha256: str, manifests: dict[Path, dict[str, Any]]) -> dic
     """The versions by which a file was made."""
     for home in file.parents[:2]:
         if home not in manifests:
-            manifests[home] = _manifest(home / MANIFEST)
+            manifests[home] = _manifest(home)
         entry = manifests[home]["files"].get(file.relative_to(home).as_posix())
         if isinstance(entry, dict) and entry.get("sha256") == sha256:
             return dict(manifests[home]["versions"])
     return {}
 
 
-def _manifest(path: Path) -> dict[str, Any]:
+def _manifest(home: Path) -> dict[str, Any]:
     """The versions and files of a manifest; both empty where there is none, or something else of that name."""
-    try:
-        content = decode(path.read_bytes())
-        parts = {name: content[name] for name in ("versions", "files")}
-    except (OSError, ValueError, LookupError, TypeError):
-        parts = {}
-    return parts if parts and all(isinstance(each, dict) for each in parts.values()) else {"versions": {}, "files": {}}
+    content = manifest(home)
+    parts = {name: content.get(name) for name in ("versions", "files")}
+    return parts if all(isinstance(each, dict) for each in parts.values()) else {"versions": {}, "files": {}}
 
 
 def provenance(

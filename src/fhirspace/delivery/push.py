@@ -36,6 +36,7 @@ from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
 from fhirspace.delivery.provenance import Source, Target, provenance, sources
 from fhirspace.delivery.report import told
+from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Note, Sender
 from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
@@ -98,7 +99,8 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
     Raises:
         InputError: FS523 nothing to push, FS528 a file changed, FS401, FS404, FS405 a file cannot be read.
         UsageError: FS514 the URL cannot be used, FS525 the journal is in use or none, FS537 the plan file is none,
-            FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee.
+            FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee, FS590 to FS592 the
+            journal, the folder or the server's study is of another id key.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS513 another release.
         InterruptedRun: FS527, stopped by Ctrl-C; the same call resumes.
     """
@@ -131,15 +133,19 @@ def _deliver(
     talk = options.get("client") or Client(server)
     statement = require_release(talk, options.get("fhir"))
     path = options.get("journal") or home / JOURNAL
+    key = folder_key(files, options.get("id_key"))
     with ExitStack() as stack:
-        book = stack.enter_context(Journal(path, talk.server))
+        book = stack.enter_context(Journal(path, talk.server, key))
+        book.seal.bind()
         order = stack.enter_context(Order(files, first_counts=letters))
         reader = stack.enter_context(Reader())
         how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options, placed=book.placed())
         if plan and how.conditional:
             raise UsageError("FS517", talk.server, "a push without a plan")
         talk.rate = talk.rate or how.rate
-        wanted = by_plan(plan, talk, order, reader) if plan else None
+        if not book.samples() and not how.conditional:
+            check_study(talk, files)
+        wanted = by_plan(plan, talk, order, reader, book.seal.key) if plan else None
         book.begin(new_run() + RETRY * letters, resume=not letters)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
         courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
@@ -286,7 +292,7 @@ def _corrected(units: Iterator[Unit], files: list[Path], book: Journal, sender: 
         left = []
         for item in unit:
             known = book.known(item.key)
-            if known is not None and known.run > item.file.stem and known.digest != item.digest:
+            if known is not None and known.run > item.file.stem and not book.seal.same(known.digest, item.digest):
                 sender.counts.unchanged += 1
                 continue
             name, row = origins[item.file].get(item.key, (item.place.file, item.row))

@@ -208,7 +208,7 @@ class Sender:
         if self.wanted is not None:
             return self.wanted(item) is None
         known = self.journal.known(item.key)
-        return known is not None and known.digest == item.digest
+        return known is not None and self.journal.seal.same(known.digest, item.digest)
 
     def _loaded(self, item: Item, reader: Reader) -> Entry:
         line = reader.line(item)

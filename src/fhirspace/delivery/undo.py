@@ -26,6 +26,7 @@ from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import journal_of
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.folders import scratch
+from fhirspace.idkey import IdKey
 
 _SNAPSHOT = {"X-Meta-Snapshot-Mode": "TAG, PROFILE, SECURITY_LABEL"}
 """HAPI keeps the tags of earlier versions unless it is told not to; other servers do not know the header."""
@@ -93,6 +94,7 @@ def verify(
     connections: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
+    id_key: IdKey | Path | str | None = None,
 ) -> VerifyReport:
     """Read back what a run delivered and compare it, by digests of the canonical form (see `canonical`).
 
@@ -100,15 +102,16 @@ def verify(
         run: its name, or ``last``. server: the FHIR base URL; the run's own without it.
         journal: the journal or its folder; None looks into all journals of this machine.
         connections: batches under way at once (as fits the server without it). progress: called after each hundred.
-        client: how to talk; None talks HTTP.
+        client: how to talk; None talks HTTP. id_key: the journal's key, or its file; None: the site's.
 
     Raises:
-        UsageError: FS525 the journal is held, FS529 no such run; ServerError: as `fetch`.
+        UsageError: FS525 the journal is held, FS529 no such run, FS590 the journal is of another key; ServerError: as
+            `fetch`.
     """
     path, name, home = journal_of(run, journal)
     talk = client or Client(server or home)
     statement = require_release(talk, None)
-    with Journal(path, talk.server) as book:
+    with Journal(path, talk.server, id_key) as book:
         report = VerifyReport(name, talk.server)
         known = dict.fromkeys(key for key, each in book.delivered(name))
         how = chosen(statement, talk.server, (), {}, placed=book.placed())
@@ -129,7 +132,7 @@ def _verified(report: VerifyReport, key: str, held: Held, book: Journal) -> None
         report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
     elif known is None or known.content is None:
         report.unknown += 1
-    elif content_of(book, key, held.line) == known.content:
+    elif book.seal.same(known.content, content_of(book, key, held.line)):
         report.same += 1
     else:
         report.changed += 1
@@ -145,12 +148,14 @@ def undo(
     connections: int | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
+    id_key: IdKey | Path | str | None = None,
 ) -> UndoReport:
     """Take a run back: what it updated gets its version before the run again, what it created is deleted.
 
     What was changed since (the server's version is not the one that the run made), and what others refer to, is left
     alone and told. A killed undo is finished by the same call. Of a run that no journal knows (it was lost, or made on
-    another machine) a server that is named is asked: its Provenances tell what the run wrote.
+    another machine) a server that is named is asked: its Provenances tell what the run wrote. The key is needed only
+    for what was sent and never answered.
 
     Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
     server makes the ids, and the run waits for some of them.
@@ -162,7 +167,7 @@ def undo(
     talk = asked or Client(home)
     statement = require_release(talk, None)
     with ExitStack() as stack:
-        book = stack.enter_context(Journal(path, talk.server))
+        book = stack.enter_context(Journal(path, talk.server, id_key))
         how = chosen(statement, talk.server, (), {}, placed=book.placed())
         lost = book.unplaced(name)
         if lost and not book.finished(name):
@@ -300,7 +305,7 @@ class _Undo:
 
     def _is_work_of(self, ours: Written, held: Held) -> bool:
         """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
-        same = content_of(self.book, ours.key, held.line) == ours.content
+        same = self.book.seal.same(ours.content, content_of(self.book, ours.key, held.line))
         return same and since(modified(held.line), ours.sent)
 
 

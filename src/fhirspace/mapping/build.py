@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from fhirspace.errors import MappingError, Place
+from fhirspace.idkey import IdKey
 from fhirspace.mapping import nodes
 from fhirspace.mapping.codelists import CodeLists
 from fhirspace.mapping.syntax import Special, Syntax, substitute
@@ -66,11 +67,11 @@ class Builder:
 
     Args:
         file: the file's name; definitions: HL7's, of the release; lists: code lists; lets: common constants;
-        key: the key of subject ids.
+        key: the key of ids; None: the site's.
     """
 
     def __init__(
-        self, file: str, definitions: Definitions, lists: CodeLists, lets: dict[str, nodes.Node], key: bytes
+        self, file: str, definitions: Definitions, lists: CodeLists, lets: dict[str, nodes.Node], key: IdKey | None
     ) -> None:
         self._file, self._defs = file, definitions
         self._lists, self._lets, self._key = lists, lets, key

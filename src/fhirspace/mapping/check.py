@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from itertools import combinations
 
@@ -9,12 +10,16 @@ from fhirspace.errors import MappingError, Place
 from fhirspace.mapping.extract import Mark, firm, marks
 from fhirspace.mapping.tree import Arr, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
 
+_COUNTED = re.compile(r"[A-Z0-9]{0,4}SEQ|VISITNUM|TAETORD")
+"""Columns of numbers that count rows or visits."""
+
 
 def check(mappings: dict[str, Mapping]) -> None:
     """All checks over the mappings of a release. Raises MappingError with file, line and what would fit."""
     known: dict[tuple[str, str], str] = {}
     for mapping in mappings.values():
         _identified(mapping, known)
+        _pseudonymous(mapping)
         _attached(mapping, mappings)
         _carries(mapping)
         _forms(mapping)
@@ -37,6 +42,19 @@ def _identified(mapping: Mapping, known: dict[tuple[str, str], str]) -> None:
             place = Place(mapping.file, block.root.line, f"{block.resource}.identifier")
             raise MappingError("FS346", place, f"an identifier with a constant system of its own{other}")
         known[kind] = mapping.domain
+
+
+def _pseudonymous(mapping: Mapping) -> None:
+    """An id stands in URLs and logs: only hashes, numbers of rows and visits, and codes of a list are a part of it."""
+    for block in mapping.blocks:
+        made = dict(block.root.fields).get("id")
+        for slot in made.slots if isinstance(made, Leaf) else ():
+            codec = slot.codec
+            hashed = codec.name.removesuffix("+") in ("id", "fhirid")
+            counted = codec.name in ("integer", "decimal") and _COUNTED.fullmatch(slot.column)
+            if not hashed and not counted and codec.outputs is None:
+                hint = f"<{slot.column} id> or <{slot.column} fhirid>, so that the cell cannot be read from the id"
+                raise MappingError("FS349", Place(mapping.file, block.root.line, f"{block.resource}.id"), hint)
 
 
 def _attached(mapping: Mapping, mappings: dict[str, Mapping]) -> None:

@@ -9,16 +9,15 @@ functions of text: the kernel runs them once a distinct value, both ways, and ca
 from __future__ import annotations
 
 import datetime
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Final
 
-Out = Callable[[str], str | None]
+from fhirspace.idkey import IdKey, site_key
 
-_DEFAULT_KEY: Final = b"fhirspace"
+Out = Callable[[str], str | None]
 
 
 class CellError(Exception):
@@ -321,30 +320,39 @@ def _comparator_out(cell: str) -> str:
     return cell
 
 
-def hashed_id(key: bytes) -> Out:
-    """The keyed hash that makes a subject's FHIR id: 32 hexadecimal digits, the first one a letter (FHIR `id`)."""
+def hashed_id(key: IdKey | None = None) -> Out:
+    """The keyed hash that makes a subject's FHIR id: 32 hexadecimal digits, the first one a letter (FHIR `id`).
+
+    Without a `key` it is the site's, which is looked up at the first cell: reading needs none.
+    """
 
     def out(cell: str) -> str:
-        digits = hashlib.blake2b(cell.encode(), digest_size=16, key=key[:64]).hexdigest()
+        digits = (key or site_key()).digits(cell)
         return "abcdefabcdefabcd"[int(digits[0], 16)] + digits[1:]
 
     return out
 
 
-def _short_id(key: bytes) -> Out:
-    """A part of a FHIR id: the cell itself where it is short and legal there, else 16 digits of its keyed hash."""
+_SITE: Final = re.compile(r"(?:[A-Za-z]{1,3}-?)?[0-9]{1,4}")
+"""A site's number, such as 01, 1012 or DE-07: nothing that could name a person."""
+
+
+def hashed_part(key: IdKey | None = None, *, sites: bool = False) -> Out:
+    """A part of a FHIR id: 16 digits of the cell's keyed hash; with `sites`, the cell itself where it is a number."""
     hashed = hashed_id(key)
 
     def out(cell: str) -> str:
-        return cell if re.fullmatch(r"[A-Za-z0-9.-]{1,16}", cell) else (hashed(cell) or "")[:16]
+        return cell if sites and _SITE.fullmatch(cell) else (hashed(cell) or "")[:16]
 
     return out
 
 
-def codec(name: str, argument: str = "", *, key: bytes = _DEFAULT_KEY) -> Codec | None:
+def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: str = "") -> Codec | None:
     """The codec of a name (without ``codes``, which needs its list: see `codelists`), or None where there is none.
 
-    `argument` is what stands in brackets (the shape of ``day``, the spelling of ``checkbox``); `key` keys ``id``.
+    Args:
+        argument: what stands in brackets (the shape of ``day``, the spelling of ``checkbox``).
+        key: keys ``id`` and ``fhirid``; None: the site's. column: whose cells it takes (``fhirid`` minds it).
     """
     truths = frozenset({"true", "false"})
     boolean = frozenset({"boolean"})
@@ -390,13 +398,23 @@ def codec(name: str, argument: str = "", *, key: bytes = _DEFAULT_KEY) -> Codec 
             outputs=frozenset({"<", "<=", ">", ">="}),
         ),
         "duration": Codec("duration", _duration_out, _same, STRINGS, _DURATION, verbatim=True, rank=0),
-        "fhirid": Codec("fhirid", _short_id(key), _never, frozenset({"id", "string"}), ".+", readable=False),
+        "fhirid": Codec(
+            "fhirid",
+            hashed_part(key, sites=column in PLACES),
+            _never,
+            frozenset({"id", "string"}),
+            ".+",
+            readable=False,
+        ),
         "id": Codec(
             "id", hashed_id(key), _never, frozenset({"id", "string", "uri", "reference"}), ".+", readable=False
         ),
     }
     return fixed.get(name)
 
+
+PLACES: Final = frozenset({"SITEID"})
+"""Columns of numbers that name no person, and stay as they are in ids."""
 
 NAMES: Final = (
     "text",

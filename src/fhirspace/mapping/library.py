@@ -14,6 +14,7 @@ from pathlib import Path
 
 import fhirspace
 from fhirspace.errors import MappingError, Place
+from fhirspace.idkey import IdKey
 from fhirspace.mapping import nodes
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
@@ -35,7 +36,7 @@ class Library:
     Args:
         release: R4, R4B or R5.
         folders: the user's own mapping folders; the shipped one comes first unless `bare`.
-        key: the key of subject ids (see the codec ``id``).
+        key: the key of ids (see the codec ``id``); None: the site's, looked up when the first id is made.
         bare: leave the shipped mappings out.
 
     Raises:
@@ -43,7 +44,7 @@ class Library:
     """
 
     def __init__(
-        self, release: Release, folders: Iterable[Path] = (), *, key: bytes = b"fhirspace", bare: bool = False
+        self, release: Release, folders: Iterable[Path] = (), *, key: IdKey | None = None, bare: bool = False
     ) -> None:
         self.release = release
         self.folders = [*([] if bare else [shipped()]), *folders]
@@ -117,7 +118,7 @@ def digest_of(folders: Iterable[Path], patterns: Iterable[str]) -> str:
 
 
 @lru_cache(maxsize=8)
-def _built(release: Release, folders: tuple[Path, ...], key: bytes, _digest: str) -> dict[str, Mapping]:
+def _built(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> dict[str, Mapping]:
     """The mappings of files with this digest: who converts several studies builds them once."""
     return Library(release, folders, key=key, bare=True).build()
 

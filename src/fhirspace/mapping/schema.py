@@ -29,7 +29,8 @@ CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     ),
     "comparator": ("a sign before a number", ("<", ">=")),
     "fhirid": (
-        "a part of an `id`: the cell where it is short and legal there, else a hash; not read back",
+        "a part of an `id`: 16 digits of a keyed hash; of SITEID the cell itself where it is a number such as `01` or "
+        "`DE-07`; not read back",
         ("01", "Site 7/b"),
     ),
     "id": (

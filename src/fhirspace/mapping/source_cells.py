@@ -23,10 +23,10 @@ class SourceSyntax(Syntax):
     """The texts of a source mapping: the codecs of the language, and ``time`` for a time of day in its own column."""
 
     def __init__(self, file: str, lists: CodeLists) -> None:
-        super().__init__(file, lists, b"")
+        super().__init__(file, lists, None)
         self._made: dict[str, Codec] = {}
 
-    def codec(self, text: str, line: int) -> Codec:
+    def codec(self, text: str, line: int, column: str = "") -> Codec:
         """A codec as written. Raises MappingError FS311, FS312, FS314, FS358 (its texts are none of a variable)."""
         if text not in self._made:
             self._made[text] = self._codec(text, line)

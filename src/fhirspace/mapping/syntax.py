@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fhirspace.errors import MappingError, Place
+from fhirspace.idkey import IdKey
 from fhirspace.mapping.codecs import NAMES, Codec, codec
 from fhirspace.mapping.codelists import CodeLists
 from fhirspace.mapping.tree import Cond, Form, Slot
@@ -35,10 +36,10 @@ class Syntax:
     """Reads the texts of one mapping file.
 
     Args:
-        file: its name, for messages; lists: the code lists it may use; key: the key of ``id``.
+        file: its name, for messages; lists: the code lists it may use; key: the key of ``id``; None: the site's.
     """
 
-    def __init__(self, file: str, lists: CodeLists, key: bytes) -> None:
+    def __init__(self, file: str, lists: CodeLists, key: IdKey | None) -> None:
         self.file, self.lists, self._key = file, lists, key
 
     def parts(self, text: str, line: int) -> tuple[str | Slot, ...]:
@@ -67,9 +68,10 @@ class Syntax:
             raise MappingError(
                 "FS310", self._place(line, text), 'a column and a codec, as in <AESTDTC datetime> or <"Subject ID">'
             )
-        return Slot(found["quoted"] or found["plain"], self.codec(rest.strip() or "text", line))
+        column = found["quoted"] or found["plain"]
+        return Slot(column, self.codec(rest.strip() or "text", line, column))
 
-    def codec(self, text: str, line: int) -> Codec:
+    def codec(self, text: str, line: int, column: str = "") -> Codec:
         """A codec as written, ``codes+(AEOUT)``. Raises MappingError FS311, FS312, FS314."""
         found = _CODEC.fullmatch(text)
         place = self._place(line, text)
@@ -78,7 +80,7 @@ class Syntax:
         open_ = found["open"] is not None
         if found["name"] == "codes":
             return self.lists.codec(found["argument"] or "", place, open_=open_)
-        made = codec(found["name"], found["argument"] or "", key=self._key)
+        made = codec(found["name"], found["argument"] or "", key=self._key, column=column)
         if made is None:
             near = difflib.get_close_matches(found["name"], NAMES, 2, 0.5)
             raise MappingError("FS314", place, " or ".join(near) or ", ".join(NAMES))

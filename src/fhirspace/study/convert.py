@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.idkey import PUBLIC, IdKey, chosen
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.divide import divide
 from fhirspace.sdtm.longtext import part_label
@@ -23,6 +24,7 @@ from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
+from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.staging import finish
 from fhirspace.tables.text import data_columns
@@ -35,7 +37,7 @@ class Conversion:
     """What a conversion did: rows by table, problems, where it wrote.
 
     `tables` holds, for each table, the rows read, written and quarantined; `resources` the number of FHIR resources
-    read where the input was FHIR.
+    read where the input was FHIR, `id_key` the fingerprint of the key that made the ids where the output is.
     """
 
     target: str
@@ -45,6 +47,7 @@ class Conversion:
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
     resources: int = 0
     unread: int = 0
+    id_key: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -55,6 +58,7 @@ class Conversion:
             "tables": self.tables,
             "resources": self.resources,
             "unread": self.unread,
+            "id_key": self.id_key,
             "problems": [problem.as_dict() for problem in self.problems],
         }
 
@@ -81,6 +85,8 @@ def convert(
     workers: int = 1,
     gzip: bool = False,
     shared: bool = False,
+    id_key: IdKey | Path | str | None = None,
+    new_ids: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -94,24 +100,28 @@ def convert(
         fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
         shared: files get the modes that the umask gives, instead of being for their owner only.
+        id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one.
+        new_ids: the folder may hold the output of another key, whose ids these replace.
         progress: told after each batch of a dataset.
 
     Raises:
         InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out, or the output
-        folder is in use, or holds something that would be lost (see `OutputFolder`); MappingError: a mapping is wrong.
-        Nothing is changed in the output folder then.
+        folder is in use, or holds something that would be lost (see `OutputFolder`), FS630 to FS633 the key cannot be
+        used, FS634 the folder was made with another one; MappingError: a mapping is wrong. Nothing is changed in the
+        output folder then.
     """
     finish(out)
     folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
     if given.kind == to:
         raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
-    library, ledger = Library(fhir, folders), Ledger()
+    key = _key_for(out, chosen(id_key), new_ids=new_ids) if to == "fhir" else None
+    library, ledger = Library(fhir, folders, key=key), Ledger()
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
-    result = Conversion(to, out, 0)
+    result = Conversion(to, out, 0, id_key=key.fingerprint if key else "")
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
-    with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
+    with OutputFolder(out, versions=versions, about=_about(key), reads=given.paths, shared=shared) as folder:
         tabulations = _tabulations(
             given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
         )
@@ -127,6 +137,20 @@ def convert(
     result.problems, result.exit_code = ledger.problems, ledger.exit_code
     result.tables = ledger.as_dict()
     return result
+
+
+def _key_for(out: Path, key: IdKey, *, new_ids: bool) -> IdKey:
+    """The key, if what the folder holds was not made with another one."""
+    before = key_of(manifest(out))
+    if before not in ("", key.fingerprint) and not new_ids:
+        raise UsageError("FS634", Place(out.name), f"the key {before}, not {key.fingerprint}")
+    return key
+
+
+def _about(key: IdKey | None) -> dict[str, Any]:
+    if key is None:
+        return {}
+    return {ID_KEY: {"fingerprint": key.fingerprint, **({"note": PUBLIC} if key.published else {})}}
 
 
 def _tabulations(

@@ -11,6 +11,7 @@ from typing import Any
 
 import fhirspace
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError
+from fhirspace.idkey import DEMO_KEY, PUBLIC, IdKey, chosen
 from fhirspace.standards.fhir import Release
 from fhirspace.study.checks import validate
 from fhirspace.study.convert import Conversion, convert
@@ -51,7 +52,15 @@ class Steps:
         return all(good for _, _, good in self.done)
 
 
-def demo(out: Path, *, fhir: Release = "R4", server: bool = False, say: Say = print, as_json: bool = False) -> int:
+def demo(
+    out: Path,
+    *,
+    fhir: Release = "R4",
+    server: bool = False,
+    say: Say = print,
+    as_json: bool = False,
+    id_key: IdKey | Path | str = DEMO_KEY,
+) -> int:
     """Runs the SPACE study end to end and gives the exit code: 0 where everything is as it should be, else 1.
 
     Args:
@@ -60,17 +69,21 @@ def demo(out: Path, *, fhir: Release = "R4", server: bool = False, say: Say = pr
         server: also start a local HAPI with validation on, push, push again, pull back and compare.
         say: told each step as it is done; the table of figures goes to stdout.
         as_json: print the result as JSON.
+        id_key: the key of the ids, or its file. The published one makes the same ids everywhere, and hides nothing.
 
     Raises:
         UsageError: FS616 where `out` holds something else; FS501 and others where the server's extra is not installed.
         ServerError: it does not come up.
     """
     records, published = sample() / "records", Published.load(sample() / "published.toml")
+    key = chosen(id_key)
     _claim(out)
     steps = Steps(say)
     say("SPACE, synthetic data: the EDC export of a phase 2 study with 26 subjects")
+    if key.published:
+        say(f"  ids are {PUBLIC}; other studies get those of a key of your site")
     tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"))
-    resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir)
+    resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True)
     _converted(steps, tabulated, resources, fhir)
     findings = sum(1 for _ in validate([out / "fhir"], release=fhir, full=_has_models()))
     steps.check(f"every resource validated ({fhir})", f"{findings} findings", findings == 0)
@@ -86,7 +99,7 @@ def demo(out: Path, *, fhir: Release = "R4", server: bool = False, say: Say = pr
     columns = {"published": published.figures, "SDTM": from_datasets(datasets, published)}
     columns["FHIR"] = from_resources(fhir_files(out / "fhir"), published)
     if server:
-        columns["FHIR server"] = _delivered(out, fhir, steps, published)
+        columns["FHIR server"] = _delivered(out, fhir, key, steps, published)
     equal = all(each == published.figures for each in columns.values())
     steps.check("figures", "equal in all columns" if equal else "NOT equal", equal)
     print(_as_json(steps, columns, published) if as_json else _table(columns, published))
@@ -122,9 +135,10 @@ def _converted(steps: Steps, tabulated: Conversion, resources: Conversion, fhir:
     steps.check(f"FHIR {fhir} resources written", f"{count:,}", resources.exit_code == EXIT_CLEAN)
 
 
-def _delivered(out: Path, fhir: Release, steps: Steps, published: Published) -> Figures:
+def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Published) -> Figures:
     """Pushes to a server started here, pushes again, pulls back and compares; the figures of what came back."""
     from fhirspace.delivery.canonical import canonical  # noqa: PLC0415 - only with a server
+    from fhirspace.delivery.options import Options  # noqa: PLC0415
     from fhirspace.delivery.pull import pull  # noqa: PLC0415
     from fhirspace.delivery.push import push  # noqa: PLC0415
     from fhirspace.fhir import ndjson  # noqa: PLC0415
@@ -138,11 +152,12 @@ def _delivered(out: Path, fhir: Release, steps: Steps, published: Published) -> 
                 last = done * 10 // max(total, 1)
                 steps.say(f"       pushed {done:,} of {total:,}")
 
-        first = push(out / "fhir", url, fhir=fhir, progress=progress, size=_SIZE, connections=_CONNECTIONS)
+        how: Options = {"fhir": fhir, "id_key": key, "size": _SIZE, "connections": _CONNECTIONS}
+        first = push(out / "fhir", url, **(how | {"progress": progress}))
         taken = f"{first.sent:,} taken, {first.refused} refused, {first.rate:.0f}/s"
         steps.check("pushed to HAPI, validation on", taken, first.refused == 0)
         fresh = out / "fresh-journal.db"
-        again = push(out / "fhir", url, fhir=fhir, journal=fresh, size=_SIZE, connections=_CONNECTIONS)
+        again = push(out / "fhir", url, **(how | {"journal": fresh}))
         steps.check("pushed again", f"{again.created + again.updated} new versions", again.created + again.updated == 0)
         fresh.unlink()
         pull(url, "SPACE", out / "pulled")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ import pyarrow as pa
 
 from fhirspace.delivery.canonical import canonical
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
-from fhirspace.fhir import ndjson
 from fhirspace.folders import scratch
+from fhirspace.idkey import IdKey, chosen
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
 from fhirspace.study.from_fhir import FromFhir, fhir_files, from_fhir, lines
 from fhirspace.study.inputs import recognise
 from fhirspace.study.ledger import Ledger
+from fhirspace.study.renaming import Renaming, named
 from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.study.to_fhir import to_fhir
 from fhirspace.tables.compare import Difference, compare
@@ -101,7 +102,12 @@ class Proof:
 
 
 def roundtrip(
-    paths: Path | Sequence[Path], *, source: str | None = None, mappings: Iterable[Path] = (), fhir: Release = "R4"
+    paths: Path | Sequence[Path],
+    *,
+    source: str | None = None,
+    mappings: Iterable[Path] = (),
+    fhir: Release = "R4",
+    id_key: IdKey | Path | str | None = None,
 ) -> Proof:
     """Carries an input to FHIR and back and compares every cell (FHIR input: every resource).
 
@@ -109,17 +115,20 @@ def roundtrip(
 
     Args:
         paths: a folder or files; source, mappings, fhir: as in `convert`.
+        id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this one
+            run makes ids, none is looked for or kept, and of FHIR input only who is who is compared.
 
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
     folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths)
-    library, ledger, proof = Library(fhir, folders), Ledger(), Proof(fhir)
+    library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
+    ledger, proof = Ledger(), Proof(fhir)
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
     with scratch() as folder:
         if given.kind == "fhir":
-            _fhir(given.fhir, library, folder, proof)
+            _fhir(given.fhir, library, folder, proof, rename=id_key is None)
             proof.problems += ledger.problems
             proof.quarantined += ledger.quarantined
             return proof
@@ -167,21 +176,26 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.problems += found.problems
 
 
-def _fhir(files: Sequence[Path], library: Library, home: Path, proof: Proof) -> None:
+def _fhir(files: Sequence[Path], library: Library, home: Path, proof: Proof, *, rename: bool) -> None:
     """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss."""
     found, ledger = from_fhir(files, library), Ledger()
     with OutputFolder(home) as folder:
         to_fhir({name: InMemory(table) for name, table in found.tables.items()}, library, folder, ledger)
-    written = {canonical(line) for file in fhir_files(home) for _, line in ndjson.read(file)}
+    written = {canonical(line) for line in _content(fhir_files(home))}
+    renamed = Renaming(named(_content(files)), named(_content(fhir_files(home)))) if rename else bytes
     declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign)}
     for file in files:
         rows = list(lines(file))
         lost = [
             Difference("only left", "", None, number, None)
             for number, line in rows
-            if (file.name, number) not in declared and canonical(line) not in written
+            if (file.name, number) not in declared and canonical(renamed(line)) not in written
         ]
         proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost))
     _declare(found, proof)
     proof.losses += [f"{name}:{line} is a resource that no mapping claims" for name, line in found.foreign]
     proof.quarantined = ledger.quarantined
+
+
+def _content(files: Sequence[Path]) -> Iterator[bytes]:
+    return (line for file in files for _, line in lines(file))

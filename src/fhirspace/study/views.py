@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.errors import MappingError, UsageError
+from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.schema import schema as make_schema
 from fhirspace.mapping.source import SourceForm
@@ -99,7 +100,7 @@ def show(
     if name is None:
         raise UsageError("FS620", "mapping show", "a dataset such as AE, or a form")
     own = _folders(mappings)
-    library = Library(fhir, own)
+    library = Library(fhir, own, key=DEMO_KEY)  # of examples
     domain = name.upper()
     if domain in library.mappings:
         other = Library("R4" if fhir == "R5" else "R5", own)

@@ -1,16 +1,40 @@
-"""What makes files last, for those who need nothing else of output folders: the manifest's name, a rename made sure."""
+"""What others need of output folders: the manifest's name and content, the key of its ids, a rename made sure."""
 
 from __future__ import annotations
 
 import errno
 import os
 from pathlib import Path
+from typing import Any
+
+from fhirspace.jsontext import decode
+from fhirspace.limits import limit
 
 MANIFEST = "manifest.json"
 """The file that an output folder gets last: versions, rows, and the SHA-256 of every file."""
 
+ID_KEY = "id_key"
+"""Its entry that names the key of the ids by its fingerprint."""
+
 _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 """What file systems say that cannot synchronise a folder."""
+
+
+def manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of an output folder; empty where there is none, or something else of that name."""
+    path = folder / MANIFEST
+    try:
+        found = decode(path.read_bytes()) if path.stat().st_size <= limit("document-bytes") else None
+    except (OSError, ValueError):
+        found = None
+    return found if isinstance(found, dict) else {}
+
+
+def key_of(content: dict[str, Any]) -> str:
+    """The fingerprint of the key that made the ids, by the `content` of a manifest; "" where it does not say."""
+    entry = content.get(ID_KEY)
+    found = entry.get("fingerprint") if isinstance(entry, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 def synchronise(folder: Path) -> None:

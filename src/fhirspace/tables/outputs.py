@@ -56,6 +56,7 @@ class OutputFolder:
         root: Path,
         *,
         versions: Mapping[str, str] | None = None,
+        about: Mapping[str, Any] | None = None,
         reads: Iterable[Path] = (),
         keeps: Callable[[str], bool] | None = None,
         shared: bool = False,
@@ -64,7 +65,7 @@ class OutputFolder:
 
         Args:
             root: the folder, made when absent.
-            versions: to be named in the manifest beside that of fhirspace.
+            versions: to be named in the manifest beside that of fhirspace. about: its other entries.
             reads: the files that the run reads.
             keeps: whether a file of the earlier run, by its path in the folder, stays as it is; none does without it.
             shared: files and folders get the modes that the process's umask gives, but for quarantine and unread.
@@ -75,6 +76,7 @@ class OutputFolder:
             InputError: FS141, a folder in it is a link; FS143, it cannot be written.
         """
         self.root, self.waiting = root, root / staging.STAGING
+        self._about = about or {}
         self._versions = {**(versions or {}), "fhirspace": __version__}
         self._reads, self._keeps, self._shared = reads, keeps or (lambda _: False), shared
         self._counts: dict[str, Count] = {}
@@ -237,6 +239,7 @@ class OutputFolder:
         self._proof.require((*files, *self._proof.files))
         content = {
             "versions": dict(sorted(self._versions.items())),
+            **self._about,
             "tables": {name: _as_dict(count) for name, count in sorted(self._counts.items())},
             "files": dict(sorted(files.items())),
         }

@@ -18,6 +18,7 @@ from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
 from fhirspace.delivery.report import told
+from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.folders import scratch
 
@@ -110,7 +111,8 @@ def bulk_push(
 
     Raises:
         InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
-        UsageError: FS514 the URL cannot be used, FS567 options that do not fit each other.
+        UsageError: FS514 the URL cannot be used, FS567 options that do not fit each other, FS592 the server holds the
+            study under ids of another key.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
             release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
     """
@@ -122,6 +124,7 @@ def bulk_push(
     report = BulkReport(talk.server, shape)
     files = inputs(folder)
     require_release(talk, fhir)
+    check_study(talk, files)
     with ExitStack() as stack:
         waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source)
         total = sum(part.count for wave in waves for part in wave)

@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 from fhirspace.errors import UsageError
+from fhirspace.keyrings import from_keyring
 
 _PATIENCE = 60.0
 
@@ -82,16 +83,5 @@ def _output(secret: Secret) -> str:
 
 
 def _kept(secret: Secret) -> str:
-    try:
-        import keyring  # noqa: PLC0415
-        from keyring.errors import KeyringError  # noqa: PLC0415
-    except ImportError as error:
-        raise UsageError("FS545", "keyring", "`pip install 'fhirspace[keyring]'`") from error
     service, user = tuple(secret.where)
-    try:
-        found = keyring.get_password(service, user)
-    except KeyringError as error:
-        raise UsageError("FS544", service, "a keyring of the system that is unlocked") from error
-    if found is None:
-        raise UsageError("FS544", service, "an entry of the keyring for this service and user")
-    return found
+    return from_keyring(service, user)

@@ -1,0 +1,67 @@
+"""Resources whose ids two keys have made, compared: the ids of one side are renamed to those of the other.
+
+A round trip of FHIR writes its input again. The key that made the input's ids may not be at hand; who is the same one
+is known by `identifier`. So the ids of the input become those that were written, in `id` and in references.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+import msgspec
+
+from fhirspace.jsontext import JsonError, decode, decoder
+
+_MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
+"""An id that a key has made, whole: 32 digits of a hash, and what tells the resources of one subject apart."""
+_HASH = 32
+
+
+class _Head(msgspec.Struct):
+    resourceType: str  # noqa: N815
+    id: str = ""
+    identifier: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_head = decoder(_Head)
+
+
+def named(lines: Iterable[bytes]) -> dict[tuple[str, bytes], str]:
+    """The ids of resources by type and identifiers; what has no identifier, or is no resource, is left out."""
+    found = {}
+    for line in lines:
+        try:
+            head = _head(line)
+            spelt = msgspec.json.encode(decode(head.identifier), order="sorted")
+        except JsonError:
+            continue
+        if spelt != b"null":
+            found[head.resourceType, spelt] = head.id
+    return found
+
+
+class Renaming:
+    """Renames ids in resources.
+
+    Args:
+        before: ids by type and identifiers, as they are in the resources; after: as they shall be (see `named`).
+    """
+
+    def __init__(self, before: dict[tuple[str, bytes], str], after: dict[tuple[str, bytes], str]) -> None:
+        self._whole: dict[bytes, bytes] = {}
+        self._hashes: dict[bytes, bytes] = {}
+        for place, old in before.items():
+            new = after.get(place, "").encode()
+            if _MADE.fullmatch(old.encode()) and _MADE.fullmatch(new):
+                self._whole.setdefault(old.encode(), new)
+                self._hashes.setdefault(old.encode()[:_HASH], new[:_HASH])
+
+    def __call__(self, line: bytes) -> bytes:
+        """The resource with the other ids; an id of which no other one is known stays."""
+        return _MADE.sub(self._other, line)
+
+    def _other(self, found: re.Match[bytes]) -> bytes:
+        old = found[0]
+        start = old[:_HASH]
+        return self._whole.get(old) or self._hashes.get(start, start) + old[_HASH:]
