@@ -147,6 +147,20 @@ def _key_option(parser: argparse.ArgumentParser, about: str) -> None:
 _SITES_KEY = "the file of the id key (default: your site's, see docs/pseudonyms.md; `demo`: the published one)"
 
 
+def _links_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--follow-links", action="store_true", help="read links that lead out of the input folder too (else: FS152)"
+    )
+
+
+def _shared_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="for a folder that others read: modes as the umask says (default: files 0600, new folders 0700)",
+    )
+
+
 def _input_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "input",
@@ -155,6 +169,7 @@ def _input_argument(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         help="a folder or files: EDC records, SDTM datasets or FHIR resources; which of them is recognised",
     )
+    _links_option(parser)
 
 
 def _server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:
@@ -183,6 +198,7 @@ def _demo(commands: Any) -> None:
     parser.add_argument(
         "--server", action="store_true", help="start a real FHIR server here, push, pull back and compare"
     )
+    _shared_option(parser)
     _release_option(parser)
     _key_option(parser, "the file of an id key (default: the published one, which is good for synthetic data only)")
 
@@ -199,6 +215,7 @@ def _convert(commands: Any) -> None:
     _input_argument(parser)
     parser.add_argument("--to", choices=("fhir", "sdtm", "records"), required=True, help="what it becomes")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the output folder")
+    _shared_option(parser)
     _study_options(parser)
     parser.add_argument(
         "--format",
@@ -229,6 +246,7 @@ def _validate(commands: Any) -> None:
         "study --json",
     )
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="files, folders, or an output folder")
+    _links_option(parser)
     _release_option(parser)
     parser.add_argument("--full", action="store_true", help="fhir.resources over every resource as well")
     parser.add_argument(
@@ -273,6 +291,7 @@ def _plan(commands: Any) -> None:
         "study --server https://fhir.example.org/fhir --out monday.plan",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR, or one file")
+    _links_option(parser)
     _server_option(parser, without="only the order of sending is told")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the plan for push --plan (default: DIR/plan.db)")
     parser.add_argument(
@@ -322,6 +341,7 @@ def _push(commands: Any) -> None:
         "study --server https://fhir.example.org/fhir --bulk --bulk-bind 10.1.2.3:8099",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
+    _links_option(parser)
     parser.add_argument("--plan", type=Path, metavar="FILE", help="do what this plan says, if the server still fits it")
     _sending_options(parser)
     _bulk_push_options(parser)
@@ -393,6 +413,7 @@ def _pull(commands: Any) -> None:
     _server_option(parser)
     parser.add_argument("--study", metavar="ID", required=True, help="the study, as in STUDYID")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="gets fhir/*.ndjson")
+    _shared_option(parser)
     parser.add_argument("--types", metavar="TYPE", nargs="+", help="resource types (default: all that can be searched)")
     parser.add_argument("--since", metavar="TIME", help="only what was changed since this date or instant")
     parser.add_argument("--bulk", action="store_true", help="have the server make files of it ($export); resumable")

@@ -49,8 +49,9 @@ def demo(options: Namespace) -> int:
     """``fhirspace demo``."""
     from fhirspace.study.demo import demo as run
 
-    key = {"id_key": options.id_key} if options.id_key else {}
-    return run(options.out, fhir=options.fhir, server=options.server, say=say, as_json=options.json, **key)
+    how = {"id_key": options.id_key} if options.id_key else {}
+    how |= {"fhir": options.fhir, "server": options.server, "shared": options.shared}
+    return run(options.out, **how, say=say, as_json=options.json)
 
 
 def convert(options: Namespace) -> int:
@@ -70,6 +71,8 @@ def convert(options: Namespace) -> int:
             gzip=options.gzip,
             id_key=options.id_key,
             new_ids=options.new_ids,
+            shared=options.shared,
+            follow_links=options.follow_links,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:
@@ -85,7 +88,13 @@ def validate(options: Namespace) -> int:
 
     found = []
     count, worst = 0, EXIT_CLEAN
-    for problem in run(options.paths, release=options.fhir, full=options.full, profile=options.profile):
+    for problem in run(
+        options.paths,
+        release=options.fhir,
+        full=options.full,
+        profile=options.profile,
+        follow_links=options.follow_links,
+    ):
         count += 1
         if problem.level != "note":
             worst = EXIT_FINDINGS
@@ -104,7 +113,7 @@ def roundtrip(options: Namespace) -> int:
     from fhirspace.study.roundtrip import roundtrip as run
 
     how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir}
-    proof = run(options.input, **how, id_key=options.id_key)
+    proof = run(options.input, **how, id_key=options.id_key, follow_links=options.follow_links)
     tell_problems(proof.problems)
     give(proof.as_dict(), proof.summary(), as_json=options.json)
     return proof.exit_code
@@ -126,7 +135,7 @@ def plan(options: Namespace) -> int:
     from fhirspace.delivery import plan as delivery
 
     if options.server is None:
-        found = delivery.order(options.folder)
+        found = delivery.order(options.folder, follow_links=options.follow_links)
         text = "\n".join(f"{kind:<24}{count:>12,}" for kind, count in found)
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
         return EXIT_CLEAN
@@ -150,6 +159,7 @@ def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
     said = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
     names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
     said |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    said |= {"follow_links": True} if getattr(options, "follow_links", False) else {}
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -234,6 +244,7 @@ def _bulk_push(options: Namespace) -> int:
             source=options.bulk_from,
             bind=options.bulk_bind,
             fhir=options.fhir or there.fhir,
+            follow_links=options.follow_links,
             progress=bars.named("imported"),
             client=there.client,
         )
@@ -249,6 +260,7 @@ def pull(options: Namespace) -> int:
 
     client = _connection(options).client
     chosen = {"types": options.types, "since": options.since, "client": client}
+    chosen |= {"shared": True} if options.shared else {}
     with Bars("done" if options.bulk else "resources") as bars:
         if options.bulk:
             level = "" if options.bulk_level == "system" else options.bulk_level

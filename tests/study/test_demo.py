@@ -38,7 +38,7 @@ def delivered(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
                 progress(done, 10)
         return SimpleNamespace(sent=10, refused=0, rate=5.0, created=0, updated=state.versions if journal else 0)
 
-    def fake_pull(url: str, study: str, out: Path) -> None:
+    def fake_pull(url: str, study: str, out: Path, *, shared: bool) -> None:
         (out / "fhir").mkdir(parents=True, exist_ok=True)
         for file in (state.folder / "fhir").glob("*.ndjson"):
             lines = file.read_bytes().splitlines(keepends=True)

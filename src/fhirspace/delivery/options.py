@@ -25,9 +25,9 @@ class Options(TypedDict, total=False):
     connections: bundles under way at once; none holds what another one holds or refers to. fhir: the release of the
     resources; the server must speak it, None does not check. way: how entries travel; "conditional" has the server make
     the ids. gzip: compress what is sent. rate: most requests a second.
-    provenance: write a Provenance for each bundle, where the server takes them (unless it is False). progress: called
-    after each bundle. client: how to talk; HTTP without it. What is not given follows from what the server says and
-    what is known of its product (see `way`).
+    provenance: write a Provenance for each bundle, where the server takes them (unless it is False). follow_links:
+    follow links that lead out of the input folder, too. progress: called after each bundle. client: how to talk; HTTP
+    without it. What is not given follows from what the server says and what is known of its product (see `way`).
     """
 
     journal: Path | None
@@ -39,6 +39,7 @@ class Options(TypedDict, total=False):
     gzip: bool
     rate: float | None
     provenance: bool
+    follow_links: bool
     progress: Progress | None
     client: Client | None
 

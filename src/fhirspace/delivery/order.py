@@ -9,6 +9,7 @@ other in a circle are bound together into one unit, which is sent in one transac
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import sqlite3
 from collections import defaultdict
@@ -27,6 +28,8 @@ from fhirspace.errors import InputError, Place
 from fhirspace.fhir import bundles, ndjson
 from fhirspace.folders import scratch
 from fhirspace.jsontext import JsonError, decoder, strict
+from fhirspace.tables import listing
+from fhirspace.tables.staging import require_finished
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
@@ -92,30 +95,36 @@ class Reader:
         return text
 
 
-def inputs(folder: Path) -> list[Path]:
+def inputs(folder: Path, *, follow_links: bool = False) -> list[Path]:
     """The files with FHIR in a folder (its ``fhir/``, else itself; it may be one file), sorted.
 
-    NDJSON, and JSON with a Bundle or a resource in it, compressed by gzip or not; other files are left alone.
+    NDJSON, and JSON with a Bundle or a resource in it, compressed by gzip or not; other files are left alone. Links are
+    followed where they stay in the folder, and elsewhere if `follow_links`.
 
     Raises:
-        InputError: FS523, there is none; FS404, one cannot be read.
+        InputError: FS523, there is none; FS404, one cannot be read; FS152, FS156, FS157 as `listing.is_file`.
+        UsageError: FS149, the folder is half written.
     """
-    if folder.is_file():
+    require_finished(folder)
+    if os.path.lexists(folder) and listing.given(folder):
         return [folder]
+    if (folder / "fhir").is_dir():
+        listing.is_file(folder / "fhir", folder, follow=follow_links)
     for place in (folder / "fhir", folder):
-        found = sorted(file for file in place.glob("*") if file.is_file() and _is_fhir(file))
+        named = listing.files(place, _is_named, follow=follow_links) if place.is_dir() else ()
+        found = [file for file in named if _is_fhir(file)]
         if found:
             return found
     raise InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
 
 
+def _is_named(file: Path) -> bool:
+    return file.name not in _NOT_FHIR and file.name.endswith(PACKED)
+
+
 def _is_fhir(file: Path) -> bool:
-    if file.name in _NOT_FHIR or file.name.startswith("."):
-        return False
-    if file.suffix == ".ndjson":
-        return True
     # What looks like a resource and is none was cut or spoilt: it must not be passed over.
-    return file.name.endswith(PACKED) and (bundles.recognise(file) is not None or _looks_like(file))
+    return file.suffix == ".ndjson" or bundles.recognise(file) is not None or _looks_like(file)
 
 
 def _looks_like(file: Path) -> bool:

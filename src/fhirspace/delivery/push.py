@@ -107,7 +107,8 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
     home = folder.parent if folder.is_file() else folder
     with ExitStack() as stack:
         steps = stack.enter_context(PlanFile(_existing(plan))) if plan else None
-        return _deliver(home, inputs(folder), server, options, plan=steps)
+        files = inputs(folder, follow_links=options.get("follow_links", False))
+        return _deliver(home, files, server, options, plan=steps)
 
 
 def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpack[Options]) -> PushReport:

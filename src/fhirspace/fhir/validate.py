@@ -15,6 +15,7 @@ from fhirspace.fhir.ndjson import read, resource_type
 from fhirspace.fhir.quick import sound
 from fhirspace.jsontext import JsonError, parse
 from fhirspace.standards.fhir import Release, definitions
+from fhirspace.tables.listing import is_file
 
 __all__ = ["check", "validate"]
 
@@ -60,7 +61,8 @@ def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
     """Each file, and whether it was named itself (not found in a folder)."""
     for path in paths:
         if path.is_dir():
-            yield from ((item, False) for item in sorted(path.rglob("*")) if item.is_file() and _named_json(item))
+            named = (item for item in sorted(path.rglob("*")) if _named_json(item))
+            yield from ((item, False) for item in named if is_file(item, path))
         else:
             yield path, True
 

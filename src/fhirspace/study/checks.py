@@ -12,11 +12,16 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import extensions
 from fhirspace.study.from_fhir import lines
-from fhirspace.study.inputs import Input, recognise, tabulation
+from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
 
 
 def validate(
-    paths: Sequence[Path], *, release: Release = "R4", full: bool = False, profile: Path | None = None
+    paths: Sequence[Path],
+    *,
+    release: Release = "R4",
+    full: bool = False,
+    profile: Path | None = None,
+    follow_links: bool = False,
 ) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets.
 
@@ -27,13 +32,14 @@ def validate(
         release: the FHIR release.
         full: run fhir.resources over every resource as well (needs the extra ``full``).
         profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
+        follow_links: follow links that lead out of an input folder, too.
 
     Raises:
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
             FS617 where the profile is none.
     """
     shapes = extensions.load(profile) if profile else {}
-    inputs = [given for path in paths for given in _inputs(path)]
+    inputs = [given for path in paths for given in _inputs(path, follow_links)]
     if all(given.kind == "records" for given in inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     for given in inputs:
@@ -46,9 +52,9 @@ def validate(
             yield from _datasets(given)
 
 
-def _inputs(path: Path) -> Iterator[Input]:
-    inner = [path / name for name in ("sdtm", "fhir") if (path / name).is_dir()]
-    yield from (recognise([each]) for each in inner or [path])
+def _inputs(path: Path, follow_links: bool) -> Iterator[Input]:
+    inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
+    yield from (recognise([each], follow_links=follow_links) for each in inner or [path])
 
 
 def _by_profile(files: Sequence[Path], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:

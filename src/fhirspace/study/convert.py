@@ -87,6 +87,7 @@ def convert(
     shared: bool = False,
     id_key: IdKey | Path | str | None = None,
     new_ids: bool = False,
+    follow_links: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -102,6 +103,7 @@ def convert(
         shared: files get the modes that the umask gives, instead of being for their owner only.
         id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one.
         new_ids: the folder may hold the output of another key, whose ids these replace.
+        follow_links: follow links that lead out of the input folder, too.
         progress: told after each batch of a dataset.
 
     Raises:
@@ -111,7 +113,8 @@ def convert(
         output folder then.
     """
     finish(out)
-    folders, given = prepare.own_folders(mappings), recognise([paths] if isinstance(paths, Path) else paths, to)
+    folders = prepare.own_folders(mappings)
+    given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links)
     if given.kind == to:
         raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
     key = _key_for(out, chosen(id_key), new_ids=new_ids) if to == "fhir" else None

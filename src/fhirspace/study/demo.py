@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import fhirspace
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError
+from fhirspace.folders import open_own
 from fhirspace.idkey import DEMO_KEY, PUBLIC, IdKey, chosen
 from fhirspace.standards.fhir import Release
 from fhirspace.study.checks import validate
@@ -19,6 +21,7 @@ from fhirspace.study.figures import Figures, Published, from_datasets, from_reso
 from fhirspace.study.from_fhir import fhir_files
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables import xpt
+from fhirspace.tables.staging import exclusive
 
 Say = Callable[[str], None]
 _MARK = ".fhirspace-demo"
@@ -57,6 +60,7 @@ def demo(
     *,
     fhir: Release = "R4",
     server: bool = False,
+    shared: bool = False,
     say: Say = print,
     as_json: bool = False,
     id_key: IdKey | Path | str = DEMO_KEY,
@@ -66,24 +70,29 @@ def demo(
     Args:
         out: where to write: ``sdtm/``, ``fhir/``, ``pulled/``; each is an output folder with its manifest.
         fhir: the FHIR release.
+        shared: files get the modes that the umask gives, instead of being for their owner only.
         server: also start a local HAPI with validation on, push, push again, pull back and compare.
         say: told each step as it is done; the table of figures goes to stdout.
         as_json: print the result as JSON.
         id_key: the key of the ids, or its file. The published one makes the same ids everywhere, and hides nothing.
 
     Raises:
-        UsageError: FS616 where `out` holds something else; FS501 and others where the server's extra is not installed.
+        UsageError: FS616 where `out` holds something else, FS147 where another demonstration is at work there; FS501
+            and others where the server's extra is not installed.
         ServerError: it does not come up.
     """
+    with _claimed(out, shared=shared):
+        return _demo(out, fhir, chosen(id_key), server=server, shared=shared, steps=Steps(say), as_json=as_json)
+
+
+def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, steps: Steps, as_json: bool) -> int:
     records, published = sample() / "records", Published.load(sample() / "published.toml")
-    key = chosen(id_key)
-    _claim(out)
-    steps = Steps(say)
+    say = steps.say
     say("SPACE, synthetic data: the EDC export of a phase 2 study with 26 subjects")
     if key.published:
         say(f"  ids are {PUBLIC}; other studies get those of a key of your site")
-    tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"))
-    resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True)
+    tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"), shared=shared)
+    resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
     findings = sum(1 for _ in validate([out / "fhir"], release=fhir, full=_has_models()))
     steps.check(f"every resource validated ({fhir})", f"{findings} findings", findings == 0)
@@ -99,19 +108,22 @@ def demo(
     columns = {"published": published.figures, "SDTM": from_datasets(datasets, published)}
     columns["FHIR"] = from_resources(fhir_files(out / "fhir"), published)
     if server:
-        columns["FHIR server"] = _delivered(out, fhir, key, steps, published)
+        columns["FHIR server"] = _delivered(out, fhir, key, steps, published, shared=shared)
     equal = all(each == published.figures for each in columns.values())
     steps.check("figures", "equal in all columns" if equal else "NOT equal", equal)
     print(_as_json(steps, columns, published) if as_json else _table(columns, published))
     return EXIT_CLEAN if steps.good else EXIT_FINDINGS
 
 
-def _claim(out: Path) -> None:
-    """Makes a folder the demonstration's own, if it is new, empty, or that already."""
-    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
-        raise UsageError("FS616", out.name, "a new folder, an empty one, or that of an earlier demonstration")
-    out.mkdir(parents=True, exist_ok=True)
-    (out / _MARK).touch()
+@contextmanager
+def _claimed(out: Path, *, shared: bool) -> Iterator[None]:
+    """Makes a folder the demonstration's own, if it is new, empty, or that already; no other one may use it."""
+    out.mkdir(parents=True, exist_ok=True, mode=0o777 if shared else 0o700)
+    with exclusive(out):
+        if any(out.iterdir()) and not (out / _MARK).is_file():
+            raise UsageError("FS616", out.name, "a new folder, an empty one, or that of an earlier demonstration")
+        os.close(open_own(out / _MARK, os.O_WRONLY | os.O_CREAT))
+        yield
 
 
 def _has_models() -> bool:
@@ -135,7 +147,7 @@ def _converted(steps: Steps, tabulated: Conversion, resources: Conversion, fhir:
     steps.check(f"FHIR {fhir} resources written", f"{count:,}", resources.exit_code == EXIT_CLEAN)
 
 
-def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Published) -> Figures:
+def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Published, *, shared: bool) -> Figures:
     """Pushes to a server started here, pushes again, pulls back and compares; the figures of what came back."""
     from fhirspace.delivery.canonical import canonical  # noqa: PLC0415 - only with a server
     from fhirspace.delivery.options import Options  # noqa: PLC0415
@@ -160,7 +172,7 @@ def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Pu
         again = push(out / "fhir", url, **(how | {"journal": fresh}))
         steps.check("pushed again", f"{again.created + again.updated} new versions", again.created + again.updated == 0)
         fresh.unlink()
-        pull(url, "SPACE", out / "pulled")
+        pull(url, "SPACE", out / "pulled", shared=shared)
         sent, back = (
             sorted(canonical(line) for file in fhir_files(out / name) for _, line in ndjson.read(file))
             for name in ("fhir", "pulled")

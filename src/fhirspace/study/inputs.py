@@ -13,9 +13,10 @@ from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import bundles
 from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
-from fhirspace.tables import formats, parquet
+from fhirspace.tables import formats, listing, parquet
 from fhirspace.tables.csv import Rejected
 from fhirspace.tables.durable import MANIFEST
+from fhirspace.tables.staging import require_finished
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
@@ -23,6 +24,8 @@ IN_MEMORY = 500_000
 """Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 _EXACT = (".parquet", ".xpt", ".csv")
 _FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
+_OF_A_RUN = ("problems.ndjson", "unread.ndjson")
+"""What runs write beside a manifest, and is no input of another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +43,27 @@ class Input:
         return [*(found.path for found in self.files.values()), *self.fhir, *self.faults]
 
 
-def recognise(paths: Sequence[Path], target: str = "") -> Input:
+def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = False) -> Input:
     """What some files or a folder hold. A broken file does not stop the others: it is in `Input.faults`.
 
     An output folder of ours, with ``records/``, ``sdtm/`` or ``fhir/`` in it, gives the first of them that is not the
-    `target` of the conversion.
+    `target` of the conversion. Links are followed where they stay in their folder, and elsewhere if `follow_links`.
 
     Raises:
-        InputError: FS101 and others of `formats.scan`, and the first fault where every file is broken; UsageError:
-            FS610 where kinds are mixed.
+        InputError: FS101, FS152 and others of `formats.scan`, and the first fault where every file is broken;
+            UsageError: FS149, an output folder is half written; FS610 where kinds are mixed.
     """
+    for path in paths:
+        require_finished(path)
     if len(paths) == 1 and paths[0].is_dir():
-        inner = [paths[0] / name for name in _FOLDERS if name != target and (paths[0] / name).is_dir()]
-        paths = _one_format((inner or paths)[0])
-    files = [file for path in paths for file in _files(path)]
+        names = [name for name in _FOLDERS if name != target]
+        paths = _one_format((inner_folders(paths[0], names, follow_links=follow_links) or paths)[0], follow_links)
+    files = [file for path in paths for file in _files(path, follow_links)]
     faults: dict[Path, InputError] = {}
-    resources = tuple(file for file in files if file.name.endswith(_FHIR) and _holds_fhir(file, faults))
+    resources = tuple(file for file in files if _holds_fhir(file, faults))
     if resources:
         return Input("fhir", {}, resources, faults)
-    tables = _tables(paths, faults)
+    tables = _tables(paths, faults, follow_links)
     if not tables:
         raise next(iter(faults.values()))
     sure = {name for name in tables if _is_dataset(name, tables[name])}
@@ -70,13 +75,20 @@ def recognise(paths: Sequence[Path], target: str = "") -> Input:
     return Input("sdtm" if sure else "records", named, (), faults)
 
 
-def _one_format(folder: Path) -> list[Path]:
+def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = False) -> list[Path]:
+    """The sub-folders of these names. Raises InputError as `listing.is_file`: one is a link that leads out."""
+    found = [folder / name for name in names if (folder / name).is_dir()]
+    for each in found:
+        listing.is_file(each, folder, follow=follow_links)
+    return found
+
+
+def _one_format(folder: Path, follow_links: bool) -> list[Path]:
     """The folder; of datasets that a run of ours wrote in several formats, one file each: the first of `_EXACT`."""
     twins: dict[str, list[Path]] = {}
     if folder.name == "sdtm" and (folder.parent / MANIFEST).is_file():
-        for file in _files(folder):
-            if file.suffix in _EXACT:
-                twins.setdefault(file.stem, []).append(file)
+        for file in listing.files(folder, lambda file: file.suffix in _EXACT, follow=follow_links):
+            twins.setdefault(file.stem, []).append(file)
     if all(len(files) == 1 for files in twins.values()):
         return [folder]
     return [min(files, key=lambda file: _EXACT.index(file.suffix)) for files in twins.values()]
@@ -129,18 +141,22 @@ def _has(found: formats.Found, column: str) -> bool:
         return column.encode() in stream.readline(1 << 16)
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-    if not path.is_file():
-        raise InputError("FS101", Place(path.name), "a folder or a file")
-    return [path]
+def _files(path: Path, follow_links: bool) -> list[Path]:
+    """The files that are named as FHIR."""
+    if listing.given(path):
+        return [path] if path.name.endswith(_FHIR) else []
+    apart = _OF_A_RUN if (path / MANIFEST).is_file() else ()
+
+    def named(file: Path) -> bool:
+        return file.name.endswith(_FHIR) and file.name not in apart
+
+    return list(listing.files(path, named, follow=follow_links))
 
 
-def _tables(paths: Sequence[Path], faults: dict[Path, InputError]) -> dict[str, formats.Found]:
+def _tables(paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool) -> dict[str, formats.Found]:
     found: dict[str, formats.Found] = {}
     for path in paths:
-        for name, file in formats.scan(path, faults).items():
+        for name, file in formats.scan(path, faults, follow_links=follow_links).items():
             if name in found:
                 raise InputError("FS155", Place(file.path.name), f"a table unlike {found[name].path.name}")
             found[name] = file

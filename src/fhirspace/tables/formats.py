@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -10,7 +9,7 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
-from fhirspace.tables import csv, parquet, xpt
+from fhirspace.tables import csv, listing, parquet, xpt
 
 Format = Literal["csv", "parquet", "xpt", "ndjson", "json", "xml"]
 TABLES = ("csv", "parquet", "xpt")
@@ -88,7 +87,7 @@ def _by_name(path: Path, head: bytes) -> Format | None:
     return None
 
 
-def scan(path: Path, faults: dict[Path, InputError] | None = None) -> dict[str, Found]:
+def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_links: bool = False) -> dict[str, Found]:
     """The tables of a folder (or of one file) by name, in alphabetical order; files of other extensions are left alone.
 
     A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders
@@ -97,13 +96,15 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None) -> dict[str, 
     Args:
         path: the folder or file.
         faults: takes the errors of single files (FS102, FS151, FS154), which then do not stop the others.
+        follow_links: follow links that lead out of the folder, too.
 
     Raises:
-        InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one
-            table), and FS102 or FS151 for a file whose extension says table and whose content does not.
+        InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one table),
+            FS156, FS157 (no ordinary file), and FS102 or FS151 for a file whose extension says table and whose content
+            does not.
     """
     found: dict[str, Found] = {}
-    for file in _files(path):
+    for file in _files(path, follow_links):
         try:
             kind = recognise(file)
         except InputError as fault:
@@ -123,20 +124,10 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None) -> dict[str, 
     return found
 
 
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_file():
-        yield path
-        return
-    if not path.is_dir():
-        raise InputError("FS101", Place(path.name), "a folder or a file")
-    root = path.resolve()
-    for file in sorted(path.iterdir()):
-        if file.name.startswith(".") or file.suffix.lower() not in _IN_FOLDERS:
-            continue
-        if not file.resolve().is_relative_to(root):
-            raise InputError("FS152", Place(file.name), "a file inside the folder")
-        if file.is_file():
-            yield file
+def _files(path: Path, follow_links: bool) -> list[Path]:
+    if listing.given(path):
+        return [path]
+    return list(listing.files(path, lambda file: file.suffix.lower() in _IN_FOLDERS, follow=follow_links))
 
 
 def load(found: Found) -> Loaded:

@@ -34,11 +34,11 @@ _PART = ".fhirspace-part"
 
 
 @contextmanager
-def held(root: Path) -> Iterator[None]:
-    """Hold an output folder for one run, and clear away what a killed one has left in it.
+def exclusive(root: Path) -> Iterator[None]:
+    """Hold a folder for one run.
 
     Raises:
-        UsageError: FS147, another run holds it; FS144, FS145 as `settle`. InputError: FS143, it cannot be used.
+        UsageError: FS147, another run holds it. InputError: FS143, it cannot be used.
     """
     with ExitStack() as stack:
         try:
@@ -47,6 +47,17 @@ def held(root: Path) -> Iterator[None]:
             raise UsageError("FS147", str(root), "a folder that no other run writes to") from None
         except OSError:
             raise InputError("FS143", Place(str(root)), "a folder that can be written") from None
+        yield
+
+
+@contextmanager
+def held(root: Path) -> Iterator[None]:
+    """Hold an output folder for one run, and clear away what a killed one has left in it.
+
+    Raises:
+        UsageError: FS147 as `exclusive`; FS144, FS145 as `settle`. InputError: FS143, it cannot be used.
+    """
+    with exclusive(root):
         _clear(root)
         yield
 
@@ -67,7 +78,7 @@ def require_finished(path: Path) -> None:
 
     Half of its files are then those of an earlier run.
     """
-    for folder in (path, path.parent):
+    for folder in (path, *path.absolute().parents[:2]):
         if _is_committed(folder):
             raise UsageError("FS149", str(folder), "an output folder whose last run came to its end")
 

@@ -84,6 +84,7 @@ def bulk_push(
     bind: str = LOCAL,
     fhir: str | None = None,
     longest: float = LONGEST,
+    follow_links: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
 ) -> BulkReport:
@@ -106,6 +107,7 @@ def bulk_push(
         bind: ``HOST[:PORT]`` to serve them at, as the server can reach it.
         fhir: the release of the resources; the server must speak it. None does not check.
         longest: the most seconds between two looks at a job.
+        follow_links: follow links that lead out of the input folder, too.
         progress: called as jobs go on.
         client: how to talk; None talks HTTP.
 
@@ -122,7 +124,7 @@ def bulk_push(
     if source is None and not way.serves:
         raise UsageError("FS567", "--bulk-from", f"where the files are in a storage: {shape} fetches from nowhere else")
     report = BulkReport(talk.server, shape)
-    files = inputs(folder)
+    files = inputs(folder, follow_links=follow_links)
     require_release(talk, fhir)
     check_study(talk, files)
     with ExitStack() as stack:
