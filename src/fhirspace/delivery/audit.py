@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 
 from fhirspace.delivery.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
-from fhirspace.folders import locked
+from fhirspace.folders import locked, open_own
 from fhirspace.tables.durable import synchronise
 
 __all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]
@@ -136,7 +136,7 @@ class Log:
         except OSError as error:
             raise UsageError("FS570", str(path), "an audit log that no other run uses") from error
         try:
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
+            self._file = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._held.callback(os.close, self._file)
             synchronise(path.parent)
             self._resume()

@@ -8,9 +8,11 @@ the journal. Memory does not grow with it.
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +24,14 @@ from fhirspace.delivery.fetch import Held, fetch
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import Item, Reader
 from fhirspace.errors import UsageError
+from fhirspace.folders import open_own
 from fhirspace.idkey import IdKey, site_key
 from fhirspace.jsontext import JsonError, decode, decoder
 
 Action = Literal["create", "update", "unchanged", "conflict"]
 ACTIONS: tuple[Action, ...] = ("create", "update", "unchanged", "conflict")
-_FORMAT = "fhirspace plan 2"
+_PLAN = "fhirspace plan"
+_FORMAT = f"{_PLAN} 2"
 _MOST_PATHS = 50
 _SCHEMA = """
 CREATE TABLE head (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -53,23 +57,23 @@ class Step:
 
 
 class PlanFile:
-    """A plan on the disk, for one server: read where it exists, else made. Use it in a `with`.
+    """A plan on the disk: read, or made anew for a server, in the place of an earlier one. Use it in a `with`.
 
     Args:
         path: the file. server: what a new one is made for. key: seals its digests; None: the site's.
 
     Raises:
-        UsageError: FS537, the file is no whole plan.
+        UsageError: FS537, the file is no whole plan; a file that is something else is not replaced.
     """
 
     def __init__(self, path: Path, server: str = "", key: IdKey | None = None) -> None:
-        self._path = path
-        new = not path.exists()
+        new, self._path = bool(server), path
         self._key = (key or site_key()) if new else None
         self._part = path.with_name(f".{path.name}.part") if new else path
         if new:
+            _require_replaceable(path)
             self._part.unlink(missing_ok=True)
-            self._part.touch(0o600)
+            os.close(open_own(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL))
         self._base = sqlite3.connect(self._part, isolation_level=None)
         try:
             self._open(server)
@@ -134,6 +138,22 @@ class PlanFile:
         for kind, action, count in self._base.execute(query):
             found.setdefault(kind, dict.fromkeys(ACTIONS, 0))[action] = count
         return found
+
+
+def _require_replaceable(path: Path) -> None:
+    """Raises UsageError (FS537) where something is at `path` that is no plan, of whatever version."""
+    if not os.path.lexists(path):
+        return
+    plan = path.is_file() and not path.is_symlink()
+    if plan:
+        with closing(sqlite3.connect(path)) as base:
+            try:
+                (form,) = base.execute("SELECT value FROM head WHERE name = 'format'").fetchone()
+                plan = str(form).startswith(_PLAN)
+            except (sqlite3.DatabaseError, TypeError):
+                plan = False
+    if not plan:
+        raise UsageError("FS537", path.name, "a new file, or an earlier plan to replace")
 
 
 _STEPS = "SELECT key, digest, action, version, changes FROM step"

@@ -11,7 +11,9 @@ import msgspec
 from fhirspace.delivery.client import Response
 from fhirspace.delivery.order import Item
 from fhirspace.errors import UsageError
+from fhirspace.folders import open_own
 from fhirspace.jsontext import JsonError, decoder, exact
+from fhirspace.tables import listing
 
 FOLDER = "dead"
 _OUTCOMES = ".outcomes.ndjson"
@@ -27,9 +29,14 @@ _head = decoder(_Head)
 
 
 class DeadLetters:
-    """The refused resources of one run; a run that is taken up again starts them anew, since it sends them again."""
+    """The refused resources of one run; a run that is taken up again starts them anew, since it sends them again.
+
+    Raises:
+        InputError: FS152, their folder is a link that leads out of the folder that is pushed.
+    """
 
     def __init__(self, folder: Path, run: str) -> None:
+        _files(folder)
         self.path = folder / FOLDER / f"{run}.ndjson"
         self.outcomes = folder / FOLDER / f"{run}{_OUTCOMES}"
         for file in (self.path, self.outcomes):
@@ -66,7 +73,11 @@ def waiting(folder: Path) -> int:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in (folder / FOLDER).glob("*.ndjson") if not file.name.endswith(_OUTCOMES))
+    """The files of dead letters. Raises InputError as `listing.is_file`: what is there may be planted."""
+    home = folder / FOLDER
+    if not home.is_dir() or listing.is_file(home, folder):
+        return []
+    return list(listing.files(home, lambda file: file.suffix == ".ndjson" and not file.name.endswith(_OUTCOMES)))
 
 
 def origins(letter: Path) -> dict[str, tuple[str, int]]:
@@ -88,7 +99,7 @@ def remove(letter: Path) -> None:
 
 
 def _append(path: Path, line: bytes) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with os.fdopen(descriptor, "wb") as file:
         file.write(line + b"\n")
         file.flush()

@@ -21,7 +21,7 @@ from typing import Any, Self
 
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.errors import UsageError
-from fhirspace.folders import locked, state_folder
+from fhirspace.folders import locked, open_own, state_folder
 from fhirspace.idkey import IdKey
 from fhirspace.jsontext import decode
 
@@ -96,13 +96,17 @@ class Journal:
         lock = path.with_name(path.name + ".lock")
         try:
             self._held.enter_context(locked(lock, wait=False))
-        except OSError as error:
+            # Keys may name patients; SQLite's other files get the mode of this one.
+            os.close(open_own(path, os.O_RDWR | os.O_CREAT))
+        except BlockingIOError as error:
             raise UsageError("FS525", str(path), f"a journal that no other push uses{_holder(lock)}") from error
-        if not path.exists():  # keys may name patients; SQLite's other files get the mode of this one
-            path.touch(0o600)
+        except OSError as error:
+            self._held.close()
+            raise UsageError("FS525", str(path), "an ordinary file, as its lock has to be, and no link") from error
         try:
             self._base = sqlite3.connect(path, isolation_level=None)
             self._held.callback(self._base.close)
+            _require_ours(self._base)
             self._base.execute("PRAGMA journal_mode=WAL")
             self._base.execute("PRAGMA synchronous=FULL")
             self._base.executescript(_SCHEMA + SCHEMA)
@@ -113,7 +117,8 @@ class Journal:
             raise UsageError("FS525", str(path), "a journal of fhirspace") from error
         with suppress(OSError):  # who holds it is a courtesy; some systems do not let a locked file be written
             told = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
-            lock.write_text(json.dumps(told), "utf-8")
+            if not lock.stat().st_size or _holder(lock):  # else it is somebody else's, such as a package manager's
+                lock.write_text(json.dumps(told), "utf-8")
 
     def __enter__(self) -> Self:
         return self
@@ -330,7 +335,8 @@ class Journal:
 def journals() -> list[Path]:
     """The journals that pushes on this machine have used and that are still there."""
     try:
-        noted = (state_folder() / "journals.txt").read_text("utf-8").splitlines()
+        with os.fdopen(open_own(state_folder() / "journals.txt", os.O_RDONLY), encoding="utf-8") as file:
+            noted = file.read().splitlines()
     except OSError:
         return []
     return [Path(line) for line in dict.fromkeys(noted) if Path(line).is_file()]
@@ -339,8 +345,16 @@ def journals() -> list[Path]:
 def remember(path: Path) -> None:
     """Note a journal for `journals`."""
     if path.absolute() not in journals():
-        with (state_folder() / "journals.txt").open("a", encoding="utf-8") as file:
+        noted = open_own(state_folder() / "journals.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with os.fdopen(noted, "a", encoding="utf-8") as file:
             file.write(f"{path.absolute()}\n")
+
+
+def _require_ours(base: sqlite3.Connection) -> None:
+    """Raises sqlite3.DatabaseError for the database of another program, to which nothing must be added."""
+    tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if tables and "delivered" not in tables:
+        raise sqlite3.DatabaseError
 
 
 def _holder(lock: Path) -> str:

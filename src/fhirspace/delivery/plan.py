@@ -71,13 +71,13 @@ class Planned:
         )
 
 
-def order(folder: Path) -> list[tuple[str, int]]:
+def order(folder: Path, *, follow_links: bool = False) -> list[tuple[str, int]]:
     """What `push` would send: resource types in the order of sending, with how many there are of each.
 
     Raises:
         InputError: as `push`.
     """
-    with Order(inputs(folder)) as found:
+    with Order(inputs(folder, follow_links=follow_links)) as found:
         return found.types()
 
 
@@ -88,20 +88,21 @@ def plan(
 
     Args:
         folder: as in `push`. server: the FHIR base URL.
-        out: the plan file for ``push --plan``; None means ``plan.db`` in the folder.
+        out: the plan file for ``push --plan``; None means ``plan.db`` in the folder. An earlier plan is replaced when
+            the new one is whole, a file that is something else is not.
         overwrite: what was changed on the server since our last push is planned as an update, not as a conflict.
         options: see `Options`.
 
     Raises:
-        InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids.
+        InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids; FS537, `out` is
+            something else.
     """
     talk, progress = options.get("client") or Client(server), options.get("progress")
     statement = require_release(talk, options.get("fhir"))
     home = folder.parent if folder.is_file() else folder
     path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL
-    path.unlink(missing_ok=True)
     with ExitStack() as stack:
-        files = inputs(folder)
+        files = inputs(folder, follow_links=options.get("follow_links", False))
         given = folder_key(files, options.get("id_key"))
         book = stack.enter_context(Journal(noted, talk.server, given)) if noted.is_file() else None
         key = book.seal.key if book else chosen_key(given)
