@@ -241,7 +241,7 @@ def unpack(name: str, folder: Path) -> Path:
     target = folder / name
     if not target.exists():
         package, _, version = name.partition("-")
-        subprocess.run(  # noqa: S603 - a fixed list of names
+        subprocess.run(  # noqa: S603  # nosec B603 B607  # a fixed list of names
             ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package}@{version}"],  # noqa: S607
             check=True,
         )

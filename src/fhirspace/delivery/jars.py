@@ -84,7 +84,7 @@ def mirrors() -> dict[str, str] | None:
     if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
         return None
     try:
-        root = ElementTree.fromstring(text)  # noqa: S314  (the user's own file; entities are refused above)
+        root = ElementTree.fromstring(text)  # noqa: S314  # nosec B314  # the user's own file; entities are refused above
     except ElementTree.ParseError:
         return None
     for mirror in root.iterfind("{*}mirrors/{*}mirror"):
@@ -192,7 +192,7 @@ def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
     log = done.with_suffix(".log")
     with log.open("wb") as out:
         command = [java(), "-jar", compiler, "-17", "-nowarn", "-d", part, f"@{arguments}", part / "Server.java"]
-        code = subprocess.run(  # noqa: S603
+        code = subprocess.run(  # noqa: S603  # nosec B603  # our own words and paths, Java by its whole path
             [str(word) for word in command], stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=False
         ).returncode
     if code:

@@ -312,8 +312,8 @@ class Journal:
 
     def forget(self) -> None:
         """Forget everything about this server (it was emptied or replaced)."""
-        for table in ("delivered", "places"):
-            self._base.execute(f"DELETE FROM {table} WHERE server = ?", (self.server,))  # noqa: S608
+        self._base.execute("DELETE FROM delivered WHERE server = ?", (self.server,))
+        self._base.execute("DELETE FROM places WHERE server = ?", (self.server,))
 
     def finish(self, report: dict[str, Any]) -> None:
         """Close the run with its counts."""

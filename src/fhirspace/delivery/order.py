@@ -264,7 +264,7 @@ class Order:
         units = 0
         for wave, circle in enumerate(components(known)):
             marks = ",".join("?" * len(circle))
-            self._base.execute(f"UPDATE item SET wave = ? WHERE kind IN ({marks})", (wave, *circle))  # noqa: S608
+            self._base.execute(f"UPDATE item SET wave = ? WHERE kind IN ({marks})", (wave, *circle))  # noqa: S608  # nosec B608
             if any(known[kind] & set(circle) for kind in circle):
                 units = self._order_within(set(circle), units)
 
@@ -321,7 +321,7 @@ class Order:
 
     def _lines_of(self, kinds: set[str]) -> Iterator[tuple[str, bytes]]:
         marks = ",".join("?" * len(kinds))
-        query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608
+        query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608  # nosec B608
         for (number,) in self._base.execute(query, sorted(kinds)).fetchall():
             for _, _, line in lines(self._files[number]):
                 head = _head_of(line)

@@ -81,7 +81,7 @@ def pause(attempt: int, answer: Response | None, base: float = BASE, cap: float 
     told = retry_after(answer.headers.get("retry-after", "")) if answer else None
     if told is not None:
         return min(told, _LONGEST_WAIT)
-    return random.uniform(0, min(cap, base * 2 ** (attempt - 1)))  # noqa: S311  (no secret)
+    return random.uniform(0, min(cap, base * 2 ** (attempt - 1)))  # noqa: S311  # nosec B311  # no secret
 
 
 def retry_after(value: str) -> float | None:

@@ -59,7 +59,7 @@ class Seal:
             with self._base:
                 for table, column in _SEALED:
                     self._base.execute(
-                        f"UPDATE {table} SET {column} = seal({column}) WHERE length({column}) = ?",  # noqa: S608
+                        f"UPDATE {table} SET {column} = seal({column}) WHERE length({column}) = ?",  # noqa: S608  # nosec B608
                         (_PLAIN,),
                     )
                 self._base.execute("DELETE FROM id_key")

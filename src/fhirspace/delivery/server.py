@@ -189,7 +189,7 @@ def _spawn(command: list[str], home: Path) -> subprocess.Popen[bytes]:
     # A session of its own, so that Ctrl-C in the terminal that started it does not stop it.
     log = os.open(home / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        child = subprocess.Popen(  # noqa: S603
+        child = subprocess.Popen(  # noqa: S603  # nosec B603  # Java by its whole path
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=home, start_new_session=True
         )
     finally:
@@ -236,7 +236,7 @@ def _command_line(pid: int) -> str:
             return ""
     else:
         command = ["/bin/ps", "-ww", "-p", str(pid), "-o", "command="]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout  # noqa: S603  # nosec B603
 
 
 def _alive(server: RunningServer) -> bool:

@@ -156,7 +156,7 @@ def _failed(error: Exception) -> Failed:
     """An error made ready to travel; FS691 where it cannot."""
     frames = "".join(traceback.format_tb(error.__traceback__))
     try:
-        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+        pickle.loads(pickle.dumps(error))  # noqa: S301  # nosec B301  # our own bytes, of this very moment
     except Exception:
         return Failed(FhirspaceError("FS691", type(error).__name__, "a job that runs to its end"), frames)
     return Failed(error, frames)

@@ -191,26 +191,26 @@ class _Conditions:
         return self._chain("or", lambda: self._chain("and", self._single))
 
     def _single(self) -> Cond:
-        token = self._next()
-        if token == "not":
+        word = self._next()
+        if word == "not":
             return Cond("not", args=(self._single(),))
-        if token == "(":
+        if word == "(":
             made = self._either()
             if self._next() != ")":
                 raise self._fail("a closing bracket")
             return made
-        if not _COLUMN.fullmatch(token):
+        if not _COLUMN.fullmatch(word):
             raise self._fail("a column")
         following = self._peek()
         if following == "is":
             self._next()
-            return Cond("is", token, frozenset({self._value()}))
+            return Cond("is", word, frozenset({self._value()}))
         if following == "in":
             self._next()
-            return Cond("is", token, frozenset(self._values()))
+            return Cond("is", word, frozenset(self._values()))
         if following in {"has", "upto"}:
-            token = "_".join([f"_{following}", token, *self._columns()])
-        return Cond("filled", token)
+            word = "_".join([f"_{following}", word, *self._columns()])
+        return Cond("filled", word)
 
     def _value(self) -> str:
         return self._next().removeprefix("'")

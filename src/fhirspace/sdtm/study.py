@@ -74,7 +74,7 @@ def load_study(path: Path) -> StudyDesign:
         UsageError: FS703, the file is not as described at the head of this module.
     """
     try:
-        content = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506 (BaseLoader makes text only)
+        content = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  # nosec B506  # makes text only
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         raise UsageError("FS703", Place(path.name), "a readable YAML file") from None
     if not isinstance(content, dict):

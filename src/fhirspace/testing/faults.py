@@ -156,7 +156,7 @@ class Script:
         if not self.fault_rate:
             return None
         if self._dice is None or self._dice[0] != self.seed:
-            self._dice = self.seed, random.Random(self.seed)  # noqa: S311 - no secret
+            self._dice = self.seed, random.Random(self.seed)  # noqa: S311  # nosec B311  # no secret
         dice = self._dice[1]
         if dice.random() >= self.fault_rate:
             return None

@@ -57,7 +57,7 @@ def serving(bind: str = LOCAL) -> Iterator[FileServer]:
 
 def _address(bind: str) -> tuple[str, int]:
     host, _, port = bind.partition(":")
-    if not host or host == "0.0.0.0" or (port and not port.isdigit()) or int(port or 0) > 65535:  # noqa: S104
+    if not host or host == "0.0.0.0" or (port and not port.isdigit()) or int(port or 0) > 65535:  # noqa: S104  # nosec B104
         raise UsageError("FS567", "--bulk-bind", "HOST or HOST:PORT, as the server can reach it")
     return host, int(port or 0)
 

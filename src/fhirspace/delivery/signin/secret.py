@@ -73,7 +73,7 @@ def _file(secret: Secret) -> str:
 def _output(secret: Secret) -> str:
     # What the program says on its standard error is not shown: it could quote what it handles.
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(  # noqa: S603  # nosec B603  # the program that the user names
             list(secret.where), stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_PATIENCE
         )
         return done.stdout.decode("utf-8")
