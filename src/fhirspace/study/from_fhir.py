@@ -31,6 +31,7 @@ class FromFhir:
         foreign: resources that no mapping claims: file, line.
         problems: lines that are no resources, resources that no mapping claims.
         resources: the number of resources read.
+        files: those that could be read to their end. broken: lines that are no resources: file, line.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -38,6 +39,8 @@ class FromFhir:
     foreign: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     resources: int = 0
+    files: list[Path] = field(default_factory=list)
+    broken: list[tuple[str, int]] = field(default_factory=list)
 
 
 def fhir_files(path: Path) -> list[Path]:
@@ -63,8 +66,8 @@ def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = N
         InputError: FS404 and others of the first file, where none can be read to its end.
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
-    readable = _readable(files, ledger)
-    for file in readable:
+    found.files = _readable(files, ledger)
+    for file in found.files:
         before, broken = found.resources, dict[int, None]()
         for batch in reader.read(_counted(lines(file), found), file.name):
             collector.add(batch)
@@ -72,6 +75,7 @@ def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = N
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
             broken |= {problem.place.row or 0: None for problem in batch.problems}
+        found.broken += [(file.name, line) for line in broken]
         if ledger is not None:
             ledger.read(file.name, found.resources - before)
             ledger.hold_lines(file.name, (raw for line, raw in lines(file) if line in broken) if broken else ())

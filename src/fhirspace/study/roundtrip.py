@@ -13,6 +13,7 @@ from fhirspace.delivery.canonical import canonical
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
 from fhirspace.folders import scratch
 from fhirspace.idkey import IdKey, chosen
+from fhirspace.jsontext import JsonError
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
@@ -130,11 +131,8 @@ def roundtrip(
         ledger.refuse(path, fault)
     with scratch() as folder:
         if given.kind == "fhir":
-            _fhir(given.fhir, library, folder, proof, rename=id_key is None)
-            proof.problems += ledger.problems
-            proof.quarantined += ledger.quarantined
-            return proof
-        if given.kind == "sdtm":
+            _fhir(given.fhir, library, ledger, folder, proof, rename=id_key is None)
+        elif given.kind == "sdtm":
             _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, folder, proof)
         else:
             sources = prepare.source_library(source, given.files, folders)
@@ -178,26 +176,38 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.problems += found.problems
 
 
-def _fhir(files: Sequence[Path], library: Library, home: Path, proof: Proof, *, rename: bool) -> None:
-    """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss."""
-    found, ledger = from_fhir(files, library), Ledger()
+def _fhir(
+    files: Sequence[Path], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool
+) -> None:
+    """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss.
+
+    Files and lines that cannot be read are in quarantine, and have no part in it.
+    """
+    found = from_fhir(files, library, ledger)
     with OutputFolder(home) as folder:
         to_fhir({name: InMemory(table) for name, table in found.tables.items()}, library, folder, ledger)
     written = {canonical(line) for line in _content(fhir_files(home))}
-    renamed = Renaming(named(_content(files)), named(_content(fhir_files(home)))) if rename else bytes
-    declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign)}
-    for file in files:
+    renamed = Renaming(named(_content(found.files)), named(_content(fhir_files(home)))) if rename else bytes
+    declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign, *found.broken)}
+    for file in found.files:
         rows = list(lines(file))
         lost = [
             Difference("only left", "", None, number, None)
             for number, line in rows
-            if (file.name, number) not in declared and canonical(renamed(line)) not in written
+            if (file.name, number) not in declared and _spelt(renamed(line)) not in written
         ]
         proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost))
     _declare(found, proof)
     proof.losses += [f"{name}:{line} is a resource that no mapping claims" for name, line in found.foreign]
-    proof.quarantined = ledger.quarantined
 
 
 def _content(files: Sequence[Path]) -> Iterator[bytes]:
     return (line for file in files for _, line in lines(file))
+
+
+def _spelt(line: bytes) -> bytes:
+    """`canonical`; nothing for JSON that no program reads again, such as a number of 5,000 digits."""
+    try:
+        return canonical(line)
+    except JsonError:
+        return b""
