@@ -13,7 +13,7 @@ from typing import IO, Literal
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
+from fhirspace.fhir.ndjson import BOM, DAMAGED, open_bytes, resource_type
 from fhirspace.jsontext import MAX_DOCUMENT, MAX_LINE, JsonError, decoder
 
 _LOOKED_AT = 100
@@ -41,7 +41,7 @@ def document(path: Path, max_size: int = MAX_DOCUMENT) -> bytes:
     with open_bytes(path) as stream:
         try:
             raw = stream.read(max_size + 1)
-        except (OSError, EOFError):
+        except DAMAGED:
             raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
     if len(raw) > max_size:
         raise InputError("FS405", Place(path.name), f"at most {max_size} bytes")
@@ -86,7 +86,7 @@ def recognise(path: Path) -> Kind | None:
     with open_bytes(path) as stream:
         try:
             lines = list(islice(_filled(stream), _LOOKED_AT if ".ndjson" in path.suffixes else 2))
-        except (OSError, EOFError):
+        except DAMAGED:
             raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
     if ".ndjson" in path.suffixes:
         return "ndjson" if any(resource_type(line) for line in lines) else None

@@ -6,6 +6,7 @@ Source: FHIR, "Bulk Data Access" (ndjson), "Resource Formats: JSON".
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -17,6 +18,8 @@ from fhirspace.jsontext import MAX_LINE, JsonError, decoder
 
 BOM = b"\xef\xbb\xbf"
 GZIP = b"\x1f\x8b"
+DAMAGED = (OSError, EOFError, zlib.error)
+"""What reading raises where a compressed file is damaged."""
 
 
 class _Head(msgspec.Struct):
@@ -60,7 +63,7 @@ def read(path: Path, max_line: int = MAX_LINE) -> Iterator[tuple[int, bytes]]:
         while True:
             try:
                 line = stream.readline(max_line + 1)
-            except (OSError, EOFError):
+            except DAMAGED:
                 raise InputError("FS404", Place(path.name, number + 1), "whole, undamaged compressed data") from None
             if not line:
                 return

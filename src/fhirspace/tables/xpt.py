@@ -30,6 +30,8 @@ _LINE = 80
 _DATES = (144, 160, 464, 480)
 """Where the creation and change times of the library and of the dataset stand, 16 bytes each."""
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
+_LAST = "WINDOWS-1252"
+"""The encoding of texts that are not UTF-8."""
 _CHUNK = 250_000
 
 
@@ -59,7 +61,7 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
     try:
         parts, meta = _parts(path, "UTF-8")
     except UnicodeDecodeError:
-        parts, meta = _parts(path, "WINDOWS-1252")
+        parts, meta = _parts(path, _LAST)
         problems = [Problem("FS138", Place(path.name), "UTF-8")]
     table = _table(parts, meta)
     _check_end(path, place, table.num_rows)
@@ -131,7 +133,9 @@ def _parts(path: Path, encoding: str) -> tuple[list[dict[str, list[Any]]], Any]:
                 row_limit=_CHUNK,
                 row_offset=len(parts) * _CHUNK,
             )
-        except reader.ReadstatError:
+        except Exception as error:  # of its own, and what a damaged header makes of it (TypeError, MemoryError ...)
+            if isinstance(error, UnicodeDecodeError) and encoding != _LAST:
+                raise
             raise InputError("FS131", Place(path.name), "the header records of version 5") from None
         parts.append(columns)
         if len(next(iter(columns.values()), ())) < _CHUNK:
