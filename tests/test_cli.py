@@ -469,6 +469,7 @@ def broken(error: BaseException) -> Callable[..., int]:
         (FhirspaceError("FS142", "AE"), 70, "error: FS142 AE"),
         (KeyboardInterrupt(), 5, "interrupted"),
         (OSError(28, "No space left on device", "/data/SECRET-folder/AE.ndjson"), 2, "No space left on device"),
+        (MemoryError("SECRET"), 2, "enough memory"),
         (KeyError("SECRET"), 70, "error: FS699 KeyError"),
     ],
 )

@@ -49,15 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A reader such as `head` went away: nothing more to say, and nothing to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_CLEAN
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         return _refused(error, as_json=options.json)
     except Exception as error:
         return tell_bug(error, as_json=options.json)
     return code
 
 
-def _refused(error: OSError, *, as_json: bool) -> int:
-    """What the operating system refuses is no bug: a full disk, missing rights."""
+def _refused(error: OSError | MemoryError, *, as_json: bool) -> int:
+    """What the operating system refuses is no bug: a full disk, missing rights, more memory."""
+    if isinstance(error, MemoryError):
+        return tell_error(UsageError("FS602", "", "enough memory for this input"), as_json=as_json)
     name = Path(str(error.filename or "")).name
     return tell_error(UsageError("FS602", name, f"no such answer as: {error.strerror}"), as_json=as_json)
 
