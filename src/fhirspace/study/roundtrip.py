@@ -176,9 +176,7 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.problems += found.problems
 
 
-def _fhir(
-    files: Sequence[Path], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool
-) -> None:
+def _fhir(files: Sequence[Path], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool) -> None:
     """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss.
 
     Files and lines that cannot be read are in quarantine, and have no part in it.

@@ -1,0 +1,119 @@
+"""Commands in this process, within bounds of time, whose requests are answered by a function: no network, no waits."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+
+from fhirspace.cli import main
+from fhirspace.delivery import client, config
+from fhirspace.delivery.signin import oauth, smart
+from fhirspace.delivery.transport import HttpTransport, LostAnswer, Response
+from fhirspace.testing.messages import JSON, Answer, Request
+
+URL = "http://127.0.0.1:9/fhir"
+"""The server's base: nobody listens there."""
+LONGEST = 20.0
+"""Seconds of CPU that a command may take for a few kilobytes."""
+_HUNG = 120
+_MOST_REQUESTS = 400
+
+Respond = Callable[[Request], Answer]
+
+
+class HungError(BaseException):
+    """A command does not come to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: exit code, seconds of CPU, what it said."""
+
+    code: int
+    seconds: float
+    said: str
+
+    @property
+    def fault(self) -> str:
+        """What is wrong with it, whatever it was given; "" for nothing."""
+        if self.code not in (0, 1, 2, 3, 4):
+            return f"exit {self.code}\n{self.said[-3_000:]}"
+        return f"{self.seconds:.1f} s of CPU" if self.seconds > LONGEST else ""
+
+
+def ran(*arguments: str | Path) -> Ran:
+    """Run a command line in this process."""
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.TextIOWrapper(io.BytesIO(), "utf-8")
+    begin = time.process_time()
+    with _bounded(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main([str(each) for each in arguments])
+        except HungError:
+            code = -1
+    for stream in (out, err):
+        stream.flush()
+    said = b"".join(stream.buffer.getvalue() for stream in (out, err))  # type: ignore[attr-defined]
+    return Ran(code, time.process_time() - begin, said.decode())
+
+
+@contextmanager
+def _bounded() -> Iterator[None]:
+    def hung(number: int, frame: FrameType | None) -> None:
+        raise HungError
+
+    before = signal.signal(signal.SIGALRM, hung)
+    signal.alarm(_HUNG)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def answered_by(respond: Respond) -> Iterator[None]:
+    """Have every request of fhirspace's answered by a function; after 400 of them the server is gone."""
+    count = 0
+
+    def send(self: Any, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+        nonlocal count
+        count += 1
+        url = urljoin(URL + "/", path)
+        parts = urlsplit(url)
+        if count > _MOST_REQUESTS or parts.netloc != urlsplit(URL).netloc:
+            raise LostAnswer
+        sent = {name.lower(): value for name, value in (headers or {}).items()}
+        if self._sign_in is not None and not path.startswith("http"):
+            sent["authorization"] = self._sign_in.header()
+        plain = gzip.decompress(body or b"") if sent.get("content-encoding") == "gzip" else body or b""
+        answer = respond(Request(method, parts.path + ("?" + parts.query if parts.query else ""), sent, plain))
+        if answer.wire:
+            raise LostAnswer
+        kind = {"content-type": JSON} if answer.body else {}
+        return Response(answer.status, {**kind, **{k.lower(): v for k, v in answer.headers.items()}}, answer.body)
+
+    connect = config.connect
+
+    def impatient(*arguments: Any) -> config.Connection:
+        there = connect(*arguments)
+        there.client.sleep = lambda seconds: None
+        return there
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(HttpTransport, "send", send)
+        patch.setattr(config, "connect", impatient)
+        for module in (client, oauth, smart):
+            patch.setattr(module, "pause", lambda *_: 0.0)
+        yield

@@ -1,0 +1,210 @@
+"""One variant of one kind: made, given to a command, and looked at afterwards."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+from fhirspace.testing import FaultyServer
+from fhirspace.testing.messages import JSON, Answer, Request
+
+from .broken import TEXTS, broken, dice
+from .inputs import KINDS, lines
+from .offline import URL, Ran, Respond, answered_by, ran
+from .servers import TALKS, Talk
+
+_STATUS = (
+    0,
+    100,
+    199,
+    200,
+    201,
+    202,
+    204,
+    206,
+    299,
+    301,
+    304,
+    400,
+    401,
+    403,
+    404,
+    409,
+    410,
+    412,
+    413,
+    416,
+    422,
+    429,
+    500,
+)
+_STATUS += (501, 503, 999)
+_NAMES = (
+    "Content-Type", "Retry-After", "Date", "ETag", "Last-Modified", "Location", "Content-Location", "X-Progress",
+    "Content-Range", "Content-Encoding", "WWW-Authenticate",
+)  # fmt: skip
+_VALUES = (
+    "-1", "1e999", "inf", "nan", "0.5", "9" * 30, "9" * 5_000, "²", "Mon, 99 Foo 99999 99:99:99 GMT", "Thu, 01 Jan 0001 00:00:00 GMT",
+    "Fri, 31 Dec 9999 23:59:59 -2359", "Thu, 01 Jan 1970 00:00:00 +9999", "1", "0", 'W/"', 'W/"2"', '"1"', "W/" + '"' * 9,
+    "bytes */9", "bytes 0-9/*", "bytes 9-0/5", "bytes 0-1/" + "9" * 5_000, "bytes x", "text/html", "application/fhir+xml",
+    "application/json; charset=utf-16", "application/fhir+ndjson", "Patient/x/_history/1", f"{URL}/Patient/x", f"{URL}/jobs/1",
+    "http://evil.example/x", "http://[", "../x", "100%", "999.9 %", "gzip", "", " ",
+)  # fmt: skip
+_SAFE = tuple(text for text in TEXTS if text.isascii() and text.isprintable() and len(text) < 5_000)
+"""What a header can hold at all: the library that reads headers refuses the rest."""
+
+
+def tried(kind: str, seed: str, number: int, folder: Path) -> tuple[str, Ran]:
+    """The command that was given a variant of an input or of an answer, and how it ended. `folder` is left empty."""
+    rng = dice(f"{kind}/{seed}", number)
+    try:
+        return _answer(TALKS[kind], rng, number, folder) if kind in TALKS else _input(kind, rng, number, folder)
+    finally:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def right(kind: str, number: int, folder: Path) -> tuple[str, Ran]:
+    """As `tried`, with nothing broken."""
+    if kind in TALKS:
+        return _answer(TALKS[kind], None, number, folder)
+    return _input(kind, None, number, folder)
+
+
+def _input(kind: str, rng: random.Random | None, number: int, folder: Path) -> tuple[str, Ran]:
+    given = KINDS[kind]
+    home = folder / "in"
+    for name, content in given.files().items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(
+            broken(content, given.form, rng) if name == given.target and rng else given.packed(name, content)
+        )
+    command = given.commands[number % len(given.commands)]
+    with answered_by(FaultyServer(url=URL).respond):
+        return command, _run(command, folder)
+
+
+def _run(command: str, folder: Path, run: str = "") -> Ran:
+    return ran(*(word.format(**{"in": folder / "in", "out": folder / "out", "run": run}) for word in command.split()))
+
+
+def _answer(talk: Talk, rng: random.Random | None, number: int, folder: Path) -> tuple[str, Ran]:
+    _study(folder / "in")
+    respond = talk.server()
+    with answered_by(respond):
+        said = [_run(command, folder).said for command in talk.before]
+    run = said[-1].partition("run: ")[2].partition("\n")[0] if said else ""
+    command = talk.commands[number % len(talk.commands)]
+    with answered_by(_spoilt(talk, respond, rng) if rng else respond):
+        return command, _run(command, folder, run)
+
+
+def _study(home: Path) -> None:
+    (home / "types").mkdir(parents=True)
+    for folder, word in ((home / "fhir", b""), (home / "next" / "fhir", b'"active":true,')):
+        folder.mkdir(parents=True)
+        kept = [line.replace(b'"gender"', word + b'"gender"') for line in lines() if b'"AdverseEvent"' not in line[:40]]
+        (folder / "study.ndjson").write_bytes(b"\n".join(kept) + b"\n")
+    for line in kept:
+        kind = json.loads(line)["resourceType"]
+        with (home / "types" / f"{kind}.ndjson").open("ab") as stream:
+            stream.write(line + b"\n")
+    (home / "servers.toml").write_bytes(_servers(home))
+    (home / "key.pem").write_bytes(_key())
+    (home / "secret").write_text("x")
+
+
+def _servers(home: Path) -> bytes:
+    return f"""
+[servers.basic]
+url = "{URL}"
+sign_in = "oauth2"
+token_url = "{URL}/token"
+client_id = "me"
+client_secret_file = "{home}/secret"
+
+[servers.smart]
+url = "{URL}"
+sign_in = "smart"
+client_id = "me"
+kid = "k"
+private_key_file = "{home}/key.pem"
+""".encode()
+
+
+@cache
+def _key() -> bytes:
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP384R1())
+    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    return key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
+
+
+def _spoilt(talk: Talk, respond: Respond, rng: random.Random) -> Respond:
+    """Spoil the first answers of a kind, one after some right ones, or all of them."""
+    first, last = rng.choice(((0, 1), (0, 1), (0, 3), (1, 2), (2, 3), (0, 10_000)))
+    count = 0
+
+    def spoilt(request: Request) -> Answer:
+        nonlocal count
+        answer = respond(request)
+        if not talk.match(request):
+            return answer
+        count += 1
+        return _broken(answer, rng) if first < count <= last else answer
+
+    return spoilt
+
+
+def _broken(answer: Answer, rng: random.Random) -> Answer:
+    headers = {"Content-Type": JSON, **answer.headers}
+    made = Answer(answer.status, answer.body, headers)
+    way = rng.random()
+    if way < 0.7 and answer.body:
+        made.body = broken(answer.body, _form(headers["Content-Type"], answer.body), rng)
+    elif way < 0.7:
+        made.body = rng.choice(
+            (b"{}", b"[]", b"null", b"<html></html>", b'{"resourceType":"Bundle"}', rng.randbytes(30))
+        )
+    if way > 0.55:
+        for _ in range(rng.choice((1, 1, 2, 4))):
+            name = rng.choice([*headers, *_NAMES])
+            headers[name] = rng.choice((*_VALUES, *_SAFE))
+            if rng.random() < 0.2:
+                del headers[name]
+    if rng.random() < 0.15:
+        made.status = rng.choice(_STATUS)
+    return made
+
+
+def _form(kind: str, body: bytes) -> str:
+    if "ndjson" in kind:
+        return "ndjson" if body.endswith(b"\n") else "text"
+    return "json"
+
+
+@contextmanager
+def peak() -> Iterator[list[int]]:
+    """How much more memory than before was in use at most, in MB, in the list once the block is left; Linux only."""
+    found: list[int] = []
+    status = Path("/proc/self/status")
+    if not status.exists():
+        yield found
+        return
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _high()
+    yield found
+    found.append(_high() - before)
+
+
+def _high() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) // 1024
