@@ -333,7 +333,7 @@ def hashed_id(key: IdKey | None = None) -> Out:
     return out
 
 
-_SITE: Final = re.compile(r"(?:[A-Za-z]{1,3}-?)?[0-9]{1,4}")
+_SITE: Final = re.compile(r"[0-9]{1,4}|[A-Za-z]{1,3}-?[0-9]{1,3}")
 """A site's number, such as 01, 1012 or DE-07: nothing that could name a person."""
 
 
