@@ -156,7 +156,7 @@ def test_convert_tells_a_table_on_stdout_and_lines_on_stderr(
     captured = capsys.readouterr()
     assert re.search(r"^AE +3 +3 +0$", captured.out, re.M)
     assert captured.out.endswith(f"written to {tmp_path / 'out'}\n")
-    assert captured.err == f"DM: 2 rows\nAE: 3 rows\nids are {PUBLIC}\n"
+    assert captured.err == f"DM: 2 rows\nAE: 3 rows\n{PUBLIC}\n"
 
 
 def test_convert_as_json_is_one_document(tiny: Path, tmp_path: Path, document: Callable[[], Any]) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.folders import cache_folder, locked, scratch, state_folder
+from fhirspace.folders import cache_folder, data_folder, locked, scratch, state_folder
 
 _WAITING = """
 import sys
@@ -32,7 +32,12 @@ def _temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "folder", "usual"), [("CACHE", cache_folder, ".cache"), ("STATE", state_folder, ".local/state")]
+    ("kind", "folder", "usual"),
+    [
+        ("CACHE", cache_folder, ".cache"),
+        ("STATE", state_folder, ".local/state"),
+        ("DATA", data_folder, ".local/share"),
+    ],
 )
 def test_a_folder_of_this_machine_is_where_the_user_says(
     kind: str, folder: Callable[[], Path], usual: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -76,7 +76,7 @@ def convert(options: Namespace) -> int:
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:
-        say(f"ids are {PUBLIC}")
+        say(PUBLIC)
     tell_problems(done.problems, str(options.out / "problems.ndjson"))
     give(done.as_dict(), done.summary(), as_json=options.json)
     return done.exit_code

@@ -28,7 +28,7 @@ FILE_VARIABLE: Final = "FHIRSPACE_ID_KEY_FILE"
 KEYRING_VARIABLE: Final = "FHIRSPACE_ID_KEY_KEYRING"
 PUBLISHED: Final = "demo"
 """The word that stands for `DEMO_KEY` where a file is named; a file of this name is ``./demo``."""
-PUBLIC: Final = "made with the published key of the demonstration: these ids are no pseudonyms"
+PUBLIC: Final = "ids are made with the published demonstration key: they are no pseudonyms"
 """What is said of ids that `DEMO_KEY` made."""
 NAME: Final = "id.key"
 _LEAST, _VARIED = 16, 8

@@ -15,6 +15,7 @@ from space_study import Space
 from fhirspace.cli import main
 from fhirspace.delivery import pull, push, server
 from fhirspace.errors import UsageError
+from fhirspace.idkey import DEMO_KEY, PUBLIC
 from fhirspace.study import demo as module
 from fhirspace.study.demo import demo
 
@@ -81,6 +82,7 @@ def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsy
     assert main(["demo", "--out", str(folder)]) == 0
     captured = capsys.readouterr()
     assert "FAIL" not in captured.err
+    assert captured.err.count("ids are made with the published demonstration key: they are no pseudonyms") == 1
     assert captured.err.count("  ok   ") == 7
     head, _, *rows = captured.out.splitlines()
     assert head.split() == ["figure", "published", "SDTM", "FHIR"]
@@ -90,7 +92,10 @@ def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsy
         assert len(figures) == 3
         assert len(set(figures)) == 1
     assert (folder / "sdtm" / "manifest.json").is_file()
-    assert (folder / "fhir" / "manifest.json").is_file()
+    assert json.loads((folder / "fhir" / "manifest.json").read_text("utf-8"))["id_key"] == {
+        "fingerprint": DEMO_KEY.fingerprint,
+        "note": PUBLIC,
+    }
 
 
 @pytest.mark.usefixtures("quick")

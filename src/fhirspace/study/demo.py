@@ -78,11 +78,12 @@ def demo(
 
     Raises:
         UsageError: FS616 where `out` holds something else, FS147 where another demonstration is at work there; FS501
-            and others where the server's extra is not installed.
+            and others where the server's extra is not installed; FS630 to FS632 where the key cannot be used.
         ServerError: it does not come up.
     """
+    key = chosen(id_key)
     with _claimed(out, shared=shared):
-        return _demo(out, fhir, chosen(id_key), server=server, shared=shared, steps=Steps(say), as_json=as_json)
+        return _demo(out, fhir, key, server=server, shared=shared, steps=Steps(say), as_json=as_json)
 
 
 def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, steps: Steps, as_json: bool) -> int:
@@ -90,7 +91,7 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     say = steps.say
     say("SPACE, synthetic data: the EDC export of a phase 2 study with 26 subjects")
     if key.published:
-        say(f"  ids are {PUBLIC}; other studies get those of a key of your site")
+        say(f"  {PUBLIC}")
     tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"), shared=shared)
     resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
