@@ -18,6 +18,7 @@ from pathlib import Path
 from statistics import median
 
 from fhirspace.fhir import ndjson
+from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Reader
 from fhirspace.mapping.render import render
@@ -70,7 +71,7 @@ def lb_lines(count: int = 100_000, rounds: int = 7, sample: int = 400) -> dict[s
     Args:
         count: lines of the file; rounds: turns that each side has; sample: lines a turn of fhir.resources.
     """
-    library = Library("R4")
+    library = Library("R4", key=DEMO_KEY)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "Observation.ndjson"
         size = ndjson.write(path, _lines(library, count))

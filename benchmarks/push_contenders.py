@@ -61,7 +61,19 @@ def fhirspace(options: Sequence[str] = (), name: str = "fhirspace push") -> Cont
     """The command line tool, a fresh journal each time; `options` are added to it."""
 
     def command(folder: Path, server: str) -> list[str]:
-        return [sys.executable, "-m", "fhirspace.cli", "push", str(folder), "--server", server, "--json", *options]
+        return [
+            sys.executable,
+            "-m",
+            "fhirspace.cli",
+            "push",
+            str(folder),
+            "--server",
+            server,
+            "--id-key",
+            "demo",
+            "--json",
+            *options,
+        ]
 
     return Contender(name, command)
 

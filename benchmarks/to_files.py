@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.rows_to_fhir import made
+from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InParquet
@@ -83,7 +84,7 @@ def _timed(source: Path, out: Path, workers: int, gzip: bool) -> float:
 def convert(source: Path, out: Path, workers: int, gzip: bool) -> None:
     """One run."""
     with OutputFolder(out) as folder:
-        to_fhir({"LB": InParquet(source)}, Library("R4"), folder, Ledger(), workers=workers, gzip=gzip)
+        to_fhir({"LB": InParquet(source)}, Library("R4", key=DEMO_KEY), folder, Ledger(), workers=workers, gzip=gzip)
 
 
 def _write(source: Path, target: Path) -> float:
