@@ -9,16 +9,20 @@ This module holds the parser alone, so that ``--help`` is light; `fhirspace.comm
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fhirspace import __version__
 from fhirspace.errors import EXIT_CLEAN, FhirspaceError, UsageError
+from fhirspace.foreign import shown
 from fhirspace.talk import tell_bug, tell_error, tell_interrupted
 
+_LONGEST = 2000
+"""Characters of a message about wrong arguments."""
 _RELEASES = ("R4", "R4B", "R5")
 _ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
 _CODES = """exit codes:
@@ -32,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: by the parser: 0 after ``--help``, 2 where the arguments are wrong.
     """
+    logging.lastResort = logging.NullHandler()  # libraries log what servers and files hold; nobody asked for it
     parser = _parser()
     options = parser.parse_args(arguments)
     _refuse_odd(parser, options)
@@ -80,7 +85,7 @@ def _refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) ->
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=_Plain)
+    parser = _Parser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=_Plain)
     parser.add_argument("--version", action="version", version=f"fhirspace {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
     everyday = (_demo, _convert, _validate, _roundtrip)
@@ -88,6 +93,14 @@ def _parser() -> argparse.ArgumentParser:
     for add in (*everyday, *delivery, _mapping, _explain):
         add(commands)
     return parser
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose messages are safe to print: they quote arguments, which a script may have from anywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse's, in one line."""
+        super().error(shown(message, _LONGEST))
 
 
 class _Plain(argparse.RawDescriptionHelpFormatter):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from fhirspace import idkey
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
+from fhirspace.foreign import shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
-from fhirspace.talk import Bars, coloured, give, lines, say, tell_problems
+from fhirspace.talk import Bars, coloured, give, lines, print_line, say, tell_problems
 
 if TYPE_CHECKING:
     from fhirspace.delivery.client import Client
@@ -101,7 +102,7 @@ def validate(options: Namespace) -> int:
         if options.json:
             found.append(problem.as_dict())
         else:
-            print(f"{problem.level}: {problem}")
+            print_line(f"{problem.level}: {problem}")
     if options.json:
         give({"findings": found, "exit_code": worst}, "", as_json=True)
     say(f"{count:,} findings" if count else "no findings")
@@ -126,7 +127,7 @@ def doctor(options: Namespace) -> int:
 
     client = _connection(options).client
     found = run(client.server, fhir=options.fhir, types=options.types, client=client)
-    give(found.as_dict(), text(found, colour=coloured()), as_json=options.json)
+    give(found.as_dict(), text(found, colour=coloured()), as_json=options.json, colours=coloured())
     return found.exit_code
 
 
@@ -136,7 +137,7 @@ def plan(options: Namespace) -> int:
 
     if options.server is None:
         found = delivery.order(options.folder, follow_links=options.follow_links)
-        text = "\n".join(f"{kind:<24}{count:>12,}" for kind, count in found)
+        text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
         return EXIT_CLEAN
     there = _connection(options)
@@ -224,8 +225,8 @@ def status(options: Namespace) -> int:
 
     found = run(options.journal)
     text = "\n".join(
-        f"{each['server']}: {sum(each['delivered'].values()):,} delivered, {each['dead']:,} dead letters"
-        + (f", run {each['unfinished']} is not finished: push again" if each["unfinished"] else "")
+        f"{shown(each['server'])}: {sum(each['delivered'].values()):,} delivered, {each['dead']:,} dead letters"
+        + (f", run {shown(each['unfinished'])} is not finished: push again" if each["unfinished"] else "")
         for each in found
     )
     give(found, text or "nothing delivered yet", as_json=options.json)
@@ -294,10 +295,12 @@ def runs(options: Namespace) -> int:
 
 def _run(told: dict[str, Any]) -> str:
     """A run in one line: its name, what it did, where, and that it has not ended."""
-    counts = [f"{value:,} {name.replace('_', ' ')}" for name, value in told.items() if type(value) is int and value]
-    about = f" of {told['undo']}" if "undo" in told else ""
+    counts = [
+        f"{value:,} {shown(name).replace('_', ' ')}" for name, value in told.items() if type(value) is int and value
+    ]
+    about = f" of {shown(told['undo'])}" if "undo" in told else ""
     ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"
-    return f"{told['run']}{about}: {ended}; {told['server']}"
+    return f"{shown(told['run'])}{about}: {ended}; {shown(told['server'])}"
 
 
 def _audit(path: Path, *, as_json: bool) -> int:
@@ -332,7 +335,7 @@ def server(options: Namespace) -> int:
         ]
     rows = [{"url": each.url, "fhir": each.fhir, "pid": each.pid, "port": each.port} for each in found]
     verb = {"start": "ready", "stop": "stopped", "status": "running"}[options.action]
-    text = "\n".join(f"{verb}: {row['url']} ({row['fhir']}, process {row['pid']})" for row in rows)
+    text = "\n".join(f"{verb}: {shown(row['url'])} ({row['fhir']}, process {row['pid']})" for row in rows)
     give(rows, text or "no server", as_json=options.json)
     return EXIT_CLEAN
 

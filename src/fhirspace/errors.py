@@ -23,8 +23,13 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
 
+from fhirspace.foreign import shown
+
 Level = Literal["error", "warning", "note"]
 """error: the row is quarantined (or nothing can run); warning: kept, exit code 1; note: kept, said, exit code 0."""
+
+_LONGEST = 2000
+"""Characters shown of what was expected; some messages list all datasets, which are ours."""
 
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_QUARANTINED, EXIT_SERVER, EXIT_INTERRUPTED, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
 
@@ -42,19 +47,25 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands: file, row (the header is row 1, as a spreadsheet counts) and column."""
+    """Where something is: file, row (the header is row 1, as a spreadsheet counts) and column.
+
+    The fields hold the names as they are; only the text (``str``) is escaped for people.
+    """
 
     file: str
     row: int | None = None
     column: str | None = None
 
     def __str__(self) -> str:
-        return ":".join([self.file, *(str(part) for part in (self.row, self.column) if part is not None)])
+        return ":".join(shown(part) for part in (self.file, self.row, self.column) if part is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding about a file, row or cell. `expected` says what would fit and never repeats the value found."""
+    """One finding about a file, row or cell. `expected` says what would fit and never repeats the value found.
+
+    The text (``str``) is one line that is safe to print, whatever the names in it hold.
+    """
 
     code: str
     place: Place
@@ -68,7 +79,7 @@ class Problem:
 
     def __str__(self) -> str:
         entry = explain(self.code)
-        detail = f" Expected {self.expected}." if self.expected else ""
+        detail = f" Expected {shown(self.expected, _LONGEST)}." if self.expected else ""
         return f"{self.code} {self.place}: {entry.sentence}{detail} {entry.fix}"
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,34 +1,53 @@
-"""How the command line talks: results on stdout, everything else on stderr, and never a patient's value."""
+"""How the command line reports: results on stdout, everything else on stderr, and never a patient's value.
+
+Everything that is printed goes through `say`, `give` or `print_line`: names of others are escaped where a text is made
+(`fhirspace.foreign.shown`), and what was forgotten there is escaped here, so that nothing can steer the terminal.
+"""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import IO, Any
 
 from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
+from fhirspace.foreign import as_json as json_text, printable, shown
 
-_SHOWN = 20
+_FIRST = 20
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines of progress, so that a log of hours stays short."""
 
 _LARGE = 100_000
 """From here on a bar counts in thousands (k) and millions (M)."""
+_LONGEST_PATH = 4096
+_LONGEST_NAME = 40
 
 
 def say(text: str) -> None:
     """A line for people, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    print(printable(text, encoding=_encoding(sys.stderr)), file=sys.stderr, flush=True)
 
 
-def give(data: Any, text: str, *, as_json: bool) -> None:
-    """The result of a command, on stdout: one JSON document, or text."""
-    print(json.dumps(data, ensure_ascii=False, indent=2) if as_json else text)
+def print_line(text: str) -> None:
+    """One line of a result that comes bit by bit, on stdout."""
+    print(printable(text, encoding=_encoding(sys.stdout)))
+
+
+def give(data: Any, text: str, *, as_json: bool, colours: bool = False) -> None:
+    """The result of a command, on stdout: one JSON document, or text, in which our own `colours` may be."""
+    coding = _encoding(sys.stdout)
+    if as_json:
+        print(json_text(data, indent=2, encoding=coding))
+    else:
+        print(printable(text, colours=colours, encoding=coding))
+
+
+def _encoding(stream: IO[str]) -> str:
+    return getattr(stream, "encoding", None) or "utf-8"
 
 
 def coloured() -> bool:
@@ -39,7 +58,7 @@ def coloured() -> bool:
 def lines(data: dict[str, Any]) -> str:
     """The plain values of a result as lines of ``name: value``."""
     return "\n".join(
-        f"{name}: {value:,}" if type(value) is int else f"{name}: {value}"
+        f"{name}: {value:,}" if type(value) is int else f"{name}: {shown(value, _LONGEST_PATH)}"
         for name, value in data.items()
         if not isinstance(value, list | dict) and value is not None
     )
@@ -51,12 +70,12 @@ def tell_problems(problems: Sequence[Problem], where: str = "") -> None:
         (problem for problem in problems if problem.level != "note"), key=lambda problem: problem.level != "error"
     )
     counts = Counter(f"{problem.level}: {problem}" for problem in ordered)
-    shown = list(counts.items())[:_SHOWN]
-    for line, times in shown:
-        say(f"{line} ({times:,} times)" if times > 1 else line)
-    more = len(ordered) - sum(times for _, times in shown)
+    first = list(counts.items())[:_FIRST]
+    for text, times in first:
+        say(f"{text} ({times:,} times)" if times > 1 else text)
+    more = len(ordered) - sum(times for _, times in first)
     if more > 0:
-        say(f"... and {more:,} more" + (f"; all of them are in {where}" if where else ""))
+        say(f"... and {more:,} more" + (f"; all of them are in {shown(where, _LONGEST_PATH)}" if where else ""))
 
 
 def tell_error(error: FhirspaceError, *, as_json: bool) -> int:
@@ -83,7 +102,7 @@ def tell_bug(error: BaseException, *, as_json: bool) -> int:
     for fault in _chain(error):
         say("".join(["Traceback:\n", *traceback.format_tb(fault.__traceback__)]) + type(fault).__name__)
         for note in getattr(fault, "__notes__", ()):
-            say(note)
+            say(shown(note, _LONGEST_PATH))
     said = FhirspaceError("FS699", type(error).__name__)
     say(f"error: {said}")
     if as_json:
@@ -125,6 +144,7 @@ class Bars:
         Args:
             name: what is worked on; done: how much is done; total: how much there is, 0 where nobody knows.
         """
+        name = shown(name, _LONGEST_NAME)
         if name != self._name:
             self._finish(whole=True)
             self._start(name, total)

@@ -324,11 +324,21 @@ def test_a_skeleton_needs_a_header(tmp_path: Path, content: bytes | None, expect
     assert caught.value.problem.expected.startswith(expected)
 
 
+def test_a_skeleton_of_data_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text("SP-001,Nausea,2024-03-01\nSP-002,Rash,2024-03-02\n", "utf-8")
+    with pytest.raises(InputError, match="FS118") as caught:
+        make_form_skeleton(path)
+    assert "Nausea" not in str(caught.value)
+
+
 def test_a_skeleton_of_odd_names_loads(tmp_path: Path) -> None:
     path = tmp_path / "odd.csv"
-    path.write_text("Subject ID,It's,'q': x,größe\n1,a,b,c\n", "utf-8")
-    library = load(tmp_path, odd=make_form_skeleton(path))
-    table = form({"Subject ID": "1", "It's": "a", "'q': x": "b", "größe": "c"}, name="odd")
+    path.write_text("Subject ID,It's,'q': x,größe,a\u202eb\u2028c\n1,a,b,c,d\n", "utf-8")
+    skeleton = make_form_skeleton(path)
+    assert all(map(str.isprintable, skeleton.splitlines()))
+    library = load(tmp_path, odd=skeleton)
+    table = form({"Subject ID": "1", "It's": "a", "'q': x": "b", "größe": "c", "a\u202eb\u2028c": "d"}, name="odd")
     made = library.to_rows({"odd": table})
     assert made.problems == []
     assert plain(library.to_records(made.tables).records["odd"]) == plain(table)

@@ -240,13 +240,13 @@ def test_fast_path_is_strict_path_on_written_files(rows, line_break, always_quot
         odd = always_quote or any(sign in cell for sign in '",\r\n')
         return '"' + cell.replace('"', '""') + '"' if odd else cell
 
-    content = "a,b" + line_break + "".join(",".join(map(shown, row)) + line_break for row in rows)
+    content = "p,q" + line_break + "".join(",".join(map(shown, row)) + line_break for row in rows)
     agree(content)
 
 
 @given(st.text(alphabet='ab,"\n\r -=(', max_size=30))
 def test_fast_path_is_strict_path_on_any_text(body):
-    agree("a,b\nx,y\n" + body)
+    agree("p,q\nx,y\n" + body)
 
 
 def agree(content):

@@ -18,6 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from fhirspace.foreign import shown
 from fhirspace.jsontext import JsonError, decoder
 
 Event = Literal[
@@ -69,7 +70,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     def __str__(self) -> str:
         counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
         said = f"{self.event}: {counts}" if counts else self.event
-        return f"{self.sequence:>6}  {self.time}  {self.run}  {said}{self.about and f' ({self.about})'}"
+        text = f"{self.time}  {self.run}  {said}{self.about and f' ({self.about})'}"
+        return f"{self.sequence:>6}  {shown(text, 1000)}"
 
 
 _decode = decoder(Record)

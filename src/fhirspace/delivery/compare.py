@@ -25,6 +25,7 @@ from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import Item, Reader
 from fhirspace.errors import UsageError
 from fhirspace.folders import open_own
+from fhirspace.foreign import member
 from fhirspace.idkey import IdKey, site_key
 from fhirspace.jsontext import JsonError, decode, decoder
 
@@ -221,8 +222,8 @@ def differences(before: bytes, after: bytes) -> tuple[str, ...]:
 
 def _differ(path: str, before: Any, after: Any) -> Iterator[str]:
     if isinstance(before, dict) and isinstance(after, dict):
-        names = sorted(before.keys() | after.keys())
-        yield from _members([(f"{path}.{name}" if path else name, name) for name in names], before, after)
+        names = [(member(name, at), name) for at, name in enumerate(sorted(before.keys() | after.keys()), 1)]
+        yield from _members([(f"{path}.{label}" if path else label, name) for label, name in names], before, after)
     elif isinstance(before, list) and isinstance(after, list):
         left, right = dict(enumerate(before)), dict(enumerate(after))
         yield from _members([(f"{path}[{at}]", at) for at in range(max(len(left), len(right)))], left, right)

@@ -12,6 +12,7 @@ from fhirspace.delivery.client import Response
 from fhirspace.delivery.order import Item
 from fhirspace.errors import UsageError
 from fhirspace.folders import open_own
+from fhirspace.foreign import in_utf8
 from fhirspace.jsontext import JsonError, decoder, exact
 from fhirspace.tables import listing
 
@@ -46,7 +47,7 @@ class DeadLetters:
         """Append one with what the server said. It is on the disk when this returns."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         _append(self.path, line)
-        head: dict[str, Any] = {"key": item.key, "file": item.place.file, "row": item.place.row}
+        head: dict[str, Any] = {"key": item.key, "file": in_utf8(item.place.file), "row": item.place.row}
         head["status"] = answer.status
         try:
             head["outcome"] = exact(answer.body)

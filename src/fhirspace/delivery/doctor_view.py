@@ -10,17 +10,17 @@ from fhirspace.delivery.doctor import Preflight
 from fhirspace.delivery.doctor_findings import Finding, Verdict
 from fhirspace.delivery.way import Way
 from fhirspace.errors import explain
+from fhirspace.foreign import COLOURS, shown
 
 _WIDTH: Final = 100
 _MARKS: Final[dict[Verdict, str]] = {"ok": "ok", "note": "note", "warning": "warn", "error": "FAIL"}
-_TONES: Final[dict[Verdict, str]] = {"ok": "32", "note": "36", "warning": "33", "error": "1;31"}
-_FAINT: Final = "2"
+_LONGEST: Final = 1000
 
 
 def text(found: Preflight, *, colour: bool = False) -> str:
     """The preflight as lines of text; `colour` for terminals."""
     wide = max(len(finding.name) for finding in found.findings)
-    rows = [found.server]
+    rows = [shown(found.server)]
     for finding in found.findings:
         rows += _rows(finding, wide, colour)
     rows += ["", *_way(found.way, wide, colour)]
@@ -28,12 +28,17 @@ def text(found: Preflight, *, colour: bool = False) -> str:
 
 
 def _rows(finding: Finding, wide: int, colour: bool) -> Iterator[str]:
-    mark = _tint(f"{_MARKS[finding.verdict]:<4}", _TONES[finding.verdict], colour)
-    first, *others = textwrap.wrap(finding.value, _WIDTH - wide - 10)
+    mark = _tint(f"{_MARKS[finding.verdict]:<4}", finding.verdict, colour)
+    first, *others = _wrapped(finding.value, wide) or [""]
     yield f"  {mark}  {finding.name:<{wide}}  {first}"
     yield from (" " * (wide + 10) + line for line in others)
-    for line in textwrap.wrap(_reason(finding), _WIDTH - wide - 10):
-        yield " " * (wide + 10) + _tint(line, _FAINT, colour)
+    for line in _wrapped(_reason(finding), wide):
+        yield " " * (wide + 10) + _tint(line, "faint", colour)
+
+
+def _wrapped(text: str, wide: int) -> list[str]:
+    """A text, which may quote the server, as lines that fit beside the names."""
+    return textwrap.wrap(shown(text, _LONGEST), _WIDTH - wide - 10)
 
 
 def _reason(finding: Finding) -> str:
@@ -46,14 +51,14 @@ def _reason(finding: Finding) -> str:
 
 def _way(way: Way | None, wide: int, colour: bool) -> Iterator[str]:
     if way is None:
-        yield _tint("delivery: no way", _TONES["error"], colour)
+        yield _tint("delivery: no way", "error", colour)
         return
-    yield f"delivery: {_tint(str(way), '1', colour)}"
+    yield f"delivery: {_tint(shown(way), 'strong', colour)}"
     for name, why in way.why.items():
         label = {"kind": "way"}.get(name, name)
-        for number, line in enumerate(textwrap.wrap(why, _WIDTH - wide - 10)):
-            yield f"        {'' if number else label:<{wide}}  {_tint(line, _FAINT, colour)}"
+        for number, line in enumerate(_wrapped(why, wide)):
+            yield f"        {'' if number else label:<{wide}}  {_tint(line, 'faint', colour)}"
 
 
 def _tint(said: str, tone: str, colour: bool) -> str:
-    return f"\x1b[{tone}m{said}\x1b[0m" if colour else said
+    return f"\x1b[{COLOURS[tone]}m{said}\x1b[0m" if colour else said

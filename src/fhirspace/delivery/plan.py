@@ -19,6 +19,7 @@ from fhirspace.delivery.order import Item, Order, Reader, inputs
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Counts
 from fhirspace.errors import Problem, UsageError
+from fhirspace.foreign import shown
 from fhirspace.idkey import IdKey, chosen as chosen_key
 
 PLAN = "plan.db"
@@ -63,11 +64,18 @@ class Planned:
             ("type", *ACTIONS),
             *((kind, *(f"{row[action]:,}" for action in ACTIONS)) for kind, row in self.types.items()),
         ]
-        table = [f"{row[0]:<26}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
-        changed = [f"{step.action} {step.key}: {', '.join(step.changes)}" for step in self.changes[:_TOLD]]
+        table = [f"{shown(row[0], 64):<26}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
+        changed = [
+            f"{step.action} {shown(step.key)}: {shown(', '.join(step.changes), 1000)}" for step in self.changes[:_TOLD]
+        ]
         more = self.total("update") + self.total("conflict") - len(changed)
         return "\n".join(
-            [*table, *changed, *([f"... and {more:,} more changes"] if more else []), f"saved as {self.file}"]
+            [
+                *table,
+                *changed,
+                *([f"... and {more:,} more changes"] if more else []),
+                f"saved as {shown(self.file, 4096)}",
+            ]
         )
 
 

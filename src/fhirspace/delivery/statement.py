@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhirspace.foreign import shown
+
 _LONGEST = 100
 _TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")  # they become parts of addresses
 
@@ -112,8 +114,8 @@ def _list(value: Any) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """A text of a server fit to be shown: short, and without what could steer a terminal; "" if it is none."""
-    return "".join(sign for sign in value[:_LONGEST] if sign.isprintable()) if isinstance(value, str) else ""
+    """A text of a server fit to be shown: short, and with escapes for what could steer a terminal; "" if it is none."""
+    return shown(value, _LONGEST) if isinstance(value, str) else ""
 
 
 def _flag(value: Any) -> bool | None:

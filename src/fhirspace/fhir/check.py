@@ -16,6 +16,7 @@ from typing import Any
 from fhirspace import limits
 from fhirspace.fhir.leaves import Check, Finding, Scope, leaf
 from fhirspace.fhir.links import contained_types, reference, unused, with_codes
+from fhirspace.foreign import member
 from fhirspace.standards.fhir import Definitions, Element, Release, definitions
 
 _MANY = 12
@@ -194,10 +195,11 @@ class ObjectCheck:
         scope.depth += 1
         found: list[Finding] | None = None
         checks = self._checks
-        for name, item in value.items():
+        for at, (name, item) in enumerate(value.items(), 1):
             problems = (checks.get(name) or self._compile(name))(item, scope)
             if problems:
-                found = (found or []) + prefixed(name, problems)
+                label = name if name in checks else member(name, at)
+                found = (found or []) + prefixed(label, problems)
         scope.depth -= 1
         if self._ruled:
             whole = self.whole(value)

@@ -13,6 +13,7 @@ from fhirspace.fhir.check import check
 from fhirspace.fhir.leaves import Finding
 from fhirspace.fhir.ndjson import read, resource_type
 from fhirspace.fhir.quick import sound
+from fhirspace.foreign import member
 from fhirspace.jsontext import JsonError, parse
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.tables.listing import is_file
@@ -103,7 +104,7 @@ def _by_models(raw: bytes, models: Any) -> list[Finding]:
     try:
         model = models.get_fhir_model_class(kind)
     except (LookupError, ValueError, ImportError):
-        return [(kind, "FS431", "a type that fhir.resources knows")]
+        return [(member(kind, 1), "FS431", "a type that fhir.resources knows")]
     try:
         model.model_validate_json(raw)
     except ValidationError as error:
@@ -115,4 +116,6 @@ def _by_models(raw: bytes, models: Any) -> list[Finding]:
 
 
 def _path(kind: str, location: tuple[int | str, ...]) -> str:
-    return kind + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return kind + "".join(
+        f"[{part}]" if isinstance(part, int) else f".{member(part, at)}" for at, part in enumerate(location, 1)
+    )

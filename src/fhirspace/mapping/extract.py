@@ -9,6 +9,7 @@ from collections.abc import Mapping as Table
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from fhirspace.foreign import member
 from fhirspace.jsontext import Number
 from fhirspace.mapping.tree import (
     CARRIED_URL,
@@ -151,17 +152,16 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
         found.unread.append(path)
         return
     nodes = nodes_of(template)
-    for name, inner in value.items():
+    for at, (name, inner) in enumerate(value.items(), 1):
         if name == "meta" and "." not in path and isinstance(inner, dict):
             inner = {key: each for key, each in inner.items() if key not in SERVER_META}  # noqa: PLW2901
             if not inner:
                 continue
-        where = f"{path}.{name}"
         node = _chosen(nodes.get(name, ()), inner)
         if node is None:
-            found.unread.append(where)
+            found.unread.append(f"{path}.{member(name, at)}")
         else:
-            _node(node, inner, where, found, items)
+            _node(node, inner, f"{path}.{name}", found, items)
 
 
 @once

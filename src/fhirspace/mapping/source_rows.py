@@ -88,8 +88,14 @@ class _Writer:
     # -- checks of the record as it came
 
     def _columns_fit(self) -> bool:
-        """Whether the table has the columns that the mapping reads; says which it has not, and which are unknown."""
+        """Whether the table has the columns that the mapping reads; says which it has not, and which are unknown.
+
+        A header with none of them is no header of this form: its cells may be values, and are not quoted.
+        """
         names = data_columns(self._table)
+        if names and not any(name in names for name in self._form.columns):
+            self._head("FS118", None, "names of columns in the first line, as the form has them")
+            return False
         missing = [name for name in self._form.columns if name not in names and name not in self._form.kept]
         for name in missing:
             self._head("FS253", name, "the column in the header, or a mapping that does not read it")
@@ -100,15 +106,14 @@ class _Writer:
                 missing += [] if travels else [name]
         return not missing
 
-    def _head(self, code: str, column: str, expected: str) -> None:
+    def _head(self, code: str, column: str | None, expected: str) -> None:
         file = (
             self._table[FILE][0].as_py()
             if self._count and FILE in self._table.column_names
             else f"{self._form.form}.csv"
         )
-        self._problems[-1, self._order[column], code, column] = Problem(
-            code, Place(file, 1, column), expected, self._form.form
-        )
+        at = self._order[column] if column else -1
+        self._problems[-1, at, code, column or ""] = Problem(code, Place(file, 1, column), expected, self._form.form)
 
     def _mark(self, code: str, mask: Any, column: str, expected: str) -> None:
         """A problem for each record of a mask; those of errors are quarantined."""

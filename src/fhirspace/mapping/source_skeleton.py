@@ -8,11 +8,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 
-from fhirspace.errors import InputError
+from fhirspace.errors import InputError, Place
+from fhirspace.foreign import shown
 from fhirspace.mapping.source_auto import hashed_name, plain_name
+from fhirspace.tables.csv_head import looks_like_data
 
 _VISIT = re.compile(r"^visit([_ ]?(name|label|no|num|id))?$|event_name")
 _KEYS = re.compile(
@@ -25,6 +27,7 @@ _DATASETS = {
     "DS": "disposition|end_of|completion|consent", "SU": "smok|alcohol|tobacco", "DM": "demog|dm", "SV": "visit",
     "PR": "procedure|surgery", "RS": "response", "TR": "lesion|tumou?r",
 }  # fmt: skip
+_LOOKED_AT = 200
 _FINDINGS = ("VS", "LB", "RS", "TR")
 
 
@@ -32,17 +35,20 @@ def make_form_skeleton(path: Path | str) -> str:
     """The YAML text of a first mapping for a form.
 
     Args:
-        path: the form's CSV file; only its header is read.
+        path: the form's CSV file; its header is read, and some rows to tell that it is one.
 
     Raises:
-        InputError: FS101, the file cannot be read or has no header.
+        InputError: FS101, the file cannot be read or has no header; FS118, its first line is data.
     """
     file = Path(path)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            columns = [name for name in next(csv.reader(stream), []) if name]
+            header, *below = list(islice(csv.reader(stream), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
+    if looks_like_data(header, below):
+        raise InputError("FS118", Place(file.name, 1), "names of columns in the first line")
+    columns = [name for name in header if name]
     if not columns:
         raise InputError("FS101", file.name, "a header with the names of the columns")
     dataset = next((name for name, words in _DATASETS.items() if re.search(words, file.stem.lower())), "LB")
@@ -91,6 +97,9 @@ def _slot(name: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar, between quotes where it needs them."""
+    """A YAML scalar, between quotes where it needs them; what cannot be printed is escaped as YAML does it."""
+    if not text.isprintable():
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{shown(escaped, 12 * len(escaped))}"'
     plain = re.fullmatch(r"[A-Za-z<][\w <>./%-]*", text, re.ASCII) and not text.endswith(" ")
     return text if plain else "'" + text.replace("'", "''") + "'"

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.foreign import file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.divide import divide
@@ -66,11 +67,12 @@ class Conversion:
         """A table of rows for people."""
         lines = [f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}"]
         lines += [
-            f"{name:<24}{row['in']:>10,}{row['out']:>10,}{row['quarantined']:>13,}" for name, row in self.tables.items()
+            f"{shown(name, 64):<24}{row['in']:>10,}{row['out']:>10,}{row['quarantined']:>13,}"
+            for name, row in self.tables.items()
         ]
         if self.unread:
             lines.append(f"{self.unread:,} places of FHIR content are read by no mapping: see unread/")
-        return "\n".join([*lines, f"written to {self.out}"])
+        return "\n".join([*lines, f"written to {shown(self.out, 4096)}"])
 
 
 def convert(
@@ -169,7 +171,7 @@ def _tabulations(
 ) -> dict[str, Tabulation]:
     if given.kind == "records":
         sources = prepare.source_library(source, given.files, mappings)
-        return prepare.from_records(prepare.read_records(given, ledger), sources, ledger, kinds).tabulations
+        return prepare.from_records(prepare.read_records(given, ledger, sources), sources, ledger, kinds).tabulations
     if given.kind == "sdtm":
         return prepare.from_sdtm(given, library, ledger, kinds).tabulations
     found = from_fhir(given.fhir, library, ledger)
@@ -196,7 +198,7 @@ def write_sdtm(
             folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
     for name, table in tables.items():
         for form in formats:
-            with folder.stage(f"sdtm/{name.lower()}.{form}") as part:
+            with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
                 _write(table, name, form, part)
 
 
@@ -220,7 +222,7 @@ def _write_records(
     made = prepare.to_records({name: tabulation.table() for name, tabulation in tabulations.items()}, sources)
     ledger.note(made.problems)
     for form, table in made.records.items():
-        with folder.stage(f"records/{form}.csv") as part:
+        with folder.stage(f"records/{file_name(form)}.csv") as part:
             csv.write(table, part)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from fhirspace import jsontext
 from fhirspace.errors import InputError, UsageError
+from fhirspace.foreign import member
 
 Fault = tuple[str, str]
 """Where (the path in the resource), and what was expected there."""
@@ -87,7 +88,7 @@ def check(raw: bytes, shapes: dict[str, Shape]) -> Iterator[Fault]:
     except jsontext.JsonError:
         return
     kind = resource.get("resourceType", "") if isinstance(resource, dict) else ""
-    yield from _walk(resource, str(kind), shapes)
+    yield from _walk(resource, member(str(kind), 1), shapes)
 
 
 def _walk(value: Any, path: str, shapes: dict[str, Shape]) -> Iterator[Fault]:
@@ -96,10 +97,11 @@ def _walk(value: Any, path: str, shapes: dict[str, Shape]) -> Iterator[Fault]:
             if isinstance(item, dict | list):
                 yield from _walk(item, f"{path}[{place}]", shapes)
     elif isinstance(value, dict):
-        for name, item in value.items():
+        for at, (name, item) in enumerate(value.items(), 1):
             if not isinstance(item, dict | list):
                 continue
-            inner = f"{path}.{name}" if path else name
+            label = member(name, at)
+            inner = f"{path}.{label}" if path else label
             yield from _walk(item, inner, shapes)
             if name in ("extension", "modifierExtension"):
                 yield from _extensions(item, inner, shapes)

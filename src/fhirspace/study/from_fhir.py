@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
+from fhirspace.foreign import as_json, file_name
 from fhirspace.jsontext import MAX_LINE
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
@@ -132,11 +132,11 @@ def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) ->
         return
     with folder.open("unread.ndjson") as stream:
         for name, line, path in found.unread:
-            stream.write(json.dumps({"file": name, "line": line, "path": path}, separators=(",", ":")).encode() + b"\n")
+            stream.write(as_json({"file": name, "line": line, "path": path}).encode() + b"\n")
     for file in files:
         kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
         if kept:
-            with folder.open(f"unread/{file.name.removesuffix('.gz')}") as stream:
+            with folder.open(f"unread/{file_name(file.name.removesuffix('.gz'))}") as stream:
                 stream.writelines(raw.strip() + b"\n" for line, raw in lines(file) if line in kept)
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import pyarrow as pa
+
 from fhirspace import jsontext
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import bundles
@@ -17,6 +19,7 @@ from fhirspace.tables import formats, listing, parquet
 from fhirspace.tables.csv import Rejected
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.staging import require_finished
+from fhirspace.tables.text import data_columns
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
@@ -164,8 +167,20 @@ def _tables(paths: Sequence[Path], faults: dict[Path, InputError], follow_links:
 
 
 def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem]]:
-    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is told (FS741)."""
+    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is told (FS741).
+
+    Raises:
+        InputError: as `formats.load`; FS118, a CSV file named as a dataset without any column of it: its first line
+            may be data, and is not quoted.
+    """
     if found.format == "parquet" and parquet.count(found.path) > IN_MEMORY:
         return InParquet(found.path), Rejected(), [Problem("FS741", Place(found.path.name), "", found.name.upper())]
     loaded = formats.load(found)
+    if found.format == "csv" and not _has_header(loaded.table, found.name.upper()):
+        raise InputError("FS118", Place(found.path.name, 1), "names of columns in the first line, such as STUDYID")
     return InMemory(loaded.table), loaded.rejected, loaded.problems
+
+
+def _has_header(table: pa.Table, name: str) -> bool:
+    """Whether a table has any variable of the dataset that it is called after."""
+    return not sdtm.known(name) or any(sdtm.variable(name, column.upper()) for column in data_columns(table))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InputError, Problem
+from fhirspace.foreign import file_name
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns
 
@@ -103,11 +104,11 @@ class Ledger:
         for name, account in sorted(self.accounts.items()):
             folder.quarantine(name, account.columns, account.held)
             if account.lines:
-                with folder.open(f"quarantine/{name.removesuffix('.gz')}") as stream:
+                with folder.open(f"quarantine/{file_name(name.removesuffix('.gz'))}") as stream:
                     stream.writelines(line.strip() + b"\n" for line in account.lines)
             out = account.rows_in - account.quarantined
             folder.count(name, rows_in=account.rows_in, rows_out=out, quarantined=account.quarantined)
         for path in self._files:
-            with folder.open(f"quarantine/{path.name}") as stream, path.open("rb") as whole:
+            with folder.open(f"quarantine/{file_name(path.name)}") as stream, path.open("rb") as whole:
                 shutil.copyfileobj(whole, stream)
         folder.report(self.problems)

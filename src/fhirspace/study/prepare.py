@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.ledger import Ledger
 from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.tables import formats
+from fhirspace.tables.csv import Rejected
 
 
 @dataclass(slots=True)
@@ -74,8 +75,12 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
     return SourceLibrary(folders[best])
 
 
-def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
+def read_records(given: Input, ledger: Ledger, sources: SourceLibrary) -> dict[str, pa.Table]:
     """The forms of an export; rows and files that cannot be read are booked into quarantine.
+
+    Args:
+        given: the input; ledger: the books.
+        sources: the mappings; a column that none of them knows is named by its number, since it may be a value.
 
     Raises:
         InputError: of the first file, where no file at all can be read.
@@ -91,11 +96,23 @@ def read_records(given: Input, ledger: Ledger) -> dict[str, pa.Table]:
             continue
         tables[name] = loaded.table
         ledger.read(name, loaded.table.num_rows + len(loaded.rejected))
-        ledger.note([*loaded.problems, *loaded.rejected.problems])
+        known = sources.forms[name].mapping.columns if name in sources.forms else ()
+        ledger.note([*loaded.problems, *_unquoted(loaded.rejected, known)])
         ledger.hold(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
     if not tables and faults:
         raise faults[0]
     return tables
+
+
+def _unquoted(rejected: Rejected, known: Collection[str]) -> Iterator[Problem]:
+    """The problems of rows, without names of columns that nobody knows: of a file without header they are values."""
+    for problem in rejected.problems:
+        name = problem.place.column
+        if name in rejected.columns and name not in known:
+            number = f"column {rejected.columns.index(name) + 1}"
+            yield replace(problem, place=replace(problem.place, column=number))
+        else:
+            yield problem
 
 
 def from_records(

@@ -12,6 +12,7 @@ import pyarrow as pa
 from fhirspace.delivery.canonical import canonical
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
 from fhirspace.folders import scratch
+from fhirspace.foreign import shown
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.jsontext import JsonError
 from fhirspace.mapping.library import Library
@@ -89,17 +90,17 @@ class Proof:
 
     def summary(self) -> str:
         """A table for people."""
-        shown = [f"{'way':<34}{'table':<22}{'rows':>8}{'cells':>10}{'differences':>13}"]
-        shown += [
-            f"{leg.way:<34}{leg.table:<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
+        table = [f"{'way':<34}{'table':<22}{'rows':>8}{'cells':>10}{'differences':>13}"]
+        table += [
+            f"{leg.way:<34}{shown(leg.table, 64):<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
             for leg in self.legs
         ]
         verdict = (
             "exact: every cell came back" if not self.differences else f"NOT exact: {self.differences:,} differences"
         )
         held = f"; {self.quarantined:,} rows are in quarantine and did not go" if self.quarantined else ""
-        losses = "\n".join(f"  {loss}" for loss in self.losses) or "  none"
-        return "\n".join([*shown, f"{verdict}{held} ({self.fhir})", "declared losses:", losses])
+        losses = "\n".join(f"  {shown(loss)}" for loss in self.losses) or "  none"
+        return "\n".join([*table, f"{verdict}{held} ({self.fhir})", "declared losses:", losses])
 
 
 def roundtrip(
@@ -136,7 +137,7 @@ def roundtrip(
             _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, folder, proof)
         else:
             sources = prepare.source_library(source, given.files, folders)
-            records = prepare.read_records(given, ledger)
+            records = prepare.read_records(given, ledger, sources)
             before = prepare.from_records(records, sources, ledger).tabulations
             after = _tabulations(before, library, ledger, folder, proof)
             made = prepare.to_records(after, sources)

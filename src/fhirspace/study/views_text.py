@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from fhirspace.foreign import as_json, shown
+
+_LONGEST = 2000
+"""Characters of a line or cell: names of variables and notes of mappings are many and long."""
+
 
 def table(rows: Iterable[Sequence[str]]) -> Iterator[str]:
     """Rows of texts as lines with columns of equal width, the last one as wide as it is."""
-    listed = [tuple(row) for row in rows]
+    listed = [tuple(_safe(cell) for cell in row) for row in rows]
     widths = [max(len(row[at]) for row in listed) for at in range(len(listed[0]) - 1)] if listed else []
     for row in listed:
         yield "".join(f"{cell:<{width + 2}}" for cell, width in zip(row, widths, strict=False)) + row[-1]
+
+
+def _safe(text: str) -> str:
+    return shown(text, _LONGEST)
 
 
 def listed(data: dict[str, Any]) -> str:
@@ -50,15 +58,15 @@ def shown_dataset(data: dict[str, Any], other: str) -> str:
     for example in data["examples"]:
         title = example["resource"] or "the item that a row adds"
         lines += [
-            f"{data['dataset']} in {release}: {title}",
-            json.dumps(example["json"], indent=2, ensure_ascii=False),
+            _safe(f"{data['dataset']} in {release}: {title}"),
+            as_json(example["json"], indent=2),
             "",
         ]
     lines.append(f"By variable: where it stands in {release}, and in {other} where that differs")
     for variable in data["variables"]:
         lines.append("")
         note = f"  ({variable['note']})" if variable["note"] else ""
-        lines.append(f"{variable['variable']:<9} {variable['label']}{note}")
+        lines.append(_safe(f"{variable['variable']:<9} {variable['label']}{note}"))
         lines += _places(release, variable[release])
         if [short(home["path"]) for home in variable[other]] != [short(home["path"]) for home in variable[release]]:
             lines += _places(other, variable[other]) or [f"    {other}  no place"]
@@ -67,14 +75,16 @@ def shown_dataset(data: dict[str, Any], other: str) -> str:
 
 def _places(release: str, homes: Iterable[dict[str, Any]]) -> list[str]:
     return [
-        f"    {release:<3} {short(home['path'])}  {home['codec']}" + (f"  # {home['note']}" if home["note"] else "")
+        _safe(
+            f"    {release:<3} {short(home['path'])}  {home['codec']}" + (f"  # {home['note']}" if home["note"] else "")
+        )
         for home in homes
     ]
 
 
 def shown_form(data: dict[str, Any]) -> str:
     """The text of `views.show` for a form."""
-    lines = [f"{data['form']} ({data['source']}/{data['file']}): from columns to variables"]
+    lines = [_safe(f"{data['form']} ({data['source']}/{data['file']}): from columns to variables")]
     rows = [("column", "read back", "goes to")]
     rows += [
         (item["column"], {"home": "yes", "kept": "kept as it is"}.get(item["state"], "carried"), ", ".join(item["to"]))
@@ -84,7 +94,9 @@ def shown_form(data: dict[str, Any]) -> str:
     for row in data["rows"]:
         lines += [
             "",
-            f"{row['dataset']}, row {row['line']} of a record" + (f", when {row['when']}" if row["when"] else ""),
+            _safe(
+                f"{row['dataset']}, row {row['line']} of a record" + (f", when {row['when']}" if row["when"] else "")
+            ),
         ]
         lines += table((f"  {variable}", text) for variable, text in row["cells"].items())
     return "\n".join(line.rstrip() for line in lines)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +18,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables import csv_fast
 from fhirspace.tables.csv_file import Header, open_csv, undecodable
+from fhirspace.tables.csv_head import enough, looks_like_data
 from fhirspace.tables.csv_scan import Record, check, scan
 from fhirspace.tables.csv_write import write
 from fhirspace.tables.text import DICTIONARY, FILE, ROW, TEXT, blank_to_null, file_column, repeats, row_column
@@ -66,7 +68,7 @@ def read(path: Path, *, delimiter: str | None = None) -> tuple[pa.Table, Rejecte
         as dictionaries.
 
     Raises:
-        InputError: FS101-FS105, FS107, FS108, FS113, FS114, FS116: nothing of the file can be used.
+        InputError: FS101-FS105, FS107, FS108, FS113, FS114, FS116, FS118: nothing of the file can be used.
     """
     tables, rejected = [], Rejected()
     for table, bad in blocks(path, delimiter=delimiter):
@@ -97,6 +99,8 @@ class _Reader:
             final = len(chunk) < BLOCK
             block = carried + chunk
             table, rejected, used = self._block(block, final)
+            if not seen:
+                self._check_names(table, rejected)
             carried = block[used:]
             if len(carried) > MAX_RECORD:
                 raise InputError("FS113", Place(self.header.file, self.row), "a record of at most 16 MiB")
@@ -105,6 +109,13 @@ class _Reader:
             if final and not seen:
                 raise InputError("FS103", Place(self.header.file, 2), "at least one record")
             yield table, rejected
+
+    def _check_names(self, table: pa.Table, rejected: Rejected) -> None:
+        """Raises FS118 where the first line is data like what follows: its cells must not be quoted as names."""
+        names = self.header.names
+        columns = [column.to_pylist() for column in table.slice(0, enough(len(names))).select(names).columns]
+        if looks_like_data(names, chain(zip(*columns, strict=True), (row.fields for row in rejected.rows))):
+            raise InputError("FS118", Place(self.header.file, 1), "names of columns in the first line")
 
     def _block(self, block: bytes, final: bool) -> tuple[pa.Table, Rejected, int]:
         whole = csv_fast.cut(block, self.header.delimiter, final)

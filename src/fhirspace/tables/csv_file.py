@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.tables.csv_head import looks_like_data
 from fhirspace.tables.csv_scan import Record, check_cell, scan
 
 DELIMITERS = ",\t;|"
@@ -75,7 +76,8 @@ def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
     record = next(scan(text, delimiter), None)
     if record is None or not (whole or record.ended):
         raise InputError("FS113", Place(file, 1), "a header of at most 1 MiB")
-    _check_header(record, file)
+    below = (each.fields for each in scan(text, delimiter, record.end))
+    _check_header(record, below, file)
     end = len(text[: record.end].encode())
     return Header(file, tuple(record.fields), delimiter, head.count(b"\n", 0, end), head[end:])
 
@@ -130,11 +132,13 @@ def _usable(delimiter: str, file: str) -> str:
     return delimiter
 
 
-def _check_header(record: Record, file: str) -> None:
-    """Raises the first fault of the header."""
+def _check_header(record: Record, below: Iterable[Sequence[str]], file: str) -> None:
+    """Raises the first fault of the header; of a first line that is data no single cell is at fault (FS118)."""
     for at, code in record.faults:
         raise InputError(code, Place(file, 1), f"a well-formed name in column {at + 1}")
     for problem in _header_problems(record.fields, file):
+        if looks_like_data(record.fields, below):
+            raise InputError("FS118", Place(file, 1), "names of columns in the first line")
         raise InputError(problem.code, problem.place, problem.expected)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from fhirspace.errors import Place, Problem
+from fhirspace.foreign import column
 
 MAX_CELL = 1_000_000
 """Characters that a cell may hold."""
@@ -104,7 +105,7 @@ def check(record: Record, names: Sequence[str], place: Place) -> list[Problem]:
 
     Args:
         record: the record.
-        names: the columns of the header.
+        names: the columns of the header; one that may be a value (see `foreign.column`) is named by its number.
         place: the file and the row.
     """
     if len(record.fields) == len(names) and not record.faults and _is_harmless(record.fields):
@@ -113,8 +114,9 @@ def check(record: Record, names: Sequence[str], place: Place) -> list[Problem]:
     found += [(at + 1, code, "") for at, code in record.faults if code != "FS104"]
     for at, cell in enumerate(record.fields, 1):
         found += [(at, code, expected) for code, expected in check_cell(cell)]
+    named = dict(enumerate(names, 1))
     return [
-        Problem(code, Place(place.file, place.row, names[at - 1] if 0 < at <= len(names) else None), expected)
+        Problem(code, Place(place.file, place.row, column(named[at], at) if at in named else None), expected)
         for at, code, expected in sorted(found)
     ]
 

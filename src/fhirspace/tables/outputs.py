@@ -9,7 +9,6 @@ times are kept.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,10 @@ from typing import Any, BinaryIO
 
 from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
+from fhirspace.foreign import as_json, file_name
 from fhirspace.tables import staging
+from fhirspace.tables.csv_scan import FORMULA
+from fhirspace.tables.csv_write import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.proof import FOLDERS, Entry, Proof, in_the_way, is_place, listed
@@ -179,7 +181,7 @@ class OutputFolder:
         lines = [_line(row) for row in rows]
         if not lines:
             return
-        with self.open(f"quarantine/{table}.csv") as stream:
+        with self.open(f"quarantine/{file_name(table)}.csv") as stream:
             stream.write(_line(columns))
             stream.writelines(lines)
         self._quarantined[table] = len(lines)
@@ -229,7 +231,7 @@ class OutputFolder:
     def _write_problems(self) -> None:
         lines = sorted(self._problems, key=_order)
         with self.open("problems.ndjson") as stream:
-            stream.writelines(_json(problem.as_dict()) + b"\n" for problem in lines)
+            stream.writelines(as_json(problem.as_dict()).encode() + b"\n" for problem in lines)
 
     def _commit(self) -> None:
         kept = {name: entry for name, entry in self._proof.files.items() if self._keeps(name) and self._has(name)}
@@ -243,7 +245,7 @@ class OutputFolder:
             "tables": {name: _as_dict(count) for name, count in sorted(self._counts.items())},
             "files": dict(sorted(files.items())),
         }
-        manifest = json.dumps(content, indent=2, ensure_ascii=False).encode() + b"\n"
+        manifest = as_json(content, indent=2).encode() + b"\n"
         staging.commit(self.root, manifest, self._proof, mode=self._mode(MANIFEST))
 
     def _has(self, name: str) -> bool:
@@ -261,9 +263,6 @@ def _digest(path: Path) -> dict[str, Any]:
 
 
 def _line(cells: Sequence[str | None]) -> bytes:
-    from fhirspace.tables.csv_scan import FORMULA  # noqa: PLC0415 - a pull needs no tables
-    from fhirspace.tables.csv_write import quoted  # noqa: PLC0415
-
     safe = ["'" + cell if FORMULA.match(cell) else cell for cell in (cell or "" for cell in cells)]
     return (",".join(map(quoted, safe)) or '""').encode() + b"\n"
 
@@ -271,10 +270,6 @@ def _line(cells: Sequence[str | None]) -> bytes:
 def _order(problem: Problem) -> tuple[str, str, int, str, str, str]:
     place = problem.place
     return (problem.table, place.file, place.row or 0, place.column or "", problem.code, problem.expected)
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _as_dict(count: Count) -> dict[str, int]:

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place
+from fhirspace.foreign import in_utf8
 
 FILE = "@file"
 ROW = "@row"
@@ -66,7 +67,7 @@ def with_provenance(table: pa.Table, file: str, first_row: int = 2) -> pa.Table:
 
 def file_column(file: str, count: int) -> pa.DictionaryArray:
     """The ``@file`` column: one file name for `count` rows."""
-    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([file], TEXT))
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), count), pa.array([in_utf8(file)], TEXT))
 
 
 def row_column(first: int, count: int) -> pa.Int64Array:
