@@ -13,6 +13,7 @@ import pyarrow as pa
 from fhirspace import jsontext
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import bundles
+from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
 from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, listing, parquet
@@ -72,8 +73,8 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
     sure = {name for name in tables if _is_dataset(name, tables[name])}
     odd = [name for name in tables if name not in sure and not (sure and _may_be_dataset(name, tables[name]))]
     if sure and odd:
-        told = ", ".join(sorted(odd)[:5])
-        raise UsageError("FS610", Place(paths[0].name), f"SDTM datasets only, or EDC forms only (not datasets: {told})")
+        others = f"SDTM datasets only, or EDC forms only (not datasets: {listed(sorted(odd))})"
+        raise UsageError("FS610", Place(paths[0].name), others)
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace.errors import InputError, MappingError, Place, Problem, UsageError
+from fhirspace.foreign import listed
 from fhirspace.mapping.library import Library, shipped
 from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.sdtm import columns, derive, rejoin, shape
@@ -69,7 +70,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
     if best is None or not sharing[best]:
         raise UsageError(
             "FS612",
-            Place(", ".join(sorted(wanted)[:5])),
+            Place(listed(sorted(wanted))),
             "--source with one of " + (", ".join(folders) or "your own folder"),
         )
     return SourceLibrary(folders[best])
