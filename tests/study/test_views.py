@@ -8,9 +8,10 @@ import pytest
 
 from fhirspace.errors import InputError, MappingError, UsageError
 from fhirspace.fhir.check import check as check_fhir
+from fhirspace.jsontext import parse
 from fhirspace.mapping import nodes
 from fhirspace.mapping.codecs import NAMES
-from fhirspace.mapping.extract import extract, parse
+from fhirspace.mapping.extract import extract
 from fhirspace.mapping.library import Library, shipped
 from fhirspace.mapping.schema import CODECS, schema
 from fhirspace.mapping.tree import CARRIED_URL
