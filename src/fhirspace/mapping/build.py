@@ -15,7 +15,7 @@ from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
 from fhirspace.mapping import nodes
 from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.syntax import Special, Syntax, substitute
+from fhirspace.mapping.syntax import DATASET, Special, Syntax, substitute
 from fhirspace.mapping.tree import (
     Arr,
     Attach,
@@ -83,6 +83,8 @@ class Builder:
         local = self._map(document, "let")
         lets.update({name.text: node for name, node in local.items} if local else {})
         domain = self._text(document, "domain", Scope(lets, {}))
+        if not DATASET.fullmatch(domain):  # it becomes a part of file names
+            raise self._error("FS321", document.line, "domain", "the name of a dataset, as in `domain: AE`")
         if not domain.endswith("--"):
             document = nodes.prefixed_map(document, domain[:2])
             lets = {name: nodes.prefixed(node, domain[:2]) for name, node in lets.items()}

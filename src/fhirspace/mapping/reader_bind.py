@@ -139,7 +139,7 @@ def _inside(mark: Mark, shape: Shape, base: str) -> Iterator[tuple[str, str]]:
     node = mark.node
     if isinstance(node, Leaf):
         if node.constant is not None and node.kind != "number":
-            yield base, (node.constant.capitalize() if node.kind == "boolean" else repr(node.constant))
+            yield base, repr(node.constant == "true" if node.kind == "boolean" else node.constant)
     elif isinstance(node, Obj):
         yield from _paths(node, shape, base)
     else:

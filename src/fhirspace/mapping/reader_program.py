@@ -64,7 +64,7 @@ def compiled(
     maker = _Maker(items, parts, notice=notice)
     rec = maker.root(mapping, index, mapping.blocks[index], kept)
     source = "\n".join(maker.code.functions)
-    code = compile(source, f"<reader of {mapping.domain}, block {index}>", "exec")
+    code = compile(source, f"<reader of {mapping.domain!r}, block {index}>", "exec")
     exec(code, maker.code.names)  # noqa: S102  # nosec B102  # our own source, made from a checked mapping
     return Program(msgspec.json.Decoder(rec.struct).decode, maker.code.names["read"], tuple(maker.parts), source)
 

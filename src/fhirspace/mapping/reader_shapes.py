@@ -9,6 +9,7 @@ more than `extract` does (the line then goes to `extract`), never less.
 from __future__ import annotations
 
 import keyword
+import re
 from collections.abc import Collection, Iterable, Mapping as Table, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, TypeAlias, Union
@@ -85,11 +86,14 @@ Shape: TypeAlias = Prim | Rec | Choice | Many | Kept | Other
 ANY: Final = Other(msgspec.Raw)
 NEVER: Final = Other(Literal["\0"])
 _TEXT: Final = Annotated[str, msgspec.Meta(min_length=1)]
+_PLAIN: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]*")
 _TAGS: Final = ("url", "system")
 
 
 def attr(name: str) -> str:
-    """The Python attribute of a JSON name."""
+    """The Python attribute of a JSON name. It becomes source: what is no plain name is spelt in hexadecimal."""
+    if not _PLAIN.fullmatch(name):
+        return f"x{name.encode('utf-8', 'surrogatepass').hex()}"
     return f"{name}_" if keyword.iskeyword(name) else name
 
 

@@ -17,6 +17,8 @@ from fhirspace.mapping.codecs import NAMES, Codec, codec
 from fhirspace.mapping.codelists import CodeLists
 from fhirspace.mapping.tree import Cond, Form, Slot
 
+DATASET: Final = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:--)?")
+"""The name of a dataset; ``SUPP--`` is that of each domain."""
 _SLOT: Final = re.compile(r"<([^<>]*)>")
 _COLUMN: Final = re.compile(r'(?:"(?P<quoted>[^"<>]+)"|(?P<plain>[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z]\w*){0,2}))')
 _CODEC: Final = re.compile(r"(?P<name>[a-z][a-z/]*)(?P<open>\+)?(?:\((?P<argument>[^()]*)\))?")
@@ -58,7 +60,7 @@ class Syntax:
         found = re.fullmatch(r"<each\s+(\S+)>", text.strip())
         if found is None:
             return None
-        if not re.fullmatch(r"[A-Z][A-Z0-9]{1,7}(?:--)?", found[1]):
+        if not DATASET.fullmatch(found[1]):
             raise MappingError("FS310", self._place(line), "the name of a dataset, as in <each DS> or <each SUPP-->")
         return Special("each", found[1])
 
