@@ -356,11 +356,11 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         return PullReport(url, study, {"Patient": 620, "Group": 1})
 
     monkeypatch.setattr("fhirspace.delivery.pull.pull", pull)
-    assert main(["pull", "--server", "http://x/fhir", "--study", "S", "--out", "o"]) == 0
+    assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o"]) == 0
     captured = capsys.readouterr()
     assert captured.err == "Patient: 620 resources\nGroup: 1 resources\n"
     assert "total: 621\n" in captured.out
-    assert main(["pull", "--server", "http://x/fhir", "--study", "S", "--out", "o", "--json"]) == 0
+    assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"Patient": 620, "Group": 1}
 
 

@@ -13,7 +13,7 @@ from fhirspace.delivery.bulk.load import BulkReport
 from fhirspace.delivery.pull import PullReport
 from fhirspace.errors import Place, Problem
 
-URL = "http://x/fhir"
+URL = "https://x/fhir"
 
 
 @pytest.fixture

@@ -197,6 +197,11 @@ def _server_option(parser: argparse.ArgumentParser, *, without: str = "") -> Non
         type=Path,
         help="the file of servers (default: fhirspace.toml, here or in ~/.config)",
     )
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="let data go to another machine unencrypted (http://); never together with a sign-in",
+    )
 
 
 def _demo(commands: Any) -> None:
@@ -353,7 +358,7 @@ def _push(commands: Any) -> None:
         "send FHIR files to a server: PUT in transactions, resumable",
         "study --server https://fhir.example.org/fhir --fhir R4",
         "study --server https://fhir.example.org/fhir --plan study/plan.db",
-        "study --server https://fhir.example.org/fhir --bulk --bulk-bind 10.1.2.3:8099",
+        "study --server https://fhir.example.org/fhir --bulk --bulk-bind 10.1.2.3:8099 --insecure-http",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
     _links_option(parser)

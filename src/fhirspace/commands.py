@@ -26,7 +26,7 @@ def _connection(options: Namespace) -> Connection:
     """The server of ``--server`` and ``--config``."""
     from fhirspace.delivery.config import connect
 
-    return connect(options.server, options.config)
+    return connect(options.server, options.config, insecure_http=options.insecure_http)
 
 
 def _client(options: Namespace) -> Client | None:
@@ -213,6 +213,7 @@ def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoRepor
             progress=bars.named(doing),
             client=_client(options),
             id_key=options.id_key,
+            insecure_http=options.insecure_http,
         )
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
@@ -248,6 +249,7 @@ def _bulk_push(options: Namespace) -> int:
             follow_links=options.follow_links,
             progress=bars.named("imported"),
             client=there.client,
+            insecure_http=there.insecure_http,
         )
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)

@@ -43,7 +43,10 @@ LIMITS = {
     "yaml-depth": Limit(60, "YAML nodes within one another"),
     "answer-bytes": Limit(256 * 1024**2, "bytes in one answer of a server, unpacked"),
     "answer-seconds": Limit(900, "seconds for one answer of a server"),
+    "sign-in-bytes": Limit(1_000_000, "bytes in one answer about the sign-in"),
     "pages": Limit(100_000, "pages of one search or history"),
+    "job-seconds": Limit(172_800, "seconds for a bulk job of a server, or for one file of it"),
+    "job-files": Limit(100_000, "files of one bulk export"),
     "file-bytes": Limit(64 * 1024**3, "bytes in one file of a bulk export"),
 }
 """Every bound by its name. An entry here is all that a new bound needs: options, help and messages follow."""

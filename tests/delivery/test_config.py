@@ -169,7 +169,7 @@ def test_a_token_of_the_environment_goes_to_a_named_server_only_if_it_says_so(
     monkeypatch.setenv("FHIRSPACE_TOKEN", "CANARY")
     file = home / "servers.toml"
     file.write_text('[servers.main]\nurl = "http://hospital.example/fhir"')
-    connect("main", file)
+    connect("main", file, insecure_http=True)
     file.write_text('[servers.main]\nurl = "http://hospital.example/fhir"\nsign_in = "bearer"')
     with pytest.raises(UsageError, match="FS514"):
         connect("main", file)

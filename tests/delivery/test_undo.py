@@ -119,7 +119,7 @@ def test_a_history_that_leads_away_is_not_followed() -> None:
             return Response(200, {}, json.dumps({"resourceType": "Bundle", "type": "history", "link": [link]}).encode())
 
     with pytest.raises(FhirspaceError, match="FS530"):
-        versions(Client("http://127.0.0.1/fhir", Away()), "Patient/p")
+        list(versions(Client("http://127.0.0.1/fhir", Away()), "Patient/p"))
 
 
 def test_an_undo_survives_faults(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

@@ -106,8 +106,8 @@ def answered_by(respond: Respond) -> Iterator[None]:
 
     connect = config.connect
 
-    def impatient(*arguments: Any) -> config.Connection:
-        there = connect(*arguments)
+    def impatient(*arguments: Any, **more: Any) -> config.Connection:
+        there = connect(*arguments, **more)
         there.client.sleep = lambda seconds: None
         return there
 

@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 import msgspec
 
+from fhirspace.delivery.address import ID, is_id
 from fhirspace.delivery.outcome import failures
 from fhirspace.delivery.transport import Response
 from fhirspace.errors import ServerError
@@ -26,11 +27,10 @@ T = TypeVar("T")
 _WRITTEN = frozenset({200, 201})
 _DELETED = frozenset({200, 204, 404, 410})
 _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}/[a-z0-9][a-z0-9.+-]{0,60}")
-_ID = r"[A-Za-z0-9\-.]{1,64}"
-_PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({_ID})(?:/_history/({_ID}))?$")
-_WEAK = re.compile(rf'W/"({_ID})"')
+_PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({ID})(?:/_history/({ID}))?$")
+_WEAK = re.compile(rf'W/"({ID})"')
 # HAPI leaves quotes and ``W/`` out where the tag is an element of a Bundle and no header.
-_TAG = re.compile(rf'(?:W/)?"?({_ID})"?')
+_TAG = re.compile(rf'(?:W/)?"?({ID})"?')
 
 
 class _Meta(msgspec.Struct):
@@ -235,7 +235,7 @@ def _names_another(key: str, answer: Answer) -> bool:
         return True
     if body.resourceType == "OperationOutcome":
         return False
-    return body.resourceType != kind or body.id != (name or body.id) or not re.fullmatch(_ID, body.id)
+    return body.resourceType != kind or body.id != (name or body.id) or not is_id(body.id)
 
 
 def _place(location: str, server: str) -> _Place | None:

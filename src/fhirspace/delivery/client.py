@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.outcome import reason
-from fhirspace.delivery.retry import ATTEMPTS, BASE, CAP, JSON, passing, pause, repeated
+from fhirspace.delivery.retry import ATTEMPTS, BASE, CAP, JSON, http_date, passing, pause, repeated
 from fhirspace.delivery.signin.kinds import from_environment
-from fhirspace.delivery.transport import HttpTransport, LostAnswer, Response, Transport, checked_url
+from fhirspace.delivery.statement import release_of
+from fhirspace.delivery.transport import HttpTransport, LostAnswer, Network, Response, Sink, Transport, checked_url
 from fhirspace.errors import ServerError
 from fhirspace.jsontext import JsonError, bounded, decode
 from fhirspace.limits import answered_too_much
@@ -35,8 +35,7 @@ __all__ = [
     "release_of",
     "require_release",
 ]
-
-_RELEASES = {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}
+Answered = TypeVar("Answered")
 
 
 @dataclass(slots=True)
@@ -52,6 +51,10 @@ class Client:
             waited), up to `cap`. A ``Retry-After`` of the server is obeyed instead, up to five minutes.
         sleep: waits; tests replace it.
         rate: the most requests a second, over all threads; None sets no bound.
+        insecure_http: whether data may go to another machine unencrypted; of no meaning where `transport` is given.
+
+    Raises:
+        UsageError: FS514 an address that cannot be used, FS595 data would leave this machine unencrypted.
     """
 
     server: str
@@ -61,6 +64,7 @@ class Client:
     cap: float = CAP
     sleep: Callable[[float], None] = time.sleep
     rate: float | None = None
+    insecure_http: bool = False
     retries: int = field(default=0, init=False)
     skew: float = field(default=0.0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
@@ -70,7 +74,8 @@ class Client:
         if self.transport is None:
             sign_in = from_environment()
             self.server = checked_url(self.server, secret=sign_in is not None)
-            self.transport = HttpTransport(self.server, sign_in=sign_in)
+            network = Network(insecure_http=self.insecure_http)
+            self.transport = HttpTransport(self.server, sign_in=sign_in, network=network)
         self.server = self.server.rstrip("/")
 
     @property
@@ -95,25 +100,33 @@ class Client:
         attempts: int | None = None,
         final: frozenset[int] = frozenset(),
         instead: Callable[[], Response | None] | None = None,
+        sink: Sink | None = None,
     ) -> Response:
         """Send until there is an answer that will not change by asking again (statuses in `final` never do).
 
-        `instead` is asked before what may have had effect is sent again; what it answers is taken.
+        Args:
+            method, body, headers: as HTTP has them.
+            path: an address below the FHIR base (`address`), or a `links.Link` that the server gave.
+            attempts: how often in all; None as often as the client does.
+            final: statuses that asking again would not change.
+            instead: asked before what may have had effect is sent again; what it answers is taken.
+            sink: takes bodies that are too large for memory, where the transport can give them so (HTTP can).
 
         Returns:
             The answer, of any status but 401, 403 and redirects; a body of JSON is whole.
 
         Raises:
-            ServerError: FS510 no answer, FS511 sign-in refused, FS512 it kept failing, or redirects, FS519 it answers
-                with JSON that is nested too deeply.
+            ServerError: FS510 no answer, FS511 sign-in refused, FS512 it kept failing, or redirects; FS519 and FS530
+                as `HttpTransport.send`, and FS519 for JSON that is nested too deeply.
         """
-        send = self.seam.send
+        seam = self.seam
+        into = {"sink": sink} if sink and isinstance(seam, HttpTransport) else {}
         sent = {"Accept": JSON, **({"Content-Type": JSON} if body is not None else {}), **(headers or {})}
         most = attempts or self.attempts
 
         def once() -> Response:
             self._keep_rate()
-            return send(method, path, body, sent)
+            return seam.send(method, path, body, sent, **into)
 
         answer = repeated(once, most, self.wait, final, instead)
         if answer is None or (passing(answer) and answer.status not in final):
@@ -148,12 +161,10 @@ class Client:
         self.sleep(pause(attempt, answer, self.base, self.cap))
 
     def _note_clock(self, answer: Response) -> None:
-        try:
-            there = parsedate_to_datetime(answer.headers.get("date", ""))
-        except (TypeError, ValueError):
-            return
-        # `Date` is cut to the second: the server's clock is at most so far ahead of what it says.
-        self.skew = there.timestamp() - time.time()
+        there = http_date(answer.headers.get("date", ""))
+        if there is not None:
+            # `Date` is cut to the second: the server's clock is at most so far ahead of what it says.
+            self.skew = there.timestamp() - time.time()
 
     def _keep_rate(self) -> None:
         if self.rate is None:
@@ -204,12 +215,6 @@ def capabilities(client: Client) -> dict[str, Any]:
     if not isinstance(document, dict) or document.get("resourceType") != "CapabilityStatement":
         raise no_fhir(client.server, "a FHIR server at this address, with a CapabilityStatement", answer)
     return document
-
-
-def release_of(statement: dict[str, Any]) -> str:
-    """The release of a CapabilityStatement, by its ``fhirVersion``."""
-    version = str(statement.get("fhirVersion", ""))
-    return _RELEASES.get(version[:3], version)
 
 
 def require_release(client: Client, fhir: str | None) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from fhirspace.delivery import address
 from fhirspace.delivery.answers import Answer, head_of, matched
 from fhirspace.delivery.bundle import Courier, Entry, Reply, Sought, build
 from fhirspace.delivery.canonical import content
@@ -105,7 +106,7 @@ class Finder(Courier):
         if len(held) > 1:
             return [Answer("412")]
         return [
-            Answer("200", version_of(line), modified(line), repeated=True, location=_key_of(entry, line))
+            Answer("200", version_of(line), modified(line), repeated=True, location=self._key_of(entry, line))
             for line in held
             if content(unnamed(line)) == entry.content
         ]
@@ -117,14 +118,13 @@ class Finder(Courier):
         held = by_identifier(self.client, entry.item.key.partition("/")[0], sought.token)
         if len(held) != 1:
             raise ServerError("FS512", self.client.server, "the id that it made, or one resource with the identifier")
-        answer.location = _key_of(entry, held[0])
+        answer.location = self._key_of(entry, held[0])
         return answer
+
+    def _key_of(self, entry: Entry, line: bytes) -> str:
+        head = head_of(line)
+        return address.key(entry.item.key.partition("/")[0], head.id if head else "", self.client.server)
 
 
 def _url(entry: Entry, sought: Sought) -> str:
     return f"{entry.item.key.partition('/')[0]}?{sought.query}"
-
-
-def _key_of(entry: Entry, line: bytes) -> str:
-    head = head_of(line)
-    return f"{entry.item.key.partition('/')[0]}/{head.id if head else ''}"

@@ -53,6 +53,7 @@ class _Server(msgspec.Struct, forbid_unknown_fields=True, tag_field="sign_in", t
     rate: Annotated[float, msgspec.Meta(gt=0)] | None = None
     connections: _Count | None = None
     size: _Count | None = None
+    insecure_http: bool = False
 
     def sign_in(self, network: Network) -> SignIn | None:
         return None
@@ -114,40 +115,46 @@ _KINDS = _Server | _Basic | _Bearer | _OAuth2 | _Smart
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client for one server, and what its settings say of how much to send: release, parallel requests, resources."""
+    """A client for one server, and what its settings say of how much to send: release, parallel requests, resources.
+
+    `insecure_http`: data may go to another machine unencrypted.
+    """
 
     client: Client
     fhir: str | None = None
     connections: int | None = None
     size: int | None = None
+    insecure_http: bool = False
 
 
-def connect(server: str, config: Path | None = None) -> Connection:
+def connect(server: str, config: Path | None = None, *, insecure_http: bool = False) -> Connection:
     """Get ready to talk to a server; nothing is sent yet.
 
     Args:
         server: its FHIR base URL, with the bearer token of the environment if there is one; or its name in the file.
         config: the file; None: ``FHIRSPACE_CONFIG``, else ``fhirspace.toml`` in the working folder, else in the
             folder ``fhirspace`` of the user's settings.
+        insecure_http: whether data may go to another machine unencrypted; the server's entry may say so as well.
 
     Raises:
         UsageError: FS514 the URL cannot be used, FS540 no such file or no TOML, FS541 what it says does not fit, FS542
             a secret stands in it, FS543 no such name, FS544 a secret cannot be read, FS545 packages are missing, FS547
-            a certificate or key cannot be used.
+            a certificate or key cannot be used, FS595 data would go to another machine unencrypted.
     """
     if "://" in server:
         if config:
             raise UsageError("FS543", str(config), "a name in this file instead of a URL")
-        return Connection(Client(server))
+        return Connection(Client(server, insecure_http=insecure_http), insecure_http=insecure_http)
     file = config or found_file()
     if file is None:
         raise UsageError("FS543", "the server", f"a URL such as https://host/fhir, or a name in a file {FILE}")
     settings = _settings(file, server)
-    network = _network(settings)
+    allowed = insecure_http or settings.insecure_http
+    network = _network(settings, insecure_http=allowed)
     sign_in = settings.sign_in(network)
     url = checked_url(settings.url, secret=sign_in is not None)
     client = Client(url, HttpTransport(url, sign_in=sign_in, network=network), rate=settings.rate)
-    return Connection(client, settings.fhir, settings.connections, settings.size)
+    return Connection(client, settings.fhir, settings.connections, settings.size, allowed)
 
 
 def found_file() -> Path | None:
@@ -169,7 +176,7 @@ def found_file() -> Path | None:
     return own if own.is_file() else None
 
 
-def _network(settings: _Server) -> Network:
+def _network(settings: _Server, *, insecure_http: bool) -> Network:
     proxy = settings.proxy
     if proxy and settings.proxy_password:
         parts = urlsplit(proxy)
@@ -177,7 +184,7 @@ def _network(settings: _Server) -> Network:
         proxy = parts._replace(netloc=f"{parts.username or ''}:{word}@{parts.netloc.rpartition('@')[2]}").geturl()
     word = settings.key_password.line() if settings.key_password else ""
     ca, cert, key = (Path(name) if name else None for name in (settings.ca, settings.cert, settings.key))
-    return Network(ca, cert, key, word, proxy)
+    return Network(ca, cert, key, word, proxy, insecure_http)
 
 
 def _settings(file: Path, name: str) -> _Server:

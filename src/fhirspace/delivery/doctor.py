@@ -96,6 +96,7 @@ def doctor(
     signed: bool | None = None,
     certificate: Callable[[str], tls.Certificate | None] = tls.certificate,
     now: Callable[[], float] = time.time,
+    insecure_http: bool = False,
 ) -> Preflight:
     """Look at a server before delivery; nothing is written.
 
@@ -104,16 +105,17 @@ def doctor(
         fhir: the release of what is to be delivered ("R4", "R4B", "R5"); None takes the server's.
         types: the resource types to be delivered; none are those that fhirspace writes.
         client: how to talk; None talks HTTP.
+        insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
         signed: whether the client signs in; None: if the environment has a token.
         certificate: looks at the certificate of an https address.
         now: seconds since 1970 by our clock.
 
     Raises:
-        UsageError: FS514 the URL cannot be used.
+        UsageError: FS514, FS595 the URL cannot be used.
         ServerError: FS510 unreachable, FS511 even the CapabilityStatement needs a sign-in, FS512 no FHIR server,
             FS513 another release.
     """
-    talk = client or Client(server)
+    talk = client or Client(server, insecure_http=insecure_http)
     watch = Watch(talk.seam, now)
     talk = replace(talk, transport=watch)
     statement = require_release(talk, fhir)

@@ -10,6 +10,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from fhirspace.delivery.doctor_probes import Probed
+from fhirspace.delivery.origin import is_this_machine
 from fhirspace.delivery.servers import Known, Limits
 from fhirspace.delivery.statement import Said, text
 from fhirspace.delivery.tls import Certificate
@@ -234,4 +235,4 @@ def latency(probed: Probed) -> Finding:
 
 def local(server: str) -> bool:
     """Whether the server is on this machine."""
-    return urlsplit(server).hostname in ("127.0.0.1", "localhost", "::1")
+    return is_this_machine(urlsplit(server).hostname)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from statistics import median
 from typing import Any
 from urllib.parse import quote
 
 from fhirspace.delivery.client import JSON, Client, LostAnswer, Response, Transport
+from fhirspace.delivery.retry import http_date
 from fhirspace.jsontext import JsonError, decode
 
+_AGE = re.compile(r"[0-9]{1,9}")
 NOBODY = "fhirspace-doctor-nobody"
 """An id, tag and identifier that no resource has."""
 
@@ -66,12 +67,10 @@ def clock(headers: Mapping[str, str]) -> float | None:
 
     A Date has whole seconds, so half of one is added: it is right by half a second.
     """
-    try:
-        when = parsedate_to_datetime(headers.get("date", ""))
-        age = float(headers.get("age", "0"))
-    except (TypeError, ValueError):
+    when, age = http_date(headers.get("date", "")), headers.get("age", "0").strip()
+    if when is None or not _AGE.fullmatch(age):
         return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() + age + 0.5
+    return when.timestamp() + int(age) + 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +156,8 @@ def _batch(client: Client, kind: str, *, packed: bool) -> bool | None:
     if answer is None or answer.status in (401, 403, 408, 425, 429) or answer.status in (502, 503, 504):
         return None
     found = _object(answer)
-    return answer.ok and found.get("resourceType") == "Bundle" and len(found.get("entry") or ()) == 1
+    entries = found.get("entry")
+    return answer.ok and found.get("resourceType") == "Bundle" and isinstance(entries, list) and len(entries) == 1
 
 
 def _smart(client: Client) -> Mapping[str, Any]:

@@ -13,9 +13,10 @@ from itertools import islice
 
 import msgspec
 
+from fhirspace.delivery import address
 from fhirspace.delivery.answers import Answer, absent, decoded, head_of, no_fhir
 from fhirspace.delivery.client import Client, Response
-from fhirspace.delivery.links import same_place
+from fhirspace.delivery.links import Link, Paging
 from fhirspace.delivery.retry import RETRIED
 from fhirspace.jsontext import decoder
 
@@ -62,6 +63,8 @@ class _Meta(msgspec.Struct):
 
 
 class _Head(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    id: str = ""
     meta: _Meta = msgspec.field(default_factory=_Meta)
 
 
@@ -90,7 +93,7 @@ def fetch(
         size: keys a batch. connections: batches under way at once.
 
     Raises:
-        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither a resource nor "gone".
+        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither this resource nor "gone".
     """
     waiting = iter(keys)
     flying: deque[Future[list[Held]]] = deque()
@@ -103,29 +106,30 @@ def fetch(
             yield from flying.popleft().result()
 
 
-def versions(client: Client, key: str) -> list[Held]:
-    """All versions of a resource that the server tells of, newest first; no bytes for a deletion.
+def versions(client: Client, key: str) -> Iterator[Held]:
+    """The versions of a resource that the server tells of, newest first; no bytes for a deletion.
+
+    A page is asked for when it is needed, so that a long history costs no more than what is looked at.
 
     Raises:
-        ServerError: as `fetch`; FS512 where the server keeps no history, FS530 a link that leads away.
+        ServerError: as `fetch`; FS512 where the server keeps no history, FS519 and FS530 as `links.Paging`.
     """
-    found: list[Held] = []
-    link = f"{key}/_history?_count=100"
-    while link:
+    paging = Paging(client.server)
+    link: str | Link | None = f"{key}/_history?_count=100"
+    while link is not None:
         answer = client.request("GET", link, headers=_HEADERS)
         if not answer.ok:
             raise client.unexpected(answer)
         page = decoded(answer.body, _bundle)
         if page is None or (page.resourceType, page.type) != ("Bundle", "history"):
             raise no_fhir(client.server, "a Bundle of type history", answer)
-        found += [_version(client, key, entry) for entry in page.entry]
-        link = same_place(client.server, next((each.url for each in page.link if each.relation == "next"), ""))
-    return found
+        yield from (_version(client, key, entry) for entry in page.entry)
+        link = paging.next(page.link, answer.url)
 
 
 def _version(client: Client, key: str, entry: _Entry) -> Held:
     if entry.request.method == "DELETE":
-        return Held(key, b"", entry.response.version)
+        return Held(key, b"", address.version(entry.response.version, client.server))
     return _judged(client, key, Response(200, {}, bytes(entry.resource)))
 
 
@@ -166,7 +170,7 @@ def _judged(client: Client, key: str, answer: Response) -> Held:
         raise no_fhir(client.server, f"the {kind} that was asked for", answer)
     if version and head.version not in ("", version):
         raise no_fhir(client.server, f"the version of {kind} that was asked for", answer)
-    return Held(key, answer.body, head.version)
+    return Held(key, answer.body, address.version(head.version, client.server))
 
 
 def _parts(key: str) -> tuple[str, str, str]:

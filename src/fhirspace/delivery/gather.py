@@ -16,6 +16,7 @@ from typing import Self
 
 import msgspec
 
+from fhirspace.delivery.address import file_name, is_id
 from fhirspace.delivery.canonical import cleaned
 from fhirspace.jsontext import JsonError, decoder
 from fhirspace.tables.outputs import OutputFolder
@@ -75,7 +76,7 @@ class Gathered:
     def __init__(self, folder: OutputFolder, kind: str) -> None:
         self.kind = kind
         self.first_total: int | None = None
-        self._folder = folder
+        self._folder, self._name = folder, f"fhir/{file_name(kind, 'the server')}"
         # In memory while it is small: a server lists 150 types, and a study has resources of a few.
         self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder.waiting))  # noqa: SIM115  (closed by __exit__)
         self._kept: dict[str, _Kept] = {}
@@ -99,7 +100,7 @@ class Gathered:
         One that is there in a later version is kept as it is.
         """
         head = head_of(resource)
-        if head.resourceType != self.kind or not head.id:
+        if head.resourceType != self.kind or not is_id(head.id):
             raise JsonError("FS522", "a resource of the type, with an id")
         line = cleaned(resource)
         # A server that tells no versions: content is all there is to compare.
@@ -124,10 +125,9 @@ class Gathered:
         """
         if not self._kept:
             return None
-        name = f"fhir/{self.kind}.ndjson"
-        with self._folder.open(name) as file:
+        with self._folder.open(self._name) as file:
             for each in sorted(self._kept):
                 self._spool.seek(self._kept[each].start)
                 file.write(self._spool.read(self._kept[each].length) + b"\n")
         self._folder.count(self.kind, rows_in=len(self), rows_out=len(self), quarantined=0)
-        return self._folder.root / name
+        return self._folder.root / self._name

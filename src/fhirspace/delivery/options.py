@@ -27,7 +27,8 @@ class Options(TypedDict, total=False):
     the ids. gzip: compress what is sent. rate: most requests a second.
     provenance: write a Provenance for each bundle, where the server takes them (unless it is False). follow_links:
     follow links that lead out of the input folder, too. progress: called after each bundle. client: how to talk; HTTP
-    without it. What is not given follows from what the server says and what is known of its product (see `way`).
+    without it. insecure_http: whether data may go to another machine unencrypted, where no client is given. What is not
+    given follows from what the server says and what is known of its product (see `way`).
     """
 
     journal: Path | None
@@ -42,6 +43,12 @@ class Options(TypedDict, total=False):
     follow_links: bool
     progress: Progress | None
     client: Client | None
+    insecure_http: bool
+
+
+def client_of(server: str, options: Options) -> Client:
+    """The client of the options, else one for HTTP. Raises UsageError: FS514, FS595 the URL cannot be used."""
+    return options.get("client") or Client(server, insecure_http=options.get("insecure_http", False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import BinaryIO, Self
 
 import msgspec
 
+from fhirspace.delivery.address import is_id, looks_like_type
 from fhirspace.delivery.graph import components
 from fhirspace.delivery.unpack import PACKED, unpacked
 from fhirspace.errors import InputError, Place
@@ -32,8 +33,6 @@ from fhirspace.tables import listing
 from fhirspace.tables.staging import require_finished
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
-_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _RESOURCE = "a JSON object with resourceType and a legal id"
@@ -339,7 +338,7 @@ def _checked(line: bytes) -> tuple[_Head, str]:
         strict(line)
     except JsonError as error:
         return _Head("", ""), _RESOURCE if error.code == "FS414" else error.expected
-    return head, "" if _TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id) else _RESOURCE
+    return head, "" if looks_like_type(head.resourceType) and is_id(head.id) else _RESOURCE
 
 
 def _head_of(line: bytes) -> _Head:

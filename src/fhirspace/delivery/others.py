@@ -6,18 +6,16 @@ were asked for. What is taken is judged here by its own type, its own tag and it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container
 
 import msgspec
 
+from fhirspace.delivery.address import is_id, is_type
 from fhirspace.delivery.answers import decoded
 from fhirspace.delivery.gather import Head, head_of
 from fhirspace.delivery.outcome import failures, reason
 from fhirspace.errors import Place, Problem, ServerError
 
-_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _OUTCOME = "OperationOutcome"
 
 
@@ -51,10 +49,10 @@ class Others:
         if head.resourceType == _OUTCOME:
             self._note(kind, bytes(resource))
         elif kinds is not None and head.resourceType not in kinds:
-            self._count(kind, head.resourceType if _TYPE.fullmatch(head.resourceType) else "", head)
+            self._count(kind, head.resourceType if is_type(head.resourceType) else "", head)
         elif not head.tagged(self._system, self._code) and not (bare and self._untold(head)):
             self._count(kind or head.resourceType, kind or head.resourceType, head)
-        elif not (_TYPE.fullmatch(head.resourceType) and _ID.fullmatch(head.id)):
+        elif not (is_type(head.resourceType) and is_id(head.id)):
             raise ServerError("FS512", self._server, "resources with a legal type and id")
         else:
             return True

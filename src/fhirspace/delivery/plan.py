@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.compare import ACTIONS, Action, PlanFile, Step, compare
 from fhirspace.delivery.journal import JOURNAL, Journal
-from fhirspace.delivery.options import Options, chosen
+from fhirspace.delivery.options import Options, chosen, client_of
 from fhirspace.delivery.order import Item, Order, Reader, inputs
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Counts
@@ -105,7 +105,7 @@ def plan(
         InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids; FS537, `out` is
             something else.
     """
-    talk, progress = options.get("client") or Client(server), options.get("progress")
+    talk, progress = client_of(server, options), options.get("progress")
     statement = require_release(talk, options.get("fhir"))
     home = folder.parent if folder.is_file() else folder
     path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fhirspace import __version__
+from fhirspace.delivery.address import is_id, is_key
 from fhirspace.errors import ServerError
 from fhirspace.tables.durable import manifest
 
@@ -30,7 +31,7 @@ SHA256: Final = "urn:oid:2.16.840.1.101.3.4.2.1"
 
 _OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
-_VERSIONED = re.compile(r"(?:^|/)([A-Z][A-Za-z]{0,63}/[A-Za-z0-9\-.]{1,64})/_history/([A-Za-z0-9\-.]{1,64})$")
+_VERSIONED = re.compile(r"(?:^|/)([A-Za-z]{1,64}/[^/]+)/_history/([^/]+)$")
 
 Target = tuple[str, str]
 """A resource at one of its versions: key (``Type/id``) and version."""
@@ -169,6 +170,6 @@ def _version_of(target: Any) -> Target:
     texts = [own["value"] if ours and "value" in own else None, target.get("reference")]
     for text in texts:
         match = _VERSIONED.search(text) if isinstance(text, str) else None
-        if match:
+        if match and is_key(match[1]) and is_id(match[2]):
             return match[1], match[2]
     raise ServerError("FS577", "Provenance.target", "a reference Type/id/_history/version")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fhirspace.delivery.address import is_type
 from fhirspace.delivery.client import Client, capabilities
 from fhirspace.delivery.gather import Gathered
 from fhirspace.delivery.others import Others
@@ -20,7 +21,7 @@ from fhirspace.delivery.report import told
 from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
 from fhirspace.delivery.statement import read
-from fhirspace.errors import Place, Problem, ServerError
+from fhirspace.errors import Place, Problem, ServerError, UsageError
 from fhirspace.tables.outputs import OutputFolder
 
 Progress = Callable[[str, int], None]
@@ -51,6 +52,13 @@ class PullReport:
                 self.counts[one.kind] = len(one)
                 self.files.append(file)
 
+    def note_foreign(self, statement: dict[str, Any]) -> None:
+        """Report (FS596) that a CapabilityStatement lists names that are no types of its release."""
+        foreign = read(statement).foreign
+        if foreign:
+            expected = f"types of its release ({foreign} names are none)"
+            self.problems.append(Problem("FS596", Place(self.server), expected))
+
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
         return told(self, "server", "study", "total", "counts", "files", "seconds")
@@ -66,6 +74,7 @@ def pull(
     shared: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
+    insecure_http: bool = False,
 ) -> PullReport:
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``.
 
@@ -84,18 +93,21 @@ def pull(
         shared: files get the modes that the umask gives, instead of being for their owner only.
         progress: called after each page.
         client: how to talk; None talks HTTP.
+        insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS514 the URL cannot be used, FS567 `since` is no instant or date; FS144, FS145, FS147 the output
-            folder holds something that is not ours, or is in use.
-        ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that is no FHIR search, FS530 a link that leads
-            away, FS531 nothing of the study is there (without `since`).
+        UsageError: FS514, FS595 the URL cannot be used, FS567 `since` is no instant or date, or `types` names none;
+            FS144, FS145, FS147 the output folder holds something that is not ours, or is in use.
+        ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that is no FHIR search, FS519 too much of one,
+            FS530 a link that leads away, FS531 nothing of the study is there (without `since`).
     """
     begin = time.monotonic()
-    talk = client or Client(server)
+    talk = client or Client(server, insecure_http=insecure_http)
     report = PullReport(talk.server, study)
+    named(types)
     search = Study(talk, study, moment(since) if since else None)
     statement = capabilities(talk)
+    report.note_foreign(statement)
     with ExitStack() as stack:
         folder = stack.enter_context(output_folder(out, types, shared=shared))
         gathered: list[Gathered] = []
@@ -136,8 +148,17 @@ def nothing(server: str, others: Others) -> ServerError:
     return ServerError("FS531", server, f"resources with the tag of the study{left}")
 
 
+def named(types: Sequence[str] | None) -> None:
+    """Check types that the user named: they become names of files. Raises UsageError (FS567): FHIR has no such type."""
+    if not all(map(is_type, types or ())):
+        raise UsageError("FS567", "--types", "names of resource types that FHIR has, such as Patient")
+
+
 def searchable(statement: dict[str, Any]) -> list[str]:
-    """The resource types of a CapabilityStatement that can be searched (or that say nothing of what can be done)."""
+    """The resource types of a CapabilityStatement that can be searched (or that say nothing of what can be done).
+
+    Names that are no types of its release are left out.
+    """
     return sorted(name for name, said in read(statement).types.items() if said.may("search-type") is not False)
 
 

@@ -31,7 +31,7 @@ from fhirspace.delivery.conditional import Finder
 from fhirspace.delivery.fetch import fetch
 from fhirspace.delivery.identify import Addressing
 from fhirspace.delivery.journal import JOURNAL, RETRY, Journal, Written
-from fhirspace.delivery.options import Chosen, Options, chosen
+from fhirspace.delivery.options import Chosen, Options, chosen, client_of
 from fhirspace.delivery.order import Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.plan import by_plan, left_alone
 from fhirspace.delivery.provenance import Source, Target, provenance, sources
@@ -131,7 +131,7 @@ def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpac
 def _deliver(
     home: Path, files: list[Path], server: str, options: Options, *, plan: PlanFile | None = None, letters: bool = False
 ) -> PushReport:
-    talk = options.get("client") or Client(server)
+    talk = client_of(server, options)
     statement = require_release(talk, options.get("fhir"))
     path = options.get("journal") or home / JOURNAL
     key = folder_key(files, options.get("id_key"))

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from fhirspace.delivery import address
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.provenance import RUN, targets_of
 from fhirspace.delivery.search import NotSearchableError, Study
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.folders import state_folder
-from fhirspace.jsontext import decode
+from fhirspace.jsontext import JsonError, decode
 
 
 def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
@@ -25,9 +26,14 @@ def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
         client: the server. run: the run's name. path: the journal; without it one of its own, which is remembered.
 
     Raises:
-        UsageError: FS529, the server has no Provenance of the run. ServerError: FS577, one of them names no version.
+        UsageError: FS529, the server has no Provenance of the run. ServerError: FS577, one of them names no version;
+            FS512, one has no id or version that FHIR allows.
     """
-    told = [each for number, found in enumerate(_provenances(client, run), 1) for each in _written(number, found)]
+    told = [
+        each
+        for number, found in enumerate(_provenances(client, run), 1)
+        for each in _written(number, found, client.server)
+    ]
     if not told:
         raise UsageError("FS529", run, "a run of a journal on this machine, or one whose Provenances the server has")
     place = path or state_folder() / f"{run}.db"
@@ -44,16 +50,18 @@ def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
     """The run's Provenances; what a server sends beside them is never taken for its work (see `Study.pages`)."""
     try:
         for raw in Study(client, run, system=RUN).pages("Provenance"):
-            yield decode(raw)
+            yield decode(raw, dict[str, Any])
     except NotSearchableError:
         return
+    except JsonError as error:
+        raise ServerError("FS512", client.server, "Provenances in JSON") from error
 
 
-def _written(number: int, provenance: dict[str, Any]) -> Iterator[Written]:
+def _written(number: int, provenance: dict[str, Any], server: str) -> Iterator[Written]:
     """What a Provenance tells that was written, and itself."""
     version = provenance["meta"].get("versionId")
     if not version:
         raise ServerError("FS577", "Provenance.meta", "a versionId")
-    own = f"Provenance/{provenance['id']}", version
+    own = address.key("Provenance", provenance.get("id"), server), address.version(version, server)
     for key, version in (*targets_of(provenance), own):
         yield Written(key, b"", b"", version, "created" if version == "1" else "updated", number)

@@ -19,6 +19,9 @@ ATTEMPTS = 7
 BASE = 0.5
 CAP = 30.0
 _LONGEST_WAIT = 300.0
+_LONGEST_DATE = 100
+# Times of a server are computed with: those at the ends of the calendar would leave it.
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
 def repeated(
@@ -89,18 +92,24 @@ def retry_after(value: str) -> float | None:
     text = value.strip()
     if text.isascii() and text.isdigit():
         return float(text)
+    when = http_date(text)
+    return None if when is None else max(0.0, (when - datetime.now(UTC)).total_seconds())
+
+
+def http_date(text: str) -> datetime | None:
+    """The moment that a header such as ``Date`` names (RFC 9110, 5.6.7), with its zone; None: it names none."""
     try:
-        when = parsedate_to_datetime(text)
-    except (TypeError, ValueError):
+        when = parsedate_to_datetime(text[:_LONGEST_DATE])
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return aware.astimezone(UTC) if _FIRST_YEAR <= aware.year <= _LAST_YEAR else None
+    except (TypeError, ValueError, OverflowError, IndexError):  # `email` raises all of them
         return None
-    aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-    return max(0.0, (aware - datetime.now(UTC)).total_seconds())
 
 
 def since(moment: str, first: str) -> bool:
     """Whether a moment of the server (an instant, or the date of a header) is not before another one."""
     try:
-        at = parsedate_to_datetime(moment) if moment[:1].isalpha() else datetime.fromisoformat(moment)
-        return at >= datetime.fromisoformat(first)
+        at = http_date(moment) if moment[:1].isalpha() else datetime.fromisoformat(moment)
+        return at is not None and at >= datetime.fromisoformat(first)
     except (TypeError, ValueError):
         return False

@@ -1,6 +1,6 @@
 """Searches (FHIR, "search" interaction): by POST, so that no search value lands in the URL log of a proxy.
 
-The ``next`` links are followed as they are given, if they stay at the server.
+The ``next`` links are followed if they stay at the server (see `links`).
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from urllib.parse import urlencode
 
 import msgspec
 
+from fhirspace.delivery.address import is_id
 from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.gather import TAG_SYSTEM
-from fhirspace.delivery.links import same_place
+from fhirspace.delivery.links import Link, Paging
 from fhirspace.delivery.others import Others
-from fhirspace.errors import ServerError, UsageError
+from fhirspace.delivery.retry import http_date
+from fhirspace.errors import UsageError
 from fhirspace.jsontext import decoder
 
 PAGE = 500
@@ -73,7 +74,6 @@ _page = decoder(_Page)
 _head = decoder(_Head)
 _identifiers = decoder(list[_Identifier])
 _ESCAPED = re.compile(r"([\\|,$])")
-_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 
 
 def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
@@ -86,7 +86,7 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
         ServerError: as `Client.request`; FS512 the server refuses it, or answers with something else.
     """
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
-    found = [bytes(resource) for resource in _matches(_read(client, answer))]
+    found = [bytes(resource) for resource in _matches(_read(client, answer).page)]
     # One that is not what was searched for means that nothing can be concluded from what was not found.
     if not all(_identified(resource, kind, token) for resource in found):
         raise no_fhir(client.server, f"only {kind} with the identifier that was searched for", answer)
@@ -95,7 +95,7 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
 
 def _identified(resource: bytes, kind: str, token: str) -> bool:
     head = decoded(resource, _head)
-    if head is None or head.resourceType != kind or not _ID.fullmatch(head.id):
+    if head is None or head.resourceType != kind or not is_id(head.id):
         return False
     raw = bytes(head.identifier)
     held = decoded(raw if raw[:1] == b"[" else b"[" + raw + b"]", _identifiers) or []
@@ -108,13 +108,21 @@ def escaped(system: str, value: str) -> str:
     return "|".join(_ESCAPED.sub(r"\\\1", text) for text in (system, value))
 
 
-def _read(client: Client, answer: Response) -> _Page:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A page, and the URL that it came from."""
+
+    page: _Page
+    url: str
+
+
+def _read(client: Client, answer: Response) -> _Read:
     if not answer.ok:
         raise client.unexpected(answer)
     page = decoded(answer.body, _page)
     if page is None or (page.resourceType, page.type) != ("Bundle", "searchset"):
         raise no_fhir(client.server, "a Bundle of type searchset as the answer to a search", answer)
-    return page
+    return _Read(page, answer.url)
 
 
 def _matches(page: _Page) -> Iterator[msgspec.Raw]:
@@ -158,15 +166,15 @@ class Study:
     def count(self, kind: str) -> int | None:
         """How many there are now; None where the server does not say."""
         try:
-            return self._search(kind, {"_summary": "count"}).total
+            return self._search(kind, {"_summary": "count"}).page.total
         except NotSearchableError:
             return None
 
-    def follow(self, link: str) -> _Page:
-        """The page behind a ``next`` link. Raises ServerError (FS512, and FS530 when it leads away)."""
-        return _read(self.client, self.client.request("GET", same_place(self.client.server, link), headers=FRESH))
+    def follow(self, link: Link) -> _Read:
+        """The page behind a ``next`` link. Raises ServerError (FS512)."""
+        return _read(self.client, self.client.request("GET", link, headers=FRESH))
 
-    def _search(self, kind: str, further: dict[str, str]) -> _Page:
+    def _search(self, kind: str, further: dict[str, str]) -> _Read:
         since = {"_lastUpdated": f"ge{self.since}"} if self.since else {}
         form = urlencode({"_tag": f"{self.system}|{self.name}", **since, **further}).encode("ascii")
         answer = self.client.request("POST", f"{kind}/_search", form, headers=_FORM)
@@ -182,26 +190,27 @@ class Pages:
 
     study: Study
     kind: str
-    page: _Page
+    first: _Read
     bare: bool = False
 
     @property
     def total(self) -> int | None:
         """How many the server says there are; None: it does not say."""
-        return self.page.total
+        return self.first.page.total
 
     def __iter__(self) -> Iterator[msgspec.Raw]:
-        """The server's own bytes. Raises ServerError: FS512 no Bundle or pages without end, FS530 a link elsewhere."""
-        page, seen = self.page, set[str]()
+        """The server's own bytes.
+
+        Raises:
+            ServerError: FS512 no Bundle, or a page that was there before; FS519 too many pages; FS530 a link elsewhere.
+        """
+        found, paging = self.first, Paging(self.study.client.server)
         while True:
-            yield from (each for each in _matches(page) if self._asked_for(each))
-            link = next((item.url for item in page.link if item.relation == "next"), None)
+            yield from (each for each in _matches(found.page) if self._asked_for(each))
+            link = paging.next(found.page.link, found.url)
             if link is None:
                 return
-            if link in seen:
-                raise ServerError("FS512", self.study.client.server, "pages that come to an end")
-            seen.add(link)
-            page = self.study.follow(link)
+            found = self.study.follow(link)
 
     def _asked_for(self, resource: msgspec.Raw) -> bool:
         return self.study.others.asked_for(resource, self.kind, (self.kind,), bare=self.bare)
@@ -209,11 +218,7 @@ class Pages:
 
 def server_now(answer: Response) -> datetime:
     """The server's time as of an answer: its ``Date`` header, else our own clock, in whole seconds."""
-    try:
-        now = parsedate_to_datetime(answer.headers.get("date", ""))
-    except (TypeError, ValueError):
-        now = datetime.now(UTC)
-    return (now if now.tzinfo else now.replace(tzinfo=UTC)).replace(microsecond=0)
+    return (http_date(answer.headers.get("date", "")) or datetime.now(UTC)).replace(microsecond=0)
 
 
 def moment(since: str) -> str:

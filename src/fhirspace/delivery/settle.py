@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from fhirspace.delivery import address
 from fhirspace.delivery.answers import absent, decoded, no_fhir
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.gather import Gathered, head_of
@@ -90,7 +91,7 @@ def _reconciled(study: Study, one: Gathered) -> bool:
 
 
 def _read_alone(study: Study, one: Gathered, name: str) -> bool:
-    answer = study.client.request("GET", f"{one.kind}/{name}", headers=FRESH)
+    answer = study.client.request("GET", address.key(one.kind, name, study.client.server), headers=FRESH)
     head = decoded(answer.body, head_of)
     if answer.ok and (head is None or (head.resourceType, head.id) != (one.kind, name)):
         raise no_fhir(study.client.server, f"the {one.kind} that was asked for", answer)

@@ -6,15 +6,15 @@ which is something else than denied (False).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fhirspace.delivery.address import is_type
 from fhirspace.foreign import shown
 
 _LONGEST = 100
-_TYPE = re.compile(r"[A-Z][A-Za-z]{0,63}")  # they become parts of addresses
+_RELEASES = {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,8 @@ class Said:
     """A CapabilityStatement: who the server is, and what it says it can do.
 
     `release` is its ``fhirVersion``; `names` are the texts by which a product is recognised; `system` the interactions
-    of the whole system (None where not said); `security` the codes of ``rest.security.service``.
+    of the whole system (None where not said); `security` the codes of ``rest.security.service``. `types` has those only
+    that the release has: their names become parts of addresses and file names. `foreign` counts the others.
     """
 
     release: str = ""
@@ -49,6 +50,13 @@ class Said:
     operations: frozenset[str] = frozenset()
     formats: tuple[str, ...] = ()
     security: tuple[str, ...] = ()
+    foreign: int = 0
+
+
+def release_of(statement: Mapping[str, Any]) -> str:
+    """The release of a CapabilityStatement, by its ``fhirVersion``; a version of no known release as it is given."""
+    version = text(statement.get("fhirVersion"))
+    return _RELEASES.get(version[:3], version)
 
 
 def read(statement: Mapping[str, Any]) -> Said:
@@ -56,7 +64,8 @@ def read(statement: Mapping[str, Any]) -> Said:
     software, built = _object(statement.get("software")), _object(statement.get("implementation"))
     rest = next(_objects(statement.get("rest")), {})
     shared = _codes(rest.get("searchParam"), "name") or frozenset()
-    resources = [item for item in _objects(rest.get("resource")) if _TYPE.fullmatch(text(item.get("type")))]
+    listed, release = list(_objects(rest.get("resource"))), release_of(statement)
+    resources = [item for item in listed if is_type(item.get("type"), release)]
     names = (software.get("name"), statement.get("publisher"), statement.get("name"), built.get("description"))
     return Said(
         release=text(statement.get("fhirVersion")),
@@ -68,6 +77,7 @@ def read(statement: Mapping[str, Any]) -> Said:
         operations=frozenset(_operations(rest, resources)),
         formats=tuple(name for name in map(text, _list(statement.get("format"))) if name),
         security=tuple(_services(rest)),
+        foreign=len(listed) - len(resources),
     )
 
 

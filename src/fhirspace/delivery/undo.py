@@ -95,6 +95,7 @@ def verify(
     progress: Progress | None = None,
     client: Client | None = None,
     id_key: IdKey | Path | str | None = None,
+    insecure_http: bool = False,
 ) -> VerifyReport:
     """Read back what a run delivered and compare it, by digests of the canonical form (see `canonical`).
 
@@ -103,13 +104,14 @@ def verify(
         journal: the journal or its folder; None looks into all journals of this machine.
         connections: batches under way at once (as fits the server without it). progress: called after each hundred.
         client: how to talk; None talks HTTP. id_key: the journal's key, or its file; None: the site's.
+        insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
         UsageError: FS525 the journal is held, FS529 no such run, FS590 the journal is of another key; ServerError: as
             `fetch`.
     """
     path, name, home = journal_of(run, journal)
-    talk = client or Client(server or home)
+    talk = client or Client(server or home, insecure_http=insecure_http)
     statement = require_release(talk, None)
     with Journal(path, talk.server, id_key) as book:
         report = VerifyReport(name, talk.server)
@@ -149,6 +151,7 @@ def undo(
     progress: Progress | None = None,
     client: Client | None = None,
     id_key: IdKey | Path | str | None = None,
+    insecure_http: bool = False,
 ) -> UndoReport:
     """Take a run back: what it updated gets its version before the run again, what it created is deleted.
 
@@ -160,11 +163,11 @@ def undo(
     Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
     server makes the ids, and the run waits for some of them.
     """
-    asked = client or (Client(server) if server else None)
+    asked = client or (Client(server, insecure_http=insecure_http) if server else None)
     path, name, home = _journal_of(run, journal, asked)
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
-    talk = asked or Client(home)
+    talk = asked or Client(home, insecure_http=insecure_http)
     statement = require_release(talk, None)
     with ExitStack() as stack:
         book = stack.enter_context(Journal(path, talk.server, id_key))
@@ -260,11 +263,10 @@ class _Undo:
         if held.version == "1":
             return Held(ours.key)
         history = versions(self.courier.client, held.key)
-        at = next((at for at, each in enumerate(history) if each.version == held.version), None)
-        if at is None:
+        if not any(each.version == held.version for each in history):
             self._leave(ours.key, "FS516", "the history of the resource")
             return None
-        return history[at + 1] if at + 1 < len(history) else Held(ours.key)
+        return next(history, Held(ours.key))
 
     def _send(self, entries: list[Entry]) -> None:
         if not entries:

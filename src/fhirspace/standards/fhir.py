@@ -300,3 +300,16 @@ def definitions(release: Release = "R4") -> Definitions:
         raise ValueError(f"release is one of {', '.join(RELEASES)}")
     packed = files("fhirspace.standards").joinpath("data", f"fhir-{release.lower()}.json.gz").read_bytes()
     return Definitions(release, gzip.decompress(packed))
+
+
+class _Names(msgspec.Struct):
+    resources: list[str]
+
+
+@cache
+def resource_types(release: str = "") -> frozenset[str]:
+    """The names of the resource types of a release; those of all releases for "" and for one that is not known."""
+    if release not in RELEASES:
+        return frozenset().union(*map(resource_types, RELEASES))
+    packed = files("fhirspace.standards").joinpath("data", f"fhir-{release.lower()}.json.gz").read_bytes()
+    return frozenset(msgspec.json.decode(gzip.decompress(packed), type=_Names).resources)

@@ -182,8 +182,11 @@ def test_types_that_refer_to_themselves_go_level_by_level_and_circles_in_one_fil
 
 
 def test_files_offered_beyond_this_machine_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhirspace.delivery.bulk.load._LOOPBACK", ("10.",))
-    report = loaded(HapiImporter(), trial(tmp_path), "hapi")
+    for module in ("load", "serve"):
+        monkeypatch.setattr(f"fhirspace.delivery.bulk.{module}.is_this_machine", lambda _: False)
+    with pytest.raises(FhirspaceError, match="FS595 --bulk-bind"):
+        loaded(HapiImporter(), trial(tmp_path), "hapi")
+    report = loaded(HapiImporter(), trial(tmp_path), "hapi", insecure_http=True)
     assert [problem.code for problem in report.problems] == ["FS569", "FS563"]
 
 
@@ -197,7 +200,7 @@ def test_files_offered_beyond_this_machine_are_told(tmp_path: Path, monkeypatch:
         ({"source": "ftp://storage.example/in"}, "--bulk-from"),
         ({"bind": "0.0.0.0"}, "--bulk-bind"),
         ({"bind": "127.0.0.1:x"}, "--bulk-bind"),
-        ({"bind": "192.0.2.1"}, "--bulk-bind"),
+        ({"bind": "192.0.2.1", "insecure_http": True}, "--bulk-bind"),
     ],
 )
 def test_options_that_do_not_fit(options: dict[str, str], says: str, tmp_path: Path) -> None:

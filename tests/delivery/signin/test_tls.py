@@ -14,6 +14,8 @@ from cryptography import x509
 
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.config import connect
+from fhirspace.delivery.links import Link
+from fhirspace.delivery.transport import HttpTransport, LostAnswer, Network
 from fhirspace.errors import FhirspaceError, ServerError, UsageError
 
 from .authority import AuthorityServer, FaultyServer, serving
@@ -136,6 +138,19 @@ def test_a_client_certificate_is_shown(
         with pytest.raises(ServerError, match=r"FS5(46|10)"):
             asked(settings, **fields, **shown)
     assert len(server.shown) == 3
+
+
+def test_a_client_certificate_is_not_shown_to_strangers(start: Start, certificates: Authority) -> None:
+    """Files of an export that are kept elsewhere come without token and certificate."""
+    server = start(certificates.issue("server"), certificates.file)
+    transport = HttpTransport(
+        f"{server.url}/fhir", network=Network(certificates.file, certificates.issue("client"), insecure_http=True)
+    )
+    assert transport.send("GET", "metadata").status == 200
+    with pytest.raises((ServerError, LostAnswer)):
+        transport.elsewhere(Link(f"{server.url}/fhir")).send("GET", "metadata")
+    with pytest.raises(UsageError, match="FS595"):
+        transport.elsewhere(Link("http://elsewhere.example/file"))
 
 
 @pytest.mark.parametrize(

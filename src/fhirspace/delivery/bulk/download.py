@@ -1,7 +1,7 @@
 """The files of an export, fetched so that no part comes twice: what is whole is noted with size and SHA-256.
 
 Files come in pieces by ``Range`` (RFC 9110, 14) where the server can do that: then a half file goes on where it
-stopped. Elsewhere a file comes in one answer, and one that is half is fetched anew.
+stopped. Elsewhere a file comes in one answer, and one that is half is fetched anew. Neither is kept in memory.
 """
 
 from __future__ import annotations
@@ -9,16 +9,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fhirspace.delivery.client import Client, Response
 from fhirspace.errors import ServerError
 from fhirspace.folders import open_own
+from fhirspace.limits import answered_too_much, limit
 
 NDJSON = "application/fhir+ndjson"
 PIECE = 8 << 20
 _HERE = frozenset({200, 206})
-_SPAN = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+_SPAN = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
 class GoneError(Exception):
@@ -30,12 +33,24 @@ def fetch(client: Client, url: str, target: Path, piece: int = PIECE) -> tuple[i
 
     Raises:
         GoneError: it is no longer there.
-        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense.
+        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS519 the file is
+            too large, or does not come to an end.
+        OSError: it cannot be written.
     """
     part = target.with_name(target.name + ".part")
+    end, anew = time.monotonic() + limit("job-seconds"), 0
     with os.fdopen(open_own(part, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab") as file:
-        while not _piece(client, url, file.fileno(), piece):
-            pass
+        done, size = False, os.fstat(file.fileno()).st_size
+        while not done:
+            if time.monotonic() > end:
+                raise answered_too_much("job-seconds", client.server)
+            done = _piece(client, url, file.fileno(), piece)
+            before, size = size, os.fstat(file.fileno()).st_size
+            anew += not done and size <= before
+            if anew > 1:
+                raise ServerError("FS512", client.server, "a file that stays the same while it is fetched")
+            if size > limit("file-bytes"):
+                raise answered_too_much("file-bytes", client.server)
         os.fsync(file.fileno())
     part.replace(target)
     return measured(target)
@@ -48,43 +63,70 @@ def measured(file: Path) -> tuple[int, str]:
         return source.tell(), digest.hexdigest()
 
 
+class _Into:
+    """A `Sink` that appends to a file what fits to its end at `start`; a whole file comes in place of what is there."""
+
+    def __init__(self, file: int, start: int) -> None:
+        self._file, self._start = file, start
+
+    def begin(self, status: int, headers: Mapping[str, str]) -> Callable[[bytes], object] | None:
+        """See `Sink`. An attempt that was lost half way may have left something: it is cut off."""
+        if status != 200 and not (status == 206 and _begin(headers) == self._start):
+            return None
+        os.ftruncate(self._file, 0 if status == 200 else self._start)
+        return self._append
+
+    def _append(self, body: bytes) -> None:
+        left = memoryview(body)
+        while left:
+            left = left[os.write(self._file, left) :]
+
+    def take(self, answer: Response) -> None:
+        """Append the body of an answer that came by way of memory."""
+        write = None if answer.sunk else self.begin(answer.status, answer.headers)
+        if write:
+            write(answer.body)
+
+
 def _piece(client: Client, url: str, file: int, piece: int) -> bool:
     """Append the next piece; gives whether it was the last."""
     start = os.fstat(file).st_size
+    into = _Into(file, start)
     # "identity": pieces of something compressed could not be put together.
     sent = {"Accept": NDJSON, "Accept-Encoding": "identity", "Range": f"bytes={start}-{start + piece - 1}"}
-    answer = client.request("GET", url, headers=sent, final=_HERE)
+    answer = client.request("GET", url, headers=sent, final=_HERE, sink=into)
     if answer.status == 206 and "content-encoding" in answer.headers:
         del sent["Range"]
-        answer = client.request("GET", url, headers=sent, final=_HERE)
+        answer = client.request("GET", url, headers=sent, final=_HERE, sink=into)
     if answer.status == 200:
-        os.ftruncate(file, 0)
-        _append(file, answer.body)
+        into.take(answer)
         return True
     if answer.status in (404, 410):
         raise GoneError
     if answer.status not in (206, 416):
         raise client.unexpected(answer)
-    return _next(client, answer, file, start)
+    return _next(client, answer, into, file, start)
 
 
-def _next(client: Client, answer: Response, file: int, start: int) -> bool:
-    span = _SPAN.match(answer.headers.get("content-range", ""))
-    begin, total = span.groups() if span else (None, None)
-    size = int(total) if total and total != "*" else None
+def _next(client: Client, answer: Response, into: _Into, file: int, start: int) -> bool:
+    span = _SPAN.fullmatch(answer.headers.get("content-range", ""))
+    size = int(span[2]) if span and span[2] != "*" else None
+    if size is not None and size > limit("file-bytes"):
+        raise answered_too_much("file-bytes", client.server)
     if answer.status == 416:
         if size is None or start > size:
             os.ftruncate(file, 0)
             if start == 0:
                 raise ServerError("FS512", client.server, "a file that can be fetched")
         return size == start
-    if begin is None or int(begin) != start or not answer.body:
+    into.take(answer)
+    here = os.fstat(file).st_size
+    if _begin(answer.headers) != start or here == start:
         raise ServerError("FS512", client.server, "the piece of the file that was asked for")
-    _append(file, answer.body)
-    return size is not None and start + len(answer.body) >= size
+    return size is not None and here >= size
 
 
-def _append(file: int, body: bytes) -> None:
-    left = memoryview(body)
-    while left:
-        left = left[os.write(file, left) :]
+def _begin(headers: Mapping[str, str]) -> int | None:
+    """Where in the file a piece begins; None: it does not say, or the piece is compressed."""
+    span = _SPAN.fullmatch(headers.get("content-range", ""))
+    return int(span[1]) if span and span[1] and "content-encoding" not in headers else None

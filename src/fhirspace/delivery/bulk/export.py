@@ -13,16 +13,18 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from fhirspace.delivery.address import is_id
 from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.bulk.download import PIECE, GoneError, fetch
 from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
 from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
 from fhirspace.delivery.client import Client, HttpTransport, Response, capabilities
 from fhirspace.delivery.gather import TAG_SYSTEM, Gathered, head_of
-from fhirspace.delivery.links import at_home, same_place
+from fhirspace.delivery.links import Link, at_home, followed, resolved
+from fhirspace.delivery.origin import Origin, is_this_machine, origin_of
 from fhirspace.delivery.others import Others
 from fhirspace.delivery.outcome import reason
-from fhirspace.delivery.pull import Progress, PullReport, nothing, output_folder, searchable
+from fhirspace.delivery.pull import Progress, PullReport, named, nothing, output_folder, searchable
 from fhirspace.delivery.search import moment
 from fhirspace.delivery.settle import add
 from fhirspace.errors import Place, Problem, ServerError, UsageError
@@ -51,6 +53,7 @@ def bulk_pull(
     progress: Progress | None = None,
     client: Client | None = None,
     anonymous: Client | None = None,
+    insecure_http: bool = False,
 ) -> PullReport:
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``, by way of ``$export``.
 
@@ -70,22 +73,25 @@ def bulk_pull(
         shared: as `pull`.
         progress: called with what is done of the job (of 100) and how many files have come.
         client: how to talk; None talks HTTP.
-        anonymous: how to fetch files that must not see the token; None: as `client`, without its sign-in.
+        anonymous: how to fetch the server's files that must not see the token; None: as `client`, without its sign-in.
+        insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS514 the URL cannot be used, FS567 `since` or `level` make no sense; FS144, FS145, FS147 as `pull`.
+        UsageError: FS514, FS595 the URL cannot be used, FS567 `since`, `types` or `level` make no sense; FS144, FS145,
+            FS147 as `pull`.
         ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that makes no sense, FS530 the status URL leads
             away, FS531 nothing of the study is there (without `since`), FS560 the server does not start the export,
-            FS561 it failed, FS564 a file is where it must not be fetched from.
+            FS561 it failed, FS564 a file is where it must not be fetched from, FS519 more than the bounds allow.
     """
     begin = time.monotonic()
-    talk = client or Client(server)
-    if level not in ("", "Patient") and not (level.startswith("Group/") and level.count("/") == 1):
+    talk = client or Client(server, insecure_http=insecure_http)
+    named(types)
+    if level not in ("", "Patient") and not (level.startswith("Group/") and is_id(level.removeprefix("Group/"))):
         raise UsageError("FS567", "--bulk-level", "system, Patient or Group/<id>")
     plain = anonymous or _unsigned(talk)
-    wanted = [kind for kind in types or searchable(capabilities(talk)) if types or kind not in _NEVER]
-    asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
     report = PullReport(talk.server, study)
+    wanted = list(types or _exportable(talk, report))
+    asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
     with output_folder(out, types, shared=shared) as folder:
         export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
         _brought(export, report)
@@ -106,10 +112,23 @@ def bulk_pull(
     return report
 
 
+def _exportable(client: Client, report: PullReport) -> list[str]:
+    statement = capabilities(client)
+    report.note_foreign(statement)
+    return [kind for kind in searchable(statement) if kind not in _NEVER]
+
+
 def _unsigned(client: Client) -> Client:
     """A client that shows no token, over the same network (certificates, proxy)."""
     known = client.transport
     transport = known.unsigned() if isinstance(known, HttpTransport) else HttpTransport(client.server)
+    return Client(client.server, transport, sleep=client.sleep)
+
+
+def _stranger(client: Client, link: Link) -> Client:
+    """A client for files that the server keeps elsewhere: it shows neither token nor certificate."""
+    known = client.transport
+    transport = known.elsewhere(link) if isinstance(known, HttpTransport) else HttpTransport(link)
     return Client(client.server, transport, sleep=client.sleep)
 
 
@@ -166,6 +185,7 @@ class _Export:
     piece: int
     progress: Progress | None
     state: State | None = field(default=None, init=False)
+    _others: dict[Origin, Client] = field(default_factory=dict, init=False)
 
     @property
     def manifest(self) -> Manifest:
@@ -181,7 +201,7 @@ class _Export:
             self.state = self._begun(request)
             self.desk.save(self.state)
         if self.state.manifest is None:
-            self.state.manifest = self._finished(self.state.status)
+            self.state.manifest = self._finished(self._status(self.state))
             self.desk.save(self.state)
         self._fetch(self.state, self.state.manifest)
 
@@ -189,8 +209,12 @@ class _Export:
         """Tell the server that its files may go (if it does not hear it, they go later), and forget them here."""
         if self.state:
             with suppress(ServerError):
-                self.client.request("DELETE", self.state.status, attempts=2)
+                self.client.request("DELETE", self._status(self.state), attempts=2)
         self.desk.clear()
+
+    def _status(self, state: State) -> Link:
+        """The status URL; judged again, since it may come from the disk."""
+        return followed(self.client.server, state.status)
 
     def _begun(self, request: str) -> State:
         answers: list[Response] = []
@@ -198,13 +222,13 @@ class _Export:
             answer = self.client.request(method, path, body, headers=_ASYNC)
             place = answer.headers.get("content-location", "")
             if answer.status == 202 and place:
-                return State(request, same_place(self.client.server, place), filtered=filtered)
+                return State(request, str(followed(self.client.server, place, answer.url)), filtered=filtered)
             answers.append(answer)
             if answer.status not in _UNWILLING:
                 break
         raise refused(self.client, answers[0])
 
-    def _finished(self, status: str) -> Manifest:
+    def _finished(self, status: Link) -> Manifest:
         percent = self.progress and _percent(self.progress)
         answer = watched(self.client, status, longest=self.longest, percent=percent)
         if answer.status in (404, 410):
@@ -215,14 +239,16 @@ class _Export:
         found = decoded(answer.body, _manifest)
         if found is None:
             raise no_fhir(self.client.server, "the manifest of an export", answer)
+        found.check(self.client.server)
         return found
 
     def _fetch(self, state: State, manifest: Manifest) -> None:
         missing = {number: output for number, output in enumerate(manifest.files) if not output.sha256}
-        clients = {number: self._client(manifest, output) for number, output in missing.items()}
+        # All of them are judged before the first one is fetched.
+        ways = {number: (self._client(manifest, each), self._link(each)) for number, each in missing.items()}
         with ThreadPoolExecutor(self.connections) as pool:
             flying = {
-                pool.submit(fetch, clients[number], output.url, self.desk.path(number), self.piece): output
+                pool.submit(fetch, *ways[number], self.desk.path(number), self.piece): output
                 for number, output in missing.items()
             }
             try:
@@ -236,13 +262,20 @@ class _Export:
 
     def _client(self, manifest: Manifest, output: Output) -> Client:
         """Who may fetch this file: the token goes to the server alone, and what was encrypted stays so."""
-        server, url = self.client.server, output.url
-        if not at_home(server, url):
-            if manifest.requiresAccessToken:
-                raise ServerError("FS564", server, "files at the server's own address, or without token")
-            if server.startswith("https:") and not url.startswith("https:"):
-                raise ServerError("FS564", server, "files by https")
-        return self.client if manifest.requiresAccessToken else self.anonymous
+        server, link = self.client.server, self._link(output)
+        if at_home(server, link):
+            return self.client if manifest.requiresAccessToken else self.anonymous
+        if manifest.requiresAccessToken:
+            raise ServerError("FS564", server, "files at the server's own address, or without token")
+        there = origin_of(link)
+        if there.scheme == "http" and (server.startswith("https:") or not is_this_machine(there.host)):
+            raise ServerError("FS564", server, "files by https")
+        if there not in self._others:
+            self._others[there] = _stranger(self.client, link)
+        return self._others[there]
+
+    def _link(self, output: Output) -> Link:
+        return resolved(self.client.server, output.url, self.state.status if self.state else "")
 
 
 def _percent(progress: Progress) -> Callable[[int], None]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.outcome import issues, reason
 from fhirspace.delivery.retry import retry_after
 from fhirspace.errors import ServerError
+from fhirspace.limits import answered_too_much, limit
 
 Percent = Callable[[int], None]
 """Called with how much of a job is done, of 100."""
@@ -16,6 +18,7 @@ Percent = Callable[[int], None]
 LONGEST = 30.0
 """Seconds between two looks at most. Servers ask for more (HAPI: 120) where a job may be done in a second."""
 _SHORTEST = 0.2
+_MANY = 50
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s?%")
 # A failed job is told with 500 and an OperationOutcome; a passing 500 comes from something in between, without one.
 _TOLD = frozenset({500})
@@ -47,9 +50,10 @@ def watched(
         The answer that says how it ended, of any status.
 
     Raises:
-        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing.
+        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS519 it does not end.
     """
     looks = strikes = 0
+    begin, waited = time.monotonic(), 0.0
     while True:
         answer = client.request("GET", url, headers={"Cache-Control": "no-cache"}, final=_TOLD)
         looks += 1
@@ -63,7 +67,11 @@ def watched(
         else:
             return answer
         told = retry_after(answer.headers.get("retry-after", ""))
-        client.sleep(max(_SHORTEST, min(longest, told if told is not None else _SHORTEST * 1.5**looks)))
+        pause = max(_SHORTEST, min(longest, told if told is not None else _SHORTEST * 1.5 ** min(looks, _MANY)))
+        waited += pause
+        if max(waited, time.monotonic() - begin) > limit("job-seconds"):
+            raise answered_too_much("job-seconds", client.server)
+        client.sleep(pause)
 
 
 def failed(client: Client, answer: Response) -> ServerError:

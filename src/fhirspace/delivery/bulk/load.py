@@ -13,10 +13,11 @@ from typing import Any, BinaryIO
 from urllib.parse import quote, urlsplit
 
 from fhirspace.delivery.bulk.jobs import LONGEST, Percent, failed, refused, watched
-from fhirspace.delivery.bulk.serve import LOCAL, FileServer, serving
+from fhirspace.delivery.bulk.serve import LOCAL, FileServer, consented, host_of, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.client import Client, require_release
 from fhirspace.delivery.order import Order, Reader, Unit, inputs, references
+from fhirspace.delivery.origin import is_this_machine
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
@@ -25,7 +26,6 @@ from fhirspace.folders import scratch
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
 
-_LOOPBACK = ("127.", "localhost")
 _STORAGES = ("http", "https", "gs")
 
 
@@ -87,6 +87,7 @@ def bulk_push(
     follow_links: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
+    insecure_http: bool = False,
 ) -> BulkReport:
     """Have a server import the resources of a folder by itself.
 
@@ -110,19 +111,23 @@ def bulk_push(
         follow_links: follow links that lead out of the input folder, too.
         progress: called as jobs go on.
         client: how to talk; None talks HTTP.
+        insecure_http: whether data may go to another machine unencrypted: to the server where no `client` is given, and
+            from `bind`.
 
     Raises:
         InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
         UsageError: FS514 the URL cannot be used, FS567 options that do not fit each other, FS592 the server holds the
-            study under ids of another key.
+            study under ids of another key, FS595 files would be served to other machines unencrypted.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
             release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
     """
     begin = time.monotonic()
-    talk = client or Client(server)
+    talk = client or Client(server, insecure_http=insecure_http)
     way = shape_named(shape)
     if source is None and not way.serves:
         raise UsageError("FS567", "--bulk-from", f"where the files are in a storage: {shape} fetches from nowhere else")
+    if source is None:
+        consented(bind, allowed=insecure_http)
     report = BulkReport(talk.server, shape)
     files = inputs(folder, follow_links=follow_links)
     require_release(talk, fhir)
@@ -166,7 +171,7 @@ def _served(files: list[Path], bind: str, report: BulkReport) -> Iterator[list[l
     with scratch() as folder, serving(bind) as served:
         stages = _stages(files, folder)
         served.offer([stage.spool for stage in stages])
-        if not bind.startswith(_LOOPBACK):
+        if not is_this_machine(host_of(bind)):
             report.problems.append(Problem("FS569", Place("--bulk-bind")))
         yield _waves([(stage.depth, stage.part(served)) for stage in stages])
 

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import msgspec
 
+from fhirspace.delivery.address import is_type
 from fhirspace.delivery.bulk.download import measured
+from fhirspace.errors import ServerError
 from fhirspace.folders import is_mine, open_own
 from fhirspace.jsontext import JsonError, decode
+from fhirspace.limits import answered_too_much, limit
 from fhirspace.tables.durable import synchronise
 from fhirspace.tables.proof import in_the_way
 
@@ -41,6 +44,13 @@ class Manifest(msgspec.Struct):
     def files(self) -> list[Output]:
         """All files to fetch; the place in this list is the file's name on the disk."""
         return [*self.output, *self.error]
+
+    def check(self, server: str) -> None:
+        """Raises ServerError: FS512 a file of no resource type, FS519 too many files."""
+        if len(self.files) > limit("job-files"):
+            raise answered_too_much("job-files", server)
+        if not all(each.type == "" or is_type(each.type) for each in self.files):
+            raise ServerError("FS512", server, "names of resource types in the manifest of an export")
 
 
 class State(msgspec.Struct):

@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from fhirspace.delivery.origin import is_this_machine
 from fhirspace.errors import UsageError
 
 NDJSON = "application/fhir+ndjson"
@@ -53,6 +54,17 @@ def serving(bind: str = LOCAL) -> Iterator[FileServer]:
         http.shutdown()
         thread.join()
         http.server_close()
+
+
+def host_of(bind: str) -> str:
+    """The host of ``HOST[:PORT]``. Raises UsageError (FS567): nobody could find it."""
+    return _address(bind)[0]
+
+
+def consented(bind: str, *, allowed: bool) -> None:
+    """Raises UsageError: FS595, files would go to other machines unencrypted; FS567 as `serving`."""
+    if not allowed and not is_this_machine(host_of(bind)):
+        raise UsageError("FS595", "--bulk-bind", "an address of this machine alone, or `--insecure-http`")
 
 
 def _address(bind: str) -> tuple[str, int]:

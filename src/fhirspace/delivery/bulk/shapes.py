@@ -17,13 +17,14 @@ import msgspec
 
 from fhirspace.delivery.bulk.jobs import still_running
 from fhirspace.delivery.client import JSON, Client, Response
-from fhirspace.delivery.links import same_place
+from fhirspace.delivery.links import Link, followed
 from fhirspace.delivery.outcome import reason
 from fhirspace.errors import UsageError
 from fhirspace.jsontext import JsonError, decode
 
 _ASYNC = {"Prefer": "respond-async", "Content-Type": JSON}
 _NDJSON = "application/fhir+ndjson"
+_NUMBER = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ class _Asynchronous:
     def status_url(self, client: Client, answer: Response) -> str | None:
         """See `Shape`."""
         place = answer.headers.get("content-location", "")
-        return same_place(client.server, place) if answer.status == 202 and place else None
+        return followed(client.server, place, answer.url) if answer.status == 202 and place else None
 
     def running(self, answer: Response) -> bool:
         """See `Shape`."""
@@ -92,8 +93,8 @@ class Hapi(_Asynchronous):
     alone: ClassVar = False
     serves: ClassVar = True
     _source = re.compile(r"^Source: (\S+)$", re.MULTILINE)
-    _stored = re.compile(r"^\s+\* SUCCESSFUL_[A-Z_]+: (\d+)$", re.MULTILINE)
-    _failed = re.compile(r"^\s+\* FAILURE: (\d+)$", re.MULTILINE)
+    _stored = re.compile(r"^\s+\* SUCCESSFUL_[A-Z_]+: ([0-9]{1,18})$", re.MULTILINE)
+    _failed = re.compile(r"^\s+\* FAILURE: ([0-9]{1,18})$", re.MULTILINE)
     _error = re.compile(r"^\s+\* (.+)$", re.MULTILINE)
 
     def request(self, server: str, parts: list[Part]) -> tuple[str, bytes, dict[str, str]]:
@@ -144,10 +145,11 @@ class Azure(_Asynchronous):
         # What is not listed was not stored: an answer that says nothing proves nothing.
         fates = {part.url: Fate() for part in parts}
         for item in _objects(told.get("output")):
-            if item.get("inputUrl") in fates:
-                fates[item["inputUrl"]].stored = _number(item.get("count"))
+            fate = fates.get(str(item.get("inputUrl")))
+            if fate:
+                fate.stored = _number(item.get("count"))
         for item in _objects(told.get("error")):
-            fate = fates.get(item.get("inputUrl", ""))
+            fate = fates.get(str(item.get("inputUrl")))
             if fate:
                 fate.failed += _number(item.get("count"))
                 fate.said = "the outcomes are in the storage, in the container `fhirlogs`"
@@ -166,6 +168,7 @@ class Google:
     _base = re.compile(
         r"(https?://[^/]+/v1(?:beta1)?)/(projects/[^/]+/locations/[^/]+/datasets/[^/]+)/fhirStores/[^/]+"
     )
+    _operation = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
     def request(self, server: str, parts: list[Part]) -> tuple[str, bytes, dict[str, str]]:
         """See `Shape`."""
@@ -173,7 +176,7 @@ class Google:
         if store is None or urlsplit(server).path.removeprefix(urlsplit(store[0]).path) not in ("", "/fhir"):
             raise UsageError("FS567", "--server", "https://HOST/v1/projects/P/locations/L/datasets/D/fhirStores/S/fhir")
         body = {"contentStructure": "RESOURCE", "gcsSource": {"uri": parts[0].url}}
-        return f"{store[0]}:import", msgspec.json.encode(body), {"Content-Type": "application/json"}
+        return Link(f"{store[0]}:import"), msgspec.json.encode(body), {"Content-Type": "application/json"}
 
     def status_url(self, client: Client, answer: Response) -> str | None:
         """See `Shape`."""
@@ -182,7 +185,8 @@ class Google:
         store = self._base.match(client.server)
         if not answer.ok or store is None or not name.startswith(f"{store[2]}/operations/"):
             return None
-        return f"{store[1]}/{name}"
+        number = name.removeprefix(f"{store[2]}/operations/")
+        return followed(client.server, f"{store[1]}/{name}") if self._operation.fullmatch(number) else None
 
     def running(self, answer: Response) -> bool:
         """See `Shape`."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from fhirspace.delivery.links import Link
 from fhirspace.delivery.retry import ATTEMPTS, passing, pause, repeated
 from fhirspace.delivery.signin.kinds import TOKEN
 from fhirspace.delivery.signin.secret import Secret
@@ -28,6 +29,8 @@ _MARGIN = 30.0
 _UNTOLD_LIFE = 300.0
 _LONGEST_LIFE = 86_400.0
 _LONGEST_TOKEN = 32_768
+BOUND = "sign-in-bytes"
+"""The limit for answers about the sign-in, a name in `limits.LIMITS`: they are small."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +116,14 @@ class TokenEndpoint:
         checked_url(url, secret=True, query=True)
         place = urlsplit(url)._replace(query="").geturl()
         asked = {"grant_type": "client_credentials", **({"scope": " ".join(scope)} if scope else {})}
-        transport = HttpTransport(url, network=self.network)
+        transport = HttpTransport(url, network=self.network, bound=BOUND)
 
         def once() -> Response:
             proof = prove()
             headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
             if proof.header:
                 headers["Authorization"] = proof.header
-            return transport.send("POST", url, urlencode({**asked, **proof.form}).encode("ascii"), headers)
+            return transport.send("POST", Link(url), urlencode({**asked, **proof.form}).encode("ascii"), headers)
 
         try:
             answer = repeated(once, ATTEMPTS, lambda attempt, last: self.sleep(pause(attempt, last)))
@@ -134,13 +137,14 @@ class TokenEndpoint:
 
 
 def _error(answer: Response) -> str:
-    code = _document(answer).get("error")
+    code = decoded(answer.body).get("error")
     return f"{code}, " if isinstance(code, str) and code in _ERRORS else ""
 
 
-def _document(answer: Response) -> dict[str, Any]:
+def decoded(body: bytes) -> dict[str, Any]:
+    """The members of a JSON object; {} where a body is none."""
     try:
-        found = decode(answer.body)
+        found = decode(body)
     except JsonError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -148,7 +152,7 @@ def _document(answer: Response) -> dict[str, Any]:
 
 def _granted(answer: Response, place: str) -> Grant:
     """The token of an answer (RFC 6749, 5.1). Raises ServerError (FS548) for one that cannot be used."""
-    document = _document(answer)
+    document = decoded(answer.body)
     token, kind = document.get("access_token"), document.get("token_type")
     if not isinstance(token, str) or len(token) > _LONGEST_TOKEN or not TOKEN.fullmatch(token):
         raise ServerError("FS548", place, "an `access_token` of visible ASCII characters")

@@ -15,11 +15,11 @@ from typing import Any
 import msgspec
 
 from fhirspace.delivery.retry import ATTEMPTS, passing, pause, repeated
-from fhirspace.delivery.signin.oauth import Grant, Proof, TokenEndpoint
+from fhirspace.delivery.signin.oauth import BOUND, Grant, Proof, TokenEndpoint, decoded
 from fhirspace.delivery.signin.secret import Secret
-from fhirspace.delivery.transport import HttpTransport, Response
+from fhirspace.delivery.transport import HttpTransport, Response, checked_url
 from fhirspace.errors import ServerError, UsageError
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.jsontext import decode
 
 SCOPE = ("system/*.cruds",)
 _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -168,9 +168,10 @@ def token_endpoint(endpoint: TokenEndpoint, server: str, algorithm: str) -> str:
     """The token endpoint of a FHIR server: by ``.well-known/smart-configuration``, else by its CapabilityStatement.
 
     Raises:
-        ServerError: FS510 nobody answers, FS546 its certificate, FS549 the server names none, or not this algorithm.
+        ServerError: FS510 nobody answers, FS514 the server names an address that no secret may go to, FS546 its
+            certificate, FS549 the server names none, or not this algorithm.
     """
-    transport = HttpTransport(server, network=endpoint.network)
+    transport = HttpTransport(server, network=endpoint.network, bound=BOUND)
     try:
         settings = _read(transport, endpoint, server, ".well-known/smart-configuration", "application/json")
         found = settings.get("token_endpoint")
@@ -184,6 +185,10 @@ def token_endpoint(endpoint: TokenEndpoint, server: str, algorithm: str) -> str:
     allowed = settings.get("token_endpoint_auth_signing_alg_values_supported")
     if isinstance(allowed, list) and allowed and algorithm not in allowed:
         raise ServerError("FS549", server, f"a server that takes signatures of {algorithm}, as this key makes them")
+    try:
+        checked_url(found, secret=True, query=True)
+    except UsageError as error:  # the server's fault, not the user's
+        raise ServerError(error.code, server, f"a `token_endpoint` that is {error.problem.expected}") from None
     return found
 
 
@@ -194,13 +199,7 @@ def _read(transport: HttpTransport, endpoint: TokenEndpoint, server: str, path: 
     )
     if answer is None or passing(answer):
         raise ServerError("FS510", server, f"an answer within {ATTEMPTS} attempts")
-    if not answer.ok:
-        return {}
-    try:
-        document = decode(answer.body)
-    except JsonError:
-        return {}
-    return document if isinstance(document, dict) else {}
+    return decoded(answer.body) if answer.ok else {}
 
 
 def _get(transport: HttpTransport, path: str, accept: str) -> Response:
@@ -211,7 +210,7 @@ def _oauth_uri(statement: dict[str, Any]) -> str | None:
     """The token endpoint in ``CapabilityStatement.rest.security``, by the extension ``oauth-uris`` (SMART, 1.0)."""
     try:
         rests = msgspec.convert(statement, _Statement).rest
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, RecursionError):
         return None
     uris = [each for rest in rests for each in rest.security.extension if each.url == _OAUTH_URIS]
     return next((part.valueUri for each in uris for part in each.extension if part.url == "token"), "") or None
