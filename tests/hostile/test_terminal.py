@@ -304,7 +304,9 @@ def server() -> Iterator[FaultyServer]:
         yield faulty
 
 
-def test_what_a_server_says_of_itself(plain: str, server: FaultyServer, tmp_path: Path, run: Run) -> None:
+def test_what_a_server_says_of_itself(
+    plain: str, server: FaultyServer, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.fhir_version = plain
     resource = {"type": plain, "interaction": [{"code": plain}], "versioning": plain, "searchParam": [{"name": plain}]}
     security = {"service": [{"text": plain, "coding": [{"code": plain}]}]}
@@ -330,7 +332,8 @@ def test_what_a_server_says_of_itself(plain: str, server: FaultyServer, tmp_path
     run("push", folder, *there)
     run("pull", *there, "--study", "TRIAL01", "--out", tmp_path / "out")
     server.fhir_version = "4.0.1"
-    run("doctor", *there)
+    monkeypatch.setattr("fhirspace.commands.coloured", lambda: True)
+    assert "\x1b[2m" in run("doctor", *there)
     run("push", folder, *there)
 
 
