@@ -174,6 +174,7 @@ def _findings(facts: Facts, without: tuple[str, ...]) -> Iterator[Finding]:
     said, probed, limits = facts.said, facts.probed, facts.limits
     yield find.software(said, limits)
     yield Finding("release", facts.release)
+    yield from find.strange(probed)
     yield find.bundles(said, probed)
     yield find.types(said, facts.wanted, without)
     yield from find.ids(said, limits, facts.wanted)

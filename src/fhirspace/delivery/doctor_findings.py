@@ -71,6 +71,13 @@ def bundles(said: Said, probed: Probed) -> Finding:
     return Finding("bundles", (", ".join(kinds) or "none") + tried, "ok" if kinds else "note")
 
 
+def strange(probed: Probed) -> Iterator[Finding]:
+    """What answers with success and is no FHIR: a push would be stopped by it."""
+    if probed.strange:
+        why = "A sign-in page, a proxy or another program answers in the server's place."
+        yield _wrong("answers", "; ".join(probed.strange), "FS512", why)
+
+
 def types(said: Said, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     """Which of the types wanted it takes."""
     if not said.types:
@@ -134,6 +141,8 @@ def searches(probed: Probed) -> Finding:
     refused = [name for name, understood in probed.parameters.items() if understood is False]
     if refused:
         return _wrong("searches", f"refused for {probed.type}: {' '.join(refused)}", "FS556")
+    if probed.ignored:
+        return _wrong("searches", f"passed over for {probed.type}: {' '.join(probed.ignored)}", "FS556")
     if len(known) < len(probed.parameters):
         return Finding("searches", f"understood: {' '.join(known) or 'none'}; no clear answer to the others", "note")
     return Finding("searches", f"{' '.join(known)} (tried on {probed.type})")

@@ -6,15 +6,16 @@ import gzip
 import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 from urllib.parse import quote
 
+from fhirspace.delivery.answers import decoded, head_of, seen
 from fhirspace.delivery.client import JSON, Client, LostAnswer, Response, Transport
 from fhirspace.delivery.retry import http_date
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.jsontext import decode
 
 _AGE = re.compile(r"[0-9]{1,9}")
 NOBODY = "fhirspace-doctor-nobody"
@@ -81,6 +82,7 @@ class Probed:
         type: the resource type that was searched.
         read: 200 where a search was answered, else the status of the first: 401, 403, ...; None: no answer.
         parameters: the searches that were understood or refused.
+        ignored: those that brought something, although nothing fits them; strange: successes that are no FHIR.
         batch: a batch of one read was answered as one; gzip: a compressed one too.
         packed: answers come compressed.
         smart: the SMART configuration, if asked for and there.
@@ -91,6 +93,8 @@ class Probed:
     type: str = "Patient"
     read: int | None = None
     parameters: Mapping[str, bool | None] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
     batch: bool | None = None
     gzip: bool | None = None
     packed: bool = False
@@ -111,18 +115,20 @@ def probe(client: Client, watch: Watch, kind: str, *, smart: bool) -> Probed:
     before = len(watch.seconds)
     first, *others = QUESTIONS
     answers = {first: _search(client, kind, first)}
-    read = answers[first]
-    closed = read in (401, 403)
+    closed = _status(answers[first]) in (401, 403)
     if not closed:
         answers |= {name: _search(client, kind, name) for name in others}
     latency = median(watch.seconds[before:] or watch.seconds)
-    understood = _batch(client, kind, packed=False) if not closed else None
+    bundled = _batch(client, kind, packed=False) if not closed else None
+    understood = _as_a_batch(bundled)
     return Probed(
         type=kind,
-        read=next((status for status in answers.values() if status == 200), read),
-        parameters={name: _understood(status) for name, status in answers.items()},
+        read=next((200 for answer in answers.values() if _status(answer) == 200), _status(answers[first])),
+        parameters={name: _understood(_status(answer)) for name, answer in answers.items()},
+        ignored=tuple(name for name, answer in answers.items() if _found(answer)),
+        strange=tuple(_strange(answers, bundled)),
         batch=understood,
-        gzip=_batch(client, kind, packed=True) if understood else None,
+        gzip=_as_a_batch(_batch(client, kind, packed=True)) if understood else None,
         packed=watch.packed,
         smart=_smart(client) if smart or closed else {},
         skew=median(watch.skews) if watch.skews else None,
@@ -136,10 +142,19 @@ def searchable(said: Iterable[str], wanted: Iterable[str]) -> str:
     return next((name for name in ("Patient", *wanted) if name in there), there[0] if there else "Patient")
 
 
-def _search(client: Client, kind: str, parameter: str) -> int | None:
+def _search(client: Client, kind: str, parameter: str) -> Response | None:
     body = f"{quote(parameter)}={quote(QUESTIONS[parameter], safe='')}".encode()
-    answer = _ask(client, "POST", f"{kind}/_search", body, _STRICT)
-    return answer.status if answer else None
+    return _ask(client, "POST", f"{kind}/_search", body, _STRICT)
+
+
+def _status(answer: Response | None) -> int | None:
+    """The status of an answer to a search; None where there is no answer, or a success that is no search result."""
+    return answer.status if answer and not (answer.ok and not _is_result(answer)) else None
+
+
+def _is_result(answer: Response) -> bool:
+    found = _object(answer)
+    return (found.get("resourceType"), found.get("type")) == ("Bundle", "searchset")
 
 
 def _understood(status: int | None) -> bool | None:
@@ -148,16 +163,38 @@ def _understood(status: int | None) -> bool | None:
     return 200 <= status < 300
 
 
-def _batch(client: Client, kind: str, *, packed: bool) -> bool | None:
+def _found(answer: Response | None) -> bool:
+    """Whether a search for what nobody has brought something."""
+    entries = _object(answer).get("entry") if answer and answer.ok else None
+    found = [each for each in entries if isinstance(each, dict)] if isinstance(entries, list) else []
+    return any(_object_in(each.get("resource")).get("resourceType") not in (None, "OperationOutcome") for each in found)
+
+
+def _strange(answers: Mapping[str, Response | None], bundled: Response | None) -> Iterator[str]:
+    """What was answered as a success and is no FHIR: any success of a search that is no search result, and a page."""
+    for answer in answers.values():
+        if answer and answer.ok and not _is_result(answer):
+            yield f"a search: {seen(answer)}"
+            break
+    if bundled and bundled.ok and head_of(bundled.body) is None:
+        yield f"a batch: {seen(bundled)}"
+
+
+def _batch(client: Client, kind: str, *, packed: bool) -> Response | None:
     entry = {"request": {"method": "GET", "url": f"{kind}/{NOBODY}"}}
     body = json.dumps({"resourceType": "Bundle", "type": "batch", "entry": [entry]}).encode()
     headers = {"Content-Type": JSON, **({"Content-Encoding": "gzip"} if packed else {})}
-    answer = _ask(client, "POST", "", gzip.compress(body) if packed else body, headers)
+    return _ask(client, "POST", "", gzip.compress(body) if packed else body, headers)
+
+
+def _as_a_batch(answer: Response | None) -> bool | None:
+    """Whether a batch of one read was answered as one."""
     if answer is None or answer.status in (401, 403, 408, 425, 429) or answer.status in (502, 503, 504):
         return None
     found = _object(answer)
+    fits = (found.get("resourceType"), found.get("type")) == ("Bundle", "batch-response")
     entries = found.get("entry")
-    return answer.ok and found.get("resourceType") == "Bundle" and isinstance(entries, list) and len(entries) == 1
+    return answer.ok and fits and isinstance(entries, list) and len(entries) == 1
 
 
 def _smart(client: Client) -> Mapping[str, Any]:
@@ -176,8 +213,8 @@ def _ask(client: Client, method: str, path: str, body: bytes | None, headers: Ma
 
 
 def _object(answer: Response) -> dict[str, Any]:
-    try:
-        found = decode(answer.body)
-    except JsonError:
-        return {}
-    return found if isinstance(found, dict) else {}
+    return _object_in(decoded(answer.body, decode))
+
+
+def _object_in(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
