@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.delivery import dead
-from fhirspace.delivery.journal import JOURNAL, journals
+from fhirspace.delivery.journal import JOURNAL, UNDO, journals
 from fhirspace.errors import UsageError
 
 
@@ -35,13 +35,13 @@ def journal_of(run: str, path: Path | None = None) -> tuple[Path, str, str]:
     """The journal that knows a run, the run's name, and its server.
 
     Args:
-        run: its name, or ``last`` for the one begun last.
+        run: its name, or ``last`` for the push or retry begun last.
         path: the journal, or its folder; None looks into all that pushes on this machine have used.
 
     Raises:
         UsageError: FS529, no journal knows the run.
     """
-    found = [each for each in runs(path) if run == each["run"] or (run == "last" and "undo" not in each)]
+    found = [each for each in runs(path) if run == each["run"] or (run == "last" and not _undoes(each))]
     if not found:
         raise UsageError("FS529", run, "a run of a journal on this machine (`fhirspace runs` lists them)")
     last = found[-1]
@@ -68,11 +68,16 @@ def status(path: Path) -> list[dict[str, Any]]:
     for server, kind, count in _asked(file, kinds):
         held.setdefault(server, {})[kind] = count
     waiting = dead.waiting(file.parent)
-    open_runs = {run["server"]: run["run"] for run in runs(file) if run["finished"] is None}
+    open_runs = {run["server"]: run["run"] for run in runs(file) if run["finished"] is None and not _undoes(run)}
     return [
         {"server": server, "delivered": types, "unfinished": open_runs.get(server), "dead": waiting}
         for server, types in held.items()
     ]
+
+
+def _undoes(run: dict[str, Any]) -> bool:
+    """Whether it took another run back; by its name, since one that was broken off has no report."""
+    return str(run["run"]).endswith(UNDO)
 
 
 def _file(path: Path) -> Path:
