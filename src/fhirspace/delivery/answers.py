@@ -30,7 +30,7 @@ _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}/[a-z0-9][a-z0-9.+-]{0,60}")
 _PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({ID})(?:/_history/({ID}))?$")
 _WEAK = re.compile(rf'W/"({ID})"')
 # HAPI leaves quotes and ``W/`` out where the tag is an element of a Bundle and no header.
-_TAG = re.compile(rf'(?:W/)?"?({ID})"?')
+TAG = re.compile(rf'(?:W/)?"?({ID})"?')
 
 
 class _Meta(msgspec.Struct):
@@ -182,7 +182,7 @@ def _fits(method: str, key: str, answer: Answer, server: str) -> bool:
         return answer.code > 0
     if method == "DELETE":
         return answer.code in _DELETED and not _names_another(key, answer)
-    return wrote(key, answer, server, _TAG)
+    return wrote(key, answer, server, TAG)
 
 
 def wrote(key: str, answer: Answer, server: str, tag: re.Pattern[str] = _WEAK) -> bool:
@@ -201,7 +201,7 @@ def wrote(key: str, answer: Answer, server: str, tag: re.Pattern[str] = _WEAK) -
         body = None  # an OperationOutcome: it proves nothing, and denies nothing
     if not (body or place or tag.fullmatch(answer.etag)):
         return False
-    if not _TAG.fullmatch(answer.etag):
+    if not TAG.fullmatch(answer.etag):
         version = (place.version if place else "") or (body.version if body else "")
         answer.etag = f'W/"{version}"' if version else ""
     key = place.key if place else f"{body.resourceType}/{body.id}" if body else ""

@@ -48,11 +48,13 @@ class Others:
             raise ServerError("FS512", self._server, "resources with a type and an id")
         if head.resourceType == _OUTCOME:
             self._note(kind, bytes(resource))
-        elif kinds is not None and head.resourceType not in kinds:
-            self._count(kind, head.resourceType if is_type(head.resourceType) else "", head)
+            return False
+        came = head.resourceType if is_type(head.resourceType) else ""
+        if kinds is not None and head.resourceType not in kinds:
+            self._count(kind, came, head)
         elif not head.tagged(self._system, self._code) and not (bare and self._untold(head)):
-            self._count(kind or head.resourceType, kind or head.resourceType, head)
-        elif not (is_type(head.resourceType) and is_id(head.id)):
+            self._count(kind or came, kind or came, head)
+        elif not (came and is_id(head.id)):
             raise ServerError("FS512", self._server, "resources with a legal type and id")
         else:
             return True
@@ -97,5 +99,5 @@ class Others:
 
 def _expected(asked: str, came: str, count: int) -> str:
     if asked == came:
-        return f"{asked} of the study only; {count:,} of other studies came"
+        return f"{asked or 'resources'} of the study only; {count:,} of other studies came"
     return f"{asked or 'the types that were asked for'} only; {count:,} {came or 'of no type of FHIR'} came"
