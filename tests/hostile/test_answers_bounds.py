@@ -25,6 +25,7 @@ from fhirspace.delivery.doctor_probes import clock
 from fhirspace.delivery.fetch import versions
 from fhirspace.delivery.retry import http_date, pause
 from fhirspace.delivery.signin.oauth import Proof, TokenEndpoint
+from fhirspace.delivery.tls import certificate
 from fhirspace.delivery.transport import Network
 from fhirspace.errors import FhirspaceError, ServerError
 
@@ -537,6 +538,24 @@ def test_a_doctor_who_hears_nonsense(document: Any) -> None:
 
     with listening(answers) as server:
         assert doctor(server.url, client=client_of(server.url)).exit_code in (0, 1, 4)
+
+
+def test_a_proxy_that_drips_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listening(lambda _: dripping(b"HTTP/1.1 2", itertools.repeat(b"0"))) as proxy:
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://{proxy.place}")
+        begin = time.monotonic()
+        assert certificate("https://fhir.example.test/fhir", timeout=0.2) is None
+        assert time.monotonic() - begin < 20
+
+
+@pytest.mark.parametrize("proxy", ["http://proxy.example.test:port", "http://[::1", "http://proxy.example.test:99999"])
+def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy)
+    monkeypatch.setattr("fhirspace.delivery.client.pause", lambda *_: 0.0)
+    assert main(["doctor", "--server", "https://fhir.example.test/fhir"]) in (2, 4)
+    assert certificate("https://fhir.example.test/fhir") is None
 
 
 def test_a_clock_of_another_millennium_does_no_harm() -> None:

@@ -234,7 +234,11 @@ def proxy(address: str | None) -> Finding:
     if address is None:
         return Finding("proxy", "none")
     parts = urlsplit(address)
-    return Finding("proxy", f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname), "note")
+    try:
+        port = parts.port
+    except ValueError:
+        return Finding("proxy", f"{parts.hostname}, with a port that is none", "note")
+    return Finding("proxy", f"{parts.hostname}:{port}" if port else str(parts.hostname), "note")
 
 
 def latency(probed: Probed) -> Finding:

@@ -48,7 +48,7 @@ class Head(msgspec.Struct):
         """When it was last updated, in seconds; 0 where the server does not say."""
         try:
             return datetime.fromisoformat(self.meta.lastUpdated).timestamp()
-        except ValueError:
+        except (ValueError, OverflowError):
             return 0.0
 
     def tagged(self, system: str, code: str) -> bool:

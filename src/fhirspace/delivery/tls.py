@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from base64 import b64encode
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPException, HTTPSConnection
@@ -13,6 +15,8 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import requests
+
+from fhirspace.delivery.answer import DEADLINE, LateError, TimelyResponse
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,18 @@ def certificate(server: str, *, context: ssl.SSLContext | None = None, timeout: 
     parts = urlsplit(server)
     if not parts.hostname:
         return None
-    connection = _connection(parts.hostname, parts.port or 443, proxy_of(server), context or _trust(), timeout)
+    # What a proxy says before the handshake must come to an end, too.
+    token = DEADLINE.set(time.monotonic() + 3 * timeout)
     try:
-        connection.connect()
-        shown: dict[str, Any] = connection.sock.getpeercert() or {}
-        version = connection.sock.version() or ""
-    except (OSError, HTTPException):
+        connection = _connection(parts.hostname, parts.port or 443, proxy_of(server), context or _trust(), timeout)
+        with closing(connection):
+            connection.connect()
+            shown: dict[str, Any] = connection.sock.getpeercert() or {}
+            version = connection.sock.version() or ""
+    except (OSError, ValueError, HTTPException, LateError):  # ValueError: a proxy with a port that is none
         return None
     finally:
-        connection.close()
+        DEADLINE.reset(token)
     ends = datetime.fromtimestamp(ssl.cert_time_to_seconds(shown["notAfter"]), UTC)
     return Certificate(version, _issuer(shown), ends)
 
@@ -58,6 +65,7 @@ def _connection(host: str, port: int, proxy: str | None, context: ssl.SSLContext
         return HTTPSConnection(host, port, context=context, timeout=timeout)
     by = urlsplit(proxy)
     connection = HTTPSConnection(by.hostname or "", by.port or 80, context=context, timeout=timeout)
+    connection.response_class = TimelyResponse
     secret = f"{unquote(by.username)}:{unquote(by.password or '')}" if by.username else ""
     headers = {"Proxy-Authorization": f"Basic {b64encode(secret.encode()).decode()}"} if secret else {}
     connection.set_tunnel(host, port, headers)
