@@ -296,6 +296,18 @@ def test_a_study_is_not_delivered_under_new_ids(
     assert state(emptied) == before
 
 
+def test_what_was_sent_and_never_answered_counts_as_delivered(tmp_path: Path) -> None:
+    first, second = key_file(tmp_path / "first"), key_file(tmp_path / "second")
+    with Journal(tmp_path / "journal.db", "http://127.0.0.1:1/fhir", first) as book:
+        book.begin("20260101T000000Z-0000")
+        book.intend([("Patient/p", b"d" * 32, b"c" * 32)], "2026-01-01T00:00:00Z")
+    with Journal(tmp_path / "journal.db", "http://127.0.0.1:1/fhir", second) as book:
+        with pytest.raises(UsageError, match="FS590"):
+            book.seal.bind()
+        book.mark("20260101T000000Z-0000", ["Patient/p"], "undone")
+        book.seal.bind()
+
+
 def test_after_an_undo_new_ids_may_come(delivered: tuple[Path, Path], tmp_path: Path, emptied: FaultyServer) -> None:
     out, first = delivered
     second = key_file(tmp_path / "second")

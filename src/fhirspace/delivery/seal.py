@@ -81,8 +81,9 @@ class Seal:
         return kept == (digest if len(kept) == _PLAIN else self.key.seal(digest))
 
     def _stored(self) -> str:
-        """The fingerprint that the journal has to be used with; "" where any will do: nothing is delivered by it."""
-        if self._base.execute("SELECT 1 FROM delivered LIMIT 1").fetchone() is None:
+        """The fingerprint that the journal has to be used with; "" where any will do: it has put nothing anywhere."""
+        sent = "SELECT 1 FROM delivered UNION ALL SELECT 1 FROM writes WHERE state = 'sent' LIMIT 1"
+        if self._base.execute(sent).fetchone() is None:
             return ""
         return self._row() or (DEMO_KEY.fingerprint if self._older() else "")
 
@@ -92,5 +93,5 @@ class Seal:
 
     def _older(self) -> bool:
         """Whether a version before keys of sites delivered ids: all of them were made with the published key."""
-        keys = self._base.execute("SELECT key FROM delivered WHERE key NOT LIKE 'Provenance/%' LIMIT 1000")
+        keys = self._base.execute("SELECT key FROM delivered UNION ALL SELECT key FROM writes WHERE state = 'sent'")
         return any(_MADE.fullmatch(key) for (key,) in keys)
