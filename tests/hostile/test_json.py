@@ -58,7 +58,7 @@ def folder(home: Path, attacks: dict[str, bytes]) -> Path:
 
 
 def file_of(name: str) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in name) + ".ndjson"
+    return "line-" + "".join(sign if sign.isalnum() else "-" for sign in name) + ".ndjson"  # NUL is Windows' own
 
 
 @pytest.fixture(scope="module")
