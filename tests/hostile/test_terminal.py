@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.delivery.journal import Journal
 from fhirspace.tables import parquet
 from fhirspace.testing import FaultyServer, serving
 from fhirspace.testing.messages import Answer, Request
@@ -373,10 +375,6 @@ def test_what_a_server_answers(plain: str, server: FaultyServer, tmp_path: Path,
 
 
 def test_a_journal_and_a_log_that_somebody_wrote(plain: str, tmp_path: Path, run: Run) -> None:
-    import sqlite3
-
-    from fhirspace.delivery.journal import Journal
-
     with Journal(tmp_path / "journal.db", "http://x/fhir") as book:
         book.begin("run-1")
         book.finish({"created": 3})
@@ -390,6 +388,43 @@ def test_a_journal_and_a_log_that_somebody_wrote(plain: str, tmp_path: Path, run
     run("status", tmp_path)
     run("runs", "audit", tmp_path)
     run("verify", "last", "--journal", tmp_path)
+
+
+def test_a_folder_that_is_pushed_may_be_called_anything(
+    name: str, server: FaultyServer, tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All that a delivery notes goes by its name: journal, log, plan, dead letters, what is remembered."""
+    monkeypatch.setenv("FHIRSPACE_STATE", str(tmp_path / "state"))
+    folder = write(tmp_path / name, {"Organization": [organization(), organization("bad")]})
+    (folder / "fhir" / "Organization.ndjson").rename(folder / "fhir" / f"{name}.ndjson")
+    server.refuse = lambda body: body["id"] == "bad"
+    there = ("--server", server.url)
+    assert run("plan", folder, *there, as_json=False).count("Organization") == 1
+    assert "refused: 1" in run("push", folder, *there, as_json=False)
+    assert "same: 2" in run("verify", "last", "--journal", folder, as_json=False)
+    run("retry", folder, *there, as_json=False)
+    run("runs", "audit", folder)
+    assert "1 delivered" in run("status", folder)
+    if "\n" not in name:
+        assert "created" in run("runs")
+    assert raw((folder / "audit.log").read_text("utf-8")) == []
+
+
+def test_a_run_of_a_journal_names_no_file_elsewhere(server: FaultyServer, tmp_path: Path, run: Run) -> None:
+    """The journal came with the folder; dead letters of a run that is taken up again are begun anew."""
+    folder, precious = write(tmp_path / "in", {"Organization": [organization()]}), tmp_path / "precious.ndjson"
+    (folder / "dead").mkdir()
+    precious.write_text("mine", "utf-8")
+    with Journal(folder / "journal.db", server.url) as book:
+        book.begin("../../precious")
+    server.refuse = lambda body: True
+    said = run("push", folder, "--server", server.url, as_json=False)
+    assert "run: ../../precious" in said
+    assert precious.read_text("utf-8") == "mine"
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "precious.ndjson"}
+    assert len(list((folder / "dead").glob("*-.._.._precious.ndjson"))) == 1
+    run("retry", folder, "--server", server.url, "--run", "../../precious", as_json=False)
+    assert precious.read_text("utf-8") == "mine"
 
 
 # -- the bars, where a person watches

@@ -12,7 +12,7 @@ from fhirspace.delivery.client import Response
 from fhirspace.delivery.order import Item
 from fhirspace.errors import UsageError
 from fhirspace.folders import open_own
-from fhirspace.foreign import in_utf8
+from fhirspace.foreign import file_name, in_utf8
 from fhirspace.jsontext import JsonError, decoder, exact
 from fhirspace.tables import listing
 
@@ -38,8 +38,9 @@ class DeadLetters:
 
     def __init__(self, folder: Path, run: str) -> None:
         _files(folder)
-        self.path = folder / FOLDER / f"{run}.ndjson"
-        self.outcomes = folder / FOLDER / f"{run}{_OUTCOMES}"
+        name = file_name(run)  # a journal may have come with the folder, from anybody
+        self.path = folder / FOLDER / f"{name}.ndjson"
+        self.outcomes = folder / FOLDER / f"{name}{_OUTCOMES}"
         for file in (self.path, self.outcomes):
             file.unlink(missing_ok=True)
 
@@ -62,7 +63,7 @@ def letters(folder: Path, run: str | None = None) -> list[Path]:
     Raises:
         UsageError: FS535, there is none.
     """
-    found = [file for file in _files(folder) if run in (None, file.stem)]
+    found = [file for file in _files(folder) if run is None or file.stem == file_name(run)]
     if not found:
         raise UsageError("FS535", str(folder), "dead letters of a push")
     return found

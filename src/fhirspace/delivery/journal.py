@@ -335,19 +335,20 @@ class Journal:
 def journals() -> list[Path]:
     """The journals that pushes on this machine have used and that are still there."""
     try:
-        with os.fdopen(open_own(state_folder() / "journals.txt", os.O_RDONLY), encoding="utf-8") as file:
-            noted = file.read().splitlines()
+        with os.fdopen(open_own(state_folder() / "journals.txt", os.O_RDONLY), "rb") as file:
+            noted = [os.fsdecode(line) for line in file.read().split(b"\n") if b"\0" not in line]
     except OSError:
         return []
-    return [Path(line) for line in dict.fromkeys(noted) if Path(line).is_file()]
+    return [Path(line) for line in dict.fromkeys(noted) if line and Path(line).is_file()]
 
 
 def remember(path: Path) -> None:
-    """Note a journal for `journals`."""
-    if path.absolute() not in journals():
+    """Note a journal for `journals`; one with a line end in its path is not noted, since it would be taken for two."""
+    line = os.fsencode(path.absolute())  # names of files need not be UTF-8
+    if b"\n" not in line and path.absolute() not in journals():
         noted = open_own(state_folder() / "journals.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        with os.fdopen(noted, "a", encoding="utf-8") as file:
-            file.write(f"{path.absolute()}\n")
+        with os.fdopen(noted, "ab") as file:
+            file.write(line + b"\n")
 
 
 def _require_ours(base: sqlite3.Connection) -> None:

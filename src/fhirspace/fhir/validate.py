@@ -76,7 +76,9 @@ def _file(path: Path, kind: Kind, release: Release, models: Any) -> Iterator[Pro
     lines: Iterable[tuple[int | None, bytes]] = read(path) if kind == "ndjson" else [(None, document(path))]
     for number, raw in lines:
         for column, code, expected in _resource(raw, release, models):
-            yield Problem(code, Place(path.name, number, column or None), expected, resource_type(raw))
+            kind = resource_type(raw)
+            table = member(kind, 1) if kind else ""
+            yield Problem(code, Place(path.name, number, column or None), expected, table)
 
 
 def _resource(raw: bytes, release: Release, models: Any) -> list[Finding]:
