@@ -76,8 +76,8 @@ def _file(path: Path, kind: Kind, release: Release, models: Any) -> Iterator[Pro
     lines: Iterable[tuple[int | None, bytes]] = read(path) if kind == "ndjson" else [(None, document(path))]
     for number, raw in lines:
         for column, code, expected in _resource(raw, release, models):
-            kind = resource_type(raw)
-            table = member(kind, 1) if kind else ""
+            named = resource_type(raw)
+            table = member(named, 1) if named else ""
             yield Problem(code, Place(path.name, number, column or None), expected, table)
 
 
