@@ -19,7 +19,7 @@ _ID = re.compile(ID)
 _OPERATION = re.compile(r"\$[a-z][a-z\-]{0,63}")
 # What RFC 3986 allows in a query without a fragment: everything else must be percent-encoded.
 _QUERY = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/?]|%[0-9A-Fa-f]{2})*")
-_FIXED = ("", "metadata", ".well-known/smart-configuration")
+_FIXED = ("", "metadata", "_history", ".well-known/smart-configuration")
 _SHAPES = frozenset({("_search",), ("id",), ("$",), ("id", "_history"), ("id", "_history", "id"), ("id", "$")})
 """What may follow a type."""
 
