@@ -236,3 +236,23 @@ def test_eight_clients_at_once_write_each_resource_once(real: Client, tmp_path: 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: str(bad[0]))
 def test_one_bad_resource_does_not_hold_up_the_others(real: Client, bad: Bad, tmp_path: Path) -> None:
     one_bad(real, bad, tmp_path, patients=5, each=8)
+
+
+@pytest.mark.parametrize("way", ["single", "batch", "conditional"])
+def test_every_way_is_answered_with_proof(real: Client, fhir: str, way: Any, tmp_path: Path) -> None:
+    """What HAPI says to single requests, batches and conditional updates, and to deletes, counts as it should."""
+    folder = renamed(trial(tmp_path / "in", patients=1, each=1), f"WAY{way.upper()}")
+    first = push(folder, real.server, client=real, way=way)
+    assert (first.created, first.refused, first.problems) == (4, 0, [])
+    assert push(folder, real.server, client=real, way=way).unchanged == 4
+    write(folder, {"Patient": [patient("p-0", active=True)]})
+    second = push(renamed(folder, f"WAY{way.upper()}"), real.server, client=real, way=way)
+    assert (second.updated, second.unchanged) == (1, 3)
+    assert verify(first.run, client=real, journal=folder).problems == []
+    restored = undo(second.run, client=real, journal=folder)
+    assert (restored.restored, restored.left) == (1, 0)
+    deleted = undo(first.run, client=real, journal=folder)
+    # The Patient has another version than the run made, and refers to the Organization.
+    assert sorted(problem.code for problem in deleted.problems) == ["FS515", "FS516"]
+    assert (deleted.deleted >= 2, deleted.left, deleted.gone) == (True, 2, 0)
+    assert {key.partition("/")[0] for key in deleted.keys} == {"Patient", "Organization"}
