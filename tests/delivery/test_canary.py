@@ -122,6 +122,8 @@ def test_no_value_gets_into_talk_books_or_addresses(
     assert telling(b"".join(server.store.values())) == list(CANARIES), "it was there to be told"
     assert all(map(telling, dead.values())), "dead letters hold the resource and what the server said"
     assert modes == {0o600}
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in written} == {0o600}
     assert telling("\n".join(said)) == []
     assert telling(caplog.text) == []
     held = books(tmp_path)

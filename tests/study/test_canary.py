@@ -46,6 +46,7 @@ def test_records(target: str, faults: tuple[Patch, ...], more: tuple[str, ...], 
     data = [path for folder in ("fhir", "sdtm") for path in (outcome.out / folder).glob("*")]
     assert any(CANARY in path.read_text("utf-8") for path in data)
     assert outcome.exit_code == (3 if faults else 0)
+    assert {path.stat().st_mode & 0o777 for path in outcome.out.rglob("*")} == {0o600, 0o700}
     assert all(CANARY in path.read_text("utf-8") for path in (outcome.out / "quarantine").glob("*"))
 
 

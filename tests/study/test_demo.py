@@ -96,6 +96,9 @@ def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsy
         "fingerprint": DEMO_KEY.fingerprint,
         "note": PUBLIC,
     }
+    # Nobody but the owner may read what it wrote.
+    assert {path.stat().st_mode & 0o777 for path in [folder, *folder.rglob("*")] if path.is_dir()} == {0o700}
+    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
 @pytest.mark.usefixtures("quick")

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fhirspace.folders import open_own
 from fhirspace.jsontext import decode
 from fhirspace.limits import limit
 
@@ -22,9 +23,11 @@ _CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
 
 def manifest(folder: Path) -> dict[str, Any]:
     """The manifest of an output folder; empty where there is none, or something else of that name."""
-    path = folder / MANIFEST
+    most = limit("manifest-bytes")
     try:
-        found = decode(path.read_bytes()) if path.stat().st_size <= limit("document-bytes") else None
+        with os.fdopen(open_own(folder / MANIFEST, os.O_RDONLY), "rb") as stream:
+            raw = stream.read(most + 1)
+        found = decode(raw) if len(raw) <= most else None
     except (OSError, ValueError):
         found = None
     return found if isinstance(found, dict) else {}

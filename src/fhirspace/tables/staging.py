@@ -23,7 +23,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from fhirspace.errors import InputError, Place, UsageError
-from fhirspace.folders import is_mine, locked_folder
+from fhirspace.folders import is_mine, locked_folder, strangers
 from fhirspace.tables.durable import MANIFEST, synchronise
 from fhirspace.tables.proof import FOLDERS, Proof, in_the_way, listed
 
@@ -175,7 +175,7 @@ def _clear(root: Path) -> None:
     """What killed runs left: a run past its commit point is brought to its end, of others nothing stays."""
     waiting = root / STAGING
     if _there(waiting):
-        if not (stat.S_ISDIR(waiting.lstat().st_mode) and is_mine(waiting)):
+        if strangers(waiting):
             raise in_the_way(waiting)
         if _there(waiting / MANIFEST):
             settle(root)

@@ -12,7 +12,7 @@ import msgspec
 from fhirspace.delivery.address import is_type
 from fhirspace.delivery.bulk.download import measured
 from fhirspace.errors import ServerError
-from fhirspace.folders import is_mine, open_own
+from fhirspace.folders import open_own, strangers
 from fhirspace.jsontext import JsonError, decode
 from fhirspace.limits import answered_too_much, limit
 from fhirspace.tables.durable import synchronise
@@ -71,7 +71,7 @@ class Desk:
     def __init__(self, out: Path) -> None:
         """Raises UsageError (FS144): in `out` something of that name is not ours."""
         self.folder = out / FOLDER
-        if os.path.lexists(self.folder) and (self.folder.is_symlink() or not is_mine(self.folder)):
+        if os.path.lexists(self.folder) and strangers(self.folder):
             raise in_the_way(self.folder)
         self._file = self.folder / "state.json"
 

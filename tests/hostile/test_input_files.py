@@ -1,0 +1,109 @@
+"""Links, pipes and devices in an input folder: they are neither followed nor waited for, whatever reads them."""
+# ruff: noqa: F811 - fixtures that are imported
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.cli import main
+
+from . import planted
+from .planted import Plant, in_time, state  # noqa: F401
+from .studies import FHIR, Told, home, made, refused, told  # noqa: F401
+
+NOBODY = "http://127.0.0.1:9/fhir"
+NAMES = ["ae.csv", "ae.parquet", "ae.xpt", "AdverseEvent.ndjson", "AdverseEvent.json", "AdverseEvent.ndjson.gz"]
+READERS: dict[str, list[str]] = {
+    "convert": ["convert", "IN", "--to", "TO", "--out", "OUT", "--format", "csv"],
+    "validate": ["validate", "IN"],
+    "roundtrip": ["roundtrip", "IN"],
+    "plan": ["plan", "IN"],
+    "push": ["push", "IN", "--server", NOBODY],
+    "push --bulk": ["push", "IN", "--server", NOBODY, "--bulk"],
+}
+FOR_TABLES = ("convert", "validate", "roundtrip")
+IN_INPUT: dict[str, tuple[Plant, str]] = {
+    "a link out": (planted.link, "FS152"),
+    "a link to nothing": (planted.dangling, "FS157"),
+    "a loop": (planted.loop, "FS157"),
+    "a pipe": (planted.fifo, "FS156"),
+    "a socket": (planted.named_socket, "FS156"),
+    "a link to a device": (planted.endless, "FS152"),
+}
+
+
+def _cases() -> Iterator[Any]:
+    """Every command and kind of file with a link that leads out; the other things once for tables and for FHIR."""
+    for command in READERS:
+        for name in NAMES:
+            for plant in IN_INPUT:
+                table = name.startswith("ae")
+                once = plant == "a link out" or name in ("ae.csv", "AdverseEvent.ndjson")
+                if once and not (table and command not in FOR_TABLES):
+                    yield pytest.param(command, name, plant, id=f"{command}-{name}-{plant}")
+
+
+def _command(command: str, given: Path, name: str, *more: str) -> list[str]:
+    to = "fhir" if name.startswith("ae") else "sdtm"
+    words = {"IN": str(given), "OUT": str(given.parent / "new"), "TO": to}
+    return [*(words.get(word, word) for word in READERS[command]), *more]
+
+
+@pytest.mark.parametrize(("command", "name", "plant"), list(_cases()))
+def test_what_is_no_file_of_the_input_folder_is_refused(
+    command: str, name: str, plant: str, home: Path, told: Told
+) -> None:
+    given = home / "in" if name.startswith("ae") else home / "fhir" / "fhir"
+    secret = home / "secret"
+    shutil.move(given / ("dm.csv" if given.name == "in" else "Patient.ndjson"), secret)
+    (given / name).unlink(missing_ok=True)
+    put, code = IN_INPUT[plant]
+    put(given / name, secret)
+    before = state(home)
+    message = refused(told, code, *_command(command, given, name))
+    assert name.split(".", maxsplit=1)[0] in message
+    assert state(home) == before
+
+
+@pytest.mark.parametrize("command", READERS)
+def test_a_folder_that_is_a_link_out_is_refused(command: str, home: Path, told: Told) -> None:
+    (home / "study").mkdir()
+    (home / "study" / "fhir").symlink_to(home / "fhir" / "fhir")
+    before = state(home)
+    refused(told, "FS152", *_command(command, home / "study", "x"))
+    assert state(home) == before
+
+
+@pytest.mark.parametrize("command", ["convert", "validate", "roundtrip", "plan"])
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_links_are_followed_when_asked(what: str, command: str, home: Path, told: Told) -> None:
+    (home / "study").mkdir()
+    if what == "folder":
+        (home / "study" / "fhir").symlink_to(home / "fhir" / "fhir")
+    else:
+        for path in (home / "fhir" / "fhir").iterdir():
+            (home / "study" / path.name).symlink_to(path)
+    refused(told, "FS152", *_command(command, home / "study", "x"))
+    assert main(_command(command, home / "study", "x", "--follow-links")) == 0
+
+
+def test_links_that_stay_in_the_folder_and_a_link_that_is_named_are_read(home: Path) -> None:
+    (home / "in" / "ae.csv").rename(home / "in" / "adverse.txt")
+    (home / "in" / "ae.csv").symlink_to("adverse.txt")
+    (home / "link").symlink_to(home / "in")
+    assert main(["convert", str(home / "link"), *FHIR, "--out", str(home / "new")]) == 0
+    assert (home / "new" / "fhir" / "AdverseEvent.ndjson").is_file()
+
+
+@pytest.mark.parametrize("plant", [planted.fifo, planted.named_socket, planted.endless, planted.loop, planted.dangling])
+@pytest.mark.parametrize("command", READERS)
+def test_what_is_no_file_is_no_input(command: str, plant: Plant, home: Path, told: Told) -> None:
+    plant(home / "given.ndjson", home / "precious.txt")
+    before = state(home)
+    refused(told, "FS15", *_command(command, home / "given.ndjson", "x"))
+    assert state(home) == before
