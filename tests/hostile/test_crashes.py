@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.order import inputs
-from fhirspace.errors import UsageError
+from fhirspace.errors import InputError, UsageError
 from fhirspace.study.inputs import recognise
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.staging import finish
@@ -199,3 +199,31 @@ def test_really_killed(step: int, tmp_path: Path) -> None:
     _after_the_kill(tmp_path, before)
     write(tmp_path, SECOND)
     assert whole(tmp_path)
+
+
+def test_a_planted_run_moves_nothing_of_the_user(tmp_path: Path) -> None:
+    """A folder out of an archive pretends that a run waits there: its files are links to the user's folders."""
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "Patient.ndjson").write_text("mine")
+    write(out, FIRST)
+    for step in range(1000):
+        with killed_after(step):
+            write(out, SECOND)
+        if (out / ".fhirspace-staging" / "manifest.json").exists():
+            break
+    waiting = out / ".fhirspace-staging" / "fhir"
+    for path in waiting.iterdir():
+        path.unlink()
+    waiting.rmdir()
+    waiting.symlink_to(mine)
+    with pytest.raises(InputError, match="FS141"):
+        finish(out)
+    assert (mine / "Patient.ndjson").read_text() == "mine"
+    waiting.unlink()
+    waiting.mkdir()
+    (waiting / "Patient.ndjson").symlink_to(mine / "Patient.ndjson")
+    with pytest.raises(UsageError, match="FS144"):
+        finish(out)
+    assert (mine / "Patient.ndjson").read_text() == "mine"
+    assert (out / "fhir" / "Patient.ndjson").read_bytes() == b"1"

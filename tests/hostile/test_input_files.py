@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.errors import MappingError
+from fhirspace.mapping import nodes
 
 from . import planted
 from .planted import Plant, in_time, state  # noqa: F401
@@ -107,3 +109,27 @@ def test_what_is_no_file_is_no_input(command: str, plant: Plant, home: Path, tol
     before = state(home)
     refused(told, "FS15", *_command(command, home / "given.ndjson", "x"))
     assert state(home) == before
+
+
+@pytest.mark.parametrize("plant", [planted.fifo, planted.endless, planted.named_socket])
+@pytest.mark.parametrize("name", ["domains/ae.yaml", "codes/sex.csv", "common.yaml", "sources/mine/ae.yaml"])
+def test_what_is_no_file_among_mappings(name: str, plant: Plant, home: Path, told: Told) -> None:
+    mine = home / "mine" / name
+    mine.parent.mkdir(parents=True)
+    plant(mine, home / "precious.txt")
+    more = ["--source", "mine"] if "sources" in name else []
+    assert mine.name in refused(told, "FS", "mapping", "check", "--mappings", home / "mine", *more)
+    command = ["convert", home / "in", *FHIR, "--out", home / "new", "--mappings", home / "mine"]
+    if "sources" not in name:
+        refused(told, "FS300", *command)
+    if name.endswith(".yaml"):
+        with pytest.raises(MappingError, match="FS300"):
+            nodes.load(mine)
+    assert not (home / "new").exists()
+
+
+@pytest.mark.parametrize("plant", [planted.fifo, planted.endless, planted.named_socket])
+def test_what_is_no_file_among_profiles(plant: Plant, home: Path, told: Told) -> None:
+    (home / "profiles").mkdir()
+    plant(home / "profiles" / "x.json", home / "precious.txt")
+    refused(told, "FS156", "validate", home / "fhir", "--profile", home / "profiles")

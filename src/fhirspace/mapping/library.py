@@ -108,10 +108,15 @@ class Library:
 
 
 def digest_of(folders: Iterable[Path], patterns: Iterable[str]) -> str:
-    """One SHA-256 over the files of some folders that fit one of the patterns: names and bytes."""
+    """One SHA-256 over the files of some folders that fit one of the patterns: names and bytes.
+
+    Raises:
+        MappingError: FS300, one of them is a pipe or a device.
+    """
     whole = hashlib.sha256()
     for folder in folders:
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
+            nodes.require_file(path)
             whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
             whole.update(hashlib.sha256(path.read_bytes()).digest())
     return whole.hexdigest()

@@ -70,8 +70,15 @@ def read(text: str, file: str) -> Iterator[Map]:
         yield node
 
 
+def require_file(path: Path) -> None:
+    """Raises MappingError (FS300) for a mapping that is no file: a pipe would make us wait, a device never end."""
+    if not path.is_file():
+        raise MappingError("FS300", path.name, "a readable UTF-8 file")
+
+
 def load(path: Path) -> list[Map]:
     """The documents of a mapping file. Raises MappingError (FS300 where it cannot be read)."""
+    require_file(path)
     try:
         return list(read(path.read_text("utf-8"), path.name))
     except (OSError, UnicodeDecodeError):

@@ -15,6 +15,7 @@ from typing import Any
 from fhirspace import jsontext
 from fhirspace.errors import InputError, UsageError
 from fhirspace.foreign import member
+from fhirspace.tables import listing
 
 Fault = tuple[str, str]
 """Where (the path in the resource), and what was expected there."""
@@ -42,10 +43,11 @@ def load(folder: Path) -> dict[str, Shape]:
     """The extensions that a folder of StructureDefinitions (``*.json``) defines, by address.
 
     Raises:
-        UsageError: FS617, there is none, or one that cannot be read.
+        UsageError: FS617, there is none, or one that cannot be read. InputError: FS156, FS157 as `listing.given`.
     """
     found: dict[str, Shape] = {}
     for path in sorted(folder.glob("*.json")):
+        listing.given(path)
         try:
             definition = jsontext.decode(path.read_bytes())
             if definition.get("resourceType") == "StructureDefinition" and definition.get("type") == "Extension":

@@ -124,11 +124,13 @@ def settle(root: Path, proof: Proof | None = None) -> None:
     """Bring a run past its commit point to its end.
 
     Args:
-        root: the output folder. proof: of the run before; without it it is read.
+        root: the output folder.
+        proof: of the run before, for a run of this process. Without it nothing is known but what is found, and what
+            waits has to fit the manifest that waits, too: somebody may have planted it.
 
     Raises:
-        UsageError: FS144, something in the way is not ours (any more); FS145, the manifest is not. The run can be
-            brought to its end once that is gone.
+        UsageError: FS144, something in the way, or among what waits, is not ours (any more); FS145, the manifest is
+            not. The run can be brought to its end once that is gone.
         InputError: FS141, FS143 as `proof.real_folder`.
     """
     waiting = root / STAGING
@@ -139,7 +141,9 @@ def settle(root: Path, proof: Proof | None = None) -> None:
         synchronise(root)
     else:
         earlier = listed(waiting / _EARLIER, waiting)
-    proof = proof or Proof(root, earlier)
+    if proof is None:
+        proof = Proof(root, earlier)
+        Proof(waiting, files).require(files)
     for relative in files:
         if _there(waiting / relative):
             if not proof.is_free(relative, even=files[relative]):
