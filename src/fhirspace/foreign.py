@@ -24,6 +24,7 @@ _COLOUR = re.compile(rf"(\x1b\[(?:0|{'|'.join(map(re.escape, COLOURS.values()))}
 _WORD = re.compile(r"[^\W\d](?!\w*\d{3})\w{0,63}")
 _WORDS = re.compile(r"[^\W\d][^\W\d]*(?:[ .-]+[^\W\d]+){0,7}[.]?")
 _MEMBER = re.compile(r"_?[A-Za-z](?![A-Za-z0-9]*[0-9]{3})[A-Za-z0-9]{0,63}")
+_HALF = re.compile("[\\ud800-\\udfff]")
 # What Windows forbids in a name, and what it takes for a device.
 _UNFIT = re.compile(r'[<>:"/\\|?*]')
 _RESERVED = re.compile(r"(?i)(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?")
@@ -89,7 +90,22 @@ def as_json(value: Any, *, indent: int | None = None, encoding: str = "utf-8") -
     """
     plain = encoding.lower().replace("_", "-") not in ("utf-8", "utf8")
     separators = (",", ":") if indent is None else None
-    text = json.dumps(value, ensure_ascii=plain, indent=indent, separators=separators)
+    return _printable_json(json.dumps(value, ensure_ascii=plain, indent=indent, separators=separators))
+
+
+def as_strict_json(value: Any, *, indent: int | None = None) -> bytes:
+    """`as_json` for files that are read again, with a line end: halves of surrogate pairs become texts as in `in_utf8`.
+
+    The name of a file that is not in UTF-8 has such halves. Strict readers of JSON, ours among them, refuse them even
+    where they are escaped.
+    """
+    text = json.dumps(value, ensure_ascii=False, indent=indent, separators=(",", ":") if indent is None else None)
+    if not text.isascii():
+        text = _HALF.sub(lambda half: rf"\\u{ord(half[0]):04x}", text)
+    return _printable_json(text).encode() + b"\n"
+
+
+def _printable_json(text: str) -> str:
     # Outside of texts JSON has none of these but the line ends of an indented document.
     return "\n".join(line if line.isprintable() else "".join(map(_in_json, line)) for line in text.split("\n"))
 

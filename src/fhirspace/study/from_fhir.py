@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
-from fhirspace.foreign import as_json, file_name
+from fhirspace.foreign import as_strict_json, file_name
 from fhirspace.jsontext import MAX_LINE
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
@@ -132,7 +132,7 @@ def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) ->
         return
     with folder.open("unread.ndjson") as stream:
         for name, line, path in found.unread:
-            stream.write(as_json({"file": name, "line": line, "path": path}).encode() + b"\n")
+            stream.write(as_strict_json({"file": name, "line": line, "path": path}))
     for file in files:
         kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
         if kept:

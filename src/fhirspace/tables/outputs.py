@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
-from fhirspace.foreign import as_json, file_name
+from fhirspace.foreign import as_strict_json, file_name
 from fhirspace.tables import staging
 from fhirspace.tables.csv_scan import FORMULA
 from fhirspace.tables.csv_write import quoted
@@ -231,7 +231,7 @@ class OutputFolder:
     def _write_problems(self) -> None:
         lines = sorted(self._problems, key=_order)
         with self.open("problems.ndjson") as stream:
-            stream.writelines(as_json(problem.as_dict()).encode() + b"\n" for problem in lines)
+            stream.writelines(as_strict_json(problem.as_dict()) for problem in lines)
 
     def _commit(self) -> None:
         kept = {name: entry for name, entry in self._proof.files.items() if self._keeps(name) and self._has(name)}
@@ -245,7 +245,7 @@ class OutputFolder:
             "tables": {name: _as_dict(count) for name, count in sorted(self._counts.items())},
             "files": dict(sorted(files.items())),
         }
-        manifest = as_json(content, indent=2).encode() + b"\n"
+        manifest = as_strict_json(content, indent=2)
         staging.commit(self.root, manifest, self._proof, mode=self._mode(MANIFEST))
 
     def _has(self, name: str) -> bool:
