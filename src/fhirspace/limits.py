@@ -15,6 +15,8 @@ from functools import lru_cache
 from fhirspace.errors import InputError, Place, ServerError, UsageError
 
 VARIABLE = "FHIRSPACE_LIMITS"
+FREE = 16_000_000
+"""Bytes up to which anything may unpack, however small it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,11 @@ LIMITS = {
     "cell-bytes": Limit(1_000_000, "bytes in a cell"),
     "columns": Limit(10_000, "columns in a table"),
     "rows": Limit(10_000_000, "rows in a table"),
+    "bad-rows": Limit(100_000, "rows of a file that cannot be read"),
+    "header-bytes": Limit(1024**2, "bytes in the header of a CSV file"),
+    "record-bytes": Limit(16 * 1024**2, "bytes in a record of a CSV file"),
+    "footer-bytes": Limit(32 * 1024**2, "bytes in the footer of a Parquet file"),
+    "row-group-bytes": Limit(256 * 1024**2, "bytes of a row group of a Parquet file unpacked at once"),
     "expansion": Limit(200, "times its compressed size, for a file or an answer that unpacks to more than 16 MB"),
     "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON"),
     "manifest-bytes": Limit(64 * 1024**2, "bytes in the manifest of an output folder"),
@@ -70,6 +77,11 @@ def choose(pairs: Iterable[str]) -> None:
     if chosen:
         now = {**_chosen(os.environ.get(VARIABLE, "")), **chosen}
         os.environ[VARIABLE] = ",".join(f"{name}={number}" for name, number in now.items())
+
+
+def expands_too_far(unpacked: int, packed: int) -> bool:
+    """Whether so many bytes, made of so few, exceed the bound ``expansion``."""
+    return unpacked > FREE and unpacked > limit("expansion") * packed
 
 
 def too_much(name: str, place: Place) -> InputError:

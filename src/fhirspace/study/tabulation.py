@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fhirspace.tables import parquet
+from fhirspace.tables.pieces import pieces
 
 BATCH = 32_768
 """Rows of a batch: smaller ones cost half the speed again (docs/decisions/0006)."""
@@ -28,7 +29,7 @@ class Tabulation(Protocol):
         """The names of all columns."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in batches of `BATCH`."""
+        """The rows in batches of `BATCH`, or in smaller ones where they hold much text."""
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, of some columns or of all, in memory."""
@@ -52,7 +53,8 @@ class InMemory:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `BATCH`."""
-        yield from self.data.unify_dictionaries().combine_chunks().to_batches(max_chunksize=BATCH)
+        for batch in self.data.unify_dictionaries().combine_chunks().to_batches(max_chunksize=BATCH):
+            yield from pieces(batch)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, of some columns or of all."""

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fhirspace.errors import InputError, Place
+from fhirspace.tables.parquet_check import (
+    FAULTS,
+    Files,
+    Plan,
+    check_footer,
+    check_shape,
+    plan,
+    rows_at_once,
+)
+from fhirspace.tables.pieces import Account, check_utf8, joined
 from fhirspace.tables.text import (
     DICTIONARY,
     FILE,
@@ -21,7 +31,6 @@ from fhirspace.tables.text import (
     data_columns,
     decode,
     file_column,
-    is_reserved,
     number_text,
     row_column,
 )
@@ -43,11 +52,11 @@ def batches(path: Path, *, size: int = 32_768, use_threads: bool = False) -> Ite
         use_threads: whether pyarrow may decode columns in parallel.
 
     Raises:
-        InputError: FS101 (no file), FS103 (no row), FS107 and FS116 (column names), FS121 (not readable), FS122 (a
-            column without a text form).
+        InputError: FS101 (no file), FS103 (no row), FS107, FS108 and FS116 (column names), FS121 (not readable), FS122
+            (a column without a text form), FS160 (more than a bound allows).
     """
-    with _opened(path) as file:
-        yield from _batches(file, path.name, size, use_threads)
+    with _opened(path) as opened:
+        yield from _batches(opened, size, use_threads)
 
 
 def read(path: Path, *, use_threads: bool = True) -> pa.Table:
@@ -57,13 +66,13 @@ def read(path: Path, *, use_threads: bool = True) -> pa.Table:
 
 def count(path: Path) -> int:
     """The number of rows; raises what `batches` raises before its first batch."""
-    with _opened(path) as file:
-        return int(file.metadata.num_rows)
+    with _opened(path) as opened:
+        return int(opened.file.metadata.num_rows)
 
 
 def names(path: Path) -> list[str]:
-    """The names of the columns; raises what `batches` raises before its first batch."""
-    with _opened(path) as file:
+    """The names of the columns. Raises InputError as `batches` does, but for what the pages show."""
+    with _shown(path) as file:
         return list(file.schema_arrow.names)
 
 
@@ -90,27 +99,58 @@ def _combined(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(combined.chunks) if isinstance(combined, pa.ChunkedArray) else combined
 
 
+class _File(NamedTuple):
+    """An open file, the same to be looked at, and how it is to be unpacked."""
+
+    name: str
+    file: pq.ParquetFile
+    files: Files
+    plan: Plan
+    dictionaries: frozenset[str]
+    """The columns that are given as dictionaries."""
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[pq.ParquetFile]:
+def _readable(place: Place) -> Iterator[None]:
+    """Whatever a damaged file makes the libraries raise, as the error that names it."""
+    try:
+        yield
+    except FAULTS:
+        raise InputError("FS121", place, "a whole Parquet file") from None
+
+
+@contextmanager
+def _shown(path: Path) -> Iterator[pq.ParquetFile]:
+    """The file with its footer and its columns looked at."""
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a Parquet file")
-    try:
-        with pq.ParquetFile(path) as probe:
-            _check(probe.schema_arrow, path.name)
-            repeating = _repeating(probe)
-        file = pq.ParquetFile(path, read_dictionary=repeating, pre_buffer=False)
-    except (pa.ArrowException, OSError):
-        raise InputError("FS121", Place(path.name), "a whole Parquet file") from None
+    with _readable(Place(path.name)):
+        check_footer(path)
+        file = pq.ParquetFile(path)
     with file:
+        with _readable(Place(path.name)):
+            check_shape(file, path.name)
+            _check_types(file.schema_arrow, path.name)
         yield file
 
 
-def _check(schema: pa.Schema, file: str) -> None:
-    for name in schema.names:
-        if schema.names.count(name) > 1:
-            raise InputError("FS107", Place(file, 1, name), "one column of each name")
-        if is_reserved(name):
-            raise InputError("FS116", Place(file, 1, name), "a name that starts with a letter")
+@contextmanager
+def _opened(path: Path) -> Iterator[_File]:
+    """The file with its pages looked at as well."""
+    with _shown(path) as shown, path.open("rb", buffering=0) as stream, ExitStack() as stack:
+        with _readable(Place(path.name)):
+            found = plan(shown, stream, path.name)
+            repeating = frozenset(_repeating(shown)) - found.spelt
+            coded = [*(found.coded | repeating)]
+            file = stack.enter_context(pq.ParquetFile(path, read_dictionary=coded, pre_buffer=False))
+            probe = stack.enter_context(
+                pq.ParquetFile(path, read_dictionary=[*(found.mixed - found.spelt)], buffer_size=1 << 16)
+            )
+            made = frozenset(field.name for field in shown.schema_arrow if pa.types.is_dictionary(field.type))
+        yield _File(path.name, file, Files(shown, stream, probe), found, repeating | made)
+
+
+def _check_types(schema: pa.Schema, file: str) -> None:
     for field in schema:
         if _converter(field.type) is None:
             raise InputError("FS122", Place(file, None, field.name), "text, numbers, dates, times or truth values")
@@ -120,28 +160,38 @@ def _repeating(file: pq.ParquetFile) -> list[str]:
     """The text columns whose values take few bytes a row, which says that they repeat."""
     found = []
     groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    for i, name in enumerate(file.schema_arrow.names):
+    for i, field in enumerate(file.schema_arrow):
         chunks = [group.column(i) for group in groups]
         count = sum(chunk.num_values for chunk in chunks)
         size = sum(chunk.total_uncompressed_size for chunk in chunks)
-        if file.schema_arrow.field(i).type == TEXT and count and size / count <= _REPEATING:
-            found.append(name)
+        if field.type == TEXT and count and size / count <= _REPEATING:
+            found.append(field.name)
     return found
 
 
-def _batches(file: pq.ParquetFile, name: str, size: int, use_threads: bool) -> Iterator[pa.RecordBatch]:
-    row = 2
+def _batches(opened: _File, size: int, use_threads: bool) -> Iterator[pa.RecordBatch]:
+    file, row = opened.file, 2
+    account = Account(opened.name, opened.files.stream.seek(0, 2))
     for group in range(file.num_row_groups):
-        try:
-            for batch in file.iter_batches(
-                batch_size=_even(file, group, size), row_groups=[group], use_threads=use_threads
-            ):
-                yield _as_text(batch, name, row)
-                row += batch.num_rows
-        except (pa.ArrowException, OSError):
-            raise InputError("FS121", Place(name, row), "a whole Parquet file") from None
+        with _readable(Place(opened.name, row)):
+            for batch in _raw(opened, group, size, use_threads):
+                for part in account.parts(_converted(batch, opened.name, row), row):
+                    yield _as_text(part, opened, row)
+                    row += part.num_rows
+    if row - 2 != file.metadata.num_rows:
+        raise InputError("FS121", Place(opened.name, row), "as many rows as its footer says")
     if row == 2:
-        raise InputError("FS103", Place(name), "at least one row")
+        raise InputError("FS103", Place(opened.name), "at least one row")
+
+
+def _raw(opened: _File, group: int, size: int, use_threads: bool) -> Iterator[pa.RecordBatch]:
+    """The rows of a row group as pyarrow gives them, in batches of `size` rows or of as many as fit into memory."""
+    file, found = opened.file, opened.plan
+    rows = at_once = _even(file, group, size)
+    if group in found.large or found.mixed:
+        at_once = rows_at_once(opened.files, group, found.mixed, rows)
+    unpacked = file.iter_batches(batch_size=at_once, row_groups=[group], use_threads=use_threads)
+    return unpacked if at_once == rows else joined(unpacked, rows)
 
 
 def _even(file: pq.ParquetFile, group: int, size: int) -> int:
@@ -150,18 +200,33 @@ def _even(file: pq.ParquetFile, group: int, size: int) -> int:
     return -(-rows // -(-rows // size))
 
 
-def _as_text(batch: pa.RecordBatch, file: str, row: int) -> pa.RecordBatch:
-    columns = {field.name: _column(column) for field, column in zip(batch.schema, batch.columns, strict=True)}
-    columns[FILE] = file_column(file, batch.num_rows)
+def _converted(batch: pa.RecordBatch, file: str, row: int) -> pa.RecordBatch:
+    """The batch with texts where it had anything else than dictionaries of texts."""
+    columns = []
+    for name, column in zip(batch.schema.names, batch.columns, strict=True):
+        made = _text(column)
+        check_utf8(made, Place(file, row, name))
+        if pa.types.is_temporal(column.type) and pc.any(pc.starts_with(made, "<")).as_py():
+            raise InputError("FS121", Place(file, row, name), "dates and times that exist")
+        columns.append(blank_to_null(made))
+    return pa.RecordBatch.from_arrays(columns, batch.schema.names)
+
+
+def _as_text(batch: pa.RecordBatch, opened: _File, row: int) -> pa.RecordBatch:
+    columns = {
+        name: column if name in opened.dictionaries else decode(column)
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    }
+    columns[FILE] = file_column(opened.name, batch.num_rows)
     columns[ROW] = row_column(row, batch.num_rows)
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
-def _column(column: pa.Array) -> pa.Array:
+def _text(column: pa.Array) -> pa.Array:
     convert = _converter(column.type)
     if convert is None:  # pragma: no cover - `_check` has refused the file
         raise InputError("FS122", Place(""))
-    return blank_to_null(convert(column))
+    return convert(column)
 
 
 def _converter(kind: Any) -> Callable[[pa.Array], pa.Array] | None:

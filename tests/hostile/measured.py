@@ -1,0 +1,40 @@
+"""A command in a process of its own, with the most memory that it took."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+_CHILD = """
+import sys
+from fhirspace.cli import main
+code = main(sys.argv[1:])
+with open("/proc/self/status") as status:
+    most = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+print(f"peak {most // 1024}", file=sys.stderr)
+sys.exit(code)
+"""
+
+
+class Measured(NamedTuple):
+    """The exit code of a command, what it wrote to standard error, and its peak memory in MB."""
+
+    code: int
+    said: str
+    peak: int
+
+
+def measured(*arguments: object, limits: str = "") -> Measured:
+    """Runs a command of fhirspace; Linux only."""
+    run = subprocess.run(
+        [sys.executable, "-c", _CHILD, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "FHIRSPACE_LIMITS": limits},
+    )
+    said, _, peak = run.stderr.rpartition("peak ")
+    return Measured(run.returncode, said, int(peak or 0))
