@@ -123,7 +123,7 @@ def test_windows_1252_is_read_and_named(tmp_path):
 def test_special_missing_values_are_read_as_missing_and_said(tmp_path):
     path = write(tmp_path / "t.xpt")
     content = bytearray(path.read_bytes())
-    start, width, _ = xpt.layout(path)
+    start, width, *_ = xpt.layout(path)
     assert content[start + 2 * width + 2 : start + 3 * width] == b"." + bytes(7)
     content[start + 2 * width + 2] = ord("A")
     path.write_bytes(content)

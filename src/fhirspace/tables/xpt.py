@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -19,28 +19,18 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables.text import TEXT, blank_to_null, decode, encode, number_text, repeats, with_provenance
 from fhirspace.tables.xpt_check import Variable, check, lengths
+from fhirspace.tables.xpt_layout import LINE, MAGIC, MEMBER, Layout, layout
 
-__all__ = ["Layout", "Variable", "check", "layout", "read", "write"]
+__all__ = ["MAGIC", "Layout", "Variable", "check", "layout", "read", "write"]
 
-MAGIC = b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!"
-_MEMBER = b"HEADER RECORD*******MEMBER  HEADER RECORD!!!!!!!"
-_NAMESTR = b"HEADER RECORD*******NAMESTR HEADER RECORD!!!!!!!"
-_OBS = b"HEADER RECORD*******OBS     HEADER RECORD!!!!!!!"
-_LINE = 80
 _DATES = (144, 160, 464, 480)
 """Where the creation and change times of the library and of the dataset stand, 16 bytes each."""
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _LAST = "WINDOWS-1252"
 """The encoding of texts that are not UTF-8."""
 _CHUNK = 250_000
-
-
-class Layout(NamedTuple):
-    """Where the rows of a transport file stand: offset, bytes a row, and the bytes from the offset to the end."""
-
-    start: int
-    width: int
-    size: int
+_CELLS = 1 << 21
+"""Rows, and cells, that are read at a time."""
 
 
 def read(path: Path) -> tuple[pa.Table, list[Problem]]:
@@ -54,16 +44,16 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
         not UTF-8 and was read as Windows-1252, FS130 for each special missing value.
 
     Raises:
-        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (not version 5 with one dataset), FS132.
+        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (not version 5 with one dataset), FS132,
+            FS160 (more than a bound allows).
     """
     place = layout(path)
     problems: list[Problem] = []
     try:
-        parts, meta = _parts(path, "UTF-8")
+        table = _read(path, "UTF-8", place.columns)
     except UnicodeDecodeError:
-        parts, meta = _parts(path, _LAST)
+        table = _read(path, _LAST, place.columns)
         problems = [Problem("FS138", Place(path.name), "UTF-8")]
-    table = _table(parts, meta)
     _check_end(path, place, table.num_rows)
     if not table.num_rows:
         raise InputError("FS103", Place(path.name), "at least one row")
@@ -71,38 +61,16 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
     return with_provenance(table, path.name), problems
 
 
-def layout(path: Path) -> Layout:
-    """Where the rows stand, out of the header records. Raises InputError (FS101, FS104, FS131)."""
-    if not path.is_file():
-        raise InputError("FS101", Place(path.name), "a SAS transport file")
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        head = stream.read(8 * _LINE)
-        if not head.startswith(MAGIC) or head[240:288] != _MEMBER or head[560:608] != _NAMESTR:
-            raise InputError("FS131", Place(path.name), "the header records of version 5")
-        count, each = _number(head[614:618], path), _number(head[314:318], path)
-        names = stream.read(-(-count * each // _LINE) * _LINE)
-        start = 9 * _LINE + len(names)
-        if not stream.read(_LINE).startswith(_OBS):
-            raise InputError("FS104", Place(path.name), "all variables and the header of the rows")
-    width = sum(int.from_bytes(names[at + 4 : at + 6]) for at in range(0, count * each, each))
-    return Layout(start, width, size - start)
-
-
-def _number(text: bytes, path: Path) -> int:
-    if not text.isdigit():
-        raise InputError("FS131", Place(path.name), "the header records of version 5")
-    return int(text)
-
-
 def _check_end(path: Path, place: Layout, rows: int) -> None:
     """Refuses a file with a second dataset, or with a part of a row at its end: both would vanish in silence."""
+    if rows * place.width > place.size:
+        raise InputError("FS104", Place(path.name), "as many bytes as its rows take")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        second = content.find(_MEMBER, place.start)
-        if second >= 0 and second % _LINE == 0:
+        second = content.find(MEMBER, place.start)
+        if second >= 0 and second % LINE == 0:
             raise InputError("FS131", Place(path.name), "one dataset")
         rest = content[place.start + rows * place.width :]
-    if rest.strip(b" ") or place.size % _LINE:
+    if rest.strip(b" ") or place.size % LINE:
         raise InputError("FS104", Place(path.name, rows + 2), "a whole row, and blanks up to a multiple of 80 bytes")
 
 
@@ -120,38 +88,43 @@ def _special_missing(path: Path, place: Layout, table: pa.Table) -> Iterator[Pro
             offset += int(field.metadata[b"length"])
 
 
-def _parts(path: Path, encoding: str) -> tuple[list[dict[str, list[Any]]], Any]:
-    reader = _pyreadstat()
-    parts: list[dict[str, list[Any]]] = []
+def _read(path: Path, encoding: str, columns: int) -> pa.Table:
+    """The rows without provenance, some at a time: as Python's numbers and texts they take many times their bytes."""
+    reader, at_once = _pyreadstat(), max(1, min(_CHUNK, _CELLS // columns))
+    arrays: dict[str, list[pa.Array]] = {}
+    done = 0
     while True:
         try:
-            columns, meta = reader.read_xport(
+            cells, meta = reader.read_xport(
                 path,
                 encoding=encoding,
                 output_format="dict",
                 disable_datetime_conversion=True,
-                row_limit=_CHUNK,
-                row_offset=len(parts) * _CHUNK,
+                row_limit=at_once,
+                row_offset=done,
             )
         except Exception as error:  # of its own, and what a damaged header makes of it (TypeError, MemoryError ...)
             if isinstance(error, UnicodeDecodeError) and encoding != _LAST:
                 raise
             raise InputError("FS131", Place(path.name), "the header records of version 5") from None
-        parts.append(columns)
-        if len(next(iter(columns.values()), ())) < _CHUNK:
-            return parts, meta
+        if len(meta.readstat_variable_types) != columns:
+            raise InputError("FS131", Place(path.name), "one variable of each name")
+        for name, kind in meta.readstat_variable_types.items():
+            arrays.setdefault(name, []).append((_texts if kind == "string" else _numbers)(cells[name]))
+        count = len(next(iter(cells.values())))
+        done += count
+        if count < at_once:
+            return _table(arrays, meta)
 
 
-def _table(parts: list[dict[str, list[Any]]], meta: Any) -> pa.Table:
+def _table(parts: dict[str, list[pa.Array]], meta: Any) -> pa.Table:
     arrays, fields = [], []
-    for name, kind in meta.readstat_variable_types.items():
-        is_text = kind == "string"
-        convert = _texts if is_text else _numbers
-        column = pa.chunked_array([convert(part[name]) for part in parts], TEXT)
+    for name, chunks in parts.items():
+        column = pa.chunked_array(chunks, TEXT)
         arrays.append(encode(column) if repeats(column) else column)
         described = {
             "label": meta.column_names_to_labels[name] or "",
-            "type": "Char" if is_text else "Num",
+            "type": "Char" if meta.readstat_variable_types[name] == "string" else "Num",
             "length": str(meta.variable_storage_width[name]),
         }
         fields.append(pa.field(name, arrays[-1].type, metadata=described))
@@ -221,7 +194,7 @@ def _finish(path: Path, rows: int) -> None:
     with path.open("r+b") as stream:
         stream.truncate(end)
         stream.seek(end)
-        stream.write(b" " * (-end % _LINE))
+        stream.write(b" " * (-end % LINE))
         for offset in _DATES:
             stream.seek(offset)
             stream.write(_timestamp())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, Literal
@@ -17,7 +18,7 @@ from fhirspace.tables.text import data_columns, decode, number_text, place
 Variable = tuple[str, str, Literal["Char", "Num"], int | None]
 """Name, label, type, and length in bytes (None: that of the longest cell)."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,7}")
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _SMALLEST, _LARGEST = 5.4e-79, 9e74  # the range that pyreadstat writes and reads back exactly
 
 
@@ -51,12 +52,13 @@ def _names(file: str, name: str, label: str, variables: Sequence[Variable]) -> I
 
 def _agreement(table: pa.Table, file: str, variables: Sequence[Variable]) -> Iterator[Problem]:
     names = [variable[0] for variable in variables]
+    often = Counter(names)
     for name in sorted(set(names) ^ set(data_columns(table))):
         yield Problem("FS139", Place(file, None, name), "a column and a variable of this name")
     if not names:
         yield Problem("FS139", Place(file), "at least one variable")
     for name, _, kind, length in variables:
-        if names.count(name) > 1:
+        if often[name] > 1:
             yield Problem("FS139", Place(file, None, name), "one variable of this name")
         if not _is_legal(kind, length):
             yield Problem("FS139", Place(file, None, name), "Char of 1 to 200 bytes, or Num of 8")
