@@ -112,7 +112,7 @@ def test_the_encoding_and_the_line_are_named(content, told):
 
 
 def test_the_line_is_right_far_into_the_file(monkeypatch):
-    monkeypatch.setattr("fhirspace.tables.csv_file._HEAD", 8)
+    monkeypatch.setenv("FHIRSPACE_LIMITS", "header-bytes=8")
     monkeypatch.setattr(csv, "BLOCK", 32)
     with pytest.raises(InputError, match="UTF-8 in line 102; it looks like Windows-1252"):
         read(b"a,b\n" + b"x,y\n" * 100 + b"Jos\xe9,1\nx,y\n")
@@ -190,7 +190,7 @@ def test_an_overlong_cell(quote):
 
 def test_an_overlong_record_is_no_csv(monkeypatch):
     monkeypatch.setattr(csv, "BLOCK", 64)
-    monkeypatch.setattr(csv, "MAX_RECORD", 1000)
+    monkeypatch.setenv("FHIRSPACE_LIMITS", "record-bytes=1000")
     with pytest.raises(InputError, match=r"FS113 t.csv:3"):
         read('a,b\n1,2\n3,"' + "x\n" * 2_000_000)
 
@@ -209,7 +209,9 @@ def test_where_a_block_ends_makes_no_difference(name, size, monkeypatch):
     whole = read(content)
     monkeypatch.setattr(csv, "BLOCK", size)
     # The header's own read takes all of a small file: blocks are cut out of what lies behind it.
-    monkeypatch.setattr("fhirspace.tables.csv_file._HEAD", content.index("\n" if "\n" in content else "\r") + 9)
+    monkeypatch.setenv(
+        "FHIRSPACE_LIMITS", f"header-bytes={content.index(chr(10) if chr(10) in content else chr(13)) + 9}"
+    )
     parts = read(content)
     assert cells(parts[0]) == cells(whole[0])
     assert parts[1] == whole[1]

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.limits import allowed, limit, too_much
 from fhirspace.tables import csv_fast
 from fhirspace.tables.csv_file import Header, open_csv, undecodable
 from fhirspace.tables.csv_head import enough, looks_like_data
@@ -27,8 +28,6 @@ __all__ = ["Rejected", "RejectedRow", "blocks", "read", "write"]
 
 BLOCK = 1 << 22
 """Bytes read at a time."""
-MAX_RECORD = 1 << 24
-"""Bytes that a record may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ def read(path: Path, *, delimiter: str | None = None) -> tuple[pa.Table, Rejecte
         as dictionaries.
 
     Raises:
-        InputError: FS101-FS105, FS107, FS108, FS113, FS114, FS116, FS118: nothing of the file can be used.
+        InputError: FS101-FS105, FS107, FS108, FS113, FS114, FS116, FS118, FS160: nothing of the file can be used.
     """
     tables, rejected = [], Rejected()
     for table, bad in blocks(path, delimiter=delimiter):
@@ -89,7 +88,7 @@ class _Reader:
 
     def __init__(self, stream: BinaryIO, header: Header) -> None:
         self.stream, self.header = stream, header
-        self.row, self.line = 2, 1 + header.lines
+        self.row, self.line, self.bad = 2, 1 + header.lines, 0
         self.types: dict[str, Any] = {}
 
     def blocks(self) -> Iterator[tuple[pa.Table, Rejected]]:
@@ -102,10 +101,12 @@ class _Reader:
             if not seen:
                 self._check_names(table, rejected)
             carried = block[used:]
-            if len(carried) > MAX_RECORD:
-                raise InputError("FS113", Place(self.header.file, self.row), "a record of at most 16 MiB")
+            if len(carried) > limit("record-bytes"):
+                raise InputError("FS113", Place(self.header.file, self.row), allowed("record-bytes"))
             self.line += block.count(b"\n", 0, used)
             seen += table.num_rows + len(rejected)
+            if seen > limit("rows"):
+                raise too_much("rows", Place(self.header.file, self.row))
             if final and not seen:
                 raise InputError("FS103", Place(self.header.file, 2), "at least one record")
             yield table, rejected
@@ -146,8 +147,10 @@ class _Reader:
         rejected = Rejected(self.header.names)
         good: list[list[str]] = []
         numbers: list[int] = []
-        end = 0
+        end, most = 0, limit("columns")
         for record in scan(text, self.header.delimiter):
+            if len(record.fields) > most:
+                raise too_much("columns", Place(self.header.file, self.row))
             if not final and (not record.ended or (text.endswith("\r", 0, record.end) and record.end == len(text))):
                 break  # more of it, or the second half of its line break, follows in the next block
             end = record.end
@@ -162,6 +165,9 @@ class _Reader:
     def _sort(self, record: Record, good: list[list[str]], numbers: list[int], rejected: Rejected) -> None:
         problems = check(record, self.header.names, Place(self.header.file, self.row))
         if problems:
+            self.bad += 1
+            if self.bad > limit("bad-rows"):
+                raise too_much("bad-rows", Place(self.header.file, self.row))
             rejected.rows.append(RejectedRow(self.row, tuple(record.fields), tuple(problems)))
         else:
             good.append(record.fields)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
-from fhirspace.tables.csv_scan import MAX_CELL
+from fhirspace.limits import limit
 from fhirspace.tables.text import blank_to_null
 
 _CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\r") + b"\x7f"
@@ -120,7 +120,8 @@ def _chunks(table: pa.Table) -> list[pa.Array]:
 
 
 def _too_long(table: pa.Table) -> bool:
-    return any((pc.max(pc.binary_length(chunk)).as_py() or 0) > MAX_CELL for chunk in _chunks(table))
+    most = limit("cell-bytes")
+    return any((pc.max(pc.binary_length(chunk)).as_py() or 0) > most for chunk in _chunks(table))
 
 
 def _may_hold_formula(block: bytes, line_breaks: bool) -> bool:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.limits import allowed, limit, too_much
 from fhirspace.tables.csv_head import looks_like_data
 from fhirspace.tables.csv_scan import Record, check_cell, scan
 
 DELIMITERS = ",\t;|"
 """The delimiters that are recognised in a header."""
-_HEAD = 1 << 20
 _BINARY = {
     b"PK\x03\x04": "a workbook or a zip archive",
     b"\xd0\xcf\x11\xe0": "an old workbook",
@@ -52,7 +52,7 @@ def open_csv(path: Path, delimiter: str | None = None) -> Iterator[tuple[BinaryI
     """Opens a CSV file and reads its header; the stream stands behind `Header.rest`.
 
     Raises:
-        InputError: FS101, FS102, FS104-FS108, FS111-FS117, at row 1.
+        InputError: FS101, FS102, FS104-FS108, FS111-FS117, FS160, at row 1.
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a file")
@@ -65,17 +65,20 @@ def open_csv(path: Path, delimiter: str | None = None) -> Iterator[tuple[BinaryI
 
 
 def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
-    head = stream.read(_HEAD)
+    most = limit("header-bytes")
+    head = stream.read(most)
     _refuse_binary(head, file)
     head = head.removeprefix(b"\xef\xbb\xbf")
     if not head.strip():
         raise InputError("FS102", Place(file), "a header and records")
-    whole = len(head) < _HEAD - 3
+    whole = len(head) < most - 3
     text = _text(head, whole, file)
     delimiter = _delimiter(text, file) if delimiter is None else _usable(delimiter, file)
     record = next(scan(text, delimiter), None)
+    if record is not None and len(record.fields) > limit("columns"):
+        raise too_much("columns", Place(file, 1))
     if record is None or not (whole or record.ended):
-        raise InputError("FS113", Place(file, 1), "a header of at most 1 MiB")
+        raise InputError("FS113", Place(file, 1), allowed("header-bytes"))
     below = (each.fields for each in scan(text, delimiter, record.end))
     _check_header(record, below, file)
     end = len(text[: record.end].encode())
@@ -143,12 +146,13 @@ def _check_header(record: Record, below: Iterable[Sequence[str]], file: str) -> 
 
 
 def _header_problems(names: Sequence[str], file: str) -> Iterator[Problem]:
+    first: dict[str, int] = {}
     for number, name in enumerate(names, 1):
         place = Place(file, 1, f"column {number}")
         if not name.strip():
             yield Problem("FS108", place, "a name")
-        elif name in names[: number - 1]:
-            yield Problem("FS107", place, f"a name unlike that of column {names.index(name) + 1}")
+        elif first.setdefault(name, number) != number:
+            yield Problem("FS107", place, f"a name unlike that of column {first[name]}")
         elif name.startswith(("@", "_")):
             yield Problem("FS116", place, "a name that starts with a letter")
         for code, expected in check_cell(name):

@@ -13,13 +13,14 @@ from functools import cache
 
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import column
+from fhirspace.limits import allowed, limit
 
-MAX_CELL = 1_000_000
-"""Characters that a cell may hold."""
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 """Control characters; tab and line breaks are text."""
 FORMULA = re.compile(r"(?s)[=@\t\r]|[+-].*[(|!]")
 """What a spreadsheet would run, matched at the start of a cell."""
+_WIDEST = 4
+"""Bytes that a character takes at most."""
 _SUSPECT = re.compile(f"{CONTROL.pattern}|\n[=@\t\r+-]")
 _UNQUOTED_LINE = re.compile(r'[^"\r\n]*+(?=[\r\n])')
 
@@ -48,22 +49,29 @@ def _patterns(delimiter: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 def scan(text: str, delimiter: str, start: int = 0) -> Iterator[Record]:
-    """The records of a CSV text from `start` on, the last one perhaps unended."""
+    """The records of a CSV text from `start` on, the last one perhaps unended.
+
+    The fields of a record that has more than the bound ``columns`` are not taken apart any further: the last one holds
+    all the rest.
+    """
+    most = limit("columns")
     while start < len(text):
-        record = _record(text, delimiter, start)
+        record = _record(text, delimiter, start, most)
         yield record
         start = record.end
 
 
-def _record(text: str, delimiter: str, start: int) -> Record:
+def _record(text: str, delimiter: str, start: int, most: int) -> Record:
     line = _UNQUOTED_LINE.match(text, start)
     if line is not None:
         end = line.end()
         after = end + (2 if text.startswith("\r\n", end) else 1)
-        return Record(line.group().split(delimiter), end=after, blank=end == start)
+        return Record(line.group().split(delimiter, most), end=after, blank=end == start)
     record = Record([])
     while True:
         start = _field(text, delimiter, start, record)
+        if len(record.fields) > most:
+            record.fields[-1], start = text[start:], len(text)
         if start >= len(text):
             record.end, record.ended = start, False
             return record
@@ -124,7 +132,7 @@ def check(record: Record, names: Sequence[str], place: Place) -> list[Problem]:
 def _is_harmless(fields: list[str]) -> bool:
     """A quick look at the whole record, so that only suspects are looked at cell by cell."""
     joined = "\n" + "\n".join(fields)
-    return len(joined) <= MAX_CELL and not _SUSPECT.search(joined)
+    return len(joined) * _WIDEST <= limit("cell-bytes") and not _SUSPECT.search(joined)
 
 
 def _shape(record: Record, width: int) -> list[tuple[str, str]]:
@@ -147,6 +155,7 @@ def check_cell(cell: str) -> list[tuple[str, str]]:
         found.append(("FS106", "text without control characters"))
     if cell and cell[0] in "=@\t\r+-" and FORMULA.match(cell):
         found.append(("FS111", "text that is no formula"))
-    if len(cell) > MAX_CELL:
-        found.append(("FS112", f"at most {MAX_CELL:,} characters"))
+    most = limit("cell-bytes")
+    if len(cell) * _WIDEST > most and len(cell.encode()) > most:
+        found.append(("FS112", allowed("cell-bytes")))
     return found

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place
+from fhirspace.limits import limit
 from fhirspace.tables.csv_fast import formulas
 from fhirspace.tables.csv_scan import check_cell
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, place
@@ -65,7 +66,7 @@ def _check(table: pa.Table, names: list[str], formulas_allowed: Formulas) -> Non
 def _first_fault(chunk: pa.Array, formulas_allowed: Formulas) -> int | None:
     """The first cell of a chunk that must not be written; distinct values are looked at once."""
     values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
-    bad = pc.or_(pc.match_substring_regex(values, _CONTROL), pc.greater(pc.utf8_length(values), 1_000_000))
+    bad = pc.or_(pc.match_substring_regex(values, _CONTROL), pc.greater(pc.binary_length(values), limit("cell-bytes")))
     risky = formulas(values) if formulas_allowed == "refuse" else None
     bad = pc.fill_null(bad if risky is None else pc.or_(bad, risky), False)
     if values is not chunk:

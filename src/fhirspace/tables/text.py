@@ -32,6 +32,11 @@ def is_reserved(name: str) -> bool:
     return name.startswith(("@", "_"))
 
 
+def has(table: pa.Table | pa.RecordBatch, name: str) -> bool:
+    """Whether a table has a column; the time does not depend on the number of its columns."""
+    return bool(table.schema.get_field_index(name) >= 0)
+
+
 def data_columns(table: pa.Table | pa.RecordBatch) -> list[str]:
     """The names of the columns that hold data, in the order of the table."""
     return [name for name in table.schema.names if not is_reserved(name)]
@@ -143,9 +148,8 @@ def as_rows(table: pa.Table, columns: Sequence[str] | None = None) -> Iterator[d
 
 def place(table: pa.Table | pa.RecordBatch, i: int, column: str | None = None) -> Place:
     """Where row `i` (counting from 0) of a text table came from."""
-    names = table.schema.names
-    file = table.column(FILE)[i].as_py() if FILE in names else ""
-    row = table.column(ROW)[i].as_py() if ROW in names else i + 2
+    file = table.column(FILE)[i].as_py() if has(table, FILE) else ""
+    row = table.column(ROW)[i].as_py() if has(table, ROW) else i + 2
     return Place(file, row, column)
 
 
