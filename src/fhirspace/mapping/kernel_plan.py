@@ -126,7 +126,8 @@ class Plan:
         needed |= {name for block in self._mapping.blocks for name in looked_at(block.when)}
         if each_column(CARRIED) in needed:
             needed |= {name for name in self.names if name[0] != "_" and name not in shared}
-        return {name for name in needed if name in self.names or name[0] == "@"}
+        names = frozenset(self.names)
+        return {name for name in needed if name in names or name[0] == "@"}
 
     def _hardly_repeats(self, column: pa.Array) -> bool:
         index, _ = encoded(column)
@@ -203,7 +204,8 @@ class _Cutter:
             longer = self._with(key, atom.columns - names)
             if made and (longer is key or self._good(longer)):
                 made[-1].append(atom)
-                key, names = longer, names | atom.columns
+                key = longer
+                names |= atom.columns
                 continue
             made.append([atom])
             key, names = self._with(None, atom.columns), set(atom.columns)

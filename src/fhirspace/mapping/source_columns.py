@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fhirspace.mapping.codecs import CellError, split_dtc
 from fhirspace.mapping.source_tree import Cell, Given, Option, reader
 from fhirspace.mapping.tree import Cond, Leaf, Slot
-from fhirspace.tables.text import TEXT, decode
+from fhirspace.tables.text import TEXT, decode, has
 
 CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
@@ -27,7 +27,7 @@ class SlotTexts:
 
 def column(table: pa.Table, name: str) -> pa.Array:
     """A column as one string array, null throughout where the table has no such column."""
-    if name not in table.column_names:
+    if not has(table, name):
         return pa.nulls(table.num_rows, TEXT)
     found = decode(table[name])
     return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found

@@ -18,7 +18,7 @@ from fhirspace.mapping.source_auto import hashed_name, unspelt
 from fhirspace.mapping.source_columns import Memo, column, equals, every, read_texts
 from fhirspace.mapping.source_rows import Labels
 from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
-from fhirspace.tables.text import TEXT, place, row_column, with_provenance
+from fhirspace.tables.text import TEXT, has, place, row_column, with_provenance
 
 Absent = Mapping[tuple[str, int], tuple[str, ...]]
 """Form and place of a line -> variables that must be empty in its rows, because only they tell it from another line."""
@@ -172,7 +172,7 @@ class _Reader:
             if claim is None:
                 continue
             auto = self._form.autos[claim.document.dataset].get(name) or hashed_name(self._form.form, name)
-            if auto in claim.table.column_names:
+            if has(claim.table, auto):
                 cells, speaks = unspelt(column(claim.table, auto))
                 speaks = pc.fill_null(speaks.take(claim.inverse), False)
                 found = pc.if_else(speaks, cells.take(claim.inverse), found)
@@ -211,7 +211,7 @@ def _recognised(
         yield column(table, variable).is_null()
     if document.one_per:
         shown = [*(line.own or ()), *form.autos[document.dataset].values()]
-        filled = [column(table, variable).is_valid() for variable in shown if variable in table.column_names]
+        filled = [column(table, variable).is_valid() for variable in shown if has(table, variable)]
         yield _any(filled, table.num_rows)
 
 

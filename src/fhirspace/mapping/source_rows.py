@@ -17,7 +17,7 @@ from fhirspace.mapping.source_auto import EMPTY, LABEL, hashed_name, spelt
 from fhirspace.mapping.source_columns import CONTROLS, Columns, both, every
 from fhirspace.mapping.source_tree import Document, FormMapping, Line, Source
 from fhirspace.standards import sdtm
-from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, place, repeats, row_column
+from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, has, place, repeats, row_column
 
 RECORD = "@record"
 Labels = dict[str, dict[str, str]]
@@ -107,11 +107,7 @@ class _Writer:
         return not missing
 
     def _head(self, code: str, column: str | None, expected: str) -> None:
-        file = (
-            self._table[FILE][0].as_py()
-            if self._count and FILE in self._table.column_names
-            else f"{self._form.form}.csv"
-        )
+        file = self._table[FILE][0].as_py() if self._count and has(self._table, FILE) else f"{self._form.form}.csv"
         at = self._order[column] if column else -1
         self._problems[-1, at, code, column or ""] = Problem(code, Place(file, 1, column), expected, self._form.form)
 
@@ -240,7 +236,7 @@ class _Writer:
                 arrays |= {
                     name: self._table[name].combine_chunks().take(chosen)
                     for name in (FILE, ROW)
-                    if name in self._table.column_names
+                    if has(self._table, name)
                 }
                 arrays[RECORD] = numbers.take(chosen)
                 arrays["@line"] = pa.repeat(pa.scalar(at, pa.int32()), len(chosen))

@@ -12,13 +12,14 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Place
 from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import has
 
 Cells = tuple[str | None, ...]
 
 
 def text(table: pa.Table, name: str) -> pa.Array:
     """A column as one string array, null throughout where the table has no such column."""
-    if name not in table.column_names:
+    if not has(table, name):
         return pa.nulls(table.num_rows, pa.string())
     column = table[name]
     if column.type != pa.string():
@@ -28,7 +29,7 @@ def text(table: pa.Table, name: str) -> pa.Array:
 
 def filled(table: pa.Table, name: str) -> bool:
     """Whether the table has the column and at least one of its cells is filled."""
-    return name in table.column_names and table[name].null_count < table.num_rows
+    return has(table, name) and table[name].null_count < table.num_rows
 
 
 def fill(table: pa.Table, name: str, values: pa.Array) -> tuple[pa.Table, int]:
@@ -47,8 +48,8 @@ def fill(table: pa.Table, name: str, values: pa.Array) -> tuple[pa.Table, int]:
 
 def put(table: pa.Table, name: str, values: pa.Array) -> pa.Table:
     """The table with a column replaced, or appended where it is new."""
-    if name in table.column_names:
-        return table.set_column(table.column_names.index(name), name, values)
+    if has(table, name):
+        return table.set_column(table.schema.get_field_index(name), name, values)
     return table.append_column(name, values)
 
 
@@ -134,7 +135,7 @@ def places(table: pa.Table, dataset: str, rows: Sequence[int], column: str | Non
         return []
     at = pa.array(rows, pa.int64())
     files = text(table, "@file").take(at).to_pylist()
-    numbers = table["@row"].take(at).to_pylist() if "@row" in table.column_names else [row + 2 for row in rows]
+    numbers = table["@row"].take(at).to_pylist() if has(table, "@row") else [row + 2 for row in rows]
     return [Place(file or dataset, number, column) for file, number in zip(files, numbers, strict=True)]
 
 

@@ -20,7 +20,7 @@ from fhirspace.sdtm.longtext import MAX_BYTES, part_label
 from fhirspace.sdtm.shape import orphans
 from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.units import canonical_number
-from fhirspace.tables.text import FILE
+from fhirspace.tables.text import FILE, has
 
 MAX_LABEL = 40
 # A record without these cannot be told apart or does not say what it is about; other required variables may follow.
@@ -76,7 +76,7 @@ def _check_known(table: pa.Table, name: str) -> Iterator[Finding]:
 
 def _head(table: pa.Table, name: str, column: str) -> Place:
     """The place of a column: in the header of the dataset's own file, where it came from one."""
-    files = table[FILE].unique().to_pylist() if FILE in table.column_names else []
+    files = table[FILE].unique().to_pylist() if has(table, FILE) else []
     own = len(files) == 1 and files[0].rpartition(".")[0].upper() == name
     return Place(files[0], 1, column) if own else Place(name, None, column)
 

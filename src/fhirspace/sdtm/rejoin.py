@@ -62,16 +62,26 @@ class _Rows:
 
     rows: list[_Qualifier]
     gone: set[int] = field(default_factory=set)
+    named: dict[str, list[int]] = field(default_factory=dict)
+    """By name, the rows that have it."""
+
+    def __post_init__(self) -> None:
+        for at, row in enumerate(self.rows):
+            self.named.setdefault(row.name or "", []).append(at)
+
+    def with_name(self, name: str) -> Iterator[int]:
+        """The rows with a name that are not gone."""
+        return (at for at in self.named.get(name, ()) if at not in self.gone)
 
     def groups(self, numbers: Mapping[str, int]) -> _Groups:
         """The rows with some names by their owner and number; an owner that has a name twice is left out."""
         groups: _Groups = {}
         twice = set()
-        for at, row in enumerate(self.rows):
-            number = numbers.get(row.name or "")
-            if number is not None and at not in self.gone:
-                group = groups.setdefault(row.owner, {})
-                twice |= {row.owner} if number in group else set()
+        for name, number in numbers.items():
+            for at in self.with_name(name):
+                owner = self.rows[at].owner
+                group = groups.setdefault(owner, {})
+                twice |= {owner} if number in group else set()
                 group[number] = at
         return {owner: group for owner, group in groups.items() if owner not in twice}
 
@@ -161,8 +171,8 @@ def _into_variable(made: Joined, name: str, column: str, numbers: Mapping[str, i
 
 
 def _into_qualifier(qname: str, numbers: Mapping[str, int], rows: _Rows) -> dict[int, str]:
-    own = (at for at, row in enumerate(rows.rows) if row.name == qname and at not in rows.gone)
-    texts = rows.join(rows.groups(numbers), _heads((rows.rows[at].owner, (at, rows.rows[at].text)) for at in own))
+    own = ((rows.rows[at].owner, (at, rows.rows[at].text)) for at in rows.with_name(qname))
+    texts = rows.join(rows.groups(numbers), _heads(own))
     for row, text in texts.items():
         rows.rows[row] = rows.rows[row]._replace(text=text)  # too long now to be a part itself
     return texts

@@ -14,6 +14,7 @@ from fhirspace.sdtm import columns
 from fhirspace.sdtm.order import sort_order
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import has
 
 QUALIFIER_COLUMNS = ("STUDYID", "RDOMAIN", "USUBJID", "IDVAR", "IDVARVAL", "QNAM", "QLABEL", "QVAL", "QORIG", "QEVAL")
 
@@ -37,7 +38,7 @@ def tabulate(table: pa.Table, domain: str) -> pa.Table:
             cells = columns.text(table, name)
             arrays[name] = _numbers(cells) if variable.type == "Num" else cells
     helpers = [name for name in table.column_names if name[0] in "@_"]
-    others = [name for name in table.column_names if name not in standard and name not in helpers]
+    others = [name for name in table.column_names if name not in standard and name[0] not in "@_"]
     arrays |= {name: columns.text(table, name) for name in others} | {name: table[name] for name in helpers}
     shaped = pa.table(arrays)
     return shaped.take(sort_order(shaped, domain, _sort_keys(own)))
@@ -75,9 +76,14 @@ def split_supplementals(
     standard = {variable.name for variable in sdtm.standard_variables(domain)}
     extra = [name for name in table.column_names if (name not in standard or name in labels) and name[0] not in "@_"]
     parent = table.drop_columns(extra) if extra else table
+    shared = [
+        key for key in ("STUDYID", "USUBJID", link(sdtm.domain(domain)), "@file", "@row") if has(table, key or "")
+    ]
+    # The parent's place as a text of equal length: qualifiers stand in the order of their parent rows.
+    places = pa.array([f"{row:012d}" for row in range(table.num_rows)] if extra else [], pa.string())
     parts = [
         _qualifiers(
-            table,
+            table.select([*dict.fromkeys([*shared, name])]).append_column("@at", places),
             domain,
             name,
             (labels.get(name, name), (origins or {}).get(name, "CRF"), (evaluators or {}).get(name)),
@@ -99,8 +105,7 @@ def link(own: sdtm.Domain) -> str | None:
 
 
 def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, str | None]) -> pa.Table:
-    present = columns.text(table, name).is_valid()
-    rows = table.filter(present)
+    rows = table.filter(columns.text(table, name).is_valid())
     idvar = link(sdtm.domain(domain))
     constants = {"RDOMAIN": domain[:2], "IDVAR": idvar, "QNAM": name}
     constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), told, strict=True))
@@ -108,10 +113,8 @@ def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, s
     cells |= {key: columns.text(rows, key) for key in ("STUDYID", "USUBJID")}
     cells["IDVARVAL"] = columns.text(rows, idvar or "")
     cells["QVAL"] = columns.text(rows, name)
-    kept = {key: rows[key] for key in ("@file", "@row") if key in rows.column_names}
-    # The parent's place as a text of equal length: qualifiers stand in the order of their parent rows.
-    at = pa.array([f"{row:012d}" for row in range(table.num_rows)], pa.string()).filter(present)
-    return pa.table({key: cells[key] for key in QUALIFIER_COLUMNS} | kept | {"@at": at})
+    kept = {key: rows[key] for key in ("@file", "@row", "@at") if has(rows, key)}
+    return pa.table({key: cells[key] for key in QUALIFIER_COLUMNS} | kept)
 
 
 def join_supplementals(parent: pa.Table, supp: pa.Table) -> pa.Table:
