@@ -312,7 +312,7 @@ def _plan(commands: Any) -> None:
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR, or one file")
     _links_option(parser)
-    _server_option(parser, without="only the order of sending is told")
+    _server_option(parser, without="only the order of sending is shown")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the plan for push --plan (default: DIR/plan.db)")
     parser.add_argument(
         "--overwrite", action="store_true", help="plan what was changed there since our last push as an update"
@@ -466,8 +466,8 @@ def _server(commands: Any) -> None:
         "stop",
     )
     parser.add_argument("action", choices=("start", "stop", "status"))
-    parser.add_argument("--fhir", choices=_RELEASES, help="the release (start: R4 unless told)")
-    parser.add_argument("--port", type=_number, metavar="N", help="the port (start: a free one unless told)")
+    parser.add_argument("--fhir", choices=_RELEASES, help="the release (start: default: R4)")
+    parser.add_argument("--port", type=_number, metavar="N", help="the port (start: default: a free one)")
     parser.add_argument("--no-validate", action="store_true", help="start: let the server store invalid content")
 
 
