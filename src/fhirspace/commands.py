@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirspace import idkey
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
 from fhirspace.foreign import shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
 from fhirspace.talk import Bars, coloured, give, lines, print_line, say, tell_problems
@@ -136,10 +136,12 @@ def plan(options: Namespace) -> int:
     from fhirspace.delivery import plan as delivery
 
     if options.server is None:
-        found = delivery.order(options.folder, follow_links=options.follow_links)
+        problems: list[Problem] = []
+        found = delivery.order(options.folder, follow_links=options.follow_links, problems=problems)
+        tell_problems(problems)
         text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
-        return EXIT_CLEAN
+        return EXIT_FINDINGS if problems else EXIT_CLEAN
     there = _connection(options)
     with _key_announced(), Bars("resources") as bars:
         planned = delivery.plan(

@@ -79,14 +79,22 @@ class Planned:
         )
 
 
-def order(folder: Path, *, follow_links: bool = False) -> list[tuple[str, int]]:
+def order(folder: Path, *, follow_links: bool = False, problems: list[Problem] | None = None) -> list[tuple[str, int]]:
     """What `push` would send: resource types in the order of sending, with how many there are of each.
+
+    `problems` gets the lines that `push` would reject unsent (FS521, FS522).
 
     Raises:
         InputError: as `push`.
     """
     with Order(inputs(folder, follow_links=follow_links)) as found:
+        if problems is not None:
+            problems.extend(_unsendable(found))
         return found.types()
+
+
+def _unsendable(found: Order) -> list[Problem]:
+    return [Problem(code, item.place, expected) for code, item, expected in found.faults]
 
 
 def plan(
@@ -131,7 +139,7 @@ def plan(
             if progress and (done % _EVERY == 0 or done == len(order)):
                 progress(done, len(order))
         found.types = file.counts()
-        found.problems = [Problem(code, item.place, expected) for code, item, expected in order.faults]
+        found.problems = _unsendable(order)
         file.keep()
     return found
 

@@ -1,0 +1,20 @@
+"""A plan without a server reports the lines that a push would reject."""
+
+from pathlib import Path
+
+import pytest
+
+from fhirspace.cli import main
+
+_GOOD = '{"resourceType":"Patient","id":"b"}'
+_DEEP = '{"resourceType":"Patient","id":"a","extension":' + "[" * 900 + "]" * 900 + "}"
+
+
+@pytest.mark.parametrize("line", [_DEEP, "{broken", '{"resourceType":"Patient"}'], ids=["deep", "broken", "no id"])
+@pytest.mark.parametrize("good", [[], [_GOOD]], ids=["alone", "beside a good one"])
+def test_unsendable_line(line: str, good: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Patient.ndjson").write_text("\n".join([*good, line, ""]))
+    assert main(["plan", str(tmp_path)]) == 1
+    captured = capsys.readouterr()
+    assert "FS522 Patient.ndjson" in captured.err
+    assert ("Patient" in captured.out) == bool(good)
