@@ -111,6 +111,23 @@ def open_own(path: Path, flags: int, mode: int = 0o600) -> int:
     raise OSError(errno.EINVAL, "Not an ordinary file", str(path))
 
 
+def read_ordinary(path: Path, most: int) -> bytes:
+    """The content of an ordinary file that the user names, be it by a link.
+
+    Raises:
+        OSError: as `open_own`, but links are followed; EFBIG, it has more than `most` bytes.
+    """
+    try:
+        real = path.resolve(strict=True)
+    except (RuntimeError, ValueError):  # links in a circle; a name with a NUL
+        raise OSError(errno.ELOOP, "Not an ordinary file", str(path)) from None
+    with os.fdopen(open_own(real, os.O_RDONLY), "rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"More than {most} bytes", str(path))
+    return content
+
+
 def is_mine(path: Path) -> bool:
     """Whether this user owns what is at `path` (a link itself, not what it leads to). Raises OSError: nothing is."""
     return not hasattr(os, "getuid") or path.lstat().st_uid == os.getuid()

@@ -25,8 +25,11 @@ from fhirspace.delivery.signin.secret import Secret
 from fhirspace.delivery.signin.smart import SCOPE, BackendServices, signing_key
 from fhirspace.delivery.transport import HttpTransport, Network, checked_url
 from fhirspace.errors import Place, UsageError
+from fhirspace.folders import read_ordinary
 
 FILE = "fhirspace.toml"
+_MOST = 1_000_000
+"""Bytes that the file of servers may have. What is longer is something else, and is not read to its end."""
 _HOW = "_(?:env|file|command|keyring)"
 _REFERENCE = re.compile(
     r"(password|token|client_secret|private_key|private_key_password|key_password|proxy_password)"
@@ -189,14 +192,14 @@ def _network(settings: _Server, *, insecure_http: bool) -> Network:
 
 def _settings(file: Path, name: str) -> _Server:
     try:
-        text = file.read_text("utf-8")
+        text = read_ordinary(file, _MOST).decode("utf-8")
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = _AT_LINE.search(str(error))  # none: at the end
         # No cause: its message may quote the file.
         raise UsageError("FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), "TOML") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("FS540", str(file), "a text file that can be read") from error
+        raise UsageError("FS540", str(file), f"an ordinary text file, of at most {_MOST:,} bytes") from error
     source = _Source(file, text)
     servers = document.pop("servers", {})
     tables = servers if isinstance(servers, dict) else {"servers": servers}

@@ -15,6 +15,7 @@ from fhirspace.errors import InputError, Place
 from fhirspace.foreign import shown
 from fhirspace.mapping.source_auto import hashed_name, plain_name
 from fhirspace.tables.csv_head import looks_like_data
+from fhirspace.tables.listing import given
 
 _VISIT = re.compile(r"^visit([_ ]?(name|label|no|num|id))?$|event_name")
 _KEYS = re.compile(
@@ -38,10 +39,12 @@ def make_form_skeleton(path: Path | str) -> str:
         path: the form's CSV file; its header is read, and some rows to tell that it is one.
 
     Raises:
-        InputError: FS101, the file cannot be read or has no header; FS118, its first line is data.
+        InputError: FS101, the file cannot be read or has no header; FS118, its first line is data; FS156, FS157 it is
+            no ordinary file, or a link that leads nowhere.
     """
     file = Path(path)
     try:
+        given(file)  # a pipe would make us wait for ever
         with file.open(encoding="utf-8-sig", newline="") as stream:
             header, *below = list(islice(csv.reader(stream), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):

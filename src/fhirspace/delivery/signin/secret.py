@@ -10,8 +10,11 @@ from typing import Literal
 import msgspec
 
 from fhirspace.errors import UsageError
+from fhirspace.folders import read_ordinary
 from fhirspace.keyrings import from_keyring
 
+_MOST = 1_000_000
+"""Bytes that the file of a secret may have. What is longer is something else, and is not read to its end."""
 _PATIENCE = 60.0
 
 
@@ -65,9 +68,9 @@ def _variable(secret: Secret) -> str:
 
 def _file(secret: Secret) -> str:
     try:
-        return Path(secret.place).read_text("utf-8")
+        return read_ordinary(Path(secret.place), _MOST).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("FS544", secret.place, "a text file that can be read") from error
+        raise UsageError("FS544", secret.place, f"an ordinary text file, of at most {_MOST:,} bytes") from error
 
 
 def _output(secret: Secret) -> str:
