@@ -54,6 +54,7 @@ LIMITS = {
     "pages": Limit(100_000, "pages of one search or history"),
     "job-seconds": Limit(172_800, "seconds for a bulk job of a server, or for one file of it"),
     "job-files": Limit(100_000, "files of one bulk export"),
+    "journal-bytes": Limit(64 * 1024**3, "bytes in a journal or a plan"),
     "file-bytes": Limit(64 * 1024**3, "bytes in one file of a bulk export"),
 }
 """Every bound by its name. An entry here is all that a new bound needs: options, help and messages follow."""

@@ -69,9 +69,10 @@ def _name(evil: str) -> str:
 
 
 def _text(column: str) -> Slot:
+    """A slot; a dot would make the column a part of another (a file with such a one is refused: FS342)."""
     found = codec("text")
     assert found
-    return Slot(column, found)
+    return Slot(column.replace(".", ""), found)
 
 
 def _leaf(*parts: str | Slot, type_: str = "string") -> Leaf:
@@ -87,6 +88,8 @@ def _tree(evil: str) -> tuple[Obj, Obj]:
     tagged = [_obj(url=_leaf(url), valueString=_leaf(_text(f"{evil}{url}"))) for url in (evil, "b", f"{evil}c")]
     told_apart = [_obj(a=_leaf(text), b=_obj(c=_leaf(text)), v=_leaf(_text(text))) for text in (evil, f"{evil}2")]
     deeper = [_obj(b=_obj(c=_leaf(text)), v=_leaf(_text(f"{text}.6"))) for text in (evil, f"{evil}2")]
+    pairs = [("s", evil), ("s", f"{evil}2"), ("t", evil)]
+    grouped = [_obj(system=_leaf(one), code=_leaf(two), v=_leaf(_text(f"{one}{two}"))) for one, two in pairs]
     root = _obj(
         resourceType=_leaf("Basic"),
         identifier=Arr((_obj(system=_leaf("https://x.org/k"), value=_leaf(_text("KEY"))),), 1),
@@ -97,6 +100,7 @@ def _tree(evil: str) -> tuple[Obj, Obj]:
         four=Arr((Each("YY"),), 1),
         five=_leaf("true", type_="boolean"),
         six=Arr(tuple(deeper), 1),
+        seven=Arr(tuple(grouped), 1),
         **{_name(evil): _obj(**{_name(evil): _leaf(_text("IN")), "own": _leaf(evil)})},
     )
     return root, _obj(text=_leaf(_text(evil)), code=_leaf(evil))
@@ -136,6 +140,7 @@ def test_what_is_read_by_it_is_what_the_plain_reader_reads(attack: str) -> None:
         "extension": [{"url": evil, "valueString": evil}, {"url": "b", "valueString": "t"}],
         "one": evil,
         "two": f"{evil}/head{evil}tail",
+        "seven": [{"system": "s", "code": evil, "v": evil}],
         "six": [{"b": {"c": evil}, "v": evil}],
         "three": [{"a": evil, "b": {"c": evil}, "v": evil}],
         _name(evil): {_name(evil): evil, "own": evil},

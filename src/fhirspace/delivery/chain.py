@@ -20,6 +20,7 @@ import msgspec
 
 from fhirspace.foreign import shown
 from fhirspace.jsontext import JsonError, decoder
+from fhirspace.limits import limit
 
 Event = Literal[
     "run started",
@@ -104,8 +105,12 @@ class Chain:
 
     def records(self, path: Path) -> Iterator[Record]:
         """The records in their order, as far as the chain holds. An unfinished last line goes to `tail`."""
+        most = limit("line-bytes")
         with path.open("rb") as file:
-            for line in file:
+            while line := file.readline(most + 1):
+                if len(line) > most:  # none of ours is so long
+                    self.fault = "FS571"
+                    return
                 record = self._next(line.removesuffix(b"\n"))
                 if not line.endswith(b"\n"):
                     self.tail, self.fault = (b"" if record else line), "FS575"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -20,6 +19,7 @@ from typing import Any, Literal, Self
 
 from fhirspace.delivery.canonical import canonical, content
 from fhirspace.delivery.client import Client
+from fhirspace.delivery.database import Form, opened, stamp
 from fhirspace.delivery.fetch import Held, fetch
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.order import Item, Reader
@@ -39,6 +39,20 @@ CREATE TABLE head (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE step (at INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, digest BLOB NOT NULL,
                    action TEXT NOT NULL, version TEXT NOT NULL, changes TEXT NOT NULL);
 """
+FORM = Form(
+    code="FS537",
+    expected="a whole plan of `fhirspace plan --out`",
+    application=0x66687350,  # "fhsP"
+    tables={
+        "head": {"name": "'text'", "value": "'text'"},
+        "step": {
+            "at": "'integer'",
+            "digest": "'blob'",
+            **dict.fromkeys(("key", "kind", "action", "version", "changes"), "'text'"),
+        },
+    },
+)
+"""What a plan has to be to be opened."""
 _decode = decoder(Any, float_hook=str)
 
 
@@ -75,15 +89,16 @@ class PlanFile:
             _require_replaceable(path)
             self._part.unlink(missing_ok=True)
             os.close(open_own(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL))
-        self._base = sqlite3.connect(self._part, isolation_level=None)
+        self._base = opened(self._part, FORM)
         try:
             self._open(server)
-        except (sqlite3.DatabaseError, TypeError) as error:
+        except BaseException:
             self._base.close()
-            raise UsageError("FS537", path.name, "a whole plan of `fhirspace plan --out`") from error
+            raise
 
     def _open(self, server: str) -> None:
         if self._key:
+            stamp(self._base)
             self._base.executescript(f"PRAGMA journal_mode=MEMORY; {_SCHEMA} BEGIN;")
             self._base.executemany(
                 "INSERT INTO head VALUES (?, ?)",
@@ -91,10 +106,11 @@ class PlanFile:
             )
         form, self.server, self.id_key = (self._head(name) for name in ("format", "server", "id_key"))
         if form != _FORMAT:
-            raise TypeError
+            raise self._base.fault()
 
     def _head(self, name: str) -> str:
-        return str(self._base.execute("SELECT value FROM head WHERE name = ?", (name,)).fetchone()[0])
+        found = self._base.execute("SELECT value FROM head WHERE name = ?", (name,)).fetchone()
+        return str(found[0]) if found else ""
 
     def __enter__(self) -> Self:
         return self
@@ -145,15 +161,12 @@ def _require_replaceable(path: Path) -> None:
     """Raises UsageError (FS537) where something is at `path` that is no plan, of whatever version."""
     if not os.path.lexists(path):
         return
-    plan = path.is_file() and not path.is_symlink()
-    if plan:
-        with closing(sqlite3.connect(path)) as base:
-            try:
-                (form,) = base.execute("SELECT value FROM head WHERE name = 'format'").fetchone()
-                plan = str(form).startswith(_PLAN)
-            except (sqlite3.DatabaseError, TypeError):
-                plan = False
-    if not plan:
+    try:
+        with closing(opened(path, FORM, whole=False)) as base:
+            found = base.execute("SELECT value FROM head WHERE name = 'format'").fetchone()
+    except UsageError:
+        found = None
+    if found is None or not str(found[0]).startswith(_PLAN):
         raise UsageError("FS537", path.name, "a new file, or an earlier plan to replace")
 
 
@@ -163,9 +176,12 @@ _STEPS = "SELECT key, digest, action, version, changes FROM step"
 def _step_of(row: Any) -> Step:
     key, digest, action, version, changes = row
     try:
-        return Step(key, digest, action, version, decode(changes.encode(), tuple[str, ...]))
-    except (JsonError, AttributeError):
-        raise UsageError("FS537", "", "a whole plan of `fhirspace plan --out`") from None
+        paths = decode(changes.encode(), tuple[str, ...])
+    except JsonError:
+        raise UsageError(FORM.code, "", FORM.expected) from None
+    if action not in ACTIONS:
+        raise UsageError(FORM.code, "", FORM.expected)
+    return Step(key, digest, action, version, paths)
 
 
 def compare(

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
-import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fhirspace.delivery.database import Base, Form, opened, stamp
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.errors import UsageError
 from fhirspace.folders import locked, open_own, state_folder
@@ -47,6 +48,36 @@ CREATE UNIQUE INDEX IF NOT EXISTS searched ON places (server, search);
 CREATE INDEX IF NOT EXISTS placed ON places (server, place);
 CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done';
 """
+
+_TEXT, _BLOB, _TEXT_OR_NONE, _BLOB_OR_NONE = "'text'", "'blob'", "'text', 'null'", "'blob', 'null'"
+FORM = Form(
+    code="FS525",
+    expected="a journal of fhirspace",
+    application=0x6668734A,  # "fhsJ"
+    tables={
+        "delivered": {
+            **dict.fromkeys(("server", "key", "version", "run"), _TEXT),
+            "digest": _BLOB,
+            "content": _BLOB_OR_NONE,
+        },
+        "runs": {
+            **dict.fromkeys(("run", "server", "started"), _TEXT),
+            **dict.fromkeys(("finished", "report"), _TEXT_OR_NONE),
+        },
+        "writes": {
+            **dict.fromkeys(("run", "key", "sent", "state"), _TEXT),
+            **dict.fromkeys(("version", "action"), _TEXT_OR_NONE),
+            "digest": _BLOB,
+            "content": _BLOB_OR_NONE,
+            "bundle": "'integer', 'null'",
+        },
+        "places": {"server": _TEXT, "key": _TEXT, "search": _BLOB_OR_NONE, "place": _TEXT_OR_NONE},
+        "id_key": {"fingerprint": _TEXT},
+    },
+    indexes=frozenset({"searched", "placed", "unproven"}),
+)
+"""What a journal has to be to be opened."""
+_KEY = re.compile(r"[A-Z][A-Za-z]{0,63}/(?!\.{1,2}$)[A-Za-z0-9\-.]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +135,27 @@ class Journal:
             self._held.close()
             raise UsageError("FS525", str(path), "an ordinary file, as its lock has to be, and no link") from error
         try:
-            self._base = sqlite3.connect(path, isolation_level=None)
-            self._held.callback(self._base.close)
-            _require_ours(self._base)
-            self._base.execute("PRAGMA journal_mode=WAL")
-            self._base.execute("PRAGMA synchronous=FULL")
-            self._base.executescript(_SCHEMA + SCHEMA)
-            self._upgrade()
+            self._base = self._opened()
             self.seal = Seal(self._base, path, id_key)
-        except sqlite3.DatabaseError as error:
+        except BaseException:
             self._held.close()
-            raise UsageError("FS525", str(path), "a journal of fhirspace") from error
+            raise
         with suppress(OSError):  # who holds it is a courtesy; some systems do not let a locked file be written
             told = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
             if not lock.stat().st_size or _holder(lock):  # else it is somebody else's, such as a package manager's
                 lock.write_text(json.dumps(told), "utf-8")
+
+    def _opened(self) -> Base:
+        base = opened(self.path, FORM)
+        self._held.callback(base.close)
+        base.execute("PRAGMA journal_mode=WAL")
+        base.execute("PRAGMA synchronous=FULL")
+        base.executescript(_SCHEMA + SCHEMA)
+        columns = {row[1] for row in base.execute("PRAGMA table_info(delivered)")}
+        if "content" not in columns:  # a journal of version 0.1 has no digests of canonical forms
+            base.execute("ALTER TABLE delivered ADD COLUMN content BLOB")
+        stamp(base)
+        return base
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +191,7 @@ class Journal:
         after = ""
         # By the thousand: a read that stays open would hold back what is written meanwhile.
         while rows := self._base.execute(query, (self.server, run, run, after)).fetchall():
-            yield from ((key, Known(*rest)) for key, *rest in rows)
+            yield from ((self._key(key), Known(*rest)) for key, *rest in rows)
             after = rows[-1][0]
 
     def intend(self, rows: Iterable[tuple[str, bytes, bytes]], when: str) -> None:
@@ -233,13 +270,13 @@ class Journal:
         """The server's key of a resource whose id it made; None where that is not known."""
         query = "SELECT place FROM places WHERE server = ? AND key = ?"
         found = self._base.execute(query, (self.server, key)).fetchone()
-        return found[0] if found else None
+        return self._key(found[0]) if found and found[0] is not None else None
 
     def key_at(self, place: str) -> str:
         """Our key of what has this key on the server: the same one, unless the server made it."""
         query = "SELECT key FROM places WHERE server = ? AND place = ?"
         found = self._base.execute(query, (self.server, place)).fetchone()
-        return str(found[0]) if found else place
+        return self._key(found[0]) if found else place
 
     def placed(self) -> bool:
         """Whether this server made ids for what was delivered to it."""
@@ -250,7 +287,7 @@ class Journal:
         """The keys of what a run sent, to get an id from the server, and of which no answer is known."""
         query = """SELECT key FROM writes JOIN places USING (key)
                    WHERE run = ? AND server = ? AND state = 'sent' AND place IS NULL"""
-        return {key for (key,) in self._base.execute(query, (run, self.server))}
+        return {self._key(key) for (key,) in self._base.execute(query, (run, self.server))}
 
     def finished(self, run: str) -> bool:
         """Whether a run came to its end, or was closed."""
@@ -260,7 +297,10 @@ class Journal:
     def started(self) -> datetime:
         """When this run began (the first time, if it was taken up again)."""
         found = self._base.execute("SELECT started FROM runs WHERE run = ?", (self.run,)).fetchone()
-        return datetime.fromisoformat(found[0])
+        try:
+            return datetime.fromisoformat(found[0])
+        except ValueError:
+            raise self._base.fault("a time") from None
 
     def bundles(self) -> int:
         """The highest bundle number that this run has used."""
@@ -275,7 +315,7 @@ class Journal:
         query = """SELECT key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
                    coalesce(bundle, 0), sent FROM writes WHERE run = ? AND key > ? AND state <> 'undone'
                    ORDER BY key LIMIT 1000"""
-        return [Written(*row) for row in self._base.execute(query, (run, after))]
+        return [Written(self._key(key), *rest) for key, *rest in self._base.execute(query, (run, after))]
 
     def close(self, run: str) -> None:
         """Close a run that was not finished: it will not be taken up again."""
@@ -288,8 +328,11 @@ class Journal:
                      SELECT min(bundle) FROM writes INDEXED BY unproven WHERE run = ?1 AND state = 'done')
                    ORDER BY bundle, key"""
         found: dict[int, list[Written]] = {}
-        for row in self._base.execute(query, (self.run, bundles)):
-            found.setdefault(row[5], []).append(Written(*row))
+        for key, *rest in self._base.execute(query, (self.run, bundles)):
+            each = Written(self._key(key), *rest)
+            if each.action not in ("created", "updated"):
+                raise self._base.fault("an action")
+            found.setdefault(each.bundle, []).append(each)
         return list(found.values())
 
     def mark(self, run: str, keys: Iterable[str], state: str) -> None:
@@ -308,7 +351,7 @@ class Journal:
         """The first and the last key of each resource type delivered to this server."""
         query = """SELECT min(key), max(key) FROM delivered WHERE server = ?
                    GROUP BY substr(key, 1, instr(key, '/')) ORDER BY 1"""
-        return sorted({key for pair in self._base.execute(query, (self.server,)) for key in pair})
+        return sorted({self._key(key) for pair in self._base.execute(query, (self.server,)) for key in pair})
 
     def forget(self) -> None:
         """Forget everything about this server (it was emptied or replaced)."""
@@ -325,11 +368,11 @@ class Journal:
         with self._base:
             self._base.executemany(statement, rows)
 
-    def _upgrade(self) -> None:
-        """A journal of version 0.1 has no digests of canonical forms."""
-        columns = {row[1] for row in self._base.execute("PRAGMA table_info(delivered)")}
-        if "content" not in columns:
-            self._base.execute("ALTER TABLE delivered ADD COLUMN content BLOB")
+    def _key(self, key: str) -> str:
+        """A key that the journal gives: it becomes a part of addresses, so it must be one."""
+        if not _KEY.fullmatch(key):
+            raise self._base.fault("a key")
+        return key
 
 
 def journals() -> list[Path]:
@@ -349,13 +392,6 @@ def remember(path: Path) -> None:
         noted = open_own(state_folder() / "journals.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with os.fdopen(noted, "ab") as file:
             file.write(line + b"\n")
-
-
-def _require_ours(base: sqlite3.Connection) -> None:
-    """Raises sqlite3.DatabaseError for the database of another program, to which nothing must be added."""
-    tables = {name for (name,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if tables and "delivered" not in tables:
-        raise sqlite3.DatabaseError
 
 
 def _holder(lock: Path) -> str:

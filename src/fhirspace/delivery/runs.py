@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import msgspec
 
 from fhirspace.delivery import dead
-from fhirspace.delivery.journal import JOURNAL, UNDO, journals
+from fhirspace.delivery.database import opened
+from fhirspace.delivery.journal import FORM, JOURNAL, UNDO, journals
 from fhirspace.errors import UsageError
+from fhirspace.jsontext import JsonError, decode
+
+T = TypeVar("T")
+
+
+class _Head(msgspec.Struct, forbid_unknown_fields=True):
+    """`chain.Head`, as it is noted."""
+
+    sequence: int
+    hash: str
+
+
+class _Known(msgspec.Struct):
+    """What is looked at in a run's report."""
+
+    audit: _Head | None = None
+    undo: str = ""
+
+
+_RUNS = "SELECT run, server, started, finished, report FROM runs ORDER BY started DESC LIMIT 100000"
 
 
 def runs(path: Path | None = None) -> list[dict[str, Any]]:
@@ -23,10 +44,16 @@ def runs(path: Path | None = None) -> list[dict[str, Any]]:
         UsageError: FS525, there is no journal at `path`.
     """
     found = [
-        {"journal": str(file), "run": run, "server": server, "started": started, "finished": finished}
-        | json.loads(report or "{}")
+        {
+            **_report(file, report),
+            "journal": str(file),
+            "run": run,
+            "server": server,
+            "started": started,
+            "finished": end,
+        }
         for file in ([_file(path)] if path else journals())
-        for run, server, started, finished, report in _asked(file, "SELECT * FROM runs")
+        for run, server, started, end, report in _asked(file, _RUNS, tuple[str, str, str, str | None, str | None])
     ]
     return sorted(found, key=lambda each: (each["started"], each["run"]))
 
@@ -48,6 +75,17 @@ def journal_of(run: str, path: Path | None = None) -> tuple[Path, str, str]:
     return Path(last["journal"]), last["run"], last["server"]
 
 
+def known_server(path: Path, server: str) -> str:
+    """The server that a journal names, if pushes of this machine's user have written to that journal.
+
+    Raises:
+        UsageError: FS588, they have not: whoever made it would choose where the credentials are sent.
+    """
+    if not any(path.samefile(each) for each in journals()):
+        raise UsageError("FS588", str(path), "`--server URL`")
+    return server
+
+
 def status(path: Path) -> list[dict[str, Any]]:
     """How far deliveries are, for each server of a journal.
 
@@ -65,7 +103,7 @@ def status(path: Path) -> list[dict[str, Any]]:
     kinds = """SELECT server, substr(key, 1, instr(key, '/') - 1), count(*) FROM delivered
                WHERE key NOT LIKE 'Provenance/%' GROUP BY 1, 2 ORDER BY 1, 2"""
     held: dict[str, dict[str, int]] = {run["server"]: {} for run in runs(file)}
-    for server, kind, count in _asked(file, kinds):
+    for server, kind, count in _asked(file, kinds, tuple[str, str, int]):
         held.setdefault(server, {})[kind] = count
     waiting = dead.waiting(file.parent)
     open_runs = {run["server"]: run["run"] for run in runs(file) if run["finished"] is None and not _undoes(run)}
@@ -84,11 +122,21 @@ def _file(path: Path) -> Path:
     return path / JOURNAL if path.is_dir() else path
 
 
-def _asked(path: Path, query: str) -> list[Any]:
-    if not path.is_file():
-        raise UsageError("FS525", str(path), "a journal of fhirspace")
-    with closing(sqlite3.connect(path)) as base:
-        try:
-            return base.execute(query).fetchall()
-        except sqlite3.DatabaseError as error:
-            raise UsageError("FS525", str(path), "a journal of fhirspace") from error
+def _asked(path: Path, query: str, row: type[T]) -> list[T]:
+    """The rows that a journal answers with, of the types of `row`. Raises UsageError (FS525): it is no journal."""
+    with closing(opened(path, FORM, whole=False)) as base:
+        found = base.execute(query).fetchall()
+    try:
+        return msgspec.convert(found, list[row])  # type: ignore[valid-type]
+    except msgspec.ValidationError as error:
+        raise UsageError(FORM.code, str(path), FORM.expected) from error
+
+
+def _report(path: Path, text: str | None) -> dict[str, Any]:
+    """What a run noted of itself at its end: counts, the run that it undid, the last line of the audit log."""
+    try:
+        found = decode(text.encode(), dict[str, Any]) if text else {}
+        msgspec.convert(found, _Known)
+    except (JsonError, msgspec.ValidationError, UnicodeEncodeError):
+        raise UsageError(FORM.code, str(path), FORM.expected) from None
+    return found

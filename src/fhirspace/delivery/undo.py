@@ -23,7 +23,7 @@ from fhirspace.delivery.push import new_run
 from fhirspace.delivery.rebuilt import rebuilt
 from fhirspace.delivery.report import told
 from fhirspace.delivery.retry import since
-from fhirspace.delivery.runs import journal_of
+from fhirspace.delivery.runs import journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.folders import scratch
 from fhirspace.idkey import IdKey
@@ -107,11 +107,12 @@ def verify(
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS525 the journal is held, FS529 no such run, FS590 the journal is of another key; ServerError: as
+        UsageError: FS525 the journal is held, FS529 no such run, FS588 the journal came from elsewhere and
+            no server is given, FS590 it is of another key; ServerError: as
             `fetch`.
     """
     path, name, home = journal_of(run, journal)
-    talk = client or Client(server or home, insecure_http=insecure_http)
+    talk = client or Client(server or known_server(path, home), insecure_http=insecure_http)
     statement = require_release(talk, None)
     with Journal(path, talk.server, id_key) as book:
         report = VerifyReport(name, talk.server)
@@ -167,7 +168,7 @@ def undo(
     path, name, home = _journal_of(run, journal, asked)
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
-    talk = asked or Client(home, insecure_http=insecure_http)
+    talk = asked or Client(known_server(path, home), insecure_http=insecure_http)
     statement = require_release(talk, None)
     with ExitStack() as stack:
         book = stack.enter_context(Journal(path, talk.server, id_key))
