@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.delivery.compare import PlanFile
+from fhirspace.errors import UsageError
 from fhirspace.folders import read_ordinary
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such files")
@@ -85,3 +87,13 @@ def test_a_file_is_read_by_a_link_too(tmp_path: Path) -> None:
     assert read_ordinary(tmp_path / "link", 7) == b"content"
     with pytest.raises(OSError, match="More than 6 bytes"):
         read_ordinary(tmp_path / "link", 6)
+
+
+@pytest.mark.parametrize("command", [("runs",), ("status",), ("verify", "last", "--journal")])
+def test_a_journal_that_cannot_be_opened_is_no_bug(command: tuple[str, ...]) -> None:
+    assert main([*command, "/proc/self/mem"]) == 2  # an ordinary file to look at, which SQLite cannot open
+
+
+def test_a_plan_that_cannot_be_opened_is_no_bug() -> None:
+    with pytest.raises(UsageError, match="FS537"):
+        PlanFile(Path("/proc/self/mem"))
