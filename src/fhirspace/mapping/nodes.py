@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 import yaml
 
 from fhirspace.errors import MappingError, Place
+from fhirspace.limits import allowed, limit
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -55,8 +56,13 @@ Node: TypeAlias = Text | Seq | Map
 
 
 def read(text: str, file: str) -> Iterator[Map]:
-    """The documents of a YAML text, each a Map. Raises MappingError (FS301, FS302, FS303) with file and line."""
+    """The documents of a YAML text, each a Map.
+
+    Raises:
+        MappingError: FS160 (too large or too deep), FS301, FS302, FS303, with file and line.
+    """
     try:
+        check_size(text, file)
         documents = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -77,12 +83,50 @@ def require_file(path: Path) -> None:
 
 
 def load(path: Path) -> list[Map]:
-    """The documents of a mapping file. Raises MappingError (FS300 where it cannot be read)."""
+    """The documents of a mapping file. Raises MappingError: as `read` and `text_of`."""
+    return list(read(text_of(path), path.name))
+
+
+def text_of(path: Path) -> str:
+    """The text of a YAML file. Raises MappingError: FS300 (cannot be read), FS160 (too large)."""
     require_file(path)
+    most = limit("yaml-bytes")
     try:
-        return list(read(path.read_text("utf-8"), path.name))
+        with path.open("rb") as stream:
+            content = stream.read(most + 1)
+        text = content[:most].decode()
     except (OSError, UnicodeDecodeError):
         raise MappingError("FS300", path.name, "a readable UTF-8 file") from None
+    if len(content) > most:
+        raise MappingError("FS160", Place(path.name), allowed("yaml-bytes"))
+    return text
+
+
+def check_size(text: str, file: str) -> None:
+    """Looks at depth and number of nodes before anything is built; each alias counts as all that it stands for.
+
+    Raises:
+        MappingError: FS160. yaml.YAMLError: the text is no YAML.
+    """
+    most, deepest = limit("yaml-nodes"), limit("yaml-depth")
+    whole: dict[str, int] = {}  # nodes of each anchor, its aliases spelt out
+    open_: list[tuple[str | None, int]] = []  # the anchors of the nodes around, and the count where they begin
+    count = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, start = open_.pop()
+            if anchor:
+                whole[anchor] = count - start
+            continue
+        if not isinstance(event, yaml.NodeEvent):
+            continue
+        count += whole.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append((event.anchor, count - 1))
+        if count > most or len(open_) > deepest:
+            name = "yaml-nodes" if count > most else "yaml-depth"
+            line = event.start_mark.line + 1 if event.start_mark else None
+            raise MappingError("FS160", Place(file, line), allowed(name))
 
 
 _OWN: Final = re.compile(r"(?<![A-Za-z0-9-])--(?=[A-Z])")
@@ -113,11 +157,13 @@ def _node(node: yaml.Node, file: str, above: tuple[int, ...]) -> Node:
     if isinstance(node, yaml.SequenceNode):
         return Seq(tuple(_node(item, file, inside) for item in node.value), line)
     pairs: list[tuple[Text, Node]] = []
+    names = set[str]()
     for key, value in node.value:
         if not isinstance(key, yaml.ScalarNode):
             raise MappingError("FS301", Place(file, line), "a plain text as key")
         name = Text(str(key.value), key.start_mark.line + 1)
-        if any(name.text == other.text for other, _ in pairs):
+        if name.text in names:
             raise MappingError("FS302", Place(file, name.line, name.text), "each key once")
+        names.add(name.text)
         pairs.append((name, _node(value, file, inside)))
     return Map(tuple(pairs), line)

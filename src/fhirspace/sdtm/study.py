@@ -22,7 +22,8 @@ from typing import Any
 
 import yaml
 
-from fhirspace.errors import Place, UsageError
+from fhirspace.errors import MappingError, Place, UsageError
+from fhirspace.mapping import nodes
 from fhirspace.standards.units import canonical_number
 
 REFERENCE_DATES = ("RFICDTC", "RFSTDTC", "RFENDTC", "RFXSTDTC", "RFXENDTC", "RFPENDTC")
@@ -71,11 +72,17 @@ def load_study(path: Path) -> StudyDesign:
     """Read a ``study.yaml``.
 
     Raises:
-        UsageError: FS703, the file is not as described at the head of this module.
+        UsageError: FS703, the file is not as described at the head of this module; FS160, it is too large or too deep.
     """
     try:
-        content = yaml.load(path.read_text("utf-8"), Loader=yaml.BaseLoader)  # noqa: S506  # nosec B506  # makes text only
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        text = nodes.text_of(path)
+        nodes.check_size(text, path.name)
+        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # nosec B506  # makes text only
+    except MappingError as error:
+        raise (
+            error if error.code == "FS160" else UsageError("FS703", Place(path.name), "a readable YAML file")
+        ) from None
+    except yaml.YAMLError:
         raise UsageError("FS703", Place(path.name), "a readable YAML file") from None
     if not isinstance(content, dict):
         raise UsageError("FS703", Place(path.name), "a mapping at the top")
