@@ -119,6 +119,7 @@ def _after_the_kill(root: Path, before: dict[str, bytes]) -> str:
     now = {name: content for name, content in files(root).items() if not name.startswith(".fhirspace-staging/")}
     waiting = root / ".fhirspace-staging"
     assert not waiting.exists() or waiting.stat().st_mode & 0o077 == 0
+    assert not (root / "sdtm").exists() or (root / "sdtm").stat().st_mode & 0o077 == 0
     if (waiting / "manifest.json").exists():
         assert "manifest.json" not in now or now == before, "a manifest vouches for files that have changed"
         for reader in (lambda: recognise([root]), lambda: inputs(root), lambda: recognise([root / "fhir"])):

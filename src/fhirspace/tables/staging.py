@@ -159,8 +159,10 @@ def settle(root: Path, proof: Proof | None = None) -> None:
 
 def _move(source: Path, target: Path) -> None:
     if not target.parent.exists():
-        target.parent.mkdir()
-        target.parent.chmod(stat.S_IMODE(source.parent.stat().st_mode))  # whatever the umask of this process is
+        mode = stat.S_IMODE(source.parent.stat().st_mode)
+        target.parent.mkdir(mode)
+        if stat.S_IMODE(target.parent.stat().st_mode) != mode:
+            target.parent.chmod(mode)  # the umask is not that of the run
     source.replace(target)
 
 
