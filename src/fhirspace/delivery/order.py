@@ -36,7 +36,7 @@ _REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _RESOURCE = "a JSON object with resourceType and a legal id"
-_NOT_FHIR = frozenset({"problems.ndjson", "audit.ndjson", "manifest.json"})
+_NOT_FHIR = frozenset({"problems.ndjson", "unread.ndjson", "audit.ndjson", "manifest.json"})
 
 
 class _Head(msgspec.Struct):

@@ -30,7 +30,7 @@ from fhirspace.tables.proof import FOLDERS, Proof, in_the_way, listed
 STAGING = ".fhirspace-staging"
 _EARLIER = "earlier-manifest.json"
 _PART = ".fhirspace-part"
-"""How the names of files end that versions before 0.2 left behind when they were killed."""
+"""How the names of files end that are not whole; killed runs left them beside their targets, before `STAGING` was."""
 
 
 @contextmanager
