@@ -17,11 +17,6 @@ import msgspec
 
 from fhirspace.limits import allowed, limit
 
-MAX_LINE = 64 * 1024 * 1024
-"""The longest line of NDJSON that is read, in bytes."""
-MAX_DOCUMENT = 1024 * 1024 * 1024
-"""The largest JSON document (a Bundle or one resource) that is read, in bytes."""
-
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_BACKSLASH = re.compile(rb"[^\\]")
 _CHUNK: Final = 1 << 20

@@ -36,12 +36,13 @@ def test_what_is_written_is_read_again_and_has_the_same_bytes(tmp_path: Path, na
     assert (tmp_path / name).read_bytes() == first
 
 
-def test_a_line_without_end_is_refused(tmp_path: Path) -> None:
+def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "a.ndjson", LINE + b"\n" + b"x" * 200)
+    monkeypatch.setenv("FHIRSPACE_LIMITS", "line-bytes=100,document-bytes=100")
     with pytest.raises(InputError, match=r"FS405 a\.ndjson:2"):
-        list(ndjson.read(path, max_line=100))
+        list(ndjson.read(path))
     with pytest.raises(InputError, match="FS405"):
-        bundles.document(path, max_size=100)
+        bundles.document(path)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from fhirspace.errors import InputError, Place
 from fhirspace.fhir import bundles, ndjson
 from fhirspace.folders import scratch
 from fhirspace.jsontext import JsonError, decoder, strict
+from fhirspace.limits import allowed, limit
 from fhirspace.tables import listing
 from fhirspace.tables.staging import require_finished
 
@@ -132,10 +133,16 @@ def _looks_like(file: Path) -> bool:
 
 
 def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Row (from 1), offset in bytes, and line without its end, of each line that is not blank."""
-    offset = 0
+    """Row (from 1), offset in bytes, and line without its end, of each line that is not blank.
+
+    Raises:
+        InputError: FS405, a line is too long.
+    """
+    offset, most = 0, limit("line-bytes")
     with file.open("rb") as source:
-        for row, line in enumerate(source, 1):
+        for row, line in enumerate(iter(lambda: source.readline(most + 1), b""), 1):
+            if len(line) > most:
+                raise InputError("FS405", Place(file.name, row), allowed("line-bytes"))
             text = line.strip()
             if text:
                 yield row, offset, text

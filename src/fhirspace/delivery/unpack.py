@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir import bundles, gunzip, ndjson
 from fhirspace.jsontext import JsonError, decoder
 
 PACKED = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
@@ -45,7 +45,8 @@ def unpacked(file: Path, scratch: Path, number: int) -> Path:
     Line N is the N-th entry of a Bundle, or line N of what was compressed.
 
     Raises:
-        InputError: FS401, FS403, FS404, FS405 (no JSON, too deep, unreadable, too large), FS522 (no FHIR).
+        InputError: FS160 (unpacks to too much), FS401, FS403, FS404, FS405 (no JSON, too deep, unreadable, too large),
+            FS522 (no FHIR).
     """
     if file.suffix == ".ndjson" and _plain(file):
         return file
@@ -59,7 +60,7 @@ def unpacked(file: Path, scratch: Path, number: int) -> Path:
 def _plain(file: Path) -> bool:
     """Whether it begins with text: neither compressed nor with a byte order mark."""
     with file.open("rb") as stream:
-        return not stream.read(3).startswith((ndjson.BOM, ndjson.GZIP))
+        return not stream.read(3).startswith((ndjson.BOM, gunzip.MAGIC))
 
 
 def _lines(file: Path, kind: bundles.Kind | None) -> Iterator[bytes]:

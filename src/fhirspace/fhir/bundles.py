@@ -6,6 +6,7 @@ Source: FHIR, "Bundle" (entry.resource).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO, Literal
@@ -13,8 +14,9 @@ from typing import IO, Literal
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir.ndjson import BOM, DAMAGED, open_bytes, resource_type
-from fhirspace.jsontext import MAX_DOCUMENT, MAX_LINE, JsonError, decoder
+from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
+from fhirspace.jsontext import JsonError, decoder
+from fhirspace.limits import allowed, limit
 
 _LOOKED_AT = 100
 Kind = Literal["ndjson", "bundle", "resource"]
@@ -32,20 +34,27 @@ class _Bundle(msgspec.Struct):
 _decode = decoder(_Bundle)
 
 
-def document(path: Path, max_size: int = MAX_DOCUMENT) -> bytes:
+def document(path: Path) -> bytes:
     """The bytes of a JSON document, decompressed, without byte order mark.
 
     Raises:
-        InputError: FS404 (cannot be read), FS405 (too large).
+        InputError: FS160 (unpacks to too much), FS404 (cannot be read), FS405 (too large).
     """
-    with open_bytes(path) as stream:
-        try:
-            raw = stream.read(max_size + 1)
-        except DAMAGED:
-            raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
-    if len(raw) > max_size:
-        raise InputError("FS405", Place(path.name), f"at most {max_size} bytes")
+    most = limit("document-bytes")
+    with _readable(path) as stream:
+        raw = stream.read(most + 1)
+    if len(raw) > most:
+        raise InputError("FS405", Place(path.name), allowed("document-bytes"))
     return raw.removeprefix(BOM)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        with open_bytes(path) as stream:
+            yield stream
+    except OSError:
+        raise InputError("FS404", Place(path.name), "a file that can be read") from None
 
 
 def entries(path: Path) -> Iterator[bytes]:
@@ -81,19 +90,17 @@ def recognise(path: Path) -> Kind | None:
     A file named ``.ndjson`` is NDJSON even with one line, and even when its first lines are damaged.
 
     Raises:
-        InputError: FS404 (cannot be read), FS405 (too large).
+        InputError: FS160 (unpacks to too much), FS404 (cannot be read), FS405 (too large).
     """
-    with open_bytes(path) as stream:
-        try:
-            lines = list(islice(_filled(stream), _LOOKED_AT if ".ndjson" in path.suffixes else 2))
-        except DAMAGED:
-            raise InputError("FS404", Place(path.name), "whole, undamaged compressed data") from None
-    if ".ndjson" in path.suffixes:
-        return "ndjson" if any(resource_type(line) for line in lines) else None
-    if not lines or not lines[0].startswith(b"{"):
-        return None
-    if len(lines) > 1 and resource_type(lines[0]):
-        return "ndjson"
+    with _readable(path) as stream:
+        lines = _filled(stream)
+        if ".ndjson" in path.suffixes:
+            return "ndjson" if any(map(resource_type, islice(lines, _LOOKED_AT))) else None
+        first = next(lines, b"")
+        if not first.startswith(b"{"):
+            return None
+        if resource_type(first) and next(lines, b""):
+            return "ndjson"
     kind = resource_type(document(path))
     if not kind:
         return None
@@ -103,7 +110,8 @@ def recognise(path: Path) -> Kind | None:
 def _filled(stream: IO[bytes]) -> Iterator[bytes]:
     """The lines with something in them."""
     start = True
-    while line := stream.readline(MAX_LINE):
+    most = limit("line-bytes")
+    while line := stream.readline(most):
         line = (line.removeprefix(BOM) if start else line).strip()
         start = False
         if line:

@@ -6,7 +6,6 @@ Source: FHIR, "Bulk Data Access" (ndjson), "Resource Formats: JSON".
 from __future__ import annotations
 
 import gzip
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, cast
@@ -14,12 +13,11 @@ from typing import IO, cast
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.jsontext import MAX_LINE, JsonError, decoder
+from fhirspace.fhir import gunzip
+from fhirspace.jsontext import JsonError, decoder
+from fhirspace.limits import allowed, limit
 
 BOM = b"\xef\xbb\xbf"
-GZIP = b"\x1f\x8b"
-DAMAGED = (OSError, EOFError, zlib.error)
-"""What reading raises where a compressed file is damaged."""
 
 
 class _Head(msgspec.Struct):
@@ -33,43 +31,45 @@ def open_bytes(path: Path) -> IO[bytes]:
     """Open a file for reading, compressed by gzip or not (told by its first bytes).
 
     Raises:
-        InputError: FS404, the file cannot be opened.
+        InputError: FS404, the file cannot be opened; what `gunzip.unpacked` raises, while it is read.
     """
     try:
         stream = path.open("rb")
     except OSError:
         raise InputError("FS404", Place(path.name), "a file that can be read") from None
-    if not stream.peek(2).startswith(GZIP):
+    if not stream.peek(2).startswith(gunzip.MAGIC):
         return stream
     stream.close()
-    return cast(IO[bytes], gzip.open(path, "rb"))
+    return gunzip.unpacked(path)
 
 
-def read(path: Path, max_line: int = MAX_LINE) -> Iterator[tuple[int, bytes]]:
+def read(path: Path) -> Iterator[tuple[int, bytes]]:
     """Read the resources of an NDJSON file.
 
     Args:
         path: the file; compressed by gzip or not, with or without a byte order mark, LF or CRLF.
-        max_line: the longest line that is accepted, in bytes.
 
     Yields:
         The number of the line (the first is 1) and its bytes, without line end; blank lines are left out.
 
     Raises:
-        InputError: FS404 (cannot be read), FS405 (a line is too long).
+        InputError: FS160 (unpacks to too much), FS404 (cannot be read), FS405 (a line is too long).
     """
+    most = limit("line-bytes")
     with open_bytes(path) as stream:
         number = 0
         while True:
             try:
-                line = stream.readline(max_line + 1)
-            except DAMAGED:
-                raise InputError("FS404", Place(path.name, number + 1), "whole, undamaged compressed data") from None
+                line = stream.readline(most + 1)
+            except OSError:
+                raise InputError("FS404", Place(path.name, number + 1), "a file that can be read") from None
+            except InputError as fault:
+                raise InputError(fault.code, Place(path.name, number + 1), fault.problem.expected) from None
             if not line:
                 return
             number += 1
-            if len(line) > max_line:
-                raise InputError("FS405", Place(path.name, number), f"at most {max_line} bytes a line")
+            if len(line) > most:
+                raise InputError("FS405", Place(path.name, number), allowed("line-bytes"))
             if number == 1:
                 line = line.removeprefix(BOM)
             line = line.strip()

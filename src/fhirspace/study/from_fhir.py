@@ -12,7 +12,7 @@ import pyarrow as pa
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
 from fhirspace.foreign import as_strict_json, file_name
-from fhirspace.jsontext import MAX_LINE
+from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
 from fhirspace.sdtm.shape import tabulate
@@ -98,7 +98,7 @@ def _readable(files: Sequence[Path], ledger: Ledger | None) -> list[Path]:
     faults: dict[Path, InputError] = {}
     for file in files:
         try:
-            if bundles.recognise(file) != "ndjson" or file.suffix == ".gz" or file.stat().st_size > MAX_LINE:
+            if bundles.recognise(file) != "ndjson" or file.suffix == ".gz" or file.stat().st_size > limit("line-bytes"):
                 for _ in lines(file):
                     pass
             good.append(file)

@@ -27,7 +27,7 @@ _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
 IN_MEMORY = 500_000
 """Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 _EXACT = (".parquet", ".xpt", ".csv")
-_FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
+_FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz")
 _OF_A_RUN = ("problems.ndjson", "unread.ndjson")
 """What runs write beside a manifest, and is no input of another one."""
 

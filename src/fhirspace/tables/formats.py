@@ -110,7 +110,7 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
         except InputError as fault:
             if faults is None:
                 raise
-            faults[file] = fault
+            faults.setdefault(file, fault)
             continue
         if kind not in TABLES:
             continue
