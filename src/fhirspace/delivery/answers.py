@@ -20,7 +20,7 @@ from fhirspace.delivery.address import ID, is_id
 from fhirspace.delivery.outcome import failures
 from fhirspace.delivery.transport import Response
 from fhirspace.errors import ServerError
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.jsontext import JsonError, decoder, strict
 
 T = TypeVar("T")
 
@@ -115,6 +115,11 @@ def head_of(body: bytes | msgspec.Raw) -> Head | None:
     """Type, id and version of a resource; None where the body is no JSON object with a ``resourceType``."""
     found = decoded(body, _head)
     return found if found is not None and found.resourceType else None
+
+
+def whole(resource: bytes | msgspec.Raw) -> bool:
+    """Whether a resource is strict JSON to its end: where only its head is read, anything may be in the rest."""
+    return decoded(resource, strict) is not None
 
 
 def seen(answer: Response) -> str:

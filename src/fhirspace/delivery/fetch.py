@@ -14,7 +14,7 @@ from itertools import islice
 import msgspec
 
 from fhirspace.delivery import address
-from fhirspace.delivery.answers import Answer, absent, decoded, head_of, no_fhir
+from fhirspace.delivery.answers import Answer, absent, decoded, head_of, no_fhir, whole
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.links import Link, Paging
 from fhirspace.delivery.retry import RETRIED
@@ -166,7 +166,7 @@ def _judged(client: Client, key: str, answer: Response) -> Held:
     if not answer.ok and answer.status not in _GONE:
         raise client.unexpected(answer)
     head = head_of(answer.body)
-    if not answer.ok or head is None or (head.resourceType, head.id) != (kind, name):
+    if not answer.ok or head is None or (head.resourceType, head.id) != (kind, name) or not whole(answer.body):
         raise no_fhir(client.server, f"the {kind} that was asked for", answer)
     if version and head.version not in ("", version):
         raise no_fhir(client.server, f"the version of {kind} that was asked for", answer)

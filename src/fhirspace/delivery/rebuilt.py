@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.delivery import address
+from fhirspace.delivery.answers import decoded
 from fhirspace.delivery.client import Client
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.provenance import RUN, targets_of
 from fhirspace.delivery.search import NotSearchableError, Study
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.folders import state_folder
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.jsontext import strict
 
 
 def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
@@ -50,11 +51,12 @@ def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
     """The run's Provenances; what a server sends beside them is never taken for its work (see `Study.pages`)."""
     try:
         for raw in Study(client, run, system=RUN).pages("Provenance"):
-            yield decode(raw, dict[str, Any])
+            found = decoded(raw, strict)
+            if found is None:
+                raise ServerError("FS512", client.server, "Provenances that are JSON to their end")
+            yield found
     except NotSearchableError:
         return
-    except JsonError as error:
-        raise ServerError("FS512", client.server, "Provenances in JSON") from error
 
 
 def _written(number: int, provenance: dict[str, Any], server: str) -> Iterator[Written]:

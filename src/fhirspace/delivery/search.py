@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhirspace.delivery.address import is_id
-from fhirspace.delivery.answers import decoded, no_fhir
+from fhirspace.delivery.answers import decoded, no_fhir, whole
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.gather import TAG_SYSTEM
 from fhirspace.delivery.links import Link, Paging
@@ -88,7 +88,7 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
     found = [bytes(resource) for resource in _matches(_read(client, answer).page)]
     # One that is not what was searched for means that nothing can be concluded from what was not found.
-    if not all(_identified(resource, kind, token) for resource in found):
+    if not all(_identified(resource, kind, token) and whole(resource) for resource in found):
         raise no_fhir(client.server, f"only {kind} with the identifier that was searched for", answer)
     return found
 
