@@ -67,6 +67,8 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
     resources = tuple(file for file in files if _holds_fhir(file, faults))
     if resources:
         return Input("fhir", {}, resources, faults)
+    if faults and len(faults) == len(files):
+        raise next(iter(faults.values()))
     tables = _tables(paths, faults, follow_links)
     if not tables:
         raise next(iter(faults.values()))
