@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 Form = Literal["json", "ndjson", "text", "bytes", "gzip"]
 _MANY = 2_000
+_LARGEST = 1_000_000
 _TYPES = ("Patient", "Observation", "Bundle", "OperationOutcome", "Parameters", "Basic", "../../x", "NoSuchType")
 TEXTS = (
     "", " ", "x", "\x00", "\x1b[2J", "a\nb\r\nc", "\ufeff", "\u202e", "\ud800", "\udfff\ud800", "\ufffe", "e\u0301",
@@ -60,21 +61,21 @@ def dice(seed: str, number: int) -> random.Random:
 
 
 def broken(content: bytes, form: Form, rng: random.Random) -> bytes:
-    """A broken variant of some content."""
-    if form == "json":
-        return _json(content, rng)
-    if form == "ndjson":
-        return _ndjson(content, rng)
-    if form == "gzip":
-        return _gzip(content, rng)
-    if form == "text" and rng.random() < 0.8:
-        return _several(content, _LINES, rng)
+    """A broken variant of some content, of a megabyte at most."""
+    return _WAYS[form](content, rng)[:_LARGEST]
+
+
+def _text(content: bytes, rng: random.Random) -> bytes:
+    return _several(content, _LINES if rng.random() < 0.8 else _BYTES, rng)
+
+
+def _bytes(content: bytes, rng: random.Random) -> bytes:
     return _several(content, _BYTES, rng)
 
 
 def _several(content: bytes, ways: tuple[Callable[[bytes, random.Random], bytes], ...], rng: random.Random) -> bytes:
     for _ in range(rng.choice((1, 1, 1, 2, 3, 4))):
-        content = rng.choice(ways)(content, rng)
+        content = rng.choice(ways)(content, rng)[:_LARGEST]
     return content
 
 
@@ -333,7 +334,7 @@ def _lines(content: bytes, rng: random.Random) -> bytes:
         case 5:
             lines[at] = lines[at].lstrip()
         case _:
-            lines[at : at + 1] = [lines[at]] * _MANY
+            lines[at : at + 1] = [lines[at][:100]] * _MANY
     return b"\n".join(lines)
 
 
@@ -371,3 +372,11 @@ def _separators(content: bytes, rng: random.Random) -> bytes:
 _LINES: tuple[Callable[[bytes, random.Random], bytes], ...] = (
     _lines, _lines, _cells, _cells, _cells, _cells, _separators, _insert, _flip, _truncate, _nothing,
 )  # fmt: skip
+
+_WAYS: dict[Form, Callable[[bytes, random.Random], bytes]] = {
+    "json": _json,
+    "ndjson": _ndjson,
+    "text": _text,
+    "bytes": _bytes,
+    "gzip": _gzip,
+}

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import urljoin, urlsplit
 
 import pytest
+import requests
+from urllib3 import HTTPResponse
 
 from fhirspace.cli import main
 from fhirspace.delivery import client, config
 from fhirspace.delivery.signin import oauth, smart
-from fhirspace.delivery.transport import HttpTransport, LostAnswer, Response
 from fhirspace.testing.messages import JSON, Answer, Request
 
 URL = "http://127.0.0.1:9/fhir"
@@ -87,33 +87,40 @@ def answered_by(respond: Respond) -> Iterator[None]:
     """Have every request of fhirspace's answered by a function; after 400 of them the server is gone."""
     count = 0
 
-    def send(self: Any, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+    def send(self: requests.Session, request: requests.PreparedRequest, **how: Any) -> requests.Response:
         nonlocal count
         count += 1
-        url = urljoin(URL + "/", path)
-        parts = urlsplit(url)
-        if count > _MOST_REQUESTS or parts.netloc != urlsplit(URL).netloc:
-            raise LostAnswer
-        sent = {name.lower(): value for name, value in (headers or {}).items()}
-        if self._sign_in is not None and not path.startswith("http"):
-            sent["authorization"] = self._sign_in.header()
-        plain = gzip.decompress(body or b"") if sent.get("content-encoding") == "gzip" else body or b""
-        answer = respond(Request(method, parts.path + ("?" + parts.query if parts.query else ""), sent, plain))
+        url = request.url or ""
+        if count > _MOST_REQUESTS or not url.startswith("http://127.0.0.1:9/"):
+            raise requests.ConnectionError
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        body = request.body.encode() if isinstance(request.body, str) else request.body or b""
+        plain = gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body
+        answer = respond(Request(request.method or "", url.removeprefix("http://127.0.0.1:9"), headers, plain))
         if answer.wire:
-            raise LostAnswer
-        kind = {"content-type": JSON} if answer.body else {}
-        return Response(answer.status, {**kind, **{k.lower(): v for k, v in answer.headers.items()}}, answer.body)
+            raise requests.ConnectionError
+        return _received(answer)
 
     connect = config.connect
 
-    def impatient(*arguments: Any, **more: Any) -> config.Connection:
-        there = connect(*arguments, **more)
+    def impatient(*arguments: Any, **options: Any) -> config.Connection:
+        there = connect(*arguments, **options)
         there.client.sleep = lambda seconds: None
         return there
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(HttpTransport, "send", send)
+        patch.setattr(requests.Session, "send", send)
         patch.setattr(config, "connect", impatient)
         for module in (client, oauth, smart):
             patch.setattr(module, "pause", lambda *_: 0.0)
         yield
+
+
+def _received(answer: Answer) -> requests.Response:
+    received = requests.Response()
+    received.status_code = answer.status
+    received.headers.update({**({"Content-Type": JSON} if answer.body else {}), **answer.headers})
+    received.raw = HTTPResponse(
+        io.BytesIO(answer.body), headers=dict(received.headers), status=answer.status, preload_content=False
+    )
+    return received

@@ -10,14 +10,18 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from fhirspace.testing import FaultyServer
+import pytest
+
+from fhirspace.mapping import library, source
+from fhirspace.study import prepare, views_forms
 from fhirspace.testing.messages import JSON, Answer, Request
 
 from .broken import TEXTS, broken, dice
-from .inputs import KINDS, lines
+from .inputs import KINDS, few_mappings, lines
 from .offline import URL, Ran, Respond, answered_by, ran
-from .servers import TALKS, Talk
+from .servers import TALKS, Talk, exporting, fhir
 
+_SERVERS = {"state of an export": exporting}
 _STATUS = (
     0,
     100,
@@ -59,11 +63,18 @@ _SAFE = tuple(text for text in TEXTS if text.isascii() and text.isprintable() an
 """What a header can hold at all: the library that reads headers refuses the rest."""
 
 
-def tried(kind: str, seed: str, number: int, folder: Path) -> tuple[str, Ran]:
-    """The command that was given a variant of an input or of an answer, and how it ended. `folder` is left empty."""
+def tried(kind: str, seed: str, number: int, folder: Path, *, quick: bool = False) -> tuple[str, Ran]:
+    """The command that was given a variant of an input or of an answer, and how it ended.
+
+    Args:
+        kind: of `KINDS` or `TALKS`. seed, number: which variant. folder: an empty one, which it is again afterwards.
+        quick: only by the commands that cost little.
+    """
     rng = dice(f"{kind}/{seed}", number)
     try:
-        return _answer(TALKS[kind], rng, number, folder) if kind in TALKS else _input(kind, rng, number, folder)
+        if kind in TALKS:
+            return _answer(TALKS[kind], rng, number, folder)
+        return _input(kind, rng, number, folder, KINDS[kind].quick if quick else None)
     finally:
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -73,10 +84,10 @@ def right(kind: str, number: int, folder: Path) -> tuple[str, Ran]:
     """As `tried`, with nothing broken."""
     if kind in TALKS:
         return _answer(TALKS[kind], None, number, folder)
-    return _input(kind, None, number, folder)
+    return _input(kind, None, number, folder, None)
 
 
-def _input(kind: str, rng: random.Random | None, number: int, folder: Path) -> tuple[str, Ran]:
+def _input(kind: str, rng: random.Random | None, number: int, folder: Path, quick: int | None) -> tuple[str, Ran]:
     given = KINDS[kind]
     home = folder / "in"
     for name, content in given.files().items():
@@ -85,9 +96,19 @@ def _input(kind: str, rng: random.Random | None, number: int, folder: Path) -> t
         path.write_bytes(
             broken(content, given.form, rng) if name == given.target and rng else given.packed(name, content)
         )
-    command = given.commands[number % len(given.commands)]
-    with answered_by(FaultyServer(url=URL).respond):
+    commands = given.commands[:quick]
+    command = commands[number % len(commands)]
+    with answered_by(_SERVERS.get(kind, fhir)()), _beside(few_mappings() if given.mappings else library.shipped()):
         return command, _run(command, folder)
+
+
+@contextmanager
+def _beside(folder: Path) -> Iterator[None]:
+    """The shipped mappings are those of this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (library, source, prepare, views_forms):
+            patch.setattr(module, "shipped", lambda: folder)
+        yield
 
 
 def _run(command: str, folder: Path, run: str = "") -> Ran:

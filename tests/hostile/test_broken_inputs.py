@@ -1,0 +1,43 @@
+"""Broken variants of each kind of input: no exit 70, within bounds of time and memory; `soak_broken.py` makes more."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .inputs import KINDS
+from .trials import peak, right, tried
+
+SEED = "fixed"
+SAMPLE = 30
+MOST_MB = 350
+"""What a command may use beside the 120 MB of Python and its packages: 500 MB in all are allowed."""
+NATIVE = ("Parquet", "XPT")
+"""Read by libraries that could end the process: in a process of its own."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_broken_was_right(kind: str, tmp_path: Path) -> None:
+    _, done = right(kind, 0, tmp_path)
+    assert done.code in (0, 1), done.said
+    assert not done.fault
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in NATIVE])
+def test_a_broken_input_is_no_bug(kind: str, tmp_path: Path) -> None:
+    with peak() as used:
+        done = [(number, *tried(kind, SEED, number, tmp_path, quick=True)) for number in range(SAMPLE)]
+    assert not [(number, command, ran.fault) for number, command, ran in done if ran.fault]
+    assert KINDS[kind].tolerant or len({ran.code for _, _, ran in done}) > 1, "nothing was noticed: it is not read"
+    assert not used or used[0] < MOST_MB
+
+
+@pytest.mark.parametrize("kind", NATIVE)
+def test_a_broken_input_does_not_end_the_process(kind: str) -> None:
+    command = [sys.executable, "-m", "hostile.soak_broken", "--worker", kind, SEED, "0", str(SAMPLE), "quick"]
+    tests = Path(__file__).parents[1]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tests, timeout=300)
+    assert (done.returncode, done.stdout.splitlines()[1:]) == (0, []), done.stdout + done.stderr
