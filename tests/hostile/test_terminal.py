@@ -401,7 +401,7 @@ def test_a_folder_that_is_pushed_may_be_called_anything(
     there = ("--server", server.url)
     assert run("plan", folder, *there, as_json=False).count("Organization") == 1
     assert "refused: 1" in run("push", folder, *there, as_json=False)
-    assert "same: 2" in run("verify", "last", "--journal", folder, as_json=False)
+    assert "same: 2" in run("verify", "last", "--journal", folder, *there, as_json=False)
     run("retry", folder, *there, as_json=False)
     run("runs", "audit", folder)
     assert "1 delivered" in run("status", folder)

@@ -23,6 +23,7 @@ from fhirspace.delivery.database import Base, Form, opened, stamp
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.errors import UsageError
 from fhirspace.folders import locked, open_own, state_folder
+from fhirspace.foreign import as_strict_json
 from fhirspace.idkey import IdKey
 from fhirspace.jsontext import decode
 
@@ -360,7 +361,7 @@ class Journal:
 
     def finish(self, report: dict[str, Any]) -> None:
         """Close the run with its counts."""
-        said = json.dumps(report, sort_keys=True)
+        said = as_strict_json(dict(sorted(report.items()))).decode().rstrip()
         self._base.execute("UPDATE runs SET finished = ?, report = ? WHERE run = ?", (_now(), said, self.run))
 
     def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
