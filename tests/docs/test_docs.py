@@ -193,6 +193,12 @@ def test_every_threat_has_promises_with_tests_that_exist_and_what_is_not_promise
             assert all(map(has_tests, named)), promise
 
 
+def test_the_page_on_security_names_every_attack():
+    files = sorted((ROOT / "tests" / "hostile").glob("test_*.py"))
+    left = [file.name for file in files if f"`tests/hostile/{file.name}`" not in SECURITY]
+    assert not left, "name it in docs/security.md, beside the promise that it holds"
+
+
 @pytest.mark.parametrize("name", ["SECURITY.md", "docs/security.md"])
 def test_lines_about_security_are_short(name):
     assert not [line for line in TEXTS[ROOT / name].splitlines() if len(line) > 120]
