@@ -14,7 +14,7 @@ from tests import small_study
 FHIR, SDTM = ["--to", "fhir", "--id-key", "demo"], ["--to", "sdtm", "--format", "csv"]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`in`: datasets as CSV; `fhir` and `sdtm`: output folders made of them."""
     home = tmp_path_factory.mktemp("made")
