@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -21,7 +23,7 @@ class _Head(msgspec.Struct):
 
 
 _head = decoder(_Head)
-READERS = {"parse": parse, "decode": decode, "exact": exact, "strict": strict, "head": _head, "bounded": bounded}
+READERS = {"parse": parse, "decode": decode, "strict": strict, "head": _head, "bounded": bounded}
 
 
 @pytest.fixture(autouse=True)
@@ -153,3 +155,37 @@ def test_strict_takes_any_spelling_of_what_is_right() -> None:
 def test_the_error_goes_from_one_process_to_another() -> None:
     error = pickle.loads(pickle.dumps(JsonError("FS402", "each name once")))
     assert (error.code, error.expected) == ("FS402", "each name once")
+
+
+@pytest.mark.parametrize("depth", [2_000, 100_000])
+def test_without_the_bound_it_is_still_no_other_error(depth: int) -> None:
+    for reader in (exact, decoder(dict[str, msgspec.Raw], bound=False)):
+        with pytest.raises(JsonError, match="FS403"):
+            reader(nested(depth))
+
+
+OWN = {
+    "delivery/digests.py": "our own list of digests",
+    "delivery/packages.py": "packages of HL7 in jars whose digests are known",
+    "delivery/server.py": "our own note of a running server",
+    "mapping/reader_program.py": "types made from mappings; what they refuse is parsed",
+    "mapping/reader_source.py": "elements of what such a type read",
+    "standards/fhir.py": "packaged data",
+    "standards/sdtm.py": "packaged data",
+    "standards/terminology.py": "packaged data",
+    "standards/units.py": "packaged data",
+    "study/figures.py": "resources that the demonstration made",
+    "study/views.py": "resources that a mapping made",
+    "study/views_sample.py": "resources that a mapping made",
+}
+"""Modules that decode JSON by themselves, and why they may."""
+
+
+def test_all_other_json_is_decoded_here() -> None:
+    package = Path(jsontext.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if re.search(r"json\.(loads|load|decode|Decoder|JSONDecoder)\(", path.read_text("utf-8"))
+    }
+    assert {name for name in found if not name.startswith("testing/")} == {*OWN, "jsontext.py"}

@@ -113,13 +113,22 @@ def decode(raw: bytes | msgspec.Raw, kind: Any = Any) -> Any:
     return decoder(kind)(raw)
 
 
-def decoder(kind: type[T], float_hook: Callable[[str], Any] | None = None) -> Callable[[bytes | msgspec.Raw], T]:
-    """`decode` for one type, made once for many texts; `float_hook` makes the value of a number with a fraction."""
+def decoder(
+    kind: type[T], float_hook: Callable[[str], Any] | None = None, *, bound: bool = True
+) -> Callable[[bytes | msgspec.Raw], T]:
+    """`decode` for one type, made once for many texts.
+
+    Args:
+        kind: any type that msgspec knows. float_hook: makes the value of a number with a fraction.
+        bound: whether the depth is bounded by ``json-depth``; else as far as the interpreter goes, for what was bounded
+            before, or is decoded in parts that are.
+    """
     plain = msgspec.json.Decoder(kind, float_hook=float_hook).decode
 
     def guarded(raw: bytes | msgspec.Raw) -> T:
         data = raw if isinstance(raw, bytes) else bytes(raw)
-        bounded(data)
+        if bound:
+            bounded(data)
         try:
             return plain(data)
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
@@ -128,8 +137,8 @@ def decoder(kind: type[T], float_hook: Callable[[str], Any] | None = None) -> Ca
     return guarded
 
 
-exact: Final = decoder(Any, float_hook=lambda text: msgspec.Raw(text.encode("ascii")))
-"""`decode` of any JSON, so that `msgspec.json.encode` writes each number as it was spelt."""
+exact: Final = decoder(Any, float_hook=lambda text: msgspec.Raw(text.encode("ascii")), bound=False)
+"""`decode` of any JSON that was `strict` before, so that `msgspec.json.encode` writes each number as it was spelt."""
 
 
 def strict(raw: bytes | msgspec.Raw) -> Any:
@@ -138,6 +147,7 @@ def strict(raw: bytes | msgspec.Raw) -> Any:
     Raises:
         JsonError: as `parse`; FS414 for whole numbers of more than 4,300 digits.
     """
+    bounded(bytes(raw))
     found = exact(raw)
     # Compact JSON with a name that comes twice is longer than what it is written as.
     if len(msgspec.json.encode(found)) != len(bytes(raw)):

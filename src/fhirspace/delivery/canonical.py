@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fhirspace.delivery.provenance import VERSION
-from fhirspace.jsontext import strict
+from fhirspace.jsontext import exact, strict
 
 # HAPI appends "#" and the id of the request (16 letters and digits) to whatever source was sent, or to nothing.
 _REQUEST = re.compile(r"#[A-Za-z0-9]{16}$")
@@ -36,9 +36,9 @@ def canonical(line: bytes) -> bytes:
     A version in a Provenance's target is left out where it stands beside as an identifier: HAPI cuts it off.
 
     Raises:
-        JsonError: it is no strict JSON, or nested too deeply.
+        JsonError: it is no JSON; what is sent, and what a server sends, is looked at by `jsontext.strict` before.
     """
-    resource = _without_server(strict(line))
+    resource = _without_server(exact(line))
     if isinstance(resource, dict) and resource.get("resourceType") == "Provenance":
         _cut_versions(resource)
     meta = resource.get("meta") if isinstance(resource, dict) else None

@@ -13,7 +13,7 @@ from fhirspace.delivery.order import Item
 from fhirspace.errors import UsageError
 from fhirspace.folders import open_own
 from fhirspace.foreign import file_name, in_utf8
-from fhirspace.jsontext import JsonError, decoder, exact
+from fhirspace.jsontext import JsonError, decoder, strict
 from fhirspace.tables import listing
 
 FOLDER = "dead"
@@ -51,7 +51,7 @@ class DeadLetters:
         head: dict[str, Any] = {"key": item.key, "file": in_utf8(item.place.file), "row": item.place.row}
         head["status"] = answer.status
         try:
-            head["outcome"] = exact(answer.body)
+            head["outcome"] = strict(answer.body)
         except JsonError:
             head["outcome"] = answer.body.decode("utf-8", "replace")
         _append(self.outcomes, msgspec.json.encode(head))

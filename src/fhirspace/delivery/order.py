@@ -341,10 +341,11 @@ def _checked(line: bytes) -> tuple[_Head, str]:
     Whatever is sent is strict JSON through and through: programs differ in what they read where a name comes twice.
     """
     try:
-        head = _head(line)
-        strict(line)
+        found = strict(line)
     except JsonError as error:
-        return _Head("", ""), _RESOURCE if error.code == "FS414" else error.expected
+        return _Head("", ""), error.expected
+    kind, name = (found.get("resourceType"), found.get("id")) if isinstance(found, dict) else ("", "")
+    head = _Head(kind, name) if isinstance(kind, str) and isinstance(name, str) else _Head("", "")
     return head, "" if looks_like_type(head.resourceType) and is_id(head.id) else _RESOURCE
 
 

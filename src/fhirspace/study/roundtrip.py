@@ -14,7 +14,7 @@ from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
 from fhirspace.folders import scratch
 from fhirspace.foreign import shown
 from fhirspace.idkey import IdKey, chosen
-from fhirspace.jsontext import JsonError
+from fhirspace.jsontext import JsonError, strict
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
@@ -205,8 +205,9 @@ def _content(files: Sequence[Path]) -> Iterator[bytes]:
 
 
 def _spelt(line: bytes) -> bytes:
-    """`canonical`; nothing for JSON that no program reads again, such as a number of 5,000 digits."""
+    """`canonical`; nothing for what programs read differently: a name that comes twice, a number of 5,000 digits."""
     try:
+        strict(line)
         return canonical(line)
     except JsonError:
         return b""
