@@ -44,7 +44,8 @@ def make_form_skeleton(path: Path | str) -> str:
     """
     file = Path(path)
     try:
-        given(file)  # a pipe would make us wait for ever
+        if file.exists():
+            given(file)  # a pipe would make us wait for ever
         with file.open(encoding="utf-8-sig", newline="") as stream:
             header, *below = list(islice(csv.reader(stream), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):
