@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,7 +13,6 @@ from fhirspace.delivery import dead
 from fhirspace.delivery.database import opened
 from fhirspace.delivery.journal import FORM, JOURNAL, UNDO, journals
 from fhirspace.errors import UsageError
-from fhirspace.jsontext import JsonError, decode
 
 T = TypeVar("T")
 
@@ -135,8 +135,9 @@ def _asked(path: Path, query: str, row: type[T]) -> list[T]:
 def _report(path: Path, text: str | None) -> dict[str, Any]:
     """What a run noted of itself at its end: counts, the run that it undid, the last line of the audit log."""
     try:
-        found = decode(text.encode(), dict[str, Any]) if text else {}
+        # Not by `jsontext`: the path of a folder whose name is no UTF-8 is written as half a pair of surrogates.
+        found: dict[str, Any] = json.loads(text or "{}")
         msgspec.convert(found, _Known)
-    except (JsonError, msgspec.ValidationError, UnicodeEncodeError):
+    except (ValueError, RecursionError):  # msgspec's are ValueErrors
         raise UsageError(FORM.code, str(path), FORM.expected) from None
     return found

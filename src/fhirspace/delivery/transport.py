@@ -125,7 +125,7 @@ class Network:
 
     def anonymous(self) -> Network:
         """The same, without the client certificate, and without leave to send anything unencrypted."""
-        return replace(self, cert=None, key=None, key_password="", insecure_http=False)
+        return replace(self, cert=None, key=None, key_password="", insecure_http=False)  # nosec B106  # none
 
 
 def _load(file: Path, expected: str, load: Callable[[], None]) -> None:
