@@ -30,7 +30,7 @@ _MOST_MB = 500
 _LONGEST = 3_600
 
 
-def worker(kind: str, seed: str, start: int, count: int, *, quick: bool) -> int:
+def worker(kind: str, seed: str, start: int, count: int, *, quick: bool | None) -> int:
     """Try variants; the first line of the output is a summary, then come the faults. Gives how many there were."""
     codes: Counter[int] = Counter()
     slowest, faults = 0.0, []
@@ -77,7 +77,7 @@ def main() -> int:
     """The command line."""
     if sys.argv[1:2] == ["--worker"]:
         kind, seed, start, count, *how = sys.argv[2:]
-        return 1 if worker(kind, seed, int(start), int(count), quick="quick" in how) else 0
+        return 1 if worker(kind, seed, int(start), int(count), quick="quick" in how or None) else 0
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help="default: all")
     parser.add_argument("--seed", default=SEED)

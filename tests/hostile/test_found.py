@@ -94,6 +94,6 @@ def test_a_resource_of_a_server_is_right_to_its_end_or_ends_the_run(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(TALKS, kind, type(talk)(lambda: respond, talk.match, talk.commands, talk.before))
-        _, done = right(kind, 0, tmp_path)
+        done = right(kind, talk.commands[0], tmp_path)
     assert changed
     assert (done.code, "FS512" in done.said) == (4, True), done.said

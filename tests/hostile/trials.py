@@ -63,43 +63,49 @@ _SAFE = tuple(text for text in TEXTS if text.isascii() and text.isprintable() an
 """What a header can hold at all: the library that reads headers refuses the rest."""
 
 
-def tried(kind: str, seed: str, number: int, folder: Path, *, quick: bool = False) -> tuple[str, Ran]:
+def tried(kind: str, seed: str, number: int, folder: Path, *, quick: bool | None = None) -> tuple[str, Ran]:
     """The command that was given a variant of an input or of an answer, and how it ended.
 
     Args:
         kind: of `KINDS` or `TALKS`. seed, number: which variant. folder: an empty one, which it is again afterwards.
-        quick: only by the commands that cost little.
+        quick: only by the commands that cost little; None: every fourth by any of them.
     """
-    rng = dice(f"{kind}/{seed}", number)
     try:
-        if kind in TALKS:
-            return _answer(TALKS[kind], rng, number, folder)
-        return _input(kind, rng, number, folder, KINDS[kind].quick if quick else None)
+        command = _chosen(kind, number, quick=quick)
+        return command, _ended(kind, command, dice(f"{kind}/{seed}", number), folder)
     finally:
         for path in folder.iterdir():
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def right(kind: str, number: int, folder: Path) -> tuple[str, Ran]:
-    """As `tried`, with nothing broken."""
+def right(kind: str, command: str, folder: Path) -> Ran:
+    """How a command ends where nothing is broken."""
+    return _ended(kind, command, None, folder)
+
+
+def _chosen(kind: str, number: int, *, quick: bool | None) -> str:
     if kind in TALKS:
-        return _answer(TALKS[kind], None, number, folder)
-    return _input(kind, None, number, folder, None)
+        return TALKS[kind].commands[number % len(TALKS[kind].commands)]
+    given = KINDS[kind]
+    if quick or (quick is None and number % 4):
+        return given.commands[number % given.quick]
+    return given.commands[number // (1 if quick is False else 4) % len(given.commands)]
 
 
-def _input(kind: str, rng: random.Random | None, number: int, folder: Path, quick: int | None) -> tuple[str, Ran]:
+def _ended(kind: str, command: str, rng: random.Random | None, folder: Path) -> Ran:
+    return _answer(TALKS[kind], command, rng, folder) if kind in TALKS else _input(kind, command, rng, folder)
+
+
+def _input(kind: str, command: str, rng: random.Random | None, folder: Path) -> Ran:
     given = KINDS[kind]
     home = folder / "in"
     for name, content in given.files().items():
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(
-            broken(content, given.form, rng) if name == given.target and rng else given.packed(name, content)
-        )
-    commands = given.commands[:quick]
-    command = commands[number % len(commands)]
+        spoilt = name == given.target and rng is not None
+        path.write_bytes(broken(content, given.form, rng) if spoilt else given.packed(name, content))
     with answered_by(_SERVERS.get(kind, fhir)()), _beside(few_mappings() if given.mappings else library.shipped()):
-        return command, _run(command, folder)
+        return _run(command, folder)
 
 
 @contextmanager
@@ -115,15 +121,14 @@ def _run(command: str, folder: Path, run: str = "") -> Ran:
     return ran(*(word.format(**{"in": folder / "in", "out": folder / "out", "run": run}) for word in command.split()))
 
 
-def _answer(talk: Talk, rng: random.Random | None, number: int, folder: Path) -> tuple[str, Ran]:
+def _answer(talk: Talk, command: str, rng: random.Random | None, folder: Path) -> Ran:
     _study(folder / "in")
     respond = talk.server()
     with answered_by(respond):
-        said = [_run(command, folder).said for command in talk.before]
+        said = [_run(each, folder).said for each in talk.before]
     run = said[-1].partition("run: ")[2].partition("\n")[0] if said else ""
-    command = talk.commands[number % len(talk.commands)]
     with answered_by(_spoilt(talk, respond, rng) if rng else respond):
-        return command, _run(command, folder, run)
+        return _run(command, folder, run)
 
 
 def _study(home: Path) -> None:
