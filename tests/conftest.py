@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from fhirspace.idkey import FILE_VARIABLE, PUBLISHED
+from fhirspace.limits import VARIABLE
 from fhirspace.standards.fhir import Release
 
 # A busy machine is no fault of the code: no test is judged by the time it takes.
@@ -54,6 +55,17 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         # For some thousand resources Java's second compiler costs more than it brings.
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
         yield
+
+
+@pytest.fixture(autouse=True)
+def own_bounds() -> Iterator[None]:
+    """What a test chooses by ``--limit`` holds for its process, and must not hold for the tests after it."""
+    before = os.environ.get(VARIABLE)
+    yield
+    if before is None:
+        os.environ.pop(VARIABLE, None)
+    else:
+        os.environ[VARIABLE] = before
 
 
 @pytest.fixture(scope="session")
