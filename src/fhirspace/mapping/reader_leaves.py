@@ -11,6 +11,7 @@ from fhirspace.mapping.codecs import codec
 from fhirspace.mapping.reader_code import Code
 from fhirspace.mapping.reader_shapes import Prim, Shape
 from fhirspace.mapping.tree import Leaf, Node, Slot, slots
+from fhirspace.mapping.values import loose
 
 _TEXT = codec("text")
 
@@ -83,7 +84,7 @@ class Leaves:
         return True
 
     def _part(self, slot: Slot, var: str) -> None:
-        if memo.loose(slot) and (not slot.readable or same_text(slot)):
+        if loose(slot) and (not slot.readable or same_text(slot)):
             if slot.readable:
                 self._set(slot, var)
             return

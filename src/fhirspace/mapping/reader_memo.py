@@ -9,9 +9,12 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.mapping.tree import Leaf, Slot
-from fhirspace.mapping.values import leaf_pattern, read_leaf
+from fhirspace.mapping.values import leaf_pattern, loose, read_leaf
 
 LIMIT: Final = 1 << 16
+LONG: Final = 1 << 12
+"""Bytes or letters of what is not remembered: it seldom comes again."""
+_HELD: Final = 1 << 26
 _NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
 
@@ -20,7 +23,7 @@ class Slow(ValueError):
 
 
 class Memo(dict[Any, Any]):
-    """Cells by text. `make` gives those of a new text or raises Slow; when full, it starts again."""
+    """Cells by text (or bytes). `make` gives those of a new text or raises Slow; when full, it starts again."""
 
     __slots__ = ("make",)
 
@@ -29,6 +32,8 @@ class Memo(dict[Any, Any]):
         self.make = make
 
     def __missing__(self, key: Any) -> Any:
+        if len(key) > LONG:
+            return self.make(key)
         if len(self) >= LIMIT:
             self.clear()
         made = self[key] = self.make(key)
@@ -55,18 +60,20 @@ class Fold(dict[bytes, Seen]):
         make: gives all cells of an element's bytes or raises; columns: those whose cells stand in `cells`.
     """
 
-    __slots__ = ("cells", "columns", "last", "make")
+    __slots__ = ("cells", "columns", "held", "last", "make")
 
     def __init__(self, make: Callable[[bytes], tuple[str | None, ...]], columns: tuple[str, ...]) -> None:
         super().__init__()
         self.make, self.columns = make, columns
         self.cells: list[tuple[str | None, ...]] = []
+        self.held = 0
         self.last = _nothing()
 
     def __missing__(self, raw: bytes) -> Seen:
         made = self.make(raw)
         index, width = len(self.cells), len(self.columns)
         self.cells.append(made[:width])
+        self.held += len(raw)
         seen = self[raw] = Seen(msgspec.Raw(raw), (index, *made[width:]) if len(made) > width else index)
         return seen
 
@@ -87,9 +94,10 @@ class Fold(dict[bytes, Seen]):
 
     def trim(self) -> None:
         """Forget all once there are too many; no index may be in use."""
-        if len(self.cells) > LIMIT:
+        if len(self.cells) > LIMIT or self.held > _HELD:
             self.clear()
             self.cells.clear()
+            self.held = 0
             self.last = _nothing()
 
 
@@ -155,11 +163,6 @@ def of_truth(leaves: Sequence[Leaf]) -> dict[bool, Any]:
 def of_part(slot: Slot) -> Memo:
     """From the part of a text that stands at one of its slots to the cell."""
     return of_text([Leaf((slot,), "string", 0)]) if loose(slot) else _checked(slot)
-
-
-def loose(slot: Slot) -> bool:
-    """Whether a slot among others takes any text (`leaf_pattern`)."""
-    return not slot.codec.verbatim or slot.codec.name == "text"
 
 
 def _checked(slot: Slot) -> Memo:

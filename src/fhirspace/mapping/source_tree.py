@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from fhirspace.mapping.tree import Cond, Leaf, Slot
-from fhirspace.mapping.values import leaf_pattern
+from fhirspace.mapping.values import divided
 from fhirspace.standards.units import canonical_number
 
 Given = tuple[tuple[str, str], ...]
@@ -112,14 +112,14 @@ def _option_reader(option: Option) -> Callable[[str], dict[str, str] | None]:
 
         return single
 
-    pattern, backs = leaf_pattern(leaf), [(slot.column, slot.codec.back) for slot in leaf.slots]
+    backs = [(slot.column, slot.codec.back) for slot in leaf.slots]
 
     def several(text: str) -> dict[str, str] | None:
-        fits = pattern.fullmatch(text)
-        if fits is None:
+        texts = divided(leaf, text)
+        if texts is None:
             return None
         found = dict(given)
-        for (column, back), part in zip(backs, fits.groups(), strict=True):
+        for (column, back), part in zip(backs, texts, strict=True):
             cell = back(part)
             if cell is None:
                 return None

@@ -14,6 +14,8 @@ from functools import cache
 from fhirspace.mapping.codecs import CellError
 from fhirspace.mapping.tree import Cond, Form, Leaf, Mapping, Slot, once
 
+_SLOW, _SHORT = 3, 3_000
+"""So many slots that take any text make a pattern slow on a text of more letters."""
 Candidates = list[tuple[Slot, str]]
 """What standing leaves say of columns when read back: the slot and the cell."""
 
@@ -119,7 +121,46 @@ def leaf_pattern(leaf: Leaf) -> re.Pattern[str]:
 
 
 def _part(slot: Slot) -> str:
-    return slot.codec.pattern if slot.codec.verbatim and slot.codec.name != "text" else "(?s:.+)"
+    return "(?s:.+)" if loose(slot) else slot.codec.pattern
+
+
+def loose(slot: Slot) -> bool:
+    """Whether a slot among others takes any text (`leaf_pattern`)."""
+    return not slot.codec.verbatim or slot.codec.name == "text"
+
+
+def divided(leaf: Leaf, text: str) -> tuple[str, ...] | None:
+    """The texts of a leaf's slots as `leaf_pattern` divides them; None where the leaf cannot have written the text."""
+    count = sum(map(loose, leaf.slots))
+    if count < _SLOW:
+        fits = leaf_pattern(leaf).fullmatch(text)
+    elif count == len(leaf.slots):
+        return _from_the_right(leaf, text)
+    else:  # each loose slot would try each place for the end of the others
+        fits = leaf_pattern(leaf).fullmatch(text) if len(text) <= _SHORT else None
+    return fits.groups() if fits else None
+
+
+def _from_the_right(leaf: Leaf, text: str) -> tuple[str, ...] | None:
+    """What the pattern gives where all slots take any text, in one go: each constant is the last one that it can be."""
+    constants = [""]
+    for part in leaf.parts:
+        if isinstance(part, str):
+            constants[-1] += part
+        else:
+            constants.append("")
+    start, end = len(constants[0]), len(text) - len(constants[-1])
+    if not (text.startswith(constants[0]) and text.endswith(constants[-1])):
+        return None
+    found: list[str] = []
+    for constant in reversed(constants[1:-1]):
+        at = text.rfind(constant, start, max(end - 1, 0))
+        if at < 0:
+            return None
+        found.append(text[at + len(constant) : end])
+        end = at
+    found.append(text[start:end])
+    return tuple(reversed(found)) if all(found) else None
 
 
 def read_leaf(leaf: Leaf, text: str) -> Candidates | None:
@@ -128,12 +169,12 @@ def read_leaf(leaf: Leaf, text: str) -> Candidates | None:
         return [] if text == leaf.constant else None
     if len(leaf.parts) == 1:
         return _read(leaf.slots[0], text)
-    fits = leaf_pattern(leaf).fullmatch(text)
-    if fits is None:
+    texts = divided(leaf, text)
+    if texts is None:
         return None
     found: Candidates = []
-    for index, slot in enumerate(leaf.slots):
-        read = _read(slot, fits[f"s{index}"])
+    for slot, part in zip(leaf.slots, texts, strict=True):
+        read = _read(slot, part)
         if read is None:
             return None
         found += read

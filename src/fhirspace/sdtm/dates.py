@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from datetime import date
-from functools import lru_cache
+
+from fhirspace.remember import remembered
 
 _DATETIME = re.compile(
     r"(?P<year>\d{4}|-)(?:-(?P<month>\d{2}|-)(?:-(?P<day>\d{2}|-)"
@@ -19,7 +20,7 @@ _COMPLETE = re.compile(r"(\d{4}-\d{2}-\d{2})(?:T[^/]*)?", re.ASCII)
 _CLOCK = {"hour": 24, "minute": 60, "second": 61}
 
 
-@lru_cache(maxsize=65536)
+@remembered
 def day_of(text: str) -> int | None:
     """The proleptic ordinal of a complete date (a time may follow); None for a partial or impossible one."""
     matched = _COMPLETE.fullmatch(text)

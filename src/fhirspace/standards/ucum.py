@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from functools import cache
 from typing import NamedTuple
+
+from fhirspace.remember import remembered
 
 _PREFIXES = {
     "G": 9, "M": 6, "k": 3, "h": 2, "da": 1, "d": -1, "c": -2, "m": -3, "u": -6, "n": -9, "p": -12, "f": -15, "a": -18,
@@ -61,6 +62,8 @@ def _atoms() -> dict[str, tuple[str, str, bool]]:
 
 
 _ATOMS = _atoms()
+_DIGITS, _LETTERS, _BITS = 2, 100, 3_000
+"""Digits of an exponent, letters of a code, and bits of a factor at most: 10*999999999 could not be computed."""
 # Kelvin stands alone: in "K/uL" the K means thousands.
 _TEMPERATURES = {
     "K": (Fraction(1), Fraction(0)),
@@ -69,13 +72,13 @@ _TEMPERATURES = {
 }
 
 
-@cache
+@remembered
 def size(code: str) -> Size | None:
     """The size of a UCUM code: terms joined by "." and "/", read from left to right; None where it cannot be read."""
     if code in _TEMPERATURES:
         factor, offset = _TEMPERATURES[code]
         return Size(factor, (("K", 1),), offset)
-    if not re.fullmatch(r"/?[^./]+(?:[./][^./]+)*", code):
+    if len(code) > _LETTERS or not re.fullmatch(r"/?[^./]+(?:[./][^./]+)*", code):
         return None
     factor, powers = Fraction(1), dict[str, int]()
     for operator, part in re.findall(r"([./]?)([^./]+)", code):
@@ -86,19 +89,24 @@ def size(code: str) -> Size | None:
         factor *= atom.factor**sign
         for dimension, power in atom.dimensions:
             powers[dimension] = powers.get(dimension, 0) + sign * power
+    if max(factor.numerator.bit_length(), factor.denominator.bit_length()) > _BITS:
+        return None
     return Size(factor, tuple(sorted((d, p) for d, p in powers.items() if p)))
 
 
-@cache
+@remembered
 def _component(part: str) -> Size | None:
     """One component: ``10*9``, ``1``, or prefix, atom and exponent (``cm3``)."""
-    power_of_ten = re.fullmatch(r"10[*^](\d+)", part)
+    power_of_ten = re.fullmatch(r"10[*^](\d{1,2})", part, re.ASCII)
     if power_of_ten:
         return Size(Fraction(10) ** int(power_of_ten[1]), ())
-    if re.fullmatch(r"[1-9]\d*", part):
+    if re.fullmatch(r"[1-9]\d{0,29}", part, re.ASCII):
         return Size(Fraction(int(part)), ())
-    matched = re.fullmatch(r"(.*?)(\d*)", part)
-    name, exponent = (matched[1], int(matched[2] or 1)) if matched else (part, 1)
+    name = part.rstrip("0123456789")
+    digits = part[len(name) :]
+    if len(digits) > _DIGITS:
+        return None
+    exponent = int(digits or 1)
     found = _prefixed(name)
     if found is None:
         return None

@@ -26,12 +26,15 @@ from typing import NamedTuple
 
 import msgspec
 
+from fhirspace.remember import remembered
 from fhirspace.standards.ucum import Dimensions, size
 
 GUARD_DIGITS = 2
 
 _NUMBER = re.compile(r"(?P<sign><=|>=|<|>)?\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*")
-_DECIMAL = re.compile(r"\s*([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3}))?\s*")
+_DECIMAL = re.compile(r"\s*+([+-]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?[0-9]{1,3}))?\s*+")
+_LETTERS = 400
+"""Letters of a number that is converted: arithmetic on more digits than any measurement has takes long."""
 
 
 class Analyte(NamedTuple):
@@ -77,7 +80,7 @@ def _folded() -> dict[str, str]:
     return {spelling: min(values) for spelling, values in claims.items() if len(values) == 1}
 
 
-@cache
+@remembered
 def canonical(unit: str) -> str:
     """The CDISC submission value of a unit's spelling, or the spelling itself (blanks trimmed) where none is known.
 
@@ -90,7 +93,7 @@ def canonical(unit: str) -> str:
     return data.synonyms.get(text) or _folded().get(text.lower()) or text
 
 
-@cache
+@remembered
 def ucum(unit: str) -> str | None:
     """The UCUM code of a CDISC unit or a spelling of one, None where no safe code is known.
 
@@ -109,7 +112,7 @@ def _tokens(text: str) -> str | None:
     return code if size(code) is not None else None
 
 
-@cache
+@remembered
 def convertible(unit: str) -> bool:
     """Whether the unit's UCUM code is free of annotations, so that its size is known."""
     code = ucum(unit)
@@ -128,7 +131,7 @@ def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None
     Returns:
         The number as text, spelled by the rule at the head of this module.
     """
-    matched = _NUMBER.fullmatch(value_text.strip())
+    matched = _NUMBER.fullmatch(value_text.strip()) if len(value_text) <= _LETTERS else None
     if matched is None:
         return None
     if canonical(from_unit) == canonical(to_unit):
@@ -139,7 +142,7 @@ def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None
     return (matched["sign"] or "") + _spell(Decimal(matched["number"]), *ratio)
 
 
-@cache
+@remembered
 def _ratio(from_unit: str, to_unit: str, testcd: str | None) -> tuple[Fraction, Fraction | None] | None:
     """Factor and offset (None: no temperature) that carry a value from one unit to the other."""
     source, target = (size(ucum(unit) or "") if ucum(unit) else None for unit in (from_unit, to_unit))
