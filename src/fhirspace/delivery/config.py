@@ -26,10 +26,11 @@ from fhirspace.delivery.signin.smart import SCOPE, BackendServices, signing_key
 from fhirspace.delivery.transport import HttpTransport, Network, checked_url
 from fhirspace.errors import Place, UsageError
 from fhirspace.folders import read_ordinary
+from fhirspace.limits import allowed, limit
 
 FILE = "fhirspace.toml"
-_MOST = 1_000_000
-"""Bytes that the file of servers may have. What is longer is something else, and is not read to its end."""
+_DEEP = re.compile(r"""(?:(?:[\w-]{1,64}+|"[^"\n]{0,64}+"|'[^'\n]{0,64}+')[ \t]*+\.[ \t]*+){16}""")
+"""A key of very many parts: what Python's reader makes of it grows with the square of their number."""
 _HOW = "_(?:env|file|command|keyring)"
 _REFERENCE = re.compile(
     r"(password|token|client_secret|private_key|private_key_password|key_password|proxy_password)"
@@ -192,14 +193,18 @@ def _network(settings: _Server, *, insecure_http: bool) -> Network:
 
 def _settings(file: Path, name: str) -> _Server:
     try:
-        text = read_ordinary(file, _MOST).decode("utf-8")
+        text = read_ordinary(file, limit("config-bytes")).decode("utf-8")
+        if deep := _DEEP.search(text):
+            raise UsageError("FS540", Place(str(file), text.count("\n", 0, deep.start()) + 1), "keys of a few parts")
         document = tomllib.loads(text)
+    except RecursionError:
+        raise UsageError("FS540", Place(str(file)), "lists and tables that are not nested so deeply") from None
     except tomllib.TOMLDecodeError as error:
         line = _AT_LINE.search(str(error))  # none: at the end
         # No cause: its message may quote the file.
         raise UsageError("FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), "TOML") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("FS540", str(file), f"an ordinary text file, of at most {_MOST:,} bytes") from error
+        raise UsageError("FS540", str(file), f"an ordinary text file, of {allowed('config-bytes')}") from error
     source = _Source(file, text)
     servers = document.pop("servers", {})
     tables = servers if isinstance(servers, dict) else {"servers": servers}

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
+from fhirspace.limits import allowed, limit
 from fhirspace.mapping import nodes
 from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.syntax import DATASET, Special, Syntax, substitute
+from fhirspace.mapping.syntax import DATASET, LET, Special, Syntax, substitute
 from fhirspace.mapping.tree import (
     Arr,
     Attach,
@@ -42,6 +43,10 @@ _REFERENCE = r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}|#[A-Za-z0-9.-]{1,64}|(?:urn|ht
 _BLANKS = "\\s\x1c-\x1f\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _CODE = f"[^{_BLANKS}]+(?: [^{_BLANKS}]+)*"
 """A code as validators take it: words with a single space between them, no other blank of Unicode."""
+_LETTERS = 10
+"""So many letters of a text count as one node."""
+_OBJECT = 10
+"""As so many nodes counts an object: more is looked up for it than for a text."""
 _PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
 
 
@@ -54,12 +59,13 @@ class Scope:
     using: tuple[str, ...] = ()
     bound: str = ""
     targets: tuple[str, ...] = ()
+    depth: int = 0
 
     def at(self, element: Element) -> Scope:
         """The same names inside an element: its required value set (a concept's reaches its codings), its targets."""
         own = element.binding.value_set if element.binding and element.binding.strength == "required" else ""
         inherited = self.bound if element.name == "coding" else ""
-        return replace(self, bound=own or inherited, targets=element.targets)
+        return replace(self, bound=own or inherited, targets=element.targets, depth=self.depth + 1)
 
 
 class Builder:
@@ -76,6 +82,7 @@ class Builder:
         self._file, self._defs = file, definitions
         self._lists, self._lets, self._key = lists, lets, key
         self._syntax = Syntax(file, lists, key)
+        self._made, self._most, self._deepest = 0, limit("yaml-nodes"), limit("yaml-depth")
 
     def mapping(self, document: nodes.Map) -> Mapping:
         """The mapping of a document. Raises MappingError with file, line, key and what would fit."""
@@ -344,6 +351,7 @@ class Builder:
             if not isinstance(node, nodes.Text):
                 raise self._error("FS327", node.line, element.name, f"a text or slot of type {element.type}")
             return self._leaf(node, element, scope)
+        self._count(node.line, _OBJECT, scope)
         return self._object(self._as_map(node, scope, element), self._inside(element), scope.at(element))
 
     def _leaf(self, node: nodes.Text, element: Element, scope: Scope) -> Leaf:
@@ -416,6 +424,7 @@ class Builder:
 
     def _resolve(self, node: nodes.Node, scope: Scope) -> tuple[nodes.Node, Scope]:
         """A text that is just ``$name`` as the node that the name stands for."""
+        self._count(node.line, 1, scope)
         while isinstance(node, nodes.Text) and re.fullmatch(r"\$[a-zA-Z][A-Za-z0-9]*", node.text):
             name = node.text[1:]
             if name in scope.using:
@@ -428,16 +437,28 @@ class Builder:
         return node, scope
 
     def _filled(self, node: nodes.Text, scope: Scope) -> str:
+        self._count(node.line, 0, scope)
         texts: dict[str, str] = {}
-        for name, value in scope.lets.items():
-            if isinstance(value, nodes.Text) and f"${name}" in node.text:
+        for name in dict.fromkeys(LET.findall(node.text)):
+            value = scope.lets.get(name)
+            if isinstance(value, nodes.Text):
                 if name in scope.using:
                     raise self._error("FS303", node.line, f"${name}", "constants that do not stand for themselves")
                 texts[name] = self._filled(value, replace(scope, using=(*scope.using, name)))
         fail = self._unknown(node.line)
-        return substitute(
+        text = substitute(
             node.text, texts, scope.variables, lambda name, _: fail(name, (f"${let}" for let in scope.lets))
         )
+        self._count(node.line, len(text) // _LETTERS, scope)
+        return text
+
+    def _count(self, line: int, more: int, scope: Scope) -> None:
+        """Counts what constants and loops make of a document: a few of them could make more than any memory holds."""
+        self._made += more
+        if self._made > self._most:
+            raise self._error("FS160", line, None, allowed("yaml-nodes"))
+        if len(scope.using) > self._deepest or scope.depth > self._deepest:
+            raise self._error("FS160", line, None, allowed("yaml-depth"))
 
     def _unknown(self, line: int) -> Callable[[str, Iterable[str]], MappingError]:
         def fail(name: str, known: Iterable[str]) -> MappingError:

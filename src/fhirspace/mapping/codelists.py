@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import csv
 import difflib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
 from fhirspace.errors import MappingError, Place, UsageError
+from fhirspace.limits import allowed, limit
 from fhirspace.mapping.codecs import STRINGS, Codec, table
 
 Rows = list[dict[str, str]]
@@ -89,8 +91,8 @@ class CodeLists:
         if name not in self._rows:
             path = self._files[name]
             try:
-                with path.open(encoding="utf-8", newline="") as file:
-                    rows = [{key: cell or "" for key, cell in row.items()} for row in csv.DictReader(file, strict=True)]
+                lines = io.StringIO(_text(path), newline="")
+                rows = [{key: cell or "" for key, cell in row.items()} for row in csv.DictReader(lines, strict=True)]
             except (OSError, UnicodeDecodeError, csv.Error):
                 raise MappingError("FS313", path.name, "a UTF-8 CSV file") from None
             if any(None in row or "value" not in row for row in rows):
@@ -99,6 +101,15 @@ class CodeLists:
                 )
             self._rows[name] = rows
         return self._rows[name]
+
+
+def _text(path: Path) -> str:
+    most = limit("list-bytes")
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise MappingError("FS160", Place(path.name), allowed("list-bytes"))
+    return content.decode("utf-8")
 
 
 def _terminology(name: str, column: str, place: Place) -> dict[str, str]:

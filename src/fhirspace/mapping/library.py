@@ -118,7 +118,8 @@ def digest_of(folders: Iterable[Path], patterns: Iterable[str]) -> str:
         for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
             nodes.require_file(path)
             whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-            whole.update(hashlib.sha256(path.read_bytes()).digest())
+            with path.open("rb") as stream:
+                whole.update(hashlib.file_digest(stream, "sha256").digest())
     return whole.hexdigest()
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import yaml
 
@@ -102,6 +102,15 @@ def text_of(path: Path) -> str:
     return text
 
 
+@dataclass(slots=True)
+class _Open:
+    """A list or map that has not ended: its anchor, the count of nodes before it, and the levels in it."""
+
+    anchor: str | None
+    start: int
+    levels: int = 1
+
+
 def check_size(text: str, file: str) -> None:
     """Looks at depth and number of nodes before anything is built; each alias counts as all that it stands for.
 
@@ -109,24 +118,39 @@ def check_size(text: str, file: str) -> None:
         MappingError: FS160. yaml.YAMLError: the text is no YAML.
     """
     most, deepest = limit("yaml-nodes"), limit("yaml-depth")
-    whole: dict[str, int] = {}  # nodes of each anchor, its aliases spelt out
-    open_: list[tuple[str | None, int]] = []  # the anchors of the nodes around, and the count where they begin
+    whole: dict[str, tuple[int, int]] = {}  # nodes and levels of each anchor, its aliases spelt out
+    open_: list[_Open] = []
     count = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionEndEvent):
-            anchor, start = open_.pop()
-            if anchor:
-                whole[anchor] = count - start
+            last = open_.pop()
+            if last.anchor:
+                whole[last.anchor] = count - last.start, last.levels
+            if open_:
+                open_[-1].levels = max(open_[-1].levels, last.levels + 1)
             continue
         if not isinstance(event, yaml.NodeEvent):
             continue
-        count += whole.get(event.anchor or "", 1) if isinstance(event, yaml.AliasEvent) else 1
+        alias = isinstance(event, yaml.AliasEvent)
+        nodes, levels = whole.get(event.anchor or "", (1, 0)) if alias else (1, 0)
+        count += nodes
+        if open_ and alias:
+            open_[-1].levels = max(open_[-1].levels, levels + 1)
         if isinstance(event, yaml.CollectionStartEvent):
-            open_.append((event.anchor, count - 1))
-        if count > most or len(open_) > deepest:
+            open_.append(_Open(event.anchor, count - 1))
+        if count > most or len(open_) + levels > deepest:
             name = "yaml-nodes" if count > most else "yaml-depth"
             line = event.start_mark.line + 1 if event.start_mark else None
             raise MappingError("FS160", Place(file, line), allowed(name))
+
+
+def plain(node: Node) -> Any:
+    """A node as Python's str, list and dict."""
+    if isinstance(node, Text):
+        return node.text
+    if isinstance(node, Seq):
+        return [plain(item) for item in node.items]
+    return {name.text: plain(value) for name, value in node.items}
 
 
 _OWN: Final = re.compile(r"(?<![A-Za-z0-9-])--(?=[A-Z])")

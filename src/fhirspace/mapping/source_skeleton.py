@@ -6,6 +6,7 @@ It loads and carries every cell there and back as it stands; what remains is to 
 from __future__ import annotations
 
 import csv
+import io
 import re
 from collections.abc import Iterator
 from itertools import islice, takewhile
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from fhirspace.errors import InputError, Place
 from fhirspace.foreign import shown
+from fhirspace.limits import allowed, limit
 from fhirspace.mapping.source_auto import hashed_name, plain_name
 from fhirspace.tables.csv_head import looks_like_data
 from fhirspace.tables.listing import given
@@ -40,14 +42,13 @@ def make_form_skeleton(path: Path | str) -> str:
 
     Raises:
         InputError: FS101, the file cannot be read or has no header; FS118, its first line is data; FS156, FS157 it is
-            no ordinary file, or a link that leads nowhere.
+            no ordinary file, or a link that leads nowhere; FS113, its header is too long.
     """
     file = Path(path)
     try:
         if file.exists():
             given(file)  # a pipe would make us wait for ever
-        with file.open(encoding="utf-8-sig", newline="") as stream:
-            header, *below = list(islice(csv.reader(stream), _LOOKED_AT)) or [[]]
+        header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
     if looks_like_data(header, below):
@@ -58,6 +59,18 @@ def make_form_skeleton(path: Path | str) -> str:
     dataset = next((name for name, words in _DATASETS.items() if re.search(words, file.stem.lower())), "LB")
     keys = list(takewhile(lambda name: _KEYS.search(name.lower()), columns)) or columns[:1]
     return "\n".join(_lines(file.stem, dataset, keys, [name for name in columns if name not in keys])) + "\n"
+
+
+def _head(file: Path) -> str:
+    """The beginning of a file, in whole lines."""
+    most = limit("header-bytes")
+    with file.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        content = content[: content.rfind(b"\n") + 1]
+        if not content:
+            raise InputError("FS113", Place(file.name, 1), allowed("header-bytes"))
+    return content.decode("utf-8-sig")
 
 
 def _lines(form: str, dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:

@@ -13,6 +13,7 @@ from typing import Final
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
+from fhirspace.limits import allowed, limit
 from fhirspace.mapping.codecs import NAMES, Codec, codec
 from fhirspace.mapping.codelists import CodeLists
 from fhirspace.mapping.tree import Cond, Form, Slot
@@ -22,7 +23,7 @@ DATASET: Final = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:--)?")
 _SLOT: Final = re.compile(r"<([^<>]*)>")
 _COLUMN: Final = re.compile(r'(?:"(?P<quoted>[^"<>]+)"|(?P<plain>[A-Za-z_][A-Za-z0-9_]*(?:\.[a-z]\w*){0,2}))')
 _CODEC: Final = re.compile(r"(?P<name>[a-z][a-z/]*)(?P<open>\+)?(?:\((?P<argument>[^()]*)\))?")
-_LET: Final = re.compile(r"\$([a-zA-Z][A-Za-z0-9]*)")
+LET: Final = re.compile(r"\$([a-zA-Z][A-Za-z0-9]*)")
 _VAR: Final = re.compile(r"@([A-Z][A-Z0-9]*)")
 
 
@@ -138,7 +139,7 @@ def substitute(
     def variable(found: re.Match[str]) -> str:
         return variables.get(found[1], found[0])
 
-    return _VAR.sub(variable, _LET.sub(let, text)) if "$" in text or variables else text
+    return _VAR.sub(variable, LET.sub(let, text)) if "$" in text or variables else text
 
 
 _TOKEN: Final = re.compile(r"\s*(?:'(?P<quoted>[^']*)'|(?P<word>[\w.~/+-]+)|(?P<mark>[()\[\],]))")
@@ -153,7 +154,7 @@ class _Conditions:
     def __init__(self, text: str, fail: Callable[[str], MappingError]) -> None:
         self._fail = fail
         self._tokens = list(self._scan(text))
-        self._at = 0
+        self._at = self._depth = 0
 
     def _scan(self, text: str) -> Iterator[str]:
         position, text = 0, text.rstrip()
@@ -194,12 +195,12 @@ class _Conditions:
 
     def _single(self) -> Cond:
         word = self._next()
-        if word == "not":
-            return Cond("not", args=(self._single(),))
-        if word == "(":
-            made = self._either()
-            if self._next() != ")":
-                raise self._fail("a closing bracket")
+        if word in {"not", "("}:
+            self._depth += 1
+            if self._depth > limit("yaml-depth"):
+                raise self._fail(allowed("yaml-depth"))
+            made = Cond("not", args=(self._single(),)) if word == "not" else self._bracketed()
+            self._depth -= 1
             return made
         if not _COLUMN.fullmatch(word):
             raise self._fail("a column")
@@ -213,6 +214,12 @@ class _Conditions:
         if following in {"has", "upto"}:
             word = "_".join([f"_{following}", word, *self._columns()])
         return Cond("filled", word)
+
+    def _bracketed(self) -> Cond:
+        made = self._either()
+        if self._next() != ")":
+            raise self._fail("a closing bracket")
+        return made
 
     def _value(self) -> str:
         return self._next().removeprefix("'")

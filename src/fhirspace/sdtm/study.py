@@ -20,13 +20,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from fhirspace.errors import MappingError, Place, UsageError
 from fhirspace.mapping import nodes
 from fhirspace.standards.units import canonical_number
 
 REFERENCE_DATES = ("RFICDTC", "RFSTDTC", "RFENDTC", "RFXSTDTC", "RFXENDTC", "RFPENDTC")
+LABEL = 100
+"""Letters of a visit's label in which `StudyDesign.unscheduled` is sought."""
+_LONGEST, _MOST = 200, 3
+"""Letters of that pattern, and its repetitions, at most."""
+_REPEATED = re.compile(r"[*+?{]")
+_NESTED = re.compile(r"\)[*+?{]|\\\d|\(\?[^:]")
+"""A group that is repeated, a reference to a group, a look-around: with them a pattern can take any time."""
 _RULE = re.compile(r"(?P<date>RF[A-Z]*DTC)\s*(?:(?P<sign>[+-])\s*(?P<days>\d+))?")
 
 
@@ -75,18 +80,14 @@ def load_study(path: Path) -> StudyDesign:
         UsageError: FS703, the file is not as described at the head of this module; FS160, it is too large or too deep.
     """
     try:
-        text = nodes.text_of(path)
-        nodes.check_size(text, path.name)
-        content = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506  # nosec B506  # makes text only
+        documents = nodes.load(path)
     except MappingError as error:
-        raise (
-            error if error.code == "FS160" else UsageError("FS703", Place(path.name), "a readable YAML file")
-        ) from None
-    except yaml.YAMLError:
-        raise UsageError("FS703", Place(path.name), "a readable YAML file") from None
-    if not isinstance(content, dict):
-        raise UsageError("FS703", Place(path.name), "a mapping at the top")
-    return _design(content, path.name)
+        if error.code == "FS160":
+            raise
+        raise UsageError("FS703", error.problem.place, error.problem.expected) from None
+    if len(documents) != 1:
+        raise UsageError("FS703", Place(path.name), "one document with a mapping at the top")
+    return _design(nodes.plain(documents[0]), path.name)
 
 
 def _design(content: dict[str, Any], name: str) -> StudyDesign:
@@ -100,13 +101,24 @@ def _design(content: dict[str, Any], name: str) -> StudyDesign:
             visits=tuple(_visit(item) for item in content.get("visits", ())),
             elements=tuple(_element(item) for item in content.get("elements", ())),
             units={domain: dict(units) for domain, units in content.get("units", {}).items()},
-            unscheduled=content.get("unscheduled", "UNSCH"),
+            unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
             reference_start=_reference(reference.get("start", "RFXSTDTC")),
             reference_end=_reference(reference.get("end", "RFXENDTC")),
             actual_arm_as_planned=content.get("actual arm", "") == "as planned",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UsageError("FS703", Place(name), f"entries with the keys described ({type(error).__name__})") from None
+
+
+def _pattern(text: str, name: str) -> str:
+    """A regular expression that takes little time on any label: no repetition in another, and few of them."""
+    sound = len(text) <= _LONGEST and len(_REPEATED.findall(text)) <= _MOST and not _NESTED.search(text)
+    try:
+        re.compile(text if sound else "*")
+    except (re.error, RecursionError, OverflowError):
+        hint = "a short regular expression with at most three of * + ? {, none of them behind a bracket"
+        raise UsageError("FS703", Place(name, None, "unscheduled"), hint) from None
+    return text
 
 
 def _visit(item: dict[str, str]) -> Visit:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most, day_of
+from fhirspace.sdtm.study import LABEL
 from fhirspace.sdtm.work import Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
@@ -128,7 +129,7 @@ class _Planned:
         self.labels = {number: label for label, number in reversed(self.numbers.items())}
 
     def _add(self, label: str | None, number: str | None, day: str | None) -> None:
-        if label and number and not self.unscheduled.search(label):
+        if label and number and not self.unscheduled.search(label, 0, LABEL):
             self.numbers.setdefault(label, number)
             if day:
                 self.days.setdefault(number, day)
@@ -158,7 +159,9 @@ def _number_unscheduled(work: Work, planned: _Planned) -> _Unscheduled:
     for subject, label, number, day in _dated_visits(work):
         if label in planned.numbers:
             held.setdefault(subject, set()).add((day, planned.numbers[label]))
-        elif number is None and planned.unscheduled.search(label) and (subject, label) not in planned.numbered:
+        elif (
+            number is None and planned.unscheduled.search(label, 0, LABEL) and (subject, label) not in planned.numbered
+        ):
             extra.setdefault(subject, set()).add((day, label))
     return {
         (subject, label, day): number

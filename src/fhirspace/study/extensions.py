@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace import jsontext
-from fhirspace.errors import InputError, UsageError
+from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.foreign import member
+from fhirspace.limits import limit, too_much
 from fhirspace.tables import listing
 
 Fault = tuple[str, str]
@@ -43,16 +44,17 @@ def load(folder: Path) -> dict[str, Shape]:
     """The extensions that a folder of StructureDefinitions (``*.json``) defines, by address.
 
     Raises:
-        UsageError: FS617, there is none, or one that cannot be read. InputError: FS156, FS157 as `listing.given`.
+        UsageError: FS617, there is none, or one that cannot be read.
+        InputError: FS156, FS157 as `listing.given`; FS160, one is too large.
     """
     found: dict[str, Shape] = {}
     for path in sorted(folder.glob("*.json")):
         listing.given(path)
         try:
-            definition = jsontext.decode(path.read_bytes())
+            definition = jsontext.decode(_content(path))
             if definition.get("resourceType") == "StructureDefinition" and definition.get("type") == "Extension":
-                found[definition["url"]] = _shape(definition["differential"]["element"], "Extension")
-        except (ValueError, LookupError, TypeError, AttributeError):
+                found[definition["url"]] = _Elements(definition["differential"]["element"]).shape("Extension")
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
             raise UsageError("FS617", path.name, "a StructureDefinition with a differential") from None
         except OSError as error:
             raise InputError("FS101", path.name, "a file that can be read") from error
@@ -61,26 +63,44 @@ def load(folder: Path) -> dict[str, Shape]:
     return found
 
 
-def _shape(elements: list[dict[str, Any]], identity: str) -> Shape:
-    """The shape of the extension, or part, whose elements have ids that begin with `identity`."""
-    by_id = {element["id"]: element for element in elements}
-    shape = Shape(most=by_id.get(identity, {}).get("max", "*"))
-    value = by_id.get(f"{identity}.value[x]")
-    if value is not None:
-        types = [each["code"] for each in value.get("type", ())]
-        if value.get("max") == "0":
-            shape.values = set()
-        elif types:
-            shape.values = {f"value{name[:1].upper()}{name[1:]}" for name in types}
-        shape.required = value.get("min", 0) > 0
-    inner = by_id.get(f"{identity}.extension", {})
-    shape.closed = inner.get("max") == "0" or inner.get("slicing", {}).get("rules") == "closed"
-    prefix = f"{identity}.extension:"
-    for name in (each.removeprefix(prefix) for each in by_id if each.startswith(prefix)):
-        if "." not in name:
-            url = by_id.get(f"{prefix}{name}.url", {}).get("fixedUri", name)
-            shape.parts[url] = _shape(elements, prefix + name)
-    return shape
+def _content(path: Path) -> bytes:
+    most = limit("document-bytes")
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise too_much("document-bytes", Place(path.name))
+    return content
+
+
+class _Elements:
+    """The elements of an extension by their ids, and the names of the parts of each."""
+
+    def __init__(self, elements: list[dict[str, Any]]) -> None:
+        self._by_id = {element["id"]: element for element in elements}
+        self._parts: dict[str, list[str]] = {}
+        for identity in self._by_id:
+            parent, _, name = identity.rpartition(".extension:")
+            if parent and "." not in name:
+                self._parts.setdefault(parent, []).append(name)
+
+    def shape(self, identity: str) -> Shape:
+        """The shape of the extension, or part, whose elements have ids that begin with `identity`."""
+        shape = Shape(most=self._by_id.get(identity, {}).get("max", "*"))
+        value = self._by_id.get(f"{identity}.value[x]")
+        if value is not None:
+            types = [each["code"] for each in value.get("type", ())]
+            if value.get("max") == "0":
+                shape.values = set()
+            elif types:
+                shape.values = {f"value{name[:1].upper()}{name[1:]}" for name in types}
+            shape.required = value.get("min", 0) > 0
+        inner = self._by_id.get(f"{identity}.extension", {})
+        shape.closed = inner.get("max") == "0" or inner.get("slicing", {}).get("rules") == "closed"
+        for name in self._parts.get(identity, ()):
+            part = f"{identity}.extension:{name}"
+            url = self._by_id.get(f"{part}.url", {}).get("fixedUri", name)
+            shape.parts[url] = self.shape(part)
+        return shape
 
 
 def check(raw: bytes, shapes: dict[str, Shape]) -> Iterator[Fault]:
