@@ -209,7 +209,7 @@ def test_validate_tells_findings_on_stdout(tiny_fhir: Path, tmp_path: Path, caps
     assert captured.out.startswith("error: FS4")
     assert "Patient.ndjson:1:Patient.gender" in captured.out
     assert "secret" not in captured.out
-    assert captured.err == "1 findings\n"
+    assert captured.err == "1 finding\n"
 
 
 def test_validate_as_json_is_one_document(tiny_fhir: Path, tmp_path: Path, document: Callable[[], Any]) -> None:
@@ -358,7 +358,7 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setattr("fhirspace.delivery.pull.pull", pull)
     assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o"]) == 0
     captured = capsys.readouterr()
-    assert captured.err == "Patient: 620 resources\nGroup: 1 resources\n"
+    assert captured.err == "Patient: 620 resources\nGroup: 1 resource\n"
     assert "total: 621\n" in captured.out
     assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"Patient": 620, "Group": 1}
@@ -597,7 +597,7 @@ def test_what_is_broken_off_is_not_told_as_done(capsys: pytest.CaptureFixture[st
 
 def test_bars_of_large_tables_count_in_thousands(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    with talk.Bars("resources") as bars:
+    with talk.Bars("resource") as bars:
         bars.show("pushed", 0, 2_000_000)
         bars.show("pushed", 2_000_000, 2_000_000)
         bars.show("Patient", 3)

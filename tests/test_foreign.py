@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, strategies as st
 
-from fhirspace.foreign import COLOURS, as_json, column, file_name, in_utf8, listed, member, printable, shown
+from fhirspace import foreign
+from fhirspace.foreign import COLOURS, as_json, column, counted, file_name, in_utf8, listed, member, printable, shown
 
 ANY = st.text(st.characters(), max_size=40)
 """Any characters, halves of surrogate pairs among them."""
@@ -29,6 +32,35 @@ ANY = st.text(st.characters(), max_size=40)
 )
 def test_what_steers_a_terminal_is_shown_as_an_escape(text: object, expected: str) -> None:
     assert shown(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "nouns", "expected"),
+    [
+        (0, ("finding",), "0 findings"),
+        (1, ("finding",), "1 finding"),
+        (2, ("finding",), "2 findings"),
+        (1, ("entry", "entries"), "1 entry"),
+        (1_000, ("entry", "entries"), "1,000 entries"),
+        (1, ("text is", "texts are"), "1 text is"),
+    ],
+)
+def test_a_count_has_its_noun_in_the_right_number(count: int, nouns: tuple[str, ...], expected: str) -> None:
+    assert counted(count, *nouns) == expected
+
+
+def test_no_message_makes_the_plural_by_itself() -> None:
+    by_hand = re.compile(r"\{(?:len\([^{}]*\)|[\w.]*count\w*|self\._done|moved|findings)(?::,)?\} (?!bytes)[a-z]+s\b")
+    sources = sorted(Path(foreign.__file__).parent.rglob("*.py"))
+    found = [
+        f"{source.name}:{number}"
+        for source in sources
+        if source.parent.name != "testing"
+        for number, line in enumerate(source.read_text("utf-8").splitlines(), 1)
+        if by_hand.search(line) and "counted(" not in line
+    ]
+    assert len(sources) > 100
+    assert not found, "write it with `foreign.counted`"
 
 
 @given(ANY, st.integers(10, 50))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhirspace import idkey
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
-from fhirspace.foreign import shown
+from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
 from fhirspace.talk import Bars, coloured, give, lines, print_line, say, tell_problems
 
@@ -105,7 +105,7 @@ def validate(options: Namespace) -> int:
             print_line(f"{problem.level}: {problem}")
     if options.json:
         give({"findings": found, "exit_code": worst}, "", as_json=True)
-    say(f"{count:,} findings" if count else "no findings")
+    say(counted(count, "finding") if count else "no findings")
     return worst
 
 
@@ -143,7 +143,7 @@ def plan(options: Namespace) -> int:
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
         return EXIT_FINDINGS if problems else EXIT_CLEAN
     there = _connection(options)
-    with _key_announced(), Bars("resources") as bars:
+    with _key_announced(), Bars("resource") as bars:
         planned = delivery.plan(
             options.folder,
             there.client.server,
@@ -184,7 +184,7 @@ def retry(options: Namespace) -> int:
 
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     there = _connection(options)
-    with _key_announced(), Bars("resources") as bars:
+    with _key_announced(), Bars("resource") as bars:
         report = run(there.client.server, progress=bars.named("pushed"), **_delivery(options, there))
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
@@ -208,7 +208,7 @@ def undo(options: Namespace) -> int:
 
 
 def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str) -> int:
-    with Bars("resources") as bars:
+    with Bars("resource") as bars:
         report = run(
             options.run,
             journal=options.journal,
@@ -228,7 +228,8 @@ def status(options: Namespace) -> int:
 
     found = run(options.journal)
     text = "\n".join(
-        f"{shown(each['server'])}: {sum(each['delivered'].values()):,} delivered, {each['dead']:,} dead letters"
+        f"{shown(each['server'])}: {sum(each['delivered'].values()):,} delivered, "
+        + counted(each["dead"], "dead letter")
         + (f", run {shown(each['unfinished'])} is not finished: push again" if each["unfinished"] else "")
         for each in found
     )
@@ -240,7 +241,7 @@ def _bulk_push(options: Namespace) -> int:
     from fhirspace.delivery.bulk.load import bulk_push as run
 
     there = _connection(options)
-    with Bars("resources") as bars:
+    with Bars("resource") as bars:
         report = run(
             options.folder,
             there.client.server,
@@ -266,7 +267,7 @@ def pull(options: Namespace) -> int:
     client = _connection(options).client
     chosen = {"types": options.types, "since": options.since, "client": client}
     chosen |= {"shared": True} if options.shared else {}
-    with Bars("done" if options.bulk else "resources") as bars:
+    with Bars(*(("done", "done") if options.bulk else ("resource",))) as bars:
         if options.bulk:
             level = "" if options.bulk_level == "system" else options.bulk_level
             report = bulk_pull(
@@ -297,10 +298,16 @@ def runs(options: Namespace) -> int:
     return EXIT_CLEAN
 
 
+_ONE = {"conflicts": "conflict", "retries": "retry"}
+"""Counts of a run whose names are nouns, for one of them."""
+
+
 def _run(told: dict[str, Any]) -> str:
     """A run in one line: its name, what it did, where, and that it has not ended."""
     counts = [
-        f"{value:,} {shown(name).replace('_', ' ')}" for name, value in told.items() if type(value) is int and value
+        counted(value, _ONE.get(name, words), words)
+        for name, value in told.items()
+        if type(value) is int and value and (words := shown(name).replace("_", " "))
     ]
     about = f" of {shown(told['undo'])}" if "undo" in told else ""
     ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"

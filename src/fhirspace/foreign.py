@@ -56,6 +56,16 @@ def listed(names: Iterable[str], most: int = 5) -> str:
     return ", ".join([*(shown(name, 64) for name in given[:most]), *more])
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun, as in ``1 row``, ``2 rows`` and ``1,000 entries``.
+
+    Args:
+        count: how many there are. one: the noun for one of them.
+        many: the noun for any other number; `one` with an s without it.
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def column(name: str, number: int) -> str:
     """How a message names a column whose header nobody has checked: ``column 3`` where the name may be a value."""
     fits = len(name) <= 64 and name.isprintable() and (_WORD.fullmatch(name) or _WORDS.fullmatch(name))

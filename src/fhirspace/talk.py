@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
-from fhirspace.foreign import as_json as json_text, printable, shown
+from fhirspace.foreign import as_json as json_text, counted, printable, shown
 
 _FIRST = 20
 _PLAIN_EVERY = 10.0
@@ -122,11 +122,12 @@ class Bars:
     """Progress on stderr: bars with rate and time left where a person watches, plain lines now and then where not.
 
     Args:
-        unit: what is counted.
+        unit: one of what is counted; units: several of them, `unit` with an s without it.
     """
 
-    def __init__(self, unit: str = "rows") -> None:
-        self._unit, self._watched = unit, sys.stderr.isatty()
+    def __init__(self, unit: str = "row", units: str = "") -> None:
+        self._unit, self._units = unit, units or f"{unit}s"
+        self._watched = sys.stderr.isatty()
         self._name: str | None = None
         self._bar: Any = None
         self._begin = self._said = 0.0
@@ -168,7 +169,7 @@ class Bars:
             self._bar = tqdm(
                 total=total or None,
                 desc=f"{name:<10}",
-                unit=f" {self._unit}",
+                unit=f" {self._units}",
                 unit_scale=total >= _LARGE,
                 dynamic_ncols=True,
                 file=sys.stderr,
@@ -178,13 +179,15 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
         elif self._name is not None and whole:
-            say(f"{self._name}: {self._done:,} {self._unit}")
+            say(f"{self._name}: {counted(self._done, self._unit, self._units)}")
         self._name = self._bar = None
 
     def _line(self) -> str:
         rate = self._done / max(time.monotonic() - self._begin, 1e-9)
-        speed = f"{rate:,.0f} {self._unit}/s"
+        speed = f"{rate:,.0f} {self._units}/s"
         if not self._total:
-            return f"{self._name}: {self._done:,} {self._unit}, {speed}"
-        share = f"{self._done:,} of {self._total:,} {self._unit} ({100 * self._done // self._total} %)"
+            return f"{self._name}: {counted(self._done, self._unit, self._units)}, {speed}"
+        share = (
+            f"{self._done:,} of {counted(self._total, self._unit, self._units)} ({100 * self._done // self._total} %)"
+        )
         return f"{self._name}: {share}, {speed}, {(self._total - self._done) / max(rate, 1e-9):,.0f} s left"

@@ -86,7 +86,7 @@ def test_a_plan_that_no_longer_fits_the_server_does_nothing(
     folder = trial(tmp_path)
     planned = plan(folder, faulty.url, client=client)
     faulty.store["Patient/p-1"] = dump(patient("p-1", active=False)).encode()
-    with pytest.raises(FhirspaceError, match=r"FS538.*1 resources differ"):
+    with pytest.raises(FhirspaceError, match=r"FS538.*1 resource differs"):
         push(folder, faulty.url, client=client, plan=planned.file)
     assert len(faulty.store) == 1
 

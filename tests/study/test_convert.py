@@ -136,7 +136,7 @@ def test_what_no_mapping_reads_is_kept_and_counted(tmp_path: Path) -> None:
     done = convert(tmp_path / "fhir", to="sdtm", out=tmp_path / "back", formats=("csv",))
     assert done.exit_code != 0
     assert done.unread == 1
-    assert "1 places of FHIR content" in done.summary()
+    assert "1 place of FHIR content is" in done.summary()
     listed = [json.loads(line) for line in (tmp_path / "back" / "unread.ndjson").read_text().splitlines()]
     assert [(each["file"], each["line"]) for each in listed] == [("AdverseEvent.ndjson", 1)]
     assert listed[0]["path"].startswith("AdverseEvent.location")

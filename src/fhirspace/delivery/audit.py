@@ -20,6 +20,7 @@ from typing import Any, Literal, Self
 from fhirspace.delivery.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.folders import locked, open_own
+from fhirspace.foreign import counted
 from fhirspace.tables.durable import synchronise
 
 __all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]
@@ -60,7 +61,7 @@ class Audit:
         state = "whole" if self.whole else "not whole"
         held = "" if self.anchored else "; not held against a journal, so a cut at the end would not show"
         closed = f", {len(self.closed)} of them after an unfinished one" if self.closed else ""
-        return f"audit log: {state}, {self.head.sequence:,} lines{closed}, the last {self.head.hash}{held}"
+        return f"audit log: {state}, {counted(self.head.sequence, 'line')}{closed}, the last {self.head.hash}{held}"
 
 
 def verify(path: Path, expected: Head | None = None) -> Audit:

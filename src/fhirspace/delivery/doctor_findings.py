@@ -15,6 +15,7 @@ from fhirspace.delivery.servers import Known, Limits
 from fhirspace.delivery.statement import Said, text
 from fhirspace.delivery.tls import Certificate
 from fhirspace.errors import explain
+from fhirspace.foreign import counted
 
 Verdict = Literal["ok", "note", "warning", "error"]
 
@@ -158,7 +159,7 @@ def bulk(said: Said, limits: Limits) -> Iterator[Finding]:
 def limit(limits: Limits) -> Finding:
     """What is known of limits."""
     parts = [
-        f"{limits.entries:,} entries a bundle" if limits.entries else "",
+        f"{counted(limits.entries, 'entry', 'entries')} a bundle" if limits.entries else "",
         f"{limits.bytes / 1e6:,.0f} MB a request" if limits.bytes else "",
         f"{limits.rate:g} bundles a second" if limits.rate else "",
         limits.advice,
@@ -225,8 +226,8 @@ def encryption(server: str, shown: Certificate | None, now: datetime) -> Finding
     days = (shown.ends - now).days
     value = f"{shown.version}, certificate of {shown.issuer or 'an unnamed issuer'} until {shown.ends:%Y-%m-%d}"
     if days < _DAYS:
-        return _wrong("encryption", f"{value}, {days} days left", "FS553")
-    return Finding("encryption", f"{value}, {days:,} days left")
+        return _wrong("encryption", f"{value}, {counted(days, 'day')} left", "FS553")
+    return Finding("encryption", f"{value}, {counted(days, 'day')} left")
 
 
 def proxy(address: str | None) -> Finding:

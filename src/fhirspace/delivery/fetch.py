@@ -18,6 +18,7 @@ from fhirspace.delivery.answers import Answer, absent, decoded, head_of, no_fhir
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.links import Link, Paging
 from fhirspace.delivery.retry import RETRIED
+from fhirspace.foreign import counted
 from fhirspace.jsontext import decoder
 
 _GONE = frozenset({404, 410})
@@ -143,7 +144,8 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
         raise client.unexpected(answer)
     found = decoded(answer.body, _bundle)
     if found is None or found.type != "batch-response" or len(found.entry) != len(keys):
-        raise no_fhir(client.server, f"a Bundle of type batch-response with {len(keys)} entries", answer)
+        entries = counted(len(keys), "entry", "entries")
+        raise no_fhir(client.server, f"a Bundle of type batch-response with {entries}", answer)
     return [_held(client, key, entry) for key, entry in zip(keys, found.entry, strict=True)]
 
 

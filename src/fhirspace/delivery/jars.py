@@ -22,6 +22,7 @@ from fhirspace.delivery import packages
 from fhirspace.delivery.digests import digest, holds, note
 from fhirspace.errors import FhirspaceError, Place, ServerError, UsageError
 from fhirspace.folders import cache_folder, locked, strangers
+from fhirspace.foreign import counted
 
 Progress = Callable[[str], None]
 
@@ -126,7 +127,7 @@ def fetch(jars: list[Jar], progress: Progress | None = None) -> list[Path]:
     with locked(home.with_name("jars.lock")), ThreadPoolExecutor(_PARALLEL) as pool:
         missing = [jar.size for jar in jars if not (home / jar.path).exists()]
         if missing and progress:
-            progress(f"fetching {len(missing)} jars ({sum(missing) / 1_000_000:.0f} MB)")
+            progress(f"fetching {counted(len(missing), 'jar')} ({sum(missing) / 1_000_000:.0f} MB)")
         return list(pool.map(lambda jar: _one(context, home, jar), jars))
 
 

@@ -19,7 +19,7 @@ from fhirspace.delivery.order import Item, Order, Reader, inputs
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Counts
 from fhirspace.errors import Problem, UsageError
-from fhirspace.foreign import shown
+from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen as chosen_key
 
 PLAN = "plan.db"
@@ -73,7 +73,7 @@ class Planned:
             [
                 *table,
                 *changed,
-                *([f"... and {more:,} more changes"] if more else []),
+                *([f"... and {counted(more, 'more change')}"] if more else []),
                 f"saved as {shown(self.file, 4096)}",
             ]
         )
@@ -162,7 +162,8 @@ def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: I
         elif step.version != planned.version:
             moved += 1
     if moved:
-        raise UsageError("FS538", client.server, f"what it held when the plan was made ({moved} resources differ)")
+        differing = counted(moved, "resource differs", "resources differ")
+        raise UsageError("FS538", client.server, f"what it held when the plan was made ({differing})")
 
     def wanted(item: Item) -> str | None:
         planned = plan.step(item.key)

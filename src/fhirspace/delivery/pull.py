@@ -22,6 +22,7 @@ from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
 from fhirspace.delivery.statement import read
 from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.foreign import counted
 from fhirspace.tables.outputs import OutputFolder
 
 Progress = Callable[[str, int], None]
@@ -56,7 +57,7 @@ class PullReport:
         """Report (FS596) that a CapabilityStatement lists names that are no types of its release."""
         foreign = read(statement).foreign
         if foreign:
-            expected = f"types of its release ({foreign} names are none)"
+            expected = f"types of its release ({counted(foreign, 'name is', 'names are')} none)"
             self.problems.append(Problem("FS596", Place(self.server), expected))
 
     def as_dict(self) -> dict[str, Any]:

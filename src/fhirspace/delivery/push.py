@@ -40,6 +40,7 @@ from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.delivery.sender import Note, Sender
 from fhirspace.delivery.statement import read
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
+from fhirspace.foreign import counted
 from fhirspace.standards.fhir import RELEASES, definitions
 
 _COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
@@ -205,7 +206,7 @@ class _Work:
             self._fill()
             self.log.append("run interrupted", counts=self._counted())
             if isinstance(error, KeyboardInterrupt):
-                done = f"{sender.counts.total} of {self.report.total} resources are done"
+                done = f"{sender.counts.total:,} of {counted(self.report.total, 'resource is', 'resources are')} done"
                 raise InterruptedRun(
                     "FS527", Place(sender.journal.path.name), f"the same command again ({done})"
                 ) from None

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from fhirspace.delivery.servers import SIZE, Known, Limits
 from fhirspace.delivery.statement import Said, TypeSaid, read
 from fhirspace.errors import ServerError
+from fhirspace.foreign import counted
 
 Carrier = Literal["transaction", "batch", "single"]
 Kind = Literal[Carrier, "conditional"]
@@ -53,8 +54,8 @@ class Way:
 
     def __str__(self) -> str:
         what = {
-            "transaction": f"transactions of PUT Type/id, {self.size} resources each",
-            "batch": f"batches of PUT Type/id, {self.size} resources each",
+            "transaction": f"transactions of PUT Type/id, {counted(self.size, 'resource')} each",
+            "batch": f"batches of PUT Type/id, {counted(self.size, 'resource')} each",
             "single": "PUT Type/id, one resource a request",
             "conditional": "conditional updates (PUT Type?identifier=...), one resource a request",
         }
@@ -180,7 +181,7 @@ def _sized(kind: Kind, why: str, limits: Limits, gzip: bool | None, without: tup
 
 def _why_size(size: int, limits: Limits) -> str:
     if size == limits.entries:
-        return f"{limits.name} takes no more than {size} entries."
+        return f"{limits.name} takes no more than {counted(size, 'entry', 'entries')}."
     bound = f"{limits.name} takes up to {limits.entries:,}" if limits.entries else "No limit is known"
     start = f"sending begins with {size}" if size == SIZE else f"{size} did well with this product"
     return f"{bound}; {start}, and 413 halves it."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Table, Sequence
 from dataclasses import dataclass, field
 
+from fhirspace.foreign import counted
 from fhirspace.mapping.codecs import json_string
 from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, dynamic
 from fhirspace.mapping.values import Candidates, Fault, holds, implied, leaf_text, read_leaf, settle, with_forms
@@ -18,7 +19,7 @@ class BadRow(Exception):
 
     def __init__(self, faults: Sequence[Fault]) -> None:
         self.faults = list(dict.fromkeys(faults))
-        super().__init__(f"{len(self.faults)} faults")
+        super().__init__(counted(len(self.faults), "fault"))
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
+from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import lacks_zone, valid_datetime, valid_duration
 from fhirspace.sdtm.longtext import MAX_BYTES, part_label
@@ -126,7 +127,8 @@ def _check_lengths(table: pa.Table, name: str) -> Iterator[Finding]:
     for column in table.column_names:
         if column[0] not in "@_":
             rows = _rows_where(pc.greater(pc.binary_length(columns.text(table, column)), MAX_BYTES))
-            expected = f"at most {MAX_BYTES} bytes of UTF-8 in a transport file ({len(rows)} texts are longer)"
+            longer = counted(len(rows), "text is longer", "texts are longer")
+            expected = f"at most {MAX_BYTES} bytes of UTF-8 in a transport file ({longer})"
             yield from _findings("FS722", table, name, rows[:1], column=column, expected=expected)
 
 
@@ -195,7 +197,7 @@ def _check_zones(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
     bare = [lacks_zone(value) for value in encoded.dictionary.to_pylist()]
     if any(bare):
         rows = _rows_where(pa.array(bare, pa.bool_()).take(encoded.indices))
-        expected = f"an offset where a time is to become FHIR ({len(rows)} cells have none)"
+        expected = f"an offset where a time is to become FHIR ({counted(len(rows), 'cell has', 'cells have')} none)"
         yield from _findings("FS729", table, name, rows[:1], column=column, expected=expected)
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
+from fhirspace.foreign import counted
 from fhirspace.sdtm import columns, shape
 from fhirspace.sdtm.longtext import MAX_BYTES, WIDE, divisible, free_names, is_long, label, parts
 from fhirspace.standards import sdtm
@@ -41,7 +42,8 @@ class Divided:
         """A note (FS750) for each column of which a text was cut, at the first one."""
         for name, column, rows, names in self.cuts:
             (place,) = columns.places(self.heads[name], name, rows[:1], column)
-            told = f"at most {MAX_BYTES} bytes ({len(rows)} longer texts go on in {names[0]} to {names[-1]})"
+            longer = counted(len(rows), "longer text goes", "longer texts go")
+            told = f"at most {MAX_BYTES} bytes ({longer} on in {names[0]} to {names[-1]})"
             yield Problem("FS750", place, told, name)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.foreign import file_name, shown
+from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.divide import divide
@@ -71,7 +71,8 @@ class Conversion:
             for name, row in self.tables.items()
         ]
         if self.unread:
-            lines.append(f"{self.unread:,} places of FHIR content are read by no mapping: see unread/")
+            unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
+            lines.append(f"{unread} read by no mapping: see unread/")
         return "\n".join([*lines, f"written to {shown(self.out, 4096)}"])
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import fhirspace
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from fhirspace.folders import open_own
+from fhirspace.foreign import counted
 from fhirspace.idkey import DEMO_KEY, PUBLIC, IdKey, chosen
 from fhirspace.standards.fhir import Release
 from fhirspace.study.checks import validate
@@ -96,12 +97,12 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
     findings = sum(1 for _ in validate([out / "fhir"], release=fhir, full=_has_models()))
-    steps.check(f"every resource validated ({fhir})", f"{findings} findings", findings == 0)
+    steps.check(f"every resource validated ({fhir})", counted(findings, "finding"), findings == 0)
     proof = roundtrip(records, fhir=fhir)
     cells = sum(leg.cells for leg in proof.legs)
     steps.check(
         "records > SDTM > FHIR > SDTM > records",
-        f"{cells:,} cells, {proof.differences} differences",
+        f"{counted(cells, 'cell')}, {counted(proof.differences, 'difference')}",
         proof.exit_code == EXIT_CLEAN,
     )
     steps.check("declared losses", ", ".join(proof.losses) or "none", not proof.losses)
@@ -137,11 +138,11 @@ def _converted(steps: Steps, tabulated: Conversion, resources: Conversion, fhir:
     forms = {name: row for name, row in tabulated.tables.items() if name.islower()}
     datasets = {name: row for name, row in tabulated.tables.items() if not name.islower()}
     read, held = sum(row["in"] for row in forms.values()), sum(row["quarantined"] for row in tabulated.tables.values())
-    steps.check("records read", f"{read:,} of {len(forms)} forms, {held} quarantined", not held)
+    steps.check("records read", f"{read:,} of {counted(len(forms), 'form')}, {held} quarantined", not held)
     rows = sum(row["out"] for row in datasets.values())
     steps.check(
         "SDTM datasets written (XPT, Parquet, CSV)",
-        f"{rows:,} rows in {len(datasets)} datasets",
+        f"{counted(rows, 'row')} in {counted(len(datasets), 'dataset')}",
         tabulated.exit_code == EXIT_CLEAN,
     )
     count = sum(path.read_bytes().count(b"\n") for path in fhir_files(resources.out))
@@ -171,14 +172,16 @@ def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Pu
         steps.check("pushed to HAPI, validation on", taken, first.refused == 0)
         fresh = out / "fresh-journal.db"
         again = push(out / "fhir", url, **(how | {"journal": fresh}))
-        steps.check("pushed again", f"{again.created + again.updated} new versions", again.created + again.updated == 0)
+        written = again.created + again.updated
+        steps.check("pushed again", counted(written, "new version"), written == 0)
         fresh.unlink()
         pull(url, "SPACE", out / "pulled", shared=shared)
         sent, back = (
             sorted(canonical(line) for file in fhir_files(out / name) for _, line in ndjson.read(file))
             for name in ("fhir", "pulled")
         )
-        steps.check("pulled back", f"{len(back):,} resources, {'equal' if sent == back else 'NOT equal'}", sent == back)
+        came = counted(len(back), "resource")
+        steps.check("pulled back", f"{came}, {'equal' if sent == back else 'NOT equal'}", sent == back)
     return from_resources(fhir_files(out / "pulled"), published)
 
 

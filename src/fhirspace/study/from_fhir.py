@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import bundles, ndjson
-from fhirspace.foreign import as_strict_json, file_name
+from fhirspace.foreign import as_strict_json, counted, file_name
 from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.reader import Collector, Reader
@@ -119,7 +119,8 @@ def _unread(found: FromFhir) -> Iterator[Problem]:
     for name, line, path in found.unread:
         first.setdefault((name, path), line)
     for (name, path), line in first.items():
-        told = f"an element that the mapping has a slot for ({counts[name, path]} resources have it)"
+        having = counted(counts[name, path], "resource has it", "resources have it")
+        told = f"an element that the mapping has a slot for ({having})"
         yield Problem("FS441", Place(name, line, path), told)
 
 

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
+from fhirspace.foreign import counted
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
 from fhirspace.sdtm.kept import unkept
@@ -48,7 +49,7 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str]) -> Iterator[
 def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
     rows = pc.indices_nonzero(pc.fill_null(pc.ends_with(columns.text(table, column), " "), False)).to_pylist()
     for place in columns.places(table, name, rows[:1], column):
-        told = f"no blank at the end of a text ({len(rows)} have some)"
+        told = f"no blank at the end of a text ({counted(len(rows), 'text has', 'texts have')} some)"
         yield Finding(Problem("FS752", place, told, name), rows[0])
 
 

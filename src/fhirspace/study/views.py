@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.errors import MappingError, UsageError
-from fhirspace.foreign import shown
+from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.schema import schema as make_schema
@@ -81,8 +81,8 @@ def check(
     own = _folders(mappings)
     datasets = {release: len(Library(release, own).mappings) for release in RELEASES}
     forms = {each: len(library.forms) for each, library in views_forms.libraries(own, source).items()}
-    lines = [f"{release:<5}{count} datasets" for release, count in datasets.items()]
-    lines += [f"{shown(each, 64)}: {count} forms" for each, count in forms.items()]
+    lines = [f"{release:<5}{counted(count, 'dataset')}" for release, count in datasets.items()]
+    lines += [f"{shown(each, 64)}: {counted(count, 'form')}" for each, count in forms.items()]
     return {"datasets": datasets, "forms": forms, "ok": True}, "\n".join([*lines, "OK"])
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from fhirspace.errors import Place, Problem
-from fhirspace.foreign import column
+from fhirspace.foreign import column, counted
 from fhirspace.limits import allowed, limit
 
 CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
@@ -139,10 +139,10 @@ def _shape(record: Record, width: int) -> list[tuple[str, str]]:
     count = len(record.fields)
     if not record.closed:
         lines = record.fields[-1].count("\n") + 1
-        return [("FS104", f"a closing quote; the record runs over {lines} lines to the end of the file")]
+        return [("FS104", f"a closing quote; the record runs over {counted(lines, 'line')} to the end of the file")]
     if count == width:
         return []
-    expected = f"{width} fields, and there are {count}"
+    expected = f"{counted(width, 'field')}, and there {'is' if count == 1 else 'are'} {count}"
     if count > width:
         return [("FS110", expected)]
     return [("FS109" if record.ended else "FS104", expected)]

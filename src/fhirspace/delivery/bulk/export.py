@@ -28,6 +28,7 @@ from fhirspace.delivery.pull import Progress, PullReport, named, nothing, output
 from fhirspace.delivery.search import moment
 from fhirspace.delivery.settle import add
 from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.foreign import counted
 from fhirspace.jsontext import decoder
 from fhirspace.tables.outputs import OutputFolder
 
@@ -317,7 +318,7 @@ def _written(
                         gathered[kind] = stack.enter_context(Gathered(folder, kind))
                     add(gathered[kind], resource, export.client)
             if output.count is not None and output.count != rows:
-                expected = f"{output.count} resources in the file, {rows} came"
+                expected = f"{counted(output.count, 'resource')} in the file, {rows} came"
                 report.problems.append(Problem("FS566", Place(output.type), expected, output.type))
         report.keep(gathered[kind] for kind in sorted(gathered))
     for number in range(len(manifest.output), len(manifest.files)):

@@ -22,6 +22,7 @@ from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.folders import scratch
+from fhirspace.foreign import counted
 
 Progress = Callable[[int, int], None]
 """Called with how many resources are done, and how many there are."""
@@ -71,7 +72,7 @@ class BulkReport:
             row = {"file": part.name, "type": part.kind, "sent": part.count, "stored": stored, "failed": fate.failed}
             self.files.append(row)
             if stored != part.count or fate.failed:
-                expected = f"{part.count} resources stored, not {stored}{fate.said and ': ' + fate.said}"
+                expected = f"{counted(part.count, 'resource')} stored, not {stored}{fate.said and ': ' + fate.said}"
                 self.problems.append(Problem("FS562", Place(part.name), expected, part.kind))
 
 
