@@ -1,4 +1,4 @@
-"""The proof: exact where everything comes back, and exit code 1 where anything does not."""
+"""The proof: exact where everything comes back, exit code 1 where anything does not, 3 where rows are quarantined."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fhirspace.study import roundtrip as module
 from fhirspace.study.convert import convert
 from fhirspace.study.from_fhir import FromFhir
 from fhirspace.study.roundtrip import roundtrip
+from fhirspace.tables.compare import Difference
 
 
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
@@ -108,8 +109,40 @@ def test_a_lost_row_and_a_lost_dataset_end_with_1(tmp_path: Path, monkeypatch: p
 def test_rows_that_cannot_go_are_no_proof(tmp_path: Path) -> None:
     source = small_study.write(tmp_path / "in", AE=small_study.AE.replace("2024-02-01", "soon"))
     proof = roundtrip(source)
-    assert (proof.exit_code, proof.quarantined) == (1, 1)
-    assert "1 rows are in quarantine and did not go" in proof.summary()
+    assert (proof.exit_code, proof.quarantined) == (3, 1)
+    (verdict,) = (line for line in proof.summary().splitlines() if "exact" in line)
+    assert verdict == "NOT complete: 1 row or file is quarantined; only the carried rows are exact (R4)"
+    assert proof.as_dict() | {"tables": []} == {
+        "fhir": "R4",
+        "exact": False,
+        "differences": 0,
+        "quarantined": 1,
+        "declared_losses": [],
+        "tables": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("quarantined", "differences", "code", "verdict"),
+    [
+        (0, 0, 0, "exact: every cell came back"),
+        (0, 1, 1, "NOT exact: 1 difference"),
+        (2, 0, 3, "NOT complete: 2 rows or files are quarantined; only the carried rows are exact"),
+        (2, 2, 3, "NOT exact: 2 differences; 2 rows or files are quarantined"),
+    ],
+)
+def test_the_verdict_says_exact_of_what_was_compared_only(
+    quarantined: int, differences: int, code: int, verdict: str
+) -> None:
+    lost = [Difference("only left", "", None, 2, None)] * differences
+    proof = module.Proof("R4", [module.Leg("SDTM > FHIR > SDTM", "AE", 3, 9, lost)], quarantined=quarantined)
+    assert proof.exit_code == code
+    assert f"{verdict} (R4)" in proof.summary().splitlines()
+
+
+def test_a_proof_over_nothing_is_none() -> None:
+    assert module.Proof("R4").exit_code == 1
+    assert "NOT exact: nothing was compared (R4)" in module.Proof("R4").summary()
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 
 from fhirspace.delivery.canonical import canonical
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
 from fhirspace.folders import scratch
-from fhirspace.foreign import shown
+from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.jsontext import JsonError, strict
 from fhirspace.mapping.library import Library
@@ -57,11 +57,13 @@ class Proof:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything came back, 1 on any difference or on rows that could not go."""
-        return EXIT_FINDINGS if self.differences or self.quarantined or not self.legs else EXIT_CLEAN
+        """0 where everything came back, 3 with quarantined rows or files, 1 on any difference among the others."""
+        if self.quarantined:
+            return EXIT_QUARANTINED
+        return EXIT_FINDINGS if self.differences or not self.legs else EXIT_CLEAN
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``; differences name places, never values."""
+        """For ``--json``; differences name places, never values. `exact` is said of a whole input only."""
         return {
             "fhir": self.fhir,
             "exact": self.exit_code == EXIT_CLEAN,
@@ -95,12 +97,18 @@ class Proof:
             f"{leg.way:<34}{shown(leg.table, 64):<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
             for leg in self.legs
         ]
-        verdict = (
-            "exact: every cell came back" if not self.differences else f"NOT exact: {self.differences:,} differences"
-        )
-        held = f"; {self.quarantined:,} rows are in quarantine and did not go" if self.quarantined else ""
         losses = "\n".join(f"  {shown(loss)}" for loss in self.losses) or "  none"
-        return "\n".join([*table, f"{verdict}{held} ({self.fhir})", "declared losses:", losses])
+        return "\n".join([*table, f"{self._verdict()} ({self.fhir})", "declared losses:", losses])
+
+    def _verdict(self) -> str:
+        """Whether every cell came back; with quarantined rows this is said of the carried ones only."""
+        held = counted(self.quarantined, "row or file is quarantined", "rows or files are quarantined")
+        if self.differences:
+            lost = f"NOT exact: {counted(self.differences, 'difference')}"
+            return f"{lost}; {held}" if self.quarantined else lost
+        if not self.quarantined:
+            return "exact: every cell came back" if self.legs else "NOT exact: nothing was compared"
+        return f"NOT complete: {held}; only the carried rows are exact"
 
 
 def roundtrip(
