@@ -75,7 +75,9 @@ def test_nothing_leaves_unencrypted_unless_allowed(
 ) -> None:
     arguments = COMMANDS[command](study)
     assert main(arguments) == 2
-    assert "FS595" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "FS595" in said
+    assert [said.count(word) for word in ("https", "--insecure-http", "insecure_http")] == [1, 1, 1]
     assert proxy.connections == 0
     assert not (study / "out").exists()
 

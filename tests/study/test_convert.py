@@ -183,6 +183,14 @@ def test_what_cannot_run_is_refused_and_nothing_is_promised(
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def test_an_input_in_the_format_that_is_asked_for_is_refused_with_the_other_formats(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        convert(small_study.write(tmp_path / "in"), to="sdtm", out=tmp_path / "out")
+    said = str(caught.value)
+    assert said.startswith("FS613 --to sdtm: The input is already in the format that `--to` names.")
+    assert "Expected `--to fhir` or `--to records`." in said
+
+
 # -- several processes
 
 

@@ -105,4 +105,4 @@ def refuse_clear_text(server: str, *, allowed: bool) -> None:
     """
     parts = urlsplit(server)
     if parts.scheme == "http" and parts.hostname and not is_this_machine(parts.hostname) and not allowed:
-        raise UsageError("FS595", parts.hostname, "https, or `--insecure-http` (`insecure_http = true` in its entry)")
+        raise UsageError("FS595", parts.hostname, "an address that begins with `https://`")

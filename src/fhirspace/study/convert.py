@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
@@ -119,7 +119,9 @@ def convert(
     folders = prepare.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links)
     if given.kind == to:
-        raise UsageError("FS613", Place(out.name), f"an input that does not hold {to} already")
+        raise UsageError(
+            "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
+        )
     key = _key_for(out, chosen(id_key), new_ids=new_ids) if to == "fhir" else None
     library, ledger = Library(fhir, folders, key=key), Ledger()
     for path, fault in given.faults.items():

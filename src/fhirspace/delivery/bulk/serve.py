@@ -64,7 +64,7 @@ def host_of(bind: str) -> str:
 def consented(bind: str, *, allowed: bool) -> None:
     """Raises UsageError: FS595, files would go to other machines unencrypted; FS567 as `serving`."""
     if not allowed and not is_this_machine(host_of(bind)):
-        raise UsageError("FS595", "--bulk-bind", "an address of this machine alone, or `--insecure-http`")
+        raise UsageError("FS595", "--bulk-bind", "an address of this machine alone, such as 127.0.0.1")
 
 
 def _address(bind: str) -> tuple[str, int]:
