@@ -201,6 +201,56 @@ def test_a_journal_a_plan_and_urls_give_nothing_to_try(
     assert any(site_key().seal(guess) in kept for guess in guesses)  # with the key it can be seen
 
 
+SPOILT: dict[str, dict[str, str]] = {
+    "damaged": {"DM": "\0\0\0", "AE": "\0"},
+    "without rows": {"DM": small_study.DM.partition("\n")[0], "AE": small_study.AE.partition("\n")[0]},
+    "without header": {"DM": "1,2,3\n4,5,6\n", "AE": "1,2\n3,4\n"},
+}
+
+
+@pytest.mark.usefixtures("_own_key")
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_no_key_is_made_for_an_input_that_cannot_be_read(
+    spoilt: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, source = tmp_path / "out", small_study.write(tmp_path / "in", **SPOILT[spoilt])
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(out)]) == 2
+    assert "was made" not in capfd.readouterr().err
+    assert not (tmp_path / "data").exists()
+    assert not out.exists()
+    small_study.write(source)
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(out)]) == 0
+    assert "A key for the ids of your site was made" in capfd.readouterr().err
+    assert key_of(manifest(out)) == site_key().fingerprint
+
+
+@pytest.mark.usefixtures("_own_key")
+def test_no_key_is_made_for_a_wrong_mapping_or_beside_ids_of_another_key(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    source, mine = small_study.write(tmp_path / "in"), tmp_path / "mine" / "domains"
+    mine.mkdir(parents=True)
+    (mine / "ae.yaml").write_text("domain: AE\nresource: {resourceType: Nothing}\n")
+    command = ["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]
+    assert main([*command, "--mappings", str(mine.parent)]) == 2
+    assert main([*command, "--id-key", "demo"]) == 0
+    capfd.readouterr()
+    assert main(command) == 2
+    assert "FS634" in capfd.readouterr().err
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.usefixtures("_own_key")
+def test_several_processes_use_the_key_that_was_made(tmp_path: Path) -> None:
+    source = small_study.write(tmp_path / "in")
+    command = ["convert", str(source), "--to", "fhir", "--out"]
+    assert main([*command, str(tmp_path / "first"), "--engine", "processes", "--workers", "2"]) == 0
+    assert main([*command, str(tmp_path / "second")]) == 0
+    for name in ("Patient", "AdverseEvent"):
+        first, second = (tmp_path / each / "fhir" / f"{name}.ndjson" for each in ("first", "second"))
+        assert first.read_bytes() == second.read_bytes()
+
+
 @pytest.mark.usefixtures("_own_key")
 def test_the_key_is_in_nothing_that_is_written_or_said(
     tmp_path: Path, emptied: FaultyServer, capfd: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
-from fhirspace.idkey import PUBLIC, IdKey, chosen
+from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.divide import divide
 from fhirspace.sdtm.longtext import part_label
@@ -104,7 +104,8 @@ def convert(
         fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
         shared: files get the modes that the umask gives, instead of being for their owner only.
-        id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one.
+        id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one. If
+            the site has none yet, it is made when the input has been read.
         new_ids: the folder may hold the output of another key, whose ids these replace.
         follow_links: follow links that lead out of the input folder, too.
         progress: told after each batch of a dataset.
@@ -122,36 +123,41 @@ def convert(
         raise UsageError(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
-    key = _key_for(out, chosen(id_key), new_ids=new_ids) if to == "fhir" else None
+    key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
     library, ledger = Library(fhir, folders, key=key), Ledger()
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
-    result = Conversion(to, out, 0, id_key=key.fingerprint if key else "")
+    result = Conversion(to, out, 0)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
-    with OutputFolder(out, versions=versions, about=_about(key), reads=given.paths, shared=shared) as folder:
+    with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
         tabulations = _tabulations(
             given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
         )
+        if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
+            raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
+            if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
+                key = site_key()
+                library = Library(fhir, folders, key=key)
             to_fhir(tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
             write_sdtm(tabulations, folder, ledger, formats)
         else:
             _write_records(tabulations, source, folders, folder, ledger)
-        if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
-            raise InputError("FS103", Place(out.name), "at least one row")
+        folder.describe(_about(key))
         ledger.close(folder)
     result.problems, result.exit_code = ledger.problems, ledger.exit_code
-    result.tables = ledger.as_dict()
+    result.tables, result.id_key = ledger.as_dict(), key.fingerprint if key else ""
     return result
 
 
-def _key_for(out: Path, key: IdKey, *, new_ids: bool) -> IdKey:
-    """The key, if what the folder holds was not made with another one."""
-    before = key_of(manifest(out))
-    if before not in ("", key.fingerprint) and not new_ids:
-        raise UsageError("FS634", Place(out.name), f"the key {before}, not {key.fingerprint}")
+def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) -> IdKey | None:
+    """The key, if what the folder holds was not made with another one; None where the site's has yet to be made."""
+    key = None if given is None and unmade() else chosen(given)
+    before, now = key_of(manifest(out)), key.fingerprint if key else "one that would be made now"
+    if before not in ("", now) and not new_ids:
+        raise UsageError("FS634", Place(out.name), f"the key {before}, not {now}")
     return key
 
 

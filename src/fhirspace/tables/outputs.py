@@ -58,7 +58,6 @@ class OutputFolder:
         root: Path,
         *,
         versions: Mapping[str, str] | None = None,
-        about: Mapping[str, Any] | None = None,
         reads: Iterable[Path] = (),
         keeps: Callable[[str], bool] | None = None,
         shared: bool = False,
@@ -67,7 +66,7 @@ class OutputFolder:
 
         Args:
             root: the folder, made when absent.
-            versions: to be named in the manifest beside that of fhirspace. about: its other entries.
+            versions: to be named in the manifest beside that of fhirspace.
             reads: the files that the run reads.
             keeps: whether a file of the earlier run, by its path in the folder, stays as it is; none does without it.
             shared: files and folders get the modes that the process's umask gives, but for quarantine and unread.
@@ -78,7 +77,7 @@ class OutputFolder:
             InputError: FS141, a folder in it is a link; FS143, it cannot be written.
         """
         self.root, self.waiting = root, root / staging.STAGING
-        self._about = about or {}
+        self._about: dict[str, Any] = {}
         self._versions = {**(versions or {}), "fhirspace": __version__}
         self._reads, self._keeps, self._shared = reads, keeps or (lambda _: False), shared
         self._counts: dict[str, Count] = {}
@@ -189,6 +188,10 @@ class OutputFolder:
     def report(self, problems: Iterable[Problem]) -> None:
         """Adds problems to ``problems.ndjson``, which is sorted by table, file, row, column and code."""
         self._problems += problems
+
+    def describe(self, about: Mapping[str, Any]) -> None:
+        """Adds entries to the manifest."""
+        self._about |= about
 
     def _name(self, relative: str) -> str:
         """The path of a new file in the folder: what was asked for, with a number where the run has that already."""
