@@ -159,6 +159,24 @@ def test_convert_tells_a_table_on_stdout_and_lines_on_stderr(
     assert captured.err == f"DM: 2 rows\nAE: 3 rows\n{PUBLIC}\n"
 
 
+def test_convert_says_what_it_replaced(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], document: Callable[[], Any]
+) -> None:
+    command = ["convert", str(tiny), "--out", str(tmp_path / "out"), "--to"]
+    assert main([*command, "fhir", "--json"]) == 0
+    assert document()["replaced"] is None
+    files = len(list((tmp_path / "out" / "fhir").iterdir()))
+    os.utime(tmp_path / "out" / "manifest.json", (1_777_630_500, 1_777_630_500))
+    assert main([*command, "fhir"]) == 0
+    assert f"\nreplaced the earlier result of 2026-05-01T10:15:00Z (fhir: {files} files)\n" in capsys.readouterr().out
+    assert main([*command, "sdtm", "--format", "csv"]) == 2
+    assert "replaced" not in capsys.readouterr().out
+    os.utime(tmp_path / "out" / "manifest.json", (1_777_630_500, 1_777_630_500))
+    assert main([*command, "fhir", "--fhir", "R5", "--json"]) == 0
+    expected = {"written": "2026-05-01T10:15:00Z", "files": files, "folders": {"fhir": files}}
+    assert document()["replaced"] == expected
+
+
 def test_convert_as_json_is_one_document(tiny: Path, tmp_path: Path, document: Callable[[], Any]) -> None:
     command = ["convert", str(tiny), "--to", "fhir", "--out", str(tmp_path), "--json", "--fhir", "R5"]
     assert main([*command, "--engine", "processes", "--workers", "2"]) == 0

@@ -282,7 +282,8 @@ def pull(options: Namespace) -> int:
         else:
             report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
     tell_problems(report.problems)
-    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    replaced = [f"replaced {report.replaced}"] if report.replaced else []
+    give(report.as_dict(), "\n".join([lines(report.as_dict()), *replaced]), as_json=options.json)
     return EXIT_FINDINGS if any(problem.level != "note" for problem in report.problems) else EXIT_CLEAN
 
 

@@ -109,6 +109,16 @@ def test_a_type_that_is_gone_loses_its_file(faulty: FaultyServer, client: Client
     assert not (tmp_path / "out/fhir/ResearchStudy.ndjson").exists()
 
 
+def test_what_a_pull_replaced_is_reported(faulty: FaultyServer, client: Client, loaded: Path, tmp_path: Path) -> None:
+    assert pull(faulty.url, STUDY, tmp_path, client=client, types=["Patient", "Organization"]).replaced is None
+    # Types that are not asked for are left as they are: of them nothing is replaced.
+    first = pull(faulty.url, STUDY, tmp_path, client=client, types=["Observation"])
+    again = pull(faulty.url, STUDY, tmp_path, client=client, types=["Patient", "Observation"])
+    assert (first.replaced, first.as_dict()["replaced"]) == (None, None)
+    assert again.as_dict()["replaced"] | {"written": ""} == {"written": "", "files": 2, "folders": {"fhir": 2}}
+    assert str(again.replaced).endswith("Z (fhir: 2 files)")
+
+
 def test_a_study_that_is_not_there_is_an_error(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
     with pytest.raises(FhirspaceError, match="FS531"):
         pull(faulty.url, "NONE", tmp_path / "out", client=client)

@@ -11,6 +11,7 @@ from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem, UsageError
 from fhirspace.tables import csv, durable
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.proof import Earlier
 
 PROBLEMS = [
     Problem("FS109", Place("b.csv", 3), "2 fields, and there are 1", "B"),
@@ -52,6 +53,17 @@ def test_the_manifest_names_every_file(tmp_path):
     for relative, told in manifest["files"].items():
         content = (root / relative).read_bytes()
         assert told == {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content)}
+
+
+@pytest.mark.parametrize("time", [1 << 62, -(1 << 62), float("nan"), float("inf")])
+def test_the_time_of_what_was_replaced_may_be_no_time(time):
+    earlier = Earlier.of(time, ["fhir/Patient.ndjson", "problems.ndjson", "quarantine/AE.csv"])
+    assert earlier.as_dict() == {"written": None, "files": 2, "folders": {"fhir": 1, "quarantine": 1}}
+    assert str(earlier) == "the earlier result of an unknown time (fhir: 1 file, quarantine: 1 file)"
+
+
+def test_a_list_of_problems_alone_is_no_result(tmp_path):
+    assert Earlier.of(0, ["problems.ndjson", "unread.ndjson"]) is None
 
 
 def test_problems_are_sorted(tmp_path):

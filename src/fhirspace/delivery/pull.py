@@ -24,6 +24,7 @@ from fhirspace.delivery.statement import read
 from fhirspace.errors import Place, Problem, ServerError, UsageError
 from fhirspace.foreign import counted
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.proof import Earlier
 
 Progress = Callable[[str, int], None]
 """Called with a resource type and how many of it have come."""
@@ -31,7 +32,10 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class PullReport:
-    """What a pull brought: how many of each type, and the files written (``out/fhir/<Type>.ndjson``)."""
+    """What a pull brought: how many of each type, and the files written (``out/fhir/<Type>.ndjson``).
+
+    `replaced` is the result of an earlier run that was in the output folder.
+    """
 
     server: str
     study: str
@@ -39,6 +43,7 @@ class PullReport:
     files: list[Path] = field(default_factory=list)
     seconds: float = 0.0
     problems: list[Problem] = field(default_factory=list)
+    replaced: Earlier | None = None
 
     @property
     def total(self) -> int:
@@ -62,7 +67,8 @@ class PullReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
-        return told(self, "server", "study", "total", "counts", "files", "seconds")
+        fields = told(self, "server", "study", "total", "counts", "files", "seconds")
+        return fields | {"replaced": self.replaced.as_dict() if self.replaced else None}
 
 
 def pull(
@@ -129,6 +135,7 @@ def pull(
         if not report.files and not since:
             raise nothing(talk.server, search.others)
         folder.report(report.problems)
+    report.replaced = folder.replaced
     report.seconds = time.monotonic() - begin
     return report
 

@@ -27,6 +27,7 @@ from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.proof import Earlier
 from fhirspace.tables.staging import finish
 from fhirspace.tables.text import data_columns
 
@@ -38,7 +39,8 @@ class Conversion:
     """What a conversion did: rows by table, problems, where it wrote.
 
     `tables` holds, for each table, the rows read, written and quarantined; `resources` the number of FHIR resources
-    read where the input was FHIR, `id_key` the fingerprint of the key that made the ids where the output is.
+    read where the input was FHIR, `id_key` the fingerprint of the key that made the ids where the output is; `replaced`
+    is the result of an earlier run that was in the output folder.
     """
 
     target: str
@@ -49,6 +51,7 @@ class Conversion:
     resources: int = 0
     unread: int = 0
     id_key: str = ""
+    replaced: Earlier | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -60,6 +63,7 @@ class Conversion:
             "resources": self.resources,
             "unread": self.unread,
             "id_key": self.id_key,
+            "replaced": self.replaced.as_dict() if self.replaced else None,
             "problems": [problem.as_dict() for problem in self.problems],
         }
 
@@ -73,6 +77,8 @@ class Conversion:
         if self.unread:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
             lines.append(f"{unread} read by no mapping: see unread/")
+        if self.replaced:
+            lines.append(f"replaced {self.replaced}")
         return "\n".join([*lines, f"written to {shown(self.out, 4096)}"])
 
 
@@ -148,6 +154,7 @@ def convert(
         folder.describe(_about(key))
         ledger.close(folder)
     result.problems, result.exit_code = ledger.problems, ledger.exit_code
+    result.replaced = folder.replaced
     result.tables, result.id_key = ledger.as_dict(), key.fingerprint if key else ""
     return result
 

@@ -26,7 +26,7 @@ from fhirspace.tables.csv_scan import FORMULA
 from fhirspace.tables.csv_write import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
-from fhirspace.tables.proof import FOLDERS, Entry, Proof, in_the_way, is_place, listed
+from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, in_the_way, is_place, listed
 
 _PRIVATE = ("quarantine", "unread")
 """Folders for their owner alone even where the others are shared: what is in them is as it came."""
@@ -85,6 +85,9 @@ class OutputFolder:
         self._problems: list[Problem] = []
         self._files: dict[str, Entry] = {}
         self._proof = Proof(root, {})
+        self._written = 0.0
+        self.replaced: Earlier | None = None
+        """The result of an earlier run that this one has replaced; None before it has succeeded, or where none was."""
         self._made = False
         self._held = ExitStack()
 
@@ -94,6 +97,8 @@ class OutputFolder:
             stack.callback(self._leave_no_trace)
             stack.enter_context(staging.held(self.root))
             self._proof = Proof(self.root, listed(self.root / MANIFEST, self.root))
+            with suppress(OSError):
+                self._written = (self.root / MANIFEST).lstat().st_mtime
             self._proof.require((*self._proof.files, "problems.ndjson"))
             self._proof.require_unread(self._reads)
             staging.begin(self.root)
@@ -250,6 +255,7 @@ class OutputFolder:
         }
         manifest = as_strict_json(content, indent=2)
         staging.commit(self.root, manifest, self._proof, mode=self._mode(MANIFEST))
+        self.replaced = Earlier.of(self._written, self._proof.files.keys() - kept.keys())
 
     def _has(self, name: str) -> bool:
         return name not in self._files and (self.root / name).is_file()

@@ -8,8 +8,11 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +20,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.folders import open_own
+from fhirspace.foreign import counted
 from fhirspace.jsontext import JsonError, decoder
 from fhirspace.limits import limit, too_much
 from fhirspace.tables.durable import MANIFEST
@@ -92,6 +96,41 @@ def is_place(relative: str) -> bool:
     folder, slash, name = relative.partition("/")
     inside = folder in FOLDERS and "/" not in name if slash else relative in FILES
     return inside and not _leaves(relative)
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The result of an earlier run that a run replaced: when it was written (None: unknown), its files by folder.
+
+    Its text is for people: ``the earlier result of 2026-05-01T10:15:00Z (fhir: 8 files)``.
+    """
+
+    written: datetime | None
+    folders: dict[str, int]
+
+    @classmethod
+    def of(cls, written: float, files: Iterable[str]) -> Earlier | None:
+        """The earlier result that files belong to; None where there are none but lists of problems.
+
+        Args:
+            written: when their manifest was written, in seconds since 1970. files: their paths in the output folder.
+        """
+        folders = Counter(name.partition("/")[0] for name in files if "/" in name)
+        when = None
+        with suppress(ValueError, OverflowError, OSError):  # a time that somebody has set beyond all calendars
+            when = datetime.fromtimestamp(int(written), UTC)
+        return cls(when, dict(sorted(folders.items()))) if folders else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"written": self._time(), "files": sum(self.folders.values()), "folders": self.folders}
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{name}: {counted(count, 'file')}" for name, count in self.folders.items())
+        return f"the earlier result of {self._time() or 'an unknown time'} ({counts})"
+
+    def _time(self) -> str | None:
+        return self.written.isoformat().replace("+00:00", "Z") if self.written else None
 
 
 class Proof:

@@ -93,6 +93,12 @@ def test_the_study_comes_as_it_comes_by_search(server: Exporter, tmp_path: Path)
     assert said[-1] == ("files", 5)
 
 
+def test_what_an_export_replaced_is_reported(server: Exporter, tmp_path: Path) -> None:
+    assert exported(server, tmp_path).replaced is None
+    again = exported(server, tmp_path)
+    assert again.as_dict()["replaced"]["folders"] == {"fhir": 3}
+
+
 def test_what_is_asked_for_stands_in_no_url(server: Exporter, tmp_path: Path) -> None:
     exported(server, tmp_path, since="2026-03-01", types=["Patient", "Observation"])
     ((method, path, headers, body),) = server.kick_offs()

@@ -108,6 +108,7 @@ def bulk_pull(
         if not report.files and not since:
             raise nothing(talk.server, others)
         folder.report(report.problems)
+    report.replaced = folder.replaced
     export.end()
     report.seconds = time.monotonic() - begin
     return report
