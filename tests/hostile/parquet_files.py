@@ -36,10 +36,12 @@ class Column:
     """A column chunk of a row group: its pages, and what the footer claims of it (the truth when absent)."""
 
     pages: Sequence[Page]
-    claims: dict[int, int] = field(default_factory=dict)
-    """Fields of ColumnMetaData by their number, such as 6 for the size before compression."""
+    claims: dict[int, Any] = field(default_factory=dict)
+    """Fields of ColumnMetaData by their number, such as 6 for the size before compression; None leaves one out."""
     file: str = ""
     """Another file in which the chunk is said to be."""
+    more: dict[int, Any] = field(default_factory=dict)
+    """Fields of ColumnChunk by their number, such as 8 for how it is encrypted; None as in `claims`."""
 
 
 def plain(*cells: bytes) -> Page:
@@ -107,40 +109,40 @@ def write(
     """
     body, made = bytearray(b"PAR1"), []
     for count, columns in groups:
-        chunks = [_chunk(body, column, name, codec) for column, name in zip(columns, names, strict=True)]
+        chunks = [_chunk(body, column, name, codec) for column, name in zip(columns, [*names, *names], strict=False)]
         made.append({1: chunks, 2: 1, 3: count})
-    root = {4: b"schema", 5: _I32(len(names))}
-    leaves = [{1: _I32(6), 3: _I32(0), 4: name.encode(), 6: _I32(0)} for name in names]
+    root = {4: b"schema", 5: I32(len(names))}
+    leaves = [{1: I32(6), 3: I32(0), 4: name.encode(), 6: I32(0)} for name in names]
     total = sum(count for count, _ in groups) if rows is None else rows
-    footer = _struct({1: _I32(1), 2: list(schema or [root, *leaves]), 3: total, 4: made})
+    footer = _struct({1: I32(1), 2: list(schema or [root, *leaves]), 3: total, 4: made})
     path.write_bytes(bytes(body) + footer + struct.pack("<I", len(footer)) + b"PAR1")
     return path
 
 
 def nested(depth: int) -> list[dict[int, Any]]:
     """The elements of a schema of groups within one another, with one column in the innermost."""
-    group = {3: _I32(1), 4: b"g", 5: _I32(1)}
-    return [{4: b"schema", 5: _I32(1)}, *[group] * depth, {1: _I32(6), 3: _I32(0), 4: b"A", 6: _I32(0)}]
+    group = {3: I32(1), 4: b"g", 5: I32(1)}
+    return [{4: b"schema", 5: I32(1)}, *[group] * depth, {1: I32(6), 3: I32(0), 4: b"A", 6: I32(0)}]
 
 
 def _chunk(body: bytearray, column: Column, name: str, codec: str | None) -> dict[int, Any]:
     start, unpacked, first = len(body), 0, 0
     for page in column.pages:
         packed = page.packed or (pa.compress(page.data, codec, asbytes=True) if codec else page.data)
-        about = {1: _I32(page.values), 2: _I32(page.encoding)}
+        about = {1: I32(page.values), 2: I32(page.encoding)}
         size = len(page.data) if page.unpacked is None else page.unpacked
         header = _struct(
-            {1: _I32(2 if page.dictionary else 0), 2: _I32(size), 3: _I32(len(packed))}
-            | ({7: about} if page.dictionary else {5: about | {3: _I32(RLE), 4: _I32(RLE)}})
+            {1: I32(2 if page.dictionary else 0), 2: I32(size), 3: I32(len(packed))}
+            | ({7: about} if page.dictionary else {5: about | {3: I32(RLE), 4: I32(RLE)}})
         )
         first = first or (0 if page.dictionary else len(body))
         body += header + packed
         unpacked += len(header) + size
     meta: dict[int, Any] = {
-        1: _I32(6),
-        2: [_I32(PLAIN), _I32(RLE), _I32(RLE_DICTIONARY)],
+        1: I32(6),
+        2: [I32(PLAIN), I32(RLE), I32(RLE_DICTIONARY)],
         3: [name.encode()],
-        4: _I32(_CODECS[codec]),
+        4: I32(_CODECS[codec]),
         5: sum(page.values for page in column.pages if not page.dictionary),
         6: unpacked,
         7: len(body) - start,
@@ -148,10 +150,10 @@ def _chunk(body: bytearray, column: Column, name: str, codec: str | None) -> dic
     }
     if column.pages and column.pages[0].dictionary:
         meta[11] = start
-    return ({1: column.file.encode()} if column.file else {}) | {2: start, 3: meta | column.claims}
+    return ({1: column.file.encode()} if column.file else {}) | {2: start, 3: meta | column.claims} | column.more
 
 
-class _I32(int):
+class I32(int):
     """A number that is written as i32; other numbers are i64."""
 
 
@@ -168,13 +170,15 @@ def _zigzag(number: int) -> bytes:
 
 
 def _kind(value: Any) -> int:
-    kinds = ((_I32, 5), (int, 6), (bytes, 8), (list, 9), (dict, 12))
+    kinds = ((I32, 5), (int, 6), (bytes, 8), (list, 9), (dict, 12))
     return next(kind for python, kind in kinds if isinstance(value, python))
 
 
 def _struct(fields: dict[int, Any]) -> bytes:
     made, last = bytearray(), 0
     for number, value in sorted(fields.items()):
+        if value is None:
+            continue
         made.append((number - last) << 4 | _kind(value))
         made += _value(value)
         last = number

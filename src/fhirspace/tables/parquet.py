@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,9 +18,11 @@ from fhirspace.tables.parquet_check import (
     Plan,
     check_footer,
     check_shape,
+    described,
     plan,
     rows_at_once,
 )
+from fhirspace.tables.parquet_footer import Group
 from fhirspace.tables.pieces import Account, check_utf8, joined
 from fhirspace.tables.text import (
     DICTIONARY,
@@ -139,15 +141,16 @@ def _opened(path: Path) -> Iterator[_File]:
     """The file with its pages looked at as well."""
     with _shown(path) as shown, path.open("rb", buffering=0) as stream, ExitStack() as stack:
         with _readable(Place(path.name)):
-            found = plan(shown, stream, path.name)
-            repeating = frozenset(_repeating(shown)) - found.spelt
+            groups = described(shown, stream)
+            found = plan(shown, stream, groups, path.name)
+            repeating = frozenset(_repeating(shown.schema_arrow, groups)) - found.spelt
             coded = [*(found.coded | repeating)]
             file = stack.enter_context(pq.ParquetFile(path, read_dictionary=coded, pre_buffer=False))
             probe = stack.enter_context(
                 pq.ParquetFile(path, read_dictionary=[*(found.mixed - found.spelt)], buffer_size=1 << 16)
             )
             made = frozenset(field.name for field in shown.schema_arrow if pa.types.is_dictionary(field.type))
-        yield _File(path.name, file, Files(shown, stream, probe), found, repeating | made)
+        yield _File(path.name, file, Files(shown, stream, groups, probe), found, repeating | made)
 
 
 def _check_types(schema: pa.Schema, file: str) -> None:
@@ -156,14 +159,13 @@ def _check_types(schema: pa.Schema, file: str) -> None:
             raise InputError("FS122", Place(file, None, field.name), "text, numbers, dates, times or truth values")
 
 
-def _repeating(file: pq.ParquetFile) -> list[str]:
+def _repeating(schema: pa.Schema, groups: Sequence[Group]) -> list[str]:
     """The text columns whose values take few bytes a row, which says that they repeat."""
     found = []
-    groups = [file.metadata.row_group(i) for i in range(file.metadata.num_row_groups)]
-    for i, field in enumerate(file.schema_arrow):
-        chunks = [group.column(i) for group in groups]
-        count = sum(chunk.num_values for chunk in chunks)
-        size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    for i, field in enumerate(schema):
+        chunks = [group.chunks[i] for group in groups]
+        count = sum(chunk.values for chunk in chunks)
+        size = sum(chunk.unpacked for chunk in chunks)
         if field.type == TEXT and count and size / count <= _REPEATING:
             found.append(field.name)
     return found

@@ -18,11 +18,13 @@ import pyarrow.parquet as pq
 
 from fhirspace.errors import InputError, Place
 from fhirspace.limits import expands_too_far, limit, too_much
-from fhirspace.tables.parquet_pages import DELTA_BYTE_ARRAY, PLAIN, Damaged, Page, pages, text_length
+from fhirspace.tables import parquet_footer
+from fhirspace.tables.parquet_footer import Group
+from fhirspace.tables.parquet_pages import DELTA_BYTE_ARRAY, PLAIN, Page, pages, text_length
 from fhirspace.tables.pieces import BUDGET
 from fhirspace.tables.text import TEXT, is_reserved
+from fhirspace.tables.thrift import Damaged
 
-_TAIL = 8
 FAULTS = (pa.ArrowException, OSError, MemoryError, UnicodeError, OverflowError, Damaged)
 """What reading a damaged file raises."""
 
@@ -54,6 +56,7 @@ class Files(NamedTuple):
 
     shown: pq.ParquetFile
     stream: BinaryIO
+    groups: tuple[Group, ...]
     probe: pq.ParquetFile
 
 
@@ -75,9 +78,7 @@ class Plan(NamedTuple):
 def check_footer(path: Path) -> None:
     """Refuses a footer that is too large to be read. Raises InputError FS160."""
     with path.open("rb") as stream:
-        size = stream.seek(0, 2)
-        stream.seek(max(size - _TAIL, 0))
-        if int.from_bytes(stream.read(4), "little") > limit("footer-bytes") < size:
+        if parquet_footer.size(stream) > limit("footer-bytes") < stream.seek(0, 2):
             raise too_much("footer-bytes", Place(path.name))
 
 
@@ -103,11 +104,26 @@ def check_shape(file: pq.ParquetFile, name: str) -> None:
         seen.add(column)
 
 
-def plan(file: pq.ParquetFile, stream: BinaryIO, name: str) -> Plan:
+def described(file: pq.ParquetFile, stream: BinaryIO) -> tuple[Group, ...]:
+    """What the footer says of the row groups.
+
+    Args:
+        file: the file, of which columns and rows are known; stream: the same, open for reading.
+
+    Raises:
+        Damaged: the footer does not describe them all, or as many rows as pyarrow finds.
+    """
+    groups = parquet_footer.groups(stream, len(file.schema_arrow))
+    if [group.rows for group in groups] != [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]:
+        raise Damaged
+    return groups
+
+
+def plan(file: pq.ParquetFile, stream: BinaryIO, groups: tuple[Group, ...], name: str) -> Plan:
     """Looks at all pages of a file without unpacking one.
 
     Args:
-        file: the file; stream: the same, open for reading; name: its name.
+        file: the file; stream: the same, open for reading; groups: its row groups; name: its name.
 
     Raises:
         InputError: FS160, a cell, a row group or the file unpacks to too much. Damaged: a page has no header.
@@ -117,8 +133,8 @@ def plan(file: pq.ParquetFile, stream: BinaryIO, name: str) -> Plan:
     spelt: set[str] = set()
     large: set[int] = set()
     size, total, row = stream.seek(0, 2), 0, 2
-    for group in range(file.num_row_groups):
-        chunks = dict(_chunks(file, stream, group, Place(name, row)))
+    for at, group in enumerate(groups):
+        chunks = dict(_chunks(file.schema_arrow, stream, group, Place(name, row)))
         unpacked = sum(chunk.total for chunk in chunks.values())
         total += unpacked
         if expands_too_far(total, size):
@@ -129,8 +145,8 @@ def plan(file: pq.ParquetFile, stream: BinaryIO, name: str) -> Plan:
         mixed |= {column for column, chunk in chunks.items() if chunk.mixed}
         spelt |= {column for column, chunk in chunks.items() if chunk.spelt}
         if unpacked > BUDGET or any(chunk.mixed or chunk.shared for chunk in chunks.values()):
-            large.add(group)
-        row += file.metadata.row_group(group).num_rows
+            large.add(at)
+        row += group.rows
     return Plan(frozenset(coded - mixed - spelt), frozenset(mixed), frozenset(spelt), frozenset(large))
 
 
@@ -141,7 +157,7 @@ def rows_at_once(files: Files, group: int, mixed: frozenset[str], most: int) -> 
         files: the file; group: the row group; most: the most rows wanted.
         mixed: the columns with a dictionary and other texts beside it.
     """
-    chunks = dict(_chunks(files.shown, files.stream, group, Place("")))
+    chunks = dict(_chunks(files.shown.schema_arrow, files.stream, files.groups[group], Place("")))
     longest = _longest_texts(files, group, {name: chunk for name, chunk in chunks.items() if name in mixed})
     unavoidable = 2 * sum(chunk.resident for chunk in chunks.values())
     rows = most
@@ -155,12 +171,12 @@ def rows_at_once(files: Files, group: int, mixed: frozenset[str], most: int) -> 
 
 def _longest_texts(files: Files, group: int, chunks: dict[str, Chunk]) -> dict[str, int]:
     """The longest text in the dictionary of each of some chunks: told by its page, else by reading it."""
-    about, schema = files.shown.metadata.row_group(group), files.probe.schema_arrow
+    about, schema = files.groups[group].chunks, files.probe.schema_arrow
     found, rest = {}, []
     for name, chunk in chunks.items():
         if chunk.dictionary is None:
             continue
-        length = text_length(files.stream, chunk.dictionary, about.column(schema.get_field_index(name)).compression)
+        length = text_length(files.stream, chunk.dictionary, about[schema.get_field_index(name)].codec)
         if length is None and pa.types.is_dictionary(schema.field(name).type):
             rest.append(name)
         found[name] = chunk.dictionary.unpacked if length is None else length
@@ -171,12 +187,11 @@ def _longest_texts(files: Files, group: int, chunks: dict[str, Chunk]) -> dict[s
     return found
 
 
-def _chunks(file: pq.ParquetFile, stream: BinaryIO, group: int, place: Place) -> Iterator[tuple[str, Chunk]]:
+def _chunks(schema: Any, stream: BinaryIO, group: Group, place: Place) -> Iterator[tuple[str, Chunk]]:
     """The column chunks of a row group with texts in them or not, each by the name of its column."""
-    about = file.metadata.row_group(group)
-    for i, field in enumerate(file.schema_arrow):
-        chunk, column = about.column(i), field.name
-        if chunk.num_values != about.num_rows:
+    for chunk, field in zip(group.chunks, schema, strict=True):
+        column = field.name
+        if chunk.values != group.rows:
             raise Damaged
         text = _is_text(field.type)
         found, values = [], 0

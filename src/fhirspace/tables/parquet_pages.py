@@ -13,16 +13,19 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from fhirspace.tables.parquet_footer import Described
+from fhirspace.tables.thrift import I32, Damaged, struct
+
 PLAIN, PLAIN_DICTIONARY, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 0, 2, 7, 8
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
 _HEADS = {_DATA: 5, _DICTIONARY: 7, _DATA_V2: 8}
 """By type of page, the field of its own header."""
 _ENCODING = {_DATA: 2, _DICTIONARY: 2, _DATA_V2: 4}
 """By type of page, the field of that header with the encoding."""
+_HEADER = {1: I32, 2: I32, 3: I32, **{_HEADS[kind]: {1: I32, _ENCODING[kind]: I32} for kind in _HEADS}}
 _LENGTH = 4
 """Bytes that tell the length of a text."""
-_NUMBERS = frozenset({4, 5, 6})
-_FIRST_READ, _LARGEST_HEADER, _DEEPEST = 512, 1 << 24, 16
+_FIRST_READ, _LARGEST_HEADER = 512, 1 << 24
 
 
 class Page(NamedTuple):
@@ -47,24 +50,18 @@ class Page(NamedTuple):
         return not self.dictionary and self.encoding in (PLAIN_DICTIONARY, RLE_DICTIONARY)
 
 
-class Damaged(ValueError):
-    """A header that is none."""
-
-
-def pages(file: BinaryIO, chunk: Any) -> Iterator[Page]:
+def pages(file: BinaryIO, chunk: Described) -> Iterator[Page]:
     """The pages of a column chunk that a reader would unpack, in their order.
 
     Args:
         file: the file, open for reading.
-        chunk: what the footer says of the chunk (pyarrow's ColumnChunkMetaData).
+        chunk: what the footer says of the chunk.
 
     Raises:
         Damaged: a header is cut short or no header.
     """
-    start = chunk.data_page_offset
-    if chunk.has_dictionary_page and 0 < chunk.dictionary_page_offset < start:
-        start = chunk.dictionary_page_offset
-    end, missing = start + chunk.total_compressed_size, chunk.num_values
+    start, missing = chunk.start, chunk.values
+    end = start + chunk.packed
     while missing > 0 and start < end:
         fields, size = _header(file, start)
         kind, packed = fields.get(1), fields.get(3, -1)
@@ -82,14 +79,14 @@ def text_length(file: BinaryIO, page: Page, codec: str) -> int | None:
     """The length of the texts of a dictionary where all have the same, None where they have not or it is not known.
 
     Args:
-        file: the file, open for reading; page: the dictionary; codec: its compression by pyarrow's name.
+        file: the file, open for reading; page: the dictionary; codec: its compression, "" for none.
     """
     step, odd = divmod(page.unpacked, max(page.values, 1))
     if odd or step < _LENGTH:
         return None
     file.seek(page.start)
     try:
-        data = pa.decompress(file.read(page.packed), page.unpacked, codec.lower(), asbytes=True)
+        data = pa.decompress(file.read(page.packed), page.unpacked, codec, asbytes=True)
     except (pa.ArrowException, OSError, ValueError):
         return None
     length = step - _LENGTH
@@ -114,61 +111,8 @@ def _header(file: BinaryIO, start: int) -> tuple[dict[int, Any], int]:
         file.seek(start)
         data = file.read(wanted)
         try:
-            return _struct(data, 0, 0)
+            return struct(data, 0, _HEADER)
         except IndexError:
             if len(data) < wanted or wanted >= _LARGEST_HEADER:
                 raise Damaged from None
             wanted *= 8
-
-
-def _struct(data: bytes, at: int, depth: int) -> tuple[dict[int, Any], int]:
-    """The fields of a struct by number, and where it ends. Raises IndexError where the data end before."""
-    if depth > _DEEPEST:
-        raise Damaged
-    fields: dict[int, Any] = {}
-    number = 0
-    while byte := data[at]:
-        at += 1
-        if byte >> 4:
-            number += byte >> 4
-        else:
-            number, at = _zigzag(data, at)
-        kind = byte & 15
-        if kind in _NUMBERS:
-            fields[number], at = _zigzag(data, at)
-        elif kind == 12:
-            fields[number], at = _struct(data, at, depth + 1)
-        else:
-            at = _after(data, at, kind)
-    return fields, at + 1
-
-
-def _after(data: bytes, at: int, kind: int) -> int:
-    """Where a value of another kind ends: truth values, doubles and texts are passed over, and no field is a list."""
-    if kind in (1, 2):
-        return at
-    if kind == 3:
-        return at + 1
-    if kind == 7:
-        return at + 8
-    if kind == 8:
-        size, at = _varint(data, at)
-        return at + size
-    raise Damaged
-
-
-def _zigzag(data: bytes, at: int) -> tuple[int, int]:
-    if (number := data[at]) < 0x80:
-        return (number >> 1) ^ -(number & 1), at + 1
-    number, at = _varint(data, at)
-    return (number >> 1) ^ -(number & 1), at
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    number = shift = 0
-    while (byte := data[at]) & 0x80:
-        number |= (byte & 0x7F) << shift
-        at, shift = at + 1, shift + 7
-        if shift > 63:
-            raise Damaged
-    return number | byte << shift, at + 1
