@@ -380,7 +380,7 @@ def _retry(commands: Any) -> None:
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the run's name, or last")
+    parser.add_argument("run", metavar="RUN", help="the run's name, or last: the last run that wrote something")
     _server_option(parser, without="the run's own")
     parser.add_argument(
         "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all of this machine)"

@@ -197,17 +197,17 @@ def verify(options: Namespace) -> int:
     """``fhirspace verify``."""
     from fhirspace.delivery.undo import verify as run
 
-    return _looked_back(options, run, "read back")
+    return _looked_back(options, run, "read back", "the journal has nothing that it delivered")
 
 
 def undo(options: Namespace) -> int:
     """``fhirspace undo``."""
     from fhirspace.delivery.undo import undo as run
 
-    return _looked_back(options, run, "taken back")
+    return _looked_back(options, run, "taken back", "nothing that it wrote is left to be taken back")
 
 
-def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str) -> int:
+def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str, nothing: str) -> int:
     with Bars("resource") as bars:
         report = run(
             options.run,
@@ -218,6 +218,8 @@ def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoRepor
             insecure_http=options.insecure_http,
         )
     tell_problems(report.problems)
+    if not report.total:
+        say(f"run {shown(report.run)} is empty: {nothing}")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return EXIT_FINDINGS if report.problems else EXIT_CLEAN
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fhirspace.cli import main
 from fhirspace.delivery.canonical import canonical
 from fhirspace.delivery.client import Client, Response
 from fhirspace.delivery.fetch import versions
@@ -169,6 +170,66 @@ def test_how_far_a_delivery_is(faulty: FaultyServer, client: Client, tmp_path: P
 def test_a_run_that_nobody_knows(tmp_path: Path, name: str) -> None:
     with pytest.raises(FhirspaceError, match="FS529"):
         journal_of(name)
+
+
+def ran(command: str, faulty: FaultyServer, folder: Path, capsys: pytest.CaptureFixture[str], run: str = "last") -> Any:
+    """The exit code of `verify` or `undo` as a command, its report, and what it says."""
+    code = main([command, run, "--server", faulty.url, "--journal", str(folder), "--json", "--id-key", "demo"])
+    said = capsys.readouterr()
+    return code, json.loads(said.out), said.err
+
+
+@pytest.mark.parametrize("command", ["verify", "undo"])
+def test_last_is_the_last_run_that_wrote_something(
+    command: str, faulty: FaultyServer, client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trial(tmp_path)
+    first, empty = (push(folder, faulty.url, client=client).run for _ in range(2))
+    code, report, said = ran(command, faulty, folder, capsys)
+    assert (code, report["run"], report["total"]) == (0, first, 17)
+    assert "empty" not in said
+    code, report, said = ran(command, faulty, folder, capsys, empty)
+    assert (code, report["run"], report["total"]) == (0, empty, 0)
+    assert f"run {empty} is empty: " in said
+
+
+@pytest.mark.parametrize("command", ["verify", "undo"])
+def test_where_no_run_wrote_anything_last_is_refused_by_name(
+    command: str, faulty: FaultyServer, client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trial(tmp_path)
+    faulty.refuse = lambda body: True
+    empty = push(folder, faulty.url, client=client).run
+    code, report, said = ran(command, faulty, folder, capsys)
+    assert (code, report["error"]["code"]) == (2, "FS597")
+    assert f"({empty}, begun last, wrote nothing)" in said
+
+
+def test_what_the_server_held_already_can_be_verified_and_is_not_taken_back(
+    faulty: FaultyServer, client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trial(tmp_path / "in")
+    push(folder, faulty.url, client=client)
+    second = push(folder, faulty.url, client=client, journal=tmp_path / "fresh.db", provenance=False)
+    assert second.unchanged_on_server == 17
+    code, report, _ = ran("verify", faulty, tmp_path / "fresh.db", capsys)
+    assert (code, report["run"], report["same"]) == (0, second.run, 17)
+    code, report, _ = ran("undo", faulty, tmp_path / "fresh.db", capsys)
+    assert (code, report["error"]["code"]) == (2, "FS597")
+    assert len(faulty.store) >= 17
+
+
+def test_an_undo_that_is_asked_for_again_takes_no_earlier_run_back(
+    faulty: FaultyServer, client: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trial(tmp_path)
+    push(folder, faulty.url, client=client)
+    write(folder, CHANGED)
+    second = push(folder, faulty.url, client=client).run
+    assert ran("undo", faulty, folder, capsys)[1]["total"] == 8
+    code, report, said = ran("undo", faulty, folder, capsys)
+    assert (code, report["run"], report["total"]) == (0, second, 0)
+    assert f"run {second} is empty: nothing that it wrote is left to be taken back" in said
 
 
 def test_an_undo_is_not_taken_back(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

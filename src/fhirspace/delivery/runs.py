@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import closing
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,14 @@ class _Known(msgspec.Struct):
     undo: str = ""
 
 
+LAST: Final = "last"
+"""The word for the last run that wrote something, where a run is named."""
+Traces = Literal["written", "delivered"]
+_WRITTEN = "SELECT 1 FROM writes WHERE run = ? LIMIT 1"
+_TRACES: Final[dict[Traces, tuple[str, ...]]] = {
+    "written": (_WRITTEN,),
+    "delivered": (_WRITTEN, "SELECT 1 FROM delivered WHERE run = ? LIMIT 1"),
+}
 _RUNS = "SELECT run, server, started, finished, report FROM runs ORDER BY started DESC LIMIT 100000"
 
 
@@ -58,21 +66,31 @@ def runs(path: Path | None = None) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: (each["started"], each["run"]))
 
 
-def journal_of(run: str, path: Path | None = None) -> tuple[Path, str, str]:
+def journal_of(run: str, path: Path | None = None, traces: Traces = "written") -> tuple[Path, str, str]:
     """The journal that knows a run, the run's name, and its server.
 
     Args:
-        run: its name, or ``last`` for the push or retry begun last.
+        run: its name, or ``last`` for the push or retry, begun last, that wrote something.
         path: the journal, or its folder; None looks into all that pushes on this machine have used.
+        traces: what ``last`` means by that: the run wrote resources (or sent them, and was broken off), or, for
+            ``delivered``, the server at least confirmed that it holds them.
 
     Raises:
-        UsageError: FS529, no journal knows the run.
+        UsageError: FS529, no journal knows the run; FS597, there are runs, and none of them wrote anything.
     """
-    found = [each for each in runs(path) if run == each["run"] or (run == "last" and not _undoes(each))]
+    found = [each for each in runs(path) if run == each["run"] or (run == LAST and not _undoes(each))]
     if not found:
         raise UsageError("FS529", run, "a run of a journal on this machine (`fhirspace runs` lists them)")
-    last = found[-1]
+    last = found[-1] if run != LAST else next((each for each in reversed(found) if _left(each, traces)), None)
+    if last is None:
+        raise UsageError("FS597", LAST, f"a run that wrote something ({found[-1]['run']}, begun last, wrote nothing)")
     return Path(last["journal"]), last["run"], last["server"]
+
+
+def _left(run: dict[str, Any], traces: Traces) -> bool:
+    """Whether the journal holds something that a run wrote (see `journal_of`)."""
+    file, name = Path(run["journal"]), (run["run"],)
+    return any(_asked(file, query, tuple[int], name) for query in _TRACES[traces])
 
 
 def known_server(path: Path, server: str) -> str:
@@ -122,10 +140,10 @@ def _file(path: Path) -> Path:
     return path / JOURNAL if path.is_dir() else path
 
 
-def _asked(path: Path, query: str, row: type[T]) -> list[T]:
+def _asked(path: Path, query: str, row: type[T], values: tuple[str, ...] = ()) -> list[T]:
     """The rows that a journal answers with, of the types of `row`. Raises UsageError (FS525): it is no journal."""
     with closing(opened(path, FORM, whole=False)) as base:
-        found = base.execute(query).fetchall()
+        found = base.execute(query, values).fetchall()
     try:
         return msgspec.convert(found, list[row])  # type: ignore[valid-type]
     except msgspec.ValidationError as error:

@@ -23,7 +23,7 @@ from fhirspace.delivery.push import new_run
 from fhirspace.delivery.rebuilt import rebuilt
 from fhirspace.delivery.report import told
 from fhirspace.delivery.retry import since
-from fhirspace.delivery.runs import journal_of, known_server
+from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.folders import scratch
 from fhirspace.idkey import IdKey
@@ -100,18 +100,18 @@ def verify(
     """Read back what a run delivered and compare it, by digests of the canonical form (see `canonical`).
 
     Args:
-        run: its name, or ``last``. server: the FHIR base URL; the run's own without it.
+        run: its name, or ``last`` for the last one that wrote something. server: the FHIR base URL; the run's own
+            without it.
         journal: the journal or its folder; None looks into all journals of this machine.
         connections: batches under way at once (as fits the server without it). progress: called after each hundred.
         client: how to talk; None talks HTTP. id_key: the journal's key, or its file; None: the site's.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS525 the journal is held, FS529 no such run, FS588 the journal came from elsewhere and
-            no server is given, FS590 it is of another key; ServerError: as
-            `fetch`.
+        UsageError: FS525 the journal is held, FS529 no such run, FS597 no run wrote anything, FS588 the journal came
+            from elsewhere and no server is given, FS590 it is of another key; ServerError: as `fetch`.
     """
-    path, name, home = journal_of(run, journal)
+    path, name, home = journal_of(run, journal, "delivered")
     talk = client or Client(server or known_server(path, home), insecure_http=insecure_http)
     statement = require_release(talk, None)
     with Journal(path, talk.server, id_key) as book:
@@ -198,7 +198,7 @@ def _journal_of(run: str, journal: Path | None, client: Client | None) -> tuple[
     try:
         return journal_of(run, journal)
     except UsageError:
-        if client is None:
+        if client is None or run == LAST:
             raise
         return rebuilt(client, run, journal), run, client.server
 
