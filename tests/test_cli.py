@@ -308,7 +308,8 @@ def test_push_tells_its_report(
     captured = capsys.readouterr()
     assert "created: 4\n" in captured.out
     assert "rate: 2.0\n" in captured.out
-    assert captured.err.startswith("pushed: 5 resources\n")
+    refused = f", refused: {made.refused}" if made.refused else ""
+    assert captured.err.startswith(f"done: 5 resources (sent: 4, unchanged: 0{refused})\n")
     assert told in captured.err
     assert asked == {
         "folder": Path("study"),
@@ -322,6 +323,36 @@ def test_push_tells_its_report(
     }
     assert main([*command, "--json"]) == code
     assert json.loads(capsys.readouterr().out)["created"] == 4
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"unchanged": 54}, "done: 54 resources (sent: 0, unchanged: 54)\n"),
+        ({"created": 1, "unchanged_on_server": 2, "unchanged": 51}, "done: 54 resources (sent: 3, unchanged: 51)\n"),
+        (
+            {"updated": 1, "unchanged": 51, "conflicts": 2},
+            "done: 54 resources (sent: 1, unchanged: 51, conflicts: 2)\n",
+        ),
+    ],
+)
+@pytest.mark.parametrize("command", ["push", "retry"])
+def test_what_was_not_sent_is_not_told_as_pushed(
+    counts: dict[str, int],
+    told: str,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def run(*given: Any, progress: Callable[[int, int], None], **more: Any) -> PushReport:
+        progress(54, 54)
+        return PushReport("r1", "http://127.0.0.1:9/fhir", 54, **counts)
+
+    monkeypatch.setattr(f"fhirspace.delivery.push.{command}", run)
+    main([command, "study", "--server", "http://127.0.0.1:9/fhir"])
+    said = capsys.readouterr()
+    assert said.err == told
+    assert "pushed" not in said.out + said.err
 
 
 def test_the_file_of_servers_says_how_much_to_send_unless_told(

@@ -185,12 +185,20 @@ def retry(options: Namespace) -> int:
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     there = _connection(options)
     with _key_announced(), Bars("resource") as bars:
-        report = run(there.client.server, progress=bars.named("pushed"), **_delivery(options, there))
+        report = run(there.client.server, progress=bars.named("done"), **_delivery(options, there))
+        bars.outcome = _outcome(report)
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     if report.refused:
         return EXIT_QUARANTINED
     return EXIT_FINDINGS if report.conflicts else EXIT_CLEAN
+
+
+def _outcome(report: PushReport) -> str:
+    """How many of the resources were sent, and why the others were not."""
+    told = {"sent": report.sent, "unchanged": report.unchanged}
+    told |= {name: count for name in ("conflicts", "refused") if (count := getattr(report, name))}
+    return ", ".join(f"{name}: {count:,}" for name, count in told.items())
 
 
 def verify(options: Namespace) -> int:

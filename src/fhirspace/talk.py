@@ -132,6 +132,8 @@ class Bars:
         self._bar: Any = None
         self._begin = self._said = 0.0
         self._done, self._total = 0, 0
+        self.outcome = ""
+        """What became of the things that were counted; told when they are all done."""
 
     def __enter__(self) -> Bars:
         return self
@@ -179,7 +181,8 @@ class Bars:
         if self._bar is not None:
             self._bar.close()
         elif self._name is not None and whole:
-            say(f"{self._name}: {counted(self._done, self._unit, self._units)}")
+            outcome = f" ({self.outcome})" if self.outcome else ""
+            say(f"{self._name}: {counted(self._done, self._unit, self._units)}{outcome}")
         self._name = self._bar = None
 
     def _line(self) -> str:
