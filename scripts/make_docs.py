@@ -265,7 +265,7 @@ def servers() -> str:
         "",
         "*Client ids*: `PUT Type/id` makes a resource. *Setting*: whoever runs the server decides.",
         "Where it does not, resources go as conditional updates by their identifier ([how](integration-engineer.md)).",
-        "A server that says nothing of it and refuses them all the same (HAPI: 404) is told by `--way conditional`.",
+        "If the server does not say so but refuses them (HAPI answers 404), give `--way conditional`.",
         "*References checked*: a reference to what is not there is refused.",
     ]
     for each in known_servers():

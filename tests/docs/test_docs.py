@@ -105,6 +105,13 @@ def test_commands_in_the_pages_exist_with_their_options():
                     assert isinstance(parser, argparse.ArgumentParser)
 
 
+def test_the_pages_are_in_plain_english():
+    odd = re.compile(r"\b(stands?(?! for)|rides?|unless told|is told by|(is|are) held whole|hangs?)\b")
+    for page in sorted((ROOT / "docs").glob("*.md")):
+        found = [f"{page.name}:{number}" for number, line in enumerate(TEXTS[page].splitlines(), 1) if odd.search(line)]
+        assert not found, "say: is written, is in, is carried, is nested in, is configured"
+
+
 def test_every_code_in_the_pages_is_in_the_catalogue():
     for page, text in TEXTS.items():
         for code in re.findall(r"\bFS\d{3}\b", text):
