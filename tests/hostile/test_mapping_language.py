@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import small_study
 from hypothesis import given, strategies as st
 
 from fhirspace import limits
@@ -25,6 +28,7 @@ from fhirspace.mapping.tree import Leaf, Slot
 from fhirspace.mapping.values import divided, leaf_pattern
 from fhirspace.sdtm.study import load_study
 from fhirspace.study import extensions
+from fhirspace.tables import parquet, xpt
 
 
 @pytest.fixture(autouse=True)
@@ -281,3 +285,47 @@ def test_a_skeleton_reads_the_beginning_only(content: bytes, tmp_path: Path, mon
         assert len(make_form_skeleton(tmp_path / "f.csv")) < 2_000
     except FhirspaceError as fault:
         assert fault.code in {"FS101", "FS113", "FS118"}
+
+
+def _parquet(file: Path) -> None:
+    parquet.write(small_study.table("SUBJ,NAME\n1,SECRET\n2,SECRET"), file)
+
+
+def _xpt(file: Path) -> None:
+    table = small_study.table("SUBJ,NAME\n1,SECRET\n2,SECRET")
+    xpt.write(table, file, name="XX", label="", variables=[(name, "", "Char", None) for name in ("SUBJ", "NAME")])
+
+
+def _sparse(file: Path) -> None:
+    with file.open("wb") as stream:
+        stream.truncate(1 << 40)
+
+
+def _text(content: str) -> Callable[[Path], Any]:
+    return lambda file: file.write_text(content)
+
+
+NO_CSV: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "a Parquet file": (_parquet, "FS101"),
+    "a transport file": (_xpt, "FS101"),
+    "a terabyte without line ends": (_sparse, "FS113"),
+    "a record in JSON": (_text('{"subject":"SECRET","age":5}'), "FS101"),
+    "records in JSON": (_text('[{"subject":"SECRET"},{"subject":"SECRET"}]'), "FS101"),
+    "lines of JSON": (_text('{"subject":"SECRET"}\n{"subject":"SECRET2"}\n'), "FS101"),
+    "many records in JSON": (_text("[" + '{"subject":"SECRET"},' * 100_000), "FS113"),
+    "XML": (_text("<ODM><ItemData Value='SECRET'/></ODM>"), "FS101"),
+}
+
+
+@pytest.mark.parametrize("name", NO_CSV)
+def test_what_is_no_csv_file_makes_no_skeleton_of_its_values(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, code = NO_CSV[name]
+    make(tmp_path / "form.csv")
+    begin = time.process_time()
+    assert main(["mapping", "new", str(tmp_path / "form.csv")]) == 2
+    assert time.process_time() - begin < 5
+    said = capsys.readouterr()
+    assert f"error: {code}" in said.err
+    assert "SECRET" not in said.out + said.err

@@ -17,6 +17,7 @@ from fhirspace.foreign import shown
 from fhirspace.limits import allowed, limit
 from fhirspace.mapping.source_auto import hashed_name, plain_name
 from fhirspace.tables.csv_head import looks_like_data
+from fhirspace.tables.csv_scan import CONTROL
 from fhirspace.tables.listing import given
 
 _VISIT = re.compile(r"^visit([_ ]?(name|label|no|num|id))?$|event_name")
@@ -30,6 +31,8 @@ _DATASETS = {
     "DS": "disposition|end_of|completion|consent", "SU": "smok|alcohol|tobacco", "DM": "demog|dm", "SV": "visit",
     "PR": "procedure|surgery", "RS": "response", "TR": "lesion|tumou?r",
 }  # fmt: skip
+_OTHER = re.compile(r"\s*(?:\{|\[\s*[\[{\"]|<[?!A-Za-z])")
+"""How JSON, NDJSON and XML begin."""
 _LOOKED_AT = 200
 _FINDINGS = ("VS", "LB", "RS", "TR")
 
@@ -41,8 +44,8 @@ def make_form_skeleton(path: Path | str) -> str:
         path: the form's CSV file; its header is read, and some rows to tell that it is one.
 
     Raises:
-        InputError: FS101, the file cannot be read or has no header; FS118, its first line is data; FS156, FS157 it is
-            no ordinary file, or a link that leads nowhere; FS113, its header is too long.
+        InputError: FS101, the file cannot be read, is no CSV file or has no header; FS118, its first line is data;
+            FS156, FS157 it is no ordinary file, or a link that leads nowhere; FS113, its header is too long.
     """
     file = Path(path)
     try:
@@ -51,6 +54,8 @@ def make_form_skeleton(path: Path | str) -> str:
         header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
+    if any(map(CONTROL.search, header)) or _OTHER.match("".join(header[:1])):
+        raise InputError("FS101", file.name, "a CSV file in UTF-8")  # or values would be printed for names
     if looks_like_data(header, below):
         raise InputError("FS118", Place(file.name, 1), "names of columns in the first line")
     columns = [name for name in header if name]
