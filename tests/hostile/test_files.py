@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
@@ -176,6 +177,33 @@ def test_a_manifest_that_lists_files_where_runs_write_none(home: Path) -> None:
     (out / "manifest.json").write_text(json.dumps(_listing(**listing)))
     assert main(["convert", str(home / "in"), *FHIR, "--out", str(out)]) == 0
     assert {path: path.read_bytes() for path in kept} == kept
+
+
+def test_a_forged_manifest_removes_what_it_lists_in_the_folders_of_runs_and_says_so(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is not promised (see docs/security.md), to its limits: right digests, and the folders where runs write."""
+    out = home / "out"
+    listed, wrong, beside = out / "fhir" / "mine.ndjson", out / "sdtm" / "mine.csv", out / "mine" / "a.txt"
+    for path in (listed, wrong, beside):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"precious\n")
+    forged = {str(path.relative_to(out)): PRECIOUS for path in (listed, beside)}
+    (out / "manifest.json").write_text(json.dumps(_listing(**forged)))
+    assert main(["convert", str(home / "in"), *FHIR, "--out", str(out)]) == 0
+    assert not listed.exists()
+    assert wrong.read_bytes() == beside.read_bytes() == b"precious\n"
+    assert re.search(r"^replaced the earlier result of \S+ \(fhir: 1 file\)$", capsys.readouterr().out, re.M)
+
+
+def test_a_forged_manifest_with_another_digest_removes_nothing(home: Path, told: Told) -> None:
+    (home / "fhir" / "fhir" / "mine.ndjson").write_bytes(b"mine\n")
+    manifest = json.loads((home / "fhir" / "manifest.json").read_text())
+    manifest["files"]["fhir/mine.ndjson"] = PRECIOUS
+    (home / "fhir" / "manifest.json").write_text(json.dumps(manifest))
+    before = state(home)
+    refused(told, "FS144", "convert", home / "in", *FHIR, "--out", home / "fhir")
+    assert state(home) == before
 
 
 RAW: dict[str, bytes] = {
