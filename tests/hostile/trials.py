@@ -7,6 +7,7 @@ import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -124,26 +125,67 @@ def _run(command: str, folder: Path, run: str = "") -> Ran:
 def _answer(talk: Talk, command: str, rng: random.Random | None, folder: Path) -> Ran:
     _study(folder / "in")
     respond = talk.server()
-    with answered_by(respond):
-        said = [_run(each, folder).said for each in talk.before]
-    run = said[-1].partition("run: ")[2].partition("\n")[0] if said else ""
+    run = _prepared(talk, respond, folder) if talk.before else ""
     with answered_by(_spoilt(talk, respond, rng) if rng else respond):
         return _run(command, folder, run)
 
 
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What right commands left behind: the last run, the requests that they made, and the files in the folder."""
+
+    run: str
+    requests: list[Request]
+    files: dict[str, bytes]
+
+
+_DONE: dict[tuple[tuple[str, ...], Path], _Before] = {}
+
+
+def _prepared(talk: Talk, respond: Respond, folder: Path) -> str:
+    """Bring a server and a folder to where the commands before have brought them, and give the last run.
+
+    The commands are run once for each folder, since journals may hold its name; then their requests are made again.
+    """
+    done = _DONE.get((talk.before, folder))
+    if done is not None:
+        for request in done.requests:
+            respond(request)
+        for name, content in done.files.items():
+            (folder / name).write_bytes(content)
+        return done.run
+    requests: list[Request] = []
+
+    def noted(request: Request) -> Answer:
+        requests.append(request)
+        return respond(request)
+
+    with answered_by(noted):
+        said = [_run(each, folder).said for each in talk.before]
+    run = said[-1].partition("run: ")[2].partition("\n")[0]
+    files = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    _DONE[talk.before, folder] = _Before(run, requests, files)
+    return run
+
+
 def _study(home: Path) -> None:
-    (home / "types").mkdir(parents=True)
-    for folder, word in ((home / "fhir", b""), (home / "next" / "fhir", b'"active":true,')):
-        folder.mkdir(parents=True)
-        kept = [line.replace(b'"gender"', word + b'"gender"') for line in lines() if b'"AdverseEvent"' not in line[:40]]
-        (folder / "study.ndjson").write_bytes(b"\n".join(kept) + b"\n")
-    for line in kept:
-        kind = json.loads(line)["resourceType"]
-        with (home / "types" / f"{kind}.ndjson").open("ab") as stream:
-            stream.write(line + b"\n")
+    for name, content in _study_files().items():
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
     (home / "servers.toml").write_bytes(_servers(home))
-    (home / "key.pem").write_bytes(_key())
-    (home / "secret").write_text("x")
+
+
+@cache
+def _study_files() -> dict[str, bytes]:
+    found: dict[str, bytes] = {"key.pem": _key(), "secret": b"x"}
+    for name, word in (("fhir", b""), ("next/fhir", b'"active":true,')):
+        kept = [line.replace(b'"gender"', word + b'"gender"') for line in lines() if b'"AdverseEvent"' not in line[:40]]
+        found[f"{name}/study.ndjson"] = b"\n".join(kept) + b"\n"
+    for line in kept:
+        name = f"types/{json.loads(line)['resourceType']}.ndjson"
+        found[name] = found.get(name, b"") + line + b"\n"
+    return found
 
 
 def _servers(home: Path) -> bytes:
