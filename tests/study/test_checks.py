@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -61,7 +62,9 @@ URL = "https://fhirspace.org/StructureDefinition/x"
 def checked(value: Any, *items: dict[str, Any], many: bool = False) -> list[tuple[str, str]]:
     """What the definition of an extension with these values or parts finds in a patient with these extensions."""
     definition = extension_definition("x", "Patient", value, "X.", many=many)
-    shapes = {URL: extensions._shape(definition["differential"]["element"], "Extension")}
+    with TemporaryDirectory() as folder:
+        Path(folder, "x.json").write_text(json.dumps(definition), "utf-8")
+        shapes = extensions.load(Path(folder))
     made = [{"url": URL, **item} for item in items]
     patient = {"resourceType": "Patient", "contact": [{"extension": made}]}
     return [(path.removeprefix("Patient.contact[0].extension"), told) for path, told in _check(patient, shapes)]
