@@ -65,6 +65,10 @@ IDS: list[Any] = [
     "a\nb",
     "a\r\nX-Evil: 1",
     "a\x00",
+    "a\x1b[2J",
+    "a\x9b31m",
+    "a\u202eb",
+    "a\u2028b",
     "\u00e4",
     "\uff0e\uff0e",
     "a" * 65,
@@ -224,6 +228,19 @@ def test_an_id_of_the_input_is_rejected_unsent(name: Any, tmp_path: Path) -> Non
     (tmp_path / "Patient.ndjson").write_text(json.dumps({"resourceType": "Patient", "id": name}) + "\n")
     with listening(lambda _: answer(200, statement("Patient"))) as server:
         assert main(["push", str(tmp_path), "--server", server.url]) == 3
+    assert server.paths == ["GET /fhir/metadata"]
+
+
+@pytest.mark.parametrize("name", [each for each in IDS if each not in ("a/_history/1", "")], ids=ascii)
+def test_an_id_of_the_input_is_in_no_plan(name: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "Patient.ndjson").write_text(json.dumps({"resourceType": "Patient", "id": name}) + "\n")
+    with listening(lambda _: answer(200, statement("Patient"))) as server:
+        assert main(["plan", str(tmp_path), "--server", server.url, "--json"]) == 1
+    said = capsys.readouterr()
+    report = json.loads(said.out)
+    assert (report["changes"], [each["code"] for each in report["problems"]]) in (([], ["FS521"]), ([], ["FS522"]))
+    assert not [sign for sign in said.out + said.err if sign != "\n" and not sign.isprintable()]
+    assert isinstance(name, int | list | type(None)) or len(name) < 5 or name not in said.out + said.err
     assert server.paths == ["GET /fhir/metadata"]
 
 

@@ -265,7 +265,7 @@ def test_a_delete_that_is_only_said_to_be_done(
 
 
 READ_LIES: dict[str, Lie] = {
-    name: LIES[name] for name in ("page", "text", "empty", "list", "object", "null", "no type", "outcome")
+    name: LIES[name] for name in ("page", "text", "empty", "no content", "list", "object", "null", "no type", "outcome")
 } | {
     "another type": lambda method, url: answer(200, {"resourceType": "Basic", "id": url.split("/")[-1]}),
     "another id": lambda method, url: answer(200, {"resourceType": url.split("/")[0], "id": "other"}),
@@ -297,6 +297,25 @@ def test_what_was_not_read_is_neither_equal_nor_missing(
     assert (code, report["same"], report["missing"], report["changed"]) == (0, TOTAL, 0, 0)
     code, _, report = run(capfd, *there(liar, "push", folder))
     assert (code, report["created"], report["unchanged"]) == (0, 1, TOTAL - 1)
+
+
+@pytest.mark.parametrize("lie", [*sorted(READ_LIES.keys() - {"another id"}), "search result"])
+def test_an_undo_that_gets_no_history_takes_nothing_back(
+    liar: Liar, folder: Path, lie: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run(capfd, *there(liar, "push", folder))
+    write(folder, {"Organization": [organization() | {"name": "Site 2"}]})
+    assert run(capfd, *there(liar, "push", folder))[2]["updated"] == 1
+    before = dict(liar.server.store)
+    liar.lie, liar.about = (READ_LIES | LIES)[lie], lambda method, url: "_history" in url
+    code, said, report = run(capfd, *there(liar, "undo", folder))
+    assert (code, "error" in report or report["left"]) in ((4, True), (1, 1))
+    assert "FS512" in said or "FS516" in said
+    changed = {key for key in before if before[key] != liar.server.store.get(key) and not key.startswith("Provenance/")}
+    assert not changed
+    liar.lie = None
+    code, _, report = run(capfd, *there(liar, "undo", folder))
+    assert (code, report["restored"], report["left"]) == (0, 1, 0)
 
 
 NO_STATEMENTS = ["page", "empty", "list", "null", "outcome", "search result", "another type", "deep"]

@@ -99,14 +99,14 @@ def bulk_pull(
         others = Others(talk.server, TAG_SYSTEM, study)
         try:
             _written(export, folder, wanted, lambda resource: others.asked_for(resource, "", types), report)
+            if not report.files and not since:
+                raise nothing(talk.server, others)
         except ServerError:
-            # What came makes no sense: it must not be taken up again.
+            # What came makes no sense, or is nothing of the study: it must not be taken up again.
             export.end()
             raise
         # Where the server was not asked to filter, others are what was to be expected.
         report.problems += others.problems("FS585" if export.state and export.state.filtered else "FS586")
-        if not report.files and not since:
-            raise nothing(talk.server, others)
         folder.report(report.problems)
     report.replaced = folder.replaced
     export.end()
