@@ -6,6 +6,8 @@ Each attack is told by what comes, and by the request that it comes with.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,42 @@ def test_parameters_that_are_passed_over_and_change_nothing_are_no_finding(
     code, report = pulled(loaded, tmp_path / "out", capfd)
     assert (code, report["problems"]) == (0, [])
     assert written(tmp_path / "out") == WHOLE
+
+
+Page = dict[str, Any]
+ANNOUNCED: dict[str, tuple[Callable[[Page, int], Page], list[str]]] = {
+    # each makes another page of one and of how many were made before; and what is said of it
+    "all are sent": (lambda page, _: page | {"total": 10**9}, ["1,000,000,000 Patient, of which 2 came"]),
+    "one is sent": (
+        lambda page, _: page | {"total": 10**9, "entry": page.get("entry", [])[:1], "link": []},
+        ["1,000,000,000 Patient, of which 1 came"],
+    ),
+    "none is sent": (lambda page, _: page | {"total": 3, "entry": [], "link": []}, ["3 Patient, of which 0 came"]),
+    "one less is sent": (lambda page, _: page | {"total": 3}, ["3 Patient, of which 2 came"]),
+    "a number without end": (
+        lambda page, _: page | {"total": 10**4_000},
+        [f"10{',000' * 9},0...0{',000' * 5} Patient, of which 2 came"],
+    ),
+    "the first page alone says so": (lambda page, made: page if made else page | {"total": 10**9}, []),
+    "fewer than are sent": (lambda page, _: page | {"total": 1}, []),
+    "none at all": (lambda page, _: page | {"total": 0}, []),
+    "a negative number": (lambda page, _: page | {"total": -1}, []),
+    "no number": (lambda page, _: {name: value for name, value in page.items() if name != "total"}, []),
+}
+
+
+@pytest.mark.parametrize("page", [500, 1])
+@pytest.mark.parametrize("name", ANNOUNCED)
+def test_resources_that_are_announced_and_not_sent_are_a_finding(
+    name: str, page: int, loaded: Liar, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spoil, expected = ANNOUNCED[name]
+    made = count()
+    loaded.server.page = page
+    loaded.spoil = lambda found: spoil(found, next(made))
+    code, report = pulled(loaded, tmp_path / "out", capfd)
+    assert (code, findings(report)) == (1 if expected else 0, [("FS589", each) for each in expected])
+    assert written(tmp_path / "out").get("ResearchStudy") == ["s-1"]
 
 
 def added(*resources: Any, mode: str | None = None, first: bool = False) -> Any:

@@ -70,12 +70,12 @@ class _Kept:
 class Gathered:
     """The resources of one type, for an output folder. Use it in a `with`: it owns a scratch file there.
 
-    `first_total` is for the caller: how many the server said there are when it was asked first.
+    `total` is for the caller: how many the server said there are when all were listed last.
     """
 
     def __init__(self, folder: OutputFolder, kind: str) -> None:
         self.kind = kind
-        self.first_total: int | None = None
+        self.total: int | None = None
         self._folder, self._name = folder, f"fhir/{file_name(kind, 'the server')}"
         # In memory while it is small: a server lists 150 types, and a study has resources of a few.
         self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder.waiting))  # noqa: SIM115  (closed by __exit__)

@@ -7,7 +7,7 @@ wrote meanwhile (`settle`).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +22,7 @@ from fhirspace.delivery.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.delivery.settle import add, settle
 from fhirspace.delivery.statement import read
 from fhirspace.errors import Place, Problem, ServerError, UsageError
-from fhirspace.foreign import counted
+from fhirspace.foreign import counted, shown
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.proof import Earlier
 
@@ -86,7 +86,7 @@ def pull(
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``.
 
     Where data are changed meanwhile, the last state of each resource is written (see `settle`). What the server sends
-    of other types or studies is never written, and reported (FS585).
+    of other types or studies is never written, and reported (FS585), as is what it announces and does not send (FS589).
     Lines are sorted by id; numbers keep the server's spelling; what the server added to ``meta`` is taken off (see
     `canonical.cleaned`). The files appear together, with ``manifest.json`` and ``problems.ndjson``, or nothing changes.
     Those of an earlier pull into the folder are replaced or removed, except of types that are not asked for.
@@ -128,7 +128,9 @@ def pull(
                 report.problems.append(Problem("FS532", Place(kind), "a search by _tag", kind))
                 continue
             gathered.append(one)
-        if not settle(search, gathered):
+        if settle(search, gathered):
+            report.problems += _missing(search, gathered)
+        else:
             report.problems.append(Problem("FS568", Place(talk.server), "a quiet moment"))
         report.keep(gathered)
         report.problems += search.others.problems()
@@ -170,9 +172,20 @@ def searchable(statement: dict[str, Any]) -> list[str]:
     return sorted(name for name, said in read(statement).types.items() if said.may("search-type") is not False)
 
 
+def _missing(study: Study, gathered: Iterable[Gathered]) -> Iterator[Problem]:
+    """Report (FS589) each type of which the server announced more resources at last than have come."""
+    for one in gathered:
+        come = len(one) + study.others.count(one.kind)
+        if one.total is not None and one.total > come:
+            announced = shown(f"{one.total:,}", 64)
+            yield Problem(
+                "FS589", Place(study.client.server), f"{announced} {one.kind}, of which {come:,} came", one.kind
+            )
+
+
 def _gather(one: Gathered, study: Study, progress: Progress | None) -> None:
     pages = study.pages(one.kind)
-    one.first_total = pages.total
+    one.total = pages.total
     for turn, resource in enumerate(pages, 1):
         add(one, resource, study.client)
         if progress and turn % PAGE == 0:

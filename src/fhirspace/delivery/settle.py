@@ -43,7 +43,7 @@ def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
             study.client.sleep(1.0)
         before, study.opened = study.opened or begin, None
         # A type that was empty matters only when something changes: a new resource may refer to one of it.
-        chosen = [one for one in gathered if turn or len(one)]
+        chosen = [one for one in gathered if turn or len(one) or one.total]
         moved = [one for one in chosen if _caught_up(study, one, since, before)]
         if not moved and all(_steady(study, one) for one in chosen):
             return True
@@ -66,7 +66,7 @@ def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> boo
     try:
         pages = study.pages(one.kind, _lastUpdated=f"ge{since}")
     except NotSearchableError:
-        one.first_total = None
+        one.total = None
         return False
     moved = False
     for resource in pages:
@@ -77,7 +77,7 @@ def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> boo
 def _steady(study: Study, one: Gathered) -> bool:
     """Whether the server counts, at the beginning and now, as many as have come (what was left out among them)."""
     come = len(one) + study.others.count(one.kind)
-    if one.first_total is None or one.first_total != come:
+    if one.total is None or one.total != come:
         return False
     return come == 0 or study.count(one.kind) == come
 
@@ -86,7 +86,7 @@ def _reconciled(study: Study, one: Gathered) -> bool:
     """Compare with a list of all ids; gives whether something was put right."""
     pages = study.pages(one.kind, _elements="id")
     listed = {head_of(resource).id for resource in pages} - study.others.ids(one.kind)
-    one.first_total = pages.total
+    one.total = pages.total
     return sum(_read_alone(study, one, name) for name in sorted(listed ^ one.ids())) > 0
 
 
