@@ -6,7 +6,8 @@ import atexit
 import gzip
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,11 @@ from tempfile import TemporaryDirectory, mkdtemp
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from fhirspace.delivery.bulk import export
+from fhirspace.mapping import library, source
+from fhirspace.study import prepare, views_forms
 from fhirspace.study.demo import sample
 from fhirspace.tables import xpt
 from fhirspace.tables.text import from_columns
@@ -49,7 +53,7 @@ class Kind:
         files: a right input. commands: what reads it, with ``{in}`` for its folder and ``{out}`` for a new one.
         quick: how many of the commands are run in the default suite: the first ones, which cost little.
         mappings: whether it is a mapping: it is read beside a few of the shipped ones only, since all of them are
-            built anew for each variant.
+            built anew for each variant (in the default suite everything is).
         tolerant: whether what cannot be read of it does no harm, and is passed over.
     """
 
@@ -68,15 +72,24 @@ class Kind:
 
 @cache
 def few_mappings() -> Path:
-    """The shipped mappings of DM and AE, and of what is attached to them."""
+    """The shipped mappings of DM and AE, of what is attached to them, and the source of the sample."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     for name in (*(f"domains/{each}.yaml" for each in _FEW), "common.yaml", "codes"):
         (folder / name).parent.mkdir(exist_ok=True)
         copy = shutil.copytree if name == "codes" else shutil.copyfile
         copy(_MAPPINGS / name, folder / name)
-    (folder / "sources").mkdir()
+    shutil.copytree(_MAPPINGS / "sources/space", folder / "sources/space")
     return folder
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """The shipped mappings are those of this folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (library, source, prepare, views_forms):
+            patch.setattr(module, "shipped", lambda: folder)
+        yield
 
 
 def lines() -> list[bytes]:

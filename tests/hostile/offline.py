@@ -35,7 +35,7 @@ _MOST_REQUESTS = 400
 Respond = Callable[[Request], Answer]
 
 
-_parser = cache(cli._parser)
+parser = cache(cli._parser)
 
 
 class HungError(BaseException):
@@ -116,7 +116,7 @@ def answered_by(respond: Respond) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(requests.Session, "send", send)
         patch.setattr(config, "connect", impatient)
-        patch.setattr(cli, "_parser", _parser)  # making it takes a third of the time of a small command
+        patch.setattr(cli, "_parser", parser)  # making it takes a third of the time of a small command
         for module in (client, oauth, smart):
             patch.setattr(module, "pause", lambda *_: 0.0)
         yield
