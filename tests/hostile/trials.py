@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import pytest
-
-from fhirspace.mapping import library, source
-from fhirspace.study import prepare, views_forms
+from fhirspace.mapping import library
 from fhirspace.testing.messages import JSON, Answer, Request
 
 from .broken import TEXTS, broken, dice
-from .inputs import KINDS, few_mappings, lines
+from .inputs import KINDS, beside, few_mappings, lines
 from .offline import URL, Ran, Respond, answered_by, ran
 from .servers import TALKS, Talk, exporting, fhir
 
@@ -79,6 +76,22 @@ def tried(kind: str, seed: str, number: int, folder: Path, *, quick: bool | None
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def tried_until(
+    kind: str, seed: str, first: range, more: range, folder: Path, *, quick: bool | None = None
+) -> list[tuple[int, str, Ran]]:
+    """Try the first variants, and as many more as it takes until two have ended differently.
+
+    Returns:
+        The number of each, and what `tried` gives.
+    """
+    done = [(number, *tried(kind, seed, number, folder, quick=quick)) for number in first]
+    for number in more:
+        if len({ran.code for _, _, ran in done}) > 1:
+            break
+        done.append((number, *tried(kind, seed, number, folder, quick=quick)))
+    return done
+
+
 def right(kind: str, command: str, folder: Path) -> Ran:
     """How a command ends where nothing is broken."""
     return _ended(kind, command, None, folder)
@@ -105,17 +118,8 @@ def _input(kind: str, command: str, rng: random.Random | None, folder: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         spoilt = name == given.target and rng is not None
         path.write_bytes(broken(content, given.form, rng) if spoilt else given.packed(name, content))
-    with answered_by(_SERVERS.get(kind, fhir)()), _beside(few_mappings() if given.mappings else library.shipped()):
+    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.mappings else library.shipped()):
         return _run(command, folder)
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """The shipped mappings are those of this folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (library, source, prepare, views_forms):
-            patch.setattr(module, "shipped", lambda: folder)
-        yield
 
 
 def _run(command: str, folder: Path, run: str = "") -> Ran:
