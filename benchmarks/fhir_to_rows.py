@@ -20,8 +20,8 @@ from statistics import median
 from fhirspace.fhir import ndjson
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader import Reader
-from fhirspace.mapping.render import render
+from fhirspace.mapping.read.reader import Reader
+from fhirspace.mapping.write.render import render
 
 Row = dict[str, str]
 

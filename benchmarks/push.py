@@ -31,7 +31,7 @@ from benchmarks.__main__ import Line
 from benchmarks.push_contenders import Contender, Spent, contenders, fhirspace, spend
 from benchmarks.push_corpus import TYPES, write
 from benchmarks.push_memory import memory
-from fhirspace.delivery import server
+from fhirspace.localserver import server
 
 _FEW = 20
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.push_corpus import TYPES, bundles
-from fhirspace.delivery import jars
+from fhirspace.localserver import jars
 
 _HERE = Path(__file__).parent
 # Jars of the local server that its client has no use for; without them it starts sooner.

@@ -27,8 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fhirspace.idkey import DEMO_KEY
-from fhirspace.mapping.kernel import Kernel
 from fhirspace.mapping.library import Library
+from fhirspace.mapping.write.kernel import Kernel
 
 BATCH = 32_768
 _TESTS = [

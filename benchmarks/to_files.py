@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from benchmarks.rows_to_fhir import made
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
-from fhirspace.study.ledger import Ledger
-from fhirspace.study.tabulation import InParquet
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import InParquet
 from fhirspace.study.to_fhir import to_fhir
 from fhirspace.tables.outputs import OutputFolder
 

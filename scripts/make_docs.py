@@ -15,12 +15,13 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final
 
-from fhirspace import cli, limits
-from fhirspace.delivery.servers import Limits, known_servers
+from fhirspace import limits
+from fhirspace.cli import parser as cli
 from fhirspace.errors import Entry, catalogue
+from fhirspace.fhirserver.products import Limits, known_servers
 from fhirspace.idkey import DEMO_KEY
-from fhirspace.mapping.codecs import CellError, Codec, codec
 from fhirspace.mapping.schema import CODECS, schema
+from fhirspace.template.codecs import CellError, Codec, codec
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MARKS: Final = ("<!-- codecs: generated -->", "<!-- end -->")
@@ -88,7 +89,7 @@ def _plain(text: str) -> str:
 
 def command_line() -> str:
     """``docs/cli.md``: all commands with their arguments."""
-    parser = cli._parser()
+    parser = cli.parser()
     lines = [
         "# The command line",
         "",
@@ -255,7 +256,7 @@ def servers() -> str:
     lines = [
         "# What is known about FHIR servers",
         "",
-        "Generated from `src/fhirspace/delivery/servers.toml` by `scripts/make_docs.py`. These are published limits",
+        "Generated from `src/fhirspace/fhirserver/products.toml` by `scripts/make_docs.py`. These are published limits",
         "and defaults of products; whoever runs a server may have changed them. `fhirspace doctor --server URL` asks",
         "the server itself, and what it says wins. An empty cell: no limit is published, or nothing is known.",
         "",

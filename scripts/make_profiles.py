@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhirspace.fhir.profiles import BASE, extension_definition
+from fhirspace.fhir.validation.profiles import BASE, extension_definition
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.tree import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, walk
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, walk
 from fhirspace.standards.fhir import Release, definitions
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")

@@ -20,7 +20,7 @@ from urllib.parse import quote
 
 from make_lock import LOCK, ROOT, Locked, read_lock
 
-JARS: Final = "src/fhirspace/delivery/hapi/lock-*.txt"
+JARS: Final = "src/fhirspace/localserver/hapi/lock-*.txt"
 """Lock files of the local server's jars: ``group:artifact:version[:classifier] sha256 bytes``, a line each."""
 SERVER: Final = "fhirspace-local-server"
 

@@ -77,7 +77,7 @@ def hapi() -> Iterator[Callable[[Release], str]]:
         if os.environ.get("CI", "").lower() == "true":
             pytest.fail(message)
         pytest.skip(message)
-    from fhirspace.delivery import server
+    from fhirspace.localserver import server
 
     running: dict[str, server.RunningServer] = {}
 

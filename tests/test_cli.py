@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_study
 
 import fhirspace
-from fhirspace import cli, commands, talk
-from fhirspace.cli import main
-from fhirspace.delivery import server
-from fhirspace.delivery.client import Client
+from fhirspace import cli
+from fhirspace.cli import commands, console as talk, main
 from fhirspace.delivery.journal import Journal
-from fhirspace.delivery.pull import PullReport
-from fhirspace.delivery.push import PushReport
+from fhirspace.delivery.pull.pull import PullReport
+from fhirspace.delivery.push.push import PushReport
 from fhirspace.errors import FhirspaceError, Place, Problem, ServerError, UsageError, catalogue
+from fhirspace.fhirserver.http.client import Client
 from fhirspace.idkey import PUBLIC
+from fhirspace.localserver import server
+from tests import small_study
 
 COMMAND = [sys.executable, "-m", "fhirspace.cli"]
 SUBCOMMANDS = [
@@ -241,7 +241,7 @@ def test_validate_as_json_is_one_document(tiny_fhir: Path, tmp_path: Path, docum
 def test_notes_are_told_and_are_no_findings(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from fhirspace.study import checks
+    from fhirspace.study import validate as checks
 
     monkeypatch.setattr(checks, "validate", lambda *paths, **more: iter([Problem("FS526", Place("x"))]))
     assert main(["validate", "x"]) == 0
@@ -302,7 +302,7 @@ def test_push_tells_its_report(
         progress(5, 5)
         return made
 
-    monkeypatch.setattr("fhirspace.delivery.push.push", push)
+    monkeypatch.setattr("fhirspace.delivery.push.push.push", push)
     command = ["push", "study", "--server", made.server, "--size", "7", "--fhir", "R5", "--journal", "j.db"]
     assert main([*command, "--connections", "3"]) == code
     captured = capsys.readouterr()
@@ -348,7 +348,7 @@ def test_what_was_not_sent_is_not_told_as_pushed(
         progress(54, 54)
         return PushReport("r1", "http://127.0.0.1:9/fhir", 54, **counts)
 
-    monkeypatch.setattr(f"fhirspace.delivery.push.{command}", run)
+    monkeypatch.setattr(f"fhirspace.delivery.push.push.{command}", run)
     main([command, "study", "--server", "http://127.0.0.1:9/fhir"])
     said = capsys.readouterr()
     assert said.err == told
@@ -368,7 +368,7 @@ def test_the_file_of_servers_says_how_much_to_send_unless_told(
         asked.append((url, client.rate, *(more[name] for name in ("size", "connections", "fhir"))))
         return report()
 
-    monkeypatch.setattr("fhirspace.delivery.push.push", push)
+    monkeypatch.setattr("fhirspace.delivery.push.push.push", push)
     command = ["push", "study", "--server", "main", "--config", str(file)]
     assert main(command) == 0
     assert main([*command, "--size", "7", "--connections", "2", "--fhir", "R4"]) == 0
@@ -391,7 +391,7 @@ def test_a_server_that_is_not_there_ends_with_4(tiny_fhir: Path, capsys: pytest.
         raise ServerError("FS510", "http://127.0.0.1:9/fhir", "an answer")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fhirspace.delivery.pull.pull", refuse)
+        patch.setattr("fhirspace.delivery.pull.pull.pull", refuse)
         assert main(["pull", "--server", "http://127.0.0.1:9/fhir", "--study", "S", "--out", "x"]) == 4
     assert capsys.readouterr().err.startswith("error: FS510")
 
@@ -404,7 +404,7 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
         progress("Group", 1)
         return PullReport(url, study, {"Patient": 620, "Group": 1})
 
-    monkeypatch.setattr("fhirspace.delivery.pull.pull", pull)
+    monkeypatch.setattr("fhirspace.delivery.pull.pull.pull", pull)
     assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o"]) == 0
     captured = capsys.readouterr()
     assert captured.err == "Patient: 620 resources\nGroup: 1 resource\n"

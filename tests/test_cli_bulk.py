@@ -10,7 +10,7 @@ import pytest
 
 from fhirspace.cli import main
 from fhirspace.delivery.bulk.load import BulkReport
-from fhirspace.delivery.pull import PullReport
+from fhirspace.delivery.pull.pull import PullReport
 from fhirspace.errors import Place, Problem
 
 URL = "https://x/fhir"

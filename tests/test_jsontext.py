@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from fhirspace import jsontext, limits
-from fhirspace.jsontext import JsonError, bounded, decode, decoder, exact, parse, strict
+from fhirspace import json as jsontext, limits
+from fhirspace.json import JsonError, bounded, decode, decoder, exact, parse, strict
 from fhirspace.limits import LIMITS
 
 MOST = LIMITS["json-depth"].default

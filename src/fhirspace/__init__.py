@@ -19,11 +19,10 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from fhirspace.delivery.bulk.export import bulk_pull
     from fhirspace.delivery.bulk.load import BulkReport, bulk_push
-    from fhirspace.delivery.config import Connection, connect
-    from fhirspace.delivery.doctor import Preflight, doctor
-    from fhirspace.delivery.plan import Planned, plan
-    from fhirspace.delivery.pull import PullReport, pull
-    from fhirspace.delivery.push import PushReport, push, retry
+    from fhirspace.delivery.doctor.doctor import Preflight, doctor
+    from fhirspace.delivery.plan.plan import Planned, plan
+    from fhirspace.delivery.pull.pull import PullReport, pull
+    from fhirspace.delivery.push.push import PushReport, push, retry
     from fhirspace.delivery.runs import runs, status
     from fhirspace.delivery.undo import UndoReport, VerifyReport, undo, verify
     from fhirspace.errors import (
@@ -37,14 +36,15 @@ if TYPE_CHECKING:
         UsageError,
         explain,
     )
-    from fhirspace.mapping.extract import extract
+    from fhirspace.fhirserver.config import Connection, connect
+    from fhirspace.forms.library import SourceLibrary
     from fhirspace.mapping.library import Library
-    from fhirspace.mapping.render import render
-    from fhirspace.mapping.source import SourceLibrary
-    from fhirspace.study.checks import validate
+    from fhirspace.mapping.read.extract import extract
+    from fhirspace.mapping.write.render import render
     from fhirspace.study.convert import Conversion, convert
-    from fhirspace.study.demo import demo
+    from fhirspace.study.demo.run import demo
     from fhirspace.study.roundtrip import Proof, roundtrip
+    from fhirspace.study.validate import validate
 
 __all__ = [
     "BulkReport",
@@ -90,15 +90,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "delivery.doctor": ("Preflight", "doctor"),
+    "delivery.doctor.doctor": ("Preflight", "doctor"),
     "delivery.bulk.export": ("bulk_pull",),
     "delivery.bulk.load": ("BulkReport", "bulk_push"),
-    "delivery.pull": ("PullReport", "pull"),
-    "delivery.plan": ("Planned", "plan"),
-    "delivery.push": ("PushReport", "push", "retry"),
+    "delivery.pull.pull": ("PullReport", "pull"),
+    "delivery.plan.plan": ("Planned", "plan"),
+    "delivery.push.push": ("PushReport", "push", "retry"),
     "delivery.runs": ("runs", "status"),
     "delivery.undo": ("UndoReport", "VerifyReport", "undo", "verify"),
-    "delivery.config": ("Connection", "connect"),
+    "fhirserver.config": ("Connection", "connect"),
     "errors": (
         "FhirspaceError",
         "InputError",
@@ -110,13 +110,13 @@ _HOMES = {
         "UsageError",
         "explain",
     ),
-    "mapping.extract": ("extract",),
+    "mapping.read.extract": ("extract",),
     "mapping.library": ("Library",),
-    "mapping.render": ("render",),
-    "mapping.source": ("SourceLibrary",),
-    "study.checks": ("validate",),
+    "mapping.write.render": ("render",),
+    "forms.library": ("SourceLibrary",),
+    "study.validate": ("validate",),
     "study.convert": ("Conversion", "convert"),
-    "study.demo": ("demo",),
+    "study.demo.run": ("demo",),
     "study.roundtrip": ("Proof", "roundtrip"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -19,17 +19,16 @@ from typing import Any
 import psutil
 import pytest
 
-from fhirspace.delivery import server
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client
-from fhirspace.delivery.fetch import fetch, version_of
-from fhirspace.delivery.push import push
+from fhirspace.delivery.push.push import push
 from fhirspace.errors import UsageError
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.fetch import fetch, version_of
+from fhirspace.fhirserver.http.client import Client
+from fhirspace.localserver import server
 from fhirspace.testing import PASSING, FaultyServer
-
-from .hospital import BAD, Bad, one_bad, outlived
-from .killing import run_and_kill, started
-from .resources import lines_of, trial
+from tests.support.hospital import BAD, Bad, one_bad, outlived
+from tests.support.killing import run_and_kill, started
+from tests.support.resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak]
 

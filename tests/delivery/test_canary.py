@@ -14,17 +14,16 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.audit import AUDIT
-from fhirspace.delivery.client import Client
-from fhirspace.delivery.plan import PLAN, plan
-from fhirspace.delivery.pull import pull
-from fhirspace.delivery.push import push, retry
+from fhirspace.delivery.audit.log import AUDIT
+from fhirspace.delivery.plan.plan import PLAN, plan
+from fhirspace.delivery.pull.pull import pull
+from fhirspace.delivery.push.push import push, retry
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhirserver.http.client import Client
 from fhirspace.testing import CANARY, FAULTS, Fault, FaultyServer, serving
-
-from .filled import CANARIES, canaries, filled, types
-from .resources import observation, organization, write
+from tests.support.filled import CANARIES, canaries, filled, types
+from tests.support.resources import observation, organization, write
 
 SERVERS: dict[str, dict[str, Any]] = {
     "transactions": {},
@@ -41,7 +40,7 @@ DATA = ("in/fhir", "in/dead", "out/fhir")
 def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Nobody waits, what is remembered and put aside stays within the test's folder, and every logger speaks."""
     monkeypatch.setenv("FHIRSPACE_STATE", str(tmp_path / "state"))
-    monkeypatch.setattr("fhirspace.delivery.client.Client.wait", lambda *given: None)
+    monkeypatch.setattr("fhirspace.fhirserver.http.client.Client.wait", lambda *given: None)
     (tmp_path / "scratch").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))
     caplog.set_level(logging.DEBUG)

@@ -8,14 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.client import Client
-from fhirspace.delivery.pull import pull
-from fhirspace.delivery.push import push
+from fhirspace.delivery.pull.pull import pull
+from fhirspace.delivery.push.push import push
 from fhirspace.delivery.undo import undo, verify
-
-from .hospital import Outlived, outlived, renamed
-from .killing import run_and_kill
-from .resources import dump, lines_of, patient, trial, write
+from fhirspace.fhirserver.http.client import Client
+from tests.support.hospital import Outlived, outlived, renamed
+from tests.support.killing import run_and_kill
+from tests.support.resources import dump, lines_of, patient, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

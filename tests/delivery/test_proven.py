@@ -8,16 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, HttpTransport
 from fhirspace.delivery.provenance import targets_of
-from fhirspace.delivery.push import push
+from fhirspace.delivery.push.push import push
 from fhirspace.delivery.runs import status
 from fhirspace.delivery.undo import undo
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.http.client import Client, HttpTransport
 from fhirspace.testing import Fault, FaultyServer, serving
-
-from .resources import organization, patient, trial, write
+from tests.support.resources import organization, patient, trial, write
 
 
 @pytest.fixture

@@ -9,16 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_study
 
 from fhirspace.delivery.provenance import RUN, SHA256, Source, provenance, sources, targets_of
 from fhirspace.errors import ServerError
-from fhirspace.fhir.check import check
+from fhirspace.fhir.validation.check import check
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import RELEASES
 from fhirspace.study.convert import convert
-
-from .resources import trial
+from tests import small_study
+from tests.support.resources import trial
 
 NOW = datetime(2025, 1, 2, 3, 4, 5, 678901, UTC)
 NEW = [("Patient/p-1", "1"), ("Observation/o-1", "1")]

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 import msgspec
 import pytest
 
-from fhirspace.delivery.client import Client, HttpTransport
 from fhirspace.delivery.provenance import RUN, Source, Target, provenance, sources, targets_of
+from fhirspace.fhirserver.http.client import Client, HttpTransport
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -11,19 +11,18 @@ from typing import Any
 
 import pytest
 
-from fhirspace.delivery import server
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, capabilities, release_of
-from fhirspace.delivery.plan import plan
-from fhirspace.delivery.pull import pull
-from fhirspace.delivery.push import PushReport, push
-from fhirspace.delivery.transport import HttpTransport
+from fhirspace.delivery.plan.plan import plan
+from fhirspace.delivery.pull.pull import pull
+from fhirspace.delivery.push.push import PushReport, push
 from fhirspace.delivery.undo import undo, verify
 from fhirspace.errors import FhirspaceError
-
-from .hospital import BAD, Bad, one_bad, renamed, versions
-from .killing import run_and_kill
-from .resources import dump, lines_of, observation, patient, ref, resource, trial, write
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.http.client import Client, capabilities, release_of
+from fhirspace.fhirserver.http.transport import HttpTransport
+from fhirspace.localserver import server
+from tests.support.hospital import BAD, Bad, one_bad, renamed, versions
+from tests.support.killing import run_and_kill
+from tests.support.resources import dump, lines_of, observation, patient, ref, resource, trial, write
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

@@ -9,16 +9,15 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, Response
-from fhirspace.delivery.fetch import versions
-from fhirspace.delivery.push import push
+from fhirspace.delivery.push.push import push
 from fhirspace.delivery.runs import journal_of, runs, status
 from fhirspace.delivery.undo import UndoReport, undo, verify
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.fetch import versions
+from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.testing import FaultyServer
-
-from .resources import dump, observation, organization, patient, ref, resource, trial, write
+from tests.support.resources import dump, observation, organization, patient, ref, resource, trial, write
 
 CHANGED = {
     "Patient": [patient(f"p-{n}", active=True) for n in range(3)],

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from fhirspace import cli
+from fhirspace.cli import parser as cli
 from fhirspace.errors import catalogue
-from fhirspace.mapping.codecs import NAMES
+from fhirspace.forms.build import _HEAD as FORM_KEYS
+from fhirspace.forms.library import SourceLibrary
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.source import SourceLibrary
-from fhirspace.mapping.source_build import _HEAD as FORM_KEYS
+from fhirspace.template.codecs import NAMES
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
@@ -78,7 +78,7 @@ def test_no_page_names_a_place_of_one_machine(page):
 
 def test_every_command_and_option_is_in_the_reference():
     reference = TEXTS[ROOT / "docs" / "cli.md"]
-    for name, command in make_docs.commands(cli._parser()).items():
+    for name, command in make_docs.commands(cli.parser()).items():
         section = reference.partition(f"\n## fhirspace {name}\n")[2].partition("\n## ")[0]
         assert section, name
         for action in command._actions:
@@ -87,12 +87,12 @@ def test_every_command_and_option_is_in_the_reference():
 
 def test_every_command_is_told_of_in_a_page_for_people():
     prose = "\n".join(text for page, text in TEXTS.items() if page.name != "cli.md")
-    for name in make_docs.commands(cli._parser()):
+    for name in make_docs.commands(cli.parser()):
         assert re.search(rf"fhirspace {name}\b", prose), name
 
 
 def test_commands_in_the_pages_exist_with_their_options():
-    parser = cli._parser()
+    parser = cli.parser()
     known = make_docs.commands(parser)
     for page, text in TEXTS.items():
         for block in re.findall(r"^```(?:text|sh)\n(.*?)^```$", text, re.M | re.S):

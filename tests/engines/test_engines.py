@@ -26,8 +26,7 @@ from fhirspace.engines.slots import SLOTS
 from fhirspace.engines.worker import Done, Worker, listen, send_batch
 from fhirspace.errors import FhirspaceError, InputError, InterruptedRun, Place
 from fhirspace.tables.growing import Growing
-
-from .engine_jobs import Lines, OddError, OddReport, Where, batches
+from tests.engines.engine_jobs import Lines, OddError, OddReport, Where, batches
 
 DRIVER = Path(__file__).with_name("driver.py")
 LONG = 10_000

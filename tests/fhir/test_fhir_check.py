@@ -5,7 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from fhir_samples import (
+
+from fhirspace.errors import catalogue
+from fhirspace.fhir.validation.check import check, compiled
+from fhirspace.fhir.validation.quick import sound
+from fhirspace.json import Number, parse
+from fhirspace.limits import LIMITS
+from fhirspace.standards.fhir import RELEASES, Release
+from tests.fhir.fhir_samples import (
     ABSENT,
     ADVERSE_EVENT,
     BIRTH_TIME,
@@ -17,13 +24,6 @@ from fhir_samples import (
     Json,
     changed,
 )
-
-from fhirspace.errors import catalogue
-from fhirspace.fhir.check import check, compiled
-from fhirspace.fhir.quick import sound
-from fhirspace.jsontext import Number, parse
-from fhirspace.limits import LIMITS
-from fhirspace.standards.fhir import RELEASES, Release
 
 COMPONENT = OBSERVATION["component"][0]
 EXTENSION = {"url": "http://x/y", "valueString": "z"}

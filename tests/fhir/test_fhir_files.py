@@ -7,7 +7,7 @@ import pytest
 
 from fhirspace.errors import InputError
 from fhirspace.fhir import bundles, ndjson
-from fhirspace.jsontext import JsonError, Number, number_text, parse
+from fhirspace.json import JsonError, Number, number_text, parse
 
 LINE = b'{"resourceType":"Basic","id":"a","code":{"text":"x"},"n":5.50}'
 BUNDLE = (

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from fhirspace.fhir.check import check
-from fhirspace.fhir.profiles import extension_definition
+from fhirspace.fhir.validation.check import check
+from fhirspace.fhir.validation.profiles import extension_definition
 from fhirspace.standards.fhir import RELEASES, Release
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fhir_samples import ABSENT, ADVERSE_EVENT, BUNDLE, GOOD, OBSERVATION, PATIENT, Json, changed
 
 from fhirspace.errors import UsageError
-from fhirspace.fhir.check import check
-from fhirspace.fhir.validate import validate
+from fhirspace.fhir.validation.check import check
+from fhirspace.fhir.validation.validate import validate
 from fhirspace.standards.fhir import RELEASES, Release
+from tests.fhir.fhir_samples import ABSENT, ADVERSE_EVENT, BUNDLE, GOOD, OBSERVATION, PATIENT, Json, changed
 
 BAD = changed(OBSERVATION, "status", "finished")
 
@@ -100,7 +100,7 @@ AGREED: list[tuple[Json, str, Any]] = [
 @pytest.mark.parametrize(("resource", "path", "value"), AGREED)
 def test_both_checks_refuse_the_same(resource: Json, path: str, value: Any) -> None:
     pytest.importorskip("fhir.resources")
-    from fhirspace.fhir.validate import _by_models, _models
+    from fhirspace.fhir.validation.validate import _by_models, _models
 
     wrong = changed(resource, path, value)
     theirs = _by_models(json.dumps(wrong).encode(), _models("R4"))

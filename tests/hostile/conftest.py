@@ -8,9 +8,8 @@ from itertools import count
 import pytest
 
 from fhirspace import cli
-
-from .inputs import beside, few_mappings
-from .offline import parser
+from tests.hostile.inputs import beside, few_mappings
+from tests.hostile.offline import parser
 
 _number = count()
 

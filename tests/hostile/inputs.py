@@ -18,15 +18,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from fhirspace.delivery.bulk import export
-from fhirspace.mapping import library, source
-from fhirspace.study import prepare, views_forms
-from fhirspace.study.demo import sample
+from fhirspace.forms import library as source
+from fhirspace.mapping import library
+from fhirspace.study import prepare
+from fhirspace.study.demo.run import sample
+from fhirspace.study.inspect import forms as views_forms
 from fhirspace.tables import xpt
 from fhirspace.tables.text import from_columns
 from fhirspace.testing.settings import TYPES
-
-from .broken import Form
-from .offline import URL
+from tests.hostile.broken import Form
+from tests.hostile.offline import URL
 
 Files = dict[str, bytes]
 _FEW = ("dm", "ae", "ds", "ta", "te", "ti", "ts", "tv", "supp")

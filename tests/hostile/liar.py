@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 import pytest
 
-from fhirspace.delivery.client import JSON, Client
-from fhirspace.delivery.transport import Response
+from fhirspace.fhirserver.http.client import JSON, Client
+from fhirspace.fhirserver.http.transport import Response
 from fhirspace.testing import FaultyServer
 from fhirspace.testing.messages import Request
 
@@ -137,7 +137,7 @@ def liar(monkeypatch: pytest.MonkeyPatch) -> Liar:
     def send(self: object, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
         return found.send(method, path, body, headers)
 
-    monkeypatch.setattr("fhirspace.delivery.transport.HttpTransport.send", send)
+    monkeypatch.setattr("fhirspace.fhirserver.http.transport.HttpTransport.send", send)
     prepare = Client.__post_init__
 
     def prepared(self: Client) -> None:

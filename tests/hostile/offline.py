@@ -21,8 +21,9 @@ from urllib3 import HTTPResponse
 
 from fhirspace import cli
 from fhirspace.cli import main
-from fhirspace.delivery import client, config
-from fhirspace.delivery.signin import oauth, smart
+from fhirspace.fhirserver import config
+from fhirspace.fhirserver.auth import oauth, smart
+from fhirspace.fhirserver.http import client
 from fhirspace.testing.messages import JSON, Answer, Request
 
 URL = "http://127.0.0.1:9/fhir"

@@ -10,9 +10,8 @@ from typing import Any
 
 from fhirspace.testing import FaultyServer
 from fhirspace.testing.messages import Answer, Request, document, outcome
-
-from .inputs import lines
-from .offline import URL, Respond
+from tests.hostile.inputs import lines
+from tests.hostile.offline import URL, Respond
 
 _TYPES = ["AdverseEvent", "Observation", "Organization", "Patient", "Provenance", "ResearchStudy", "ResearchSubject"]
 _NDJSON = {"Content-Type": "application/fhir+ndjson"}

@@ -24,10 +24,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .inputs import KINDS
-from .servers import TALKS
-from .test_broken_inputs import SEED
-from .trials import tried
+from tests.hostile.inputs import KINDS
+from tests.hostile.servers import TALKS
+from tests.hostile.test_broken_inputs import SEED
+from tests.hostile.trials import tried
 
 _SLICE = 2_000
 _MOST_MB = 500

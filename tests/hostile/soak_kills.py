@@ -19,10 +19,9 @@ import pytest
 
 from fhirspace.testing import FaultyServer, serving
 from tests import small_study
-from tests.delivery.resources import lines_of, patient, trial, write
-
-from . import killing
-from .planted import state
+from tests.hostile import killing
+from tests.hostile.planted import state
+from tests.support.resources import lines_of, patient, trial, write
 
 pytestmark = [pytest.mark.soak]
 KILLS, COMMIT = 50, 25

@@ -10,16 +10,15 @@ from urllib.parse import parse_qs
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.address import is_id, is_key, is_type, key, relative, version
-from fhirspace.delivery.bundle import Courier, Entry
-from fhirspace.delivery.client import Client, HttpTransport
-from fhirspace.delivery.fetch import fetch, versions
-from fhirspace.delivery.order import Item
+from fhirspace.delivery.push.bundles import Courier, Entry
+from fhirspace.delivery.push.order import Item
 from fhirspace.delivery.undo import undo
 from fhirspace.errors import ServerError
+from fhirspace.fhirserver.address import is_id, is_key, is_type, key, relative, version
+from fhirspace.fhirserver.fetch import fetch, versions
+from fhirspace.fhirserver.http.client import Client, HttpTransport
 from fhirspace.standards.fhir import RELEASES, definitions, resource_types
-
-from .raw import Asked, Raw, answer, listening, patient, searchset, statement
+from tests.hostile.raw import Asked, Raw, answer, listening, patient, searchset, statement
 
 TYPES: list[Any] = [
     "../../x",

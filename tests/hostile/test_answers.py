@@ -14,13 +14,12 @@ import pytest
 from msgspec import Raw
 
 from fhirspace.cli import main
-from fhirspace.delivery.answers import TAG, Answer, deleted, wrote
 from fhirspace.delivery.bulk.shapes import Part, shape_named
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.identify import ADDED
-from tests.delivery.resources import lines_of, organization, patient, resource, trial, write
-
-from .liar import LIES, OF_ONE, OUTCOME, PAGE, SECRET, Liar, Lie, answer, everything, liar, reads, writes
+from fhirspace.delivery.conditional.identify import ADDED
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.answers import TAG, Answer, deleted, wrote
+from tests.hostile.liar import LIES, OF_ONE, OUTCOME, PAGE, SECRET, Liar, Lie, answer, everything, liar, reads, writes
+from tests.support.resources import lines_of, organization, patient, resource, trial, write
 
 __all__ = ["liar"]
 

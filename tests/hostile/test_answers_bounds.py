@@ -20,16 +20,15 @@ from fhirspace.cli import main
 from fhirspace.delivery.bulk.download import fetch
 from fhirspace.delivery.bulk.jobs import watched
 from fhirspace.delivery.bulk.shapes import SHAPES, Part
-from fhirspace.delivery.client import Client, HttpTransport, Response, capabilities
-from fhirspace.delivery.doctor_probes import clock
-from fhirspace.delivery.fetch import versions
-from fhirspace.delivery.retry import http_date, pause
-from fhirspace.delivery.signin.oauth import Proof, TokenEndpoint
-from fhirspace.delivery.tls import certificate
-from fhirspace.delivery.transport import Network
+from fhirspace.delivery.doctor.probes import clock
 from fhirspace.errors import FhirspaceError, ServerError
-
-from .raw import Asked, answer, chunk, listening, patient, searchset, statement
+from fhirspace.fhirserver.auth.oauth import Proof, TokenEndpoint
+from fhirspace.fhirserver.fetch import versions
+from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
+from fhirspace.fhirserver.http.retry import http_date, pause
+from fhirspace.fhirserver.http.tls import certificate
+from fhirspace.fhirserver.http.transport import Network
+from tests.hostile.raw import Asked, answer, chunk, listening, patient, searchset, statement
 
 WHOLE = json.dumps(statement("Patient")).encode()
 HEAD = b"HTTP/1.1 200 Fine\r\ncontent-type: application/fhir+json\r\n"
@@ -116,7 +115,7 @@ SLOW = {
 @pytest.mark.usefixtures("bounds")
 @pytest.mark.parametrize("kind", SLOW)
 def test_an_answer_that_drips_for_ever(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhirspace.delivery.transport.limit", lambda _: 0.3)
+    monkeypatch.setattr("fhirspace.fhirserver.http.transport.limit", lambda _: 0.3)
     begin = time.monotonic()
     error = refused(SLOW[kind]())
     assert (error.code, "answer-seconds" in error.problem.expected) == ("FS519", True)
@@ -553,7 +552,7 @@ def test_a_proxy_that_drips_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_proxy_that_is_none(proxy: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy)
-    monkeypatch.setattr("fhirspace.delivery.client.pause", lambda *_: 0.0)
+    monkeypatch.setattr("fhirspace.fhirserver.http.client.pause", lambda *_: 0.0)
     assert main(["doctor", "--server", "https://fhir.example.test/fhir"]) in (2, 4)
     assert certificate("https://fhir.example.test/fhir") is None
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from .servers import TALKS
-from .test_broken_inputs import MOST, MOST_MB, SAMPLE, SEED
-from .trials import peak, right, tried_until
+from tests.hostile.servers import TALKS
+from tests.hostile.test_broken_inputs import MOST, MOST_MB, SAMPLE, SEED
+from tests.hostile.trials import peak, right, tried_until
 
 FINDINGS = {"OperationOutcome", "import by HAPI", "import by Azure", "import by Google"}
 """Servers that reject something, so that the commands end with 3."""

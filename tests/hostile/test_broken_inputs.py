@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from .inputs import KINDS
-from .trials import peak, right, tried_until
+from tests.hostile.inputs import KINDS
+from tests.hostile.trials import peak, right, tried_until
 
 SEED = "fixed"
 SAMPLE, MOST = 10, 30

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.client import Client
-
-from .liar import LIES, SECRET
-from .raw import Asked, Raw, answer, listening, patient, searchset, statement
+from fhirspace.fhirserver.http.client import Client
+from tests.hostile.liar import LIES, SECRET
+from tests.hostile.raw import Asked, Raw, answer, listening, patient, searchset, statement
 
 STAGES = ("$export", "/fhir/job", "/fhir/file")
 LIED = ["page", "page that claims to be FHIR", "text", "empty", "no content", "list", "object", "null", "no type"]

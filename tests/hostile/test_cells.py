@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.mapping.codecs import NAMES, CellError, codec
-from fhirspace.mapping.reader_memo import LONG, Fold, Memo
+from fhirspace.mapping.read.memo import LONG, Fold, Memo
 from fhirspace.remember import LONGEST, MOST, remembered
 from fhirspace.sdtm.dates import day_of
 from fhirspace.standards import ucum, units
 from fhirspace.tables import xpt_check
+from fhirspace.template.codecs import NAMES, CellError, codec
 
 LENGTH = 200_000
 CELLS = {

@@ -10,10 +10,9 @@ import pytest
 
 from fhirspace import UsageError, bulk_push, connect, doctor, plan, pull, push, verify
 from fhirspace.cli import main
-from fhirspace.delivery.client import Client, HttpTransport, Network
 from fhirspace.delivery.journal import Journal
-
-from .raw import Raw, answer, listening, patient, resolving, statement
+from fhirspace.fhirserver.http.client import Client, HttpTransport, Network
+from tests.hostile.raw import Raw, answer, listening, patient, resolving, statement
 
 AWAY = "http://fhir.example.test/fhir"
 ELSEWHERE = [

@@ -17,8 +17,7 @@ from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import InputError
 from fhirspace.fhir import bundles, ndjson
-
-from .measured import measured
+from tests.hostile.measured import measured
 
 LINE = b'{"resourceType":"Patient","id":"a"}\n'
 COLUMNS = b"STUDYID,DOMAIN,USUBJID,AETERM\n"

@@ -14,14 +14,13 @@ from typing import Any
 
 import pytest
 
-from fhirspace.delivery.order import inputs
+from fhirspace.delivery.push.order import inputs
 from fhirspace.errors import InputError, UsageError
 from fhirspace.study.inputs import recognise
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.staging import finish
-
-from . import killing
-from .planted import state
+from tests.hostile import killing
+from tests.hostile.planted import state
 
 CHANGING = ("open", "replace", "rename", "unlink", "remove", "rmdir", "mkdir", "chmod", "fsync")
 """What a process does that is dead when it should do it. (Closing is left to it: the system does that for the dead.)"""

@@ -15,10 +15,9 @@ from fhirspace.cli import main
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.testing import serving
 from tests import small_study
-
-from . import planted
-from .planted import Plant, in_time, state  # noqa: F401
-from .studies import FHIR, SDTM, Told, home, made, refused, told  # noqa: F401
+from tests.hostile import planted
+from tests.hostile.planted import Plant, in_time, state  # noqa: F401
+from tests.hostile.studies import FHIR, SDTM, Told, home, made, refused, told  # noqa: F401
 
 # ruff: noqa: F811 - fixtures that are imported
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .parquet_files import I32, Column, plain, write
+from tests.hostile.parquet_files import I32, Column, plain, write
 
 CELL = plain(b"x")
 FOOTERS: dict[str, Sequence[Column]] = {

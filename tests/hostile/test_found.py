@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from fhirspace.testing.messages import Answer, Request
-
-from .inputs import KINDS, lines
-from .offline import URL, answered_by, ran
-from .servers import TALKS
-from .trials import right
+from tests.hostile.inputs import KINDS, lines
+from tests.hostile.offline import URL, answered_by, ran
+from tests.hostile.servers import TALKS
+from tests.hostile.trials import right
 
 PACKED = gzip.compress(b"\n".join(lines()) + b"\n", mtime=0)
 DAMAGED = {

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from fhirspace.errors import MappingError
-from fhirspace.mapping.codecs import codec
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader import Reader
-from fhirspace.mapping.reader_parts import Part
-from fhirspace.mapping.reader_program import compiled, repeated
-from fhirspace.mapping.reader_shapes import attr
-from fhirspace.mapping.tree import Arr, Attach, Block, Each, Leaf, Mapping, Obj, Slot
+from fhirspace.mapping.model import Arr, Attach, Block, Each, Leaf, Mapping, Obj, Slot
+from fhirspace.mapping.read.program import compiled, repeated
+from fhirspace.mapping.read.reader import Reader
+from fhirspace.mapping.read.rows import Part
+from fhirspace.mapping.read.shapes import attr
+from fhirspace.template.codecs import codec
 from tests.mapping.reader_cases import taken, told
 
 EVIL = {

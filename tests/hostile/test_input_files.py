@@ -12,11 +12,10 @@ import pytest
 
 from fhirspace.cli import main
 from fhirspace.errors import MappingError
-from fhirspace.mapping import nodes
-
-from . import planted
-from .planted import Plant, in_time, state  # noqa: F401
-from .studies import FHIR, Told, home, made, refused, told  # noqa: F401
+from fhirspace.template import yaml_nodes as nodes
+from tests.hostile import planted
+from tests.hostile.planted import Plant, in_time, state  # noqa: F401
+from tests.hostile.studies import FHIR, Told, home, made, refused, told  # noqa: F401
 
 NOBODY = "http://127.0.0.1:9/fhir"
 NAMES = ["ae.csv", "ae.parquet", "ae.xpt", "AdverseEvent.ndjson", "AdverseEvent.json", "AdverseEvent.ndjson.gz"]

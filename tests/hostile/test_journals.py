@@ -13,17 +13,16 @@ from pathlib import Path
 import pytest
 
 from fhirspace.delivery import database
-from fhirspace.delivery.chain import Chain
-from fhirspace.delivery.compare import PlanFile
+from fhirspace.delivery.audit.chain import Chain
 from fhirspace.delivery.journal import FORM, Journal
+from fhirspace.delivery.plan.compare import PlanFile
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.testing import FaultyServer
-
-from .broken import broken, dice
-from .inputs import lines
-from .offline import URL, answered_by, ran
-from .servers import fhir
+from tests.hostile.broken import broken, dice
+from tests.hostile.inputs import lines
+from tests.hostile.offline import URL, answered_by, ran
+from tests.hostile.servers import fhir
 
 Attack = Callable[[Path], object]
 

@@ -9,9 +9,8 @@ import pytest
 
 from fhirspace.testing import FaultyServer
 from fhirspace.testing.messages import Answer, Request
-
-from .inputs import lines
-from .offline import URL, Ran, answered_by, ran
+from tests.hostile.inputs import lines
+from tests.hostile.offline import URL, Ran, answered_by, ran
 
 HEAD = b'{"resourceType":"Patient","id":"x"'
 LINES = {

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import small_study
 
 from fhirspace import keyfile
 from fhirspace.cli import main
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY, IdKey, chosen, site_key, unmade
 from fhirspace.keyfile import make_once
+from tests import small_study
 
 GOOD = b"5f0c3a9d17b24e6880f1c2d3b4a59687"
 LEFT = pytest.mark.skipif(sys.platform == "win32", reason="modes and links are those of POSIX")

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.client import HttpTransport
-from fhirspace.delivery.links import Link, followed, resolved
-from fhirspace.delivery.signin.kinds import from_environment
 from fhirspace.errors import ServerError
-
-from .raw import Asked, Raw, answer, listening, patient, searchset, statement
+from fhirspace.fhirserver.auth.kinds import from_environment
+from fhirspace.fhirserver.http.client import HttpTransport
+from fhirspace.fhirserver.http.links import Link, followed, resolved
+from tests.hostile.raw import Asked, Raw, answer, listening, patient, searchset, statement
 
 TOKEN = "LINK-CANARY"
 STRANGE = [

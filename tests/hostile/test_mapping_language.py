@@ -12,23 +12,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_study
 from hypothesis import given, strategies as st
 
 from fhirspace import limits
 from fhirspace.cli import main
-from fhirspace.delivery import config
 from fhirspace.errors import FhirspaceError, MappingError, UsageError
-from fhirspace.mapping import nodes
-from fhirspace.mapping.codecs import codec
-from fhirspace.mapping.codelists import CodeLists
+from fhirspace.fhir.validation import extensions
+from fhirspace.fhirserver import config
+from fhirspace.forms.scaffold import make_form_skeleton
 from fhirspace.mapping.library import digest_of
-from fhirspace.mapping.source_skeleton import make_form_skeleton
-from fhirspace.mapping.tree import Leaf, Slot
-from fhirspace.mapping.values import divided, leaf_pattern
-from fhirspace.sdtm.study import load_study
-from fhirspace.study import extensions
+from fhirspace.mapping.model import Leaf, Slot
+from fhirspace.sdtm.derive.design import load_study
 from fhirspace.tables import parquet, xpt
+from fhirspace.template import yaml_nodes as nodes
+from fhirspace.template.codecs import codec
+from fhirspace.template.codelists import CodeLists
+from fhirspace.template.values import divided, leaf_pattern
+from tests import small_study
 
 
 @pytest.fixture(autouse=True)

@@ -15,15 +15,14 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.delivery.bulk.download import fetch
 from fhirspace.delivery.bulk.manifest import Desk, State
-from fhirspace.delivery.client import Client, Response
 from fhirspace.errors import ServerError
-from fhirspace.study.demo import sample
+from fhirspace.fhirserver.http.client import Client, Response
+from fhirspace.study.demo.run import sample
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.testing import serving
 from tests import small_study
-from tests.delivery.resources import trial
-
-from .planted import modes
+from tests.hostile.planted import modes
+from tests.support.resources import trial
 
 PRIVATE = {("d", 0o700), ("-", 0o600)}
 BAD = small_study.AE.replace("Rash", "\x07")

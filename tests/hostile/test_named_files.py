@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery.compare import PlanFile
+from fhirspace.delivery.plan.compare import PlanFile
 from fhirspace.errors import UsageError
 from fhirspace.folders import read_ordinary
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace import jsontext
+from fhirspace import json as jsontext
 from fhirspace.cli import main
 from fhirspace.foreign import as_strict_json
 from tests import small_study

@@ -16,11 +16,10 @@ from fhirspace import folders
 from fhirspace.cli import main
 from fhirspace.folders import locked, locked_folder, open_own, scratch
 from fhirspace.testing import FaultyServer, serving
-from tests.delivery.resources import trial
-
-from . import planted
-from .planted import Plant, in_time, state  # noqa: F401
-from .studies import Told, refused, told  # noqa: F401
+from tests.hostile import planted
+from tests.hostile.planted import Plant, in_time, state  # noqa: F401
+from tests.hostile.studies import Told, refused, told  # noqa: F401
+from tests.support.resources import trial
 
 OTHERS: list[Plant] = [
     planted.fifo,

@@ -14,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_study
+from hostile.wordlist import plausible
 
 from fhirspace.cli import main
-from fhirspace.delivery.canonical import content
 from fhirspace.delivery.journal import Journal
 from fhirspace.errors import UsageError
+from fhirspace.fhir.canonical import content
 from fhirspace.idkey import DEMO_KEY, IdKey, chosen, site_key
-from fhirspace.mapping.codecs import hashed_id
 from fhirspace.mapping.library import Library
 from fhirspace.study.convert import convert
-from fhirspace.study.demo import sample
+from fhirspace.study.demo.run import sample
 from fhirspace.study.to_fhir import DomainJob
 from fhirspace.tables.durable import key_of, manifest
+from fhirspace.template.codecs import hashed_id
 from fhirspace.testing import FaultyServer, serving
-from hostile.wordlist import plausible
+from tests import small_study
 
 SUBJECTS = 26
 

@@ -15,14 +15,13 @@ import pytest
 
 from fhirspace.cli import main
 from fhirspace.delivery.bulk.export import bulk_pull
-from fhirspace.delivery.client import Client
 from fhirspace.delivery.provenance import RUN
-from fhirspace.delivery.transport import HttpTransport
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhirserver.http.client import Client
+from fhirspace.fhirserver.http.transport import HttpTransport
 from tests.delivery.bulk.exporter import Exporter, exporting
-from tests.delivery.resources import STUDY, dump, observation, patient, resource, trial
-
-from .liar import LIES, OUTCOME, SECRET, Liar, answer, liar
+from tests.hostile.liar import LIES, OUTCOME, SECRET, Liar, answer, liar
+from tests.support.resources import STUDY, dump, observation, patient, resource, trial
 
 __all__ = ["liar"]
 

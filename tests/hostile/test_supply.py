@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.delivery import jars, server
-from fhirspace.delivery.digests import note
 from fhirspace.errors import UsageError
 from fhirspace.folders import cache_folder
+from fhirspace.localserver import jars, server
+from fhirspace.localserver.digests import note
 
 Attack = Callable[[Path, Path], object]
 """What is done to the folder, and a free path outside of it."""

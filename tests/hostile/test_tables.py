@@ -16,11 +16,10 @@ from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import InputError
 from fhirspace.tables import csv, parquet, parquet_check, pieces, text, xpt
-from fhirspace.tables.csv_file import open_csv
+from fhirspace.tables.csv.opening import open_csv
 from fhirspace.tables.parquet_check import check_shape
-
-from .measured import measured
-from .parquet_files import Column, Page, entries, grown, huge, nested, plain, same, write
+from tests.hostile.measured import measured
+from tests.hostile.parquet_files import Column, Page, entries, grown, huge, nested, plain, same, write
 
 Make = Callable[[Path], object]
 

@@ -22,7 +22,7 @@ from fhirspace.tables import parquet
 from fhirspace.testing import FaultyServer, serving
 from fhirspace.testing.messages import Answer, Request
 from tests import small_study
-from tests.delivery.resources import organization, patient, write
+from tests.support.resources import organization, patient, write
 
 FORGED = "error: FORGED"
 CONTROL = f"x\x1b]0;PWNED\x07\x1b[2J\x9b31m\x85\x7f\r\x08\n{FORGED}"
@@ -43,7 +43,7 @@ def raw(text: str) -> list[str]:
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command for text and for JSON and looks at all that it prints; gives what the text run printed."""
-    monkeypatch.setattr("fhirspace.delivery.client.Client.wait", lambda *given: None)
+    monkeypatch.setattr("fhirspace.fhirserver.http.client.Client.wait", lambda *given: None)
 
     def done(*arguments: object, as_json: bool = True) -> str:
         said = []
@@ -140,7 +140,7 @@ def test_names_of_columns_in_parquet(plain: str, tmp_path: Path, run: Run) -> No
 
 
 def test_names_of_columns_of_a_known_form(plain: str, tmp_path: Path, run: Run) -> None:
-    from fhirspace.study.demo import sample
+    from fhirspace.study.demo.run import sample
 
     lines = (sample() / "records" / "vitals.csv").read_text("utf-8").splitlines()[:3]
     (tmp_path / "given").mkdir()
@@ -334,7 +334,7 @@ def test_what_a_server_says_of_itself(
     run("push", folder, *there)
     run("pull", *there, "--study", "TRIAL01", "--out", tmp_path / "out")
     server.fhir_version = "4.0.1"
-    monkeypatch.setattr("fhirspace.commands.coloured", lambda: True)
+    monkeypatch.setattr("fhirspace.cli.commands.coloured", lambda: True)
     assert "\x1b[2m" in run("doctor", *there)
     run("push", folder, *there)
 
@@ -433,7 +433,7 @@ def test_a_run_of_a_journal_names_no_file_elsewhere(server: FaultyServer, tmp_pa
 def test_bars(name: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
-    from fhirspace.talk import Bars
+    from fhirspace.cli.console import Bars
 
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     with Bars() as bars:

@@ -11,8 +11,8 @@ import pytest
 from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import MappingError, UsageError
-from fhirspace.mapping import nodes
-from fhirspace.sdtm.study import load_study
+from fhirspace.sdtm.derive.design import load_study
+from fhirspace.template import yaml_nodes as nodes
 
 
 def bomb(levels: int, width: int = 9, *, maps: bool = False) -> str:

@@ -13,11 +13,10 @@ from pathlib import Path
 
 from fhirspace.mapping import library
 from fhirspace.testing.messages import JSON, Answer, Request
-
-from .broken import TEXTS, broken, dice
-from .inputs import KINDS, beside, few_mappings, lines
-from .offline import URL, Ran, Respond, answered_by, ran
-from .servers import TALKS, Talk, exporting, fhir
+from tests.hostile.broken import TEXTS, broken, dice
+from tests.hostile.inputs import KINDS, beside, few_mappings, lines
+from tests.hostile.offline import URL, Ran, Respond, answered_by, ran
+from tests.hostile.servers import TALKS, Talk, exporting, fhir
 
 _SERVERS = {"state of an export": exporting}
 _STATUS = (

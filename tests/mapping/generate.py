@@ -17,11 +17,11 @@ from typing import Any, Protocol, TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from fhirspace.mapping.codecs import CellError, Codec, upto
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.tree import Arr, Cond, Each, Form, Mapping, Node, Obj, OneOf, Slot, slots, walk
-from fhirspace.mapping.values import holds, implied, with_forms
+from fhirspace.mapping.model import Arr, Cond, Each, Form, Mapping, Node, Obj, OneOf, Slot, slots, walk
 from fhirspace.standards import sdtm, terminology
+from fhirspace.template.codecs import CellError, Codec, upto
+from fhirspace.template.values import holds, implied, with_forms
 
 Cells = dict[str, str]
 _Drawn = TypeVar("_Drawn")

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirspace.jsontext import JsonError, Number, parse
-from fhirspace.mapping.extract import extract
+from fhirspace.json import JsonError, Number, parse
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader import CARRIED_PART, ReadBatch
-from fhirspace.mapping.tree import CARRIED_URL
+from fhirspace.mapping.model import CARRIED_URL
+from fhirspace.mapping.read.extract import extract
+from fhirspace.mapping.read.reader import CARRIED_PART, ReadBatch
 
 Rows = list[tuple[int, dict[str, str]]]
 

@@ -6,10 +6,23 @@ from typing import Any
 
 import pytest
 
-from fhirspace.jsontext import Number, parse
-from fhirspace.mapping.codecs import codec
-from fhirspace.mapping.extract import extract, firm, fits, marks
-from fhirspace.mapping.tree import CARRIED_URL, Arr, Attach, Block, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, Slot
+from fhirspace.json import Number, parse
+from fhirspace.mapping.model import (
+    CARRIED_URL,
+    Arr,
+    Attach,
+    Block,
+    Carried,
+    Each,
+    Leaf,
+    Mapping,
+    Node,
+    Obj,
+    OneOf,
+    Slot,
+)
+from fhirspace.mapping.read.extract import extract, firm, fits, marks
+from fhirspace.template.codecs import codec
 
 
 def slot(column: str, name: str = "text") -> Slot:

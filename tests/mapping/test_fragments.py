@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from fhirspace.errors import MappingError
-from fhirspace.mapping.codecs import codec, upto
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.render import BadRow, render
-from fhirspace.mapping.tree import Mapping
-from fhirspace.mapping.values import with_forms
+from fhirspace.mapping.model import Mapping
+from fhirspace.mapping.write.render import BadRow, render
+from fhirspace.template.codecs import codec, upto
+from fhirspace.template.values import with_forms
 
 _HEAD = """
 domain: ZZ

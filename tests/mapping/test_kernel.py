@@ -9,15 +9,15 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
-from fhirspace.mapping import kernel as kernels
-from fhirspace.mapping.kernel import Kernel
-from fhirspace.mapping.kernel_plan import Tuning
-from fhirspace.mapping.kernel_standin import MARK, depends
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.render import BadRow, render
-from fhirspace.mapping.tree import Each, Mapping, walk
-from fhirspace.mapping.values import Fault, holds, with_forms
+from fhirspace.mapping.model import Each, Mapping, walk
+from fhirspace.mapping.write import kernel as kernels
+from fhirspace.mapping.write.kernel import Kernel
+from fhirspace.mapping.write.placeholders import MARK, depends
+from fhirspace.mapping.write.plan import Tuning
+from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.standards.fhir import Release
+from fhirspace.template.values import Fault, holds, with_forms
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 Cells = dict[str, str]

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from fhirspace.fhir.check import check
-from fhirspace.jsontext import parse
-from fhirspace.mapping.extract import extract
+from fhirspace.fhir.validation.check import check
+from fhirspace.json import parse
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.render import render
-from fhirspace.mapping.tree import CARRIED_URL, Mapping
+from fhirspace.mapping.model import CARRIED_URL, Mapping
+from fhirspace.mapping.read.extract import extract
+from fhirspace.mapping.write.render import render
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from tests.mapping.generate import CLEAN, LEGAL, Cells, Kind, Row, base_domain, children, homes, options, order, rows

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.mapping.library import Library, shipped
-from fhirspace.mapping.tree import Mapping, walk
+from fhirspace.mapping.model import Mapping, walk
 
 DOMAINS = sorted(name for name in Library("R4").mappings if not name.startswith("SUPP") or name == "SUPPAE")
 

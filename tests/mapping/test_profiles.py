@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from fhirspace.fhir.check import check
+from fhirspace.fhir.validation.check import check
 
 _SCRIPT = Path(__file__).parents[2] / "scripts" / "make_profiles.py"
 

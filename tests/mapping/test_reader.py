@@ -11,12 +11,12 @@ from itertools import product
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from fhirspace.mapping import reader as module, reader_memo
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader import ReadBatch, Reader
-from fhirspace.mapping.reader_program import keepable, repeated
-from fhirspace.mapping.render import render
-from fhirspace.mapping.tree import CARRIED_URL, Mapping, Obj
+from fhirspace.mapping.model import CARRIED_URL, Mapping, Obj
+from fhirspace.mapping.read import memo as reader_memo, reader as module
+from fhirspace.mapping.read.program import keepable, repeated
+from fhirspace.mapping.read.reader import ReadBatch, Reader
+from fhirspace.mapping.write.render import render
 from fhirspace.standards.fhir import Release
 from tests.mapping.generate import CLEAN, Row, rows
 from tests.mapping.reader_cases import Read, dump, parse, spoil, taken, told

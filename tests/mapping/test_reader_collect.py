@@ -7,8 +7,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.mapping.reader import CARRIED_PART, Collector, Reader, merge
-from fhirspace.mapping.render import render
+from fhirspace.mapping.read.reader import CARRIED_PART, Collector, Reader, merge
+from fhirspace.mapping.write.render import render
 from tests.mapping.test_laws import library
 
 SUBJECT = {

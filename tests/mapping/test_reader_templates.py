@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from fhirspace.mapping.codecs import codec
-from fhirspace.mapping.reader import Reader
-from fhirspace.mapping.reader_program import keepable
-from fhirspace.mapping.tree import Arr, Block, Leaf, Mapping, Node, Obj, OneOf, Slot
+from fhirspace.mapping.model import Arr, Block, Leaf, Mapping, Node, Obj, OneOf, Slot
+from fhirspace.mapping.read.program import keepable
+from fhirspace.mapping.read.reader import Reader
+from fhirspace.template.codecs import codec
 from tests.mapping.reader_cases import taken, told
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from types import ModuleType
 
-from fhirspace.delivery import jars
+from fhirspace.localserver import jars
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = "make_sbom"

@@ -2,8 +2,7 @@ import pytest
 
 from fhirspace.errors import explain
 from fhirspace.sdtm.conformance import check
-
-from .sdtm_tables import table
+from tests.sdtm.sdtm_tables import table
 
 DM = table("STUDYID|DOMAIN|USUBJID|SUBJID|SITEID|SEX|COUNTRY", "X|DM|A|1|01|M|AUS", "X|DM|B|2|01|F|AUS")
 

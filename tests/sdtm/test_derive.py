@@ -2,10 +2,9 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fhirspace.sdtm.derive import derive
-from fhirspace.sdtm.study import Element, StudyDesign, Visit
-
-from .sdtm_tables import cells, table
+from fhirspace.sdtm.derive.derive import derive
+from fhirspace.sdtm.derive.design import Element, StudyDesign, Visit
+from tests.sdtm.sdtm_tables import cells, table
 
 DM = table("STUDYID|USUBJID|RFSTDTC", "X|A|2020-01-10", "X|B|", "X|C|2020-01")
 

@@ -10,11 +10,12 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from fhirspace.sdtm import longtext, shape
-from fhirspace.sdtm.divide import divide
-from fhirspace.sdtm.kept import unkept
-from fhirspace.sdtm.longtext import divisible, part_name, parts
-from fhirspace.sdtm.rejoin import join
+from fhirspace.sdtm import layout as shape
+from fhirspace.sdtm.longtext import rules as longtext
+from fhirspace.sdtm.longtext.check import unkept
+from fhirspace.sdtm.longtext.divide import divide
+from fhirspace.sdtm.longtext.rejoin import join
+from fhirspace.sdtm.longtext.rules import divisible, part_name, parts
 from fhirspace.study.convert import _variable
 from fhirspace.tables import compare, xpt
 from fhirspace.tables.text import data_columns, from_columns

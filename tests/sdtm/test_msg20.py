@@ -7,9 +7,9 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.sdtm.conformance import check
-from fhirspace.sdtm.derive import derive
-from fhirspace.sdtm.shape import join_supplementals, split_supplementals, tabulate
-from fhirspace.sdtm.study import StudyDesign
+from fhirspace.sdtm.derive.derive import derive
+from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.layout import join_supplementals, split_supplementals, tabulate
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
 

@@ -4,10 +4,9 @@ from hypothesis import given, settings, strategies as st
 
 from fhirspace.errors import UsageError
 from fhirspace.sdtm import columns
-from fhirspace.sdtm.shape import QUALIFIER_COLUMNS, join_supplementals, orphans, split_supplementals, tabulate
+from fhirspace.sdtm.layout import QUALIFIER_COLUMNS, join_supplementals, orphans, split_supplementals, tabulate
 from fhirspace.standards import sdtm
-
-from .sdtm_tables import cells, table
+from tests.sdtm.sdtm_tables import cells, table
 
 
 def test_columns_stand_in_the_order_of_the_guide_and_rows_in_that_of_the_keys():

@@ -1,7 +1,7 @@
 import pytest
 
 from fhirspace.errors import UsageError
-from fhirspace.sdtm.study import Element, StudyDesign, Visit, load_study
+from fhirspace.sdtm.derive.design import Element, StudyDesign, Visit, load_study
 
 GOOD = """
 visits:

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
-from space_study import Space
+
+from tests.study.space_study import Space
 
 
 @pytest.fixture(scope="session")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from space_study import Space
-from test_server import *  # noqa: F403 - the same tests, with everything
-from test_server import Trip
 
 from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import xpt
+from tests.study.space_study import Space
+from tests.study.test_server import *  # noqa: F403 - the same tests, with everything
+from tests.study.test_server import Trip
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from pathlib import Path
 from fhirspace.folders import locked
 from fhirspace.standards.fhir import Release
 from fhirspace.study.convert import Conversion, convert
-from fhirspace.study.demo import sample
+from fhirspace.study.demo.run import sample
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from small_study import table
 
-from fhirspace.mapping.tree import Attach
-from fhirspace.study.attached import Attached
+from fhirspace.mapping.model import Attach
+from fhirspace.study.nested import Attached
+from tests.small_study import table
 
 SUPP = Attach("AE", ("STUDYID", "USUBJID"), ("QNAM",), ("IDVAR", "IDVARVAL"))
 STEPS = Attach("DM", ("STUDYID", "USUBJID"), ("DSSEQ",))

@@ -8,15 +8,15 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-import small_study
-from space_study import Space
 
 from fhirspace.errors import InputError, UsageError
-from fhirspace.fhir.profiles import extension_definition
+from fhirspace.fhir.validation import extensions
+from fhirspace.fhir.validation.profiles import extension_definition
 from fhirspace.mapping.library import shipped
-from fhirspace.study import extensions
-from fhirspace.study.checks import validate
 from fhirspace.study.convert import convert
+from fhirspace.study.validate import validate
+from tests import small_study
+from tests.study.space_study import Space
 
 
 def codes(*paths: Path, **more: Any) -> list[tuple[str, str]]:

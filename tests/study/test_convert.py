@@ -11,18 +11,18 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-import small_study
-from space_study import Space
 
 from fhirspace.engines import processes
 from fhirspace.errors import InputError, UsageError
 from fhirspace.standards import sdtm
-from fhirspace.study import tabulation, to_fhir
+from fhirspace.study import dataset as tabulation, to_fhir
 from fhirspace.study.convert import convert
-from fhirspace.study.demo import sample
+from fhirspace.study.demo.run import sample
 from fhirspace.tables import csv, xpt
 from fhirspace.tables.compare import compare
 from fhirspace.tables.text import data_columns
+from tests import small_study
+from tests.study.space_study import Space
 
 
 def datasets(folder: Path) -> dict[str, Any]:

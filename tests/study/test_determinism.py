@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from space_study import Space
+
+from tests.study.space_study import Space
 
 PROGRAM = """
 import sys
-from fhirspace.study import tabulation, to_fhir
+from fhirspace.study import dataset as tabulation, to_fhir
 from fhirspace.cli import main
 
 if __name__ == "__main__":

@@ -7,11 +7,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from small_study import table
 
 from fhirspace.mapping.library import Library
-from fhirspace.study.helpers import Helpers, needed
-from fhirspace.study.tabulation import InMemory
+from fhirspace.study.dataset import InMemory
+from fhirspace.study.helper_columns import Helpers, needed
+from tests.small_study import table
 
 LIBRARY = Library("R4")
 

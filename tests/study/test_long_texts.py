@@ -8,13 +8,13 @@ import json
 from pathlib import Path
 
 import pytest
-import small_study
-from bad_runs import CANARY, Run, cell, datasets, go, mappings_once, records, table, write
 
-from fhirspace.study.checks import validate
 from fhirspace.study.convert import Conversion, convert
 from fhirspace.study.roundtrip import roundtrip
+from fhirspace.study.validate import validate
 from fhirspace.tables import compare, formats
+from tests import small_study
+from tests.study.bad.bad_runs import CANARY, Run, cell, datasets, go, mappings_once, records, table, write
 
 WORDS = " ".join(f"wörd{number}" for number in range(100))
 TEXTS = [

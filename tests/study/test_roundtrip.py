@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_study
-from space_study import Space
 
 from fhirspace.standards import sdtm
 from fhirspace.study import roundtrip as module
@@ -17,6 +15,8 @@ from fhirspace.study.convert import convert
 from fhirspace.study.from_fhir import FromFhir
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables.compare import Difference
+from tests import small_study
+from tests.study.space_study import Space
 
 
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])

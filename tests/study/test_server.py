@@ -17,18 +17,18 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from space_study import Space
 
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.pull import PullReport, pull
-from fhirspace.delivery.push import PushReport, push
+from fhirspace.delivery.pull.pull import PullReport, pull
+from fhirspace.delivery.push.push import PushReport, push
 from fhirspace.fhir import ndjson
+from fhirspace.fhir.canonical import canonical
 from fhirspace.study.convert import convert
-from fhirspace.study.demo import sample
-from fhirspace.study.figures import Published, from_resources
+from fhirspace.study.demo.figures import Published, from_resources
+from fhirspace.study.demo.run import sample
 from fhirspace.study.from_fhir import fhir_files
 from fhirspace.tables import xpt
 from fhirspace.tables.compare import compare
+from tests.study.space_study import Space
 
 SOME = 25
 """So many resources of each type are pushed a second time."""

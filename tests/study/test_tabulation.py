@@ -6,17 +6,17 @@ import pickle
 from pathlib import Path
 
 import pytest
-import small_study
 
 from fhirspace.engines import inline
 from fhirspace.errors import UsageError
 from fhirspace.mapping.library import Library
-from fhirspace.study import tabulation
-from fhirspace.study.helpers import Helpers
-from fhirspace.study.tabulation import InMemory, InParquet
+from fhirspace.study import dataset as tabulation
+from fhirspace.study.dataset import InMemory, InParquet
+from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.to_fhir import DomainJob
 from fhirspace.tables import parquet
 from fhirspace.tables.text import as_rows, data_columns
+from tests import small_study
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fhirspace.errors import InputError, Place
-from fhirspace.tables import csv, csv_fast, text
+from fhirspace.tables import csv, text
 from fhirspace.tables.compare import compare
+from fhirspace.tables.csv import fast as csv_fast, reading
 
 
 @contextmanager
@@ -113,7 +114,7 @@ def test_the_encoding_and_the_line_are_named(content, told):
 
 def test_the_line_is_right_far_into_the_file(monkeypatch):
     monkeypatch.setenv("FHIRSPACE_LIMITS", "header-bytes=8")
-    monkeypatch.setattr(csv, "BLOCK", 32)
+    monkeypatch.setattr(reading, "BLOCK", 32)
     with pytest.raises(InputError, match="UTF-8 in line 102; it looks like Windows-1252"):
         read(b"a,b\n" + b"x,y\n" * 100 + b"Jos\xe9,1\nx,y\n")
 
@@ -189,7 +190,7 @@ def test_an_overlong_cell(quote):
 
 
 def test_an_overlong_record_is_no_csv(monkeypatch):
-    monkeypatch.setattr(csv, "BLOCK", 64)
+    monkeypatch.setattr(reading, "BLOCK", 64)
     monkeypatch.setenv("FHIRSPACE_LIMITS", "record-bytes=1000")
     with pytest.raises(InputError, match=r"FS113 t.csv:3"):
         read('a,b\n1,2\n3,"' + "x\n" * 2_000_000)
@@ -207,7 +208,7 @@ def test_an_overlong_header():
 def test_where_a_block_ends_makes_no_difference(name, size, monkeypatch):
     content = GOOD[name][0] if name in GOOD else "a,b\ngood,row\n" + BAD_ROWS[name][0]
     whole = read(content)
-    monkeypatch.setattr(csv, "BLOCK", size)
+    monkeypatch.setattr(reading, "BLOCK", size)
     # The header's own read takes all of a small file: blocks are cut out of what lies behind it.
     monkeypatch.setenv(
         "FHIRSPACE_LIMITS", f"header-bytes={content.index(chr(10) if chr(10) in content else chr(13)) + 9}"
@@ -219,7 +220,7 @@ def test_where_a_block_ends_makes_no_difference(name, size, monkeypatch):
 
 
 def test_blocks_of_a_large_file_fit_together(monkeypatch):
-    monkeypatch.setattr(csv, "BLOCK", 1 << 20)
+    monkeypatch.setattr(reading, "BLOCK", 1 << 20)
     lines = [f"{i % 7},{i},x" for i in range(400_000)]
     lines[300_000] = "3,=1,x"
     with file_of("a,b,c\n" + "\n".join(lines) + "\n") as path:

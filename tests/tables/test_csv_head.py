@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.study.demo import sample
+from fhirspace.study.demo.run import sample
 from fhirspace.tables import csv
-from fhirspace.tables.csv_head import enough, looks_like_data
+from fhirspace.tables.csv.head import enough, looks_like_data
 from tests.small_study import AE, DM
 
 

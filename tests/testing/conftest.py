@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fhirspace.testing import FaultyServer, serving
-
-from .talk import Talk
+from tests.testing.talk import Talk
 
 
 @pytest.fixture

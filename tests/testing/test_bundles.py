@@ -7,8 +7,7 @@ import json
 import pytest
 
 from fhirspace.testing import FaultyServer
-
-from .talk import Talk, entry, observation, patient, statuses
+from tests.testing.talk import Talk, entry, observation, patient, statuses
 
 
 def test_a_transaction_makes_updates_deletes_and_reads(server: FaultyServer, talk: Talk) -> None:

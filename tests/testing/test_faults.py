@@ -10,8 +10,7 @@ import pytest
 import requests
 
 from fhirspace.testing import FAULTS, PASSING, Fault, FaultyServer
-
-from .talk import Talk, entry, observation, patient, statuses
+from tests.testing.talk import Talk, entry, observation, patient, statuses
 
 DONE = {"gateway_timeout_after", "reset_after", "short_body", "cut_json", "slow"}
 DONE |= {"fewer_entries", "no_bundle", "strange"}

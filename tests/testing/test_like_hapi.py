@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from fhirspace.testing import serving
-
-from .talk import Talk, entry, observation, patient, statuses
+from tests.testing.talk import Talk, entry, observation, patient, statuses
 
 TAG = {"system": "urn:like-hapi", "code": "T"}
 

@@ -8,8 +8,7 @@ from email.utils import parsedate_to_datetime
 import pytest
 
 from fhirspace.testing import CANARY, FaultyServer
-
-from .talk import Talk, observation, patient
+from tests.testing.talk import Talk, observation, patient
 
 
 def test_the_bytes_are_kept_and_the_metadata_is_added(server: FaultyServer, talk: Talk) -> None:

@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fhirspace.testing import FaultyServer
-
-from .talk import Talk, patient
+from tests.testing.talk import Talk, patient
 
 START = datetime(2024, 5, 1, tzinfo=UTC)
 

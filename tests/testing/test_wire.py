@@ -16,8 +16,7 @@ import pytest
 import requests
 
 from fhirspace.testing import Fault, FaultyServer, serving
-
-from .talk import JSON, Talk, entry, patient, statuses
+from tests.testing.talk import JSON, Talk, entry, patient, statuses
 
 
 def test_gzip_both_ways(server: FaultyServer, talk: Talk) -> None:

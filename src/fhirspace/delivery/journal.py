@@ -25,7 +25,7 @@ from fhirspace.errors import UsageError
 from fhirspace.folders import locked, open_own, state_folder
 from fhirspace.foreign import as_strict_json
 from fhirspace.idkey import IdKey
-from fhirspace.jsontext import decode
+from fhirspace.json import decode
 
 JOURNAL = "journal.db"
 UNDO = "-undo"

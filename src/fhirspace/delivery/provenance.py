@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from fhirspace import __version__
-from fhirspace.delivery.address import is_id, is_key
 from fhirspace.errors import ServerError
+from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.tables.durable import manifest
 
 RUN: Final = "https://fhirspace.org/run"

@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
-from fhirspace.delivery import dead
 from fhirspace.delivery.database import opened
 from fhirspace.delivery.journal import FORM, JOURNAL, UNDO, journals
+from fhirspace.delivery.push import rejected as dead
 from fhirspace.errors import UsageError
 
 T = TypeVar("T")

@@ -8,12 +8,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fhirspace.delivery.client import Client
-from fhirspace.delivery.search import by_identifier, escaped
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.fhir import ndjson
+from fhirspace.fhirserver.http.client import Client
+from fhirspace.fhirserver.search import by_identifier, escaped
 from fhirspace.idkey import DEMO_KEY, IdKey, chosen
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.json import JsonError, decode
 from fhirspace.tables.durable import key_of, manifest
 
 _MADE = re.compile(r"[a-f][0-9a-f]{31}")

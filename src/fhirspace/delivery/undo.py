@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhirspace.delivery.audit import Log, log_of
-from fhirspace.delivery.bundle import Courier, Entry
-from fhirspace.delivery.canonical import cleaned
-from fhirspace.delivery.client import Client, require_release
-from fhirspace.delivery.fetch import Held, fetch, modified, versions
-from fhirspace.delivery.identify import content_of
+from fhirspace.delivery.audit.log import Log, log_of
+from fhirspace.delivery.conditional.identify import content_of
 from fhirspace.delivery.journal import UNDO, Journal, Written
-from fhirspace.delivery.options import Progress, chosen
-from fhirspace.delivery.order import Item, Order
-from fhirspace.delivery.push import new_run
-from fhirspace.delivery.rebuilt import rebuilt
+from fhirspace.delivery.push.bundles import Courier, Entry
+from fhirspace.delivery.push.options import Progress, chosen
+from fhirspace.delivery.push.order import Item, Order
+from fhirspace.delivery.push.push import new_run
+from fhirspace.delivery.rebuilt_journal import rebuilt
 from fhirspace.delivery.report import told
-from fhirspace.delivery.retry import since
 from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.fhir.canonical import cleaned
+from fhirspace.fhirserver.fetch import Held, fetch, modified, versions
+from fhirspace.fhirserver.http.client import Client, require_release
+from fhirspace.fhirserver.http.retry import since
 from fhirspace.folders import scratch
 from fhirspace.idkey import IdKey
 

@@ -15,7 +15,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.json import JsonError, decoder
 from fhirspace.limits import allowed, limit
 
 _LOOKED_AT = 100

@@ -14,7 +14,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import gunzip
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.json import JsonError, decoder
 from fhirspace.limits import allowed, limit
 
 BOM = b"\xef\xbb\xbf"

@@ -14,10 +14,7 @@ from dataclasses import dataclass, replace
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
 from fhirspace.limits import allowed, limit
-from fhirspace.mapping import nodes
-from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.syntax import DATASET, LET, Special, Syntax, substitute
-from fhirspace.mapping.tree import (
+from fhirspace.mapping.model import (
     Arr,
     Attach,
     Block,
@@ -36,6 +33,9 @@ from fhirspace.mapping.tree import (
     slots,
 )
 from fhirspace.standards.fhir import Definitions, Element
+from fhirspace.template import yaml_nodes as nodes
+from fhirspace.template.codelists import CodeLists
+from fhirspace.template.syntax import DATASET, LET, Special, Syntax, substitute
 
 _HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
 _REFERENCE = r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}|#[A-Za-z0-9.-]{1,64}|(?:urn|https?):\S+"
@@ -414,7 +414,7 @@ class Builder:
             raise self._error("FS330", leaf.line, element.name, "one of " + ", ".join(near))
 
     def _fitting(self, type_: str) -> list[str]:
-        from fhirspace.mapping.codecs import NAMES, codec  # noqa: PLC0415 - only for a message
+        from fhirspace.template.codecs import NAMES, codec  # noqa: PLC0415 - only for a message
 
         return [
             name for name in NAMES if name == "codes" or ((made := codec(name)) is not None and type_ in made.types)

@@ -15,12 +15,12 @@ from pathlib import Path
 import fhirspace
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
-from fhirspace.mapping import nodes
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
-from fhirspace.mapping.codelists import CodeLists
-from fhirspace.mapping.tree import Arr, Block, Each, Mapping, Obj, walk
+from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, walk
 from fhirspace.standards.fhir import Release, definitions
+from fhirspace.template import yaml_nodes as nodes
+from fhirspace.template.codelists import CodeLists
 
 
 def shipped() -> Path:

@@ -17,8 +17,8 @@ from fhirspace.errors import Place, Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import lacks_zone, valid_datetime, valid_duration
-from fhirspace.sdtm.longtext import MAX_BYTES, part_label
-from fhirspace.sdtm.shape import orphans
+from fhirspace.sdtm.layout import orphans
+from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has

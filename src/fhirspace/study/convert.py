@@ -13,16 +13,16 @@ from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
-from fhirspace.sdtm.divide import divide
-from fhirspace.sdtm.longtext import part_label
+from fhirspace.sdtm.longtext.divide import divide
+from fhirspace.sdtm.longtext.rules import part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.from_fhir import from_fhir, keep_unread
-from fhirspace.study.gate import conforming
 from fhirspace.study.inputs import Input, recognise
-from fhirspace.study.ledger import Ledger
-from fhirspace.study.tabulation import InMemory, Tabulation
+from fhirspace.study.screening import conforming
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.durable import ID_KEY, key_of, manifest

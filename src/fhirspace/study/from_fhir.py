@@ -14,10 +14,10 @@ from fhirspace.fhir import bundles, ndjson
 from fhirspace.foreign import as_strict_json, counted, file_name
 from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.reader import Collector, Reader
-from fhirspace.sdtm.shape import tabulate
+from fhirspace.mapping.read.reader import Collector, Reader
+from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
-from fhirspace.study.ledger import Ledger
+from fhirspace.study.accounting import Ledger
 from fhirspace.tables.outputs import OutputFolder
 
 

@@ -10,14 +10,14 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fhirspace import jsontext
+from fhirspace import json as jsontext
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import bundles
 from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
-from fhirspace.study.tabulation import InMemory, InParquet, Tabulation
+from fhirspace.study.dataset import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, listing, parquet
-from fhirspace.tables.csv import Rejected
+from fhirspace.tables.csv.reading import Rejected
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.staging import require_finished
 from fhirspace.tables.text import data_columns

@@ -10,19 +10,21 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, MappingError, Place, Problem, UsageError
 from fhirspace.foreign import listed
+from fhirspace.forms.library import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.mapping.library import Library, shipped
-from fhirspace.mapping.source import SourceLibrary, SourceRecords, SourceRows
-from fhirspace.sdtm import columns, derive, rejoin, shape
-from fhirspace.sdtm.study import StudyDesign, load_study
-from fhirspace.sdtm.work import Derived
+from fhirspace.sdtm import columns, layout as shape
+from fhirspace.sdtm.derive import derive
+from fhirspace.sdtm.derive.design import StudyDesign, load_study
+from fhirspace.sdtm.derive.work import Derived
+from fhirspace.sdtm.longtext import rejoin
 from fhirspace.standards import sdtm
-from fhirspace.study.blame import blamed
-from fhirspace.study.gate import conforming, findings
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.inputs import Input, tabulation
-from fhirspace.study.ledger import Ledger
-from fhirspace.study.tabulation import InMemory, Tabulation
+from fhirspace.study.lineage import blamed
+from fhirspace.study.screening import conforming, findings
 from fhirspace.tables import formats
-from fhirspace.tables.csv import Rejected
+from fhirspace.tables.csv.reading import Rejected
 
 
 @dataclass(slots=True)

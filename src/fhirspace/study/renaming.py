@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fhirspace.jsontext import JsonError, decode, decoder
+from fhirspace.json import JsonError, decode, decoder
 
 _MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
 """An id that a key has made, whole: 32 digits of a hash, and what tells the resources of one subject apart."""

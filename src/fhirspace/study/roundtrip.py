@@ -9,20 +9,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.delivery.canonical import canonical
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.fhir.canonical import canonical
 from fhirspace.folders import scratch
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen
-from fhirspace.jsontext import JsonError, strict
+from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import prepare
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.from_fhir import FromFhir, fhir_files, from_fhir, lines
 from fhirspace.study.inputs import recognise
-from fhirspace.study.ledger import Ledger
 from fhirspace.study.renaming import Renaming, named
-from fhirspace.study.tabulation import InMemory, Tabulation
 from fhirspace.study.to_fhir import to_fhir
 from fhirspace.tables.compare import Difference, compare
 from fhirspace.tables.outputs import OutputFolder

@@ -13,18 +13,18 @@ import pyarrow.compute as pc
 from fhirspace.engines import Made, inline, processes
 from fhirspace.engines.packed import Packed
 from fhirspace.errors import Place, Problem
-from fhirspace.mapping.kernel import Kernel, Rendered
 from fhirspace.mapping.library import Library, block_of
-from fhirspace.mapping.tree import Attach, Mapping
-from fhirspace.mapping.values import Fault
+from fhirspace.mapping.model import Attach, Mapping
+from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import Groups, text
-from fhirspace.study.attached import Attached
-from fhirspace.study.helpers import Helpers
-from fhirspace.study.ledger import Ledger
-from fhirspace.study.tabulation import BATCH, InMemory, Tabulation
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import BATCH, InMemory, Tabulation
+from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.nested import Attached
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import place, row_column
+from fhirspace.template.values import Fault
 
 Progress = Callable[[str, int, int], None]
 """Called with a dataset's name, the rows done and all rows."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.folders import open_own
-from fhirspace.jsontext import decode
+from fhirspace.json import decode
 from fhirspace.limits import limit
 
 MANIFEST = "manifest.json"

@@ -22,8 +22,8 @@ from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
 from fhirspace.foreign import as_strict_json, file_name
 from fhirspace.tables import staging
-from fhirspace.tables.csv_scan import FORMULA
-from fhirspace.tables.csv_write import quoted
+from fhirspace.tables.csv.scan import FORMULA
+from fhirspace.tables.csv.writing import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, in_the_way, is_place, listed

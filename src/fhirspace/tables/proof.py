@@ -21,7 +21,7 @@ import msgspec
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.folders import open_own
 from fhirspace.foreign import counted
-from fhirspace.jsontext import JsonError, decoder
+from fhirspace.json import JsonError, decoder
 from fhirspace.limits import limit, too_much
 from fhirspace.tables.durable import MANIFEST
 

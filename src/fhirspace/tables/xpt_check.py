@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
-from fhirspace.tables.csv_scan import CONTROL
+from fhirspace.tables.csv.scan import CONTROL
 from fhirspace.tables.text import data_columns, decode, number_text, place
 
 Variable = tuple[str, str, Literal["Char", "Num"], int | None]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from fhirspace.delivery.bulk.export import bulk_pull
-from fhirspace.delivery.client import Client, HttpTransport
+from fhirspace.fhirserver.http.client import Client, HttpTransport
 
 if __name__ == "__main__":
     url = sys.argv[1]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
-from fhirspace.delivery.client import Response
+from fhirspace.fhirserver.http.client import Response
 
 METADATA = {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}
 Line = dict[str, Any]

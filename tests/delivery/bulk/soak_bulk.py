@@ -18,12 +18,11 @@ import pytest
 from fhirspace.delivery.bulk.export import bulk_pull
 from fhirspace.delivery.bulk.load import bulk_push
 from fhirspace.delivery.bulk.manifest import FOLDER
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, HttpTransport, Response
-from fhirspace.delivery.pull import PullReport
-
-from ..hospital import renamed
-from ..resources import lines_of, trial
+from fhirspace.delivery.pull.pull import PullReport
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.http.client import Client, HttpTransport, Response
+from tests.support.hospital import renamed
+from tests.support.resources import lines_of, trial
 
 pytestmark = [pytest.mark.soak, pytest.mark.server, pytest.mark.slow]
 

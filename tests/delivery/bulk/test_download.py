@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fhirspace.delivery.bulk.download import GoneError, fetch
-from fhirspace.delivery.client import Client, Response
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhirserver.http.client import Client, Response
 
 BODY = bytes(range(200))
 

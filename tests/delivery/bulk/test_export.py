@@ -15,13 +15,12 @@ import pytest
 
 from fhirspace.delivery.bulk.export import bulk_pull
 from fhirspace.delivery.bulk.manifest import FOLDER
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, HttpTransport
-from fhirspace.delivery.pull import PullReport
+from fhirspace.delivery.pull.pull import PullReport
 from fhirspace.errors import FhirspaceError
-
-from ..resources import STUDY, dump, lines_of, observation, organization, patient, resource
-from .exporter import Exporter, exporting
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.http.client import Client, HttpTransport
+from tests.delivery.bulk.exporter import Exporter, exporting
+from tests.support.resources import STUDY, dump, lines_of, observation, organization, patient, resource
 
 TOKEN = "t0ken"
 

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from fhirspace.delivery.bulk.jobs import watched
-from fhirspace.delivery.client import Client, LostAnswer, Response
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhirserver.http.client import Client, LostAnswer, Response
 
 FAILED = json.dumps(
     {"resourceType": "OperationOutcome", "issue": [{"severity": "error", "code": "exception"}]}

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from fhirspace.delivery.bulk.load import BulkReport, bulk_push
-from fhirspace.delivery.client import Client
 from fhirspace.errors import FhirspaceError
-
-from ..resources import dump, observation, organization, patient, ref, resource, trial, write
-from .importers import AzureImporter, GoogleImporter, HapiImporter, Importer
+from fhirspace.fhirserver.http.client import Client
+from tests.delivery.bulk.importers import AzureImporter, GoogleImporter, HapiImporter, Importer
+from tests.support.resources import dump, observation, organization, patient, ref, resource, trial, write
 
 TOTAL = 17
 PREFIX = {

@@ -9,13 +9,12 @@ import pytest
 
 from fhirspace.delivery.bulk.export import bulk_pull
 from fhirspace.delivery.bulk.load import bulk_push
-from fhirspace.delivery.canonical import canonical
-from fhirspace.delivery.client import Client, HttpTransport
-from fhirspace.delivery.pull import pull
-from fhirspace.delivery.push import push
-
-from ..hospital import renamed
-from ..resources import dump, lines_of, observation, trial
+from fhirspace.delivery.pull.pull import pull
+from fhirspace.delivery.push.push import push
+from fhirspace.fhir.canonical import canonical
+from fhirspace.fhirserver.http.client import Client, HttpTransport
+from tests.support.hospital import renamed
+from tests.support.resources import dump, lines_of, observation, trial
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 

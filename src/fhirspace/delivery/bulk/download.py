@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fhirspace.delivery.client import Client, Response
 from fhirspace.errors import ServerError
+from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.folders import open_own
 from fhirspace.limits import answered_too_much, limit
 

@@ -13,23 +13,23 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from fhirspace.delivery.address import is_id
-from fhirspace.delivery.answers import decoded, no_fhir
 from fhirspace.delivery.bulk.download import PIECE, GoneError, fetch
 from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
 from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
-from fhirspace.delivery.client import Client, HttpTransport, Response, capabilities
-from fhirspace.delivery.gather import TAG_SYSTEM, Gathered, head_of
-from fhirspace.delivery.links import Link, at_home, followed, resolved
-from fhirspace.delivery.origin import Origin, is_this_machine, origin_of
-from fhirspace.delivery.others import Others
-from fhirspace.delivery.outcome import reason
-from fhirspace.delivery.pull import Progress, PullReport, named, nothing, output_folder, searchable
-from fhirspace.delivery.search import moment
-from fhirspace.delivery.settle import add
+from fhirspace.delivery.pull.pull import Progress, PullReport, named, nothing, output_folder, searchable
+from fhirspace.delivery.pull.reconcile import add
+from fhirspace.delivery.pull.spool import TAG_SYSTEM, Gathered, head_of
 from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.fhir.outcome import reason
+from fhirspace.fhirserver.address import is_id
+from fhirspace.fhirserver.answers import decoded, no_fhir
+from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
+from fhirspace.fhirserver.http.links import Link, at_home, followed, resolved
+from fhirspace.fhirserver.http.origin import Origin, is_this_machine, origin_of
+from fhirspace.fhirserver.search import moment
+from fhirspace.fhirserver.unrequested import Others
 from fhirspace.foreign import counted
-from fhirspace.jsontext import decoder
+from fhirspace.json import decoder
 from fhirspace.tables.outputs import OutputFolder
 
 _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})

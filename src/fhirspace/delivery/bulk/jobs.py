@@ -6,10 +6,10 @@ import re
 import time
 from collections.abc import Callable
 
-from fhirspace.delivery.client import Client, Response
-from fhirspace.delivery.outcome import issues, reason
-from fhirspace.delivery.retry import retry_after
 from fhirspace.errors import ServerError
+from fhirspace.fhir.outcome import issues, reason
+from fhirspace.fhirserver.http.client import Client, Response
+from fhirspace.fhirserver.http.retry import retry_after
 from fhirspace.limits import answered_too_much, limit
 
 Percent = Callable[[int], None]

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from fhirspace.delivery.address import is_type
 from fhirspace.delivery.bulk.download import measured
 from fhirspace.errors import ServerError
+from fhirspace.fhirserver.address import is_type
 from fhirspace.folders import open_own, strangers
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.json import JsonError, decode
 from fhirspace.limits import answered_too_much, limit
 from fhirspace.tables.durable import synchronise
 from fhirspace.tables.proof import in_the_way

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from fhirspace.delivery.origin import is_this_machine
 from fhirspace.errors import UsageError
+from fhirspace.fhirserver.http.origin import is_this_machine
 
 NDJSON = "application/fhir+ndjson"
 LOCAL = "127.0.0.1"

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from fhirspace.delivery.bulk.jobs import still_running
-from fhirspace.delivery.client import JSON, Client, Response
-from fhirspace.delivery.links import Link, followed
-from fhirspace.delivery.outcome import reason
 from fhirspace.errors import UsageError
-from fhirspace.jsontext import JsonError, decode
+from fhirspace.fhir.outcome import reason
+from fhirspace.fhirserver.http.client import JSON, Client, Response
+from fhirspace.fhirserver.http.links import Link, followed
+from fhirspace.json import JsonError, decode
 
 _ASYNC = {"Prefer": "respond-async", "Content-Type": JSON}
 _NDJSON = "application/fhir+ndjson"

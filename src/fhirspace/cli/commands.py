@@ -1,0 +1,387 @@
+"""What each subcommand does: call one public function, tell its problems, give its result, name the exit code."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fhirspace import idkey
+from fhirspace.cli.console import Bars, coloured, give, lines, print_line, say, tell_problems
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.foreign import counted, shown
+from fhirspace.idkey import DEMO_KEY, PUBLIC
+
+if TYPE_CHECKING:
+    from fhirspace.delivery.push.push import PushReport
+    from fhirspace.delivery.undo import UndoReport, VerifyReport
+    from fhirspace.fhirserver.config import Connection
+    from fhirspace.fhirserver.http.client import Client
+
+
+def _connection(options: Namespace) -> Connection:
+    """The server of ``--server`` and ``--config``."""
+    from fhirspace.fhirserver.config import connect
+
+    return connect(options.server, options.config, insecure_http=options.insecure_http)
+
+
+def _client(options: Namespace) -> Client | None:
+    """The client of ``--server`` and ``--config``, None where no server is named."""
+    return _connection(options).client if options.server else None
+
+
+@contextmanager
+def _key_announced() -> Iterator[None]:
+    """Whoever gets a key of the site without having asked is told where it is: what depends on it comes later."""
+    unmade = idkey.unmade()
+    try:
+        yield
+    finally:
+        if unmade and unmade.is_file():
+            say(f"A key for the ids of your site was made: {unmade} (fingerprint {idkey.site_key().fingerprint}).")
+            say("Keep a backup of it: without it the same subjects get other ids. See docs/pseudonyms.md.")
+
+
+def demo(options: Namespace) -> int:
+    """``fhirspace demo``."""
+    from fhirspace.study.demo.run import demo as run
+
+    how = {"id_key": options.id_key} if options.id_key else {}
+    how |= {"fhir": options.fhir, "server": options.server, "shared": options.shared}
+    return run(options.out, **how, say=say, as_json=options.json)
+
+
+def convert(options: Namespace) -> int:
+    """``fhirspace convert``."""
+    from fhirspace.study.convert import convert as run
+
+    with _key_announced(), Bars() as bars:
+        done = run(
+            options.input,
+            to=options.to,
+            out=options.out,
+            source=options.source,
+            mappings=options.mappings,
+            fhir=options.fhir,
+            formats=options.format,
+            workers=options.workers if options.engine == "processes" else 1,
+            gzip=options.gzip,
+            id_key=options.id_key,
+            new_ids=options.new_ids,
+            shared=options.shared,
+            follow_links=options.follow_links,
+            progress=bars.show,
+        )
+    if done.id_key == DEMO_KEY.fingerprint:
+        say(PUBLIC)
+    tell_problems(done.problems, str(options.out / "problems.ndjson"))
+    give(done.as_dict(), done.summary(), as_json=options.json)
+    return done.exit_code
+
+
+def validate(options: Namespace) -> int:
+    """``fhirspace validate``."""
+    from fhirspace.study.validate import validate as run
+
+    found = []
+    count, worst = 0, EXIT_CLEAN
+    for problem in run(
+        options.paths,
+        release=options.fhir,
+        full=options.full,
+        profile=options.profile,
+        follow_links=options.follow_links,
+    ):
+        count += 1
+        if problem.level != "note":
+            worst = EXIT_FINDINGS
+        if options.json:
+            found.append(problem.as_dict())
+        else:
+            print_line(f"{problem.level}: {problem}")
+    if options.json:
+        give({"findings": found, "exit_code": worst}, "", as_json=True)
+    say(counted(count, "finding") if count else "no findings")
+    return worst
+
+
+def roundtrip(options: Namespace) -> int:
+    """``fhirspace roundtrip``."""
+    from fhirspace.study.roundtrip import roundtrip as run
+
+    how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir}
+    proof = run(options.input, **how, id_key=options.id_key, follow_links=options.follow_links)
+    tell_problems(proof.problems)
+    give(proof.as_dict(), proof.summary(), as_json=options.json)
+    return proof.exit_code
+
+
+def doctor(options: Namespace) -> int:
+    """``fhirspace doctor``."""
+    from fhirspace.delivery.doctor.doctor import doctor as run
+    from fhirspace.delivery.doctor.text import text
+
+    client = _connection(options).client
+    found = run(client.server, fhir=options.fhir, types=options.types, client=client)
+    give(found.as_dict(), text(found, colour=coloured()), as_json=options.json, colours=coloured())
+    return found.exit_code
+
+
+def plan(options: Namespace) -> int:
+    """``fhirspace plan``: without a server what would be sent, with one what would change there."""
+    from fhirspace.delivery.plan import plan as delivery
+
+    if options.server is None:
+        problems: list[Problem] = []
+        found = delivery.order(options.folder, follow_links=options.follow_links, problems=problems)
+        tell_problems(problems)
+        text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
+        give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
+        return EXIT_FINDINGS if problems else EXIT_CLEAN
+    there = _connection(options)
+    with _key_announced(), Bars("resource") as bars:
+        planned = delivery.plan(
+            options.folder,
+            there.client.server,
+            out=options.out,
+            overwrite=options.overwrite,
+            progress=bars.named("compared"),
+            **_delivery(options, there),
+        )
+    tell_problems(planned.problems)
+    give(planned.as_dict(), planned.summary(), as_json=options.json)
+    return EXIT_FINDINGS if planned.problems or planned.total("conflict") else EXIT_CLEAN
+
+
+def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
+    """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the file of servers."""
+    said = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
+    names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
+    said |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    said |= {"follow_links": True} if getattr(options, "follow_links", False) else {}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def push(options: Namespace) -> int:
+    """``fhirspace push``."""
+    if options.bulk:
+        return _bulk_push(options)
+    from fhirspace.delivery.push.push import push as run
+
+    return _pushed(options, lambda server, **how: run(options.folder, server, plan=options.plan, **how))
+
+
+def retry(options: Namespace) -> int:
+    """``fhirspace retry``."""
+    from fhirspace.delivery.push.push import retry as run
+
+    return _pushed(options, lambda server, **how: run(options.folder, server, run=options.run, **how))
+
+
+def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
+    there = _connection(options)
+    with _key_announced(), Bars("resource") as bars:
+        report = run(there.client.server, progress=bars.named("done"), **_delivery(options, there))
+        bars.outcome = _outcome(report)
+    tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    if report.refused:
+        return EXIT_QUARANTINED
+    return EXIT_FINDINGS if report.conflicts else EXIT_CLEAN
+
+
+def _outcome(report: PushReport) -> str:
+    """How many of the resources were sent, and why the others were not."""
+    told = {"sent": report.sent, "unchanged": report.unchanged}
+    told |= {name: count for name in ("conflicts", "refused") if (count := getattr(report, name))}
+    return ", ".join(f"{name}: {count:,}" for name, count in told.items())
+
+
+def verify(options: Namespace) -> int:
+    """``fhirspace verify``."""
+    from fhirspace.delivery.undo import verify as run
+
+    return _looked_back(options, run, "read back", "the journal has nothing that it delivered")
+
+
+def undo(options: Namespace) -> int:
+    """``fhirspace undo``."""
+    from fhirspace.delivery.undo import undo as run
+
+    return _looked_back(options, run, "taken back", "nothing that it wrote is left to be taken back")
+
+
+def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str, nothing: str) -> int:
+    with Bars("resource") as bars:
+        report = run(
+            options.run,
+            journal=options.journal,
+            progress=bars.named(doing),
+            client=_client(options),
+            id_key=options.id_key,
+            insecure_http=options.insecure_http,
+        )
+    tell_problems(report.problems)
+    if not report.total:
+        say(f"run {shown(report.run)} is empty: {nothing}")
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_FINDINGS if report.problems else EXIT_CLEAN
+
+
+def status(options: Namespace) -> int:
+    """``fhirspace status``."""
+    from fhirspace.delivery.runs import status as run
+
+    found = run(options.journal)
+    text = "\n".join(
+        f"{shown(each['server'])}: {sum(each['delivered'].values()):,} delivered, "
+        + counted(each["dead"], "dead letter")
+        + (f", run {shown(each['unfinished'])} is not finished: push again" if each["unfinished"] else "")
+        for each in found
+    )
+    give(found, text or "nothing delivered yet", as_json=options.json)
+    return EXIT_CLEAN
+
+
+def _bulk_push(options: Namespace) -> int:
+    from fhirspace.delivery.bulk.load import bulk_push as run
+
+    there = _connection(options)
+    with Bars("resource") as bars:
+        report = run(
+            options.folder,
+            there.client.server,
+            shape=options.bulk_shape,
+            source=options.bulk_from,
+            bind=options.bulk_bind,
+            fhir=options.fhir or there.fhir,
+            follow_links=options.follow_links,
+            progress=bars.named("imported"),
+            client=there.client,
+            insecure_http=there.insecure_http,
+        )
+    tell_problems(report.problems)
+    give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
+    return EXIT_CLEAN if report.whole else EXIT_QUARANTINED
+
+
+def pull(options: Namespace) -> int:
+    """``fhirspace pull``."""
+    from fhirspace.delivery.bulk.export import bulk_pull
+    from fhirspace.delivery.pull.pull import pull as run
+
+    client = _connection(options).client
+    chosen = {"types": options.types, "since": options.since, "client": client}
+    chosen |= {"shared": True} if options.shared else {}
+    with Bars(*(("done", "done") if options.bulk else ("resource",))) as bars:
+        if options.bulk:
+            level = "" if options.bulk_level == "system" else options.bulk_level
+            report = bulk_pull(
+                client.server,
+                options.study,
+                options.out,
+                level=level,
+                connections=options.connections,
+                progress=bars.show,
+                **chosen,
+            )
+        else:
+            report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
+    tell_problems(report.problems)
+    replaced = [f"replaced {report.replaced}"] if report.replaced else []
+    give(report.as_dict(), "\n".join([lines(report.as_dict()), *replaced]), as_json=options.json)
+    return EXIT_FINDINGS if any(problem.level != "note" for problem in report.problems) else EXIT_CLEAN
+
+
+def runs(options: Namespace) -> int:
+    """``fhirspace runs``."""
+    from fhirspace.delivery.runs import runs as run
+
+    if options.audit:
+        return _audit(options.journal, as_json=options.json)
+    found = run(options.journal)
+    text = "\n".join(_run(each) for each in found)
+    give(found, text or "no runs", as_json=options.json)
+    return EXIT_CLEAN
+
+
+_ONE = {"conflicts": "conflict", "retries": "retry"}
+"""Counts of a run whose names are nouns, for one of them."""
+
+
+def _run(told: dict[str, Any]) -> str:
+    """A run in one line: its name, what it did, where, and that it has not ended."""
+    counts = [
+        counted(value, _ONE.get(name, words), words)
+        for name, value in told.items()
+        if type(value) is int and value and (words := shown(name).replace("_", " "))
+    ]
+    about = f" of {shown(told['undo'])}" if "undo" in told else ""
+    ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"
+    return f"{shown(told['run'])}{about}: {ended}; {shown(told['server'])}"
+
+
+def _audit(path: Path, *, as_json: bool) -> int:
+    """``fhirspace runs audit``."""
+    from fhirspace.delivery.audit import log as audit
+    from fhirspace.delivery.journal import JOURNAL
+    from fhirspace.delivery.runs import runs as journal
+
+    book = path / JOURNAL if path.is_dir() else path
+    named = book.suffix == ".log"  # the log itself, such as the copy that auditors keep
+    log = book if named else audit.log_of(book)
+    found = audit.verify(log, audit.anchor(journal(book)) if book.is_file() and not named else None)
+    records = list(audit.records(log))
+    events = [record.as_dict() for record in records] if as_json else []
+    give({**found.as_dict(), "events": events}, "\n".join(map(str, records)), as_json=as_json)
+    tell_problems([found.problem] if found.problem else [])
+    say(found.summary())
+    return EXIT_CLEAN if found.whole else EXIT_FINDINGS
+
+
+def server(options: Namespace) -> int:
+    """``fhirspace server``."""
+    from fhirspace.localserver import server as local
+
+    if options.action == "start":
+        found = [local.start(options.fhir or "R4", options.port, validate=not options.no_validate, progress=say)]
+    elif options.action == "stop":
+        found = local.stop(options.fhir, options.port)
+    else:
+        found = [
+            each for each in local.status() if options.fhir in (None, each.fhir) and options.port in (None, each.port)
+        ]
+    rows = [{"url": each.url, "fhir": each.fhir, "pid": each.pid, "port": each.port} for each in found]
+    verb = {"start": "ready", "stop": "stopped", "status": "running"}[options.action]
+    text = "\n".join(f"{verb}: {shown(row['url'])} ({row['fhir']}, process {row['pid']})" for row in rows)
+    give(rows, text or "no server", as_json=options.json)
+    return EXIT_CLEAN
+
+
+def mapping(options: Namespace) -> int:
+    """``fhirspace mapping``."""
+    from fhirspace.study.inspect import mappings as views
+
+    view = getattr(views, options.action)
+    data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source)
+    give(data, text, as_json=options.json)
+    return EXIT_CLEAN
+
+
+def explain(options: Namespace) -> int:
+    """``fhirspace explain``."""
+    from fhirspace.errors import catalogue, explain as entry_of
+
+    if options.code:
+        entry = entry_of(options.code)
+        text = f"{entry.code} ({entry.level})\n{entry.sentence}\n\nWhy: {entry.cause}\nWhat to do: {entry.fix}"
+        give(asdict(entry), text, as_json=options.json)
+    else:
+        entries = list(catalogue().values())
+        text = "\n".join(f"{entry.code}  {entry.sentence}" for entry in entries)
+        give([asdict(entry) for entry in entries], text, as_json=options.json)
+    return EXIT_CLEAN

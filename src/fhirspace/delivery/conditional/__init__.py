@@ -1,0 +1,1 @@
+"""Delivery to servers that assign the ids themselves: conditional updates."""

@@ -1,0 +1,1 @@
+"""A look at a FHIR server before delivery."""

@@ -1,0 +1,1 @@
+"""What a push would change on a server, before anything is written."""

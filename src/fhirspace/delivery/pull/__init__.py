@@ -1,0 +1,1 @@
+"""A study fetched from a server, and reconciled with changes made meanwhile."""

@@ -1,0 +1,133 @@
+"""Resources of one type as they come from a server, in any order and more than once: the newest of each is kept.
+
+The lines are spooled to a file without a name; only ids, versions and places are kept in memory. At the end they are
+written sorted by id into an output folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from fhirspace.fhir.canonical import cleaned
+from fhirspace.fhirserver.address import file_name, is_id
+from fhirspace.json import JsonError, decoder
+from fhirspace.tables.outputs import OutputFolder
+
+TAG_SYSTEM = "https://fhirspace.org/study"
+_SMALL = 1_000_000
+
+
+class _Tag(msgspec.Struct):
+    system: str = ""
+    code: str = ""
+
+
+class _Meta(msgspec.Struct):
+    versionId: str = ""  # noqa: N815
+    lastUpdated: str = ""  # noqa: N815
+    tag: list[_Tag] = []
+
+
+class Head(msgspec.Struct):
+    """What is read of a resource that came: its key, its version, its tags."""
+
+    resourceType: str = ""  # noqa: N815
+    id: str = ""
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+    @property
+    def moment(self) -> float:
+        """When it was last updated, in seconds; 0 where the server does not say."""
+        try:
+            return datetime.fromisoformat(self.meta.lastUpdated).timestamp()
+        except (ValueError, OverflowError):
+            return 0.0
+
+    def tagged(self, system: str, code: str) -> bool:
+        """Whether it has a tag."""
+        return any(tag.system == system and tag.code == code for tag in self.meta.tag)
+
+
+head_of = decoder(Head)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    version: str
+    moment: float
+    start: int
+    length: int
+
+
+class Gathered:
+    """The resources of one type, for an output folder. Use it in a `with`: it owns a scratch file there.
+
+    `total` is for the caller: how many the server said there are when all were listed last.
+    """
+
+    def __init__(self, folder: OutputFolder, kind: str) -> None:
+        self.kind = kind
+        self.total: int | None = None
+        self._folder, self._name = folder, f"fhir/{file_name(kind, 'the server')}"
+        # In memory while it is small: a server lists 150 types, and a study has resources of a few.
+        self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder.waiting))  # noqa: SIM115  (closed by __exit__)
+        self._kept: dict[str, _Kept] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._spool.close()
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def ids(self) -> set[str]:
+        """The ids of what is there."""
+        return set(self._kept)
+
+    def add(self, resource: bytes) -> bool:
+        """Keep a resource; gives whether it was news. Raises JsonError: it is no resource.
+
+        One that is there in a later version is kept as it is.
+        """
+        head = head_of(resource)
+        if head.resourceType != self.kind or not is_id(head.id):
+            raise JsonError("FS522", "a resource of the type, with an id")
+        line = cleaned(resource)
+        # A server that tells no versions: content is all there is to compare.
+        version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()
+        known = self._kept.get(head.id)
+        if known is not None and (known.version == version or head.moment < known.moment):
+            return False
+        start = self._spool.seek(0, os.SEEK_END)
+        self._spool.write(line)
+        self._kept[head.id] = _Kept(version, head.moment, start, len(line))
+        return True
+
+    def drop(self, name: str) -> None:
+        """Forget one: it is no longer there."""
+        self._kept.pop(name, None)
+
+    def write(self) -> Path | None:
+        """Write ``fhir/<Type>.ndjson`` and give its path in the output folder; without resources None comes back.
+
+        Raises:
+            UsageError, InputError: as `OutputFolder.open`.
+        """
+        if not self._kept:
+            return None
+        with self._folder.open(self._name) as file:
+            for each in sorted(self._kept):
+                self._spool.seek(self._kept[each].start)
+                file.write(self._spool.read(self._kept[each].length) + b"\n")
+        self._folder.count(self.kind, rows_in=len(self), rows_out=len(self), quarantined=0)
+        return self._folder.root / self._name

@@ -1,0 +1,1 @@
+"""Delivery of FHIR files to a server: order, bundles, sending, rejected resources."""

@@ -1,0 +1,357 @@
+"""What a push sends and in which order: targets of references before what refers to them.
+
+The input is read once as a stream. A scratch SQLite file (deleted at the end) keeps one short row a resource: key,
+digest and place; so memory does not grow with the input. Types are ordered by the references found between them.
+Only where types refer in a circle (or a type to itself) are single resources ordered, and those that refer to each
+other in a circle are bound together into one unit, which is sent in one transaction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import msgspec
+
+from fhirspace.delivery.push.graph import components
+from fhirspace.delivery.push.unpack import PACKED, unpacked
+from fhirspace.errors import InputError, Place
+from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhirserver.address import is_id, looks_like_type
+from fhirspace.folders import scratch
+from fhirspace.json import JsonError, decoder, strict
+from fhirspace.limits import allowed, limit
+from fhirspace.tables import listing
+from fhirspace.tables.staging import require_finished
+
+_REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
+_LONGEST = 64
+"""So many levels of references are found by the database; what goes deeper is ordered in memory."""
+_RESOURCE = "a JSON object with resourceType and a legal id"
+_NOT_FHIR = frozenset({"problems.ndjson", "unread.ndjson", "audit.ndjson", "manifest.json"})
+
+
+class _Head(msgspec.Struct):
+    resourceType: str  # noqa: N815
+    id: str
+
+
+_head = decoder(_Head)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One resource to send: its key (``Type/id``), its line's digest and place, the stage at which it may be sent."""
+
+    key: str
+    digest: bytes
+    file: Path
+    row: int
+    offset: int
+    stage: tuple[int, int]
+    name: str = ""
+
+    @property
+    def place(self) -> Place:
+        """File (without folders) and row (of a Bundle: its entry, from 1), for people."""
+        return Place(self.name or self.file.name, self.row)
+
+
+Unit = list[Item]
+"""Resources that must be in one transaction: mostly one, more where they refer to each other in a circle."""
+
+
+class Reader:
+    """Lines of the input by their place; holds the files open. Use it in a `with`."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._open: dict[Path, BinaryIO] = {}
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def line(self, item: Item) -> bytes:
+        """The line of `item`. Raises InputError (FS528) when it is not what was planned."""
+        if item.file not in self._open:
+            self._open[item.file] = self._stack.enter_context(item.file.open("rb"))
+        file = self._open[item.file]
+        file.seek(item.offset)
+        text = file.readline().strip()
+        if hashlib.sha256(text).digest() != item.digest:
+            raise InputError("FS528", item.place, "the line that was read first")
+        return text
+
+
+def inputs(folder: Path, *, follow_links: bool = False) -> list[Path]:
+    """The files with FHIR in a folder (its ``fhir/``, else itself; it may be one file), sorted.
+
+    NDJSON, and JSON with a Bundle or a resource in it, compressed by gzip or not; other files are left alone. Links are
+    followed where they stay in the folder, and elsewhere if `follow_links`.
+
+    Raises:
+        InputError: FS523, there is none; FS404, one cannot be read; FS152, FS156, FS157 as `listing.is_file`.
+        UsageError: FS149, the folder is half written.
+    """
+    require_finished(folder)
+    if os.path.lexists(folder) and listing.given(folder):
+        return [folder]
+    if (folder / "fhir").is_dir():
+        listing.is_file(folder / "fhir", folder, follow=follow_links)
+    for place in (folder / "fhir", folder):
+        named = listing.files(place, _is_named, follow=follow_links) if place.is_dir() else ()
+        found = [file for file in named if _is_fhir(file)]
+        if found:
+            return found
+    raise InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
+
+
+def _is_named(file: Path) -> bool:
+    return file.name not in _NOT_FHIR and file.name.endswith(PACKED)
+
+
+def _is_fhir(file: Path) -> bool:
+    # What looks like a resource and is none was cut or spoilt: it must not be passed over.
+    return file.suffix == ".ndjson" or bundles.recognise(file) is not None or _looks_like(file)
+
+
+def _looks_like(file: Path) -> bool:
+    with ndjson.open_bytes(file) as stream:
+        return b'"resourceType"' in stream.read(4096)
+
+
+def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Row (from 1), offset in bytes, and line without its end, of each line that is not blank.
+
+    Raises:
+        InputError: FS405, a line is too long.
+    """
+    offset, most = 0, limit("line-bytes")
+    with file.open("rb") as source:
+        for row, line in enumerate(iter(lambda: source.readline(most + 1), b""), 1):
+            if len(line) > most:
+                raise InputError("FS405", Place(file.name, row), allowed("line-bytes"))
+            text = line.strip()
+            if text:
+                yield row, offset, text
+            offset += len(line)
+
+
+def references(line: bytes) -> set[str]:
+    """The keys (``Type/id``) of the relative literal references in a resource."""
+    return {f"{kind.decode()}/{name.decode()}" for kind, name in _REFERENCE.findall(line)}
+
+
+def redirected(line: bytes, place: Callable[[str], str | None]) -> bytes:
+    """A resource whose references lead to other keys: `place` gives the one for a key, None leaves it as it is."""
+
+    def other(match: re.Match[bytes]) -> bytes:
+        found = place(f"{match[1].decode()}/{match[2].decode()}")
+        if found is None:
+            return match[0]
+        start, end = match.start(1) - match.start(), match.end(2) - match.start()
+        return match[0][:start] + found.encode() + match[0][end:]
+
+    return _REFERENCE.sub(other, line)
+
+
+class Order:
+    """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
+
+    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
+    content, FS522 a line is no resource. `twins` are lines that say the same once more; with `first_counts` also those
+    of a key that an earlier file has.
+
+    Raises:
+        InputError: FS523 there is no resource at all; FS401, FS404, FS405 a file cannot be read.
+    """
+
+    def __init__(self, files: Sequence[Path], *, first_counts: bool = False) -> None:
+        self._first_counts = first_counts
+        self.faults: list[tuple[str, Item, str]] = []
+        self.twins = 0
+        self._names = [file.name for file in files]
+        self._held = ExitStack()
+        folder = self._held.enter_context(scratch())
+        self._base = sqlite3.connect(folder / "order.db", isolation_level=None)
+        try:
+            self._files = [unpacked(file, folder, at) for at, file in enumerate(files)]
+            self._read()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the scratch folder."""
+        self._base.close()
+        self._held.close()
+
+    def __len__(self) -> int:
+        return int(self._base.execute("SELECT count(*) FROM item").fetchone()[0])
+
+    def types(self) -> list[tuple[str, int]]:
+        """The resource types in the order of sending, with how many there are."""
+        found = self._base.execute("SELECT kind, count(*) FROM item GROUP BY kind ORDER BY min(wave), kind")
+        return [(kind, count) for kind, count in found]
+
+    def units(self) -> Iterator[Unit]:
+        """Everything, target before referrer, units in one piece."""
+        query = (
+            "SELECT key, digest, file, row, offset, unit, wave, level FROM item ORDER BY wave, level, unit, file, row"
+        )
+        unit: Unit = []
+        bound = None
+        for key, digest, file, row, offset, number, *stage in self._base.execute(query):
+            if unit and (number is None or number != bound):
+                yield unit
+                unit = []
+            unit.append(Item(key, digest, self._files[file], row, offset, (stage[0], stage[1]), self._names[file]))
+            bound = number
+        if unit:
+            yield unit
+
+    def _read(self) -> None:
+        self._base.executescript("""
+            PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
+            CREATE TABLE item (key TEXT PRIMARY KEY, kind TEXT, digest BLOB, file INT, row INT, offset INT,
+                               wave INT DEFAULT 0, level INT DEFAULT 0, unit INT) WITHOUT ROWID;
+            BEGIN""")
+        edges: dict[str, set[str]] = {}
+        for number, file in enumerate(self._files):
+            for row, offset, line in lines(file):
+                self._keep(number, row, offset, line, edges)
+        if not edges and not self.faults:
+            raise InputError("FS523", self._names[0], "at least one resource")
+        self._order(edges)
+        self._base.execute("COMMIT")
+
+    def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
+        head, fault = _checked(line)
+        key, digest = f"{head.resourceType}/{head.id}", hashlib.sha256(line).digest()
+        item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
+        if fault:
+            self.faults.append(("FS522", item, fault))
+            return
+        try:
+            self._base.execute(
+                "INSERT INTO item (key, kind, digest, file, row, offset) VALUES (?, ?, ?, ?, ?, ?)",
+                (key, head.resourceType, digest, number, row, offset),
+            )
+        except sqlite3.IntegrityError:
+            first, of = self._base.execute("SELECT digest, file FROM item WHERE key = ?", (key,)).fetchone()
+            if first == digest or (self._first_counts and of != number):
+                self.twins += 1
+            else:
+                self.faults.append(("FS521", item, "each type and id once"))
+            return
+        targets = edges.setdefault(head.resourceType, set())
+        targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))
+
+    def _order(self, edges: dict[str, set[str]]) -> None:
+        known = {kind: targets & edges.keys() for kind, targets in edges.items()}
+        units = 0
+        for wave, circle in enumerate(components(known)):
+            marks = ",".join("?" * len(circle))
+            self._base.execute(f"UPDATE item SET wave = ? WHERE kind IN ({marks})", (wave, *circle))  # noqa: S608  # nosec B608
+            if any(known[kind] & set(circle) for kind in circle):
+                units = self._order_within(set(circle), units)
+
+    def _order_within(self, circle: set[str], units: int) -> int:
+        """Levels for the resources of types that refer in a circle; returns the number of units bound so far.
+
+        Those that refer to nothing that is left get the next level, again and again; the references stand in a file.
+        What goes round in circles, or down in very long chains, is left over and ordered in memory.
+        """
+        self._base.execute(
+            "CREATE TEMP TABLE edge (source TEXT, target TEXT, PRIMARY KEY (source, target)) WITHOUT ROWID"
+        )
+        self._base.execute("CREATE TEMP TABLE free (key TEXT PRIMARY KEY) WITHOUT ROWID")
+        found = (
+            (key, target)
+            for key, line in self._lines_of(circle)
+            for target in references(line)
+            if target != key and target.partition("/")[0] in circle
+        )
+        self._base.executemany("INSERT OR IGNORE INTO edge SELECT ?1, key FROM item WHERE key = ?2", found)
+        for depth in range(1, _LONGEST + 1):
+            self._base.execute("UPDATE item SET level = ? WHERE key IN (SELECT source FROM edge)", (depth,))
+            if not self._peel():
+                break
+        units = self._knots(depth, units)
+        self._base.execute("DROP TABLE edge")
+        self._base.execute("DROP TABLE free")
+        return units
+
+    def _peel(self) -> bool:
+        """Takes off the references to what refers to nothing any more; whether there were some."""
+        self._base.execute("DELETE FROM free")
+        self._base.execute(
+            "INSERT INTO free SELECT DISTINCT target FROM edge WHERE target NOT IN (SELECT source FROM edge)"
+        )
+        return self._base.execute("DELETE FROM edge WHERE target IN (SELECT key FROM free)").rowcount > 0
+
+    def _knots(self, least: int, units: int) -> int:
+        """Levels, from `least` on, for what is left, bound into units where it goes in a circle."""
+        graph: dict[str, set[str]] = defaultdict(set)
+        for source, target in self._base.execute("SELECT source, target FROM edge"):
+            graph[source].add(target)
+        for target in {target for targets in graph.values() for target in targets}:
+            graph.setdefault(target, set())
+        level: dict[str, int] = {}
+        for bound in components(graph):
+            depth = 1 + max((level[to] for key in bound for to in graph[key] if to in level), default=least - 1)
+            level.update(dict.fromkeys(bound, depth))
+            units += len(bound) > 1
+            number = units if len(bound) > 1 else None
+            rows = [(depth, number, key) for key in bound]
+            self._base.executemany("UPDATE item SET level = ?, unit = ? WHERE key = ?", rows)
+        return units
+
+    def _lines_of(self, kinds: set[str]) -> Iterator[tuple[str, bytes]]:
+        marks = ",".join("?" * len(kinds))
+        query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608  # nosec B608
+        for (number,) in self._base.execute(query, sorted(kinds)).fetchall():
+            for _, _, line in lines(self._files[number]):
+                head = _head_of(line)
+                if head.resourceType in kinds:
+                    yield f"{head.resourceType}/{head.id}", line
+
+
+def _checked(line: bytes) -> tuple[_Head, str]:
+    """Type and id of a resource, and what was expected where the line is none that can be sent.
+
+    Whatever is sent is strict JSON through and through: programs differ in what they read where a name comes twice.
+    """
+    try:
+        found = strict(line)
+    except JsonError as error:
+        return _Head("", ""), error.expected
+    kind, name = (found.get("resourceType"), found.get("id")) if isinstance(found, dict) else ("", "")
+    head = _Head(kind, name) if isinstance(kind, str) and isinstance(name, str) else _Head("", "")
+    return head, "" if looks_like_type(head.resourceType) and is_id(head.id) else _RESOURCE
+
+
+def _head_of(line: bytes) -> _Head:
+    """Type and id of a resource; empty where the line is none."""
+    try:
+        return _head(line)
+    except JsonError:
+        return _Head("", "")

@@ -1,0 +1,314 @@
+"""Delivery of a folder of FHIR to a server: at least once sent, with exactly one effect.
+
+Every resource goes as ``PUT Type/id`` (FHIR, "transaction", "batch" and "update" interactions), targets of references
+first; to a server that makes the ids itself, as a conditional update (see `conditional`). Before a bundle the journal
+notes what is sent, after the answer what the server holds; unchanged resources are not sent again, and a run that was
+killed goes on where it stopped, under its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Unpack
+
+import msgspec
+
+from fhirspace.delivery.audit.chain import Event
+from fhirspace.delivery.audit.log import Log, log_of
+from fhirspace.delivery.conditional.conditional import Finder
+from fhirspace.delivery.conditional.identify import Addressing
+from fhirspace.delivery.journal import JOURNAL, RETRY, Journal, Written
+from fhirspace.delivery.plan.compare import PlanFile
+from fhirspace.delivery.plan.plan import by_plan, left_alone
+from fhirspace.delivery.provenance import Source, Target, provenance, sources
+from fhirspace.delivery.push import rejected as dead
+from fhirspace.delivery.push.bundles import Courier, Entry
+from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
+from fhirspace.delivery.push.order import Item, Order, Reader, Unit, inputs
+from fhirspace.delivery.push.sender import Note, Sender
+from fhirspace.delivery.report import told
+from fhirspace.delivery.same_key import check_study, folder_key
+from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
+from fhirspace.fhir.canonical import content
+from fhirspace.fhirserver.capability import read
+from fhirspace.fhirserver.fetch import fetch
+from fhirspace.fhirserver.http.client import Client, release_of, require_release
+from fhirspace.foreign import counted
+from fhirspace.standards.fhir import RELEASES, definitions
+
+_COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
+_TOGETHER = 10
+"""Provenances a bundle: each one names the resources of a whole bundle."""
+
+
+@dataclass(slots=True)
+class PushReport:
+    """What a push did. `total` = created + updated + unchanged + unchanged_on_server + conflicts + refused, always.
+
+    `unchanged` were known from the journal (or the plan) and not sent; `unchanged_on_server` were sent, and the server
+    held the same content already; `conflicts` were left alone as the plan says. `dead` is the file with the refused
+    resources (None: there are none).
+    """
+
+    run: str
+    server: str
+    total: int
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    unchanged_on_server: int = 0
+    conflicts: int = 0
+    refused: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+    dead: Path | None = None
+    problems: list[Problem] = field(default_factory=list)
+
+    @property
+    def sent(self) -> int:
+        """Resources that the server took: created, updated, or held already."""
+        return self.created + self.updated + self.unchanged_on_server
+
+    @property
+    def rate(self) -> float:
+        """Resources taken a second."""
+        return self.sent / self.seconds if self.seconds else 0.0
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
+        fields = told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "dead")
+        return fields | {"rate": round(self.rate, 1)}
+
+
+def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
+    """Deliver the resources of a folder to a FHIR server.
+
+    Args:
+        folder: holds FHIR (see `order.inputs`); refused resources go to ``dead/<run>.ndjson`` in it. It may be one
+            file.
+        server: the FHIR base URL.
+        plan: a plan file; only what it says is done, and nothing at all when the server or the input has moved on.
+        options: see `options.Options`.
+
+    Raises:
+        InputError: FS523 nothing to push, FS528 a file changed, FS401, FS404, FS405 a file cannot be read.
+        UsageError: FS514 the URL cannot be used, FS525 the journal is in use or none, FS537 the plan file is none,
+            FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee, FS590 to FS592 the
+            journal, the folder or the server's study is of another id key.
+        ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS513 another release.
+        InterruptedRun: FS527, stopped by Ctrl-C; the same call resumes.
+    """
+    home = folder.parent if folder.is_file() else folder
+    with ExitStack() as stack:
+        steps = stack.enter_context(PlanFile(_existing(plan))) if plan else None
+        files = inputs(folder, follow_links=options.get("follow_links", False))
+        return _deliver(home, files, server, options, plan=steps)
+
+
+def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpack[Options]) -> PushReport:
+    """Send the dead letters of a folder once more (of one run, or of all), and remove what was delivered.
+
+    A resource that a later run has delivered in another form is left out: it was corrected at its source. Of one that
+    several runs were refused, the last form is sent. It is a run of its own: the letters of a push that was not
+    finished are not started anew under its name while they are read.
+
+    Raises:
+        UsageError: FS535 there are none; others as `push`.
+    """
+    files = dead.letters(folder, run)[::-1]
+    report = _deliver(folder, files, server, options, letters=True)
+    for file in files:
+        dead.remove(file)
+    return report
+
+
+def _deliver(
+    home: Path, files: list[Path], server: str, options: Options, *, plan: PlanFile | None = None, letters: bool = False
+) -> PushReport:
+    talk = client_of(server, options)
+    statement = require_release(talk, options.get("fhir"))
+    path = options.get("journal") or home / JOURNAL
+    key = folder_key(files, options.get("id_key"))
+    with ExitStack() as stack:
+        book = stack.enter_context(Journal(path, talk.server, key))
+        book.seal.bind()
+        order = stack.enter_context(Order(files, first_counts=letters))
+        reader = stack.enter_context(Reader())
+        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options, placed=book.placed())
+        if plan and how.conditional:
+            raise UsageError("FS517", talk.server, "a push without a plan")
+        talk.rate = talk.rate or how.rate
+        if not book.samples() and not how.conditional:
+            check_study(talk, files)
+        wanted = by_plan(plan, talk, order, reader, book.seal.key) if plan else None
+        book.begin(new_run() + RETRY * letters, resume=not letters)
+        log = stack.enter_context(Log(log_of(path), talk.server, book.run))
+        courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
+        addressing = _addressing(statement, book, how) if how.conditional else None
+        box = dead.DeadLetters(home, book.run)
+        sender = Sender(courier, book, box, how.size, _noting(log), wanted, addressing)
+        work = _Work(sender, order, reader, log, options)
+        _check_journal(talk, book, sender)
+        if plan:
+            left_alone(plan, order, sender.counts, sender.problems)
+        # A Provenance has no identifier: where the server makes the ids, it could not be put there once only.
+        if options.get("provenance", True) and "Provenance" in read(statement).types and not how.conditional:
+            work.sources = list(sources(files).values())
+        work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
+        return work.finish()
+
+
+def _addressing(statement: dict[str, Any], book: Journal, how: Chosen) -> Addressing:
+    release = next((name for name in RELEASES if name == release_of(statement)), "R4")
+    return Addressing(book, definitions(release), how.without, own=how.kind != "single")
+
+
+def _noting(log: Log) -> Note:
+    def note(event: Event, counts: dict[str, int], keys: list[str]) -> None:
+        log.append(event, counts=counts, keys=keys)
+
+    return note
+
+
+class _Work:
+    """One push: what is sent, and the books about it."""
+
+    def __init__(self, sender: Sender, order: Order, reader: Reader, log: Log, options: Options) -> None:
+        self.sender, self.order, self.reader, self.log = sender, order, reader, log
+        self.progress = options.get("progress")
+        self.sources: list[Source] = []
+        self.begin = time.monotonic()
+        self.renewals = sender.courier.client.renewals
+        total = len(order) + len(order.faults) + order.twins
+        self.report = PushReport(sender.journal.run, sender.courier.client.server, total)
+        sender.counts.unchanged += order.twins
+        log.append("run started", counts={"resources": total})
+
+    def send(self, units: Iterator[Unit], connections: int) -> None:
+        """Delivers everything. Raises InterruptedRun (FS527) on Ctrl-C; what the server refuses is in the report."""
+        sender = self.sender
+        try:
+            for code, item, expected in self.order.faults:
+                sender.refuse_unsent(code, item, expected, self.reader.line(item))
+            for _ in sender.deliver_all(sender.batches(units, self.reader), connections):
+                self._show()
+                self.prove(_TOGETHER)
+            while self.prove(1):
+                pass
+        except BaseException as error:
+            self._fill()
+            self.log.append("run interrupted", counts=self._counted())
+            if isinstance(error, KeyboardInterrupt):
+                done = f"{sender.counts.total:,} of {counted(self.report.total, 'resource is', 'resources are')} done"
+                raise InterruptedRun(
+                    "FS527", Place(sender.journal.path.name), f"the same command again ({done})"
+                ) from None
+            raise
+        self._show()
+
+    def prove(self, least: int) -> bool:
+        """Writes a Provenance for each bundle that has none, if there are so many; whether there were.
+
+        A server that refuses them is told of once.
+        """
+        book, sender = self.sender.journal, self.sender
+        waiting = book.unproven(_TOGETHER) if self.sources else []
+        if len(waiting) < least:
+            return False
+        entries = [self._provenance(written) for written in waiting]
+        reply = sender.courier.send_apart(entries)
+        good = [(entries[at], answer) for at, answer in sorted(reply.answers.items()) if answer.good]
+        if len(good) < len(entries):
+            self.sources = []
+            sender.problems.append(Problem("FS518", Place("Provenance"), "the server to take it", "Provenance"))
+            return False
+        rows = [Written(each.item.key, each.item.digest, each.content, to.version, "created") for each, to in good]
+        book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
+        book.mark(book.run, [each.key for written in waiting for each in written] + [row.key for row in rows], "proven")
+        self.log.append("provenance written", counts={"provenances": len(rows)}, keys=[row.key for row in rows])
+        return True
+
+    def _provenance(self, written: list[Written]) -> Entry:
+        made: dict[str, list[Target]] = {"created": [], "updated": []}
+        for each in written:
+            made[each.action].append((each.key, each.version))
+        book = self.sender.journal
+        body = provenance(book.run, book.started(), made["created"], made["updated"], self.sources)
+        line = msgspec.json.encode(body)
+        item = Item(f"Provenance/{body['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
+        return Entry(item, line, content(line))
+
+    def finish(self) -> PushReport:
+        """Closes the books."""
+        self._fill()
+        if self.sender.counts.total != self.report.total:
+            raise RuntimeError("a resource was neither delivered nor refused")
+        head = self.log.append("run finished", counts=self._counted())
+        counts = {
+            key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")
+        }
+        self.sender.journal.finish(counts | {"audit": head._asdict()})
+        return self.report
+
+    def _show(self) -> None:
+        renewals = self.sender.courier.client.renewals
+        if renewals > self.renewals:
+            self.log.append("token renewed", counts={"times": renewals - self.renewals})
+            self.renewals = renewals
+        if self.progress:
+            self.progress(self.sender.counts.total, self.report.total)
+
+    def _counted(self) -> dict[str, int]:
+        return {name: getattr(self.sender.counts, name) for name in _COUNTS}
+
+    def _fill(self) -> None:
+        for name, count in self._counted().items():
+            setattr(self.report, name, count)
+        self.report.seconds, self.report.retries = time.monotonic() - self.begin, self.sender.courier.client.retries
+        self.report.problems = self.sender.problems
+        self.report.dead = self.sender.dead.path if self.report.refused else None
+
+
+def new_run() -> str:
+    """A name for a run: the time, and enough chance to be the only one."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def _existing(plan: Path) -> Path:
+    if not plan.is_file():
+        raise UsageError("FS537", plan.name, "a plan of `fhirspace plan --out`")
+    return plan
+
+
+def _corrected(units: Iterator[Unit], files: list[Path], book: Journal, sender: Sender) -> Iterator[Unit]:
+    """Dead letters under their first places; what a later run delivered in another form is counted as unchanged."""
+    origins = {file: dead.origins(file) for file in files}
+    for unit in units:
+        left = []
+        for item in unit:
+            known = book.known(item.key)
+            if known is not None and known.run > item.file.stem and not book.seal.same(known.digest, item.digest):
+                sender.counts.unchanged += 1
+                continue
+            name, row = origins[item.file].get(item.key, (item.place.file, item.row))
+            left.append(replace(item, name=name, row=row))
+        if left:
+            yield left
+
+
+def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
+    """A server that was emptied or replaced at the same address must not be taken for one that holds everything.
+
+    The first and the last key of each type are looked up; one that is gone makes the journal start anew.
+    """
+    samples = [book.place(key) or key for key in book.samples()]
+    if any(not held.line for held in fetch(client, samples, batch=False)):
+        book.forget()
+        sender.problems.append(Problem("FS526", Place(book.path.name), "the server to hold what was delivered"))

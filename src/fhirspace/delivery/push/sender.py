@@ -1,0 +1,334 @@
+"""Sends units in bundles; when one is refused, finds the guilty entries and delivers the rest; journals the answers."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+
+from fhirspace.delivery.audit.chain import Event
+from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
+from fhirspace.delivery.journal import Journal, Written
+from fhirspace.delivery.push.bundles import Courier, Entry, Reply
+from fhirspace.delivery.push.order import Item, Reader, Unit, references
+from fhirspace.delivery.push.rejected import DeadLetters
+from fhirspace.errors import Problem
+from fhirspace.fhir.canonical import content
+from fhirspace.fhir.outcome import reason, suspects
+from fhirspace.fhirserver.answers import Answer, no_fhir
+from fhirspace.fhirserver.http.client import Response
+from fhirspace.fhirserver.http.retry import since
+
+REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
+"""Answers that blame what was sent, not the moment: the guilty entry is looked for."""
+CONFLICT = frozenset({409, 412})
+_MOST_BYTES = 8_000_000
+_ENTRY_PATH = re.compile(r"Bundle\.entry\[\d+\](\.resource)?")
+_NO_CHANGE = b"SUCCESSFUL_UPDATE_NO_CHANGE"
+_UNSENT = Response(0, {}, b"")
+Loaded = list[Entry]
+"""A unit with the lines of its items."""
+Note = Callable[[Event, dict[str, int], list[str]], None]
+"""Called with an event, counts, and the keys of the resources that it is about."""
+
+
+def _say_nothing(event: Event, counts: dict[str, int], keys: list[str]) -> None:
+    """Nobody keeps a log."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the resources; every resource of the input is in exactly one of these."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    unchanged_on_server: int = 0
+    conflicts: int = 0
+    refused: int = 0
+
+    @property
+    def total(self) -> int:
+        """All resources that something became of."""
+        done = self.created + self.updated + self.unchanged + self.unchanged_on_server
+        return done + self.conflicts + self.refused
+
+
+@dataclass(slots=True)
+class Sender:
+    """Delivers units to one server, journals what was answered, and counts.
+
+    Args:
+        courier: how entries travel. journal: what is known. dead: where refused resources go.
+        size: most resources a bundle; halved when the server finds one too large (413).
+        note: is told what happens, for the audit log.
+        wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
+            everything that the journal does not know as delivered.
+        addressing: how resources are found where the server makes the ids; None where it takes ours.
+    """
+
+    courier: Courier
+    journal: Journal
+    dead: DeadLetters
+    size: int
+    note: Note = _say_nothing
+    wanted: Callable[[Item], str | None] | None = None
+    addressing: Addressing | None = None
+    counts: Counts = field(default_factory=Counts)
+    problems: list[Problem] = field(default_factory=list)
+    _lost: set[str] = field(default_factory=set)
+    _doubted: set[str] = field(default_factory=set)
+    _bundle: int = 0
+
+    def batches(self, units: Iterable[Unit], reader: Reader) -> Iterator[list[Loaded]]:
+        """Units that are not delivered yet, loaded, up to `size` resources (or 8 MB) together."""
+        batch: list[Loaded] = []
+        entries = weight = 0
+        for unit in units:
+            if all(self._delivered(item) for item in unit):
+                self.counts.unchanged += len(unit)
+                continue
+            loaded = [self._loaded(item, reader) for item in unit]
+            heavy = sum(len(entry.line) for entry in loaded)
+            full = entries + len(loaded) > self.size or weight + heavy > _MOST_BYTES
+            if batch and (full or not self._together(batch[-1], loaded)):
+                yield batch
+                batch, entries, weight = [], 0, 0
+            batch.append(loaded)
+            entries += len(loaded)
+            weight += heavy
+        if batch:
+            yield batch
+
+    def deliver(self, units: list[Loaded]) -> None:
+        """Send them together, and in smaller parts where the server refuses that.
+
+        Raises:
+            ServerError: the server cannot be reached or fails (FS510, FS511, FS512); what was answered is journalled.
+        """
+        units = self._ready(units)
+        if units:
+            self._settle(units, self.courier.send(_flat(units)))
+
+    def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
+        """Delivers all batches, up to `connections` at a time, and yields after each one.
+
+        Only batches of one stage fly together: what they refer to has landed. Answers are taken in this thread, so
+        that the journal has one writer, and each resource is in one batch only.
+
+        Raises:
+            ServerError: as `deliver`; batches that still fly are not journalled, and their PUTs do no harm again.
+        """
+        flying: dict[Future[Reply], list[Loaded]] = {}
+        stages: set[tuple[int, int]] = set()
+        with ThreadPoolExecutor(connections) as pool:
+            try:
+                for batch in batches:
+                    stages |= {entry.item.stage for entry in _flat(batch)}
+                    if len(stages) > 1:
+                        yield from self._land(flying, 0)
+                        stages = {entry.item.stage for entry in _flat(batch)}
+                    if units := self._ready(batch):
+                        flying[pool.submit(self.courier.send, _flat(units))] = units
+                    # One waits in line, so that no connection stands idle while an answer is journalled.
+                    yield from self._land(flying, connections)
+                yield from self._land(flying, 0)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def _land(self, flying: dict[Future[Reply], list[Loaded]], most: int) -> Iterator[None]:
+        """Takes answers until at most so many batches fly."""
+        while len(flying) > most:
+            for landed in wait(flying, return_when=FIRST_COMPLETED).done:
+                self._settle(flying.pop(landed), landed.result())
+                yield
+
+    def _ready(self, units: list[Loaded]) -> list[Loaded]:
+        """Those that can be sent now, noted in the journal as being on their way."""
+        ready = [found for unit in units if not self._orphaned(unit) and (found := self._addressed(unit))]
+        if ready:
+            entries = _flat(ready)
+            now = self.courier.client.server_time().isoformat()
+            rows = ((entry.item.key, entry.item.digest, entry.content) for entry in entries)
+            self.journal.intend(rows, now)
+        return ready
+
+    def _addressed(self, unit: Loaded) -> Loaded:
+        """As it travels; what the server could not be made to find again is buried unsent."""
+        if self.addressing is None:
+            return unit
+        try:
+            return self.addressing.addressed(unit)
+        except UnfindableError as error:
+            for entry in unit:
+                self._refuse(error.code, entry, error.expected, _UNSENT)
+            return []
+
+    def _settle(self, units: list[Loaded], reply: Reply) -> None:
+        entries = _flat(units)
+        self._accept([(entries[at], answer) for at, answer in reply.answers.items() if answer.good])
+        for at, answer in reply.answers.items():
+            if not answer.good:
+                self._judge(entries[at], answer)
+        if reply.rest is not None:
+            left = _without(units, reply.answers)
+            blamed = suspects(reply.rest.body) if len(left) == len(units) else set()
+            self._settle_rest(left, reply.rest, blamed)
+
+    def _settle_rest(self, left: list[Loaded], said: Response, blamed: set[int]) -> None:
+        """What to do with units that were refused as a whole, or answered by nothing that fits them."""
+        if not said.ok and said.status not in REFUSED:
+            raise self.courier.client.unexpected(said)
+        if said.ok:  # what it answers may have been done
+            self._doubted |= {entry.item.key for entry in _flat(left)}
+        if said.status == 413 and len(left) > 1:
+            self.size = max(1, min(self.size, len(_flat(left)) // 2))
+            self._in_parts(left)
+        elif len(left) > 1:
+            for piece in pieces(left, blamed):
+                self.deliver(piece)
+        elif said.ok:
+            raise no_fhir(self.courier.client.server, "an answer that fits each entry of the Bundle", said)
+        else:
+            self._bury(left[0], said)
+
+    def _in_parts(self, units: list[Loaded]) -> None:
+        """Delivers units in bundles of `size`, which may become smaller meanwhile."""
+        while units:
+            count, entries = 0, 0
+            while count < len(units) and (not count or entries + len(units[count]) <= self.size):
+                entries += len(units[count])
+                count += 1
+            self.deliver(units[:count])
+            units = units[count:]
+
+    def _delivered(self, item: Item) -> bool:
+        if self.wanted is not None:
+            return self.wanted(item) is None
+        known = self.journal.known(item.key)
+        return known is not None and self.journal.seal.same(known.digest, item.digest)
+
+    def _loaded(self, item: Item, reader: Reader) -> Entry:
+        line = reader.line(item)
+        match = (self.wanted(item) or "") if self.wanted else ""
+        return Entry(item, line, content(line), match)
+
+    def _together(self, left: Loaded, right: Loaded) -> bool:
+        """Whether two units may travel in one bundle: in a transaction any, otherwise those of one stage."""
+        return self.courier.kind == "transaction" or left[0].item.stage == right[0].item.stage
+
+    def _orphaned(self, unit: Loaded) -> bool:
+        """Whether it refers to what was refused in this run and never was on the server; then it is buried unsent."""
+        if not self._lost or not any(references(entry.line) & self._lost for entry in unit):
+            return False
+        for entry in unit:
+            self._refuse("FS524", entry, "the resources it refers to on the server", _UNSENT)
+        return True
+
+    def _accept(self, pairs: list[tuple[Entry, Answer]]) -> None:
+        if not pairs:
+            return
+        self._bundle = self._bundle or self.journal.bundles()
+        self._bundle += 1
+        held, written, dropped = [], [], []
+        places = [(entry.item.key, answer.location) for entry, answer in pairs if entry.sought]
+        for entry, answer in pairs:
+            item = entry.item
+            held.append((item.key, item.digest, entry.content, answer.version))
+            action = self._action(item, answer)
+            if action:
+                written.append(Written(item.key, item.digest, entry.content, answer.version, action, self._bundle))
+            else:
+                dropped.append(item.key)
+        self.journal.record(held, written, dropped, places)
+        made = {"created": 0, "updated": 0} | Counter(each.action for each in written)
+        self.note("bundle answered", {**made, "unchanged": len(dropped)}, [row[0] for row in held])
+
+    def _action(self, item: Item, answer: Answer) -> str:
+        """Counts an answer, and tells what this run did to the resource: ``created``, ``updated``, or "" for nothing.
+
+        What an earlier attempt wrote, whose answer was lost or never journalled, is answered as "no change": it is
+        this run's work if the server changed it after this run first sent it.
+        """
+        known = self.journal.known(item.key)
+        first = self.journal.intended(item.key)
+        late = first is not None and since(answer.lastModified, first)
+        before = known.version if known else "1"
+        same = _NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
+        if answer.code != 201 and same and not (late and self._doubtful(item, answer)):
+            self.counts.unchanged_on_server += 1
+            return ""
+        if answer.code == 201 or (same and known is None):
+            self.counts.created += 1
+            return "created"
+        self.counts.updated += 1
+        return "updated"
+
+    def _doubtful(self, item: Item, answer: Answer) -> bool:
+        """Whether an earlier attempt of this run may have written it."""
+        return answer.repeated or self.journal.resumed or item.key in self._doubted
+
+    def _judge(self, entry: Entry, answer: Answer) -> None:
+        said = Response(answer.code, {}, bytes(answer.outcome))
+        if answer.code not in REFUSED:
+            raise self.courier.client.unexpected(said)
+        self._bury([entry], said)
+
+    def _bury(self, unit: Loaded, answer: Response) -> None:
+        if answer.status in CONFLICT and any(entry.match for entry in unit):
+            code, expected = "FS536", "the version that the plan was made for"
+        elif answer.status == 412 and any(entry.sought for entry in unit):
+            code, expected = "FS583", "one resource at most that has this identifier"
+        else:
+            said = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
+            code, expected = "FS520", f"what the server accepts (status {answer.status}{said and ': ' + said})"
+        for entry in unit:
+            self._refuse(code, entry, expected, answer)
+
+    def refuse_unsent(self, code: str, item: Item, expected: str, line: bytes) -> None:
+        """Buries what is not sent at all, and says why."""
+        self._refuse(code, Entry(item, line, b""), expected, _UNSENT)
+
+    def _refuse(self, code: str, entry: Entry, expected: str, answer: Response) -> None:
+        item = entry.item
+        self.dead.add(item, entry.line, answer)
+        self.problems.append(Problem(code, item.place, expected, item.key.split("/")[0]))
+        self.counts.refused += 1
+        if self.journal.known(item.key) is None:
+            self._lost.add(item.key)
+        self.journal.record((), (), [item.key])
+        if self.addressing:
+            self.journal.release(item.key)
+        self.note("resource refused", {"status": answer.status}, [item.key])
+
+
+def _flat(units: list[Loaded]) -> list[Entry]:
+    return [entry for unit in units for entry in unit]
+
+
+def _without(units: list[Loaded], answered: dict[int, Answer]) -> list[Loaded]:
+    """The units without the entries (by position) that were answered."""
+    places = iter(range(len(_flat(units))))
+    left = [[entry for entry in unit if next(places) not in answered] for unit in units]
+    return [unit for unit in left if unit]
+
+
+def pieces(units: list[Loaded], blamed: set[int]) -> list[list[Loaded]]:
+    """Cut refused units up, in their order: the blamed ones (by entry number) alone; halves if that tells nothing."""
+    marks = []
+    position = 0
+    for unit in units:
+        marks.append(any(position <= entry < position + len(unit) for entry in blamed))
+        position += len(unit)
+    if all(marks) or not any(marks):
+        half = len(units) // 2
+        return [units[:half], units[half:]]
+    cut: list[list[Loaded]] = []
+    for index, (unit, mark) in enumerate(zip(units, marks, strict=True)):
+        if mark or not cut or marks[index - 1]:
+            cut.append([unit])
+        else:
+            cut[-1].append(unit)
+    return cut

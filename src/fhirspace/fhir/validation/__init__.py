@@ -1,0 +1,1 @@
+"""Validation of FHIR resources against the definitions of their release."""

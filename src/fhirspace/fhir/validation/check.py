@@ -1,0 +1,296 @@
+"""The own check of resources against HL7's definitions, compiled for each type on its first use.
+
+What is checked: known elements, cardinality, JSON kinds, primitive patterns, choices, required elements, required
+bindings, targets of references, contained resources and the references to them, extensions, nothing empty, and the
+companions ``_name`` of primitives. Source: FHIR, "JSON Representation", "References", "Extensibility",
+"Terminologies" (binding strengths). A check returns None where nothing is wrong, so that a good resource costs no
+path: paths are put together on the way out of a finding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from fhirspace import limits
+from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
+from fhirspace.fhir.validation.links import contained_types, reference, unused, with_codes
+from fhirspace.foreign import member
+from fhirspace.standards.fhir import Definitions, Element, Release, definitions
+
+_MANY = 12
+_DEEPEST = limits.LIMITS["json-depth"].most or 0
+
+
+def check(resource: object, release: Release = "R4") -> list[Finding]:
+    """Check one resource, with everything in it (contained resources, a Bundle's entries).
+
+    Args:
+        resource: the resource as parsed JSON; numbers as `jsontext.Number`, int, float or Decimal.
+        release: the release of FHIR it is written in.
+
+    Returns:
+        For each finding: the element's path (``Observation.component[1].code``), a code FS4xx of the catalogue,
+        and what was expected there. Empty when nothing is wrong. Never a value of the resource.
+    """
+    found = compiled(release).resource(resource, Scope({}))
+    if not found:
+        return []
+    kind = resource.get("resourceType") if isinstance(resource, dict) else None
+    return prefixed(kind, found) if isinstance(kind, str) and kind in definitions(release).resources else found
+
+
+@cache
+def compiled(release: Release) -> Checker:
+    """The checks of a release; types are compiled when they are first met."""
+    return Checker(definitions(release))
+
+
+def prefixed(name: str, found: Iterable[Finding]) -> list[Finding]:
+    """The same findings, seen from one level further out."""
+    return [(_join(name, path), code, expected) for path, code, expected in found]
+
+
+def _join(name: str, path: str) -> str:
+    if not path:
+        return name
+    return name + path if path[0] == "[" else f"{name}.{path}"
+
+
+class Checker:
+    """All checks of one release."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        """Args: the definitions of the release."""
+        self.definitions = definitions
+        self._objects: dict[str, ObjectCheck] = {}
+
+    def object(self, key: str) -> ObjectCheck:
+        """The check of an object: a type, or a group within one (``Observation.component``)."""
+        found = self._objects.get(key)
+        if found is None:
+            found = ExtensionCheck(self, key) if key == "Extension" else ObjectCheck(self, key)
+            self._objects[key] = found
+        return found
+
+    def resource(self, value: Any, scope: Scope) -> list[Finding] | None:
+        """Check a resource that stands by itself: its references to ``#id`` meet its own contained resources."""
+        own = Scope(contained_types(value), scope.depth)
+        found = self._typed(value, own) or []
+        found += [(f"contained[{place}]", "FS419", "a reference to its id") for place in unused(value, own)]
+        return found or None
+
+    def contained(self, value: Any, scope: Scope) -> list[Finding] | None:
+        """Check a contained resource: it has an id and contains nothing itself (dom-2)."""
+        found = self._typed(value, scope) or []
+        if isinstance(value, dict):
+            if "contained" in value:
+                found.append(("contained", "FS419", "no contained resource in a contained one"))
+            if "id" not in value:
+                found.append(("id", "FS412", "id of a contained resource"))
+        return found or None
+
+    def _typed(self, value: Any, scope: Scope) -> list[Finding] | None:
+        if not isinstance(value, dict):
+            return [("", "FS414", "a resource: a JSON object with resourceType")]
+        kind = value.get("resourceType")
+        if not isinstance(kind, str) or kind not in self.definitions.resources:
+            return [("resourceType", "FS410", f"a resource type of {self.definitions.release}")]
+        return self.object(kind)(value, scope)
+
+    def element(self, element: Element) -> Check:
+        """The check of all that stands under an element's JSON name."""
+        one = self._one(element)
+        if not element.is_list:
+            return one
+        return many(one, null="FS421" if element.primitive else "FS420")
+
+    def _one(self, element: Element) -> Check:
+        if element.primitive:
+            return leaf(element, self.definitions)
+        if element.type == "Resource":
+            return self.contained if element.name == "contained" else self._inner_resource
+        found: Check = self.object(element.children_path)
+        if element.type == "Reference":
+            return reference(found, element.targets, self.definitions.resources)
+        if element.type == "CodeableReference" and element.targets:
+            found = ObjectCheck(self, element.children_path, reference_targets=element.targets)
+        return with_codes(found, element, self.definitions)
+
+    def _inner_resource(self, value: Any, scope: Scope) -> list[Finding] | None:
+        return self.resource(value, scope)
+
+    def companion(self, element: Element) -> Check:
+        """The check of ``_name``, which holds id and extensions of a primitive."""
+        one = self.object("Element")
+        if not element.is_list:
+            return one
+
+        def nullable(value: Any, scope: Scope) -> list[Finding] | None:
+            return None if value is None else one(value, scope)
+
+        return many(nullable, null="")
+
+
+def many(one: Check, null: str) -> Check:
+    """The check of an array. Args: the check of an item, the code of a null item ("": allowed).
+
+    The definitions of no release know a bound of items other than 1 and none.
+    """
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        if type(value) is not list:
+            return [("", "FS414", "a JSON array")]
+        if not value:
+            return [("", "FS420", "an array with items, or nothing")]
+        found: list[Finding] = []
+        for place, item in enumerate(value):
+            problems = [("", null, "no null")] if item is None and null else one(item, scope)
+            if problems:
+                found += prefixed(f"[{place}]", problems)
+        return found or None
+
+    return check
+
+
+class ObjectCheck:
+    """The check of one kind of object. Calling it checks an object of that kind."""
+
+    def __init__(self, checker: Checker, key: str, reference_targets: tuple[str, ...] = ()) -> None:
+        """Args: the checks of the release, the type or path, targets of a CodeableReference."""
+        self._checker = checker
+        self._key = key
+        self._children: Mapping[str, Element] = checker.definitions.children(key)
+        self._targets = reference_targets
+        self._checks: dict[str, Check] = {}
+        if key in checker.definitions.resources:
+            self._checks["resourceType"] = lambda value, scope: None
+        self._required: list[tuple[str, frozenset[str], str]] = []
+        self._choices: list[frozenset[str]] = []
+        self._met_companion = False
+        self._groups(self._children.values())
+        self._ruled = bool(self._required or self._choices)
+
+    def _groups(self, children: Iterable[Element]) -> None:
+        choices: dict[str, list[Element]] = {}
+        for child in children:
+            if child.choice is not None:
+                choices.setdefault(child.choice, []).append(child)
+            elif child.min:
+                self._required.append((child.name, _names([child]), child.type))
+        for name, members in choices.items():
+            self._choices.append(_names(members))
+            if members[0].choice_min:
+                self._required.append((name, _names(members), "one of " + ", ".join(m.name for m in members[:_MANY])))
+
+    def __call__(self, value: Any, scope: Scope) -> list[Finding] | None:
+        """Check a JSON value that should be such an object."""
+        if type(value) is not dict:
+            return [("", "FS420" if value is None else "FS414", "a JSON object")]
+        if not value:
+            return [("", "FS420", "an object with elements, or nothing")]
+        if scope.depth >= _DEEPEST:
+            return [("", "FS403", limits.allowed("json-depth"))]
+        scope.depth += 1
+        found: list[Finding] | None = None
+        checks = self._checks
+        for at, (name, item) in enumerate(value.items(), 1):
+            problems = (checks.get(name) or self._compile(name))(item, scope)
+            if problems:
+                label = name if name in checks else member(name, at)
+                found = (found or []) + prefixed(label, problems)
+        scope.depth -= 1
+        if self._ruled:
+            whole = self.whole(value)
+            if whole:
+                found = (found or []) + whole
+        if self._met_companion:
+            found = _companions(value, found or []) or None
+        return found
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """What is wrong with the object as a whole: elements missing, choices doubled. Only its names are looked at."""
+        found: list[Finding] | None = None
+        for name, names, expected in self._required:
+            if names.isdisjoint(value):
+                found = [*(found or ()), (name, "FS412", expected)]
+        for group in self._choices:
+            present = group & value.keys()
+            if len(present) > 1 and len({name.lstrip("_") for name in present}) > 1:
+                found = [*(found or ()), (min(name.lstrip("_") for name in present), "FS416", "one type of the choice")]
+        return found
+
+    def member(self, name: str) -> Check | None:
+        """The check of one element by its JSON name; None where there is no such element."""
+        return (self._checks.get(name) or self._compile(name)) if name in self._children else None
+
+    def _compile(self, name: str) -> Check:
+        element = self._children.get(name)
+        if element is None and name[:1] == "_":
+            self._met_companion = True
+            element = self._children.get(name[1:])
+            made = (
+                self._checker.companion(element) if element is not None and element.primitive else self._unknown(name)
+            )
+        elif element is None:
+            return self._unknown(name)  # not remembered: there is no end of names that do not exist
+        elif self._targets and name == "reference":
+            made = reference(self._checker.object("Reference"), self._targets, self._checker.definitions.resources)
+        else:
+            made = self._checker.element(element)
+        if name.lstrip("_") in self._children:
+            self._checks[name] = made
+        return made
+
+    def _unknown(self, name: str) -> Check:
+        close = self._checker.definitions.suggest(name, self._key)
+        expected = f"an element of {self._key}" + (f", such as {' or '.join(close)}" if close else "")
+        return lambda value, scope: [("", "FS411", expected)]
+
+
+class ExtensionCheck(ObjectCheck):
+    """The check of an extension: a value or further extensions, and what HL7's own extensions may hold."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Exactly one of value[x] and extension (ext-1); value types and parts of published extensions."""
+        found = super().whole(value) or []
+        values = [name.lstrip("_")[5:] for name in value if name.startswith(("value", "_value"))]
+        if bool(values) == ("extension" in value):
+            found.append(("", "FS422", "either value[x] or extension"))
+        known = (
+            self._checker.definitions.extensions.get(value.get("url", "")) if type(value.get("url")) is str else None
+        )
+        if known is None:
+            return found
+        types = {kind[0].upper() + kind[1:] for kind in known.types}
+        if values and not types.issuperset(values):
+            found.append(("value[x]", "FS423", " or ".join(known.types) or "extension, and no value[x]"))
+        parts = value.get("extension")
+        for place, part in enumerate(parts if known.parts and isinstance(parts, list) else ()):
+            url = part.get("url") if isinstance(part, dict) else None
+            if isinstance(url, str) and ":" not in url and url not in known.parts:
+                found.append((f"extension[{place}].url", "FS423", f"one of {', '.join(known.parts)}"))
+        return found
+
+
+def _names(elements: Iterable[Element]) -> frozenset[str]:
+    """The JSON names that make elements stand: a primitive also stands by its companion."""
+    return frozenset(
+        name
+        for element in elements
+        for name in ((element.name, "_" + element.name) if element.primitive else (element.name,))
+    )
+
+
+def _companions(value: dict[str, Any], found: list[Finding]) -> list[Finding]:
+    """The findings without nulls that a companion explains, with those of companions that do not fit."""
+    allowed = set()
+    for name, companion in value.items():
+        own = value.get(name[1:])
+        if name[:1] != "_" or type(companion) is not list or type(own) is not list:
+            continue
+        if len(own) != len(companion):
+            found.append((name, "FS421", "as many items as the values have"))
+        allowed |= {f"{name[1:]}[{place}]" for place, item in enumerate(companion) if item is not None}
+    return [item for item in found if item[1] != "FS421" or item[0] not in allowed]

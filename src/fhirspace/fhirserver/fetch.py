@@ -1,0 +1,182 @@
+"""What a server holds now of given keys: many reads at once, in the order asked for.
+
+Source: FHIR, "http" (read, vread, history, batch).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import msgspec
+
+from fhirspace.fhirserver import address
+from fhirspace.fhirserver.answers import Answer, absent, decoded, head_of, no_fhir, whole
+from fhirspace.fhirserver.http.client import Client, Response
+from fhirspace.fhirserver.http.links import Link, Paging
+from fhirspace.fhirserver.http.retry import RETRIED
+from fhirspace.foreign import counted
+from fhirspace.json import decoder
+
+_GONE = frozenset({404, 410})
+_NO_BATCH = frozenset({400, 404, 405, 501})
+"""Answers of servers that take no batch of reads; what they say of themselves cannot be relied on."""
+_HEADERS = {"Cache-Control": "no-cache"}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A resource as the server holds it: its bytes and version; no bytes where it holds none."""
+
+    key: str
+    line: bytes = b""
+    version: str = ""
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+
+
+class _Entry(msgspec.Struct):
+    resource: msgspec.Raw = msgspec.Raw(b"")
+    request: _Request = msgspec.field(default_factory=_Request)
+    response: Answer = msgspec.field(default_factory=Answer)
+
+
+class _Link(msgspec.Struct):
+    relation: str = ""
+    url: str = ""
+
+
+class _Bundle(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    type: str = ""
+    entry: list[_Entry] = []
+    link: list[_Link] = []
+
+
+class _Meta(msgspec.Struct):
+    versionId: str = ""  # noqa: N815 - FHIR's name
+    lastUpdated: str = ""  # noqa: N815 - FHIR's name
+
+
+class _Head(msgspec.Struct):
+    resourceType: str = ""  # noqa: N815 - FHIR's name
+    id: str = ""
+    meta: _Meta = msgspec.field(default_factory=_Meta)
+
+
+_bundle = decoder(_Bundle)
+_head = decoder(_Head)
+
+
+def version_of(line: bytes | msgspec.Raw) -> str:
+    """The ``meta.versionId`` of a resource; "" without one."""
+    return _head(line).meta.versionId
+
+
+def modified(line: bytes) -> str:
+    """The ``meta.lastUpdated`` of a resource; "" without one."""
+    return _head(line).meta.lastUpdated
+
+
+def fetch(
+    client: Client, keys: Iterable[str], *, batch: bool = True, size: int = 100, connections: int = 1
+) -> Iterator[Held]:
+    """Reads many resources.
+
+    Args:
+        client: the server. keys: ``Type/id``, or ``Type/id/_history/version`` for one version.
+        batch: whether the server takes batches; else each key is read by itself.
+        size: keys a batch. connections: batches under way at once.
+
+    Raises:
+        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither this resource nor "gone".
+    """
+    waiting = iter(keys)
+    flying: deque[Future[list[Held]]] = deque()
+    with ThreadPoolExecutor(connections) as pool:
+        while True:
+            while len(flying) < connections and (part := list(islice(waiting, size if batch else 1))):
+                flying.append(pool.submit(_many if batch else _one, client, part))
+            if not flying:
+                return
+            yield from flying.popleft().result()
+
+
+def versions(client: Client, key: str) -> Iterator[Held]:
+    """The versions of a resource that the server tells of, newest first; no bytes for a deletion.
+
+    A page is asked for when it is needed, so that a long history costs no more than what is looked at.
+
+    Raises:
+        ServerError: as `fetch`; FS512 where the server keeps no history, FS519 and FS530 as `links.Paging`.
+    """
+    paging = Paging(client.server)
+    link: str | Link | None = f"{key}/_history?_count=100"
+    while link is not None:
+        answer = client.request("GET", link, headers=_HEADERS)
+        if not answer.ok:
+            raise client.unexpected(answer)
+        page = decoded(answer.body, _bundle)
+        if page is None or (page.resourceType, page.type) != ("Bundle", "history"):
+            raise no_fhir(client.server, "a Bundle of type history", answer)
+        yield from (_version(client, key, entry) for entry in page.entry)
+        link = paging.next(page.link, answer.url)
+
+
+def _version(client: Client, key: str, entry: _Entry) -> Held:
+    if entry.request.method == "DELETE":
+        return Held(key, b"", address.version(entry.response.version, client.server))
+    return _judged(client, key, Response(200, {}, bytes(entry.resource)))
+
+
+def _many(client: Client, keys: list[str]) -> list[Held]:
+    asked = [{"request": {"method": "GET", "url": key}} for key in keys]
+    body = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": asked})
+    answer = client.request("POST", "", body, headers=_HEADERS)
+    if answer.status in _NO_BATCH:
+        return [held for key in keys for held in _one(client, [key])]
+    if not answer.ok:
+        raise client.unexpected(answer)
+    found = decoded(answer.body, _bundle)
+    if found is None or found.type != "batch-response" or len(found.entry) != len(keys):
+        entries = counted(len(keys), "entry", "entries")
+        raise no_fhir(client.server, f"a Bundle of type batch-response with {entries}", answer)
+    return [_held(client, key, entry) for key, entry in zip(keys, found.entry, strict=True)]
+
+
+def _held(client: Client, key: str, entry: _Entry) -> Held:
+    code = entry.response.code or 200
+    if code in RETRIED:
+        return _one(client, [key])[0]
+    return _judged(client, key, Response(code, {}, bytes(entry.resource)))
+
+
+def _one(client: Client, keys: list[str]) -> list[Held]:
+    return [_judged(client, keys[0], client.request("GET", keys[0], headers=_HEADERS))]
+
+
+def _judged(client: Client, key: str, answer: Response) -> Held:
+    """What an answer says of a key. Raises ServerError (FS512) where it is neither this resource nor says "gone"."""
+    if absent(answer):
+        return Held(key)
+    kind, name, version = _parts(key)
+    if not answer.ok and answer.status not in _GONE:
+        raise client.unexpected(answer)
+    head = head_of(answer.body)
+    if not answer.ok or head is None or (head.resourceType, head.id) != (kind, name) or not whole(answer.body):
+        raise no_fhir(client.server, f"the {kind} that was asked for", answer)
+    if version and head.version not in ("", version):
+        raise no_fhir(client.server, f"the version of {kind} that was asked for", answer)
+    return Held(key, answer.body, address.version(head.version, client.server))
+
+
+def _parts(key: str) -> tuple[str, str, str]:
+    """Type, id and version ("" for the last one) of a key."""
+    kind, _, rest = key.partition("/")
+    name, _, version = rest.partition("/_history/")
+    return kind, name, version

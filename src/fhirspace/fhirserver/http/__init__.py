@@ -1,0 +1,1 @@
+"""Requests over HTTP: transport, retries, links and certificates."""

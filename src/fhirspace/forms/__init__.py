@@ -1,0 +1,1 @@
+"""Source forms: records of an EDC system to SDTM rows and back."""

@@ -1,0 +1,251 @@
+"""The compiled form of a source mapping: what a record of an EDC form makes, and how its rows are read back.
+
+A `SourceForm` has documents, one for each dataset that its records make rows of; a `Document` has lines, each making at
+most one row a record; a `Line` has a `Cell` for each variable. A cell is a list of options: the first that stands is
+written, and the first whose template fits the text is read. The same tree is read both ways.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import NamedTuple
+
+from fhirspace.mapping.model import Cond, Leaf, Slot
+from fhirspace.standards.units import canonical_number
+from fhirspace.template.values import divided
+
+Given = tuple[tuple[str, str], ...]
+"""Form cells that must read exactly so (``""``: empty), and that are known again where what they allow stands."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Option:
+    """One way to fill a variable: a template, and what must be true of the record."""
+
+    leaf: Leaf
+    when: Cond | None = None
+    given: Given = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """What stands in a variable. `kind` is how its text is kept: ``Num``, ``DTC`` (ISO 8601) or ``Char``.
+
+    Cells are compared by identity: lines that share one share what is computed of it.
+    """
+
+    options: tuple[Option, ...]
+    kind: str = "Char"
+
+    @property
+    def constant(self) -> str | None:
+        """The text of a cell that is the same in every row, None for all others."""
+        first = self.options[0]
+        return first.leaf.constant if len(self.options) == 1 and first.when is None and not first.given else None
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The slots of all options."""
+        return tuple(slot for option in self.options for slot in option.leaf.slots)
+
+    @property
+    def default(self) -> tuple[str, str] | None:
+        """The form column and cell that an empty variable stands for: its code list gives the cell the code ``""``."""
+        leaf = self.options[0].leaf
+        if len(leaf.parts) == 1 and leaf.slots:
+            slot = leaf.slots[0]
+            cell = slot.codec.back("") if slot.codec.outputs and "" in slot.codec.outputs else None
+            return None if cell is None else (slot.column, cell)
+        return None
+
+    def columns(self) -> Iterator[str]:
+        """The form columns that the cell looks at."""
+        for option in self.options:
+            yield from (slot.column for slot in option.leaf.slots)
+            yield from (name for name, _ in option.given)
+            yield from option.when.columns() if option.when else ()
+
+    def told(self) -> Iterator[tuple[str, int]]:
+        """The form columns that can be read back from the cell, each with its rank (0: verbatim)."""
+        for option in self.options:
+            yield from ((slot.column, slot.codec.rank) for slot in option.leaf.slots if slot.readable)
+            yield from ((name, 1) for name, _ in option.given)
+
+    def known_texts(self) -> frozenset[str] | None:
+        """All texts that the cell can have, None where they are not known; it may be empty as well."""
+        found: set[str] = set()
+        for option in self.options:
+            constant = option.leaf.constant
+            outputs = option.leaf.slots[0].codec.outputs if len(option.leaf.parts) == 1 and option.leaf.slots else None
+            if constant is None and (outputs is None or option.leaf.slots[0].codec.open):
+                return None
+            found |= {constant} if constant is not None else outputs or set()
+        return frozenset(self.fitting(text) or "" for text in found if text)
+
+    def fitting(self, text: str) -> str | None:
+        """A text as the variable keeps it: no blanks at its end (SAS drops them), numbers without idle zeros."""
+        if self.kind == "Num":
+            return canonical_number(text)
+        return text.rstrip(" ") or None
+
+
+def reader(cell: Cell) -> Callable[[str], dict[str, str]]:
+    """What reads a variable's text: the form cells it tells of, nothing where no option could have written it."""
+    readers = [_option_reader(option) for option in cell.options]
+
+    def read(text: str) -> dict[str, str]:
+        return next((found for each in readers if (found := each(text)) is not None), {})
+
+    return read
+
+
+def _option_reader(option: Option) -> Callable[[str], dict[str, str] | None]:
+    leaf, given = option.leaf, {name: text for name, text in option.given if text}
+    if len(leaf.parts) == 1 and leaf.slots:
+        column, back = leaf.slots[0].column, leaf.slots[0].codec.back
+
+        def single(text: str) -> dict[str, str] | None:
+            cell = back(text)
+            return None if cell is None else {**given, column: cell}
+
+        return single
+
+    backs = [(slot.column, slot.codec.back) for slot in leaf.slots]
+
+    def several(text: str) -> dict[str, str] | None:
+        texts = divided(leaf, text)
+        if texts is None:
+            return None
+        found = dict(given)
+        for (column, back), part in zip(backs, texts, strict=True):
+            cell = back(part)
+            if cell is None:
+                return None
+            found[column] = cell
+        return found
+
+    return several
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row that a record may make.
+
+    Attributes:
+        cells: the variables and what stands in them, in order.
+        own: the variables of which one must be filled for the line to stand, None where it stands without any.
+        when, given: conditions; a line that has one stands whenever it is true.
+        line: where it is written, for messages.
+    """
+
+    cells: tuple[tuple[str, Cell], ...]
+    own: tuple[str, ...] | None
+    line: int
+    when: Cond | None = None
+    given: Given = ()
+
+    def columns(self) -> Iterator[str]:
+        """The form columns that the line looks at."""
+        for _, cell in self.cells:
+            yield from cell.columns()
+        yield from (name for name, _ in self.given)
+        yield from self.when.columns() if self.when else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a form makes of one dataset.
+
+    Attributes:
+        dataset: its name; file, line: where it is written, for messages.
+        lines: the rows that a record may make.
+        when, given: conditions that all its lines need.
+        one_per: the variables that say which rows of several forms are one row; empty: each row stands alone.
+        supplemental: the variables that are not standard, with their labels.
+    """
+
+    dataset: str
+    file: str
+    line: int
+    lines: tuple[Line, ...]
+    when: Cond | None = None
+    given: Given = ()
+    one_per: tuple[str, ...] = ()
+    supplemental: tuple[tuple[str, str], ...] = ()
+
+    def columns(self) -> Iterator[str]:
+        """The form columns that the document looks at."""
+        for line in self.lines:
+            yield from line.columns()
+        yield from (name for name, _ in self.given)
+        yield from self.when.columns() if self.when else ()
+
+
+class Source(NamedTuple):
+    """Where a form column can be read: the place of the line, the variable and its cell, best order first.
+
+    `text` is what an empty variable stands for, or, without a variable, what the conditions of the line say.
+    """
+
+    order: tuple[int, int]
+    line: int
+    column: str
+    variable: str = ""
+    cell: Cell | None = None
+    text: str | None = None
+
+
+@dataclass(frozen=True)
+class FormMapping:
+    """All that is known of one form.
+
+    Attributes:
+        form: its name (the stem of its file); file: the mapping file, for messages.
+        key: the columns that identify a record; optional: those of them that may be empty.
+        documents: what its records make.
+        needs: column -> the column that must be filled where it is.
+        kept: columns that no document reads, kept as automatic supplemental variables on purpose.
+        autos: dataset -> form column -> the supplemental variable that carries what found no other place.
+    """
+
+    form: str
+    file: str
+    key: tuple[str, ...]
+    optional: frozenset[str]
+    documents: tuple[Document, ...]
+    needs: tuple[tuple[str, str], ...] = ()
+    kept: tuple[str, ...] = ()
+    autos: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """All form columns that the mapping knows: the key first, then in the order of their first mention."""
+        found = dict.fromkeys(self.key)
+        for document in self.documents:
+            found.update(dict.fromkeys(document.columns()))
+        for pair in self.needs:
+            found.update(dict.fromkeys(pair))
+        return tuple(found | dict.fromkeys(self.kept))
+
+    @cached_property
+    def lines(self) -> tuple[tuple[Document, Line], ...]:
+        """All lines with their documents, in order."""
+        return tuple((document, line) for document in self.documents for line in document.lines)
+
+    @cached_property
+    def sources(self) -> dict[str, list[Source]]:
+        """By column, all places where it can be read: verbatim, by a table, by conditions, by being empty."""
+        found: dict[str, list[Source]] = {name: [] for name in self.columns}
+        for at, (document, line) in enumerate(self.lines):
+            for name, cell in line.cells:
+                for told, rank in dict(cell.told()).items():
+                    found[told].append(Source((rank, at), at, told, name, cell))
+                if cell.default is not None:
+                    column, text = cell.default
+                    found[column].append(Source((9, at), at, column, name, cell, text))
+            for name, text in (*document.given, *line.given):
+                if text:
+                    found[name].append(Source((5, at), at, name, text=text))
+        return {name: sorted(places, key=lambda source: source.order) for name, places in found.items()}

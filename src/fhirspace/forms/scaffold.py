@@ -1,0 +1,127 @@
+"""A start for the mapping of a new form, guessed from the header of its CSV file.
+
+It loads and carries every cell there and back as it stands; what remains is to say what the columns mean.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from itertools import islice, takewhile
+from pathlib import Path
+
+from fhirspace.errors import InputError, Place
+from fhirspace.foreign import shown
+from fhirspace.forms.supplemental import hashed_name, plain_name
+from fhirspace.limits import allowed, limit
+from fhirspace.tables.csv.head import looks_like_data
+from fhirspace.tables.csv.scan import CONTROL
+from fhirspace.tables.listing import given
+
+_VISIT = re.compile(r"^visit([_ ]?(name|label|no|num|id))?$|event_name")
+_KEYS = re.compile(
+    rf"site|subj|patient|participant|record_?id|{_VISIT.pattern}|repeat|instance|cycle|(_|^)(no|nr|seq)$"
+)
+_PERSON = re.compile(r"site|subj|patient|participant|record_?id")
+_ASIDE = re.compile(r"date|time|reason|comment|note|done|unit")
+_DATASETS = {
+    "AE": "adverse|ae", "CM": "medic|conmed|cm", "MH": "history|mh", "VS": "vital|vs", "EX": "dos|exposure|drug|ex",
+    "DS": "disposition|end_of|completion|consent", "SU": "smok|alcohol|tobacco", "DM": "demog|dm", "SV": "visit",
+    "PR": "procedure|surgery", "RS": "response", "TR": "lesion|tumou?r",
+}  # fmt: skip
+_OTHER = re.compile(r"\s*(?:\{|\[\s*[\[{\"]|<[?!A-Za-z])")
+"""How JSON, NDJSON and XML begin."""
+_LOOKED_AT = 200
+_FINDINGS = ("VS", "LB", "RS", "TR")
+
+
+def make_form_skeleton(path: Path | str) -> str:
+    """The YAML text of a first mapping for a form.
+
+    Args:
+        path: the form's CSV file; its header is read, and some rows to tell that it is one.
+
+    Raises:
+        InputError: FS101, the file cannot be read, is no CSV file or has no header; FS118, its first line is data;
+            FS156, FS157 it is no ordinary file, or a link that leads nowhere; FS113, its header is too long.
+    """
+    file = Path(path)
+    try:
+        if file.exists():
+            given(file)  # a pipe would make us wait for ever
+        header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
+    except (OSError, UnicodeDecodeError, csv.Error):
+        raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
+    if any(map(CONTROL.search, header)) or _OTHER.match("".join(header[:1])):
+        raise InputError("FS101", file.name, "a CSV file in UTF-8")  # or values would be printed for names
+    if looks_like_data(header, below):
+        raise InputError("FS118", Place(file.name, 1), "names of columns in the first line")
+    columns = [name for name in header if name]
+    if not columns:
+        raise InputError("FS101", file.name, "a header with the names of the columns")
+    dataset = next((name for name, words in _DATASETS.items() if re.search(words, file.stem.lower())), "LB")
+    keys = list(takewhile(lambda name: _KEYS.search(name.lower()), columns)) or columns[:1]
+    return "\n".join(_lines(file.stem, dataset, keys, [name for name in columns if name not in keys])) + "\n"
+
+
+def _head(file: Path) -> str:
+    """The beginning of a file, in whole lines."""
+    most = limit("header-bytes")
+    with file.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        content = content[: content.rfind(b"\n") + 1]
+        if not content:
+            raise InputError("FS113", Place(file.name, 1), allowed("header-bytes"))
+    return content.decode("utf-8-sig")
+
+
+def _lines(form: str, dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:
+    findings = dataset in _FINDINGS
+    results = [name for name in others if not _ASIDE.search(name.lower())] if findings else []
+    aside = [name for name in others if name not in results]
+    yield f"form: {_quoted(form)}"
+    yield f"key: [{', '.join(map(_quoted, keys))}]  # the columns that tell its records apart"
+    yield f"makes: {dataset}  # the dataset that its records make rows of"
+    if aside:
+        yield f"columns: [{', '.join(map(_quoted, aside))}]  # carried as supplemental variables until they are mapped"
+    if not results:
+        yield "always: true"
+    yield "rows:"
+    yield "  STUDYID: STUDY"
+    yield from (f"  {name}: {text}" for name, text in _key_cells(dataset, keys))
+    if results:
+        yield "each:  # one row each; the last one makes sure that no record is without a row"
+    for name in results:
+        code = plain_name(name) or hashed_name("", name)
+        cell = _quoted(_slot(name))
+        yield f"  - {{{dataset}TESTCD: {code}, {dataset}TEST: {_quoted(name[:40])}, {dataset}ORRES: {cell}}}"
+    if results:
+        yield f"  - {{always: true, {dataset}TESTCD: {dataset}ALL, {dataset}TEST: Form Data}}"
+
+
+def _key_cells(dataset: str, keys: list[str]) -> Iterator[tuple[str, str]]:
+    person = [name for name in keys if _PERSON.search(name.lower())] or keys[:1]
+    yield "USUBJID", _quoted("-".join(["STUDY", *map(_slot, person)]))
+    rest = [name for name in keys if name not in person]
+    visits = [name for name in rest if _VISIT.search(name.lower())][:1]
+    if visits and dataset not in ("DM", "AE", "CM", "MH"):
+        yield "VISIT", _quoted(_slot(visits[0]))
+        rest.remove(visits[0])
+    homes = [f"{dataset}{part}" for part in ("SPID", "GRPID", "REFID", "LNKID")]
+    yield from ((home, _quoted(_slot(name))) for home, name in zip(homes, rest, strict=False))
+
+
+def _slot(name: str) -> str:
+    return f"<{name}>" if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) else f'<"{name}">'
+
+
+def _quoted(text: str) -> str:
+    """A YAML scalar, between quotes where it needs them; what cannot be printed is escaped as YAML does it."""
+    if not text.isprintable():
+        escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{shown(escaped, 12 * len(escaped))}"'
+    plain = re.fullmatch(r"[A-Za-z<][\w <>./%-]*", text, re.ASCII) and not text.endswith(" ")
+    return text if plain else "'" + text.replace("'", "''") + "'"

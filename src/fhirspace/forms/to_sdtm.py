@@ -1,0 +1,272 @@
+"""Records -> tabulation rows: the lines of a form written, read again, and what did not come back carried along.
+
+A record with a fault makes no row in any dataset. What is read back from the rows is compared with the record cell by
+cell, so that records -> rows -> records is exact whatever the mapping says.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Place, Problem
+from fhirspace.forms.columns import CONTROLS, Columns, both, every
+from fhirspace.forms.model import Document, FormMapping, Line, Source
+from fhirspace.forms.supplemental import EMPTY, LABEL, hashed_name, spelt
+from fhirspace.standards import sdtm
+from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, has, place, repeats, row_column
+
+RECORD = "@record"
+Labels = dict[str, dict[str, str]]
+
+
+class FormRows(NamedTuple):
+    """What the records of one form made.
+
+    Attributes:
+        tables: by dataset, the rows: SDTM columns as text, ``@file`` and ``@row`` of the record.
+        problems: in the order of the records.
+        quarantined: the records that made nothing, as they came.
+        labels: by dataset and variable, the labels of the variables that are not standard.
+    """
+
+    tables: dict[str, pa.Table]
+    problems: list[Problem]
+    quarantined: pa.Table
+    labels: Labels
+
+
+@dataclass(slots=True)
+class _Written:
+    """One line written for all records: where it stands, and the supplemental variables it carries."""
+
+    document: Document
+    line: Line
+    stands: pa.Array
+    carried: dict[str, pa.Array] = field(default_factory=dict)
+
+
+def rows(form: FormMapping, table: pa.Table) -> FormRows:
+    """The rows that the records of a form make.
+
+    Args:
+        form: its mapping; table: its records as a text table (columns as in the EDC, ``@file``, ``@row``).
+
+    Returns:
+        Rows, problems, quarantined records and labels; records in = records that made rows + quarantined.
+    """
+    return _Writer(form, table).run()
+
+
+class _Writer:
+    def __init__(self, form: FormMapping, table: pa.Table) -> None:
+        self._form, self._table = form, table
+        self._columns = Columns(table)
+        self._count = table.num_rows
+        self._problems: dict[tuple[int, int, str, str], Problem] = {}
+        self._bad = pa.repeat(pa.scalar(False), self._count)
+        self._order = {name: at for at, name in enumerate(dict.fromkeys((*form.columns, *table.column_names)))}
+        self._labels: Labels = {}
+
+    def run(self) -> FormRows:
+        if not self._columns_fit():
+            return FormRows({}, list(self._problems.values()), self._table, {})
+        self._check_keys()
+        self._check_needs()
+        written = [self._write(document, line) for document, line in self._form.lines]
+        first = self._first_lines(written)
+        self._mark("FS252", self._fresh(first.is_null()), "", "cells that make at least one row")
+        self._check_read_keys(written)
+        self._carry(written, first)
+        tables = self._tables(written)
+        problems = [problem for _, problem in sorted(self._problems.items(), key=lambda item: item[0])]
+        return FormRows(tables, problems, self._table.filter(self._bad), self._labels)
+
+    # -- checks of the record as it came
+
+    def _columns_fit(self) -> bool:
+        """Whether the table has the columns that the mapping reads; says which it has not, and which are unknown.
+
+        A header with none of them is no header of this form: its cells may be values, and are not quoted.
+        """
+        names = data_columns(self._table)
+        if names and not any(name in names for name in self._form.columns):
+            self._head("FS118", None, "names of columns in the first line, as the form has them")
+            return False
+        missing = [name for name in self._form.columns if name not in names and name not in self._form.kept]
+        for name in missing:
+            self._head("FS253", name, "the column in the header, or a mapping that does not read it")
+        for name in names:
+            if name not in self._order or self._order[name] >= len(self._form.columns):
+                travels = len(name) <= LABEL and name.isascii() and name.isprintable()
+                self._head("FS254" if travels else "FS261", name, "a column that the mapping names")
+                missing += [] if travels else [name]
+        return not missing
+
+    def _head(self, code: str, column: str | None, expected: str) -> None:
+        file = self._table[FILE][0].as_py() if self._count and has(self._table, FILE) else f"{self._form.form}.csv"
+        at = self._order[column] if column else -1
+        self._problems[-1, at, code, column or ""] = Problem(code, Place(file, 1, column), expected, self._form.form)
+
+    def _mark(self, code: str, mask: Any, column: str, expected: str) -> None:
+        """A problem for each record of a mask; those of errors are quarantined."""
+        for at in pc.indices_nonzero(mask).to_pylist():
+            known = (at, self._order.get(column, -1), code, column)
+            self._problems[known] = Problem(code, place(self._table, at, column or None), expected, self._form.form)
+        self._bad = pc.or_(self._bad, mask)
+
+    def _fresh(self, mask: Any) -> Any:
+        """A mask less the records that have a fault already, whose consequences need not be told."""
+        return pc.and_(mask, pc.invert(self._bad))
+
+    def _check_keys(self) -> None:
+        for name in self._form.key:
+            if name not in self._form.optional:
+                self._mark("FS255", self._columns.cells(name).is_null(), name, "a cell of the record's key")
+        cells = [pc.fill_null(self._columns.cells(name), "\x00") for name in self._form.key]
+        keys = pc.binary_join_element_wise(*cells, pa.scalar("\x00")).dictionary_encode()
+        counts = pc.value_counts(keys.indices)
+        repeated = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        self._mark(
+            "FS251", pc.is_in(keys.indices, value_set=repeated), self._form.key[-1],
+            "one record for each combination of " + ", ".join(self._form.key),
+        )  # fmt: skip
+
+    def _check_needs(self) -> None:
+        for name, needed in self._form.needs:
+            lacking = pc.and_(self._columns.cells(name).is_valid(), self._columns.cells(needed).is_null())
+            self._mark("FS250", lacking, needed, f"a cell in {needed} where {name} is filled")
+
+    # -- lines
+
+    def _write(self, document: Document, line: Line) -> _Written:
+        condition = both(self._columns.holds(document.when, document.given), self._columns.holds(line.when, line.given))
+        for _, cell in line.cells:
+            for code, column, expected, mask in self._columns.faults(cell):
+                self._mark(code, both(condition, mask), column, expected)
+        return _Written(document, line, every([condition, self._filled(line)], self._count))
+
+    def _filled(self, line: Line) -> Any:
+        """Where one of the line's own variables stands; None where it needs none."""
+        cells, found = dict(line.cells), None
+        for name in line.own or ():
+            filled = self._columns.written(cells[name]).is_valid()
+            found = filled if found is None else pc.or_(found, filled)
+        return found
+
+    def _first_lines(self, written: list[_Written]) -> pa.Array:
+        """For each record the place of the line that carries what found no place; null where it made no row."""
+        found = pa.nulls(self._count, pa.int32())
+        for at in sorted(range(len(written)), key=lambda at: (_home(written[at].document), at)):
+            found = pc.coalesce(
+                found, pc.if_else(written[at].stands, pa.scalar(at, pa.int32()), pa.scalar(None, pa.int32()))
+            )
+        return found
+
+    def _check_read_keys(self, written: list[_Written]) -> None:
+        """Each row must give its record's key back: a key that has two spellings cannot be known again."""
+        fresh = pc.invert(self._bad)
+        for each in written:
+            given = dict((*each.document.given, *each.line.given))
+            for name in self._form.key:
+                if name not in given:
+                    cell = next(cell for _, cell in each.line.cells if name in dict(cell.told()))
+                    same = _same(self._columns.cells(name), self._columns.read(cell)[name])
+                    self._mark(
+                        "FS256",
+                        pc.and_(fresh, pc.and_(each.stands, pc.invert(same))),
+                        name,
+                        "a cell that the mapping gives back as it stands",
+                    )
+
+    # -- what did not come back
+
+    def _carry(self, written: list[_Written], first: pa.Array) -> None:
+        for name in data_columns(self._table):
+            if name not in self._form.key:
+                cells = self._columns.cells(name)
+                lost = pc.invert(_same(cells, self._read_back(name, written)))
+                lost = self._fresh(pc.and_(lost, first.is_valid()))
+                if pc.any(lost).as_py():
+                    broken = pc.fill_null(pc.match_substring_regex(cells, CONTROLS), False)
+                    self._mark("FS201", pc.and_(lost, broken), name, "text without control characters")
+                    self._carry_column(name, pc.coalesce(spelt(cells), pa.scalar(EMPTY)), lost, (written, first))
+
+    def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[_Written], pa.Array]) -> None:
+        for at, each in enumerate(lines[0]):
+            here = pc.and_(lost, pc.fill_null(pc.equal(lines[1], at), False))
+            if pc.any(here).as_py():
+                dataset = each.document.dataset
+                auto = self._form.autos[dataset].get(name) or hashed_name(self._form.form, name)
+                each.carried[auto] = pc.if_else(here, cells, pa.scalar(None, TEXT))
+                self._labels.setdefault(dataset, {})[auto] = name[:LABEL]
+
+    def _read_back(self, name: str, written: list[_Written]) -> pa.Array:
+        """A column as it would be read from the rows."""
+        found = pa.nulls(self._count, TEXT)
+        for source in self._form.sources.get(name, ()):
+            if not found.null_count:
+                break
+            each = written[source.line]
+            found = pc.coalesce(found, pc.if_else(each.stands, self._told(source), pa.scalar(None, TEXT)))
+        return found
+
+    def _told(self, source: Source) -> Any:
+        if source.cell is None:
+            return pa.scalar(source.text, TEXT)
+        if source.text is not None:
+            return pc.if_else(self._columns.written(source.cell).is_null(), source.text, pa.scalar(None, TEXT))
+        return self._columns.read(source.cell)[source.column]
+
+    # -- the tables
+
+    def _tables(self, written: list[_Written]) -> dict[str, pa.Table]:
+        good, pieces = pc.invert(self._bad), dict[str, list[pa.Table]]()
+        numbers = row_column(0, self._count)
+        for at, each in enumerate(written):
+            chosen = pc.indices_nonzero(pc.and_(each.stands, good))
+            labels = self._labels.setdefault(each.document.dataset, {})
+            labels.update((name, label) for name, label in each.document.supplemental if name in dict(each.line.cells))
+            if len(chosen):
+                arrays = {name: self._columns.written(cell).take(chosen) for name, cell in each.line.cells}
+                arrays |= {name: cells.take(chosen) for name, cells in each.carried.items()}
+                arrays |= {
+                    name: self._table[name].combine_chunks().take(chosen)
+                    for name in (FILE, ROW)
+                    if has(self._table, name)
+                }
+                arrays[RECORD] = numbers.take(chosen)
+                arrays["@line"] = pa.repeat(pa.scalar(at, pa.int32()), len(chosen))
+                pieces.setdefault(each.document.dataset, []).append(pa.table(arrays))
+        return {name: _joined(tables) for name, tables in pieces.items()}
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """The lines of a dataset as one table in the order of the records."""
+    joined = pa.concat_tables(tables, promote_options="default")
+    order = pc.sort_indices(joined, sort_keys=[(RECORD, "ascending"), ("@line", "ascending")])
+    return (
+        joined.drop_columns(["@line"]).take(order).combine_chunks()
+        if len(tables) > 1
+        else joined.drop_columns(["@line"])
+    )
+
+
+def encoded(table: pa.Table) -> pa.Table:
+    """The table with its repeating columns as dictionaries."""
+    for at, name in enumerate(table.column_names):
+        if table[name].type == TEXT and repeats(table[name]):
+            table = table.set_column(at, name, encode(table[name]))
+    return table
+
+
+def _same(cells: pa.Array, told: pa.Array) -> pa.Array:
+    return pc.or_(pc.fill_null(pc.equal(cells, told), False), pc.and_(cells.is_null(), told.is_null()))
+
+
+def _home(document: Document) -> bool:
+    """Whether a dataset has no subjects, so no supplemental qualifiers: it carries only where no other can."""
+    return sdtm.variable(document.dataset, "USUBJID") is None

@@ -1,0 +1,1 @@
+"""A real FHIR server (HAPI) on this machine."""

@@ -1,0 +1,295 @@
+"""The compiled form of a domain mapping for one FHIR release: a tree of templates, their slots and conditions.
+
+`build` makes it from YAML and HL7's definitions; `render` gives it its meaning row by row; `kernel` (rows to FHIR) and
+`reader` (FHIR to rows) are compiled from it.
+
+The rule of standing, which all of them share: a `Leaf` with slots stands when every slot of it has a text. An `Obj` or
+`Arr` stands when a slot inside it stands, its constants with it; one without any slot stands with its parent; `always`
+keeps a constant item, and so its list, with the parent. The first option of a `OneOf` in which a slot stands is
+taken; else the first one without slots. `when` false: nothing stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, TypeAlias, TypeVar, TypeVarTuple
+
+from fhirspace.template.codecs import Codec
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place for a column's cell. `column` may be a virtual one of a form: ``LBORRES.number.value``."""
+
+    column: str
+    codec: Codec
+
+    @property
+    def derived(self) -> bool:
+        """Whether the column is a computed helper (``_STATUS``): written, never read back."""
+        return self.column.startswith("_")
+
+    @property
+    def base(self) -> str:
+        """The real column: ``LBORRES`` of ``LBORRES.number.value``."""
+        return self.column.partition(".")[0]
+
+    @property
+    def readable(self) -> bool:
+        """Whether the cell can be read back from this slot."""
+        return self.codec.readable and not self.derived
+
+
+@dataclass(frozen=True, slots=True)
+class Cond:
+    """A condition on cells. `op` is one of ``filled``, ``is`` (with `values`), ``not``, ``and``, ``or``."""
+
+    op: str
+    column: str = ""
+    values: frozenset[str] = frozenset()
+    args: tuple[Cond, ...] = ()
+
+    def columns(self) -> Iterator[str]:
+        """All columns that the condition looks at."""
+        if self.column:
+            yield self.column
+        for arg in self.args:
+            yield from arg.columns()
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A primitive element: constant texts and slots, joined. `type` is its FHIR primitive type, `kind` its JSON type.
+
+    `pattern` is the regular expression that a text of a slot must match for the type (only for codes, ids and URIs).
+    `memo` is for `once`, as in other nodes.
+    """
+
+    parts: tuple[str | Slot, ...]
+    type: str
+    line: int
+    pattern: str = ""
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
+    constant: str | None = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without: asked for often."""
+        slots = tuple(part for part in self.parts if isinstance(part, Slot))
+        object.__setattr__(self, "slots", slots)
+        object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
+
+    @property
+    def kind(self) -> str:
+        """``string``, ``number`` or ``boolean``."""
+        if self.type == "boolean":
+            return "boolean"
+        return "number" if self.type in {"decimal", "integer", "positiveInt", "unsignedInt"} else "string"
+
+
+@dataclass(frozen=True, slots=True)
+class Each:
+    """The place where the items of an attached domain stand (``<each DS>``), in the order of their rows.
+
+    `path` is the place of its items in HL7's definitions.
+    """
+
+    domain: str
+    path: str = ""
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """The place of the extension that holds what found no place: one sub-extension a variable."""
+
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Required:
+    """An element that its object must have: its name or choice, the JSON names that fulfil it, the column to blame."""
+
+    label: str
+    names: frozenset[str]
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """Alternative groups of fields of the object that it stands in."""
+
+    options: tuple[Obj, ...]
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.options))
+
+
+@dataclass(frozen=True, slots=True)
+class Obj:
+    """An object: fields in order; a field named ``""`` holds a OneOf. `path` is its place in HL7's definitions.
+
+    `required` are the elements that must stand when it does and that a row could leave out.
+    """
+
+    fields: tuple[tuple[str, Node], ...]
+    line: int
+    path: str
+    when: Cond | None = None
+    always: bool = False
+    required: tuple[Required, ...] = ()
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in (node for _, node in self.fields)))
+
+
+@dataclass(frozen=True, slots=True)
+class Arr:
+    """A list of items: objects, primitive leaves, the places of attached items and of carried cells."""
+
+    items: tuple[Obj | Leaf | Each | Carried, ...]
+    line: int
+    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    dynamic: bool = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Sets `dynamic` (see the function of that name): asked for often."""
+        object.__setattr__(self, "dynamic", any(dynamic(child) for child in self.items))
+
+
+Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
+
+_Rest = TypeVarTuple("_Rest")
+_Found = TypeVar("_Found")
+_Owner = TypeVar("_Owner", bound=Obj | Arr | Leaf | OneOf | Each | Carried)
+
+
+def once(function: Callable[[_Owner, *_Rest], _Found]) -> Callable[[_Owner, *_Rest], _Found]:
+    """A function of a node that is called once for each, its answer kept in the node's `memo`.
+
+    All of a node is much to hash: a cache beside the nodes costs more than it saves, and keeps them alive.
+    """
+    name = function.__name__
+
+    @wraps(function)
+    def kept(node: _Owner, *rest: *_Rest) -> _Found:
+        key = (name, *rest)
+        if key not in node.memo:
+            node.memo[key] = function(node, *rest)
+        found: _Found = node.memo[key]
+        return found
+
+    return kept
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to spell a cell: its name, the regular expression with a group a part, and its parts in order."""
+
+    name: str
+    pattern: str
+    parts: tuple[str | Slot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One resource that a row makes. `once` names the columns of which each distinct combination makes it once."""
+
+    resource: str
+    root: Obj
+    once: tuple[str, ...] = ()
+    when: Cond | None = None
+
+    @property
+    def system(self) -> str:
+        """The constant system of its identifiers by which its resources are known again, "" without one."""
+        identifiers = dict(self.root.fields).get("identifier")
+        for item in identifiers.items if isinstance(identifiers, Arr) else (identifiers,):
+            system = dict(item.fields).get("system") if isinstance(item, Obj) else None
+            if isinstance(system, Leaf) and system.constant is not None:
+                return system.constant
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attach:
+    """How rows hang into another row's resource: the domain, the columns both share, the order, SUPP's IDVAR link."""
+
+    to: str
+    on: tuple[str, ...]
+    order: tuple[str, ...]
+    via: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mapping:
+    """A domain mapping for one release.
+
+    Attributes:
+        domain: the SDTM dataset, ``AE``; file: the file's name, for messages; release: R4, R4B or R5.
+        key: the columns that identify a row.
+        blocks: the resources that a row makes; empty where its rows hang into another's.
+        attach, item: set where they do; `item` is the object each row makes at ``<each DOMAIN>``.
+        forms: by column, the ways to spell a cell, in order.
+        carried: columns that have no home on purpose.
+    """
+
+    domain: str
+    file: str
+    release: str
+    key: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    forms: dict[str, tuple[Form, ...]]
+    carried: tuple[str, ...]
+    attach: Attach | None = None
+    item: Obj | None = None
+
+    def roots(self) -> Iterator[Obj]:
+        """All template roots: of the blocks, or the attached item."""
+        for block in self.blocks:
+            yield block.root
+        if self.item is not None:
+            yield self.item
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes directly below a node."""
+    if isinstance(node, Obj):
+        yield from (child for _, child in node.fields)
+    elif isinstance(node, Arr):
+        yield from node.items
+    elif isinstance(node, OneOf):
+        yield from node.options
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it, in the order of the template."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def slots(node: Node) -> Iterator[tuple[Leaf, Slot]]:
+    """All slots in and below a node with their leaves, in the order of the template."""
+    for inner in walk(node):
+        if isinstance(inner, Leaf):
+            yield from ((inner, slot) for slot in inner.slots)
+
+
+def dynamic(node: Node) -> bool:
+    """Whether a slot, attached items or carried cells are in or below a node: whether it can make its parent stand."""
+    if isinstance(node, Leaf):
+        return bool(node.slots)
+    return isinstance(node, Each | Carried) or node.dynamic
+
+
+CARRIED_URL = "https://fhirspace.org/StructureDefinition/carried"
+"""The extension in which carried cells ride: one sub-extension a variable, its url the variable's name."""

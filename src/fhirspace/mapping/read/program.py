@@ -1,0 +1,254 @@
+"""The compiled reader of one block: decoder types and a generated function, with all that hangs into its resources."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from fhirspace.json import JsonError, decoder
+from fhirspace.mapping.model import Arr, Block, Each, Leaf, Mapping, Obj, Slot, slots, walk
+from fhirspace.mapping.read.code import Code
+from fhirspace.mapping.read.extract import nodes_of
+from fhirspace.mapping.read.leaves import Keys, uses_of
+from fhirspace.mapping.read.rows import Part
+from fhirspace.mapping.read.shapes import Rec, Shapes, attr
+from fhirspace.mapping.read.source import Gathered, Walk, holds_rows
+from fhirspace.template.values import implied
+
+Parts = Callable[[str, int], Part]
+"""Where rows go: the part of a domain and a block's index (0 for an attached domain)."""
+
+
+MANY: Final = 64
+"""The least number of elements from which it is judged whether they repeat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """`decode` makes a struct of a line, `read(struct, line number)` puts its rows into `parts`; both raise ValueError,
+    LookupError, AttributeError or TypeError where the line is for `extract`. `source` is what was compiled."""
+
+    decode: Callable[[bytes], Any]
+    read: Callable[[Any, int], None]
+    parts: tuple[Part, ...]
+    source: str
+
+
+def columns_of(mapping: Mapping, template: Obj) -> tuple[str, ...]:
+    """The columns that can be read from a template: shared and implied ones first, then in its order."""
+    read = (slot.base for _, slot in slots(template) if slot.readable)
+    shared = mapping.attach.on if mapping.attach else ()
+    return tuple(dict.fromkeys((*shared, *implied(mapping), *read)))
+
+
+def compiled(
+    mapping: Mapping,
+    index: int,
+    items: Table[str, Mapping],
+    parts: Parts,
+    *,
+    notice: bool,
+    kept: Collection[str] = (),
+) -> Program:
+    """The program of a block.
+
+    Args:
+        mapping: the domain's mapping; index: which of its blocks; items: the mappings of attached domains.
+        parts: gives the part into which rows go; notice: whether unknown elements are noticed.
+        kept: elements of the resource whose bytes repeat: they are decoded once for the same bytes.
+    """
+    maker = _Maker(items, parts, notice=notice)
+    rec = maker.root(mapping, index, mapping.blocks[index], kept)
+    source = "\n".join(maker.code.functions)
+    code = compile(source, f"<reader of {mapping.domain!r}, block {index}>", "exec")
+    exec(code, maker.code.names)  # noqa: S102  # nosec B102  # our own source, made from a checked mapping
+    return Program(msgspec.json.Decoder(rec.struct).decode, maker.code.names["read"], tuple(maker.parts), source)
+
+
+def keepable(template: Obj) -> list[str]:
+    """The elements of a resource that can be kept as bytes: not its identifier, nor what holds rows of their own."""
+    return [
+        name
+        for name, nodes in nodes_of(template).items()
+        if name != "identifier" and not any(isinstance(node, Leaf) or holds_rows(node) for node in nodes)
+    ]
+
+
+def repeated(template: Obj, lines: Sequence[bytes]) -> list[str]:
+    """The elements of a resource whose bytes repeat so much in some of its lines that they are worth keeping."""
+    names = {name: attr(name) for name in keepable(template)}
+    fields = [(inner, msgspec.Raw, None) for inner in names.values()]
+    struct = msgspec.defstruct("Sample", fields, rename={inner: name for name, inner in names.items()})
+    decode = decoder(struct)
+    seen: dict[str, Counter[bytes]] = {name: Counter() for name in names}
+    for line in lines:
+        try:
+            sample = decode(line)
+        except JsonError:
+            continue
+        for name, inner in names.items():
+            raw = getattr(sample, inner)
+            if raw is not None:
+                seen[name][bytes(raw)] += 1
+    return [name for name, texts in seen.items() if texts.total() >= MANY and len(texts) * 4 <= texts.total()]
+
+
+class _Maker:
+    def __init__(self, items: Table[str, Mapping], parts: Parts, *, notice: bool) -> None:
+        self._items, self._part = items, parts
+        self._shapes = Shapes(items, notice=notice)
+        self.code = Code()
+        self.parts: list[Part] = []
+
+    def root(self, mapping: Mapping, index: int, block: Block, kept: Collection[str]) -> Rec:
+        rec = self._shapes.root(block.root, kept)
+        shared = list(dict.fromkeys(name for domain in self._below(block.root) for name in self._on(domain)))
+        uses = uses_of([block.root])
+        total = _bases(uses)
+
+        def alone(inner: Counter[Keys]) -> list[str]:
+            """The columns that no other element gives, no form joins, and nobody needs in the row."""
+            mine = _bases(inner)
+            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping)}
+            return [name for name, count in mine.items() if count == total[name] and name not in held]
+
+        walker = Walk(self.code, uses, self._items, _identifier(block), alone)
+        with self.code.function("read(o, line)", walker.start):
+            walker.object(block.root, rec, "o", need=False)
+            if walker.wanted_flag:
+                self.code.put(f"if not {walker.wanted_flag}: raise Slow")
+            cells = Settled(self.code, mapping, walker)
+            if walker.each:
+                with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
+                    self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
+            if not block.once:
+                self._add(self._part(mapping.domain, index), walker, cells.text)
+        for each in walker.each:
+            self._item(each, shared)
+        self.code.names |= self._shapes.structs
+        return rec
+
+    def _guarded(self, gathered: list[Gathered], shared: list[str], names: tuple[str, ...]) -> None:
+        """Rows of attached items, all or none; what they share with their parent must be there, and not carried."""
+        for var in shared:
+            self.code.put(f"if {var} is None: raise Slow")
+        self.code.put(f"if carried and any(cell.url in {names} for cell in carried): raise Slow")
+        parts = self.code.held("PARTS", self.parts)
+        self.code.put(f"marks = [len(part.rows) for part in {parts}]")
+        with self.code.block("try:"):
+            self._attached(gathered, shared)
+        with self.code.block("except Exception:"):
+            self.code.put(f"for part, mark in zip({parts}, marks): part.cut(mark)")
+            self.code.put("raise")
+
+    def _attached(self, gathered: list[Gathered], shared: list[str]) -> None:
+        for each in gathered:
+            with self.code.block(f"if {each.name} is not None:"), self.code.block(f"for item in {each.name}:"):
+                self.code.put(f"read_{each.name}({', '.join(['item', 'line', *shared])})")
+
+    def _item(self, gathered: Gathered, shared: list[str]) -> None:
+        """The function of an attached item: its row with the columns that it shares with the root's."""
+        mapping = self._items[gathered.domain]
+        if mapping.item is None:
+            return
+        given = {name: f"a{number}" for number, name in enumerate(shared)}
+        own = {name: given[name] for name in self._on(gathered.domain)}
+        walker = Walk(self.code, uses_of([mapping.item]), self._items)
+        with self.code.function(f"read_{gathered.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
+            walker.object(mapping.item, gathered.rec, "o", need=True)
+            cells = Settled(self.code, mapping, walker)
+            self._attached(walker.each, list(given.values()))
+            self._add(self._part(mapping.domain, 0), walker, lambda name: own.get(name) or cells.text(name))
+        for each in walker.each:
+            self._item(each, shared)
+
+    def _add(self, part: Part, walker: Walk, text: Callable[[str], str]) -> None:
+        """The lines that add the row, once nothing can be refused any more."""
+        self.parts.append(part)
+        part.lay_out([columns for _, columns in walker.groups], [fold for _, fold in walker.folds])
+        rows = self.code.held("ROWS", part.rows)
+        cells = [*map(text, part.plain), *(name for name, _ in (*walker.groups, *walker.folds))]
+        self.code.put(f"if carried: {self.code.held('CARRIED', part.carried)}.append((len({rows}), carried))")
+        self.code.put(f"{rows}.append(({', '.join(cells)},))")
+        self.code.put(f"{self.code.held('LINES', part.lines)}.append(line)")
+
+    def _on(self, domain: str) -> tuple[str, ...]:
+        attach = self._items[domain].attach
+        return attach.on if attach else ()
+
+    def _below(self, template: Obj) -> Iterator[str]:
+        """The attached domains at any depth below a template."""
+        for node in walk(template):
+            if isinstance(node, Each) and node.domain in self._items:
+                yield node.domain
+                item = self._items[node.domain].item
+                yield from self._below(item) if item else ()
+
+
+class Settled:
+    """A row's cells from the variables of a `Walk`: the least rank first, parts of forms joined (`values.settle`)."""
+
+    def __init__(self, code: Code, mapping: Mapping, walker: Walk) -> None:
+        self._code = code
+        self._implied = implied(mapping)
+        self._found = walker.settled()
+        for column in mapping.forms:
+            self._form(mapping, column)
+
+    def variable(self, column: str) -> str | None:
+        """The variable of a column, None where it is never read."""
+        return self._found.get(column)
+
+    def text(self, column: str) -> str:
+        """The expression of a column's cell."""
+        name, constant = self._found.get(column), self._implied.get(column)
+        if name is None or constant is None:
+            return name or repr(constant)
+        return f"{constant!r} if {name} is None else {name}"
+
+    def _form(self, mapping: Mapping, column: str) -> None:
+        branches = []
+        for form in mapping.forms[column]:
+            name = f"{column}.{form.name}"
+            if whole := self._found.get(name):
+                branches.append((f"{whole} is not None", whole))
+            parts = [part if isinstance(part, str) else self._found.get(f"{name}.{part.column}") for part in form.parts]
+            read = [var for part, var in zip(form.parts, parts, strict=True) if isinstance(part, Slot) and var]
+            if read:
+                texts = [
+                    repr(part) if isinstance(part, str) else f"({var} or '')"
+                    for part, var in zip(form.parts, parts, strict=True)
+                    if isinstance(part, str) or var
+                ]
+                branches.append((" or ".join(f"{var} is not None" for var in read), " + ".join(texts)))
+        if not branches:
+            return
+        if column not in self._found:
+            self._found[column] = self._code.fresh("w")
+            self._code.put(f"{self._found[column]} = None")
+        result = self._found[column]
+        with self._code.block(f"if {result} is None:"):
+            for number, (test, text) in enumerate(branches):
+                self._code.put(f"{'elif' if number else 'if'} {test}: {result} = {text}")
+
+
+def _bases(uses: Counter[Keys]) -> Counter[str]:
+    """How many slots give each column, virtual ones counted as what they are a part of."""
+    found: Counter[str] = Counter()
+    for (column, _), count in uses.items():
+        found[column.partition(".")[0]] += count
+    return found
+
+
+def _identifier(block: Block) -> Obj | None:
+    """The identifier by which the block's resources are known."""
+    identifiers = dict(block.root.fields).get("identifier")
+    for item in identifiers.items if isinstance(identifiers, Arr) else ():
+        system = dict(item.fields).get("system") if isinstance(item, Obj) else None
+        if isinstance(item, Obj) and isinstance(system, Leaf) and system.constant == block.system:
+            return item
+    return None

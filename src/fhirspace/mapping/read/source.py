@@ -1,0 +1,327 @@
+"""Python source that walks decoded structs and gives a row's cells: one function a resource or attached item.
+
+The source is plain: an ``if`` a field, a loop a list of several items, a variable a column. Whatever it does not
+expect raises `Slow`, and the line is read by `extract` instead.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, walk
+from fhirspace.mapping.read import memo
+from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
+from fhirspace.mapping.read.code import Code
+from fhirspace.mapping.read.extract import marks, nodes_of
+from fhirspace.mapping.read.leaves import Keys, Leaves, uses_of
+from fhirspace.mapping.read.shapes import (  # fmt: skip
+    ANY,
+    NEVER,
+    Choice,
+    Kept,
+    Many,
+    Member,
+    Rec,
+    Shape,
+    constants,
+    type_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """Attached items met: the variable with their list, their domain, their struct."""
+
+    name: str
+    domain: str
+    rec: Rec
+
+
+class Walk(Leaves):
+    """The body of one function: reads a struct made for a template into variables.
+
+    Args:
+        code: where the source goes; uses: the columns that are read (`uses_of`).
+        items: the mappings of attached domains.
+        wanted: a list item that must be there; `wanted_flag` is then the variable that says so, or "" if none need.
+        alone: tells which columns of an element are needed nowhere else.
+    """
+
+    def __init__(
+        self,
+        code: Code,
+        uses: Counter[Keys],
+        items: Table[str, Mapping],
+        wanted: Node | None = None,
+        alone: Callable[[Counter[Keys]], list[str]] = lambda _: [],
+    ) -> None:
+        super().__init__(code, uses)
+        self._items = items
+        self.flags: list[str] = []
+        self.each: list[Gathered] = []
+        self.folds: list[tuple[str, memo.Fold]] = []
+        self.groups: list[tuple[str, tuple[str, ...]]] = []
+        self._wanted, self.wanted_flag = wanted, ""
+        self._alone = alone
+
+    def start(self) -> list[str]:
+        """The variables that begin as None."""
+        names = [*self.flags, *(each.name for each in self.each)]
+        rows = [name for name, _ in (*self.groups, *self.folds)]
+        return [*self.cells.values(), *names, *rows, "carried"]
+
+    def settled(self, columns: Collection[str] | None = None) -> dict[str, str]:
+        """The variable of each column (of some), after lines that give it the cell of the least rank."""
+        found: dict[str, str] = {}
+        for column in dict.fromkeys(column for column, _ in self.cells if columns is None or column in columns):
+            first, *others = [self.cells[key] for key in sorted(key for key in self.cells if key[0] == column)]
+            for other in others:
+                self.code.put(f"if {first} is None: {first} = {other}")
+            found[column] = first
+        return found
+
+    def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
+        """Read an object. `need`: the fields that tell it from others must be there (see `extract.fits`)."""
+        own = {mark.name for mark in marks(template)} if need else set()
+        names = nodes_of(template)
+        for name, member in rec.members.items():
+            if name in names:
+                self._member(names[name], member, var, must=name in own)
+            elif member.shape is not ANY:
+                self.code.put(f"if {var}.{member.attr} is not None: raise Slow")
+
+    def _member(self, nodes: Sequence[Node], member: Member, var: str, *, must: bool) -> None:
+        inner = self.code.fresh("v")
+        whole = isinstance(member.shape, Kept) or any(holds_rows(node) for node in nodes)
+        own = [] if whole else self._alone(uses_of(nodes))
+
+        def write() -> None:
+            self._value(nodes, member.shape, inner, need=must)
+
+        grouped = partial(self._grouped, self.code.fresh("g"), own, write)
+        body = self.code.inside(grouped if len(own) > 1 else write)
+        if not body and (member.required or not must):
+            return
+        self.code.put(f"{inner} = {var}.{member.attr}")
+        if member.required:
+            self.code.lines += [line[4:] for line in body]
+            return
+        if body:
+            self.code.put(f"if {inner} is not None:")
+            self.code.lines += body
+        if must:
+            self.code.put(f"if {inner} is None: raise Slow")
+
+    def _grouped(self, group: str, own: Sequence[str], write: Callable[[], None]) -> None:
+        """What an element alone gives as one tuple, so that rows without it pay for one variable only."""
+        flags, self.flags = self.flags, []
+        alone, self._alone = self._alone, lambda _: []
+        before = len(self.code.lines)
+        write()
+        body, inner = self.code.lines[before:], self.flags
+        del self.code.lines[before:]
+        self.flags, self._alone = flags, alone
+        mine = {key: name for key, name in self.cells.items() if key[0] in own}
+        self.code.put(f"{' = '.join([*mine.values(), *inner])} = None")
+        self.code.lines += body
+        found = self.settled(own)
+        self.code.put(f"{group} = ({', '.join(found[name] for name in own)})")
+        self.groups.append((group, tuple(own)))
+        for key in mine:
+            del self.cells[key]
+
+    def _value(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
+        leaves = [node for node in nodes if isinstance(node, Leaf)]
+        objs = [node for node in nodes if isinstance(node, Obj)]
+        arrs = [node for node in nodes if isinstance(node, Arr)]
+        if isinstance(shape, Kept):
+            self._folded(nodes, shape.shape, var, need=need)
+        elif shape is NEVER or len(nodes) not in {len(leaves), len(objs), len(arrs)}:
+            self.code.put("raise Slow")
+        elif leaves:
+            self.leaves(leaves, shape, var)
+        elif objs:
+            self._objects(objs, shape, var, need=need)
+        elif len(arrs) == 1 and isinstance(shape, Many):
+            self._list(arrs[0], shape.item, var)
+        else:
+            self._lists(arrs, shape, var)
+
+    def _folded(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
+        """An element that is kept as bytes: read by a function of its own, once for the same bytes."""
+        uses = uses_of(nodes)
+        inner, head = Walk(self.code, uses, self._items), self.code.fresh("read_")
+        with self.code.function(f"{head}(o)", inner.start):
+            inner._value(nodes, shape, "o", need=need)
+            own = self._alone(uses)
+            cells = inner.settled()
+            rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
+            self.code.put(
+                f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
+            )
+        decode, names = msgspec.json.Decoder(type_of(shape)).decode, self.code.names
+
+        def make(raw: bytes) -> tuple[str | None, ...]:
+            return names[head](decode(raw))  # type: ignore[no-any-return]
+
+        fold, index = memo.Fold(make, tuple(own)), self.code.fresh("i")
+        self.folds.append((index, fold))
+        for key in [key for key in self.cells if key[0] in own]:
+            del self.cells[key]
+        given = {key: self.code.fresh("x") for key in rest}
+        held, seen = self.code.held("FOLD", fold), self.code.fresh("s")
+        self.code.put(f"{seen} = {held}.last.next")
+        self.code.put(f"if {var} == {seen}.raw: {held}.last = {seen}")
+        self.code.put(f"else: {seen} = {held}.look({var})")
+        self.code.put(f"{', '.join([index, *given.values()])} = {seen}.value")
+        for key, name in given.items():
+            self.put(key, name, maybe=True)
+
+    # -- objects
+
+    def _objects(self, objs: Sequence[Obj], shape: Shape, var: str, *, need: bool) -> None:
+        if len(objs) == 1 and isinstance(shape, Rec):
+            self.object(objs[0], shape, var, need=need)
+        else:
+            options = [Option(obj, index, self._reads(obj)) for index, obj in enumerate(objs)]
+            self._choose(options, shape, var, listed=False)
+
+    def _reads(self, obj: Obj) -> Callable[[Rec, str], None]:
+        return lambda rec, var: self.object(obj, rec, var, need=True)
+
+    def _choose(self, options: Sequence[Option], shape: Shape, var: str, *, listed: bool) -> None:
+        """Take the option that an object is; one that is not certain to be the one of `extract` is never taken."""
+        sure = [
+            option if certain(option, options, listed=listed) else replace(option, act=self._slow)
+            for option in options
+        ]  # fmt: skip
+        if isinstance(shape, Rec):
+            self._decide(sure, shape, var)
+        elif isinstance(shape, Choice):
+            kind = self.code.fresh("t")
+            self.code.put(f"{kind} = type({var})")
+            self._chain(
+                f"{kind} is", {rec.ref: (_tagged(sure, shape.tag, text), rec) for text, rec in shape.recs.items()}, var
+            )
+        else:
+            self.code.put("raise Slow")
+
+    def _slow(self, _rec: Rec, _var: str) -> None:
+        self.code.put("raise Slow")
+
+    def _chain(self, test: str, branches: Table[str, tuple[Sequence[Option], Rec]], var: str) -> None:
+        word = "if"
+        for literal, (options, rec) in branches.items():
+            if options:
+                with self.code.block(f"{word} {test} {literal}:"):
+                    self._decide(options, rec, var)
+                word = "elif"
+        self.code.put("else: raise Slow" if word == "elif" else "raise Slow")
+
+    def _decide(self, options: Sequence[Option], rec: Rec, var: str) -> None:
+        """Tell options of one struct apart by a constant, or else by a field that only one of them has."""
+        if len(options) == 1:
+            options[0].act(rec, var)
+        elif (test := constant_test(options, rec)) is not None:
+            value = self.code.fresh("k")
+            self.code.put(f"{value} = {test.expression.format(x=var)}")
+            self._chain(f"{value} {test.same}", {text: (some, rec) for text, some in test.literals.items()}, var)
+        elif (found := presence_test(options, rec)) is not None:
+            name, option = found
+            with self.code.block(f"if {var}.{name} is not None:"):
+                option.act(rec, var)
+            with self.code.block("else:"):
+                self._decide([other for other in options if other is not option], rec, var)
+        else:
+            self.code.put("raise Slow")
+
+    # -- lists
+
+    def _list(self, arr: Arr, shape: Shape, var: str) -> None:
+        first = arr.items[0]
+        if len(arr.items) > 1 or isinstance(first, Each | Carried):
+            self._several(arr, shape, var)
+            return
+        item = self.code.fresh("v")
+        body = self.code.inside(lambda: self._value([first], shape, item, need=True))
+        self.code.put(f"({item},) = {var}")
+        self.code.lines += [line[4:] for line in body]
+
+    def _lists(self, arrs: Sequence[Arr], shape: Shape, var: str) -> None:
+        """Alternative lists under one name: only of one object each."""
+        objs = [arr.items[0] for arr in arrs if len(arr.items) == 1]
+        options = [
+            Option(obj, index, self._reads(obj) if certain_list(arrs, index) else self._slow)
+            for index, obj in enumerate(objs)
+            if isinstance(obj, Obj)
+        ]
+        if len(options) < len(arrs) or not isinstance(shape, Many):
+            self.code.put("raise Slow")
+            return
+        item = self.code.fresh("v")
+        self.code.put(f"({item},) = {var}")
+        self._choose(options, shape.item, item, listed=False)
+
+    def _several(self, arr: Arr, shape: Shape, var: str) -> None:
+        if any(isinstance(item, Leaf) for item in arr.items):
+            self.code.put("raise Slow")
+            return
+        item = self.code.fresh("v")
+        with self.code.block(f"for {item} in {var}:"):
+            self._choose(list(self._options(arr)), shape, item, listed=True)
+
+    def _options(self, arr: Arr) -> Iterator[Option]:
+        for index, item in enumerate(arr.items):
+            if isinstance(item, Obj):
+                yield Option(item, index, self._once(item))
+            elif isinstance(item, Each) and item.domain in self._items:
+                yield Option(self._items[item.domain].item, index, self._gathers(item.domain), each=True)
+            elif isinstance(item, Carried):
+                yield Option(None, index, self._carries)
+
+    def _once(self, obj: Obj) -> Callable[[Rec, str], None]:
+        def act(rec: Rec, var: str) -> None:
+            own = self._alone(uses_of([obj]))
+            flag = self.code.fresh("f")
+            if obj is self._wanted:
+                self.wanted_flag = flag
+            self.code.put(f"if {flag}: raise Slow")
+            if len(own) > 1:
+                self._grouped(flag, own, lambda: self.object(obj, rec, var, need=True))
+                return
+            self.flags.append(flag)
+            self.code.put(f"{flag} = True")
+            self.object(obj, rec, var, need=True)
+
+        return act
+
+    def _gathers(self, domain: str) -> Callable[[Rec, str], None]:
+        def act(rec: Rec, var: str) -> None:
+            name = self.code.fresh("e")
+            self.each.append(Gathered(name, domain, rec))
+            self.code.put(f"if {name} is None: {name} = [{var}]")
+            self.code.put(f"else: {name}.append({var})")
+
+        return act
+
+    def _carries(self, _rec: Rec, var: str) -> None:
+        self.code.put(f"carried = (carried or []) + ({var}.extension or [])")
+
+
+def holds_rows(node: Node) -> bool:
+    """Whether rows of their own, or carried cells, stand in or below a node."""
+    return any(isinstance(inner, Each | Carried) for inner in walk(node))
+
+
+def _tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
+    """The options whose constant in the field of the tag is a text."""
+    return [
+        option
+        for option in options
+        if text == (CARRIED_URL if option.template is None else constants(option.template).get(tag))
+    ]

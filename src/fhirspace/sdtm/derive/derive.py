@@ -1,0 +1,59 @@
+"""Derivations of SDTM variables: one pure function over the tabulations of a study.
+
+What came in is never overwritten: a derived value only stands where the cell was empty. Each rule is told in the
+docstring of its function and, for Define-XML, in the `Derived` entries returned. Decisions: docs/decisions/0005.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from fhirspace.errors import Problem
+from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.order import derive_last_observations, derive_sequences
+from fhirspace.sdtm.derive.results import derive_results
+from fhirspace.sdtm.derive.subjects import derive_elements, derive_subjects
+from fhirspace.sdtm.derive.timing import derive_days, derive_epochs, derive_visits
+from fhirspace.sdtm.derive.work import Derived, Work
+
+
+class Derivation(NamedTuple):
+    """The tables with the derived variables, what was found on the way, and what was derived how."""
+
+    tables: dict[str, pa.Table]
+    problems: list[Problem]
+    derived: list[Derived]
+
+
+def derive(tables: dict[str, pa.Table], study: StudyDesign | None = None) -> Derivation:
+    """Fill the derivable variables of a study's tabulations.
+
+    Args:
+        tables: text tables by dataset name; none of them is changed. Datasets that the guide does not know pass as
+            they are.
+        study: visits, elements, units and rules of the study; without it only what the data tell is derived.
+
+    Returns:
+        The tables (SE may be new), problems (notes FS710 to FS712), and the variables derived, in order.
+    """
+    work = Work(dict(tables), study or StudyDesign())
+    _derive_domain(work)
+    derive_subjects(work)
+    derive_elements(work)
+    derive_visits(work)
+    derive_results(work)
+    derive_days(work)
+    derive_epochs(work)
+    derive_sequences(work)
+    derive_last_observations(work)
+    return Derivation(work.tables, work.problems, sorted(work.derived.values()))
+
+
+def _derive_domain(work: Work) -> None:
+    for name, spec in work.known():
+        if "DOMAIN" in spec.names:
+            code = spec.prefix or name[:2]
+            constant = pa.repeat(pa.scalar(code, pa.string()), work.tables[name].num_rows)
+            work.fill(name, "DOMAIN", constant, f"The domain's code, {code}.")

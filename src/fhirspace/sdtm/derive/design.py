@@ -1,0 +1,142 @@
+"""The design of a study as far as derivations need it: visits, elements, standard units and a few rules.
+
+A ``study.yaml`` beside the source mappings holds it::
+
+    visits:
+      - {number: 1, label: SCREENING, day: -14}
+    elements:
+      - {etcd: SCRN, element: Screening, epoch: SCREENING, start: RFICDTC}
+      - {etcd: FU, element: Follow-up, epoch: FOLLOW-UP, start: RFXENDTC + 1}
+    units: {LB: {HGB: g/L}}
+    reference: {start: RFXSTDTC, end: RFXENDTC}
+    actual arm: as planned
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fhirspace.errors import MappingError, Place, UsageError
+from fhirspace.standards.units import canonical_number
+from fhirspace.template import yaml_nodes as nodes
+
+REFERENCE_DATES = ("RFICDTC", "RFSTDTC", "RFENDTC", "RFXSTDTC", "RFXENDTC", "RFPENDTC")
+LABEL = 100
+"""Letters of a visit's label in which `StudyDesign.unscheduled` is sought."""
+_LONGEST, _MOST = 200, 3
+"""Letters of that pattern, and its repetitions, at most."""
+_REPEATED = re.compile(r"[*+?{]")
+_NESTED = re.compile(r"\)[*+?{]|\\\d|\(\?[^:]")
+"""A group that is repeated, a reference to a group, a look-around: with them a pattern can take any time."""
+_RULE = re.compile(r"(?P<date>RF[A-Z]*DTC)\s*(?:(?P<sign>[+-])\s*(?P<days>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """A planned visit: number and day are numbers as text, the day counts as VISITDY does."""
+
+    number: str
+    label: str
+    day: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A planned element: it starts `days` after the reference date of DM named `start`."""
+
+    etcd: str
+    element: str
+    epoch: str
+    start: str
+    days: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StudyDesign:
+    """What a study says about itself.
+
+    `units` maps domain -> test code -> standard unit. `unscheduled` is the pattern (searched, whatever the case) of
+    visit labels that stand for no planned visit. `reference_start` and `reference_end` name the dates of DM that
+    RFSTDTC and RFENDTC repeat. `actual_arm_as_planned`: treated subjects got what was planned for them.
+    """
+
+    visits: tuple[Visit, ...] = ()
+    elements: tuple[Element, ...] = ()
+    units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unscheduled: str = "UNSCH"
+    reference_start: str = "RFXSTDTC"
+    reference_end: str = "RFXENDTC"
+    actual_arm_as_planned: bool = False
+
+
+def load_study(path: Path) -> StudyDesign:
+    """Read a ``study.yaml``.
+
+    Raises:
+        UsageError: FS703, the file is not as described at the head of this module; FS160, it is too large or too deep.
+    """
+    try:
+        documents = nodes.load(path)
+    except MappingError as error:
+        if error.code == "FS160":
+            raise
+        raise UsageError("FS703", error.problem.place, error.problem.expected) from None
+    if len(documents) != 1:
+        raise UsageError("FS703", Place(path.name), "one document with a mapping at the top")
+    return _design(nodes.plain(documents[0]), path.name)
+
+
+def _design(content: dict[str, Any], name: str) -> StudyDesign:
+    known = {"visits", "elements", "units", "unscheduled", "reference", "actual arm"}
+    for key in content:
+        if key not in known:
+            raise UsageError("FS703", Place(name, None, str(key)), "one of " + ", ".join(sorted(known)))
+    try:
+        reference = content.get("reference", {})
+        return StudyDesign(
+            visits=tuple(_visit(item) for item in content.get("visits", ())),
+            elements=tuple(_element(item) for item in content.get("elements", ())),
+            units={domain: dict(units) for domain, units in content.get("units", {}).items()},
+            unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
+            reference_start=_reference(reference.get("start", "RFXSTDTC")),
+            reference_end=_reference(reference.get("end", "RFXENDTC")),
+            actual_arm_as_planned=content.get("actual arm", "") == "as planned",
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError("FS703", Place(name), f"entries with the keys described ({type(error).__name__})") from None
+
+
+def _pattern(text: str, name: str) -> str:
+    """A regular expression that takes little time on any label: no repetition in another, and few of them."""
+    sound = len(text) <= _LONGEST and len(_REPEATED.findall(text)) <= _MOST and not _NESTED.search(text)
+    try:
+        re.compile(text if sound else "*")
+    except (re.error, RecursionError, OverflowError):
+        hint = "a short regular expression with at most three of * + ? {, none of them behind a bracket"
+        raise UsageError("FS703", Place(name, None, "unscheduled"), hint) from None
+    return text
+
+
+def _visit(item: dict[str, str]) -> Visit:
+    number, day = canonical_number(item["number"]), canonical_number(item["day"]) if item.get("day") else None
+    if number is None:
+        raise ValueError(item)
+    return Visit(number, item["label"], day)
+
+
+def _element(item: dict[str, str]) -> Element:
+    matched = _RULE.fullmatch(item["start"].strip())
+    if matched is None:
+        raise ValueError(item)
+    days = int(matched["days"] or 0) * (-1 if matched["sign"] == "-" else 1)
+    return Element(item["etcd"], item["element"], item["epoch"], _reference(matched["date"]), days)
+
+
+def _reference(name: str) -> str:
+    if name not in REFERENCE_DATES:
+        raise ValueError(name)
+    return name

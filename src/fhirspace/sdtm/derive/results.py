@@ -1,0 +1,155 @@
+"""Standard results of findings: --STRESC, --STRESN, --STRESU, the standard ranges, and --NRIND.
+
+Source: SDTMIG 3.4, sections 6.3.1 (original and standardised results) and 4.5.1. A result keeps its spelling: ``5.50``
+in the standard unit is ``5.50``; how a converted one is spelled is said in `fhirspace.standards.units`.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from fhirspace.sdtm import columns
+from fhirspace.sdtm.derive.work import Work
+from fhirspace.standards.units import canonical, canonical_number, convert, standard_unit
+
+_PLAIN = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*")
+_COMPARED = re.compile(r"(<=|>=|<|>)\s*(?=[\d.+-])")
+
+METHODS = {
+    "STRESC": "--ORRES in the test's standard unit, as it is where it is no number or needs no conversion.",
+    "STRESN": "The number of --STRESC where it is one without a comparator.",
+    "STRESU": "The test's standard unit, the original unit where the result cannot be converted.",
+    "STNRLO": "--ORNRLO in the standard unit.",
+    "STNRHI": "--ORNRHI in the standard unit.",
+    "NRIND": "LOW below --ORNRLO, HIGH above --ORNRHI, otherwise NORMAL; a limit that is not given is none.",
+}
+
+
+class _Result(NamedTuple):
+    text: str | None = None
+    number: str | None = None
+    unit: str | None = None
+    stuck: bool = False
+
+
+def derive_results(work: Work) -> None:
+    """Fill the standard results of every findings dataset that has --TESTCD and --ORRES.
+
+    The trio is derived where all of it is empty; where --STRESC came in, only --STRESN is (from it). Results NOT DONE
+    stay empty. A result that cannot be carried to its test's unit keeps its own, and is noted (FS710).
+    """
+    for name, spec in work.general():
+        names = set(work.tables[name].column_names)
+        if spec.klass.startswith("Findings") and {spec.prefix + "TESTCD", spec.prefix + "ORRES"} <= names:
+            _derive_trio(work, name, spec.prefix)
+            _derive_ranges(work, name, spec.prefix)
+            _derive_indicator(work, name, spec.prefix)
+
+
+def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None) -> str | None:
+    if testcd is None:
+        return None
+    return work.study.units.get(domain, {}).get(testcd) or standard_unit(domain, testcd, specimen)
+
+
+def _derive_trio(work: Work, name: str, prefix: str) -> None:
+    parts = ("TESTCD", "SPEC", "ORRES", "ORRESU", "STAT", "STRESC", "STRESN", "STRESU")
+    groups = columns.Groups(work.tables[name], [prefix + part for part in parts])
+    results = [_standardise(work, prefix, cells) for cells in groups.cells]
+    _note_stuck(work, name, prefix, groups, results)
+    for part, values in (
+        ("STRESC", [result.text for result in results]),
+        ("STRESN", [result.number for result in results]),
+        ("STRESU", [result.unit for result in results]),
+    ):
+        work.fill(name, prefix + part, groups.spread(values), METHODS[part].replace("--", prefix))
+
+
+def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, results: list[_Result]) -> None:
+    """One note for each test and unit that could not be carried over: its first row."""
+    if not any(result.stuck for result in results):
+        return
+    first: dict[tuple[str | None, str | None], int] = {}
+    for row, cells, result in zip(groups.first_rows(), groups.cells, results, strict=True):
+        if result.stuck:
+            test = (cells[0], cells[3])
+            first[test] = min(row, first.get(test, row))
+    expected = "a unit that converts to the standard unit of the test"
+    work.note("FS710", name, sorted(first.values()), prefix + "ORRESU", expected)
+
+
+def _standardise(work: Work, domain: str, cells: columns.Cells) -> _Result:
+    testcd, specimen, result, unit, status, text, number, standard = cells
+    if text is not None:
+        return _Result(None, _plain(text) if number is None else None)
+    if result is None or status is not None or number is not None or standard is not None:
+        return _Result()
+    if unit is None:
+        return _Result(result, _plain(result))
+    own = canonical(unit)
+    wanted = _unit_for(work, domain, testcd, specimen) or own
+    converted = convert(result, unit, wanted, testcd=testcd)
+    if converted is not None:
+        return _Result(converted, _plain(converted), wanted)
+    numeric = _plain(_COMPARED.sub("", result)) is not None
+    # Folding 10^3/uL to 10^9/L keeps the number; a text result keeps its unit as it was given.
+    return _Result(result, _plain(result), own if numeric else unit, stuck=numeric)
+
+
+def _plain(text: str) -> str | None:
+    """The text where it is a decimal number, a sign and no exponent; else None."""
+    return text.strip() if _PLAIN.fullmatch(text) else None
+
+
+def _derive_ranges(work: Work, name: str, prefix: str) -> None:
+    for part in ("NRLO", "NRHI"):
+        source, target = f"{prefix}OR{part}", f"{prefix}ST{part}"
+        if not columns.filled(work.tables[name], source):
+            continue
+        groups = columns.Groups(
+            work.tables[name], [prefix + "TESTCD", source, prefix + "ORRESU", prefix + "STRESU", prefix + "STAT"]
+        )
+        values = groups.spread(_limit(*cells) for cells in groups.cells)
+        work.fill(name, target, values, METHODS["ST" + part].replace("--", prefix))
+
+
+def _limit(
+    testcd: str | None, limit: str | None, unit: str | None, wanted: str | None, status: str | None
+) -> str | None:
+    if limit is None or status is not None or _plain(limit) is None:
+        return None
+    if unit is None or wanted is None:
+        return _plain(limit) if unit == wanted else None
+    return convert(limit, unit, wanted, testcd=testcd)
+
+
+def _derive_indicator(work: Work, name: str, prefix: str) -> None:
+    target = prefix + "NRIND"
+    groups = columns.Groups(work.tables[name], [prefix + part for part in ("ORRES", "ORNRLO", "ORNRHI", "STAT")])
+    values = groups.spread(_indicator(*cells) for cells in groups.cells)
+    work.fill(name, target, values, METHODS["NRIND"].replace("--", prefix))
+
+
+def _indicator(result: str | None, low: str | None, high: str | None, status: str | None) -> str | None:
+    value, least, most = (_decimal(cell) for cell in (result, low, high))
+    if value is None or status is not None or (least is None and most is None):
+        return None
+    if (low is not None and least is None) or (high is not None and most is None):
+        return None
+    if least is not None and value < least:
+        return "LOW"
+    return "HIGH" if most is not None and value > most else "NORMAL"
+
+
+def _decimal(cell: str | None) -> Decimal | None:
+    number = canonical_number(cell) if cell is not None else None
+    return Decimal(number) if number is not None else None
+
+
+def result_columns(table: pa.Table, prefix: str) -> list[str]:
+    """The columns of a findings table which say that a result stands: --STRESC or --ORRES."""
+    return [name for name in (prefix + "STRESC", prefix + "ORRES") if name in table.column_names]

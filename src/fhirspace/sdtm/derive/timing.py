@@ -1,0 +1,214 @@
+"""Timing derivations: study days, visit numbers, epochs.
+
+Source: SDTMIG 3.4, section 4.4.4 (study day), 4.4.5 (visits), and 5.3 (elements and epochs).
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm import columns
+from fhirspace.sdtm.dates import at_most, day_of
+from fhirspace.sdtm.derive.design import LABEL
+from fhirspace.sdtm.derive.work import Work
+from fhirspace.standards import sdtm
+from fhirspace.standards.units import canonical_number
+
+_DAYS = (("DTC", "DY"), ("STDTC", "STDY"), ("ENDTC", "ENDY"))
+
+
+def derive_days(work: Work) -> None:
+    """Fill --DY, --STDY and --ENDY: days from RFSTDTC, which is day 1; none where either date lacks its day."""
+    references = {subject: day for subject, cell in work.subjects("RFSTDTC").items() if (day := day_of(cell))}
+    if not references:
+        return
+    for name, spec in work.known():
+        if "USUBJID" not in work.tables[name].column_names:
+            continue
+        for date_name, day_name in _day_pairs(name, spec):
+            table = work.tables[name]
+            if not columns.filled(table, date_name):
+                continue
+            days = columns.by_distinct(columns.text(table, date_name), day_of, pa.int64())
+            starts = columns.by_distinct(columns.text(table, "USUBJID"), references.get, pa.int64())
+            apart = pc.subtract(days, starts)
+            values = pc.add(apart, pc.greater_equal(apart, 0).cast(pa.int64())).cast(pa.string())
+            method = f"{date_name} minus RFSTDTC in days, plus 1 on and after RFSTDTC."
+            work.fill(name, day_name, values, method)
+
+
+def _day_pairs(name: str, spec: sdtm.Domain) -> Iterator[tuple[str, str]]:
+    prefix = spec.prefix or name[:2]
+    for date_part, day_part in _DAYS:
+        if sdtm.variable(name, prefix + day_part) is not None:
+            yield prefix + date_part, prefix + day_part
+
+
+def derive_epochs(work: Work) -> None:
+    """Fill EPOCH: that of the last element (SE) which started on or before the record's start (or collection) date.
+
+    Null before the first element and after the end of the last. Dates are compared at the precision both have, so a
+    record on the day a later element starts belongs to the later one unless both carry times.
+    """
+    if "SE" not in work.tables:
+        return
+    elements = _elements(work.tables["SE"])
+    for name, spec in work.general():
+        table = work.tables[name]
+        if "EPOCH" in sdtm.domain(name).names and (source := _start_column(table, spec)):
+            groups = columns.Groups(table, ("USUBJID", source))
+            values = groups.spread(_epoch(elements.get(subject or "", []), cell) for subject, cell in groups.cells)
+            work.fill(name, "EPOCH", values, f"EPOCH of the element in SE during which {source} falls.")
+
+
+def _start_column(table: pa.Table, spec: sdtm.Domain) -> str | None:
+    names = [spec.prefix + part for part in ("STDTC", "DTC")]
+    if spec.klass.startswith("Findings"):
+        names.reverse()
+    return next((name for name in names if columns.filled(table, name)), None)
+
+
+_Elements = list[tuple[str, str | None, str]]
+
+
+def _elements(table: pa.Table) -> dict[str, _Elements]:
+    """Subject -> start, end, epoch of the elements in order of their starts."""
+    found: dict[str, _Elements] = {}
+    for subject, start, end, epoch in columns.Groups(table, ("USUBJID", "SESTDTC", "SEENDTC", "EPOCH")).cells:
+        if subject and start and epoch and day_of(start):
+            found.setdefault(subject, []).append((start, end, epoch))
+    for elements in found.values():
+        elements.sort(key=lambda element: (element[0], element[1] or "~"))
+    return found
+
+
+def _epoch(elements: _Elements, cell: str | None) -> str | None:
+    if cell is None or day_of(cell) is None:
+        return None
+    begun = [element for element in elements if at_most(element[0], cell)]
+    if not begun:
+        return None
+    _, end, epoch = begun[-1]
+    over = end is not None and day_of(end) is not None and not at_most(cell, end)
+    return None if over else epoch
+
+
+def derive_visits(work: Work) -> None:
+    """Fill VISITNUM, VISIT and VISITDY from the study's visits, TV and SV; number unscheduled visits.
+
+    An unscheduled visit gets the number of the last planned visit before it and decimals: n.01, n.02 in the order of
+    their dates; where SV numbers the visit, that number stands. A label that is neither planned nor unscheduled is
+    noted (FS711).
+    """
+    planned = _Planned(work)
+    if planned.numbers:
+        unscheduled = _number_unscheduled(work, planned)
+        for name, _ in work.known():
+            if {"USUBJID", "VISIT"} & set(work.tables[name].column_names) and "VISITNUM" in sdtm.domain(name).names:
+                _fill_visits(work, name, planned, unscheduled)
+
+
+class _Planned:
+    """The planned visits: label -> number, number -> label, number -> day; the study's own list before TV."""
+
+    def __init__(self, work: Work) -> None:
+        self.numbers: dict[str, str] = {visit.label: visit.number for visit in work.study.visits}
+        self.days: dict[str, str] = {visit.number: visit.day for visit in work.study.visits if visit.day}
+        self.unscheduled = re.compile(work.study.unscheduled, re.IGNORECASE)
+        for dataset in ("TV", "SV"):
+            table = work.tables.get(dataset)
+            if table is not None:
+                for label, number, day in columns.Groups(table, ("VISIT", "VISITNUM", "VISITDY")).cells:
+                    self._add(label, canonical_number(number or ""), day)
+        self.numbered = _numbered_in_sv(work)
+        self.labels = {number: label for label, number in reversed(self.numbers.items())}
+
+    def _add(self, label: str | None, number: str | None, day: str | None) -> None:
+        if label and number and not self.unscheduled.search(label, 0, LABEL):
+            self.numbers.setdefault(label, number)
+            if day:
+                self.days.setdefault(number, day)
+
+
+def _numbered_in_sv(work: Work) -> dict[tuple[str, str], str]:
+    """(subject, label) -> number that SV gives the visit, where it gives one only."""
+    found: dict[tuple[str, str], set[str]] = {}
+    if "SV" in work.tables:
+        for subject, label, number in columns.Groups(work.tables["SV"], ("USUBJID", "VISIT", "VISITNUM")).cells:
+            if subject and label and number:
+                found.setdefault((subject, label), set()).add(number)
+    return {key: min(numbers) for key, numbers in found.items() if len(numbers) == 1}
+
+
+_Unscheduled = dict[tuple[str, str, str], str]
+
+
+def _visit_date(work: Work, name: str) -> str | None:
+    return "SVSTDTC" if name == "SV" else _start_column(work.tables[name], sdtm.domain(name))
+
+
+def _number_unscheduled(work: Work, planned: _Planned) -> _Unscheduled:
+    """(subject, label, day) -> number of each unscheduled visit found in any dataset."""
+    held: dict[str, set[tuple[str, str]]] = {}
+    extra: dict[str, set[tuple[str, str]]] = {}
+    for subject, label, number, day in _dated_visits(work):
+        if label in planned.numbers:
+            held.setdefault(subject, set()).add((day, planned.numbers[label]))
+        elif (
+            number is None and planned.unscheduled.search(label, 0, LABEL) and (subject, label) not in planned.numbered
+        ):
+            extra.setdefault(subject, set()).add((day, label))
+    return {
+        (subject, label, day): number
+        for subject, visits in extra.items()
+        for (day, label), number in _decimals(sorted(visits), sorted(held.get(subject, ()))).items()
+    }
+
+
+def _dated_visits(work: Work) -> Iterator[tuple[str, str, str | None, str]]:
+    """Subject, label, number and day of the visits in every dataset that has them."""
+    for name, spec in work.known():
+        source = _visit_date(work, name)
+        if source and "VISITNUM" in spec.names:
+            groups = columns.Groups(work.tables[name], ("USUBJID", "VISIT", "VISITNUM", source))
+            for subject, label, number, cell in groups.cells:
+                if subject and label and cell and day_of(cell):
+                    yield subject, label, number, cell[:10]
+
+
+def _decimals(visits: list[tuple[str, str]], held: list[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    days = [day for day, _ in held]
+    by_base: dict[str, list[tuple[str, str]]] = {}
+    for visit in visits:
+        at = bisect_right(days, visit[0])
+        by_base.setdefault(held[at - 1][1] if at else "0", []).append(visit)
+    return {
+        visit: f"{base}{'' if '.' in base else '.'}{place:0{max(2, len(str(len(group))))}d}"
+        for base, group in by_base.items()
+        for place, visit in enumerate(group, 1)
+    }
+
+
+def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unscheduled) -> None:
+    source = _visit_date(work, name) or "VISIT"
+    groups = columns.Groups(work.tables[name], ("USUBJID", "VISIT", "VISITNUM", source))
+    numbers, labels, days, strange = list[str | None](), list[str | None](), list[str | None](), list[bool]()
+    for subject, label, number, cell in groups.cells:
+        key = (subject or "", label or "", (cell or "")[:10])
+        found = number or planned.numbers.get(label or "") or planned.numbered.get(key[:2]) or unscheduled.get(key)
+        plain = canonical_number(found or "")
+        numbers.append(found)
+        labels.append(planned.labels.get(plain or ""))
+        days.append(planned.days.get(plain or ""))
+        strange.append(found is None and label is not None)
+    rows = [row for row, is_strange in zip(groups.first_rows(), strange, strict=True) if is_strange]
+    work.note("FS711", name, sorted(rows), "VISIT", "a label of the study's visits, or one that says unscheduled")
+    method = "Number of the planned visit with this VISIT; unscheduled: last planned visit before it and two decimals."
+    work.fill(name, "VISITNUM", groups.spread(numbers), method)
+    work.fill(name, "VISIT", groups.spread(labels), "Name of the planned visit with this VISITNUM.")
+    work.fill(name, "VISITDY", groups.spread(days), "Planned day of the visit with this VISITNUM.")

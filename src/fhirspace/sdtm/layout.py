@@ -1,0 +1,170 @@
+"""The final form of a tabulation: columns, numbers and order as the guide wants them, and supplemental qualifiers.
+
+Source: SDTMIG 3.4, sections 4.1.2 and 4.1.4 (variables and their order), 8.4 (supplemental qualifiers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm import columns
+from fhirspace.sdtm.derive.order import sort_order
+from fhirspace.standards import sdtm
+from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import has
+
+QUALIFIER_COLUMNS = ("STUDYID", "RDOMAIN", "USUBJID", "IDVAR", "IDVARVAL", "QNAM", "QLABEL", "QVAL", "QORIG", "QEVAL")
+
+
+def tabulate(table: pa.Table, domain: str) -> pa.Table:
+    """A tabulation in its final form: text columns in the guide's order, rows in the order of the natural keys.
+
+    Required and expected variables are there even when empty, permissible and lent ones only when filled. Columns
+    which are not standard follow in the order they had; those starting with ``@`` or ``_`` come last. Num cells take
+    their shortest decimal text; one that is no number stays as it is.
+
+    Raises:
+        UsageError: FS701, the guide has no such dataset.
+    """
+    own = sdtm.domain(domain)
+    standard = {variable.name: variable for variable in sdtm.standard_variables(domain)}
+    arrays: dict[str, pa.Array] = {}
+    for name, variable in standard.items():
+        wanted = own.variable(name) is not None and variable.core in {"Req", "Exp"}
+        if wanted or columns.filled(table, name):
+            cells = columns.text(table, name)
+            arrays[name] = _numbers(cells) if variable.type == "Num" else cells
+    helpers = [name for name in table.column_names if name[0] in "@_"]
+    others = [name for name in table.column_names if name not in standard and name[0] not in "@_"]
+    arrays |= {name: columns.text(table, name) for name in others} | {name: table[name] for name in helpers}
+    shaped = pa.table(arrays)
+    return shaped.take(sort_order(shaped, domain, _sort_keys(own)))
+
+
+def _sort_keys(own: sdtm.Domain) -> list[str]:
+    return [*own.keys, *(name for name in own.names if name.endswith("SEQ"))]
+
+
+def _numbers(cells: pa.Array) -> pa.Array:
+    return columns.by_distinct(cells, lambda cell: canonical_number(cell) or cell, pa.string())
+
+
+def split_supplementals(
+    table: pa.Table,
+    domain: str,
+    labels: Mapping[str, str],
+    origins: Mapping[str, str] | None = None,
+    evaluators: Mapping[str, str] | None = None,
+) -> tuple[pa.Table, pa.Table | None]:
+    """Move the columns that are not standard into a supplemental qualifier table.
+
+    Args:
+        table: a tabulation; --SEQ must be filled where a row has such a column filled (DM needs none).
+        domain: its dataset name.
+        labels: QLABEL by column; the column's own name where there is none. A column named here moves even when its
+            name is a standard one.
+        origins: QORIG by column, ``CRF`` where there is none.
+        evaluators: QEVAL by column, empty where there is none.
+
+    Returns:
+        The table without those columns, and one row for each of their filled cells (columns of SUPPQUAL, and the
+        parent row's ``@file`` and ``@row``); None instead of a table without rows.
+    """
+    standard = {variable.name for variable in sdtm.standard_variables(domain)}
+    extra = [name for name in table.column_names if (name not in standard or name in labels) and name[0] not in "@_"]
+    parent = table.drop_columns(extra) if extra else table
+    shared = [
+        key for key in ("STUDYID", "USUBJID", link(sdtm.domain(domain)), "@file", "@row") if has(table, key or "")
+    ]
+    # The parent's place as a text of equal length: qualifiers stand in the order of their parent rows.
+    places = pa.array([f"{row:012d}" for row in range(table.num_rows)] if extra else [], pa.string())
+    parts = [
+        _qualifiers(
+            table.select([*dict.fromkeys([*shared, name])]).append_column("@at", places),
+            domain,
+            name,
+            (labels.get(name, name), (origins or {}).get(name, "CRF"), (evaluators or {}).get(name)),
+        )
+        for name in extra
+    ]
+    rows = pa.concat_tables(parts) if parts else None
+    if rows is None or not rows.num_rows:
+        return parent, None
+    return parent, rows.take(sort_order(rows, "SUPPQUAL", ["STUDYID", "USUBJID", "@at", "QNAM"])).drop_columns(["@at"])
+
+
+def link(own: sdtm.Domain) -> str | None:
+    """The variable that IDVAR names: --SEQ, without it the one that tells a subject's rows apart; none in DM."""
+    if own.name == "DM":
+        return None
+    sequence = f"{own.name[:2]}SEQ"
+    return sequence if own.variable(sequence) else next(key for key in own.keys if key not in {"STUDYID", "USUBJID"})
+
+
+def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, str | None]) -> pa.Table:
+    rows = table.filter(columns.text(table, name).is_valid())
+    idvar = link(sdtm.domain(domain))
+    constants = {"RDOMAIN": domain[:2], "IDVAR": idvar, "QNAM": name}
+    constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), told, strict=True))
+    cells = {key: pa.repeat(pa.scalar(value, pa.string()), rows.num_rows) for key, value in constants.items()}
+    cells |= {key: columns.text(rows, key) for key in ("STUDYID", "USUBJID")}
+    cells["IDVARVAL"] = columns.text(rows, idvar or "")
+    cells["QVAL"] = columns.text(rows, name)
+    kept = {key: rows[key] for key in ("@file", "@row", "@at") if has(rows, key)}
+    return pa.table({key: cells[key] for key in QUALIFIER_COLUMNS} | kept)
+
+
+def join_supplementals(parent: pa.Table, supp: pa.Table) -> pa.Table:
+    """Put supplemental qualifiers back beside their parent rows: one column a QNAM, in the order of first appearance.
+
+    Rows meet by USUBJID and the variable that IDVAR names (by USUBJID alone where IDVAR is empty); numbers meet
+    whatever their spelling. Where a qualifier occurs twice for a row the last wins; one without a parent is left out:
+    `orphans` finds those.
+    """
+    joined = parent
+    by_name: dict[str, dict[tuple[str | None, ...], str]] = {}
+    for idvar, name, key, value in _qualifier_cells(supp):
+        by_name.setdefault(name, {})[idvar, *key] = value
+    for name, values in by_name.items():
+        cells = pa.nulls(parent.num_rows, pa.string())
+        for idvar in dict.fromkeys(key[0] for key in values):
+            groups = _parent_keys(parent, idvar)
+            found = groups.spread(values.get((idvar, *_plain_key(cell))) for cell in groups.cells)
+            cells = pc.coalesce(found, cells)
+        joined = columns.put(joined, name, cells)
+    return joined
+
+
+def _parent_keys(parent: pa.Table, idvar: str | None) -> columns.Groups:
+    return columns.Groups(parent, ("USUBJID", idvar or ""))
+
+
+def _plain_key(cells: columns.Cells) -> tuple[str | None, ...]:
+    subject, value = cells
+    return subject, (canonical_number(value) or value) if value is not None else None
+
+
+def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, tuple[str | None, ...], str]]:
+    names = ("IDVAR", "QNAM", "USUBJID", "IDVARVAL", "QVAL")
+    rows = zip(*(columns.text(supp, name).to_pylist() for name in names), strict=True)
+    return [
+        (idvar, name, _plain_key((subject, key if idvar else None)), value)
+        for idvar, name, subject, key, value in rows
+        if name is not None and value is not None
+    ]
+
+
+def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
+    """The rows of a supplemental qualifier table that meet no parent row."""
+    known: dict[str | None, set[tuple[str | None, ...]]] = {}
+    lost = []
+    cells = zip(*(columns.text(supp, name).to_pylist() for name in ("IDVAR", "USUBJID", "IDVARVAL")), strict=True)
+    for row, (idvar, subject, value) in enumerate(cells):
+        if idvar not in known:
+            known[idvar] = {_plain_key(cell) for cell in _parent_keys(parent, idvar).cells}
+        if _plain_key((subject, value if idvar else None)) not in known[idvar]:
+            lost.append(row)
+    return lost

@@ -1,0 +1,1 @@
+"""Texts longer than a cell of a transport file: rules, splitting, rejoining."""

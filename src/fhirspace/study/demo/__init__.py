@@ -1,0 +1,1 @@
+"""The demonstration: one study from its EDC export to a real server and back."""

@@ -1,0 +1,130 @@
+"""Rows that hang into another row's resource: their finished items, found by the key that both share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.mapping.model import Attach
+from fhirspace.sdtm.columns import by_distinct, text
+from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import row_column
+
+_GLUE = "\x1f"
+
+
+class Attached:
+    """The items of one attached dataset, joined in order for each parent row.
+
+    Args:
+        attach: how its rows hang; table: its rows; items: the item of each row, null where the row is bad.
+        shared: whether the parent's resource is made once for many rows, so that each of them is given the items;
+            else the first parent row with a key takes them.
+    """
+
+    def __init__(self, attach: Attach, table: pa.Table, items: pa.Array, *, shared: bool = False) -> None:
+        self._groups = [
+            _Group(attach, linked, table, items, rows, shared=shared) for linked, rows in _kinds(attach, table)
+        ]
+
+    def texts(self, batch: pa.RecordBatch) -> pa.Array:
+        """For each row of a parent batch the comma-joined items that hang into it, null where there are none."""
+        joined = pa.nulls(batch.num_rows, pa.string())
+        for group in self._groups:
+            found = group.texts(batch)
+            both = pc.binary_join_element_wise(joined, found, ",", null_handling="emit_null")
+            joined = pc.coalesce(both, joined, found)
+        return joined
+
+    def rows_at(self, batch: pa.RecordBatch, parents: Sequence[int]) -> Iterator[int]:
+        """The attached rows that fall with some rows of a parent batch."""
+        for group in self._groups:
+            yield from group.rows_at(batch, parents)
+
+    def orphans(self) -> Iterator[int]:
+        """The rows that hung into no parent row of any batch so far."""
+        for group in self._groups:
+            yield from group.orphans()
+
+
+class _Group:
+    """The rows that find their parent by the same columns: the shared ones, and the one that IDVAR names, if any."""
+
+    def __init__(
+        self, attach: Attach, linked: str | None, table: pa.Table, items: pa.Array, rows: pa.Array, *, shared: bool
+    ) -> None:
+        self._on, self._linked, self._shared = attach.on, linked, shared
+        value = text(table, attach.via[1]) if attach.via and linked else None
+        keys = _keys([text(table, name) for name in attach.on], value).take(rows).to_pylist()
+        self._rows: dict[str, list[int]] = {}
+        for row, key in zip(rows.to_pylist(), keys, strict=True):
+            self._rows.setdefault(key or "", []).append(row)
+        self._keys = pa.array(list(self._rows), pa.string())
+        by_row = dict(zip(rows.to_pylist(), items.take(rows).to_pylist(), strict=True))
+        self._texts = pa.array([_joined(by_row[row] for row in some) for some in self._rows.values()], pa.string())
+        self._used: set[int] = set()
+
+    def texts(self, batch: pa.RecordBatch) -> pa.Array:
+        found = pc.index_in(self._parent_keys(batch), value_set=self._keys)
+        given: list[int | None] = []
+        for index in found.to_pylist():
+            given.append(index if self._shared or index not in self._used else None)
+            self._used.add(index)
+        return self._texts.take(pa.array(given, pa.int32()))
+
+    def rows_at(self, batch: pa.RecordBatch, parents: Sequence[int]) -> Iterator[int]:
+        picked = batch.take(pa.array(parents, pa.int64()))
+        for key in () if self._shared else self._parent_keys(picked).to_pylist():
+            yield from self._rows.get(key or "", ())
+
+    def orphans(self) -> Iterator[int]:
+        for index, rows in enumerate(self._rows.values()):
+            if index not in self._used:
+                yield from rows
+
+    def _parent_keys(self, batch: pa.RecordBatch) -> pa.Array:
+        table = pa.Table.from_batches([batch])
+        return _keys([text(table, name) for name in self._on], text(table, self._linked) if self._linked else None)
+
+
+def _joined(texts: Iterable[str | None]) -> str | None:
+    return ",".join(text for text in texts if text is not None) or None
+
+
+def _kinds(attach: Attach, table: pa.Table) -> Iterator[tuple[str | None, pa.Array]]:
+    """The parent's own key column and the rows (in order) that use it: one kind, or one for each IDVAR."""
+    order = _order(attach, table)
+    if attach.via is None:
+        yield None, order
+        return
+    variable = text(table, attach.via[0]).take(order)
+    for name in variable.unique().to_pylist():
+        chosen = pc.is_null(variable) if name is None else pc.equal(variable, name)
+        yield name, order.filter(pc.fill_null(chosen, False))
+
+
+def _order(attach: Attach, table: pa.Table) -> pa.Array:
+    """The rows in the order of their items: numbers by size, then texts; equal ones as they came."""
+    keys = {}
+    for number, name in enumerate(attach.order):
+        cells = text(table, name)
+        keys[f"n{number}"] = by_distinct(cells, _number, pa.float64())
+        keys[f"t{number}"] = cells
+    keys["row"] = row_column(0, table.num_rows)
+    return pc.sort_indices(pa.table(keys), sort_keys=[(name, "ascending") for name in keys])
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if canonical_number(cell) else None
+
+
+def _keys(shared: Sequence[pa.Array], linked: pa.Array | None) -> pa.Array:
+    """Key texts; the linked value counts as a number where it is one, so that 1 and 1.0 meet."""
+    cells = [*shared, *([] if linked is None else [by_distinct(linked, _plain, pa.string())])]
+    return pc.binary_join_element_wise(*cells, _GLUE, null_handling="emit_null")
+
+
+def _plain(cell: str) -> str:
+    return canonical_number(cell) or cell

@@ -1,0 +1,74 @@
+"""Validation of files: FHIR resources against their definitions, SDTM datasets against the guide and terminology."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.fhir.validation import extensions, validate as fhir_validate
+from fhirspace.sdtm import conformance
+from fhirspace.standards import sdtm
+from fhirspace.standards.fhir import Release
+from fhirspace.study.from_fhir import lines
+from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
+
+
+def validate(
+    paths: Sequence[Path],
+    *,
+    release: Release = "R4",
+    full: bool = False,
+    profile: Path | None = None,
+    follow_links: bool = False,
+) -> Iterator[Problem]:
+    """The problems of FHIR files or of SDTM datasets.
+
+    An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both looked over.
+
+    Args:
+        paths: folders or files.
+        release: the FHIR release.
+        full: run fhir.resources over every resource as well (needs the extra ``full``).
+        profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
+        follow_links: follow links that lead out of an input folder, too.
+
+    Raises:
+        InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
+            FS617 where the profile is none.
+    """
+    shapes = extensions.load(profile) if profile else {}
+    inputs = [given for path in paths for given in _inputs(path, follow_links)]
+    if all(given.kind == "records" for given in inputs):
+        raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
+    for given in inputs:
+        yield from (fault.problem for fault in given.faults.values())
+        if given.kind == "fhir":
+            yield from fhir_validate.validate(given.fhir, release=release, full=full)
+            if shapes:
+                yield from _by_profile(given.fhir, shapes)
+        elif given.kind == "sdtm":
+            yield from _datasets(given)
+
+
+def _inputs(path: Path, follow_links: bool) -> Iterator[Input]:
+    inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
+    yield from (recognise([each], follow_links=follow_links) for each in inner or [path])
+
+
+def _by_profile(files: Sequence[Path], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
+    for file in files:
+        for line, raw in lines(file):
+            for path, expected in extensions.check(raw, shapes):
+                yield Problem("FS618", Place(file.name, line, path), expected, path.partition(".")[0])
+
+
+def _datasets(given: Input) -> Iterator[Problem]:
+    tables = {}
+    for name, found in given.files.items():
+        if not sdtm.known(name.removeprefix("SUPP")):
+            yield Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)
+        data, rejected, problems = tabulation(found)
+        yield from (*problems, *rejected.problems)
+        tables[name] = data.table()
+    yield from (finding.problem for finding in conformance.check(tables))

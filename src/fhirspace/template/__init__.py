@@ -1,0 +1,1 @@
+"""What forms, views and mappings share: YAML with places, syntax, slots, codecs, code lists, conditions."""

@@ -1,0 +1,223 @@
+"""What happens to a single value: a cell at a slot, the forms of a cell, a leaf's text read back.
+
+These few functions are shared by the renderer, the kernel and the readers, so that there is one meaning of each.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping as Table
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+from fhirspace.mapping.model import Cond, Form, Leaf, Mapping, Slot, once
+from fhirspace.template.codecs import CellError
+
+_SLOW, _SHORT = 3, 3_000
+"""So many slots that take any text make a pattern slow on a text of more letters."""
+Candidates = list[tuple[Slot, str]]
+"""What standing leaves say of columns when read back: the slot and the cell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong in a row: a catalogue code, the column and what was expected there."""
+
+    code: str
+    column: str
+    expected: str
+
+
+@cache
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.ASCII)
+
+
+def with_forms(mapping: Mapping, cells: Table[str, str]) -> dict[str, str]:
+    """The cells and, for each cell with forms, the virtual ones of the first form that fits.
+
+    ``LBORRES.number`` holds the whole cell, ``LBORRES.number.value`` a part; empty parts are left out.
+    """
+    if not mapping.forms:
+        return dict(cells)
+    found = dict(cells)
+    for column, forms in mapping.forms.items():
+        if column in cells:
+            found.update(virtual_cells(column, forms, cells[column]))
+    return found
+
+
+def virtual_cells(column: str, forms: Iterable[Form], cell: str) -> dict[str, str]:
+    """The virtual cells of one cell (see `with_forms`)."""
+    for form in forms:
+        fits = _compiled(form.pattern).fullmatch(cell)
+        if fits and _ascending(fits.groupdict()):
+            name = f"{column}.{form.name}"
+            return {name: cell} | {f"{name}.{part}": text for part, text in fits.groupdict().items() if text}
+    return {}
+
+
+def _ascending(parts: Table[str, str | None]) -> bool:
+    """Whether parts named `low` and `high` are numbers in that order (FHIR, Range: rng-2); true of all other parts."""
+    low, high = parts.get("low"), parts.get("high")
+    return not low or not high or Decimal(low) <= Decimal(high)
+
+
+def holds(condition: Cond | None, cells: Table[str, str]) -> bool:
+    """Whether a condition is true of a row's (real and virtual) cells; None is always true."""
+    if condition is None:
+        return True
+    match condition.op:
+        case "filled":
+            return condition.column in cells
+        case "is":
+            return cells.get(condition.column) in condition.values
+        case "not":
+            return not holds(condition.args[0], cells)
+        case "and":
+            return all(holds(arg, cells) for arg in condition.args)
+        case _:
+            return any(holds(arg, cells) for arg in condition.args)
+
+
+def slot_text(slot: Slot, cell: str, faults: list[Fault]) -> str | None:
+    """The element text of a cell at a slot, None where it declines; a cell that is wrong adds a Fault."""
+    try:
+        return slot.codec.out(cell)
+    except CellError as error:
+        if not slot.codec.open and not slot.derived:
+            faults.append(Fault(error.code, slot.base, error.expected))
+        return None
+
+
+def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | None:
+    """The text of a leaf for a row, None where it does not stand."""
+    if leaf.constant is not None:
+        return leaf.constant
+    texts: list[str] = []
+    for part in leaf.parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        cell = cells.get(part.column)
+        text = None if cell is None else slot_text(part, cell, faults)
+        if text is None:
+            return None
+        texts.append(text)
+    joined = "".join(texts)
+    return joined if not leaf.pattern or _compiled(leaf.pattern).fullmatch(joined) else None
+
+
+@once
+def leaf_pattern(leaf: Leaf) -> re.Pattern[str]:
+    """The regular expression that takes a leaf's text apart: a group ``s0``, ``s1`` ... a slot."""
+    slots = iter(range(len(leaf.parts)))
+    return re.compile(
+        "".join(
+            re.escape(part) if isinstance(part, str) else f"(?P<s{next(slots)}>{_part(part)})" for part in leaf.parts
+        )
+    )
+
+
+def _part(slot: Slot) -> str:
+    return "(?s:.+)" if loose(slot) else slot.codec.pattern
+
+
+def loose(slot: Slot) -> bool:
+    """Whether a slot among others takes any text (`leaf_pattern`)."""
+    return not slot.codec.verbatim or slot.codec.name == "text"
+
+
+def divided(leaf: Leaf, text: str) -> tuple[str, ...] | None:
+    """The texts of a leaf's slots as `leaf_pattern` divides them; None where the leaf cannot have written the text."""
+    count = sum(map(loose, leaf.slots))
+    if count < _SLOW:
+        fits = leaf_pattern(leaf).fullmatch(text)
+    elif count == len(leaf.slots):
+        return _from_the_right(leaf, text)
+    else:  # each loose slot would try each place for the end of the others
+        fits = leaf_pattern(leaf).fullmatch(text) if len(text) <= _SHORT else None
+    return fits.groups() if fits else None
+
+
+def _from_the_right(leaf: Leaf, text: str) -> tuple[str, ...] | None:
+    """What the pattern gives where all slots take any text, in one go: each constant is the last one that it can be."""
+    constants = [""]
+    for part in leaf.parts:
+        if isinstance(part, str):
+            constants[-1] += part
+        else:
+            constants.append("")
+    start, end = len(constants[0]), len(text) - len(constants[-1])
+    if not (text.startswith(constants[0]) and text.endswith(constants[-1])):
+        return None
+    found: list[str] = []
+    for constant in reversed(constants[1:-1]):
+        at = text.rfind(constant, start, max(end - 1, 0))
+        if at < 0:
+            return None
+        found.append(text[at + len(constant) : end])
+        end = at
+    found.append(text[start:end])
+    return tuple(reversed(found)) if all(found) else None
+
+
+def read_leaf(leaf: Leaf, text: str) -> Candidates | None:
+    """The cells that a leaf's text holds, None where the text is not one that the leaf could have written."""
+    if leaf.constant is not None:
+        return [] if text == leaf.constant else None
+    if len(leaf.parts) == 1:
+        return _read(leaf.slots[0], text)
+    texts = divided(leaf, text)
+    if texts is None:
+        return None
+    found: Candidates = []
+    for slot, part in zip(leaf.slots, texts, strict=True):
+        read = _read(slot, part)
+        if read is None:
+            return None
+        found += read
+    return found
+
+
+def _read(slot: Slot, text: str) -> Candidates | None:
+    if not slot.readable:
+        return []
+    cell = slot.codec.back(text)
+    return None if cell is None else [(slot, cell)]
+
+
+def settle(mapping: Mapping, candidates: Candidates) -> dict[str, str]:
+    """The cells of a row from all that was read: of each column the candidate of least rank, the first of equals.
+
+    Virtual cells of a form are joined to the whole cell again.
+    """
+    best: dict[str, tuple[int, str]] = {}
+    for slot, cell in candidates:
+        if slot.column not in best or slot.codec.rank < best[slot.column][0]:
+            best[slot.column] = (slot.codec.rank, cell)
+    cells = {column: cell for column, (_, cell) in best.items() if "." not in column}
+    for column, forms in mapping.forms.items():
+        if column not in cells and (whole := _joined(column, forms, best)) is not None:
+            cells[column] = whole
+    return cells
+
+
+def _joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]]) -> str | None:
+    for form in forms:
+        name = f"{column}.{form.name}"
+        if name in best:
+            return best[name][1]
+        if any(isinstance(part, Slot) and f"{name}.{part.column}" in best for part in form.parts):
+            return "".join(
+                part if isinstance(part, str) else best.get(f"{name}.{part.column}", (0, ""))[1] for part in form.parts
+            )
+    return None
+
+
+def implied(mapping: Mapping) -> dict[str, str]:
+    """The cells that a row has because of where it stands: DOMAIN, or RDOMAIN of a supplemental qualifier."""
+    if mapping.attach and mapping.attach.via:
+        return {"RDOMAIN": mapping.attach.to}
+    return {"DOMAIN": mapping.domain}

@@ -1,0 +1,5 @@
+"""Fixtures of the server tests."""
+
+from tests.support.faulty import client, faulty, waits
+
+__all__ = ["client", "faulty", "waits"]
