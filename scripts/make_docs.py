@@ -21,7 +21,8 @@ from fhirspace.errors import Entry, catalogue
 from fhirspace.fhirserver.products import Limits, known_servers
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.schema import CODECS, schema
-from fhirspace.template.codecs import CellError, Codec, codec
+from fhirspace.template.codec import CellError, Codec
+from fhirspace.template.codecs import codec
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 MARKS: Final = ("<!-- codecs: generated -->", "<!-- end -->")

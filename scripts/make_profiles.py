@@ -15,8 +15,9 @@ from typing import Any
 
 from fhirspace.fhir.validation.profiles import BASE, extension_definition
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, walk
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, OneOf, walk
 from fhirspace.standards.fhir import Release, definitions
+from fhirspace.template.slots import Leaf
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 TARGET = Path(__file__).parents[1] / "mappings" / "profiles"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Iterable
@@ -23,6 +24,7 @@ from make_lock import LOCK, ROOT, Locked, read_lock
 JARS: Final = "src/fhirspace/localserver/hapi/lock-*.txt"
 """Lock files of the local server's jars: ``group:artifact:version[:classifier] sha256 bytes``, a line each."""
 SERVER: Final = "fhirspace-local-server"
+VERSION: Final = "src/fhirspace/version.py"
 
 Component = dict[str, Any]
 
@@ -51,7 +53,8 @@ def bill(root: Path) -> dict[str, Any]:
     jars = {coordinate: sha256 for coordinate, sha256, _ in lines}
     server = {"type": "application", "bom-ref": SERVER, "name": "HAPI FHIR JPA on this machine", "scope": "optional"}
     made = [*map(_package, packages), server, *(_jar(coordinate, sha256) for coordinate, sha256 in jars.items())]
-    main = _purl("pypi", project["name"], project["version"])
+    version = _version(root)
+    main = _purl("pypi", project["name"], version)
     edges = {main: {SERVER, *_needed(packages, project["name"])}, SERVER: {_maven(each) for each in jars}}
     edges |= {_pypi(each): set(_needed(packages, each.name)) for each in packages}
     return {
@@ -65,7 +68,7 @@ def bill(root: Path) -> dict[str, Any]:
                 "bom-ref": main,
                 "purl": main,
                 "name": project["name"],
-                "version": project["version"],
+                "version": version,
                 "description": project["description"],
                 "licenses": [{"license": {"id": project["license"]}}],
             },
@@ -83,6 +86,13 @@ def invalid(text: str) -> str:
 
     found = JsonStrictValidator(SchemaVersion.V1_6).validate_str(text)
     return str(found) if found else ""
+
+
+def _version(root: Path) -> str:
+    found = re.search(r'^__version__ = "([^"]+)"$', (root / VERSION).read_text("utf-8"), flags=re.M)
+    if not found:
+        raise SystemExit(f"{VERSION}: no line __version__")
+    return found[1]
 
 
 def _package(entry: Locked) -> Component:

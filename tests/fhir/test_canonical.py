@@ -7,8 +7,8 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from fhirspace.delivery.provenance import VERSION
 from fhirspace.fhir.canonical import canonical, cleaned
+from fhirspace.fhir.tags import VERSION
 
 
 @pytest.mark.parametrize("number", ["5.50", "0.10", "-1.0", "100", "1.0E+3", "1e5", "-0.0", "123456789012345678901234"])

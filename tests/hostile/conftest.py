@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from fhirspace import cli
+from fhirspace.cli import run
 from tests.hostile.inputs import beside, few_mappings
 from tests.hostile.offline import parser
 
@@ -17,7 +17,7 @@ _number = count()
 @pytest.fixture(autouse=True)
 def one_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     """The parser of arguments is made once: making it takes a third of the time of a small command."""
-    monkeypatch.setattr(cli, "_parser", parser)
+    monkeypatch.setattr(run, "parser", parser)
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,7 @@ def soak(kind: str, seed: str, start: int, count: int) -> Tally:
     whole, end = Tally(), start + count
     while start < end:
         size = min(_SLICE, end - start)
-        command = [sys.executable, "-m", "hostile.soak_broken", "--worker", kind, seed, str(start), str(size)]
+        command = [sys.executable, "-m", "tests.hostile.soak_broken", "--worker", kind, seed, str(start), str(size)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_LONGEST)
         tally, said = _tallied(kind, done.stderr)
         faults, _, peak = done.stdout.rstrip("\n").rpartition("\n")

@@ -37,7 +37,7 @@ def test_a_broken_input_is_no_bug(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", NATIVE)
 def test_a_broken_input_does_not_end_the_process(kind: str) -> None:
-    command = [sys.executable, "-m", "hostile.soak_broken", "--worker", kind, SEED, "0", str(SAMPLE), "quick"]
-    tests = Path(__file__).parents[1]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=tests, timeout=300)
+    command = [sys.executable, "-m", "tests.hostile.soak_broken", "--worker", kind, SEED, "0", str(SAMPLE), "quick"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=root, timeout=300)
     assert (done.returncode, done.stdout.splitlines()[1:]) == (0, []), done.stdout + done.stderr

@@ -15,7 +15,8 @@ from fhirspace.remember import LONGEST, MOST, remembered
 from fhirspace.sdtm.dates import day_of
 from fhirspace.standards import ucum, units
 from fhirspace.tables import xpt_check
-from fhirspace.template.codecs import NAMES, CellError, codec
+from fhirspace.template.codec import CellError
+from fhirspace.template.codecs import NAMES, codec
 
 LENGTH = 200_000
 CELLS = {

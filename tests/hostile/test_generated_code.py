@@ -13,12 +13,13 @@ import pytest
 
 from fhirspace.errors import MappingError
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Arr, Attach, Block, Each, Leaf, Mapping, Obj, Slot
+from fhirspace.mapping.model import Arr, Attach, Block, Each, Mapping, Obj
 from fhirspace.mapping.read.program import compiled, repeated
 from fhirspace.mapping.read.reader import Reader
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import attr
 from fhirspace.template.codecs import codec
+from fhirspace.template.slots import Leaf, Slot
 from tests.mapping.reader_cases import taken, told
 
 EVIL = {

@@ -20,13 +20,13 @@ from fhirspace.errors import FhirspaceError, MappingError, UsageError
 from fhirspace.fhir.validation import extensions
 from fhirspace.fhirserver import config
 from fhirspace.forms.scaffold import make_form_skeleton
-from fhirspace.mapping.library import digest_of
-from fhirspace.mapping.model import Leaf, Slot
 from fhirspace.sdtm.derive.design import load_study
 from fhirspace.tables import parquet, xpt
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codecs import codec
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.folders import digest_of
+from fhirspace.template.slots import Leaf, Slot
 from fhirspace.template.values import divided, leaf_pattern
 from tests import small_study
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hostile.wordlist import plausible
 
 from fhirspace.cli import main
 from fhirspace.delivery.journal import Journal
@@ -29,6 +28,7 @@ from fhirspace.tables.durable import key_of, manifest
 from fhirspace.template.codecs import hashed_id
 from fhirspace.testing import FaultyServer, serving
 from tests import small_study
+from tests.hostile.wordlist import plausible
 
 SUBJECTS = 26
 

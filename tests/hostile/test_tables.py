@@ -256,7 +256,7 @@ def test_csv_records_without_end(name: str, tmp_path: Path, monkeypatch: pytest.
     content, chosen, said = RECORDS[name]
     (tmp_path / "t.csv").write_bytes(content)
     monkeypatch.setenv(limits.VARIABLE, chosen)
-    monkeypatch.setattr(csv, "BLOCK", 1 << 16)
+    monkeypatch.setattr("fhirspace.tables.csv.reading.BLOCK", 1 << 16)
     with pytest.raises(InputError, match=said) as fault:
         list(csv.blocks(tmp_path / "t.csv"))
     assert "`--limit " in str(fault.value)

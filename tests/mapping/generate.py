@@ -17,11 +17,14 @@ from typing import Any, Protocol, TypeVar
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from fhirspace.mapping.cells import implied, with_forms
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Arr, Cond, Each, Form, Mapping, Node, Obj, OneOf, Slot, slots, walk
+from fhirspace.mapping.model import Arr, Each, Mapping, Node, Obj, OneOf, slots, walk
 from fhirspace.standards import sdtm, terminology
-from fhirspace.template.codecs import CellError, Codec, upto
-from fhirspace.template.values import holds, implied, with_forms
+from fhirspace.template.codec import CellError, Codec
+from fhirspace.template.dates import upto
+from fhirspace.template.slots import Cond, Form, Slot
+from fhirspace.template.values import holds
 
 Cells = dict[str, str]
 _Drawn = TypeVar("_Drawn")

@@ -7,22 +7,10 @@ from typing import Any
 import pytest
 
 from fhirspace.json import Number, parse
-from fhirspace.mapping.model import (
-    CARRIED_URL,
-    Arr,
-    Attach,
-    Block,
-    Carried,
-    Each,
-    Leaf,
-    Mapping,
-    Node,
-    Obj,
-    OneOf,
-    Slot,
-)
+from fhirspace.mapping.model import CARRIED_URL, Arr, Attach, Block, Carried, Each, Mapping, Node, Obj, OneOf
 from fhirspace.mapping.read.extract import extract, firm, fits, marks
 from fhirspace.template.codecs import codec
+from fhirspace.template.slots import Leaf, Slot
 
 
 def slot(column: str, name: str = "text") -> Slot:

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from fhirspace.errors import MappingError
+from fhirspace.mapping.cells import with_forms
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.write.render import BadRow, render
-from fhirspace.template.codecs import codec, upto
-from fhirspace.template.values import with_forms
+from fhirspace.template.codecs import codec
+from fhirspace.template.dates import upto
 
 _HEAD = """
 domain: ZZ

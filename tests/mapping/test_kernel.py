@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 
+from fhirspace.mapping.cells import with_forms
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Each, Mapping, walk
 from fhirspace.mapping.write import kernel as kernels
@@ -17,7 +18,7 @@ from fhirspace.mapping.write.placeholders import MARK, depends
 from fhirspace.mapping.write.plan import Tuning
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.standards.fhir import Release
-from fhirspace.template.values import Fault, holds, with_forms
+from fhirspace.template.values import Fault, holds
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 Cells = dict[str, str]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.mapping.library import Library, shipped
+from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, walk
+from fhirspace.template.folders import shipped
 
 DOMAINS = sorted(name for name in Library("R4").mappings if not name.startswith("SUPP") or name == "SUPPAE")
 

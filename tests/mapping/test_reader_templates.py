@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from fhirspace.mapping.model import Arr, Block, Leaf, Mapping, Node, Obj, OneOf, Slot
+from fhirspace.mapping.model import Arr, Block, Mapping, Node, Obj, OneOf
 from fhirspace.mapping.read.program import keepable
 from fhirspace.mapping.read.reader import Reader
 from fhirspace.template.codecs import codec
+from fhirspace.template.slots import Leaf, Slot
 from tests.mapping.reader_cases import taken, told
 
 

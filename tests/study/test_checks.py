@@ -12,9 +12,9 @@ import pytest
 from fhirspace.errors import InputError, UsageError
 from fhirspace.fhir.validation import extensions
 from fhirspace.fhir.validation.profiles import extension_definition
-from fhirspace.mapping.library import shipped
 from fhirspace.study.convert import convert
 from fhirspace.study.validate import validate
+from fhirspace.template.folders import shipped
 from tests import small_study
 from tests.study.space_study import Space
 

@@ -111,7 +111,7 @@ def test_the_catalogue_explains_every_code_of_the_package():
     from fhirspace import limits, tables
     from fhirspace.errors import catalogue
 
-    files = [*Path(tables.__file__).parent.glob("*.py"), Path(limits.__file__)]
+    files = [*Path(tables.__file__).parent.rglob("*.py"), Path(limits.__file__)]
     source = "".join(path.read_text() for path in files)
     raised = set(re.findall(r"\"(FS1\d\d)\"", source))
     assert raised == {code for code in catalogue() if code.startswith("FS1")}

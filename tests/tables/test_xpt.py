@@ -69,7 +69,7 @@ def test_the_times_are_fixed(epoch, told, tmp_path, monkeypatch):
 
 
 def test_long_files_are_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr(xpt, "_CHUNK", 1000)
+    monkeypatch.setattr("fhirspace.tables.xpt.files._CHUNK", 1000)
     table = made(["x", "y"] * 1250, [str(i) for i in range(2500)])
     again, _ = xpt.read(write(tmp_path / "t.xpt", table))
     assert compare(table, again, ["N"]) == []

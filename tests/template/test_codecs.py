@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fhirspace.idkey import IdKey
-from fhirspace.template.codecs import NAMES, CellError, codec, split_dtc
+from fhirspace.template.codec import CellError
+from fhirspace.template.codecs import NAMES, codec
+from fhirspace.template.dates import split_dtc
 
 OUT = [
     ("text", "", "a b", "a b"),

@@ -13,8 +13,8 @@ import os
 from pathlib import Path
 from typing import Any, NoReturn
 
-from fhirspace import __version__
 from fhirspace.foreign import shown
+from fhirspace.version import __version__
 
 _LONGEST = 2000
 """Characters of a message about wrong arguments."""

@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from fhirspace import __version__
 from fhirspace.errors import ServerError
+from fhirspace.fhir.tags import VERSION
 from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.tables.durable import manifest
+from fhirspace.version import __version__
 
 RUN: Final = "https://fhirspace.org/run"
 """The system of the tag that names a run."""
-VERSION: Final = "https://fhirspace.org/version"
 SOFTWARE: Final = "https://fhirspace.org/software"
 SHA256: Final = "urn:oid:2.16.840.1.101.3.4.2.1"
 """The object identifier of SHA-256 (NIST), as the system of digests in hexadecimal."""

@@ -153,7 +153,7 @@ def _asked(path: Path, query: str, row: type[T], values: tuple[str, ...] = ()) -
 def _report(path: Path, text: str | None) -> dict[str, Any]:
     """What a run noted of itself at its end: counts, the run that it undid, the last line of the audit log."""
     try:
-        # Not by `jsontext`: the path of a folder whose name is no UTF-8 is written as half a pair of surrogates.
+        # Not by `json`: the path of a folder whose name is no UTF-8 is written as half a pair of surrogates.
         found: dict[str, Any] = json.loads(text or "{}")
         msgspec.convert(found, _Known)
     except (ValueError, RecursionError):  # msgspec's are ValueErrors

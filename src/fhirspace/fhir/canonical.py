@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from fhirspace.delivery.provenance import VERSION
+from fhirspace.fhir.tags import VERSION
 from fhirspace.json import exact, strict
 
 # HAPI appends "#" and the id of the request (16 letters and digits) to whatever source was sent, or to nothing.
@@ -36,7 +36,7 @@ def canonical(line: bytes) -> bytes:
     A version in a Provenance's target is left out where it stands beside as an identifier: HAPI cuts it off.
 
     Raises:
-        JsonError: it is no JSON; what is sent, and what a server sends, is looked at by `jsontext.strict` before.
+        JsonError: it is no JSON; what is sent, and what a server sends, is looked at by `json.strict` before.
     """
     resource = _without_server(exact(line))
     if isinstance(resource, dict) and resource.get("resourceType") == "Provenance":

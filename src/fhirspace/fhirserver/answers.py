@@ -104,7 +104,7 @@ _bundle = decoder(_Bundle)
 
 
 def decoded(body: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], T]) -> T | None:
-    """What a decoder (of `jsontext`) makes of a body; None where it is no JSON, or of another shape."""
+    """What a decoder (of `json`) makes of a body; None where it is no JSON, or of another shape."""
     try:
         return decode(body)
     except JsonError:

@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from fhirspace.delivery.pull.spool import TAG_SYSTEM
 from fhirspace.errors import UsageError
+from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.fhirserver.address import is_id
 from fhirspace.fhirserver.answers import decoded, no_fhir, whole
 from fhirspace.fhirserver.http.client import Client, Response

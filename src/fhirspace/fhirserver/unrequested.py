@@ -10,9 +10,9 @@ from collections.abc import Container
 
 import msgspec
 
-from fhirspace.delivery.pull.spool import Head, head_of
 from fhirspace.errors import Place, Problem, ServerError
 from fhirspace.fhir.outcome import failures, reason
+from fhirspace.fhir.wire import Head, head_of
 from fhirspace.fhirserver.address import is_id, is_type
 from fhirspace.fhirserver.answers import decoded
 

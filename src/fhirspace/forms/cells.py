@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.forms.model import Cell, Given, Option
-from fhirspace.mapping.model import Cond, Form, Leaf, Slot
 from fhirspace.template import yaml_nodes as nodes
-from fhirspace.template.codecs import CellError, Codec
+from fhirspace.template.codec import CellError, Codec
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.slots import Cond, Form, Leaf, Slot
 from fhirspace.template.syntax import Syntax, substitute
 
 _NAME = re.compile(r"\$[a-zA-Z][A-Za-z0-9]*")

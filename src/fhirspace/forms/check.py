@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.forms.model import Cell, Document, FormMapping, Line
-from fhirspace.mapping.model import Slot
 from fhirspace.standards import sdtm, terminology
+from fhirspace.template.slots import Slot
 
 # Variables that derivations fill: that one is empty tells nothing.
 _DERIVED = re.compile(

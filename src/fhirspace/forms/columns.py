@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.forms.model import Cell, Given, Option, reader
-from fhirspace.mapping.model import Cond, Leaf, Slot
 from fhirspace.tables.text import TEXT, decode, has
-from fhirspace.template.codecs import CellError, split_dtc
+from fhirspace.template.codec import CellError
+from fhirspace.template.dates import split_dtc
+from fhirspace.template.slots import Cond, Leaf, Slot
 
 CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 

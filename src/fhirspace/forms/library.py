@@ -22,10 +22,10 @@ from fhirspace.forms.from_sdtm import Absent, FormRecords, leftover, records as 
 from fhirspace.forms.model import FormMapping
 from fhirspace.forms.supplemental import with_autos
 from fhirspace.forms.to_sdtm import RECORD, FormRows, Labels, encoded, rows as write_rows
-from fhirspace.mapping.library import digest_of, shipped
 from fhirspace.tables.text import ROW, place
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.folders import digest_of, shipped
 
 _APART = frozenset({"common.yaml", "study.yaml"})
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from fhirspace.mapping.model import Cond, Leaf, Slot
 from fhirspace.standards.units import canonical_number
+from fhirspace.template.slots import Cond, Leaf, Slot
 from fhirspace.template.values import divided
 
 Given = tuple[tuple[str, str], ...]

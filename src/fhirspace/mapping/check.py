@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from fhirspace.errors import MappingError, Place
-from fhirspace.mapping.model import Arr, Carried, Each, Leaf, Mapping, Node, Obj, Slot, slots, walk
+from fhirspace.mapping.model import Arr, Carried, Each, Mapping, Node, Obj, slots, walk
 from fhirspace.mapping.read.extract import Mark, firm, marks
+from fhirspace.template.slots import Leaf, Slot
 
 _COUNTED = re.compile(r"[A-Z0-9]{0,4}SEQ|VISITNUM|TAETORD")
 """Columns of numbers that count rows or visits."""

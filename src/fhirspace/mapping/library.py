@@ -6,14 +6,11 @@ all its files see. Folders given later win over earlier ones, domain by domain, 
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
-import fhirspace
-from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
@@ -21,13 +18,7 @@ from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, walk
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
-
-
-def shipped() -> Path:
-    """The folder of the mappings that come with fhirspace."""
-    package = Path(fhirspace.__file__).parent
-    inside = package / "mappings"
-    return inside if inside.is_dir() else package.parents[1] / "mappings"
+from fhirspace.template.folders import common, digest_of, shipped
 
 
 class Library:
@@ -107,41 +98,10 @@ class Library:
             yield Builder(path.name, definitions(self.release), self.lists, self.lets, self._key).mapping(document)
 
 
-def digest_of(folders: Iterable[Path], patterns: Iterable[str]) -> str:
-    """One SHA-256 over the files of some folders that fit one of the patterns: names and bytes.
-
-    Raises:
-        MappingError: FS300, one of them is a pipe or a device.
-    """
-    whole = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(path for pattern in patterns for path in folder.glob(pattern)):
-            nodes.require_file(path)
-            whole.update(f"{path.relative_to(folder).as_posix()}\n".encode())
-            with path.open("rb") as stream:
-                whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()
-
-
 @lru_cache(maxsize=8)
 def _built(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> dict[str, Mapping]:
     """The mappings of files with this digest: who converts several studies builds them once."""
     return Library(release, folders, key=key, bare=True).build()
-
-
-def common(folders: Iterable[Path]) -> dict[str, nodes.Node]:
-    """The constants of the ``common.yaml`` of mapping folders, later ones winning."""
-    lets: dict[str, nodes.Node] = {}
-    for folder in folders:
-        path = folder / "common.yaml"
-        for document in nodes.load(path) if path.is_file() else ():
-            node = document.get("let")
-            if not isinstance(node, nodes.Map) or len(document.items) != 1:
-                raise MappingError(
-                    "FS321", Place(path.name, document.line, "let"), "`let:` with constants, and nothing else"
-                )
-            lets.update((name.text, value) for name, value in node.items)
-    return lets
 
 
 def _spelt(mapping: Mapping, found: dict[str, Mapping]) -> Iterator[tuple[str, Mapping]]:

@@ -11,82 +11,11 @@ taken; else the first one without slots. `when` false: nothing stands.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Any, TypeAlias, TypeVar, TypeVarTuple
+from typing import Any, TypeAlias
 
-from fhirspace.template.codecs import Codec
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """A place for a column's cell. `column` may be a virtual one of a form: ``LBORRES.number.value``."""
-
-    column: str
-    codec: Codec
-
-    @property
-    def derived(self) -> bool:
-        """Whether the column is a computed helper (``_STATUS``): written, never read back."""
-        return self.column.startswith("_")
-
-    @property
-    def base(self) -> str:
-        """The real column: ``LBORRES`` of ``LBORRES.number.value``."""
-        return self.column.partition(".")[0]
-
-    @property
-    def readable(self) -> bool:
-        """Whether the cell can be read back from this slot."""
-        return self.codec.readable and not self.derived
-
-
-@dataclass(frozen=True, slots=True)
-class Cond:
-    """A condition on cells. `op` is one of ``filled``, ``is`` (with `values`), ``not``, ``and``, ``or``."""
-
-    op: str
-    column: str = ""
-    values: frozenset[str] = frozenset()
-    args: tuple[Cond, ...] = ()
-
-    def columns(self) -> Iterator[str]:
-        """All columns that the condition looks at."""
-        if self.column:
-            yield self.column
-        for arg in self.args:
-            yield from arg.columns()
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """A primitive element: constant texts and slots, joined. `type` is its FHIR primitive type, `kind` its JSON type.
-
-    `pattern` is the regular expression that a text of a slot must match for the type (only for codes, ids and URIs).
-    `memo` is for `once`, as in other nodes.
-    """
-
-    parts: tuple[str | Slot, ...]
-    type: str
-    line: int
-    pattern: str = ""
-    memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
-    slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
-    constant: str | None = field(init=False, compare=False, repr=False)
-
-    def __post_init__(self) -> None:
-        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without: asked for often."""
-        slots = tuple(part for part in self.parts if isinstance(part, Slot))
-        object.__setattr__(self, "slots", slots)
-        object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
-
-    @property
-    def kind(self) -> str:
-        """``string``, ``number`` or ``boolean``."""
-        if self.type == "boolean":
-            return "boolean"
-        return "number" if self.type in {"decimal", "integer", "positiveInt", "unsignedInt"} else "string"
+from fhirspace.template.slots import Cond, Form, Leaf, Slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,37 +95,6 @@ class Arr:
 
 
 Node: TypeAlias = Obj | Arr | Leaf | OneOf | Each | Carried
-
-_Rest = TypeVarTuple("_Rest")
-_Found = TypeVar("_Found")
-_Owner = TypeVar("_Owner", bound=Obj | Arr | Leaf | OneOf | Each | Carried)
-
-
-def once(function: Callable[[_Owner, *_Rest], _Found]) -> Callable[[_Owner, *_Rest], _Found]:
-    """A function of a node that is called once for each, its answer kept in the node's `memo`.
-
-    All of a node is much to hash: a cache beside the nodes costs more than it saves, and keeps them alive.
-    """
-    name = function.__name__
-
-    @wraps(function)
-    def kept(node: _Owner, *rest: *_Rest) -> _Found:
-        key = (name, *rest)
-        if key not in node.memo:
-            node.memo[key] = function(node, *rest)
-        found: _Found = node.memo[key]
-        return found
-
-    return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """One way to spell a cell: its name, the regular expression with a group a part, and its parts in order."""
-
-    name: str
-    pattern: str
-    parts: tuple[str | Slot, ...]
 
 
 @dataclass(frozen=True, slots=True)

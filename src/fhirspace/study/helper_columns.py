@@ -22,7 +22,7 @@ from fhirspace.mapping.model import Mapping, Obj, slots, walk
 from fhirspace.sdtm.columns import Groups, by_distinct, text
 from fhirspace.standards import terminology
 from fhirspace.study.dataset import Tabulation
-from fhirspace.template.codecs import moment
+from fhirspace.template.dates import moment
 
 SYNTHETIC = "SYNTHDTA"
 """The trial summary parameter (sponsor-defined: CDISC has none) whose value Y says that a study's data are invented."""

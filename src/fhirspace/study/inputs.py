@@ -10,7 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fhirspace import json as jsontext
+from fhirspace import json
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import bundles
 from fhirspace.foreign import listed
@@ -118,8 +118,8 @@ def _no_fhir(file: Path) -> InputError | None:
     if not file.name.endswith(".json"):
         return InputError("FS406", Place(file.name), "a resource as JSON a line")
     try:
-        jsontext.parse(bundles.document(file))
-    except jsontext.JsonError as error:
+        json.parse(bundles.document(file))
+    except json.JsonError as error:
         return InputError(error.code, Place(file.name), error.expected)
     return None
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 from fhirspace.errors import InputError, MappingError, Place, Problem, UsageError
 from fhirspace.foreign import listed
 from fhirspace.forms.library import SourceLibrary, SourceRecords, SourceRows
-from fhirspace.mapping.library import Library, shipped
+from fhirspace.mapping.library import Library
 from fhirspace.sdtm import columns, layout as shape
 from fhirspace.sdtm.derive import derive
 from fhirspace.sdtm.derive.design import StudyDesign, load_study
@@ -25,6 +25,7 @@ from fhirspace.study.lineage import blamed
 from fhirspace.study.screening import conforming, findings
 from fhirspace.tables import formats
 from fhirspace.tables.csv.reading import Rejected
+from fhirspace.template.folders import shipped
 
 
 @dataclass(slots=True)

@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
 
-from fhirspace import __version__
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem
 from fhirspace.foreign import as_strict_json, file_name
 from fhirspace.tables import staging
@@ -27,6 +26,7 @@ from fhirspace.tables.csv.writing import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, in_the_way, is_place, listed
+from fhirspace.version import __version__
 
 _PRIVATE = ("quarantine", "unread")
 """Folders for their owner alone even where the others are shared: what is in them is as it came."""

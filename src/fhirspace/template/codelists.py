@@ -19,7 +19,8 @@ from pathlib import Path
 
 from fhirspace.errors import MappingError, Place, UsageError
 from fhirspace.limits import allowed, limit
-from fhirspace.template.codecs import STRINGS, Codec, table
+from fhirspace.template.codec import Codec
+from fhirspace.template.codecs import STRINGS, table
 
 Rows = list[dict[str, str]]
 

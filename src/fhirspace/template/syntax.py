@@ -14,9 +14,10 @@ from typing import Final
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
 from fhirspace.limits import allowed, limit
-from fhirspace.mapping.model import Cond, Form, Slot
-from fhirspace.template.codecs import NAMES, Codec, codec
+from fhirspace.template.codec import Codec
+from fhirspace.template.codecs import NAMES, codec
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.slots import Cond, Form, Slot
 
 DATASET: Final = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:--)?")
 """The name of a dataset; ``SUPP--`` is that of each domain."""

@@ -9,7 +9,7 @@ import pytest
 from fhirspace.errors import InputError, MappingError, UsageError
 from fhirspace.fhir.validation.check import check as check_fhir
 from fhirspace.json import parse
-from fhirspace.mapping.library import Library, shipped
+from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL
 from fhirspace.mapping.read.extract import extract
 from fhirspace.mapping.schema import CODECS, schema
@@ -19,6 +19,7 @@ from fhirspace.study.inspect.sample import examples, sample
 from fhirspace.study.inspect.variables import condition_text, homes, standing
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codecs import NAMES
+from fhirspace.template.folders import shipped
 
 LIBRARIES = {release: Library(release) for release in RELEASES}
 DOMAINS = sorted(LIBRARIES["R4"].mappings)

@@ -18,9 +18,11 @@ from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
 from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
 from fhirspace.delivery.pull.pull import Progress, PullReport, named, nothing, output_folder, searchable
 from fhirspace.delivery.pull.reconcile import add
-from fhirspace.delivery.pull.spool import TAG_SYSTEM, Gathered, head_of
+from fhirspace.delivery.pull.spool import Gathered
 from fhirspace.errors import Place, Problem, ServerError, UsageError
 from fhirspace.fhir.outcome import reason
+from fhirspace.fhir.tags import TAG_SYSTEM
+from fhirspace.fhir.wire import head_of
 from fhirspace.fhirserver.address import is_id
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities

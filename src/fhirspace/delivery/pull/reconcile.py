@@ -16,8 +16,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from fhirspace.delivery.pull.spool import Gathered, head_of
+from fhirspace.delivery.pull.spool import Gathered
 from fhirspace.errors import ServerError
+from fhirspace.fhir.wire import head_of
 from fhirspace.fhirserver import address
 from fhirspace.fhirserver.answers import absent, decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client

@@ -10,53 +10,16 @@ import hashlib
 import os
 import tempfile
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from fhirspace.fhir.canonical import cleaned
+from fhirspace.fhir.wire import head_of
 from fhirspace.fhirserver.address import file_name, is_id
-from fhirspace.json import JsonError, decoder
+from fhirspace.json import JsonError
 from fhirspace.tables.outputs import OutputFolder
 
-TAG_SYSTEM = "https://fhirspace.org/study"
 _SMALL = 1_000_000
-
-
-class _Tag(msgspec.Struct):
-    system: str = ""
-    code: str = ""
-
-
-class _Meta(msgspec.Struct):
-    versionId: str = ""  # noqa: N815
-    lastUpdated: str = ""  # noqa: N815
-    tag: list[_Tag] = []
-
-
-class Head(msgspec.Struct):
-    """What is read of a resource that came: its key, its version, its tags."""
-
-    resourceType: str = ""  # noqa: N815
-    id: str = ""
-    meta: _Meta = msgspec.field(default_factory=_Meta)
-
-    @property
-    def moment(self) -> float:
-        """When it was last updated, in seconds; 0 where the server does not say."""
-        try:
-            return datetime.fromisoformat(self.meta.lastUpdated).timestamp()
-        except (ValueError, OverflowError):
-            return 0.0
-
-    def tagged(self, system: str, code: str) -> bool:
-        """Whether it has a tag."""
-        return any(tag.system == system and tag.code == code for tag in self.meta.tag)
-
-
-head_of = decoder(Head)
 
 
 @dataclass(frozen=True, slots=True)

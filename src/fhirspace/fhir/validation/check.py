@@ -27,7 +27,7 @@ def check(resource: object, release: Release = "R4") -> list[Finding]:
     """Check one resource, with everything in it (contained resources, a Bundle's entries).
 
     Args:
-        resource: the resource as parsed JSON; numbers as `jsontext.Number`, int, float or Decimal.
+        resource: the resource as parsed JSON; numbers as `json.Number`, int, float or Decimal.
         release: the release of FHIR it is written in.
 
     Returns:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhirspace import json as jsontext
+from fhirspace import json
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.foreign import member
 from fhirspace.limits import limit, too_much
@@ -51,7 +51,7 @@ def load(folder: Path) -> dict[str, Shape]:
     for path in sorted(folder.glob("*.json")):
         listing.given(path)
         try:
-            definition = jsontext.decode(_content(path))
+            definition = json.decode(_content(path))
             if definition.get("resourceType") == "StructureDefinition" and definition.get("type") == "Extension":
                 found[definition["url"]] = _Elements(definition["differential"]["element"]).shape("Extension")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -106,8 +106,8 @@ class _Elements:
 def check(raw: bytes, shapes: dict[str, Shape]) -> Iterator[Fault]:
     """What is wrong with the extensions of a resource, wherever they stand. What is no JSON is not looked at."""
     try:
-        resource = jsontext.parse(raw)
-    except jsontext.JsonError:
+        resource = json.parse(raw)
+    except json.JsonError:
         return
     kind = resource.get("resourceType", "") if isinstance(resource, dict) else ""
     yield from _walk(resource, member(str(kind), 1), shapes)

@@ -10,9 +10,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fhirspace.mapping.model import Arr, Each, Leaf, Node, Obj
+from fhirspace.mapping.model import Arr, Each, Node, Obj
 from fhirspace.mapping.read.extract import Mark, firm, marks, nodes_of
 from fhirspace.mapping.read.shapes import Choice, Rec, Shape, attr
+from fhirspace.template.slots import Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,21 +11,10 @@ from typing import Any, NamedTuple
 
 from fhirspace.foreign import member
 from fhirspace.json import Number
-from fhirspace.mapping.model import (
-    CARRIED_URL,
-    Arr,
-    Block,
-    Carried,
-    Each,
-    Leaf,
-    Mapping,
-    Node,
-    Obj,
-    OneOf,
-    dynamic,
-    once,
-)
-from fhirspace.template.values import Candidates, implied, read_leaf, settle
+from fhirspace.mapping.cells import implied, settle
+from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
+from fhirspace.template.slots import Leaf, once
+from fhirspace.template.values import Candidates, read_leaf
 
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 """What a server adds to ``meta``; never content."""

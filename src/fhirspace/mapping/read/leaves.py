@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
-from fhirspace.mapping.model import Leaf, Node, Slot, slots
+from fhirspace.mapping.model import Node, slots
 from fhirspace.mapping.read import memo
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.shapes import Prim, Shape
 from fhirspace.template.codecs import codec
+from fhirspace.template.slots import Leaf, Slot
 from fhirspace.template.values import loose
 
 _TEXT = codec("text")

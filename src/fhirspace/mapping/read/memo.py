@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fhirspace.mapping.model import Leaf, Slot
+from fhirspace.template.slots import Leaf, Slot
 from fhirspace.template.values import leaf_pattern, loose, read_leaf
 
 LIMIT: Final = 1 << 16

@@ -10,14 +10,15 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.json import JsonError, decoder
-from fhirspace.mapping.model import Arr, Block, Each, Leaf, Mapping, Obj, Slot, slots, walk
+from fhirspace.mapping.cells import implied
+from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import nodes_of
 from fhirspace.mapping.read.leaves import Keys, uses_of
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
 from fhirspace.mapping.read.source import Gathered, Walk, holds_rows
-from fhirspace.template.values import implied
+from fhirspace.template.slots import Leaf, Slot
 
 Parts = Callable[[str, int], Part]
 """Where rows go: the part of a domain and a block's index (0 for an attached domain)."""

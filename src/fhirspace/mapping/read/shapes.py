@@ -16,8 +16,9 @@ from typing import Annotated, Any, Final, Literal, TypeAlias, Union
 
 import msgspec
 
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, walk
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, walk
 from fhirspace.mapping.read.extract import SERVER_META, marks, nodes_of
+from fhirspace.template.slots import Leaf
 
 
 class Cell(msgspec.Struct, forbid_unknown_fields=True, gc=False):

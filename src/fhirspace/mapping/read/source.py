@@ -13,7 +13,7 @@ from functools import partial
 
 import msgspec
 
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, walk
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, walk
 from fhirspace.mapping.read import memo
 from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
 from fhirspace.mapping.read.code import Code
@@ -31,6 +31,7 @@ from fhirspace.mapping.read.shapes import (  # fmt: skip
     constants,
     type_of,
 )
+from fhirspace.template.slots import Leaf
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from fhirspace.mapping.model import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Required, children, dynamic, once, slots
+from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, Required, children, dynamic, slots
 from fhirspace.mapping.write import render as rows
 from fhirspace.mapping.write.placeholders import depends, looked_at
+from fhirspace.template.slots import Cond, Leaf, once
 from fhirspace.template.values import Fault, holds
 
 ROOT_BEGUN: Final = 1

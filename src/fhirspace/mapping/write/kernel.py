@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.mapping.cells import with_forms
 from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.write.columns import Coded, count
 from fhirspace.mapping.write.parts import Few, Many, Part, assemble, merged
@@ -19,7 +20,7 @@ from fhirspace.mapping.write.placeholders import CARRIED, SLOW, each_column
 from fhirspace.mapping.write.plan import Line, Plan, Tuning
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.mapping.write.sections import Ran, Section
-from fhirspace.template.values import Fault, holds, with_forms
+from fhirspace.template.values import Fault, holds
 
 _LIMIT = 2**31 - 1
 _SAMPLE = 512

@@ -12,23 +12,9 @@ from collections.abc import Iterator, Mapping as Table
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from fhirspace.mapping.model import (
-    Arr,
-    Carried,
-    Cond,
-    Each,
-    Form,
-    Leaf,
-    Mapping,
-    Node,
-    Obj,
-    OneOf,
-    Slot,
-    children,
-    once,
-    walk,
-)
+from fhirspace.mapping.model import Arr, Carried, Each, Mapping, Node, Obj, OneOf, children, walk
 from fhirspace.template.codecs import json_string
+from fhirspace.template.slots import Cond, Form, Leaf, Slot, once
 from fhirspace.template.values import Fault, leaf_text, read_leaf, slot_text, virtual_cells
 
 MARK: Final = "\ufdd0"

@@ -12,12 +12,12 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.write.atoms import Atom, condition, homes, line
 from fhirspace.mapping.write.columns import NOTHING, Coded, GivenColumn, StableColumn, VolatileColumn, distinct, encoded
 from fhirspace.mapping.write.placeholders import CARRIED, Stage, compared, depends, each_column, looked_at, valued
 from fhirspace.mapping.write.sections import END, CarriedSection, Column, Section
-from fhirspace.template.values import implied
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,11 @@ from collections.abc import Mapping as Table, Sequence
 from dataclasses import dataclass, field
 
 from fhirspace.foreign import counted
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Leaf, Mapping, Node, Obj, OneOf, dynamic
+from fhirspace.mapping.cells import implied, settle, with_forms
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
 from fhirspace.template.codecs import json_string
-from fhirspace.template.values import Candidates, Fault, holds, implied, leaf_text, read_leaf, settle, with_forms
+from fhirspace.template.slots import Leaf
+from fhirspace.template.values import Candidates, Fault, holds, leaf_text, read_leaf
 
 
 class BadRow(Exception):

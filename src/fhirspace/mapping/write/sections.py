@@ -9,13 +9,14 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.model import Leaf, Node, children
+from fhirspace.mapping.cells import implied, settle
+from fhirspace.mapping.model import Node, children
 from fhirspace.mapping.write import render as rows
 from fhirspace.mapping.write.atoms import LIST_BEGUN, Atom, Writer, reading
 from fhirspace.mapping.write.columns import NOTHING, Coded, GivenColumn, StableColumn, VolatileColumn
 from fhirspace.mapping.write.parts import Few, Part
 from fhirspace.mapping.write.placeholders import ABSENT, SLOW, Stage, cut, depends, each_column, mark, sound
-from fhirspace.template.values import implied, settle
+from fhirspace.template.slots import Leaf
 
 Column = StableColumn | VolatileColumn | GivenColumn
 _WORD: Final = 60

@@ -13,9 +13,10 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.model import Mapping, Slot
+from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.write.placeholders import SLOW, Profiler, Use, inner
-from fhirspace.template.codecs import Out
+from fhirspace.template.codec import Out
+from fhirspace.template.slots import Slot
 
 _PLAIN: Final = r'\A[^\x00-\x1f\x7f"\\]+\z'
 _DAY: Final = r"(?:-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])|-(?:0[13-9]|1[0-2])-(?:29|30)|-(?:0[13578]|1[02])-31)"

@@ -10,8 +10,8 @@ from typing import Any
 from fhirspace.errors import MappingError
 from fhirspace.forms.library import SourceForm, SourceLibrary
 from fhirspace.forms.model import Cell
-from fhirspace.mapping.library import shipped
 from fhirspace.study.inspect.variables import condition_text
+from fhirspace.template.folders import shipped
 
 
 def libraries(mappings: Iterable[Path], source: str | None) -> dict[str, SourceLibrary]:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import CARRIED_URL, Form, Leaf, Mapping, Node, Obj, OneOf, Slot, children, walk
+from fhirspace.mapping.model import CARRIED_URL, Mapping, Node, Obj, OneOf, children, walk
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.standards import sdtm, terminology
-from fhirspace.template.codecs import CellError
+from fhirspace.template.codec import CellError
+from fhirspace.template.slots import Form, Leaf, Slot
 
 _IDENTIFIERS: Final = {
     "STUDYID": "STUDY1", "USUBJID": "STUDY1-01-001", "SUBJID": "001", "SITEID": "01", "_SYNTHETIC": "HTEST",

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fhirspace.mapping.cells import implied
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Arr, Cond, Leaf, Mapping, Node, Obj, OneOf, Slot, children
+from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, children
 from fhirspace.standards import sdtm
-from fhirspace.template.values import implied
+from fhirspace.template.slots import Cond, Leaf, Slot
 
 _NAMES = ("url", "system", "code", "type")
 
