@@ -21,8 +21,9 @@ from typing import Any, Self
 
 from fhirspace.delivery.database import Base, Form, opened, stamp
 from fhirspace.delivery.seal import SCHEMA, Seal
+from fhirspace.delivery.used_journals import remember
 from fhirspace.errors import UsageError
-from fhirspace.folders import locked, open_own, state_folder
+from fhirspace.folders import locked, open_own
 from fhirspace.foreign import as_strict_json
 from fhirspace.idkey import IdKey
 from fhirspace.json import decode
@@ -374,25 +375,6 @@ class Journal:
         if not _KEY.fullmatch(key):
             raise self._base.fault("a key")
         return key
-
-
-def journals() -> list[Path]:
-    """The journals that pushes on this machine have used and that are still there."""
-    try:
-        with os.fdopen(open_own(state_folder() / "journals.txt", os.O_RDONLY), "rb") as file:
-            noted = [os.fsdecode(line) for line in file.read().split(b"\n") if b"\0" not in line]
-    except OSError:
-        return []
-    return [Path(line) for line in dict.fromkeys(noted) if line and Path(line).is_file()]
-
-
-def remember(path: Path) -> None:
-    """Note a journal for `journals`; one with a line end in its path is not noted, since it would be taken for two."""
-    line = os.fsencode(path.absolute())  # names of files need not be UTF-8
-    if b"\n" not in line and path.absolute() not in journals():
-        noted = open_own(state_folder() / "journals.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        with os.fdopen(noted, "ab") as file:
-            file.write(line + b"\n")
 
 
 def _holder(lock: Path) -> str:

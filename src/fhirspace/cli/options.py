@@ -1,0 +1,119 @@
+"""Options and arguments that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+RELEASES = ("R4", "R4B", "R5")
+
+
+class Plain(argparse.RawDescriptionHelpFormatter):
+    """Help texts whose examples keep their lines."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=28)
+
+    def add_argument(self, action: argparse.Action) -> None:
+        """As argparse's; commands are given their full width."""
+        super().add_argument(action)
+        if isinstance(action, argparse._SubParsersAction):
+            self._action_max_length += self._indent_increment  # argparse forgets that commands are indented
+
+
+def add_command(commands: Any, name: str, about: str, *examples: str) -> argparse.ArgumentParser:
+    """A command with its help text, examples, and the options that every command has."""
+    shown = "\n".join(f"  fhirspace {name} {example}".rstrip() for example in examples)
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=about,
+        description=about[:1].upper() + about[1:] + ".",
+        epilog=f"examples:\n{shown}",
+        formatter_class=Plain,
+    )
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON document")
+    parser.add_argument(
+        "--limit",
+        metavar="NAME=N",
+        action="append",
+        default=[],
+        help="change a bound on what is read, such as cell-bytes=2000000 (see the reference, Limits)",
+    )
+    return parser
+
+
+def positive(text: str) -> int:
+    """The value of an option that counts something. Raises argparse.ArgumentTypeError: it is below 1."""
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("a whole number of at least 1 is wanted")
+    return int(text)
+
+
+def release_option(parser: argparse.ArgumentParser) -> None:
+    """`--fhir`: the release."""
+    parser.add_argument("--fhir", choices=RELEASES, default="R4", help="the FHIR release (default: R4)")
+
+
+def study_options(parser: argparse.ArgumentParser) -> None:
+    """`--source`, `--mappings` and `--fhir`: how a study is converted."""
+    parser.add_argument(
+        "--source", metavar="NAME|DIR", help="source mappings of the EDC export (default: found by its forms)"
+    )
+    parser.add_argument(
+        "--mappings", metavar="DIR", type=Path, action="append", default=[], help="your own mappings; they win"
+    )
+    release_option(parser)
+
+
+def key_option(parser: argparse.ArgumentParser, about: str) -> None:
+    """`--id-key`: the key that ids are made with; `about` is its help text."""
+    parser.add_argument("--id-key", metavar="FILE", help=about)
+
+
+SITES_KEY = "the file of the id key (default: your site's, see docs/pseudonyms.md; `demo`: the published one)"
+
+
+def links_option(parser: argparse.ArgumentParser) -> None:
+    """`--follow-links`."""
+    parser.add_argument(
+        "--follow-links", action="store_true", help="read links that lead out of the input folder too (else: FS152)"
+    )
+
+
+def shared_option(parser: argparse.ArgumentParser) -> None:
+    """`--shared`: modes of what is written."""
+    parser.add_argument(
+        "--shared",
+        action="store_true",
+        help="for a folder that others read: modes as the umask says (default: files 0600, new folders 0700)",
+    )
+
+
+def input_argument(parser: argparse.ArgumentParser) -> None:
+    """INPUT, one or more, and `--follow-links`."""
+    parser.add_argument(
+        "input",
+        metavar="INPUT",
+        type=Path,
+        nargs="+",
+        help="a folder or files: EDC records, SDTM datasets or FHIR resources; which of them is recognised",
+    )
+    links_option(parser)
+
+
+def server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:
+    """`without`: what happens when no server is named; "" where one must be."""
+    about = "the FHIR server's base address, or its name in the file" + (f" (default: {without})" if without else "")
+    parser.add_argument("--server", metavar="URL|NAME", required=not without, help=about)
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="the file of servers (default: fhirspace.toml, here or in ~/.config)",
+    )
+    parser.add_argument(
+        "--insecure-http",
+        action="store_true",
+        help="let data go to another machine unencrypted (http://); never together with a sign-in",
+    )
