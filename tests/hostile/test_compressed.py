@@ -6,8 +6,10 @@ import bz2
 import gzip
 import io
 import lzma
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,12 +32,14 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def bomb(size: int, first: bytes = b"") -> bytes:
     """What unpacks to so many bytes of blanks behind some others, a thousandth of them."""
-    packed = io.BytesIO()
-    with gzip.GzipFile("", "wb", 9, packed, mtime=0) as stream:
-        stream.write(first)
-        for _ in range(size // 1_000_000):
-            stream.write(b" " * 1_000_000)
-    return packed.getvalue()
+    packer, blanks, times = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS), b" " * 1_000_000, size // 1_000_000
+    head = packer.compress(first) + packer.flush(zlib.Z_FULL_FLUSH)
+    block = packer.compress(blanks) + packer.flush(zlib.Z_FULL_FLUSH)  # refers to nothing before it: it may be repeated
+    check = zlib.crc32(first)
+    for _ in range(times):
+        check = zlib.crc32(blanks, check)
+    tail = packer.flush() + struct.pack("<LL", check, len(first) + times * len(blanks))
+    return gzip.compress(b"", mtime=0)[:10] + head + block * times + tail
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
