@@ -53,8 +53,8 @@ class Kind:
         form: how its bytes are broken. target: the file that is broken.
         files: a right input. commands: what reads it, with ``{in}`` for its folder and ``{out}`` for a new one.
         quick: how many of the commands are run in the default suite: the first ones, which cost little.
-        mappings: whether it is a mapping: it is read beside a few of the shipped ones only, since all of them are
-            built anew for each variant (in the default suite everything is).
+        few: whether it is read beside a few of the shipped mappings only (in the default suite everything is): beside
+            a mapping all of them are built anew for each variant, and tables are read in processes of their own.
         tolerant: whether what cannot be read of it does no harm, and is passed over.
     """
 
@@ -64,7 +64,7 @@ class Kind:
     commands: tuple[str, ...]
     quick: int = 1
     tolerant: bool = False
-    mappings: bool = False
+    few: bool = False
 
     def packed(self, name: str, content: bytes) -> bytes:
         """A right file as it lies in the folder."""
@@ -263,15 +263,15 @@ _OWN_SOURCE = (*["mapping show vitals --source {in}/my"] * 4, _BY_FORM, "mapping
 KINDS = {
     "form in CSV": Kind("text", "vitals.csv", _forms, ("mapping new {in}/vitals.csv", *_READ_FORMS), 2),
     "SDTM in CSV": Kind("text", "ae.csv", _datasets, _READ_SDTM, 2),
-    "Parquet": Kind("bytes", "ae.parquet", _parquet, _READ_SDTM, 2),
-    "XPT": Kind("bytes", "ae.xpt", _xpt, _READ_SDTM, 2),
+    "Parquet": Kind("bytes", "ae.parquet", _parquet, _READ_SDTM, 2, few=True),
+    "XPT": Kind("bytes", "ae.xpt", _xpt, _READ_SDTM, 2, few=True),
     "NDJSON": Kind("ndjson", "fhir/study.ndjson", _ndjson, _READ_FHIR, 4),
     "NDJSON in gzip": Kind("gzip", "fhir/study.ndjson.gz", _gzip, _READ_FHIR, 4),
     "Bundle": Kind("json", "study.json", _bundle, _READ_FHIR, 4),
     "resource": Kind("json", "Observation.json", _resource, _READ_FHIR, 4),
-    "domain mapping": Kind("text", "my/domains/ae.yaml", _domain, _OWN, mappings=True),
-    "code list": Kind("text", "my/codes/AESEV.csv", _codes, _OWN, mappings=True),
-    "common definitions": Kind("text", "my/common.yaml", _common, _OWN, mappings=True),
+    "domain mapping": Kind("text", "my/domains/ae.yaml", _domain, _OWN, few=True),
+    "code list": Kind("text", "my/codes/AESEV.csv", _codes, _OWN, few=True),
+    "common definitions": Kind("text", "my/common.yaml", _common, _OWN, few=True),
     "source form": Kind("text", "my/vitals.yaml", _source, _OWN_SOURCE),
     "source definitions": Kind("text", "my/common.yaml", _source, _OWN_SOURCE),
     "study design": Kind("text", "my/study.yaml", _source, (_BY_FORM, "mapping check --source {in}/my")),

@@ -117,7 +117,7 @@ def _input(kind: str, command: str, rng: random.Random | None, folder: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         spoilt = name == given.target and rng is not None
         path.write_bytes(broken(content, given.form, rng) if spoilt else given.packed(name, content))
-    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.mappings else library.shipped()):
+    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.few else library.shipped()):
         return _run(command, folder)
 
 
