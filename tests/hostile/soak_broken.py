@@ -14,7 +14,6 @@ import argparse
 import gc
 import os
 import re
-import resource
 import secrets
 import subprocess
 import sys
@@ -27,7 +26,7 @@ from pathlib import Path
 from tests.hostile.inputs import KINDS
 from tests.hostile.servers import TALKS
 from tests.hostile.test_broken_inputs import SEED
-from tests.hostile.trials import tried
+from tests.hostile.trials import high, tried
 
 _SLICE = 2_000
 _MOST_MB = 500
@@ -70,7 +69,7 @@ def worker(kind: str, seed: str, start: int, count: int, *, quick: bool | None) 
             if done.fault:
                 faults += 1
                 print(f"{kind!r} --seed {seed} --from {number} --count 1: {command}\n{done.fault}", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    peak = high()
     if peak > _MOST_MB:
         faults += 1
         print(f"{kind!r} --seed {seed} --from {start} --count {count}: {peak} MB")
