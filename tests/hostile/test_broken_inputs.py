@@ -28,8 +28,9 @@ def test_what_is_broken_was_right(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in NATIVE])
 def test_a_broken_input_is_no_bug(kind: str, tmp_path: Path) -> None:
+    most = SAMPLE if KINDS[kind].tolerant else MOST
     with peak() as used:
-        done = tried_until(kind, SEED, range(SAMPLE), range(SAMPLE, MOST), tmp_path, quick=True)
+        done = tried_until(kind, SEED, range(SAMPLE), range(SAMPLE, most), tmp_path, quick=True)
     assert not [(number, command, ran.fault) for number, command, ran in done if ran.fault]
     assert KINDS[kind].tolerant or len({ran.code for _, _, ran in done}) > 1, "nothing was noticed: it is not read"
     assert not used or used[0] < MOST_MB
