@@ -270,6 +270,30 @@ def test_what_others_cut_as_we_do_is_joined() -> None:
     ]
 
 
+def _gap_qualifiers() -> dict[str, pa.Table]:
+    first, second, third = parts(LONG)
+    label = longtext.label("AE", "AETERM")
+    return study(AE=[ae(1, AETERM=first)], SUPPAE=[supp(1, "AETERM1", second, label), supp(1, "AETERM3", third, label)])
+
+
+def _gap_own() -> dict[str, pa.Table]:
+    first, second, third = parts(LONG)
+    return study(AE=[ae(1)], SUPPAE=[supp(1, "SHOE", first), supp(1, "SHOE1", second), supp(1, "SHOE3", third)])
+
+
+def _gap_beside() -> dict[str, pa.Table]:
+    first, second, third = parts(LONG)
+    return study(TS=[ts(1, first, TSVAL1=second, TSVAL2=None, TSVAL3=third)])
+
+
+@pytest.mark.parametrize("tables", [_gap_qualifiers(), _gap_own(), _gap_beside()], ids=["variable", "QVAL", "TSVAL"])
+def test_parts_with_a_gap_in_their_numbers_are_not_joined(tables: dict[str, pa.Table]) -> None:
+    """The part between may have been lost: two parts that would fit by themselves are not taken for the whole text."""
+    made = join(tables)
+    assert (made.joins, made.gone) == ([], {})
+    assert made.tables == tables
+
+
 UNKEPT: dict[str, tuple[dict[str, pa.Table], tuple[str, str]]] = {
     "an identifier": (study(AE=[ae(1, AESPID="x" * 201)]), ("AE", "AESPID")),
     "too many blanks": (study(AE=[ae(1, AETERM="x" + " " * 300 + "y")]), ("AE", "AETERM")),

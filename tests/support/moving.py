@@ -35,12 +35,13 @@ class MovingServer:
     def wait(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
 
-    def put(self, kind: str, id_: str, study: str = STUDY, **elements: Any) -> None:
-        self.now += timedelta(seconds=60)
+    def put(self, kind: str, id_: str, study: str = STUDY, *, late: float = 0, **elements: Any) -> None:
+        """A resource created or updated now. `late`: it got its time these seconds ago, and is visible only now."""
+        self.now += timedelta(seconds=0 if late else 60)
         key = f"{kind}/{id_}"
         version = int(self.store[key]["meta"]["versionId"]) + 1 if key in self.store else 1
         body = resource(kind, id_, study, **elements)
-        body["meta"] |= {"versionId": str(version), "lastUpdated": self.now.isoformat()}
+        body["meta"] |= {"versionId": str(version), "lastUpdated": (self.now - timedelta(seconds=late)).isoformat()}
         self.store.pop(key, None)
         self.store[key] = body
 

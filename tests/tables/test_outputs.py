@@ -274,11 +274,18 @@ def test_a_folder_that_is_a_file(tmp_path):
 
 
 def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
-    def refuse(*_, **__):
+    calls = []
+
+    def refuse(path, *_, **__):
+        calls.append(("open", path))
         raise PermissionError
 
-    monkeypatch.setattr(durable.os, "open", refuse)
-    durable.synchronise(Path(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(durable.os, "open", refuse)
+        patch.setattr(durable.os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
+        patch.setattr(durable.os, "close", lambda descriptor: calls.append(("close", descriptor)))
+        durable.synchronise(Path(tmp_path))
+    assert calls == [("open", tmp_path)], "it is tried, and given up without touching any other descriptor"
 
 
 def test_systems_that_cannot_synchronise_a_folder_and_disks_that_fail(tmp_path, monkeypatch):

@@ -82,6 +82,18 @@ def test_what_is_there_at_the_end_is_what_was_pulled(change: str, style: str, to
     assert report.problems == []
 
 
+@pytest.mark.parametrize("seconds", [1, 9])
+def test_a_change_that_becomes_visible_late_is_fetched(seconds: int, tmp_path: Path) -> None:
+    """Its time is before the first search, its transaction commits after that; the totals do not betray it."""
+    server = filled("snapshot")
+    server.wait(60)
+    once(server, lambda server: server.put("Patient", "p-01", late=seconds, gender="other"))
+    report = pulled(server, tmp_path)
+    assert sorted(map(canonical, lines_of(tmp_path))) == there(server)
+    assert b'"other"' in b"".join(lines_of(tmp_path))
+    assert report.problems == []
+
+
 def test_pages_alone_would_have_missed_one(tmp_path: Path) -> None:
     server = filled("offset")
     once(server, CHANGES["deleted, read already"])

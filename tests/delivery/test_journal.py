@@ -1,0 +1,57 @@
+"""The journal by itself: which run is taken up again, and which files are refused."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fhirspace.delivery.journal import RETRY, UNDO, Journal
+from fhirspace.idkey import DEMO_KEY
+
+URL = "https://fhir.example.org/fhir"
+
+
+def journal(folder: Path, server: str = URL) -> Journal:
+    return Journal(folder / "journal.db", server, DEMO_KEY)
+
+
+def runs(folder: Path, rows: list[tuple[str, str, str | None]], server: str = URL) -> None:
+    """A journal with runs: name, when it was started, when it was finished (None: it was broken off)."""
+    with journal(folder, server):
+        pass
+    with closing(sqlite3.connect(folder / "journal.db", isolation_level=None)) as base:
+        base.executemany(
+            "INSERT INTO runs (run, server, started, finished) VALUES (?, ?, ?, ?)",
+            [(name, server, started, finished) for name, started, finished in rows],
+        )
+
+
+FIRST, SECOND, THIRD = (f"2026-05-0{day}T10:00:00.000+00:00" for day in (1, 2, 3))
+TAKEN_UP: dict[str, tuple[list[tuple[str, str, str | None]], str]] = {
+    "the newest of two that were broken off": ([("a", FIRST, None), ("b", SECOND, None)], "b"),
+    "the newest, whatever the names": ([("b", FIRST, None), ("a", SECOND, None)], "a"),
+    "by name, where both began at the same time": ([("a", FIRST, None), ("b", FIRST, None)], "b"),
+    "none, when the newest came to its end": ([("a", FIRST, None), ("b", SECOND, THIRD)], "new"),
+    "the newest push, not the undo after it": ([("a", FIRST, None), (f"b{UNDO}", SECOND, None)], "a"),
+    "the newest push, not the retry after it": ([("a", FIRST, None), (f"b{RETRY}", SECOND, None)], "a"),
+    "none without a run": ([], "new"),
+}
+
+
+@pytest.mark.parametrize("case", TAKEN_UP)
+def test_the_newest_unfinished_run_is_taken_up(case: str, tmp_path: Path) -> None:
+    before, expected = TAKEN_UP[case]
+    runs(tmp_path, before)
+    with journal(tmp_path) as book:
+        book.begin("new")
+        assert (book.run, book.resumed) == (expected, expected != "new")
+
+
+def test_a_run_for_another_server_is_not_taken_up(tmp_path: Path) -> None:
+    runs(tmp_path, [("a", FIRST, None)], server="https://other.example.org/fhir")
+    with journal(tmp_path) as book:
+        book.begin("new")
+        assert (book.run, book.resumed) == ("new", False)
