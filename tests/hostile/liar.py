@@ -34,6 +34,10 @@ def answer(status: int, body: Any = b"", kind: str = JSON, **headers: str) -> Re
 
 PAGE = f"<html><title>Sign in</title>{SECRET}</html>".encode()
 OUTCOME = {"resourceType": "OperationOutcome", "issue": [{"severity": "information", "diagnostics": SECRET}]}
+FAILED = {
+    severity: {"resourceType": "OperationOutcome", "issue": [{"severity": severity, "diagnostics": SECRET}]}
+    for severity in ("error", "fatal")
+}
 
 LIES: dict[str, Lie] = {
     "page": lambda method, url: answer(200, PAGE, "text/html; charset=utf-8"),
@@ -51,6 +55,8 @@ LIES: dict[str, Lie] = {
     "null": lambda method, url: answer(200, b"null"),
     "no type": lambda method, url: answer(200, {"id": "p-0", "said": SECRET}, etag='W/"1"'),
     "outcome": lambda method, url: answer(200, OUTCOME),
+    "error with a version": lambda method, url: answer(200, FAILED["error"], etag='W/"1"'),
+    "fatal error, created": lambda method, url: answer(201, FAILED["fatal"], location=f"{url}/_history/1"),
     "search result": lambda method, url: answer(200, {"resourceType": "Bundle", "type": "searchset", "entry": []}),
     "another type": lambda method, url: answer(200, {"resourceType": "Basic", "id": "b", "s": SECRET}, etag='W/"1"'),
     "tag of a web server": lambda method, url: answer(200, etag='W/"0-2jmj7l5rSw0yVb/vlWAYkK/YBwk"'),

@@ -18,7 +18,21 @@ from fhirspace.delivery.bulk.shapes import Part, shape_named
 from fhirspace.delivery.conditional.identify import ADDED
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhirserver.answers import TAG, Answer, deleted, wrote
-from tests.hostile.liar import LIES, OF_ONE, OUTCOME, PAGE, SECRET, Liar, Lie, answer, everything, liar, reads, writes
+from tests.hostile.liar import (
+    FAILED,
+    LIES,
+    OF_ONE,
+    OUTCOME,
+    PAGE,
+    SECRET,
+    Liar,
+    Lie,
+    answer,
+    everything,
+    liar,
+    reads,
+    writes,
+)
 from tests.support.resources import lines_of, organization, patient, resource, trial, write
 
 __all__ = ["liar"]
@@ -162,6 +176,14 @@ BUNDLES: dict[str, Any] = {
     "no status": lambda bundle: named(bundle, status=None),
     "status of letters": lambda bundle: named(bundle, status="fine"),
     "status of other digits": lambda bundle: named(bundle, status="\u0662\u0660\u0661"),
+    "status of four digits": lambda bundle: named(bundle, status="2010"),
+    "status with more behind it": lambda bundle: named(bundle, status="201x Created"),
+    "status that there is not": lambda bundle: named(bundle, status="099"),
+    "an error beside the version": lambda bundle: named(bundle, outcome=FAILED["error"]),
+    "a fatal error beside the version": lambda bundle: named(bundle, outcome=FAILED["fatal"]),
+    "an error in place of the resource": lambda bundle: (
+        bundle | {"entry": [entry | {"resource": FAILED["error"]} for entry in entries(bundle)]}
+    ),
     "status alone": lambda bundle: named(bundle, etag=None, location=None),
     "accepted": lambda bundle: named(bundle, status="202 Accepted"),
     "no content": lambda bundle: named(bundle, status="204 No Content"),
@@ -172,6 +194,7 @@ BUNDLES: dict[str, Any] = {
 
 
 BY_BATCH = ["of another type", "one entry less", "entries in another order", "status alone", "all of one place"]
+BY_BATCH += ["status of four digits", "an error beside the version", "an error in place of the resource"]
 
 
 @pytest.mark.parametrize(
@@ -550,6 +573,17 @@ def test_the_answers_of_real_servers_count(kind: str) -> None:
     assert said.location in ("", "Patient/p", "Patient/4711")
 
 
+STATUSES = {"201": 201, "200 OK": 200, "404 Not Found": 404, "412\tPrecondition Failed": 412, "500 a\nb": 500}
+STATUSES |= dict.fromkeys(
+    ["", "20", "2000", "200OK", " 200", "-200", "2e2", "000", "099", "600", "\u0662\u0660\u0660"], 0
+)
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_status_has_three_digits_and_maybe_words(status: str) -> None:
+    assert Answer(status).code == STATUSES[status]
+
+
 def test_a_version_that_only_the_place_or_the_body_tells_is_taken() -> None:
     placed = Answer("201", location=f"{BASE}/Patient/p/_history/7")
     bodied = Answer("200", resource=Raw(b'{"resourceType":"Patient","id":"p","meta":{"versionId":"8"}}'))
@@ -570,7 +604,9 @@ def test_a_version_that_only_the_place_or_the_body_tells_is_taken() -> None:
         (Answer("200", resource=Raw(PAGE)), False),
         (Answer("404", resource=Raw(PAGE)), False),
         (Answer("200", 'W/"2"', location="Patient/other"), False),
-        (Answer("200", resource=Raw(b'{"resourceType":"OperationOutcome","issue":[{"severity":"error"}]}')), False),
+        (Answer("200", resource=Raw(json.dumps(FAILED["error"]).encode())), False),
+        (Answer("200", 'W/"2"', outcome=Raw(json.dumps(FAILED["fatal"]).encode())), False),
+        (Answer("2000", 'W/"2"'), False),
     ],
 )
 def test_what_proves_a_deletion(said: Answer, proof: bool | None) -> None:
@@ -579,6 +615,9 @@ def test_what_proves_a_deletion(said: Answer, proof: bool | None) -> None:
 
 READ_TOGETHER = ["of another type", "a batch for a transaction, a transaction for a batch", "without a type"]
 READ_TOGETHER += [
+    "status of four digits",
+    "status with more behind it",
+    "status that there is not",
     "without entries",
     "one entry more",
     "one entry less",

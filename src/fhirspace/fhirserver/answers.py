@@ -4,7 +4,8 @@ Source: FHIR, "http" (update, delete, ETag, Location, ``Prefer: return=minimal``
 
 A status of 200 proves nothing: sign-in pages, proxies and file servers give it too. Proof of a write is FHIR that
 names the resource: its body, or a version as ``ETag``, or an address ``Type/id`` below the base. Servers that are asked
-for no body send ``ETag`` and ``Location`` alone, so one of the three is enough, and none may name something else.
+for no body send ``ETag`` and ``Location`` alone, so one of the three is enough, and none may name something else. An
+OperationOutcome with an error beside them takes the proof away.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ T = TypeVar("T")
 
 _WRITTEN = frozenset({200, 201})
 _DELETED = frozenset({200, 204, 404, 410})
+# Bundle.entry.response.status: "201", or "201 Created".
+_STATUS = re.compile(r"([1-5][0-9]{2})(?:\s.*)?", re.DOTALL | re.ASCII)
 _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}/[a-z0-9][a-z0-9.+-]{0,60}")
 _PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({ID})(?:/_history/({ID}))?$")
 _WEAK = re.compile(rf'W/"({ID})"')
@@ -73,14 +76,19 @@ class Answer(msgspec.Struct):
 
     @property
     def code(self) -> int:
-        """The HTTP status as a number, 0 where there is none."""
-        text = self.status[:3]
-        return int(text) if text.isascii() and text.isdigit() else 0
+        """The HTTP status as a number, 0 where there is none: three digits, and after a blank maybe words."""
+        found = _STATUS.fullmatch(self.status)
+        return int(found[1]) if found else 0
 
     @property
     def good(self) -> bool:
         """A status of 200 to 299."""
         return self.code // 100 == 2
+
+    @property
+    def denied(self) -> bool:
+        """Whether an OperationOutcome in it says that it failed, whatever the status says."""
+        return any(failures(said) for said in {bytes(self.outcome), bytes(self.resource)} if said)
 
     @property
     def version(self) -> str:
@@ -186,7 +194,7 @@ def _fits(method: str, key: str, answer: Answer, server: str) -> bool:
     if not answer.good:
         return answer.code > 0
     if method == "DELETE":
-        return answer.code in _DELETED and not _names_another(key, answer)
+        return answer.code in _DELETED and not answer.denied and not _names_another(key, answer)
     return wrote(key, answer, server, TAG)
 
 
@@ -198,7 +206,7 @@ def wrote(key: str, answer: Answer, server: str, tag: re.Pattern[str] = _WEAK) -
         key: ``Type/id``, or ``Type?...`` where the server chooses the id. answer: to a PUT or POST.
         server: the base. tag: how an ETag is spelled.
     """
-    if answer.code not in _WRITTEN or _names_another(key, answer):
+    if answer.code not in _WRITTEN or answer.denied or _names_another(key, answer):
         return False
     place = _place(answer.location, server)
     body = head_of(answer.resource)
@@ -222,7 +230,7 @@ def deleted(key: str, answer: Answer) -> bool | None:
     if answer.code not in _DELETED or _names_another(key, answer):
         return False
     body = head_of(answer.resource)
-    if body is not None and answer.good and failures(bytes(answer.resource)):
+    if answer.good and answer.denied:
         return False
     return True if body is not None or (answer.good and _WEAK.fullmatch(answer.etag)) else None
 

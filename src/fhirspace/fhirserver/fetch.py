@@ -13,6 +13,7 @@ from itertools import islice
 
 import msgspec
 
+from fhirspace.errors import ServerError
 from fhirspace.fhirserver import address
 from fhirspace.fhirserver.answers import Answer, absent, decoded, head_of, no_fhir, whole
 from fhirspace.fhirserver.http.client import Client, Response
@@ -150,7 +151,10 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
 
 
 def _held(client: Client, key: str, entry: _Entry) -> Held:
-    code = entry.response.code or 200
+    said = entry.response
+    if said.status and not said.code:
+        raise ServerError("FS512", client.server, "a status of three digits in each entry of a batch-response")
+    code = said.code or 200
     if code in RETRIED:
         return _one(client, [key])[0]
     return _judged(client, key, Response(code, {}, bytes(entry.resource)))
