@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
 import pytest
 
+from fhirspace.fhir.validation.validate import validate
 from fhirspace.testing import FaultyServer
 from fhirspace.testing.messages import Answer, Request
 from tests.hostile.inputs import lines
@@ -116,6 +118,60 @@ def test_the_rest_is_read(read: tuple[Path, Ran, Ran, Ran]) -> None:
     assert (converted.code, proof.code, checked.code) == (3, 3, 1), converted.said
     assert (out / "sdtm" / "ae.csv").read_bytes().count(b"\n") == 4
     assert f'"quarantined": {len(LINES)}' in proof.said
+
+
+DEEP = LINES["900 levels"][0]
+DOCUMENTS = {
+    "Patient.json": DEEP,
+    "study.json": b'{"resourceType":"Bundle","type":"collection","entry":[{"resource":' + DEEP + b"}]}",
+    "study.json.gz": gzip.compress(b'{"resourceType":"Bundle","entry":[{"resource":' + DEEP + b"}]}", mtime=0),
+    "cut.json": LINES["levels without an end"][0],
+    "later.json": b'{"a":' * 900 + b"1" + b"}" * 900,
+}
+
+
+@pytest.mark.parametrize("command", ["validate", "convert --to sdtm --out {out}", "roundtrip", "plan", "push --server"])
+@pytest.mark.parametrize("beside", ["alone", "in a folder", "beside others"])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_document_that_is_nested_too_deeply_is_called_so(
+    name: str, beside: str, command: str, tmp_path: Path
+) -> None:
+    home = folder(tmp_path / "in", {}) / "fhir" if beside == "beside others" else tmp_path / "in"
+    home.mkdir(exist_ok=True)
+    (home / name).write_bytes(DOCUMENTS[name])
+    word, *more = command.format(out=tmp_path / "out").split()
+    with answered_by(FaultyServer(url=URL).respond):
+        done = ran(
+            word, home / name if beside == "alone" else home, *more, *([URL] if more[-1:] == ["--server"] else [])
+        )
+    assert f"FS403 {name}: " in done.said, done.said
+    assert "at most 100 objects and arrays within one another (`--limit json-depth=N`" in done.said
+    assert done.code == ({"validate": 1, "plan": 2, "push": 2}.get(word, 3) if beside == "beside others" else 2)
+
+
+def test_the_check_by_itself_calls_it_so_as_well(tmp_path: Path) -> None:
+    (tmp_path / "Patient.json").write_bytes(DEEP)
+    for path in (tmp_path, tmp_path / "Patient.json"):
+        assert [problem.code for problem in validate([path])] == ["FS403"]
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "exit_code"),
+    [
+        ("validate", "FS403", 1),
+        ("convert --to sdtm --out {out}", "FS403", 3),
+        ("roundtrip", "FS403", 3),
+        ("plan", "FS522", 1),
+    ],
+)
+def test_a_file_of_nothing_but_deep_lines_is_named_line_by_line(
+    command: str, code: str, exit_code: int, tmp_path: Path
+) -> None:
+    (tmp_path / "deep.ndjson").write_bytes(DEEP + b"\n" + DEEP + b"\n")
+    word, *more = command.format(out=tmp_path / "out").split()
+    done = ran(word, tmp_path / "deep.ndjson", *more)
+    assert done.code == exit_code, done.said
+    assert all(f"{code} deep.ndjson:{line}: " in done.said for line in (1, 2)), done.said
 
 
 ANSWERS = {

@@ -15,7 +15,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
-from fhirspace.json import JsonError, decoder
+from fhirspace.json import JsonError, bounded, decoder
 from fhirspace.limits import allowed, limit
 
 _LOOKED_AT = 100
@@ -90,21 +90,38 @@ def recognise(path: Path) -> Kind | None:
     A file named ``.ndjson`` is NDJSON even with one line, and even when its first lines are damaged.
 
     Raises:
-        InputError: FS160 (unpacks to too much), FS404 (cannot be read), FS405 (too large).
+        InputError: FS160 (unpacks to too much), FS403 (a document nested too deeply to say what it is), FS404 (cannot
+            be read), FS405 (too large).
     """
     with _readable(path) as stream:
         lines = _filled(stream)
         if ".ndjson" in path.suffixes:
-            return "ndjson" if any(map(resource_type, islice(lines, _LOOKED_AT))) else None
+            return "ndjson" if any(map(_resource, islice(lines, _LOOKED_AT))) else None
         first = next(lines, b"")
         if not first.startswith(b"{"):
             return None
         if resource_type(first) and next(lines, b""):
             return "ndjson"
-    kind = resource_type(document(path))
+    raw = document(path)
+    kind = resource_type(raw)
     if not kind:
+        if fault := _too_deep(raw):
+            raise refused(fault, path)
         return None
     return "bundle" if kind == "Bundle" else "resource"
+
+
+def _resource(line: bytes) -> bool:
+    """Whether a line is a resource, or is nested too deeply to be anything else: that is reported line by line."""
+    return bool(resource_type(line)) or (line.startswith(b"{") and _too_deep(line) is not None)
+
+
+def _too_deep(raw: bytes) -> JsonError | None:
+    try:
+        bounded(raw)
+    except JsonError as fault:
+        return fault
+    return None
 
 
 def _filled(stream: IO[bytes]) -> Iterator[bytes]:
