@@ -37,6 +37,7 @@ class CodeLists:
         self._files = {path.stem: path for folder in folders for path in sorted(folder.glob("*.csv"))}
         self._local = dict(local or {})
         self._rows: dict[str, Rows] = {}
+        self._codecs: dict[tuple[str, bool], Codec] = {}
 
     def including(self, local: Mapping[str, Mapping[str, str]]) -> CodeLists:
         """The same lists and some more, which win."""
@@ -50,7 +51,17 @@ class CodeLists:
         return sorted({*self._local, *self._files})
 
     def codec(self, argument: str, place: Place, *, open_: bool) -> Codec:
-        """The codec ``codes(argument)``. Raises MappingError FS311 (no such list) or FS312 (no such column)."""
+        """The codec ``codes(argument)``, made once however often a mapping names it.
+
+        Raises:
+            MappingError: FS311, there is no such list; FS312, it has no such column.
+        """
+        known = self._codecs.get((argument, open_))
+        if known is None:
+            known = self._codecs[argument, open_] = self._made(argument, place, open_=open_)
+        return known
+
+    def _made(self, argument: str, place: Place, *, open_: bool) -> Codec:
         name, _, column = argument.partition(".")
         pairs, reverse = self._pairs(name, column, place)
         hint = f"a value of the code list {name}" + (": " + ", ".join(pairs) if len(pairs) <= 12 else "")
