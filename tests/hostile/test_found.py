@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fhirspace.errors import MappingError, Place
+from fhirspace.template.codelists import CodeLists
 from fhirspace.testing.messages import Answer, Request
 from tests.hostile.inputs import KINDS, lines
 from tests.hostile.offline import URL, answered_by, ran
@@ -96,3 +98,35 @@ def test_a_resource_of_a_server_is_right_to_its_end_or_ends_the_run(
         done = right(kind, talk.commands[0], tmp_path)
     assert changed
     assert (done.code, "FS512" in done.said) == (4, True), done.said
+
+
+IDS = {
+    # the id of an AdverseEvent, which no row can have, and the code that says so
+    "a sign between the slots": ('<USUBJID id>"AE-<AESEQ integer>', "FS329"),
+    "a letter of no id": ("<USUBJID id>-\u00e9-<AESEQ integer>", "FS329"),
+    "a blank": ("<USUBJID id> <AESEQ integer>", "FS329"),
+    "too many signs": (f"<USUBJID id>-{'A' * 60}-<AESEQ integer>", "FS336"),
+}
+
+
+@pytest.mark.parametrize("name", IDS)
+def test_a_mapping_that_no_row_fits_is_named(name: str, tmp_path: Path) -> None:
+    written, code = IDS[name]
+    kind = KINDS["domain mapping"]
+    text = kind.files()[kind.target].decode()
+    right_id = next(line for line in text.splitlines() if line.startswith("  id: "))
+    (tmp_path / "my" / "domains").mkdir(parents=True)
+    (tmp_path / "my" / "domains" / "ae.yaml").write_text(text.replace(right_id, f"  id: {written}"), "utf-8")
+    done = ran("mapping", "show", "AE", "--mappings", tmp_path / "my")
+    assert (done.code, f"{code} ae.yaml:" in done.said) == (2, True), done.said
+
+
+def test_a_code_list_is_made_once_however_often_it_is_named() -> None:
+    """A mapping that named a large one in 2,000 places took 700 MB."""
+    lists = CodeLists(local={"SIDE": {"LEFT": "l", "RIGHT": "r"}})
+    place = Place("ae.yaml", 3)
+    assert lists.codec("SIDE", place, open_=False) is lists.codec("SIDE", place, open_=False)
+    assert lists.codec("SIDE", place, open_=True) is not lists.codec("SIDE", place, open_=False)
+    assert lists.including({"SIDE": {"LEFT": "x"}}).codec("SIDE", place, open_=False).out("LEFT") == "x"
+    with pytest.raises(MappingError, match=r"FS311 ae\.yaml:3"):
+        lists.codec("NONE", place, open_=False)

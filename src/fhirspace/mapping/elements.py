@@ -28,6 +28,8 @@ _CODE = f"[^{_BLANKS}]+(?: [^{_BLANKS}]+)*"
 _LETTERS = 10
 """So many letters of a text count as one node."""
 _PATTERNED = frozenset({"code", "id", "uri", "url", "canonical", "oid", "uuid"})
+_UNIFORM = frozenset({"id", "uri", "url", "canonical"})
+"""The types whose pattern says which signs there may be: it holds for each part of a text as for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +87,19 @@ class Elements:
         if leaf.constant is not None:
             self._constant(leaf, element)
         else:
+            self._beside(leaf, element, pattern)
             self._covered(leaf, element, scope)
         if element.name == "reference" and scope.targets:
             self._target(leaf, scope.targets)
         return leaf
+
+    def _beside(self, leaf: Leaf, element: Element, pattern: str) -> None:
+        """What is written between slots can be in such a text at all: else no row could be written."""
+        texts = [part for part in leaf.parts if isinstance(part, str)]
+        if element.type in _UNIFORM and not all(re.fullmatch(pattern, text) for text in texts):
+            raise self._error(
+                "FS329", leaf.line, element.name, f"between the slots what the type {element.type} allows"
+            )
 
     def _covered(self, leaf: Leaf, element: Element, scope: Scope) -> None:
         """All that a slot can write stands in the value set of a required binding."""

@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
+from fhirspace.errors import MappingError, Place
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL, Mapping, Node, Obj, OneOf, children, walk
 from fhirspace.mapping.write.render import BadRow, render
@@ -50,10 +51,17 @@ def examples(library: Library, domain: str, *, full: bool = False) -> list[tuple
 
     Returns:
         Pairs of resource type ("" for an item) and JSON text; what hangs into them is filled with samples, too.
+
+    Raises:
+        MappingError: FS336, no sample row can be written, because of a constant beside the cells or of too few cells.
     """
     mapping = library.mappings[domain]
     each = {name: [text for _, text in examples(library, name, full=full)] for name in library.attached(domain)}
-    return render(mapping, sample(mapping, full=full), each)
+    try:
+        return render(mapping, sample(mapping, full=full), each)
+    except BadRow as bad:
+        fault = bad.faults[0]
+        raise MappingError("FS336", Place(mapping.file, None, fault.column or None), fault.expected) from None
 
 
 def _expected(mapping: Mapping, column: str) -> bool:
