@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,9 @@ IN_INPUT: dict[str, tuple[Plant, str]] = {
     "a link to a device": (planted.endless, "FS152"),
 }
 
+NO_FILES = ("a pipe", "a socket")
+"""What `convert`, `validate` and `roundtrip` name and leave out, as they do with files that are damaged."""
+
 
 def _cases() -> Iterator[Any]:
     """Every command and kind of file with a link that leads out; the other things once for tables and for FHIR."""
@@ -45,7 +49,8 @@ def _cases() -> Iterator[Any]:
             for plant in IN_INPUT:
                 table = name.startswith("ae")
                 once = plant == "a link out" or name in ("ae.csv", "AdverseEvent.ndjson")
-                if once and not (table and command not in FOR_TABLES):
+                passed_over = plant in NO_FILES and command in FOR_TABLES
+                if once and not passed_over and not (table and command not in FOR_TABLES):
                     yield pytest.param(command, name, plant, id=f"{command}-{name}-{plant}")
 
 
@@ -69,6 +74,37 @@ def test_what_is_no_file_of_the_input_folder_is_refused(
     message = refused(told, code, *_command(command, given, name))
     assert name.split(".", maxsplit=1)[0] in message
     assert state(home) == before
+
+
+@pytest.mark.parametrize("plant", NO_FILES)
+@pytest.mark.parametrize("name", ["ae.csv", "zz.xpt", "AdverseEvent.ndjson", "zz.json", "beside.ndjson"])
+@pytest.mark.parametrize("command", FOR_TABLES)
+def test_what_nobody_can_read_is_named_and_counted_and_the_rest_is_read(
+    command: str, name: str, plant: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tables = name in ("ae.csv", "zz.xpt", "beside.ndjson")
+    given = home / "in" if tables else home / "fhir" / "fhir"
+    (given / name).unlink(missing_ok=True)
+    put, code = IN_INPUT[plant]
+    put(given / name, home / "precious.txt")
+    words = _command(command, given, "ae.csv" if tables else name)
+    assert main(words) == (1 if command == "validate" else 3)
+    assert f"{code} {name}: " in "".join(capsys.readouterr())
+    if command == "convert":
+        out = given.parent / "new"
+        problems = [json.loads(line) for line in (out / "problems.ndjson").read_bytes().splitlines()]
+        assert [each["file"] for each in problems if each["code"] == code] == [name]
+        assert (out / ("fhir/Patient.ndjson" if tables else "sdtm/dm.csv")).is_file()
+        assert not (out / "quarantine" / name).exists()
+
+
+@pytest.mark.parametrize("command", FOR_TABLES)
+def test_where_there_is_nothing_else_the_run_is_refused(command: str, tmp_path: Path, told: Told) -> None:
+    (tmp_path / "in").mkdir()
+    for name in ("ae.csv", "x.ndjson"):
+        planted.fifo(tmp_path / "in" / name, tmp_path)
+    refused(told, "FS156", *_command(command, tmp_path / "in", "ae.csv"))
+    assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize("command", READERS)

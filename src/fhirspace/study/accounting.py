@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InputError, Problem
 from fhirspace.foreign import file_name
+from fhirspace.tables.listing import NO_FILE
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns
 
@@ -36,6 +37,7 @@ class Ledger:
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.problems: list[Problem] = []
+        self._unread: list[Path] = []
         self._files: list[Path] = []
 
     def account(self, table: str) -> Account:
@@ -69,12 +71,17 @@ class Ledger:
         self.account(file).lines += lines
 
     def refuse(self, path: Path, fault: InputError) -> None:
-        """Books a file of which nothing can be read: it goes to quarantine as it is, unless it is merely empty."""
+        """Books a file of which nothing can be read: it goes to quarantine as it is, unless it is merely empty.
+
+        A pipe, a device or a socket is counted, and not copied.
+        """
         if fault.code == "FS103":  # many forms of an export have no record yet: told, and nothing to hold
             self.note([Problem("FS263", fault.problem.place, "records of this table", path.stem)])
             return
         self.note([fault.problem])
-        self._files.append(path)
+        self._unread.append(path)
+        if fault.code != NO_FILE:
+            self._files.append(path)
 
     def as_dict(self) -> dict[str, dict[str, int]]:
         """Rows in, out and quarantined by table."""
@@ -90,7 +97,7 @@ class Ledger:
     @property
     def quarantined(self) -> int:
         """The rows held back of all tables, a file that cannot be read counting as one."""
-        return sum(account.quarantined for account in self.accounts.values()) + len(self._files)
+        return sum(account.quarantined for account in self.accounts.values()) + len(self._unread)
 
     @property
     def exit_code(self) -> int:

@@ -59,16 +59,20 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
     """
     for path in paths:
         require_finished(path)
+    pipes: dict[Path, InputError] = {}
     if len(paths) == 1 and paths[0].is_dir():
         names = [name for name in _FOLDERS if name != target]
-        paths = _one_format((inner_folders(paths[0], names, follow_links=follow_links) or paths)[0], follow_links)
-    files = [file for path in paths for file in _files(path, follow_links)]
+        paths = _one_format(
+            (inner_folders(paths[0], names, follow_links=follow_links) or paths)[0], follow_links, pipes
+        )
+    files = [file for path in paths for file in _files(path, follow_links, pipes)]
     faults: dict[Path, InputError] = {}
     resources = tuple(file for file in files if _holds_fhir(file, faults))
     if resources:
-        return Input("fhir", {}, resources, faults)
+        return Input("fhir", {}, resources, pipes | faults)
     if faults and len(faults) == len(files):
         raise next(iter(faults.values()))
+    faults = pipes | faults
     tables = _tables(paths, faults, follow_links)
     if not tables:
         raise next(iter(faults.values()))
@@ -89,11 +93,11 @@ def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = Fa
     return found
 
 
-def _one_format(folder: Path, follow_links: bool) -> list[Path]:
+def _one_format(folder: Path, follow_links: bool, odd: dict[Path, InputError]) -> list[Path]:
     """The folder; of datasets that a run of ours wrote in several formats, one file each: the first of `_EXACT`."""
     twins: dict[str, list[Path]] = {}
     if folder.name == "sdtm" and (folder.parent / MANIFEST).is_file():
-        for file in listing.files(folder, lambda file: file.suffix in _EXACT, follow=follow_links):
+        for file in listing.files(folder, lambda file: file.suffix in _EXACT, follow=follow_links, odd=odd):
             twins.setdefault(file.stem, []).append(file)
     if all(len(files) == 1 for files in twins.values()):
         return [folder]
@@ -147,8 +151,8 @@ def _has(found: formats.Found, column: str) -> bool:
         return column.encode() in stream.readline(1 << 16)
 
 
-def _files(path: Path, follow_links: bool) -> list[Path]:
-    """The files that are named as FHIR."""
+def _files(path: Path, follow_links: bool, odd: dict[Path, InputError]) -> list[Path]:
+    """The files that are named as FHIR; `odd` gets what is no file, as of `listing.files`."""
     if listing.given(path):
         return [path] if path.name.endswith(_FHIR) else []
     apart = _OF_A_RUN if (path / MANIFEST).is_file() else ()
@@ -156,7 +160,7 @@ def _files(path: Path, follow_links: bool) -> list[Path]:
     def named(file: Path) -> bool:
         return file.name.endswith(_FHIR) and file.name not in apart
 
-    return list(listing.files(path, named, follow=follow_links))
+    return list(listing.files(path, named, follow=follow_links, odd=odd))
 
 
 def _tables(paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool) -> dict[str, formats.Found]:

@@ -95,7 +95,7 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
 
     Args:
         path: the folder or file.
-        faults: takes the errors of single files (FS102, FS151, FS154), which then do not stop the others.
+        faults: takes the errors of single files (FS102, FS151, FS154, FS156), which then do not stop the others.
         follow_links: follow links that lead out of the folder, too.
 
     Raises:
@@ -104,7 +104,7 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
             does not.
     """
     found: dict[str, Found] = {}
-    for file in _files(path, follow_links):
+    for file in _files(path, follow_links, faults):
         try:
             kind = recognise(file)
         except InputError as fault:
@@ -124,10 +124,14 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
     return found
 
 
-def _files(path: Path, follow_links: bool) -> list[Path]:
+def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None) -> list[Path]:
     if listing.given(path):
         return [path]
-    return list(listing.files(path, lambda file: file.suffix.lower() in _IN_FOLDERS, follow=follow_links))
+
+    def named(file: Path) -> bool:
+        return file.suffix.lower() in _IN_FOLDERS
+
+    return list(listing.files(path, named, follow=follow_links, odd=faults))
 
 
 def load(found: Found) -> Loaded:

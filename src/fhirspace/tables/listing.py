@@ -12,20 +12,36 @@ from pathlib import Path
 
 from fhirspace.errors import InputError, Place
 
+NO_FILE = "FS156"
+"""The code of what is neither a file nor a folder: opened, it could block for ever."""
 
-def files(folder: Path, named: Callable[[Path], bool], *, follow: bool = False) -> Iterator[Path]:
+
+def files(
+    folder: Path, named: Callable[[Path], bool], *, follow: bool = False, odd: dict[Path, InputError] | None = None
+) -> Iterator[Path]:
     """The files of a folder, by name; sub-folders and hidden files are not looked at.
 
     Args:
         folder: the folder.
         named: whether a file of this name is of interest; others may be anything.
         follow: links may lead out of the folder.
+        odd: takes pipes, devices and sockets with their error (FS156), which then do not stop the others: nobody can
+            read them, while a link that leads out (FS152) may be an attempt to have something read.
 
     Raises:
         InputError: FS152, FS156, FS157 as `is_file`.
     """
     for path in sorted(folder.iterdir()):
-        if not path.name.startswith(".") and named(path) and is_file(path, folder, follow=follow):
+        if path.name.startswith(".") or not named(path):
+            continue
+        try:
+            found = is_file(path, folder, follow=follow)
+        except InputError as fault:
+            if odd is None or fault.code != NO_FILE:
+                raise
+            odd[path] = fault
+            continue
+        if found:
             yield path
 
 
@@ -57,7 +73,7 @@ def _is_ordinary(path: Path) -> bool:
     if stat.S_ISDIR(mode):
         return False
     if not stat.S_ISREG(mode):
-        raise InputError("FS156", Place(path.name), "an ordinary file")
+        raise InputError(NO_FILE, Place(path.name), "an ordinary file")
     return True
 
 
