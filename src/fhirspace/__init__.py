@@ -4,8 +4,8 @@ The public API, all of it. Everything is loaded when it is first used, so that i
 
     import fhirspace
 
-    done = fhirspace.convert(Path("export"), to="fhir", out=Path("study"))
-    proof = fhirspace.roundtrip(Path("export"))
+    done = fhirspace.convert("export", to="fhir", out="study")
+    proof = fhirspace.roundtrip("export")
     fhirspace.push(Path("study"), "https://fhir.example.org/fhir")
 """
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fhirspace.version import __version__
 
 if TYPE_CHECKING:
+    from fhirspace.api import convert, roundtrip, validate
     from fhirspace.delivery.bulk.export import bulk_pull
     from fhirspace.delivery.bulk.load import BulkReport, bulk_push
     from fhirspace.delivery.doctor.doctor import Preflight, doctor
@@ -41,10 +42,9 @@ if TYPE_CHECKING:
     from fhirspace.mapping.library import Library
     from fhirspace.mapping.read.extract import extract
     from fhirspace.mapping.write.render import render
-    from fhirspace.study.convert import Conversion, convert
+    from fhirspace.study.convert import Conversion
     from fhirspace.study.demo.run import demo
-    from fhirspace.study.roundtrip import Proof, roundtrip
-    from fhirspace.study.validate import validate
+    from fhirspace.study.roundtrip import Proof
 
 __all__ = [
     "BulkReport",
@@ -114,10 +114,10 @@ _HOMES = {
     "mapping.library": ("Library",),
     "mapping.write.render": ("render",),
     "forms.library": ("SourceLibrary",),
-    "study.validate": ("validate",),
-    "study.convert": ("Conversion", "convert"),
+    "api": ("convert", "roundtrip", "validate"),
+    "study.convert": ("Conversion",),
     "study.demo.run": ("demo",),
-    "study.roundtrip": ("Proof", "roundtrip"),
+    "study.roundtrip": ("Proof",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

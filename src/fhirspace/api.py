@@ -1,0 +1,168 @@
+"""The public API: each function checks its arguments, then calls the function of its room.
+
+Paths are strings or `pathlib.Path`. Each choice is checked here, so that a misspelt one ends with a `UsageError` that
+lists the choices. The release of FHIR is called ``fhir`` in every function.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, Literal, get_args
+
+from fhirspace import arguments
+from fhirspace.arguments import PathLike
+from fhirspace.errors import Problem, UsageError
+from fhirspace.idkey import IdKey
+from fhirspace.standards.fhir import RELEASES, Release
+from fhirspace.study import convert as conversion, roundtrip as trip, validate as checks
+from fhirspace.study.convert import Conversion, Target
+from fhirspace.study.roundtrip import Proof
+from fhirspace.study.to_fhir import Progress
+
+Format = Literal["xpt", "parquet", "csv"]
+Engine = Literal["inline", "processes"]
+TARGETS: Final[tuple[Target, ...]] = get_args(Target)
+FORMATS: Final[tuple[Format, ...]] = get_args(Format)
+ENGINES: Final[tuple[Engine, ...]] = get_args(Engine)
+
+
+def convert(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    to: Target,
+    out: PathLike,
+    source: PathLike | None = None,
+    mappings: PathLike | Iterable[PathLike] = (),
+    fhir: Release = "R4",
+    formats: Format | Iterable[Format] = ("xpt",),
+    engine: Engine = "inline",
+    workers: int | None = None,
+    gzip: bool = False,
+    shared: bool = False,
+    id_key: IdKey | PathLike | None = None,
+    new_ids: bool = False,
+    follow_links: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
+
+    Args:
+        paths: a folder, a file, or several; what they hold is recognised.
+        to: "fhir" (``fhir/<Type>.ndjson``), "sdtm" (``sdtm/<dataset>.<format>``) or "records" (``records/*.csv``).
+        out: the output folder; it also gets ``problems.ndjson``, ``quarantine/`` and ``manifest.json``.
+        source: the name or folder of the source mappings of an EDC export; without it they are found by the forms.
+        mappings: a folder with your own mappings, or several; they win over the shipped ones.
+        fhir: the FHIR release, "R4", "R4B" or "R5".
+        formats: one or several formats of SDTM datasets: "xpt", "parquet", "csv".
+        engine: "inline" (this process) or "processes".
+        workers: with "processes": how many; one a core without it.
+        gzip: with ``to="fhir"``: compress the files (``.ndjson.gz``).
+        shared: files get the modes that the umask gives, instead of being readable by their owner only.
+        id_key: the key of the ids, or its file; None: your site's. "demo" is the published key.
+        new_ids: the folder may hold output of another key, whose ids are replaced.
+        follow_links: follow links that lead out of the input folder, too.
+        progress: a function called after each batch with the dataset, the rows done, and all rows.
+
+    Returns:
+        A `Conversion`: rows read, written and quarantined by table, the problems, and the exit code of the command.
+
+    Raises:
+        UsageError: FS640, FS641 an argument; FS610 to FS614 the input does not fit `to` or `source`; FS630 to FS634
+            the key of ids; FS144 to FS149 the output folder. MappingError: a mapping is wrong.
+        InputError: nothing can be read. The output folder is unchanged after an error.
+    """
+    target = arguments.choice("to", to, TARGETS)
+    many = _workers(engine, workers)
+    if arguments.flag("gzip", gzip) and target != "fhir":
+        raise UsageError("FS641", "gzip", 'False, unless to="fhir"')
+    return conversion.convert(
+        arguments.paths("paths", paths),
+        to=target,
+        out=arguments.path("out", out),
+        formats=arguments.several("formats", formats, FORMATS),
+        workers=many,
+        gzip=gzip,
+        shared=arguments.flag("shared", shared),
+        new_ids=arguments.flag("new_ids", new_ids),
+        progress=None if progress is None else arguments.function("progress", progress),
+        **_common(source, mappings, fhir, id_key, follow_links),
+    )
+
+
+def roundtrip(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    source: PathLike | None = None,
+    mappings: PathLike | Iterable[PathLike] = (),
+    fhir: Release = "R4",
+    id_key: IdKey | PathLike | None = None,
+    follow_links: bool = False,
+) -> Proof:
+    """Carry an input to FHIR and back, and compare every cell (of FHIR input: every resource). Nothing is written.
+
+    Args:
+        paths, source, mappings, fhir, follow_links: as in `convert`.
+        id_key: for FHIR input: compare the ids too, which this key must have made.
+
+    Returns:
+        A `Proof`: the comparison of each table, the declared losses, and the problems of the data.
+
+    Raises:
+        InputError, UsageError, MappingError: as in `convert`.
+    """
+    given = arguments.paths("paths", paths)
+    return trip.roundtrip(given, **_common(source, mappings, fhir, id_key, follow_links))
+
+
+def validate(
+    paths: PathLike | Iterable[PathLike],
+    *,
+    fhir: Release = "R4",
+    full: bool = False,
+    profile: PathLike | None = None,
+    follow_links: bool = False,
+) -> Iterator[Problem]:
+    """Find the problems of FHIR files or SDTM datasets. Arguments are checked at once, files as problems are taken.
+
+    Args:
+        paths: a folder, a file, or several; of an output folder ``sdtm/`` and ``fhir/`` are both checked.
+        fhir: the FHIR release, "R4", "R4B" or "R5".
+        full: check each resource with fhir.resources as well (needs the extra ``full``).
+        profile: a folder with StructureDefinitions of extensions to check them by.
+        follow_links: follow links that lead out of an input folder, too.
+
+    Raises:
+        UsageError: FS640, FS641 an argument; FS615 there is nothing to validate; FS617 no profile is there.
+        InputError: a file is missing or cannot be read.
+    """
+    return checks.validate(
+        arguments.paths("paths", paths),
+        release=arguments.choice("fhir", fhir, RELEASES),
+        full=arguments.flag("full", full),
+        profile=None if profile is None else arguments.path("profile", profile),
+        follow_links=arguments.flag("follow_links", follow_links),
+    )
+
+
+def _workers(engine: Any, workers: Any) -> int:
+    """The number of processes: 1 inline."""
+    chosen = arguments.choice("engine", engine, ENGINES)
+    if workers is not None:
+        arguments.count("workers", workers)
+        if chosen == "inline" and workers > 1:
+            raise UsageError("FS641", "workers", '1 or None, unless engine="processes"')
+        return int(workers)
+    return 1 if chosen == "inline" else max(2, os.cpu_count() or 2)
+
+
+def _common(source: Any, mappings: Any, fhir: Any, id_key: Any, follow_links: Any) -> dict[str, Any]:
+    """The arguments that `convert` and `roundtrip` share, checked."""
+    key = id_key if id_key is None or isinstance(id_key, IdKey) else arguments.text("id_key", id_key)
+    return {
+        "source": None if source is None else arguments.text("source", source),
+        "mappings": arguments.paths("mappings", mappings, empty=True),
+        "fhir": arguments.choice("fhir", fhir, RELEASES),
+        "id_key": key,
+        "follow_links": arguments.flag("follow_links", follow_links),
+    }
