@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, Required, children, dynamic, slots
-from fhirspace.mapping.write import render as rows
+from fhirspace.mapping.write import nodes
 from fhirspace.mapping.write.placeholders import depends, looked_at
 from fhirspace.template.slots import Cond, Leaf, once
 from fhirspace.template.values import Fault, holds
@@ -47,7 +47,7 @@ class Writer:
         self.state &= ~LIST_BEGUN
 
 
-Write = Callable[[rows._Row, Writer], None]
+Write = Callable[[nodes.Row, Writer], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +81,8 @@ def _constant(text: str) -> Atom:
 
 
 def _field(name: str, node: Node) -> Atom:
-    def write(row: rows._Row, writer: Writer) -> None:
-        text, _ = rows._node(node, row)
+    def write(row: nodes.Row, writer: Writer) -> None:
+        text, _ = nodes.node_text(node, row)
         if text is not None:
             writer.add_field(name, text)
 
@@ -90,16 +90,16 @@ def _field(name: str, node: Node) -> Atom:
 
 
 def _choice(node: OneOf) -> Atom:
-    def write(row: rows._Row, writer: Writer) -> None:
-        for name, text in rows._one_of(node, row)[0]:
+    def write(row: nodes.Row, writer: Writer) -> None:
+        for name, text in nodes.choice_fields(node, row)[0]:
             writer.add_field(name, text)
 
     return Atom(depends(node), write, (node,))
 
 
 def _item(name: str, node: Node) -> Atom:
-    def write(row: rows._Row, writer: Writer) -> None:
-        text, _ = rows._node(node, row)
+    def write(row: nodes.Row, writer: Writer) -> None:
+        text, _ = nodes.node_text(node, row)
         if text is not None:
             writer.add_item(name, text)
 
@@ -126,9 +126,9 @@ def _fulfilling(obj: Obj, need: Required) -> list[tuple[str, Node]]:
 def _check(path: str, need: Required, fields: list[tuple[str, Node]]) -> Atom:
     """No text: a fault where none of the fields that fulfil a need stands."""
 
-    def write(row: rows._Row, _writer: Writer) -> None:
-        alone = rows._Row(row.cells, row.each)
-        names = {name for name, _ in rows._fields(Obj(tuple(fields), 0, path), alone)[0]}
+    def write(row: nodes.Row, _writer: Writer) -> None:
+        alone = nodes.Row(row.cells, row.each)
+        names = {name for name, _ in nodes.object_fields(Obj(tuple(fields), 0, path), alone)[0]}
         if not names & need.names:
             row.faults.append(Fault("FS210", need.column, ""))
 
@@ -202,7 +202,7 @@ def _read_back(node: Node) -> frozenset[str]:
 def condition(when: Cond) -> Atom:
     """The condition of a block as the state that it leaves."""
 
-    def write(row: rows._Row, writer: Writer) -> None:
+    def write(row: nodes.Row, writer: Writer) -> None:
         writer.state = int(holds(when, row.cells))
 
     return Atom(looked_at(when), write)

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fhirspace.mapping.cells import implied, settle
 from fhirspace.mapping.model import Node, children
-from fhirspace.mapping.write import render as rows
+from fhirspace.mapping.write import nodes
 from fhirspace.mapping.write.atoms import LIST_BEGUN, Atom, Writer, reading
 from fhirspace.mapping.write.columns import NOTHING, Coded, GivenColumn, StableColumn, VolatileColumn
 from fhirspace.mapping.write.parts import Few, Part
@@ -167,12 +167,12 @@ class Section:
         if SLOW in codes or not all(sound(leaf, pattern, cells) for leaf, pattern in self._mixed):
             return Entry([""], (), empty, before, slow=True)
         writer = Writer(before)
-        row = rows._Row(cells, each)
+        row = nodes.Row(cells, each)
         self._write(row, writer)
         fragments, numbers = cut("".join(writer.texts))
         return Entry(fragments, tuple(numbers), empty, writer.state, slow=bool(row.faults))
 
-    def _write(self, row: rows._Row, writer: Writer) -> None:
+    def _write(self, row: nodes.Row, writer: Writer) -> None:
         for atom in self.atoms:
             atom.write(row, writer)
 
@@ -213,22 +213,22 @@ class CarriedSection(Section):
         self._reading = reading(stage.mapping, frozenset(atom.column for atom in atoms))
         self._mixed = [each for root in self._reading.roots() for each in self._leaves(root)]
 
-    def _write(self, row: rows._Row, writer: Writer) -> None:
-        read = rows._Row(row.cells, {})
-        rows._render(self._reading, read)
+    def _write(self, row: nodes.Row, writer: Writer) -> None:
+        read = nodes.Row(row.cells, {})
+        nodes.resources(self._reading, read)
         back = implied(self._reading) | settle(self._reading, read.candidates)
         for atom in self.atoms:
             cell = row.cells.get(atom.column)
             if not atom.column:
                 atom.write(row, writer)
             elif cell is not None and back.get(atom.column) != cell:
-                whole = rows._carried({atom.column: cell})
+                whole = nodes.carried_extension({atom.column: cell})
                 item = whole[len(BEGIN) : -len(END)]
                 writer.texts.append(("," if writer.state & LIST_BEGUN else BEGIN) + item)
                 writer.state |= LIST_BEGUN
 
 
-BEGIN: Final = rows._carried({})[:-2]
+BEGIN: Final = nodes.carried_extension({})[:-2]
 END: Final = "]}"
 
 
