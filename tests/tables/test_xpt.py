@@ -217,7 +217,7 @@ def test_check_names_every_cell():
     ]
 
 
-def test_without_the_extra(tmp_path, monkeypatch):
+def test_without_pyreadstat(tmp_path, monkeypatch):
     path = write(tmp_path / "t.xpt")
     monkeypatch.setitem(__import__("sys").modules, "pyreadstat", None)
     with pytest.raises(InputError, match="FS132"):

@@ -1,4 +1,4 @@
-"""SAS transport files of version 5 to text tables and back, by way of pyreadstat (the extra ``xpt``).
+"""SAS transport files of version 5 to text tables and back, by way of pyreadstat.
 
 The layout is that of the SAS technical note TS-140: records of 80 bytes; six header records, the variables at 140 bytes
 each, a header record, and the rows without separators, filled up with blanks.
@@ -176,7 +176,7 @@ def _frame(table: pa.Table, variables: Sequence[Variable]) -> Any:
     pyreadstat takes the type and the length of a variable from its cells, which says nothing where none is filled; so
     the row is written with the others and cut off in `_finish`.
     """
-    import pandas as pd  # noqa: PLC0415 - an extra
+    import pandas as pd  # noqa: PLC0415 - loaded only where it is needed: it is slow
 
     columns = {}
     for (name, _, kind, _), length in zip(variables, lengths(table, variables), strict=True):
@@ -208,7 +208,7 @@ def _timestamp() -> bytes:
 
 def _pyreadstat() -> Any:
     try:
-        import pyreadstat  # noqa: PLC0415 - an extra
+        import pyreadstat  # noqa: PLC0415 - loads pandas, which is slow
     except ImportError:
         raise InputError("FS132", Place("xpt"), "pyreadstat and pandas") from None
     return pyreadstat
