@@ -1,4 +1,4 @@
-"""Runs what the base install promises, in an environment that has the base install alone.
+"""Checks what the base install promises, in an environment that has the base install alone: files and commands.
 
 python -I scripts/check_base.py    # in that environment (``tox run -e base`` makes it); exit code 1 with the faults
 
@@ -14,6 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -43,16 +44,40 @@ COMMANDS: Final = (
     ("explain", 0),
     ("explain FS208", 0),
     ("--version", 0),
+    ("--version --notices", 0),
 )
+SHIPPED: Final = (
+    "NOTICE",
+    "py.typed",
+    "mappings/common.yaml",
+    "samples/space/README.md",
+    "samples/space/published.toml",
+)
+"""Files that the wheel must hold, beside the modules."""
+LEFT_OUT: Final = ("samples/space/make.py", "samples/space/generator", "samples/space/subjects.csv", "tests", "scripts")
+"""Files and folders that it must not hold."""
 
 
 def main() -> int:
     """Run the commands one after the other and print those that do not end as they should."""
     found = [f"{name} is installed: not the base install alone" for name in OPTIONAL if importlib.util.find_spec(name)]
+    found += list(contents())
     with tempfile.TemporaryDirectory() as scratch:
         found += [fault for command, code in COMMANDS for fault in faults(command, code, Path(scratch))]
     print("\n".join(found) or f"{len(COMMANDS)} commands work with the base install alone")
     return 1 if found else 0
+
+
+def contents() -> Iterator[str]:
+    """What is wrong with the files of the installed wheel."""
+    files = [str(path) for path in metadata.files("fhirspace") or ()]
+    inside = {path.removeprefix("fhirspace/") for path in files if path.startswith("fhirspace/")}
+    yield from (f"the wheel lacks {name}" for name in SHIPPED if name not in inside)
+    yield from (f"the wheel holds {path}" for path in sorted(inside) if path.startswith(LEFT_OUT))
+    licences = {Path(path).name for path in files if ".dist-info/licenses/" in path}
+    yield from (f"the wheel's licences lack {name}" for name in ("LICENSE", "NOTICE") if name not in licences)
+    if not any(path.startswith("samples/space/records/") for path in inside):
+        yield "the wheel lacks the records of the sample"
 
 
 def faults(command: str, expected: int, folder: Path) -> list[str]:

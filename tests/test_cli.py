@@ -120,6 +120,36 @@ def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"fhirspace {fhirspace.__version__}\n"
 
 
+NOTICE = (Path(__file__).parents[1] / "NOTICE").read_text("ascii")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--notices"], NOTICE),
+        (["--version", "--notices"], f"fhirspace {fhirspace.__version__}\n\n{NOTICE}"),
+        (["--notices", "--version"], f"fhirspace {fhirspace.__version__}\n\n{NOTICE}"),
+    ],
+)
+def test_the_notices_are_printed(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert (caught.value.code, capsys.readouterr().out) == (0, said)
+
+
+@pytest.mark.parametrize(
+    "source", ["HL7", "CC0", "NCI EVS", "COSMoS", "CC BY 4.0", "loinc.org/license", "CDISC", "UCUM"]
+)
+def test_the_notices_name_each_source(source: str) -> None:
+    assert source in NOTICE
+
+
+def test_a_command_is_needed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main([])
+    assert (caught.value.code, "required: COMMAND" in capsys.readouterr().err) == (2, True)
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

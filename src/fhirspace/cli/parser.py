@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from fhirspace.cli.delivery_parsers import DELIVERY
+from fhirspace.cli.notices import notices
 from fhirspace.cli.options import Plain
 from fhirspace.cli.study_parsers import ABOUT_MAPPINGS, EVERYDAY
 from fhirspace.foreign import shown
@@ -28,7 +29,17 @@ _CODES = """exit codes:
 
 
 def refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Refuses options that do not go together (exit code 2), and fills in what follows from others."""
+    """Refuses options that do not go together (exit code 2), and fills in what follows from others.
+
+    Raises:
+        SystemExit: 0 after ``--version`` and ``--notices``, which print and end; 2 where the arguments are wrong.
+    """
+    if options.version or options.notices:
+        parts = [f"fhirspace {__version__}\n"] * options.version + [notices()] * options.notices
+        print("\n".join(parts), end="")
+        parser.exit()
+    if options.command is None:
+        parser.error("the following arguments are required: COMMAND")
     if options.command == "runs":
         options.audit = options.what[:1] == ["audit"]
         rest = options.what[options.audit :]
@@ -46,8 +57,14 @@ def refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
 def parser() -> argparse.ArgumentParser:
     """All commands with their arguments."""
     parser = _Parser(prog="fhirspace", description=_ABOUT, epilog=_CODES, formatter_class=Plain)
-    parser.add_argument("--version", action="version", version=f"fhirspace {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command", required=True)
+    parser.add_argument("--version", action="store_true", help="print the version and exit")
+    parser.add_argument(
+        "--notices",
+        action="store_true",
+        help="print sources and terms of the standards' facts in this package, and exit",
+    )
+    # Not `required`: argparse would refuse --version and --notices alone.
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     for add in (*EVERYDAY, *DELIVERY, *ABOUT_MAPPINGS):
         add(commands)
     return parser
