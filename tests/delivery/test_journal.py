@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.delivery.journal import RETRY, UNDO, Journal
+from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY
 
 URL = "https://fhir.example.org/fhir"
@@ -55,3 +56,14 @@ def test_a_run_for_another_server_is_not_taken_up(tmp_path: Path) -> None:
     with journal(tmp_path) as book:
         book.begin("new")
         assert (book.run, book.resumed) == ("new", False)
+
+
+def test_a_journal_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    with journal(tmp_path):
+        pass
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
+        base.execute("PRAGMA user_version = 2")
+    with pytest.raises(UsageError, match=r"FS525 .*journal\.db: .*format 2 is newer than format 1.*update"):
+        journal(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
+        assert base.execute("PRAGMA user_version").fetchone() == (2,), "it is left as it is"

@@ -23,6 +23,7 @@ from fhirspace.limits import limit, too_much
 _LONGEST: Final = 16 * 1024**2
 """Bytes of one value: a run's report is the longest of ours, and much shorter."""
 _VERSION: Final = 1
+"""The newest format of these files that is known; each file has its own in its head (``user_version``)."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside a database, and takes over when it opens it."""
 
@@ -173,6 +174,10 @@ def _head(base: Base) -> tuple[int, int]:
 def _require_ours(base: Base) -> None:
     """Nothing but our tables and indexes may be in it: no view, no trigger, no column that is calculated."""
     application, version = _head(base)
+    if application == base.form.application and version > _VERSION:
+        raise base.fault(
+            f"its format {version} is newer than format {_VERSION}, the newest of this fhirspace: update it"
+        )
     if application not in (0, base.form.application) or version > _VERSION:
         raise base.fault()
     tables = base.form.tables

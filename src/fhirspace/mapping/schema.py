@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from fhirspace.standards.fhir import definitions
+from fhirspace.template.yaml_nodes import VERSION_KEY
+from fhirspace.version import MAPPING_LANGUAGE
 
 Schema = dict[str, Any]
 
@@ -59,6 +61,10 @@ _GIVEN: Final = _PAIRS | {
     "description": "Columns of the form and the cell that each must have ('' is empty); known again on reading."
 }
 _ALWAYS: Final = {"description": "The row stands with every record.", "enum": [True, "true"]}
+_VERSION: Final = {
+    "description": "The version of the mapping language that the file is written in (default: 1).",
+    "enum": [number for known in range(1, MAPPING_LANGUAGE + 1) for number in (known, str(known))],
+}
 _WHEN: Final = {"$ref": "#/$defs/condition"}
 
 
@@ -126,7 +132,7 @@ def schema() -> Schema:
             "cell": _cell(),
             "common": {
                 "type": "object",
-                "properties": {"let": _let(), "codes": _codes()},
+                "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes()},
                 "additionalProperties": False,
             },
         },
@@ -190,6 +196,7 @@ def _domain() -> Schema:
         "type": "object",
         "required": ["domain", "key"],
         "properties": {
+            VERSION_KEY: _VERSION,
             "domain": {"description": "The dataset whose rows this mapping carries to FHIR and back.", **_TEXT},
             "key": _words("The columns that identify a row; each must be readable from a slot."),
             "let": _let(),
@@ -239,6 +246,7 @@ def _form() -> Schema:
     return {
         "type": "object",
         "properties": {
+            VERSION_KEY: _VERSION,
             "form": {
                 "description": "The form: the name of its file without extension. Documents below inherit it.",
                 **_TEXT,

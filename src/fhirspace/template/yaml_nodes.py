@@ -16,6 +16,10 @@ import yaml
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.limits import allowed, limit
+from fhirspace.version import MAPPING_LANGUAGE
+
+VERSION_KEY: Final = "fhirspace"
+"""The key of a mapping file that names the version of the mapping language; without it, version 1."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -83,8 +87,30 @@ def require_file(path: Path) -> None:
 
 
 def load(path: Path) -> list[Map]:
-    """The documents of a mapping file. Raises MappingError: as `read` and `text_of`."""
-    return list(read(text_of(path), path.name))
+    """The documents of a mapping file, without the key ``fhirspace:`` that names the language's version.
+
+    Raises:
+        MappingError: as `read` and `text_of`; FS305 the file is of a newer version, FS321 the version is no number.
+    """
+    documents = list(read(text_of(path), path.name))
+    for document in documents:
+        _check_version(document, path.name)
+    plain = [document.without(VERSION_KEY) for document in documents]
+    # A document that held nothing but the version has done its work.
+    return [each for each, document in zip(plain, documents, strict=True) if each.items or not document.items]
+
+
+def _check_version(document: Map, file: str) -> None:
+    node = document.get(VERSION_KEY)
+    if node is None:
+        return
+    place = Place(file, node.line, VERSION_KEY)
+    if not isinstance(node, Text) or not re.fullmatch("[1-9][0-9]{0,5}", node.text):
+        raise MappingError(
+            "FS321", place, f"a version of the mapping language, as in `{VERSION_KEY}: {MAPPING_LANGUAGE}`"
+        )
+    if int(node.text) > MAPPING_LANGUAGE:
+        raise MappingError("FS305", place, f"version {MAPPING_LANGUAGE} or earlier")
 
 
 def text_of(path: Path) -> str:
