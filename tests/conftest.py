@@ -40,6 +40,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByServer(config, log)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The laws of mappings hold in each release; `tox run -e fast` leaves R4B out (`slow`)."""
+    for item in items:
+        if "/tests/mapping/" in item.path.as_posix() and "R4B" in item.name.partition("[")[2]:
+            item.add_marker(pytest.mark.slow)
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """Of the tests that somebody chose (``tox run -e py -- tests/mapping``) perhaps none needs a server."""
     if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.option.markexpr:

@@ -76,6 +76,7 @@ def test_of_long_texts_both_ends_are_shown() -> None:
     assert listed(["a\n", "b", "c"], 2) == r"a\n, b, ..."
 
 
+@pytest.mark.slow
 @given(st.recursive(ANY | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(ANY, inner)))
 @pytest.mark.parametrize("options", [{}, {"indent": 2}, {"encoding": "ascii"}, {"encoding": "latin-1", "indent": 1}])
 def test_json_holds_the_same_value_in_printable_characters(options: dict[str, object], value: object) -> None:

@@ -78,6 +78,7 @@ def test_what_is_delivered_is_full_of_canaries() -> None:
     assert min(map(len, found)) > 30
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_no_value_gets_into_talk_books_or_addresses(
     server: FaultyServer, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
@@ -145,6 +146,7 @@ STEPS: dict[str, Step] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("step", STEPS.values(), ids=STEPS)
 def test_no_error_quotes_what_the_server_said(

@@ -355,6 +355,7 @@ MOSTLY = st.tuples(RECORD, st.sets(st.sampled_from([*COLUMNS, "extra"]))).map(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(MOSTLY, min_size=1, max_size=6))
 def test_nasty_records_come_back_exactly_or_are_quarantined(

@@ -80,6 +80,7 @@ NASTY = st.sampled_from(
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_records_with_nasty_cells_come_back_exactly_or_are_quarantined(

@@ -20,6 +20,7 @@ def test_the_server_whose_answers_are_broken_was_right(kind: str, tmp_path: Path
     assert done.code in ((3,) if kind in FINDINGS else (0, 1)), done.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TALKS)
 def test_a_broken_answer_is_no_bug(kind: str, tmp_path: Path) -> None:
     few, most = (number // (1 + len(TALKS[kind].before)) for number in (SAMPLE, MOST))

@@ -26,6 +26,7 @@ def test_what_is_broken_was_right(kind: str, tmp_path: Path) -> None:
     assert done.code in (0, 1), done.said
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in NATIVE])
 def test_a_broken_input_is_no_bug(kind: str, tmp_path: Path) -> None:
     most = SAMPLE if KINDS[kind].tolerant else MOST
@@ -36,6 +37,7 @@ def test_a_broken_input_is_no_bug(kind: str, tmp_path: Path) -> None:
     assert not used or used[0] < MOST_MB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", NATIVE)
 def test_a_broken_input_does_not_end_the_process(kind: str) -> None:
     command = [sys.executable, "-m", "tests.hostile.soak_broken", "--worker", kind, SEED, "0", str(SAMPLE), "quick"]

@@ -223,6 +223,7 @@ def test_clean_rows_never_go_row_by_row(monkeypatch: pytest.MonkeyPatch) -> None
     assert kernel._plan is not None and kernel._plan.rendered < 600
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tuning", TUNINGS.values(), ids=list(TUNINGS))
 @pytest.mark.parametrize("step", [1, 333, 5000])
 def test_bytes_depend_neither_on_batches_nor_on_tuning(tuning: Tuning, step: int) -> None:

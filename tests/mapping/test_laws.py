@@ -238,6 +238,7 @@ Observation:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
 def test_a_new_domain_is_yaml_and_csv(tmp_path: Path, release: Release) -> None:
     (tmp_path / "domains").mkdir()
@@ -255,6 +256,7 @@ _BROKEN = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", _BROKEN.values(), ids=_BROKEN)
 def test_the_laws_notice(tmp_path: Path, change: tuple[str, str]) -> None:
     """A mapping that breaks a law fails: the laws are no empty words."""

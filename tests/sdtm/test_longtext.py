@@ -318,6 +318,7 @@ def test_what_would_not_come_back_is_known_before(name: str) -> None:
 _NASTY = st.one_of(st.just("Rash"), TEXTS.map(lambda text: text.strip() or "x"))
 
 
+@pytest.mark.slow
 @given(
     terms=st.lists(_NASTY, min_size=1, max_size=3),
     actions=st.lists(_NASTY, min_size=3, max_size=3),

@@ -24,10 +24,12 @@ def codes(*paths: Path, **more: Any) -> list[tuple[str, str]]:
     return [(problem.code, str(problem.place)) for problem in validate(paths, **more) if problem.level != "note"]
 
 
+@pytest.mark.slow
 def test_the_sample_is_valid_in_both_forms_and_fits_our_own_profiles(space: Space) -> None:
     assert codes(space.sdtm().out, space.fhir().out, profile=shipped() / "profiles") == []
 
 
+@pytest.mark.slow
 def test_in_another_release_it_is_as_well(space: Space) -> None:
     assert codes(space.fhir("R5").out, release="R5", profile=shipped() / "profiles") == []
 

@@ -71,6 +71,7 @@ def test_pandas_reads_parquet_and_csv_as_the_same_text(space: Space) -> None:
         assert left.to_dict("list") == right.to_dict("list"), path.name
 
 
+@pytest.mark.slow
 def test_each_format_read_again_is_the_same_study(space: Space, tmp_path: Path) -> None:
     folder = space.sdtm().out / "sdtm"
     for form in ("xpt", "parquet", "csv"):
@@ -210,6 +211,7 @@ def many_batches(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return told
 
 
+@pytest.mark.slow
 def test_any_number_of_workers_writes_the_same_bytes(
     space: Space, tmp_path: Path, many_batches: list[tuple[str, int]]
 ) -> None:

@@ -42,6 +42,7 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], str, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SURROUNDINGS)
 def test_the_same_input_gives_the_same_bytes(name: str, space: Space, tmp_path: Path) -> None:
     """In other surroundings the same as in those in which the tests run."""

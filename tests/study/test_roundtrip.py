@@ -35,6 +35,7 @@ def _forms(space: Space) -> list[str]:
     return [path.stem for path in space.records.glob("*.csv")]
 
 
+@pytest.mark.slow
 def test_the_sample_as_resources_is_exact(space: Space) -> None:
     proof = roundtrip(space.fhir("R5").out, fhir="R5")
     assert (proof.exit_code, proof.losses) == (0, [])
@@ -44,6 +45,7 @@ def test_the_sample_as_resources_is_exact(space: Space) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_the_sample_submission_package_is_exact_for_all_that_has_a_mapping(release: Any, msg20: Path) -> None:
     # DI stands outside SDTMIG 3.4 (it is of the device guide), so that it is no dataset that we know.

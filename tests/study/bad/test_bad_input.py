@@ -116,6 +116,7 @@ RECORDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["fhir", "sdtm"])
 @pytest.mark.parametrize("name", RECORDS)
 def test_records(name: str, target: str, records: Path, go: Run, tmp_path: Path) -> None:

@@ -52,6 +52,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DOMAINS)
 def test_a_wrong_domain_mapping(name: str, records: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old, new, code, place = DOMAINS[name]

@@ -96,6 +96,7 @@ def test_records_to_datasets(where: Spots, records: Path) -> None:
         assert held == len({place for place in problem_rows if place[0].removesuffix(".csv") in forms})
 
 
+@pytest.mark.slow
 @QUICK
 @given(where=spots)
 @example(where=[(6, 0, 0, "other")])  # a qualifier of another study: no row of DS is its parent

@@ -59,6 +59,7 @@ WITHOUT_HEADER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WITHOUT_HEADER.values(), ids=WITHOUT_HEADER)
 @pytest.mark.parametrize("form", ["adverse_events", "vitals", "a form that nobody knows"])
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])
@@ -75,6 +76,7 @@ def test_records_without_a_header(change: Any, form: str, more: tuple[str, ...],
     assert (outcome.out / "quarantine" / f"{form}.csv").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", WITHOUT_HEADER.values(), ids=WITHOUT_HEADER)
 @pytest.mark.parametrize("command", ["convert", "validate", "roundtrip"])
 def test_datasets_without_a_header(

@@ -111,6 +111,7 @@ def test_a_sponsors_own_domain_is_held_where_no_mapping_makes_it(tmp_path: Path)
     assert [each.code for each in done.problems if each.table == "XB" and each.level == "error"] == ["FS212"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_a_mapping_of_ones_own_carries_them_there_and_back(release: Any, own: Path, tmp_path: Path) -> None:
     source = small_study.write(tmp_path / "in", XB=XB, DI=DI)

@@ -79,6 +79,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, converted: None) -> None:
     monkeypatch.setattr(module, "validate", lambda *args, **more: iter(()))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("converted")
 def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(folder)]) == 0

@@ -33,6 +33,7 @@ def test_the_datasets_give_the_published_figures(tables: dict[str, pa.Table], pu
     assert from_datasets(tables, published) == published.figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_the_resources_alone_give_the_published_figures(release: Any, space: Space, published: Published) -> None:
     assert from_resources(fhir_files(space.fhir(release).out), published) == published.figures
