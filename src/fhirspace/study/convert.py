@@ -22,7 +22,7 @@ from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.from_fhir import from_fhir, keep_unread
 from fhirspace.study.inputs import Input, recognise
-from fhirspace.study.screening import conforming
+from fhirspace.study.screening import Screening, conforming
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
@@ -137,20 +137,18 @@ def convert(
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
-        tabulations = _tabulations(
-            given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds
-        )
+        prepared = _prepared(given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds)
         if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
             raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
                 library = Library(fhir, folders, key=key)
-            to_fhir(tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
+            to_fhir(prepared.tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            write_sdtm(tabulations, folder, ledger, formats)
+            write_sdtm(prepared, folder, ledger, formats)
         else:
-            _write_records(tabulations, source, folders, folder, ledger)
+            _write_records(prepared.tabulations, source, folders, folder, ledger)
         folder.describe(_about(key))
         ledger.close(folder)
     result.problems, result.exit_code = ledger.problems, ledger.exit_code
@@ -174,7 +172,7 @@ def _about(key: IdKey | None) -> dict[str, Any]:
     return {ID_KEY: {"fingerprint": key.fingerprint, **({"note": PUBLIC} if key.published else {})}}
 
 
-def _tabulations(
+def _prepared(
     given: Input,
     library: Library,
     source: str | None,
@@ -184,30 +182,31 @@ def _tabulations(
     folder: OutputFolder,
     result: Conversion,
     kinds: Sequence[str],
-) -> dict[str, Tabulation]:
+) -> prepare.Prepared:
     if given.kind == "records":
         sources = prepare.source_library(source, given.files, mappings)
-        return prepare.from_records(prepare.read_records(given, ledger, sources), sources, ledger, kinds).tabulations
+        return prepare.from_records(prepare.read_records(given, ledger, sources), sources, ledger, kinds)
     if given.kind == "sdtm":
-        return prepare.from_sdtm(given, library, ledger, kinds).tabulations
+        return prepare.from_sdtm(given, library, ledger, kinds)
     found = from_fhir(given.fhir, library, ledger)
     keep_unread(found, given.fhir, folder)
     for name, table in found.tables.items():
         ledger.read(name, table.num_rows)
     result.resources, result.unread = found.resources, len(found.unread)
-    return {name: InMemory(table) for name, table in conforming(found.tables, ledger, kinds).items()}
+    clean = conforming(found.tables, ledger, kinds)
+    return prepare.Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean)
 
 
-def write_sdtm(
-    tabulations: dict[str, Tabulation], folder: OutputFolder, ledger: Ledger, formats: Sequence[str]
-) -> None:
+def write_sdtm(prepared: prepare.Prepared, folder: OutputFolder, ledger: Ledger, formats: Sequence[str]) -> None:
     """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``.
 
     All formats of a run hold the same rows: where xpt is among them, long texts go on in further variables in each.
+    What screening did is not done again: long texts are cut once, and cells that fit are not checked a second time.
     """
-    tables = {name: tabulation.table() for name, tabulation in tabulations.items()}
+    tables = {name: tabulation.table() for name, tabulation in prepared.tabulations.items()}
+    look = prepared.screening or Screening(tables, [])
     if "xpt" in formats:
-        divided = divide(tables)
+        divided = look.divided if look.divided and list(look.tables) == list(tables) else divide(tables)
         ledger.note(divided.problems())
         tables = divided.whole()
         for name, rows in divided.more.items():
@@ -215,10 +214,10 @@ def write_sdtm(
     for name, table in tables.items():
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, name, form, part)
+                _write(table, name, form, part, look.checked.get(name))
 
 
-def _write(table: pa.Table, name: str, form: str, path: Path) -> None:
+def _write(table: pa.Table, name: str, form: str, path: Path, checked: xpt.Checked | None) -> None:
     if form == "parquet":
         parquet.write(table, path)
     elif form == "csv":
@@ -226,7 +225,7 @@ def _write(table: pa.Table, name: str, form: str, path: Path) -> None:
     else:
         variables = [_variable(name, column) for column in data_columns(table)]
         label = sdtm.domain(name).label if sdtm.known(name) else name
-        xpt.write(table, path, name=name, label=label, variables=variables)
+        xpt.write(table, path, name=name, label=label, variables=variables, checked=checked)
 
 
 def _write_records(

@@ -22,7 +22,7 @@ from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import blamed
-from fhirspace.study.screening import conforming, findings
+from fhirspace.study.screening import Screening, conforming, screen
 from fhirspace.tables import formats
 from fhirspace.tables.csv.reading import Rejected
 from fhirspace.template.folders import shipped
@@ -35,10 +35,12 @@ class Prepared:
     Attributes:
         tabulations: datasets by name.
         derived: the variables that were derived, with their method texts.
+        screening: the last look over them; large Parquet files had no part in it.
     """
 
     tabulations: dict[str, Tabulation]
     derived: list[Derived] = field(default_factory=list)
+    screening: Screening | None = None
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -135,8 +137,8 @@ def from_records(
     while True:
         made = sources.to_rows(left)
         derivation, tables = _tabulated(made, sources)
-        found = list(findings(tables, kinds))
-        faulty = list(blamed(found, tables, made, sources, left))
+        look = screen(tables, kinds)
+        faulty = list(blamed(look.findings, tables, made, sources, left))
         if not faulty:
             break
         ledger.note(dict.fromkeys(problem for _, _, problem in faulty))
@@ -150,8 +152,8 @@ def from_records(
         ledger.hold_rows(form, table, range(table.num_rows))
     for name, table in tables.items():
         ledger.read(name, table.num_rows)
-    clean = conforming(tables, ledger, kinds, found)
-    return Prepared({name: InMemory(table) for name, table in clean.items()}, derivation.derived)
+    clean = conforming(tables, ledger, kinds, look)
+    return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, derivation.derived, clean)
 
 
 def _tabulated(made: SourceRows, sources: SourceLibrary) -> tuple[derive.Derivation, dict[str, pa.Table]]:
@@ -205,7 +207,7 @@ def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[st
     for name, rows in joined.gone.items():
         ledger.read(name, -rows)  # they count with the text that they are a part of
     clean = conforming(joined.tables, ledger, kinds)
-    return Prepared({**{name: InMemory(table) for name, table in clean.items()}, **lazy})
+    return Prepared({**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}, screening=clean)
 
 
 def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,31 +13,60 @@ from fhirspace.foreign import counted
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
 from fhirspace.sdtm.longtext.check import unkept
+from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Ledger
 from fhirspace.tables.csv.scan import check_cell
 from fhirspace.tables.text import data_columns
-from fhirspace.tables.xpt_check import number_fault
+from fhirspace.tables.xpt import Checked
+from fhirspace.tables.xpt_check import Kind, number_fault
 
 
-def findings(tables: Mapping[str, pa.Table], formats: Sequence[str] = ()) -> Iterator[Finding]:
+@dataclass(slots=True)
+class Screening:
+    """What one look over tabulations found, and what writing them need not do again.
+
+    Attributes:
+        tables: the tabulations; findings: of them, in order.
+        divided: the tables with their long texts cut, where xpt is to be written.
+        checked: by dataset, the columns whose cells fit a transport file.
+    """
+
+    tables: dict[str, pa.Table]
+    findings: list[Finding]
+    divided: Divided | None = None
+    checked: dict[str, Checked] = field(default_factory=dict)
+
+
+def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = ()) -> Screening:
     """What conformance finds, and the cells that a format to be written (xpt, csv, parquet) cannot hold."""
-    yield from conformance.check(tables)
+    look = Screening(dict(tables), list(conformance.check(tables)))
     for name in sorted(tables) if formats else ():
-        yield from _unwritable(tables[name], name, formats)
-    for name, column, row in unkept(tables) if "xpt" in formats else ():
-        (place,) = columns.places(tables[name], name, [row], column)
-        yield Finding(Problem("FS135", place, f"at most {MAX_BYTES} bytes, or free text that can be cut", name), row)
+        fits: dict[str, Kind] = {}
+        look.findings += _unwritable(tables[name], name, formats, fits)
+        look.checked[name] = Checked(tables[name], fits)
+    if "xpt" in formats:
+        look.divided = divide(tables)
+        for name, column, row in unkept(tables, look.divided):
+            (place,) = columns.places(tables[name], name, [row], column)
+            problem = Problem("FS135", place, f"at most {MAX_BYTES} bytes, or free text that can be cut", name)
+            look.findings.append(Finding(problem, row))
+    return look
 
 
-def _unwritable(table: pa.Table, name: str, formats: Sequence[str]) -> Iterator[Finding]:
+def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[str, Kind]) -> Iterator[Finding]:
+    """The cells that a format cannot hold; `fits` gets the columns that a transport file can, for `Checked`."""
     known = sdtm.standard_variables(name) if sdtm.known(name) else ()
     numeric = {variable.name for variable in known if variable.type == "Num"}
     for column in data_columns(table):
         coded = columns.text(table, column).dictionary_encode()
+        cells = coded.dictionary.to_pylist()
         exact = column in numeric and "xpt" in formats
-        told = [_cell_fault(cell, exact, "csv" in formats) for cell in coded.dictionary.to_pylist()]
+        numbers = [number_fault(cell) for cell in cells] if exact else [None] * len(cells)
+        told = [_cell_fault(cell, number, "csv" in formats) for cell, number in zip(cells, numbers, strict=True)]
+        if not any(numbers) and not any(fault and fault[0] == "FS106" for fault in told):
+            fits[column] = "Num" if exact else "Char"
         for code, expected in sorted({fault for fault in told if fault}):
             bad = pa.array([fault == (code, expected) for fault in told], pa.bool_()).take(coded.indices)
             rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
@@ -53,29 +83,31 @@ def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Findin
         yield Finding(Problem("FS752", place, told, name), rows[0])
 
 
-def _cell_fault(cell: str, exact: bool, csv: bool) -> tuple[str, str] | None:
+def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool) -> tuple[str, str] | None:
     """A fault of form that conformance does not look for: too long a text and text for a number are its own."""
     for code, expected in check_cell(cell):
         if code == "FS106" or (csv and code == "FS111"):
             return code, expected
-    fault = number_fault(cell) if exact else None
-    return fault if fault and fault[0] == "FS137" else None
+    return number if number and number[0] == "FS137" else None
 
 
 def conforming(
-    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), found: Iterable[Finding] | None = None
-) -> dict[str, pa.Table]:
+    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), look: Screening | None = None
+) -> Screening:
     """The tables without the rows that break a rule, which are booked with all that falls with them.
 
     Args:
-        tables: the tabulations; ledger: the books; formats: those to be written; found: their findings, where known.
+        tables: the tabulations; ledger: the books; formats: those to be written; look: of `screen`, where known.
+
+    Returns:
+        The last look, which is one over the tables that are left: none of them is empty, and no row has an error.
     """
     left = dict(tables)
-    found = findings(left, formats) if found is None else found
+    look = screen(left, formats) if look is None else look
     seen: set[Problem] = set()
     while True:
         bad: dict[str, set[int]] = {}
-        for problem, row in found:
+        for problem, row in look.findings:
             if problem not in seen:
                 seen.add(problem)
                 ledger.note([problem])
@@ -83,9 +115,16 @@ def conforming(
                 rows = range(left[problem.table].num_rows) if row is None else (row,)
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):
-            return {name: table for name, table in left.items() if table.num_rows}
+            return _filled(look)
         for name, held in bad.items():
             ledger.hold_rows(name, left[name], sorted(held))
             kept = [row for row in range(left[name].num_rows) if row not in held]
             left[name] = left[name].take(pa.array(kept, pa.int64()))
-        found = findings(left, formats)
+        look = screen(left, formats)
+
+
+def _filled(look: Screening) -> Screening:
+    """The same without empty tables. Texts are cut anew then, since the names of an empty table were avoided."""
+    tables = {name: table for name, table in look.tables.items() if table.num_rows}
+    divided = look.divided if len(tables) == len(look.tables) else None
+    return Screening(tables, look.findings, divided, look.checked)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -15,20 +16,54 @@ from fhirspace.errors import Place, Problem
 from fhirspace.tables.csv.scan import CONTROL
 from fhirspace.tables.text import data_columns, decode, number_text, place
 
-Variable = tuple[str, str, Literal["Char", "Num"], int | None]
+Kind = Literal["Char", "Num"]
+Variable = tuple[str, str, Kind, int | None]
 """Name, label, type, and length in bytes (None: that of the longest cell)."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,7}")
 _NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d{1,4})?", re.ASCII)
+_LONGEST = 200  # bytes of a text
 _SMALLEST, _LARGEST = 5.4e-79, 9e74  # the range that pyreadstat writes and reads back exactly
 
 
-def check(table: pa.Table, file: str, *, name: str, label: str, variables: Sequence[Variable]) -> list[Problem]:
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The columns of one table whose cells were checked and fit: `check` does not look at each of them again.
+
+    Made by the screening of a study alone. It counts for this very table, and for no other with the same names.
+
+    Attributes:
+        table: the table that was checked.
+        columns: by name of a column: as what its cells fit. Texts have no control character, of whatever length they
+            are; numbers have no `number_fault`.
+    """
+
+    table: pa.Table
+    columns: Mapping[str, Kind]
+
+    def covers(self, table: pa.Table, variable: Variable) -> bool:
+        """Whether the cells of a variable need no further check: only the length of texts is still measured here."""
+        name, _, kind, length = variable
+        if table is not self.table or self.columns.get(name) != kind:
+            return False
+        return kind == "Num" or _longest(table.column(name)) <= (length or _LONGEST)
+
+
+def check(
+    table: pa.Table,
+    file: str,
+    *,
+    name: str,
+    label: str,
+    variables: Sequence[Variable],
+    checked: Checked | None = None,
+) -> list[Problem]:
     """All reasons why a text table cannot be written as a transport file; see `xpt.write` for the arguments."""
     found = list(_names(file, name, label, variables)) + list(_agreement(table, file, variables))
     if any(problem.code == "FS139" for problem in found):
         return found
     for variable in variables:
-        found += _cells(table, variable)
+        if checked is None or not checked.covers(table, variable):
+            found += _cells(table, variable)
     return found + list(_last_row(table, variables))
 
 
@@ -65,7 +100,7 @@ def _agreement(table: pa.Table, file: str, variables: Sequence[Variable]) -> Ite
 
 
 def _is_legal(kind: str, length: int | None) -> bool:
-    return (kind == "Num" and length in (None, 8)) or (kind == "Char" and (length is None or 1 <= length <= 200))
+    return (kind == "Num" and length in (None, 8)) or (kind == "Char" and (length is None or 1 <= length <= _LONGEST))
 
 
 def _cells(table: pa.Table, variable: Variable) -> Iterator[Problem]:
@@ -96,8 +131,8 @@ def _placed(
 def _text(cell: str, length: int | None) -> tuple[str, str] | None:
     if CONTROL.search(cell):
         return "FS106", "text without control characters"
-    if len(cell.encode()) > (length or 200):
-        return "FS135", f"at most {length or 200} bytes"
+    if len(cell.encode()) > (length or _LONGEST):
+        return "FS135", f"at most {length or _LONGEST} bytes"
     return None
 
 

@@ -9,17 +9,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
-from fhirspace.sdtm.longtext.divide import divide, long_rows
+from fhirspace.sdtm.longtext.divide import Divided, divide, long_rows
 from fhirspace.sdtm.longtext.rejoin import join
 from fhirspace.tables.text import data_columns
 
 
-def unkept(tables: Mapping[str, pa.Table]) -> Iterator[tuple[str, str, int]]:
+def unkept(tables: Mapping[str, pa.Table], divided: Divided | None = None) -> Iterator[tuple[str, str, int]]:
     """The cells (dataset, column, row from 0) that do not fit and cannot be cut, or would not be joined as they were.
 
     The latter are rare: qualifiers of one's own that look just like the parts of a text. Blanks at an end do not count.
+
+    Args:
+        tables: the tabulations; divided: what `divide` makes of them, where the caller has it already.
     """
-    divided = divide(tables)
+    divided = divide(tables) if divided is None else divided
     for name, table in divided.heads.items():
         yield from ((name, column, row) for column in data_columns(table) for row in long_rows(table, column))
     joined = join(divided.whole())

@@ -1,5 +1,5 @@
 """SAS transport files of version 5 to text tables and back."""
 
-from fhirspace.tables.xpt.files import MAGIC, Layout, Variable, check, layout, read, write
+from fhirspace.tables.xpt.files import MAGIC, Checked, Layout, Variable, check, layout, read, write
 
-__all__ = ["MAGIC", "Layout", "Variable", "check", "layout", "read", "write"]
+__all__ = ["MAGIC", "Checked", "Layout", "Variable", "check", "layout", "read", "write"]

@@ -18,10 +18,10 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables.text import TEXT, blank_to_null, decode, encode, number_text, repeats, with_provenance
-from fhirspace.tables.xpt_check import Variable, check, lengths
+from fhirspace.tables.xpt_check import Checked, Variable, check, lengths
 from fhirspace.tables.xpt_layout import LINE, MAGIC, MEMBER, Layout, layout
 
-__all__ = ["MAGIC", "Layout", "Variable", "check", "layout", "read", "write"]
+__all__ = ["MAGIC", "Checked", "Layout", "Variable", "check", "layout", "read", "write"]
 
 _DATES = (144, 160, 464, 480)
 """Where the creation and change times of the library and of the dataset stand, 16 bytes each."""
@@ -141,7 +141,15 @@ def _numbers(cells: list[float]) -> pa.Array:
     return pc.take(pa.array([number_text(value) for value in coded.dictionary.to_pylist()], TEXT), coded.indices)
 
 
-def write(table: pa.Table, path: Path, *, name: str, label: str, variables: Sequence[Variable]) -> None:
+def write(
+    table: pa.Table,
+    path: Path,
+    *,
+    name: str,
+    label: str,
+    variables: Sequence[Variable],
+    checked: Checked | None = None,
+) -> None:
     """Writes a text table as a transport file of version 5; same table, same bytes.
 
     The times in the header are those of the environment's SOURCE_DATE_EPOCH, else the start of 1970.
@@ -152,11 +160,12 @@ def write(table: pa.Table, path: Path, *, name: str, label: str, variables: Sequ
         name: the name of the dataset, at most 8 characters.
         label: its label, at most 40 bytes.
         variables: (name, label, ``"Char"`` or ``"Num"``, length in bytes or None for the longest cell) in their order.
+        checked: the columns of this very table whose cells were checked before; names and labels are checked always.
 
     Raises:
         InputError: the first of the problems that `check` finds (FS106, FS133-FS137, FS139, FS140), or FS132.
     """
-    for problem in check(table, path.name, name=name, label=label, variables=variables):
+    for problem in check(table, path.name, name=name, label=label, variables=variables, checked=checked):
         raise InputError(problem.code, problem.place, problem.expected)
     pyreadstat, frame = _pyreadstat(), _frame(table, variables)
     pyreadstat.write_xport(

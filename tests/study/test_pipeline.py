@@ -1,0 +1,167 @@
+"""The steps of a conversion: what each is given, and that no step is done twice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fhirspace.errors import InputError
+from fhirspace.sdtm.longtext import check as longtext_check
+from fhirspace.study import convert as conversion, prepare, screening
+from fhirspace.study.accounting import Ledger
+from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.tables import xpt, xpt_check
+from fhirspace.tables.outputs import OutputFolder
+
+FORMATS = ("xpt", "parquet", "csv")
+LONG = " ".join(["a long story of a headache"] * 12)
+VARIABLES: tuple[xpt.Variable, ...] = (("A", "a", "Char", None), ("N", "n", "Num", None))
+
+
+class Calls(Counter[str]):
+    """How often functions are called, wherever a module has them by name."""
+
+    def __init__(self, patch: pytest.MonkeyPatch) -> None:
+        super().__init__()
+        self._patch = patch
+
+    def count(self, name: str, modules: Iterable[Any]) -> None:
+        for module in modules:
+            self._patch.setattr(module, name, self._counted(name, getattr(module, name)))
+
+    def _counted(self, name: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **named: Any) -> Any:
+            self[name] += 1
+            return call(*args, **named)
+
+        return counted
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    return Calls(monkeypatch)
+
+
+def study(text: str = "HEADACHE", **cells: str) -> dict[str, pa.Table]:
+    """Two datasets of one subject, with a number and a text in each."""
+    dm = {"STUDYID": "S", "DOMAIN": "DM", "USUBJID": "S-1", "SUBJID": "1", "SITEID": "1", "COUNTRY": "USA", "SEX": "F"}
+    dm |= {"ARMCD": "A", "ARM": "A", "ACTARMCD": "A", "ACTARM": "A", "AGE": "40", "AGEU": "YEARS"}
+    ae = {"STUDYID": "S", "DOMAIN": "AE", "USUBJID": "S-1", "AESEQ": "1", "AETERM": text, "AEDECOD": "HEADACHE"}
+    rows = {"DM": dm, "AE": ae | cells}
+    return {name: pa.table({column: pa.array([cell]) for column, cell in row.items()}) for name, row in rows.items()}
+
+
+def written(folder: Path, tables: dict[str, pa.Table], formats: tuple[str, ...] = FORMATS, **lazy: pa.Table) -> Ledger:
+    """Screens tables, and writes them, and those that were not screened since they are large."""
+    ledger = Ledger()
+    clean = screening.conforming(tables, ledger, formats)
+    tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in (clean.tables | lazy).items()}
+    for name, table in tables.items():
+        ledger.read(name, table.num_rows)
+    with OutputFolder(folder) as out:
+        conversion.write_sdtm(prepare.Prepared(tabulations, screening=clean), out, ledger, formats)
+        ledger.close(out)
+    return ledger
+
+
+def test_long_texts_are_cut_once(tmp_path: Path, calls: Calls) -> None:
+    calls.count("divide", (longtext_check, conversion, screening))
+    ledger = written(tmp_path / "out", study(LONG))
+    assert calls["divide"] == 1
+    assert "FS750" in {problem.code for problem in ledger.problems}
+    assert xpt.read(tmp_path / "out" / "sdtm" / "suppae.xpt")[0]["QNAM"].to_pylist() == ["AETERM1"]
+
+
+def test_cells_of_transport_files_are_checked_once(tmp_path: Path, calls: Calls) -> None:
+    calls.count("_cells", (xpt_check,))
+    calls.count("number_fault", (xpt_check, screening))
+    ledger = written(tmp_path / "out", study())
+    assert {path.name for path in (tmp_path / "out" / "sdtm").glob("*.xpt")} == {"ae.xpt", "dm.xpt"}
+    assert not ledger.quarantined
+    assert calls == {"number_fault": 2}  # AESEQ and AGE
+
+
+def test_long_texts_are_cut_anew_where_screening_did_not_see_all_tables(tmp_path: Path, calls: Calls) -> None:
+    calls.count("divide", (longtext_check, conversion, screening))
+    calls.count("_cells", (xpt_check,))
+    tables = study(LONG)
+    written(tmp_path / "out", {"DM": tables["DM"]}, AE=tables["AE"])
+    assert calls["divide"] == 2
+    assert calls["_cells"] >= tables["AE"].num_columns
+    assert xpt.read(tmp_path / "out" / "sdtm" / "suppae.xpt")[0]["QNAM"].to_pylist() == ["AETERM1"]
+
+
+def test_the_last_look_is_over_the_tables_that_are_left() -> None:
+    good, bad = study(), study("a\x01b", AESEQ="2")
+    ledger = Ledger()
+    both = {"DM": good["DM"], "AE": pa.concat_tables([good["AE"], bad["AE"]])}
+    look = screening.conforming(both, ledger, ("xpt",))
+    assert look.tables["AE"]["AESEQ"].to_pylist() == ["1"]
+    assert look.divided is not None
+    assert look.divided.heads["AE"] is look.checked["AE"].table is look.tables["AE"]
+    assert look.checked["AE"].columns["AETERM"] == "Char"
+    assert ledger.accounts["AE"].quarantined == 1
+
+
+def test_a_table_without_rows_left_is_not_written_and_texts_are_cut_anew() -> None:
+    ledger = Ledger()
+    look = screening.conforming(study("a\x01b"), ledger, ("xpt",))
+    assert list(look.tables) == ["DM"]
+    assert look.divided is None
+
+
+def table(a: str = "x", n: str = "1") -> pa.Table:
+    return pa.table({"A": pa.array([a]), "N": pa.array([n])})
+
+
+CHECKED: dict[str, tuple[pa.Table, Callable[[pa.Table], xpt.Checked], str]] = {
+    "other table": (table("\x01"), lambda made: xpt.Checked(table(), {"A": "Char", "N": "Num"}), "FS106"),
+    "other type": (table(n="n"), lambda made: xpt.Checked(made, {"A": "Char", "N": "Char"}), "FS136"),
+    "other column": (table(n="n"), lambda made: xpt.Checked(made, {"A": "Char"}), "FS136"),
+    "too long": (table("x" * 201), lambda made: xpt.Checked(made, {"A": "Char", "N": "Num"}), "FS135"),
+}
+
+
+@pytest.mark.parametrize("case", CHECKED)
+def test_checked_counts_for_its_own_table_and_types(tmp_path: Path, case: str) -> None:
+    made, checked, code = CHECKED[case]
+    with pytest.raises(InputError) as found:
+        xpt.write(made, tmp_path / "t.xpt", name="T", label="t", variables=VARIABLES, checked=checked(made))
+    assert found.value.code == code
+
+
+NAMES: dict[str, tuple[dict[str, Any], str]] = {
+    "name": ({"name": "NOT A NAME", "label": "t"}, "FS133"),
+    "label": ({"name": "T", "label": "t" * 41}, "FS134"),
+}
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_names_and_labels_are_checked_always(tmp_path: Path, case: str) -> None:
+    made, (named, code) = table(), NAMES[case]
+    checked = xpt.Checked(made, {"A": "Char", "N": "Num"})
+    with pytest.raises(InputError) as found:
+        xpt.write(made, tmp_path / "t.xpt", variables=VARIABLES, checked=checked, **named)
+    assert found.value.code == code
+
+
+BAD_COLUMNS: dict[str, tuple[str, str]] = {
+    "control character": ("AETERM", "a\x01b"),
+    "not a number": ("AESEQ", "one"),
+    "too many digits": ("AESEQ", "1.00000000000000000001"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_COLUMNS)
+def test_a_column_with_a_fault_is_not_among_the_checked(case: str) -> None:
+    column, cell = BAD_COLUMNS[case]
+    made = pa.table({"AESEQ": pa.array(["1"]), "AETERM": pa.array(["x"])})
+    made = made.set_column(made.column_names.index(column), column, pa.array([cell]))
+    good = {"AESEQ": "Num", "AETERM": "Char"}
+    del good[column]
+    assert screening.screen({"AE": made}, FORMATS).checked["AE"].columns == good
