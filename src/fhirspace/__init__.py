@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from fhirspace.version import __version__
 
 if TYPE_CHECKING:
-    from fhirspace.api import convert, roundtrip, validate
+    from fhirspace.api.functions import convert, roundtrip, validate
+    from fhirspace.api.result import Resources, Tables
+    from fhirspace.api.study import Study
     from fhirspace.delivery.bulk.export import bulk_pull
     from fhirspace.delivery.bulk.load import BulkReport, bulk_push
     from fhirspace.delivery.doctor.doctor import Preflight, doctor
@@ -62,8 +64,11 @@ __all__ = [
     "Proof",
     "PullReport",
     "PushReport",
+    "Resources",
     "ServerError",
     "SourceLibrary",
+    "Study",
+    "Tables",
     "UndoReport",
     "UsageError",
     "VerifyReport",
@@ -114,7 +119,9 @@ _HOMES = {
     "mapping.library": ("Library",),
     "mapping.write.render": ("render",),
     "forms.library": ("SourceLibrary",),
-    "api": ("convert", "roundtrip", "validate"),
+    "api.functions": ("convert", "roundtrip", "validate"),
+    "api.result": ("Resources", "Tables"),
+    "api.study": ("Study",),
     "study.convert": ("Conversion",),
     "study.demo.run": ("demo",),
     "study.roundtrip": ("Proof",),

@@ -100,10 +100,10 @@ AGREED: list[tuple[Json, str, Any]] = [
 @pytest.mark.parametrize(("resource", "path", "value"), AGREED)
 def test_both_checks_refuse_the_same(resource: Json, path: str, value: Any) -> None:
     pytest.importorskip("fhir.resources")
-    from fhirspace.fhir.validation.validate import _by_models, _models
+    from fhirspace.fhir.validation.validate import by_models, models_of
 
     wrong = changed(resource, path, value)
-    theirs = _by_models(json.dumps(wrong).encode(), _models("R4"))
+    theirs = by_models(json.dumps(wrong).encode(), models_of("R4"))
     assert check(wrong, "R4")
     assert theirs
     assert {item[1] for item in theirs} == {"FS430"}

@@ -146,7 +146,7 @@ def _opened(path: Path) -> Iterator[_File]:
 
 def _check_types(schema: pa.Schema, file: str) -> None:
     for field in schema:
-        if _converter(field.type) is None:
+        if converter(field.type) is None:
             raise InputError("FS122", Place(file, None, field.name), "text, numbers, dates, times or truth values")
 
 
@@ -216,13 +216,13 @@ def _as_text(batch: pa.RecordBatch, opened: _File, row: int) -> pa.RecordBatch:
 
 
 def _text(column: pa.Array) -> pa.Array:
-    convert = _converter(column.type)
+    convert = converter(column.type)
     if convert is None:  # pragma: no cover - `_check` has refused the file
         raise InputError("FS122", Place(""))
     return convert(column)
 
 
-def _converter(kind: Any) -> Callable[[pa.Array], pa.Array] | None:
+def converter(kind: Any) -> Callable[[pa.Array], pa.Array] | None:
     """How a column of an Arrow type becomes text; None for a type that has no text form."""
     is_type = pa.types
     if is_type.is_dictionary(kind):

@@ -39,7 +39,7 @@ def validate(paths: Iterable[Path], *, release: Release = "R4", full: bool = Fal
     Raises:
         UsageError: FS432, `full` is asked for and fhir.resources is not installed.
     """
-    models = _models(release) if full else None
+    models = models_of(release) if full else None
     found = False
     for path, given in _files(paths):
         try:
@@ -86,10 +86,10 @@ def _resource(raw: bytes, release: Release, models: Any) -> list[Finding]:
         found = [] if sound(raw, release) else check(parse(raw), release)
     except JsonError as error:
         return [("", error.code, error.expected)]
-    return found or (_by_models(raw, models) if models is not None else [])
+    return found or (by_models(raw, models) if models is not None else [])
 
 
-def _models(release: Release) -> Any:
+def models_of(release: Release) -> Any:
     """The module of fhir.resources for a release. Raises UsageError (FS432) when it is not installed."""
     try:
         importlib.import_module("fhir.resources")
@@ -98,7 +98,7 @@ def _models(release: Release) -> Any:
         raise UsageError("FS432", "--full", "pip install 'fhirspace[full]'") from None
 
 
-def _by_models(raw: bytes, models: Any) -> list[Finding]:
+def by_models(raw: bytes, models: Any) -> list[Finding]:
     """What the models of fhir.resources refuse: the path and the kind of rule, never their message (it quotes)."""
     from pydantic import ValidationError  # noqa: PLC0415 - heavy, and only with full
 
