@@ -11,10 +11,12 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.errors import InputError
+from fhirspace.mapping.library import Library
 from fhirspace.sdtm.longtext import check as longtext_check
 from fhirspace.study import convert as conversion, prepare, screening
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.study.helper_columns import StudySummary, summarise
 from fhirspace.tables import xpt, xpt_check
 from fhirspace.tables.outputs import OutputFolder
 
@@ -165,3 +167,18 @@ def test_a_column_with_a_fault_is_not_among_the_checked(case: str) -> None:
     good = {"AESEQ": "Num", "AETERM": "Char"}
     del good[column]
     assert screening.screen({"AE": made}, FORMATS).checked["AE"].columns == good
+
+
+def test_a_summary_has_what_the_mappings_use_and_nothing_else() -> None:
+    sv = pa.table({"USUBJID": ["S-1", "S-1", None], "VISITNUM": ["1", "1", "2"]})
+    ts = pa.table({"TSPARMCD": ["SYNTHDTA", "TITLE"], "TSVAL": ["Y", "a title"]})
+    tabulations = {name: InMemory(each) for name, each in (study() | {"SV": sv, "TS": ts}).items()}
+    mappings = Library("R4").mappings
+    whole = summarise(tabulations, mappings.values())
+    assert whole.keys["SV", "USUBJID", "VISITNUM"].to_pylist() == ["S-1\x1f1"]
+    assert whole.parameters["SYNTHDTA"] == "Y"
+    assert whole.statuses == {"S-1": "screening"}
+    assert summarise(tabulations, []) == StudySummary()
+    lacking = summarise({"DM": tabulations["DM"]}, mappings.values())
+    assert not lacking.keys
+    assert not lacking.parameters

@@ -12,7 +12,7 @@ from fhirspace.errors import UsageError
 from fhirspace.mapping.library import Library
 from fhirspace.study import dataset as tabulation
 from fhirspace.study.dataset import InMemory, InParquet
-from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.helper_columns import Helpers, StudySummary, summarise
 from fhirspace.study.to_fhir import DomainJob
 from fhirspace.tables import parquet
 from fhirspace.tables.text import as_rows, data_columns
@@ -46,7 +46,9 @@ def test_batches_are_of_the_size_that_is_set(both: tuple[InMemory, InParquet]) -
 
 def test_a_job_that_travelled_makes_the_same_bytes(both: tuple[InMemory, InParquet]) -> None:
     library = Library("R4")
-    job = DomainJob(library, "AE", Helpers({"AE": both[0]}).alone(library.mappings["AE"]), {})
+    job = DomainJob(
+        library, "AE", Helpers(summarise({"AE": both[0]}, [library.mappings["AE"]])).alone(library.mappings["AE"]), {}
+    )
     data = pickle.dumps(job)
     assert len(data) < 10_000
     made = [job(batch).outputs for batch in both[0].batches()]
@@ -57,7 +59,7 @@ def test_a_job_that_travelled_makes_the_same_bytes(both: tuple[InMemory, InParqu
 def test_a_library_that_cannot_be_built_there_says_so(tmp_path: Path) -> None:
     (tmp_path / "domains").mkdir()
     (tmp_path / "domains" / "x.yaml").write_text("domain: AE\nnonsense: 1\n")
-    job = pickle.loads(pickle.dumps(DomainJob(Library("R4", [tmp_path]), "AE", Helpers({}), {})))
+    job = pickle.loads(pickle.dumps(DomainJob(Library("R4", [tmp_path]), "AE", Helpers(StudySummary()), {})))
     batch = small_study.table(small_study.AE).to_batches()[0]
     with pytest.raises(UsageError):
         list(inline.run(job, [batch], {}))

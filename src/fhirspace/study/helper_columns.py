@@ -12,8 +12,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping as Table
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping as Table
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,16 +30,69 @@ SYNTHETIC = "SYNTHDTA"
 _GLUE = "\x1f"
 
 
+@dataclass(frozen=True, slots=True)
+class StudySummary:
+    """All that rendering a block may know of the study beyond the block's own rows.
+
+    Attributes:
+        parameters: the first value of each trial summary parameter (TS).
+        statuses: by subject, how far they came (DM) and how they left (DS).
+        keys: by dataset and columns, the distinct cells there, for conditions such as ``when: SV has VISITNUM``; a
+            dataset that the study lacks has none.
+    """
+
+    parameters: Table[str, str] = field(default_factory=dict)
+    statuses: Table[str, str] = field(default_factory=dict)
+    keys: Table[tuple[str, ...], pa.Array] = field(default_factory=dict)
+
+    def alone(self, mapping: Mapping) -> StudySummary:
+        """The part that one mapping uses: cheap to send to other processes."""
+        names = needed(mapping)
+        wanted = set(_keys_of(names))
+        return StudySummary(
+            self.parameters if _uses_parameters(names) else {},
+            self.statuses if "_STATUS" in names else {},
+            {key: cells for key, cells in self.keys.items() if key in wanted},
+        )
+
+
+def summarise(tabulations: Table[str, Tabulation], mappings: Iterable[Mapping]) -> StudySummary:
+    """The summary of a study that some mappings use. The one place where rendering looks over whole datasets.
+
+    Args:
+        tabulations: all datasets of the study, by name; mappings: those that are to be rendered.
+    """
+    names = sorted({name for mapping in mappings for name in needed(mapping)})
+    keys = {
+        (dataset, *columns): _joined(tabulations[dataset].table(columns), columns).unique().drop_null()
+        for dataset, *columns in _keys_of(names)
+        if dataset in tabulations
+    }
+    return StudySummary(
+        _parameters(tabulations) if _uses_parameters(names) else {},
+        _statuses(tabulations) if "_STATUS" in names else {},
+        keys,
+    )
+
+
+def _uses_parameters(names: Iterable[str]) -> bool:
+    return any(name == "_SYNTHETIC" or name.startswith("_TS_") for name in names)
+
+
+def _keys_of(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
+    """The dataset and the columns that each name ``_has_<D>_<COLS>`` asks for."""
+    return (tuple(name.removeprefix("_has_").split("_")) for name in names if name.startswith("_has_"))
+
+
 class Helpers:
     """Computes helper columns for the batches of a study.
 
     Args:
-        tabulations: all datasets of the study, by name.
+        study: what may be known of the rest of the study.
     """
 
-    def __init__(self, tabulations: Table[str, Tabulation]) -> None:
-        self._tabulations = tabulations
-        self._keys: dict[tuple[str, ...], pa.Array] = {}
+    def __init__(self, study: StudySummary) -> None:
+        self._study = study
 
     def add(self, mapping: Mapping, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with the helper columns that the mapping uses and that it has not yet."""
@@ -49,29 +102,17 @@ class Helpers:
         return batch
 
     def alone(self, mapping: Mapping) -> Helpers:
-        """What one mapping needs of the study, computed, and without its datasets: cheap to send to other processes."""
-        other = Helpers({})
-        names = needed(mapping)
-        if any(name == "_SYNTHETIC" or name.startswith("_TS_") for name in names):
-            other._summary = self._summary
-        if "_STATUS" in names:
-            other._statuses = self._statuses
-        for name in names:
-            if name.startswith("_has_"):
-                dataset, *columns = name.removeprefix("_has_").split("_")
-                known = self._known(dataset, columns)
-                if known is not None:
-                    other._keys[dataset, *columns] = known
-        return other
+        """Those of one mapping, with its part of the summary only."""
+        return Helpers(self._study.alone(mapping))
 
     def _column(self, name: str, domain: str, batch: pa.RecordBatch) -> pa.Array:
         table = pa.Table.from_batches([batch])
         if name == "_SYNTHETIC":
-            return _constant("HTEST" if self._summary.get(SYNTHETIC) == "Y" else None, batch.num_rows)
+            return _constant("HTEST" if self._study.parameters.get(SYNTHETIC) == "Y" else None, batch.num_rows)
         if name == "_STATUS":
-            return by_distinct(text(table, "USUBJID"), self._statuses.get, pa.string())
+            return by_distinct(text(table, "USUBJID"), self._study.statuses.get, pa.string())
         if name.startswith("_TS_"):
-            return _constant(self._summary.get(name.removeprefix("_TS_")), batch.num_rows)
+            return _constant(self._study.parameters.get(name.removeprefix("_TS_")), batch.num_rows)
         if name == "_LOINC":
             return _loinc(table, domain)
         if name.startswith("_has_"):
@@ -81,54 +122,45 @@ class Helpers:
 
     def _has(self, name: str, table: pa.Table) -> pa.Array:
         dataset, *columns = name.removeprefix("_has_").split("_")
-        known = self._known(dataset, columns)
+        known = self._study.keys.get((dataset, *columns))
         if known is None:
             return pa.nulls(table.num_rows, pa.string())
         present = pc.is_in(_joined(table, columns), value_set=known)
         return pc.if_else(present, "Y", pa.scalar(None, pa.string()))
 
-    def _known(self, dataset: str, columns: list[str]) -> pa.Array | None:
-        """The keys that a dataset has in some columns; None where there is no such dataset."""
-        key = (dataset, *columns)
-        if key not in self._keys and dataset in self._tabulations:
-            self._keys[key] = _joined(self._tabulations[dataset].table(columns), columns).unique().drop_null()
-        return self._keys.get(key)
 
-    @cached_property
-    def _summary(self) -> dict[str, str]:
-        if "TS" not in self._tabulations:
-            return {}
-        found: dict[str, str] = {}
-        table = self._tabulations["TS"].table()
-        for code, value in zip(text(table, "TSPARMCD").to_pylist(), text(table, "TSVAL").to_pylist(), strict=True):
-            if code and value:
-                found.setdefault(code, value)
-        return found
+def _parameters(tabulations: Table[str, Tabulation]) -> dict[str, str]:
+    if "TS" not in tabulations:
+        return {}
+    found: dict[str, str] = {}
+    table = tabulations["TS"].table()
+    for code, value in zip(text(table, "TSPARMCD").to_pylist(), text(table, "TSVAL").to_pylist(), strict=True):
+        if code and value:
+            found.setdefault(code, value)
+    return found
 
-    @cached_property
-    def _statuses(self) -> dict[str, str]:
-        """By subject: how the last disposition event left them, else how far the dates of DM show that they came."""
-        found: dict[str, str] = {}
-        if "DM" in self._tabulations:
-            names = ["USUBJID", "RFICDTC", "RFSTDTC", "RFXSTDTC"]
-            for subject, consent, start, dose in _rows(self._tabulations["DM"].table(names), names):
-                if subject:
-                    found[subject] = (
-                        "on-study-intervention"
-                        if dose
-                        else "on-study"
-                        if start
-                        else "candidate"
-                        if consent
-                        else "screening"
-                    )
-        if "DS" in self._tabulations:
-            names = ["USUBJID", "DSSTDTC", "DSCAT", "DSDECOD"]
-            events = sorted(
-                row for row in _rows(self._tabulations["DS"].table(names), names) if row[2] == "DISPOSITION EVENT"
-            )
-            found |= {subject: _ENDS.get(event, "withdrawn") for subject, _, _, event in events if subject}
-        return found
+
+def _statuses(tabulations: Table[str, Tabulation]) -> dict[str, str]:
+    """By subject: how the last disposition event left them, else how far the dates of DM show that they came."""
+    found: dict[str, str] = {}
+    if "DM" in tabulations:
+        names = ["USUBJID", "RFICDTC", "RFSTDTC", "RFXSTDTC"]
+        for subject, consent, start, dose in _rows(tabulations["DM"].table(names), names):
+            if subject:
+                found[subject] = (
+                    "on-study-intervention"
+                    if dose
+                    else "on-study"
+                    if start
+                    else "candidate"
+                    if consent
+                    else "screening"
+                )
+    if "DS" in tabulations:
+        names = ["USUBJID", "DSSTDTC", "DSCAT", "DSDECOD"]
+        events = sorted(row for row in _rows(tabulations["DS"].table(names), names) if row[2] == "DISPOSITION EVENT")
+        found |= {subject: _ENDS.get(event, "withdrawn") for subject, _, _, event in events if subject}
+    return found
 
 
 _ENDS = {"COMPLETED": "off-study", "SCREEN FAILURE": "ineligible", "STUDY TERMINATED BY SPONSOR": "off-study"}

@@ -19,7 +19,7 @@ from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import Groups, text
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
-from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.helper_columns import Helpers, StudySummary, summarise
 from fhirspace.study.nested import Attached
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
@@ -115,8 +115,10 @@ def to_fhir(
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: told before the first batch of a dataset and after each.
     """
+    study = summarise(tabulations, [library.mappings[name] for name in tabulations if name in library.mappings])
     with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
-        writer = _Writer(tabulations, library, ledger, sinks, progress or (lambda name, done, rows: None))
+        told = progress or (lambda name, done, rows: None)
+        writer = _Writer(tabulations, library, ledger, study=study, sinks=sinks, progress=told)
         for name in _order(tabulations, library):
             writer.write(name, workers, gzip=gzip)
         writer.leave_out()
@@ -156,11 +158,18 @@ def _order(tabulations: Table[str, Tabulation], library: Library) -> list[str]:
 
 class _Writer:
     def __init__(
-        self, tabulations: Table[str, Tabulation], library: Library, ledger: Ledger, sinks: _Sinks, progress: Progress
+        self,
+        tabulations: Table[str, Tabulation],
+        library: Library,
+        ledger: Ledger,
+        *,
+        study: StudySummary,
+        sinks: _Sinks,
+        progress: Progress,
     ) -> None:
         self._tabulations, self._library = tabulations, library
         self._ledger, self._sinks, self._progress = ledger, sinks, progress
-        self._helpers = Helpers(tabulations)
+        self._helpers = Helpers(study)
         self._written: set[str] = set()
         self._nested: dict[str, dict[str, Attached]] = {}
         self._gone: dict[str, set[int]] = {}
