@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,11 @@ import pytest
 import fhirspace
 from fhirspace.errors import UsageError
 from tests import small_study
+
+
+def _alike(names: tuple[str, ...], values: list[tuple[Any, str]]) -> dict[str, list[tuple[Any, str]]]:
+    return dict.fromkeys(names, values)
+
 
 WRONG: dict[str, list[tuple[Any, str]]] = {
     "paths": [("", "FS641"), ([], "FS641"), (7, "FS641"), (b"x", "FS641"), (None, "FS641"), ("a\0b", "FS641")],
@@ -30,13 +36,46 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "progress": [("bar", "FS641")],
     "full": [("no", "FS641")],
     "profile": [("", "FS641"), (7, "FS641")],
+    **_alike(
+        ("folder", "plan", "journal", "config", "server", "study", "run", "since", "level", "bind"),
+        [("", "FS641"), (7, "FS641"), (b"x", "FS641"), ("a\0b", "FS641"), (["a"], "FS641"), (None, "FS641")],
+    ),
+    **_alike(
+        ("size", "connections", "piece"), [(0, "FS641"), (-1, "FS641"), (True, "FS641"), ("2", "FS641"), (2.5, "FS641")]
+    ),
+    **_alike(
+        ("rate", "longest"),
+        [(0, "FS641"), (-1, "FS641"), (True, "FS641"), ("2", "FS641"), (math.inf, "FS641"), (math.nan, "FS641")],
+    ),
+    **_alike(("client", "anonymous"), [("http://x", "FS641"), (7, "FS641")]),
+    **_alike(("provenance", "overwrite", "insecure_http", "signed"), [("no", "FS641"), (1, "FS641")]),
+    "types": [(7, "FS641"), ("", "FS641"), ([7], "FS641"), (b"x", "FS641")],
+    "way": [("Batch", "FS640"), ("", "FS640"), (7, "FS640")],
+    "shape": [("HAPI", "FS640"), ("", "FS640"), (7, "FS640"), (None, "FS640")],
 }
-FUNCTIONS = (fhirspace.convert, fhirspace.roundtrip, fhirspace.validate)
+STUDY = (fhirspace.convert, fhirspace.roundtrip, fhirspace.validate)
+DELIVERY = (
+    fhirspace.push,
+    fhirspace.retry,
+    fhirspace.plan,
+    fhirspace.verify,
+    fhirspace.undo,
+    fhirspace.pull,
+    fhirspace.bulk_pull,
+    fhirspace.bulk_push,
+    fhirspace.doctor,
+    fhirspace.runs,
+    fhirspace.status,
+    fhirspace.connect,
+)
+FUNCTIONS = STUDY + DELIVERY
 CASES = [
     pytest.param(function, name, value, code, id=f"{function.__name__}-{name}-{value!r}".replace("\0", "NUL"))
     for function in FUNCTIONS
-    for name in inspect.signature(function).parameters
+    for name, parameter in inspect.signature(function).parameters.items()
     for value, code in WRONG[name]  # a parameter without an entry here fails at once
+    if value is not None or parameter.default is not None  # None is what is not given
+    if function is fhirspace.convert or (name, value) != ("gzip", True)  # only of FHIR files there
 ]
 
 
@@ -50,6 +89,11 @@ def test_a_wrong_argument_is_refused_by_its_name(function, name, value, code, st
     tmp_path = study.parent
     good: dict[str, Any] = {"paths": study}
     good |= {"to": "sdtm", "out": tmp_path / "out"} if function is fhirspace.convert else {}
+    if function in DELIVERY:  # a server that is not there: arguments are checked before it is asked
+        good = {"folder": study, "server": "http://127.0.0.1:9/fhir", "run": "last", "study": "TINY"}
+        good |= {"out": tmp_path / "out", "journal": study}
+        needed = [each.name for each in inspect.signature(function).parameters.values() if each.default is each.empty]
+        good = {each: good[each] for each in needed}
     with pytest.raises(UsageError) as caught:
         function(**(good | {name: value}))
     assert (caught.value.code, caught.value.problem.place.file) == (code, name)

@@ -6,7 +6,7 @@ The public API, all of it. Everything is loaded when it is first used, so that i
 
     done = fhirspace.convert("export", to="fhir", out="study")
     proof = fhirspace.roundtrip("export")
-    fhirspace.push(Path("study"), "https://fhir.example.org/fhir")
+    fhirspace.push("study", "https://fhir.example.org/fhir")
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from typing import TYPE_CHECKING, Any
 from fhirspace.version import __version__
 
 if TYPE_CHECKING:
+    from fhirspace.api.delivery import bulk_pull, bulk_push, doctor, plan, pull, push, retry, undo, verify
     from fhirspace.api.functions import convert, roundtrip, validate
+    from fhirspace.api.journals import connect, runs, status
     from fhirspace.api.result import Resources, Tables
     from fhirspace.api.study import Study
-    from fhirspace.delivery.bulk.export import bulk_pull
-    from fhirspace.delivery.bulk.load import BulkReport, bulk_push
-    from fhirspace.delivery.doctor.doctor import Preflight, doctor
-    from fhirspace.delivery.plan.plan import Planned, plan
-    from fhirspace.delivery.pull.pull import PullReport, pull
-    from fhirspace.delivery.push.push import PushReport, push, retry
-    from fhirspace.delivery.runs import runs, status
-    from fhirspace.delivery.undo import UndoReport, VerifyReport, undo, verify
+    from fhirspace.delivery.bulk.load import BulkReport
+    from fhirspace.delivery.doctor.doctor import Preflight
+    from fhirspace.delivery.plan.plan import Planned
+    from fhirspace.delivery.pull.pull import PullReport
+    from fhirspace.delivery.push.push import PushReport
+    from fhirspace.delivery.undo import UndoReport, VerifyReport
     from fhirspace.errors import (
         FhirspaceError,
         InputError,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         UsageError,
         explain,
     )
-    from fhirspace.fhirserver.config import Connection, connect
+    from fhirspace.fhirserver.config import Connection
     from fhirspace.forms.library import SourceLibrary
     from fhirspace.mapping.library import Library
     from fhirspace.mapping.read.extract import extract
@@ -95,15 +95,13 @@ __all__ = [
 ]
 
 _HOMES = {
-    "delivery.doctor.doctor": ("Preflight", "doctor"),
-    "delivery.bulk.export": ("bulk_pull",),
-    "delivery.bulk.load": ("BulkReport", "bulk_push"),
-    "delivery.pull.pull": ("PullReport", "pull"),
-    "delivery.plan.plan": ("Planned", "plan"),
-    "delivery.push.push": ("PushReport", "push", "retry"),
-    "delivery.runs": ("runs", "status"),
-    "delivery.undo": ("UndoReport", "VerifyReport", "undo", "verify"),
-    "fhirserver.config": ("Connection", "connect"),
+    "delivery.doctor.doctor": ("Preflight",),
+    "delivery.bulk.load": ("BulkReport",),
+    "delivery.pull.pull": ("PullReport",),
+    "delivery.plan.plan": ("Planned",),
+    "delivery.push.push": ("PushReport",),
+    "delivery.undo": ("UndoReport", "VerifyReport"),
+    "fhirserver.config": ("Connection",),
     "errors": (
         "FhirspaceError",
         "InputError",
@@ -119,6 +117,8 @@ _HOMES = {
     "mapping.library": ("Library",),
     "mapping.write.render": ("render",),
     "forms.library": ("SourceLibrary",),
+    "api.delivery": ("bulk_pull", "bulk_push", "doctor", "plan", "pull", "push", "retry", "undo", "verify"),
+    "api.journals": ("connect", "runs", "status"),
     "api.functions": ("convert", "roundtrip", "validate"),
     "api.result": ("Resources", "Tables"),
     "api.study": ("Study",),

@@ -6,6 +6,7 @@ empty value), and never repeats the value: it may come from data.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -55,6 +56,13 @@ def count(name: str, value: Any) -> int:
     """A whole number of at least 1; a truth value is none."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise UsageError("FS641", name, "a whole number of at least 1")
+    return value
+
+
+def positive(name: str, value: Any) -> float:
+    """A finite number above 0; a truth value is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise UsageError("FS641", name, "a number above 0")
     return value
 
 
