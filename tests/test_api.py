@@ -134,3 +134,15 @@ def test_help_names_every_parameter(function):
     parameters = inspect.signature(function).parameters.values()
     assert all(each.kind is not inspect.Parameter.VAR_KEYWORD for each in parameters)
     assert [each.name for each in parameters if each.name not in text] == []
+
+
+def test_the_repr_of_a_report_does_not_list_problems(study, tmp_path):
+    broken = (study / "ae.csv").read_text("utf-8") + "TINY,AE,,4,Lost,Lost,MILD,N,2024-03-01\n" * 50
+    (study / "ae.csv").write_text(broken, "utf-8")
+    done = fhirspace.convert(study, to="fhir", out=tmp_path / "out", id_key="demo")
+    assert len(done.problems) >= 50
+    assert len(repr(done)) < 1000
+    names = ("PushReport", "PullReport", "BulkReport", "UndoReport", "VerifyReport", "Planned", "Conversion", "Proof")
+    for name in names:
+        fields = getattr(fhirspace, name).__dataclass_fields__
+        assert not fields["problems"].repr, name

@@ -46,8 +46,8 @@ class VerifyReport:
     missing: int = 0
     changed: int = 0
     unknown: int = 0
-    keys: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list, repr=False)
 
     @property
     def total(self) -> int:
@@ -73,8 +73,8 @@ class UndoReport:
     gone: int = 0
     left: int = 0
     unwritten: int = 0
-    keys: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list, repr=False)
 
     @property
     def total(self) -> int:

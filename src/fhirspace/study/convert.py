@@ -46,7 +46,7 @@ class Conversion:
     target: str
     out: Path
     exit_code: int
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list, repr=False)
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
     resources: int = 0
     unread: int = 0

@@ -47,7 +47,7 @@ class Proof:
     fhir: str
     legs: list[Leg] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list, repr=False)
     quarantined: int = 0
 
     @property

@@ -45,7 +45,7 @@ class BulkReport:
     jobs: int = 0
     seconds: float = 0.0
     files: list[dict[str, Any]] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list, repr=False)
 
     @property
     def missing(self) -> int:

@@ -37,8 +37,8 @@ class Planned:
     server: str
     file: Path
     types: dict[str, dict[str, int]] = field(default_factory=dict)
-    changes: list[Step] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    changes: list[Step] = field(default_factory=list, repr=False)
+    problems: list[Problem] = field(default_factory=list, repr=False)
 
     def total(self, action: Action) -> int:
         """How many resources have this action."""

@@ -42,7 +42,7 @@ class PullReport:
     counts: dict[str, int] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     seconds: float = 0.0
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list, repr=False)
     replaced: Earlier | None = None
 
     @property

@@ -69,7 +69,7 @@ class PushReport:
     retries: int = 0
     seconds: float = 0.0
     dead: Path | None = None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list, repr=False)
 
     @property
     def sent(self) -> int:
