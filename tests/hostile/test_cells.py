@@ -14,7 +14,7 @@ from fhirspace.mapping.read.memo import LONG, Fold, Memo
 from fhirspace.remember import LONGEST, MOST, remembered
 from fhirspace.sdtm.dates import day_of
 from fhirspace.standards import ucum, units
-from fhirspace.tables import xpt_check
+from fhirspace.tables.xpt import checks
 from fhirspace.template.codec import CellError
 from fhirspace.template.codecs import NAMES, codec
 
@@ -79,7 +79,7 @@ def test_numbers_and_dates(cell: str) -> None:
     soon(lambda: units.canonical_number(cell))
     soon(lambda: units.convert(cell, "mg/dL", "g/L"))
     soon(lambda: units.convert(cell, "C", "F"))
-    soon(lambda: xpt_check.number_fault(cell))
+    soon(lambda: checks.number_fault(cell))
     assert soon(lambda: day_of(cell)) in {None, 738_886}  # 2024-01-01
 
 

@@ -15,9 +15,10 @@ import pytest
 from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import InputError
-from fhirspace.tables import csv, parquet, parquet_check, pieces, text, xpt
+from fhirspace.tables import csv, parquet, pieces, text, xpt
 from fhirspace.tables.csv.opening import open_csv
-from fhirspace.tables.parquet_check import check_shape
+from fhirspace.tables.parquet import check as parquet_check, files
+from fhirspace.tables.parquet.check import check_shape
 from tests.hostile.measured import measured
 from tests.hostile.parquet_files import Column, Page, entries, grown, huge, nested, plain, same, write
 
@@ -171,7 +172,7 @@ def test_what_is_unpacked_at_once_is_bounded(name: str, tmp_path: Path, monkeypa
     BATCHES[name](tmp_path / "t.parquet")
     for module in (pieces, parquet_check):
         monkeypatch.setattr(module, "BUDGET", 500_000)
-    with parquet._opened(tmp_path / "t.parquet") as opened:
+    with files._opened(tmp_path / "t.parquet") as opened:
         at_once = parquet_check.rows_at_once(opened.files, 0, opened.plan.mixed, 200)
     assert at_once < 100 or opened.plan.coded  # what is read as a dictionary is divided afterwards
     rows = 0

@@ -17,8 +17,9 @@ from fhirspace.study import convert as conversion, prepare, screening
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.helper_columns import StudySummary, summarise
-from fhirspace.tables import xpt, xpt_check
+from fhirspace.tables import xpt
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.xpt import checks
 
 FORMATS = ("xpt", "parquet", "csv")
 LONG = " ".join(["a long story of a headache"] * 12)
@@ -80,8 +81,8 @@ def test_long_texts_are_cut_once(tmp_path: Path, calls: Calls) -> None:
 
 
 def test_cells_of_transport_files_are_checked_once(tmp_path: Path, calls: Calls) -> None:
-    calls.count("_cells", (xpt_check,))
-    calls.count("number_fault", (xpt_check, screening))
+    calls.count("_cells", (checks,))
+    calls.count("number_fault", (checks, screening))
     ledger = written(tmp_path / "out", study())
     assert {path.name for path in (tmp_path / "out" / "sdtm").glob("*.xpt")} == {"ae.xpt", "dm.xpt"}
     assert not ledger.quarantined
@@ -90,7 +91,7 @@ def test_cells_of_transport_files_are_checked_once(tmp_path: Path, calls: Calls)
 
 def test_long_texts_are_cut_anew_where_screening_did_not_see_all_tables(tmp_path: Path, calls: Calls) -> None:
     calls.count("divide", (longtext_check, conversion, screening))
-    calls.count("_cells", (xpt_check,))
+    calls.count("_cells", (checks,))
     tables = study(LONG)
     written(tmp_path / "out", {"DM": tables["DM"]}, AE=tables["AE"])
     assert calls["divide"] == 2

@@ -108,10 +108,11 @@ def test_the_catalogue_explains_every_code_of_the_package():
     import re
     from pathlib import Path
 
-    from fhirspace import limits, tables
+    from fhirspace import api, limits, tables
     from fhirspace.errors import catalogue
 
-    files = [*Path(tables.__file__).parent.rglob("*.py"), Path(limits.__file__)]
+    rooms = (Path(room.__file__).parent for room in (tables, api))
+    files = [*(path for room in rooms for path in room.rglob("*.py")), Path(limits.__file__)]
     source = "".join(path.read_text() for path in files)
     raised = set(re.findall(r"\"(FS1\d\d)\"", source))
     assert raised == {code for code in catalogue() if code.startswith("FS1")}

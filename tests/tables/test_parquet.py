@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from fhirspace.errors import InputError
 from fhirspace.tables import parquet, text
 from fhirspace.tables.compare import compare
+from fhirspace.tables.parquet import files
 
 UTC = dt.UTC
 MOMENT = dt.datetime(2024, 1, 2, 3, 4, 5)
@@ -79,7 +80,7 @@ def test_written_tables_read_back_and_encoding_is_blind(rows, tmp_path):
 
 
 def test_batches_are_small_and_alike_and_dictionaries_where_values_repeat(tmp_path):
-    count = 2 * parquet.ROW_GROUP + 10
+    count = 2 * files.ROW_GROUP + 10
     made = text.from_columns({"A": ["x", "y"] * (count // 2), "B": [f"value {i}" for i in range(count)]}, file="t")
     parquet.write(made, tmp_path / "t.parquet", metadata={"study": "S", "by": "us"})
     assert pq.read_schema(tmp_path / "t.parquet").metadata == {b"by": b"us", b"study": b"S"}
@@ -99,8 +100,8 @@ def test_helper_columns_are_not_written(tmp_path):
 
 def test_a_column_of_several_overflowing_chunks_stays_one(monkeypatch):
     parts = pa.chunked_array([["a"], ["b"]])
-    assert parquet._combined(parts).to_pylist() == ["a", "b"]
-    assert parquet._combined(pa.chunked_array([], pa.string())).to_pylist() == []
+    assert files._combined(parts).to_pylist() == ["a", "b"]
+    assert files._combined(pa.chunked_array([], pa.string())).to_pylist() == []
 
 
 def damaged(path):

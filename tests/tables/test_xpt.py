@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.errors import InputError, Place
-from fhirspace.tables import text, xpt, xpt_check
+from fhirspace.tables import text, xpt
 from fhirspace.tables.compare import compare
+from fhirspace.tables.xpt import checks
 
 MSG20 = Path(__file__).parents[3] / "shared/data/msg20"
 VARIABLES = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
@@ -209,7 +210,7 @@ def test_what_does_not_fit_is_refused(name, tmp_path):
 
 def test_check_names_every_cell():
     table = text.from_columns({"A": ["x" * 201, "y", "x" * 201], "N": ["1", "?", "2"]}, file="t.csv", rows=[5, 6, 9])
-    found = xpt_check.check(table, "t.xpt", name="DD", label="", variables=VARIABLES)
+    found = checks.check(table, "t.xpt", name="DD", label="", variables=VARIABLES)
     assert [(problem.code, str(problem.place)) for problem in found] == [
         ("FS135", "t.csv:5:A"),
         ("FS135", "t.csv:9:A"),

@@ -20,7 +20,7 @@ from fhirspace.study.accounting import Ledger
 from fhirspace.tables.csv.scan import check_cell
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt import Checked
-from fhirspace.tables.xpt_check import Kind, number_fault
+from fhirspace.tables.xpt.checks import Kind, number_fault
 
 
 @dataclass(slots=True)

@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables.text import TEXT, blank_to_null, decode, encode, number_text, repeats, with_provenance
-from fhirspace.tables.xpt_check import Checked, Variable, check, lengths
-from fhirspace.tables.xpt_layout import LINE, MAGIC, MEMBER, Layout, layout
+from fhirspace.tables.xpt.checks import Checked, Variable, check, lengths
+from fhirspace.tables.xpt.headers import LINE, MAGIC, MEMBER, Layout, layout
 
 __all__ = ["MAGIC", "Checked", "Layout", "Variable", "check", "layout", "read", "write"]
 

@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 
 from fhirspace.errors import InputError, Place
 from fhirspace.limits import expands_too_far, limit, too_much
-from fhirspace.tables import parquet_footer
-from fhirspace.tables.parquet_footer import Group
-from fhirspace.tables.parquet_pages import DELTA_BYTE_ARRAY, PLAIN, Page, pages, text_length
+from fhirspace.tables.parquet import footer
+from fhirspace.tables.parquet.footer import Group
+from fhirspace.tables.parquet.pages import DELTA_BYTE_ARRAY, PLAIN, Page, pages, text_length
+from fhirspace.tables.parquet.thrift import Damaged
 from fhirspace.tables.pieces import BUDGET
 from fhirspace.tables.text import TEXT, is_reserved
-from fhirspace.tables.thrift import Damaged
 
 FAULTS = (pa.ArrowException, OSError, MemoryError, UnicodeError, OverflowError, Damaged)
 """What reading a damaged file raises."""
@@ -78,7 +78,7 @@ class Plan(NamedTuple):
 def check_footer(path: Path) -> None:
     """Refuses a footer that is too large to be read. Raises InputError FS160."""
     with path.open("rb") as stream:
-        if parquet_footer.size(stream) > limit("footer-bytes") < stream.seek(0, 2):
+        if footer.size(stream) > limit("footer-bytes") < stream.seek(0, 2):
             raise too_much("footer-bytes", Place(path.name))
 
 
@@ -113,7 +113,7 @@ def described(file: pq.ParquetFile, stream: BinaryIO) -> tuple[Group, ...]:
     Raises:
         Damaged: the footer does not describe them all, or as many rows as pyarrow finds.
     """
-    groups = parquet_footer.groups(stream, len(file.schema_arrow))
+    groups = footer.groups(stream, len(file.schema_arrow))
     if [group.rows for group in groups] != [file.metadata.row_group(at).num_rows for at in range(file.num_row_groups)]:
         raise Damaged
     return groups

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, BinaryIO, NamedTuple
 
-from fhirspace.tables.thrift import I32, I64, Damaged, struct
+from fhirspace.tables.parquet.thrift import I32, I64, Damaged, struct
 
 TAIL = 8
 """Bytes behind the footer: its size and the four letters that end the file."""

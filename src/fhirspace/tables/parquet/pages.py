@@ -13,8 +13,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
-from fhirspace.tables.parquet_footer import Described
-from fhirspace.tables.thrift import I32, Damaged, struct
+from fhirspace.tables.parquet.footer import Described
+from fhirspace.tables.parquet.thrift import I32, Damaged, struct
 
 PLAIN, PLAIN_DICTIONARY, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 0, 2, 7, 8
 _DATA, _DICTIONARY, _DATA_V2 = 0, 2, 3
