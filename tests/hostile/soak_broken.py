@@ -1,8 +1,8 @@
 """Thousands of broken variants of each kind of input and answer, in processes of their own; by hand.
 
-    cd tests && python -m hostile.soak_broken                      # 2,000 of each kind, the fixed seed
-    cd tests && python -m hostile.soak_broken --fresh Bundle XPT   # a new seed, which is printed; two kinds
-    cd tests && python -m hostile.soak_broken --seed 1f0c --from 137 --count 1 Bundle
+    python -m tests.hostile.soak_broken                      # 2,000 of each kind, the fixed seed
+    python -m tests.hostile.soak_broken --fresh Bundle XPT   # a new seed, which is printed; two kinds
+    python -m tests.hostile.soak_broken --seed 1f0c --from 137 --count 1 Bundle
 
 Printed are, for each kind and for all, the exit codes, the slowest variant with its time, and the peak of memory; and
 each fault with the command that makes it again. It ends with 1 where there was one.
