@@ -20,7 +20,7 @@ import pytest
 from fhirspace.delivery.bulk import export
 from fhirspace.forms import library as source
 from fhirspace.mapping import library
-from fhirspace.study import prepare
+from fhirspace.study import pipeline
 from fhirspace.study.demo.run import sample
 from fhirspace.study.inspect import forms as views_forms
 from fhirspace.tables import xpt
@@ -88,7 +88,7 @@ def few_mappings() -> Path:
 def beside(folder: Path) -> Iterator[None]:
     """The shipped mappings are those of this folder."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (library, source, prepare, views_forms):
+        for module in (library, source, pipeline, views_forms):
             patch.setattr(module, "shipped", lambda: folder)
         yield
 

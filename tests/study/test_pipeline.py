@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ import pytest
 from fhirspace.errors import InputError
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.longtext import check as longtext_check
-from fhirspace.study import convert as conversion, prepare, screening
+from fhirspace.study import convert as conversion, pipeline, screening
 from fhirspace.study.accounting import Ledger
+from fhirspace.study.convert import convert
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.helper_columns import StudySummary, summarise
+from fhirspace.study.inputs import recognise
 from fhirspace.tables import xpt
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.xpt import checks
+from tests.study.space_study import Space
 
 FORMATS = ("xpt", "parquet", "csv")
 LONG = " ".join(["a long story of a headache"] * 12)
@@ -67,7 +70,7 @@ def written(folder: Path, tables: dict[str, pa.Table], formats: tuple[str, ...] 
     for name, table in tables.items():
         ledger.read(name, table.num_rows)
     with OutputFolder(folder) as out:
-        conversion.write_sdtm(prepare.Prepared(tabulations, screening=clean), out, ledger, formats)
+        conversion.write_sdtm(pipeline.Prepared(tabulations, screening=clean), out, ledger, formats)
         ledger.close(out)
     return ledger
 
@@ -183,3 +186,47 @@ def test_a_summary_has_what_the_mappings_use_and_nothing_else() -> None:
     lacking = summarise({"DM": tabulations["DM"]}, mappings.values())
     assert not lacking.keys
     assert not lacking.parameters
+
+
+def copy(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
+    return {name: each.slice(0) for name, each in tables.items()}
+
+
+def test_pure_steps_give_the_same_twice_and_change_nothing(space: Space) -> None:
+    sources = pipeline.source_library("space", (), [])
+    records = pipeline.read(recognise([space.records]), Ledger(), sources)
+    before = copy(records.tables)
+    made, again = pipeline.forms(records, sources), pipeline.forms(records, sources)
+    assert made.tables == again.tables
+    rows = copy(made.tables)
+    block, _ = pipeline.derive(made, sources)
+    assert pipeline.derive(again, sources).block == block
+    assert made.tables == rows
+    assert {"TA", "TS"} <= set(block.study_level)
+    assert not {"DM", "AE"} & set(block.study_level)
+    datasets = copy(block.tables)
+    first, second = pipeline.check(block, FORMATS), pipeline.check(block, FORMATS)
+    assert first.findings == second.findings
+    assert first.tables == second.tables == datasets
+    back = pipeline.forms_back(block, sources)
+    assert back.records == pipeline.forms_back(block, sources).records
+    assert records.tables == before
+    assert block.tables == datasets
+
+
+WAYS: dict[str, tuple[str, str]] = {
+    "records": ("sdtm", "read forms derive check"),
+    "sdtm": ("fhir", "read_sdtm check render"),
+    "fhir": ("records", "extract check forms_back"),
+}
+
+
+@pytest.mark.parametrize("kind", WAYS)
+def test_convert_calls_each_step_once(kind: str, space: Space, tmp_path: Path, calls: Calls) -> None:
+    target, steps = WAYS[kind]
+    source = {"records": lambda: space.records, "sdtm": lambda: space.sdtm().out, "fhir": lambda: space.fhir().out}
+    given = source[kind]()
+    for name in ("read", "read_sdtm", "forms", "derive", "check", "render", "extract", "forms_back"):
+        calls.count(name, (pipeline,))
+    convert(given, to=target, out=tmp_path / "out", source="space" if target == "records" else None)
+    assert calls == dict.fromkeys(steps.split(), 1)

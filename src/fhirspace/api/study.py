@@ -31,7 +31,7 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study.convert import Conversion, Target
 from fhirspace.study.inspect.variables import homes
-from fhirspace.study.prepare import own_folders
+from fhirspace.study.pipeline import own_folders
 from fhirspace.study.to_fhir import Progress
 
 

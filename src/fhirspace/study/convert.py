@@ -17,13 +17,13 @@ from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.longtext.rules import part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
-from fhirspace.study import prepare
+from fhirspace.study import pipeline
 from fhirspace.study.accounting import Ledger
-from fhirspace.study.dataset import InMemory, Tabulation
-from fhirspace.study.from_fhir import from_fhir, keep_unread
+from fhirspace.study.dataset import Tabulation
+from fhirspace.study.from_fhir import keep_unread
 from fhirspace.study.inputs import Input, recognise
-from fhirspace.study.screening import Screening, conforming
-from fhirspace.study.to_fhir import Progress, to_fhir
+from fhirspace.study.screening import Screening
+from fhirspace.study.to_fhir import Progress
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
@@ -123,7 +123,7 @@ def convert(
         output folder then.
     """
     finish(out)
-    folders = prepare.own_folders(mappings)
+    folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links)
     if given.kind == to:
         raise UsageError(
@@ -144,7 +144,7 @@ def convert(
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
                 library = Library(fhir, folders, key=key)
-            to_fhir(prepared.tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
+            pipeline.render(prepared, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
             write_sdtm(prepared, folder, ledger, formats)
         else:
@@ -182,22 +182,19 @@ def _prepared(
     folder: OutputFolder,
     result: Conversion,
     kinds: Sequence[str],
-) -> prepare.Prepared:
+) -> pipeline.Prepared:
     if given.kind == "records":
-        sources = prepare.source_library(source, given.files, mappings)
-        return prepare.from_records(prepare.read_records(given, ledger, sources), sources, ledger, kinds)
+        sources = pipeline.source_library(source, given.files, mappings)
+        return pipeline.from_records(pipeline.read(given, ledger, sources), sources, ledger, kinds)
     if given.kind == "sdtm":
-        return prepare.from_sdtm(given, library, ledger, kinds)
-    found = from_fhir(given.fhir, library, ledger)
+        return pipeline.from_sdtm(given, library, ledger, kinds)
+    prepared, found = pipeline.extract(given, library, ledger, kinds)
     keep_unread(found, given.fhir, folder)
-    for name, table in found.tables.items():
-        ledger.read(name, table.num_rows)
     result.resources, result.unread = found.resources, len(found.unread)
-    clean = conforming(found.tables, ledger, kinds)
-    return prepare.Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean)
+    return prepared
 
 
-def write_sdtm(prepared: prepare.Prepared, folder: OutputFolder, ledger: Ledger, formats: Sequence[str]) -> None:
+def write_sdtm(prepared: pipeline.Prepared, folder: OutputFolder, ledger: Ledger, formats: Sequence[str]) -> None:
     """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``.
 
     All formats of a run hold the same rows: where xpt is among them, long texts go on in further variables in each.
@@ -233,8 +230,9 @@ def _write_records(
 ) -> None:
     if source is None:
         raise UsageError("FS614", Place(folder.root.name), "--source with the name or folder of source mappings")
-    sources = prepare.source_library(source, (), mappings)
-    made = prepare.to_records({name: tabulation.table() for name, tabulation in tabulations.items()}, sources)
+    sources = pipeline.source_library(source, (), mappings)
+    datasets = pipeline.Block({name: tabulation.table() for name, tabulation in tabulations.items()})
+    made = pipeline.forms_back(datasets, sources)
     ledger.note(made.problems)
     for form, table in made.records.items():
         with folder.stage(f"records/{file_name(form)}.csv") as part:

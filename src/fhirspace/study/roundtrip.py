@@ -17,13 +17,12 @@ from fhirspace.idkey import IdKey, chosen
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
-from fhirspace.study import prepare
+from fhirspace.study import pipeline
 from fhirspace.study.accounting import Ledger
-from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.study.dataset import InMemory
 from fhirspace.study.from_fhir import FromFhir, fhir_files, from_fhir, lines
 from fhirspace.study.inputs import recognise
 from fhirspace.study.renaming import Renaming, named
-from fhirspace.study.to_fhir import to_fhir
 from fhirspace.tables.compare import Difference, compare
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns
@@ -132,7 +131,7 @@ def roundtrip(
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
-    folders = prepare.own_folders(mappings)
+    folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links)
     library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
     ledger, proof = Ledger(), Proof(fhir)
@@ -142,14 +141,14 @@ def roundtrip(
         if given.kind == "fhir":
             _fhir(given.fhir, library, ledger, folder, proof, rename=id_key is None)
         elif given.kind == "sdtm":
-            _tabulations(prepare.from_sdtm(given, library, ledger).tabulations, library, ledger, folder, proof)
+            _tabulations(pipeline.from_sdtm(given, library, ledger), library, ledger, folder, proof)
         else:
-            sources = prepare.source_library(source, given.files, folders)
-            records = prepare.read_records(given, ledger, sources)
-            before = prepare.from_records(records, sources, ledger).tabulations
+            sources = pipeline.source_library(source, given.files, folders)
+            records = pipeline.read(given, ledger, sources)
+            before = pipeline.from_records(records, sources, ledger)
             after = _tabulations(before, library, ledger, folder, proof)
-            made = prepare.to_records(after, sources)
-            for name, table in records.items():
+            made = pipeline.forms_back(pipeline.Block(after), sources)
+            for name, table in records.tables.items():
                 keys = sources.forms[name].mapping.key if name in sources.forms else ()
                 proof.legs.append(
                     _leg(
@@ -161,12 +160,12 @@ def roundtrip(
 
 
 def _tabulations(
-    before: dict[str, Tabulation], library: Library, ledger: Ledger, home: Path, proof: Proof
+    before: pipeline.Prepared, library: Library, ledger: Ledger, home: Path, proof: Proof
 ) -> dict[str, pa.Table]:
     with OutputFolder(home) as folder:
-        to_fhir(before, library, folder, ledger)
+        pipeline.render(before, library, folder, ledger)
     found = from_fhir(fhir_files(home), library)
-    for name, tabulation in before.items():
+    for name, tabulation in before.tabulations.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
         other = found.tables.get(name, table.slice(0, 0))
@@ -192,7 +191,8 @@ def _fhir(files: Sequence[Path], library: Library, ledger: Ledger, home: Path, p
     """
     found = from_fhir(files, library, ledger)
     with OutputFolder(home) as folder:
-        to_fhir({name: InMemory(table) for name, table in found.tables.items()}, library, folder, ledger)
+        before = pipeline.Prepared({name: InMemory(table) for name, table in found.tables.items()})
+        pipeline.render(before, library, folder, ledger)
     written = {canonical(line) for line in _content(fhir_files(home))}
     renamed = Renaming(named(_content(found.files)), named(_content(fhir_files(home)))) if rename else bytes
     declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign, *found.broken)}

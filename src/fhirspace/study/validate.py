@@ -7,9 +7,9 @@ from pathlib import Path
 
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
-from fhirspace.sdtm import conformance
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
+from fhirspace.study import pipeline
 from fhirspace.study.from_fhir import lines
 from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
 
@@ -71,4 +71,4 @@ def _datasets(given: Input) -> Iterator[Problem]:
         data, rejected, problems = tabulation(found)
         yield from (*problems, *rejected.problems)
         tables[name] = data.table()
-    yield from (finding.problem for finding in conformance.check(tables))
+    yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)

@@ -16,7 +16,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.forms.library import SourceLibrary
 from fhirspace.mapping.library import Library
-from fhirspace.study import convert, prepare
+from fhirspace.study import convert, pipeline
 from fhirspace.study.demo.run import sample
 
 CANARY = "ZQCANARY"
@@ -220,7 +220,7 @@ def mappings_once() -> Iterator[None]:
     library, source = functools.cache(Library), functools.cache(SourceLibrary)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "Library", lambda release, folders, key: library(release, tuple(folders), key=key))
-        patch.setattr(prepare, "SourceLibrary", source)
+        patch.setattr(pipeline, "SourceLibrary", source)
         yield
 
 

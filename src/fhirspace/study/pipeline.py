@@ -1,10 +1,24 @@
-"""From an input to clean tabulations: read, source mappings, derivations, final form, conformance, all of it booked."""
+"""The steps of a conversion, each a function over a block; `convert`, `roundtrip` and `validate` call no others.
+
+==============  =================================  ==================================================
+records         `read`, `forms`, `derive`          an EDC export to the datasets of a study
+datasets        `read_sdtm`                        SDTM files to the datasets of a study
+FHIR            `extract`                          resources to the datasets of a study
+all             `check`, then `render`             findings of the datasets; resources of those that pass
+back            `forms_back`                       the datasets of a study to the records of its forms
+==============  =================================  ==================================================
+
+`forms`, `derive`, `check` and `forms_back` depend on their arguments alone, change none of them, and touch no file.
+The others read or write files and book rows. `from_records` and `from_sdtm` are the way from an input to datasets
+that pass the check. Why, and what is still asked of the study as a whole: docs/decisions/0018.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -13,19 +27,46 @@ from fhirspace.foreign import listed
 from fhirspace.forms.library import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm import columns, layout as shape
-from fhirspace.sdtm.derive import derive
+from fhirspace.sdtm.derive import derive as derivations
+from fhirspace.sdtm.derive.derive import Derivation
 from fhirspace.sdtm.derive.design import StudyDesign, load_study
-from fhirspace.sdtm.derive.work import Derived
+from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import blamed
 from fhirspace.study.screening import Screening, conforming, screen
+from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import formats
 from fhirspace.tables.csv.reading import Rejected
+from fhirspace.tables.outputs import OutputFolder
 from fhirspace.template.folders import shipped
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """The unit of work: tables with all rows of some subjects, and the tables of the study. Today it holds a study.
+
+    Attributes:
+        tables: forms or datasets, by name. No step changes them: it makes another block.
+    """
+
+    tables: Mapping[str, pa.Table]
+
+    @property
+    def study_level(self) -> list[str]:
+        """The datasets that are about no subject, such as TA and TS: each block of a study has them whole."""
+        return [name for name, table in self.tables.items() if "USUBJID" not in table.column_names]
+
+
+class Derived(NamedTuple):
+    """The datasets that `derive` makes, in their final form, and what was derived how."""
+
+    block: Block
+    derivation: Derivation
 
 
 @dataclass(slots=True)
@@ -39,7 +80,7 @@ class Prepared:
     """
 
     tabulations: dict[str, Tabulation]
-    derived: list[Derived] = field(default_factory=list)
+    derived: list[Method] = field(default_factory=list)
     screening: Screening | None = None
 
 
@@ -81,7 +122,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
     return SourceLibrary(folders[best])
 
 
-def read_records(given: Input, ledger: Ledger, sources: SourceLibrary) -> dict[str, pa.Table]:
+def read(given: Input, ledger: Ledger, sources: SourceLibrary) -> Block:
     """The forms of an export; rows and files that cannot be read are booked into quarantine.
 
     Args:
@@ -107,7 +148,7 @@ def read_records(given: Input, ledger: Ledger, sources: SourceLibrary) -> dict[s
         ledger.hold(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
     if not tables and faults:
         raise faults[0]
-    return tables
+    return Block(tables)
 
 
 def _unquoted(rejected: Rejected, known: Collection[str]) -> Iterator[Problem]:
@@ -121,9 +162,30 @@ def _unquoted(rejected: Rejected, known: Collection[str]) -> Iterator[Problem]:
             yield problem
 
 
-def from_records(
-    records: dict[str, pa.Table], sources: SourceLibrary, ledger: Ledger, kinds: Sequence[str] = ()
-) -> Prepared:
+def forms(records: Block, sources: SourceLibrary) -> SourceRows:
+    """The rows of datasets that the records of forms give, and the records that give none (`quarantined`)."""
+    return sources.to_rows(dict(records.tables))
+
+
+def derive(made: SourceRows, sources: SourceLibrary) -> Derived:
+    """The datasets of a block in their final form: derived variables filled, supplemental qualifiers apart."""
+    design = load_study(sources.study) if sources.study else StudyDesign()
+    derivation = derivations.derive(made.tables, design)
+    tables: dict[str, pa.Table] = {}
+    for name, table in derivation.tables.items():
+        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
+        tables[name] = shape.tabulate(parent, name)
+        if supplemental is not None:
+            tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")
+    return Derived(Block(tables), derivation)
+
+
+def check(datasets: Block, formats: Sequence[str] = ()) -> Screening:
+    """What is found in the datasets of a block; `formats`: those in which they are to be written."""
+    return screen(datasets.tables, formats)
+
+
+def from_records(records: Block, sources: SourceLibrary, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
     """Tabulations of a study from the records of its EDC export.
 
     A record whose rows break a rule of SDTM goes to quarantine whole, and the tabulations are made anew without it:
@@ -133,11 +195,12 @@ def from_records(
         records: the forms by name; sources: their mappings; ledger: the books.
         kinds: the formats in which the datasets are to be written.
     """
-    left = dict(records)
+    left = dict(records.tables)
     while True:
-        made = sources.to_rows(left)
-        derivation, tables = _tabulated(made, sources)
-        look = screen(tables, kinds)
+        made = forms(Block(left), sources)
+        block, derivation = derive(made, sources)
+        tables = dict(block.tables)
+        look = check(block, kinds)
         faulty = list(blamed(look.findings, tables, made, sources, left))
         if not faulty:
             break
@@ -156,26 +219,30 @@ def from_records(
     return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, derivation.derived, clean)
 
 
-def _tabulated(made: SourceRows, sources: SourceLibrary) -> tuple[derive.Derivation, dict[str, pa.Table]]:
-    design = load_study(sources.study) if sources.study else StudyDesign()
-    derivation = derive.derive(made.tables, design)
-    tables: dict[str, pa.Table] = {}
-    for name, table in derivation.tables.items():
-        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
-        tables[name] = shape.tabulate(parent, name)
-        if supplemental is not None:
-            tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")
-    return derivation, tables
+def extract(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> tuple[Prepared, FromFhir]:
+    """Tabulations of a study from its FHIR files, and what the files gave besides; see `from_fhir`.
+
+    Args:
+        given: the input; library: the mappings; ledger: the books.
+        kinds: the formats in which the datasets are to be written.
+
+    Raises:
+        InputError: of the first file, where none can be read to its end.
+    """
+    found = from_fhir(given.fhir, library, ledger)
+    for name, table in found.tables.items():
+        ledger.read(name, table.num_rows)
+    clean = conforming(found.tables, ledger, kinds, check(Block(found.tables), kinds))
+    return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean), found
 
 
-def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
-    """Tabulations of a study from its SDTM datasets. Large Parquet files are not looked over here (note FS741).
+def read_sdtm(given: Input, library: Library, ledger: Ledger) -> tuple[Block, dict[str, Tabulation]]:
+    """The datasets of an input, and those that stay on the disk since they are large Parquet files (note FS741).
 
     A dataset that neither the guide nor a mapping knows goes to quarantine whole.
 
     Args:
         given: the input; library: the mappings; ledger: the books.
-        kinds: the formats in which the datasets are to be written again.
 
     Raises:
         InputError: of the first file, where no file at all can be read.
@@ -202,18 +269,44 @@ def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[st
             lazy[name] = data
     if faults and len(faults) == len(given.files):
         raise faults[0]
-    joined = rejoin.join(tables)
+    return Block(tables), lazy
+
+
+def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
+    """Tabulations of a study from its SDTM datasets, those that stay on the disk unchecked.
+
+    Args:
+        given, library, ledger: as in `read_sdtm`, which raises what this raises.
+        kinds: the formats in which the datasets are to be written again.
+    """
+    block, lazy = read_sdtm(given, library, ledger)
+    joined = rejoin.join(dict(block.tables))
     ledger.note(joined.problems())
     for name, rows in joined.gone.items():
         ledger.read(name, -rows)  # they count with the text that they are a part of
-    clean = conforming(joined.tables, ledger, kinds)
+    clean = conforming(joined.tables, ledger, kinds, check(Block(joined.tables), kinds))
     return Prepared({**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}, screening=clean)
 
 
-def to_records(tables: dict[str, pa.Table], sources: SourceLibrary) -> SourceRecords:
+def render(
+    prepared: Prepared,
+    library: Library,
+    folder: OutputFolder,
+    ledger: Ledger,
+    *,
+    workers: int = 1,
+    gzip: bool = False,
+    progress: Progress | None = None,
+) -> None:
+    """Writes the resources of a study's datasets into a folder, and books every row; see `to_fhir`."""
+    to_fhir(prepared.tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
+
+
+def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:
     """The records of the forms that tabulations hold, their supplemental qualifiers joined back first."""
     joined: dict[str, pa.Table] = {}
     labels: dict[str, dict[str, str]] = {}
+    tables = datasets.tables
     for name, table in tables.items():
         if name.startswith("SUPP"):
             continue
