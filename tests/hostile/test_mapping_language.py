@@ -260,6 +260,7 @@ SERVERS = {
     "a key of many quoted parts": '"a" . ' * 50_000 + "b = 1",
     "a table of many parts": "[" + "a." * 100_000 + "b]",
     "such a key in a table": "x = {" + "'a'." * 50_000 + "b = 1}",
+    "a number of 5,000 digits": "[servers.main]\nrate = " + "9" * 5_000,
     "more than a file of servers has": "#" * 1_000_001,
     "no UTF-8": "\udcff",
     "NUL": "\0",

@@ -39,7 +39,8 @@ def test_a_design_is_read(tmp_path):
     "text",
     ["[a]", "{a: [", "{vists: []}", "{visits: [{number: x, label: y}]}", "{visits: [{label: y}]}", "{units: x}",
      "{elements: [{etcd: A, element: B, epoch: C, start: sometime}]}", "{reference: {start: RFDTC}}", "{visits: [x]}",
-     "{elements: [{etcd: A, element: B, epoch: C, start: RFXDTC}]}"],
+     "{elements: [{etcd: A, element: B, epoch: C, start: RFXDTC}]}",
+     "{elements: [{etcd: A, element: B, epoch: C, start: RFXSTDTC + 9999999}]}"],
 )  # fmt: skip
 def test_a_bad_design_is_refused(tmp_path, text):
     (tmp_path / "study.yaml").write_text(text, "utf-8")

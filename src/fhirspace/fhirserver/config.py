@@ -199,12 +199,12 @@ def _settings(file: Path, name: str) -> _Server:
         document = tomllib.loads(text)
     except RecursionError:
         raise UsageError("FS540", Place(str(file)), "lists and tables that are not nested so deeply") from None
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError("FS540", str(file), f"an ordinary text file, of {allowed('config-bytes')}") from error
+    except ValueError as error:  # TOMLDecodeError, and a number of more digits than Python reads
         line = _AT_LINE.search(str(error))  # none: at the end
         # No cause: its message may quote the file.
         raise UsageError("FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), "TOML") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError("FS540", str(file), f"an ordinary text file, of {allowed('config-bytes')}") from error
     source = _Source(file, text)
     servers = document.pop("servers", {})
     tables = servers if isinstance(servers, dict) else {"servers": servers}

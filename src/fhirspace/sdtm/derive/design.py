@@ -32,7 +32,7 @@ _LONGEST, _MOST = 200, 3
 _REPEATED = re.compile(r"[*+?{]")
 _NESTED = re.compile(r"\)[*+?{]|\\\d|\(\?[^:]")
 """A group that is repeated, a reference to a group, a look-around: with them a pattern can take any time."""
-_RULE = re.compile(r"(?P<date>RF[A-Z]*DTC)\s*(?:(?P<sign>[+-])\s*(?P<days>\d+))?")
+_RULE = re.compile(r"(?P<date>RF[A-Z]*DTC)\s*(?:(?P<sign>[+-])\s*(?P<days>\d{1,5}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
