@@ -455,7 +455,7 @@ def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.Cap
     assert capsys.readouterr().out == "run-1: 3 created; http://x/fhir\n"
     (tmp_path / "empty").mkdir()
     assert main(["runs", str(tmp_path / "empty")]) == 2
-    assert "FS525" in capsys.readouterr().err
+    assert "FS594" in capsys.readouterr().err
 
 
 def test_server_starts_stops_and_tells(

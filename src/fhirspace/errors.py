@@ -10,7 +10,7 @@ The tree::
     └── InterruptedRun        stopped in the middle; run again to resume                         5
 
 A `Problem` is not an exception: it is one finding about one cell, row or file, and the run goes on. Neither an
-exception nor a problem ever holds a patient's value: they say where it stands and what was expected there.
+exception nor a problem ever holds a patient's value: they say where it is and what was expected there.
 
 The catalogue is read from ``catalogue/*.toml``: each code has a level, a sentence, a cause and a fix.
 """
@@ -26,10 +26,10 @@ from typing import Any, ClassVar, Literal
 from fhirspace.foreign import shown
 
 Level = Literal["error", "warning", "note"]
-"""error: the row is quarantined (or nothing can run); warning: kept, exit code 1; note: kept, said, exit code 0."""
+"""error: the row is quarantined (or nothing can run); warning: the row is written, exit code 1; note: exit code 0."""
 
 _LONGEST = 2000
-"""Characters shown of what was expected; some messages list all datasets, which are ours."""
+"""Characters shown of `expected` and of `detail`; some messages list all datasets, whose names are ours."""
 
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_QUARANTINED, EXIT_SERVER, EXIT_INTERRUPTED, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
 
@@ -62,15 +62,18 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding about a file, row or cell. `expected` says what would fit and never repeats the value found.
+    """One finding about a file, row or cell.
 
-    The text (``str``) is one line that is safe to print, whatever the names in it hold.
+    `expected` says what would fit there. `detail` gives the facts: a status, a count, what the operating system says.
+    Neither repeats a value of the data. The text (``str``) is one line that is safe to print, whatever the names in it
+    hold.
     """
 
     code: str
     place: Place
     expected: str = ""
     table: str = ""
+    detail: str = ""
 
     @property
     def level(self) -> Level:
@@ -79,11 +82,16 @@ class Problem:
 
     def __str__(self) -> str:
         entry = explain(self.code)
-        detail = f" Expected {shown(self.expected, _LONGEST)}." if self.expected else ""
-        return f"{self.code} {self.place}: {entry.sentence}{detail} {entry.fix}"
+        detail = shown(self.detail, _LONGEST)
+        parts = [
+            f"{entry.sentence.removesuffix('.')}: {detail}." if detail else entry.sentence,
+            f"Expected {shown(self.expected, _LONGEST)}." if self.expected else "",
+            entry.fix,
+        ]
+        return f"{self.code} {self.place}: {' '.join(filter(None, parts))}"
 
     def as_dict(self) -> dict[str, Any]:
-        """A line of ``problems.ndjson``: code, level, table, file, row, column, sentence, expected, fix."""
+        """A line of ``problems.ndjson``: code, level, table, file, row, column, sentence, detail, expected, fix."""
         entry = explain(self.code)
         return {
             "code": self.code,
@@ -93,22 +101,23 @@ class Problem:
             "row": self.place.row,
             "column": self.place.column,
             "sentence": entry.sentence,
+            "detail": self.detail,
             "expected": self.expected,
             "fix": entry.fix,
         }
 
 
 class FhirspaceError(Exception):
-    """Base of all errors of fhirspace. Args: a catalogue code, the place, and what was expected there."""
+    """Base of all errors of fhirspace. Args: a catalogue code, the place, what was expected there, the facts."""
 
     exit_code: ClassVar[int] = EXIT_BUG
 
-    def __init__(self, code: str, place: Place | str = "", expected: str = "") -> None:
-        self.problem = Problem(code, place if isinstance(place, Place) else Place(place), expected)
+    def __init__(self, code: str, place: Place | str = "", expected: str = "", detail: str = "") -> None:
+        self.problem = Problem(code, place if isinstance(place, Place) else Place(place), expected, detail=detail)
         super().__init__(str(self.problem))
 
-    def __reduce__(self) -> tuple[type[FhirspaceError], tuple[str, Place, str]]:
-        return type(self), (self.problem.code, self.problem.place, self.problem.expected)
+    def __reduce__(self) -> tuple[type[FhirspaceError], tuple[str, Place, str, str]]:
+        return type(self), (self.problem.code, self.problem.place, self.problem.expected, self.problem.detail)
 
     @property
     def code(self) -> str:

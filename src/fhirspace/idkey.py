@@ -174,5 +174,5 @@ def _own(path: Path) -> IdKey:
         if not os.path.lexists(path):
             make_once(path, secrets.token_hex(32).encode() + b"\n")
     except OSError as error:
-        raise UsageError("FS633", str(path), f"a folder that can be written ({error.strerror})") from error
+        raise UsageError("FS633", str(path), "a folder that can be written", error.strerror or "") from error
     return IdKey.load(path)

@@ -80,7 +80,7 @@ def test_the_server_refuses_what_is_no_fhir_and_the_rest_arrives(real: Client, t
     report = push(folder, real.server, client=real)
     assert (report.created, report.refused) == (14, 4)
     assert sorted(str(problem.place) for problem in report.problems) == [f"More.ndjson:{row}" for row in (1, 2, 3, 4)]
-    said = " ".join(problem.expected for problem in report.problems)
+    said = " ".join(problem.detail for problem in report.problems)
     assert "Observation.status" in said
     assert "Observation.subject" in said
     assert "no such status" not in said

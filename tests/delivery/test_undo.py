@@ -201,7 +201,7 @@ def test_where_no_run_wrote_anything_last_is_refused_by_name(
     empty = push(folder, faulty.url, client=client).run
     code, report, said = ran(command, faulty, folder, capsys)
     assert (code, report["error"]["code"]) == (2, "FS597")
-    assert f"({empty}, begun last, wrote nothing)" in said
+    assert f"the last run, {empty}, wrote nothing" in said
 
 
 def test_what_the_server_held_already_can_be_verified_and_is_not_taken_back(

@@ -188,5 +188,5 @@ def test_files_are_served_to_others_only_if_allowed(bind: str, study: Path) -> N
         with pytest.raises(UsageError, match="FS595 --bulk-bind"):
             bulk_push(study, server.url, bind=bind)
         assert server.asked == []
-        with pytest.raises(UsageError, match="FS567 --bulk-bind"):  # no address of this machine
+        with pytest.raises(UsageError, match="FS598 --bulk-bind"):  # no address of this machine
             bulk_push(study, server.url, bind=bind, insecure_http=True)

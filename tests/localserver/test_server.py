@@ -122,14 +122,14 @@ def test_a_server_that_ends_early_is_said_with_its_log(stand_in: Any) -> None:
         server.start()
     place = caught.value.problem.place
     assert Path(place.file).read_text().splitlines()[-1] == "no memory"
-    assert "ended with 3" in caught.value.problem.expected
+    assert "ended with 3" in caught.value.problem.detail
 
 
 def test_a_server_that_never_answers_is_ended(stand_in: Any) -> None:
     stand_in("import time; time.sleep(60)")
     with pytest.raises(FhirspaceError, match="FS504") as caught:
         server.start(timeout=0.5)
-    assert "within 0.5 s" in caught.value.problem.expected
+    assert "within 0.5 s" in caught.value.problem.detail
     assert server.status() == []
 
 

@@ -103,7 +103,7 @@ def test_bad_files(name):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("a,b\nx,y\nJos\xe9,1\n".encode("cp1252"), "UTF-8 in line 3; it looks like Windows-1252"),
+        ("a,b\nx,y\nJos\xe9,1\n".encode("cp1252"), "it looks like Windows-1252. Expected UTF-8 in line 3"),
         ("a,b\n1,2\n".encode("utf-16"), "UTF-16"),
     ],
 )
@@ -115,7 +115,7 @@ def test_the_encoding_and_the_line_are_named(content, told):
 def test_the_line_is_right_far_into_the_file(monkeypatch):
     monkeypatch.setenv("FHIRSPACE_LIMITS", "header-bytes=8")
     monkeypatch.setattr(reading, "BLOCK", 32)
-    with pytest.raises(InputError, match="UTF-8 in line 102; it looks like Windows-1252"):
+    with pytest.raises(InputError, match=r"it looks like Windows-1252\. Expected UTF-8 in line 102"):
         read(b"a,b\n" + b"x,y\n" * 100 + b"Jos\xe9,1\nx,y\n")
 
 

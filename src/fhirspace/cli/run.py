@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from fhirspace.errors import EXIT_CLEAN, FhirspaceError, UsageError
 
 _LONGEST = 2000
 """Characters of a message about wrong arguments."""
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,8 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refused(error: OSError | MemoryError, *, as_json: bool) -> int:
-    """What the operating system refuses is no bug: a full disk, missing rights, more memory."""
-    if isinstance(error, MemoryError):
-        return tell_error(UsageError("FS602", "", "enough memory for this input"), as_json=as_json)
-    name = Path(str(error.filename or "")).name
-    return tell_error(UsageError("FS602", name, f"no such answer as: {error.strerror}"), as_json=as_json)
+    """Reports what the operating system refused, which is no bug of fhirspace: memory, disk space, access to a file."""
+    if isinstance(error, MemoryError) or error.errno == errno.ENOMEM:
+        return tell_error(UsageError("FS604", "memory"), as_json=as_json)
+    code = "FS603" if error.errno in _FULL else "FS602"
+    name = Path(str(error.filename or "")).name or "a file"
+    return tell_error(UsageError(code, name, detail=error.strerror or type(error).__name__), as_json=as_json)

@@ -33,12 +33,14 @@ class Form:
     """A kind of file.
 
     Attributes:
-        code, expected: the error for a file that is none. application: its number in the head of the file.
+        code, expected: the error for a file that is none. missing: the code where there is no file.
+        application: its number in the head of the file.
         tables: for each table, which types (`typeof`) each column may hold; one that is missing in a file of an
             earlier version is no fault, but the first table must be there. indexes: the names of its own.
     """
 
     code: str
+    missing: str
     expected: str
     application: int
     tables: Mapping[str, Mapping[str, str]]
@@ -79,7 +81,7 @@ class Base(sqlite3.Connection):
 
     def fault(self, why: str = "") -> UsageError:
         """The error for this file, with the name that SQLite has for what is wrong."""
-        return UsageError(self.form.code, self.place, self.form.expected + (f" ({why})" if why else ""))
+        return UsageError(self.form.code, self.place, self.form.expected, why)
 
 
 class _Cursor(sqlite3.Cursor):
@@ -117,7 +119,8 @@ def opened(path: Path, form: Form, *, whole: bool = True) -> Base:
         path: the file. form: what it must be. whole: whether all of it is looked through: pages and types.
 
     Raises:
-        UsageError: with the form's code, it is not of the form, cannot be read, or is damaged.
+        UsageError: with the form's code, it is not of the form, cannot be read, or is damaged; with its code `missing`,
+            there is no such file.
         InputError: FS160, it is larger than ``journal-bytes``.
     """
     _require_file(path, form)
@@ -148,8 +151,10 @@ def _require_file(path: Path, form: Form) -> None:
     try:
         beside = [path.with_name(path.name + end) for end in _BESIDE]
         found = [path.lstat(), *(each.lstat() for each in beside if os.path.lexists(each))]
+    except FileNotFoundError as error:
+        raise UsageError(form.missing, str(path)) from error
     except OSError as error:
-        raise UsageError(form.code, str(path), form.expected) from error
+        raise UsageError(form.code, str(path), form.expected, error.strerror or "") from error
     if not all(stat.S_ISREG(each.st_mode) for each in found):
         raise UsageError(form.code, str(path), "an ordinary file, as all beside it have to be, and no link")
     if sum(each.st_size for each in found) > limit("journal-bytes"):

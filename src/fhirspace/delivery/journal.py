@@ -54,6 +54,7 @@ CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done'
 _TEXT, _BLOB, _TEXT_OR_NONE, _BLOB_OR_NONE = "'text'", "'blob'", "'text', 'null'", "'blob', 'null'"
 FORM = Form(
     code="FS525",
+    missing="FS594",
     expected="a journal of fhirspace",
     application=0x6668734A,  # "fhsJ"
     tables={
@@ -117,8 +118,8 @@ class Journal:
         path: the file. server: the FHIR base URL. id_key: the key, or its file; None: see `Seal`.
 
     Raises:
-        UsageError: FS525, another push holds it (the message says which), or the file is none; FS590, it was made with
-            another key (when a digest is first kept or compared).
+        UsageError: FS593, another push uses it (the message says which); FS525, the file is none; FS590, it was
+            made with another key (when a digest is first kept or compared).
     """
 
     def __init__(self, path: Path, server: str, id_key: IdKey | Path | str | None = None) -> None:
@@ -132,7 +133,7 @@ class Journal:
             # Keys may name patients; SQLite's other files get the mode of this one.
             os.close(open_own(path, os.O_RDWR | os.O_CREAT))
         except BlockingIOError as error:
-            raise UsageError("FS525", str(path), f"a journal that no other push uses{_holder(lock)}") from error
+            raise UsageError("FS593", str(path), detail=_holder(lock)) from error
         except OSError as error:
             self._held.close()
             raise UsageError("FS525", str(path), "an ordinary file, as its lock has to be, and no link") from error
@@ -380,7 +381,7 @@ class Journal:
 def _holder(lock: Path) -> str:
     try:
         told = decode(lock.read_bytes())
-        return f" (process {told['process']} on {told['host']} holds it since {told['since']})"
+        return f"process {told['process']} on {told['host']} has used it since {told['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -50,7 +50,7 @@ def runs(path: Path | None = None) -> list[dict[str, Any]]:
         path: the journal, or its folder; None takes all that pushes on this machine have used.
 
     Raises:
-        UsageError: FS525, there is no journal at `path`.
+        UsageError: FS594, there is no journal at `path`; FS525, the file is no journal.
     """
     found = [
         {
@@ -84,7 +84,9 @@ def journal_of(run: str, path: Path | None = None, traces: Traces = "written") -
         raise UsageError("FS529", run, "a run of a journal on this machine (`fhirspace runs` lists them)")
     last = found[-1] if run != LAST else next((each for each in reversed(found) if _left(each, traces)), None)
     if last is None:
-        raise UsageError("FS597", LAST, f"a run that wrote something ({found[-1]['run']}, begun last, wrote nothing)")
+        raise UsageError(
+            "FS597", LAST, "a run that wrote something", f"the last run, {found[-1]['run']}, wrote nothing"
+        )
     return Path(last["journal"]), last["run"], last["server"]
 
 
@@ -116,7 +118,7 @@ def status(path: Path) -> list[dict[str, Any]]:
         there is none), and how many dead letters wait in the folder.
 
     Raises:
-        UsageError: FS525, there is no journal.
+        UsageError: FS594, there is no journal; FS525, the file is none.
     """
     file = _file(path)
     kinds = """SELECT server, substr(key, 1, instr(key, '/') - 1), count(*) FROM delivered

@@ -38,7 +38,7 @@ def folder_key(files: Iterable[Path], given: IdKey | Path | str | None) -> IdKey
     key = chosen(given)
     for fingerprint, home in made.items():
         if fingerprint != key.fingerprint:
-            raise UsageError("FS591", str(home), f"the key {fingerprint}, not {key.fingerprint}")
+            raise UsageError("FS591", str(home), f"the key {fingerprint}", f"the key in use is {key.fingerprint}")
     return key
 
 

@@ -43,7 +43,8 @@ class Seal:
             known = self._given is None and stored == DEMO_KEY.fingerprint
             key = DEMO_KEY if known else chosen(self._given)
             if stored not in ("", key.fingerprint):
-                raise UsageError("FS590", str(self._path), f"the key {stored}, not {key.fingerprint}")
+                used = f"the key in use is {key.fingerprint}"
+                raise UsageError("FS590", str(self._path), f"the key {stored}", used)
             self._key = key
         return self._key
 

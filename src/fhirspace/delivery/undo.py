@@ -108,7 +108,7 @@ def verify(
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS525 the journal is held, FS529 no such run, FS597 no run wrote anything, FS588 the journal came
+        UsageError: FS593 the journal is in use, FS529 no such run, FS597 no run wrote anything, FS588 the journal came
             from elsewhere and no server is given, FS590 it is of another key; ServerError: as `fetch`.
     """
     path, name, home = journal_of(run, journal, "delivered")
@@ -290,7 +290,7 @@ class _Undo:
             self._refused(left[0], reply.rest.status)
 
     def _refused(self, entry: Entry, status: int) -> None:
-        self._leave(self.book.key_at(entry.item.key), "FS516", f"the server to take it (status {status})")
+        self._leave(self.book.key_at(entry.item.key), "FS516", detail=f"status {status}")
 
     def _done(self, keys: list[str], *, gone: bool = False) -> None:
         self.book.mark(self.run, keys, "undone")
@@ -300,11 +300,11 @@ class _Undo:
         if self.progress and keys:
             self.progress(self.report.total, 0)
 
-    def _leave(self, key: str, code: str, expected: str) -> None:
+    def _leave(self, key: str, code: str, expected: str = "", detail: str = "") -> None:
         self.report.left += 1
         self.report.keys.append(key)
         kind = key.partition("/")[0]
-        self.report.problems.append(Problem(code, Place(kind), expected, kind))
+        self.report.problems.append(Problem(code, Place(kind), expected, kind, detail))
 
     def _is_work_of(self, ours: Written, held: Held) -> bool:
         """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""

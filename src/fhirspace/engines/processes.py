@@ -259,7 +259,7 @@ class _Writer:
 
 
 def _died() -> InterruptedRun:
-    return InterruptedRun("FS690", "", "workers that live until the end")
+    return InterruptedRun("FS690", "a worker process")
 
 
 @contextmanager

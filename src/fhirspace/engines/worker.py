@@ -158,5 +158,5 @@ def _failed(error: Exception) -> Failed:
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301  # nosec B301  # our own bytes, of this very moment
     except Exception:
-        return Failed(FhirspaceError("FS691", type(error).__name__, "a job that runs to its end"), frames)
+        return Failed(FhirspaceError("FS691", type(error).__name__), frames)
     return Failed(error, frames)

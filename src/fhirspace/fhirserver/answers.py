@@ -140,7 +140,7 @@ def seen(answer: Response) -> str:
 
 def no_fhir(server: str, expected: str, answer: Response) -> ServerError:
     """The error (FS512) for an answer that does not prove what it was taken for."""
-    return ServerError("FS512", server, f"{expected}, not {seen(answer)}")
+    return ServerError("FS512", server, expected, seen(answer))
 
 
 def absent(answer: Response) -> bool:

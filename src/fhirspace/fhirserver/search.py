@@ -222,11 +222,11 @@ def server_now(answer: Response) -> datetime:
 
 
 def moment(since: str) -> str:
-    """A FHIR instant for an instant or a date (which begins at 00:00 UTC). Raises UsageError (FS567): it is neither."""
+    """A FHIR instant for an instant or a date (which begins at 00:00 UTC). Raises UsageError (FS622): it is neither."""
     try:
         when = datetime.fromisoformat(since)
     except ValueError:
         when = None
     if when is None or (when.tzinfo is None and len(since) != len("2024-05-01")):
-        raise UsageError("FS567", "--since", "a date, or an instant with its zone such as 2024-05-01T08:00:00Z")
+        raise UsageError("FS622", f"--since {since}", "YYYY-MM-DD, or an instant such as 2026-03-01T08:00:00Z")
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")

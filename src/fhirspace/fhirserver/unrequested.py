@@ -77,13 +77,10 @@ class Others:
         """One for each type that was asked for and type that came; and the errors that came with them (FS587)."""
         place = Place(self._server)
         found = [
-            Problem(code, place, _expected(asked, came, len(left)), came or asked)
+            Problem(code, place, _expected(asked, came), came or asked, _came(asked, came, len(left)))
             for (asked, came), left in sorted(self._left.items())
         ]
-        return found + [
-            Problem("FS587", place, f"resources without an error beside them{said and f' ({said})'}", kind)
-            for kind, said in self._errors
-        ]
+        return found + [Problem("FS587", place, table=kind, detail=said) for kind, said in self._errors]
 
     def _untold(self, head: Head) -> bool:
         """Whether it was cut down so far that its tag is not told."""
@@ -97,7 +94,13 @@ class Others:
             self._errors[kind, reason(outcome)] = None
 
 
-def _expected(asked: str, came: str, count: int) -> str:
+def _expected(asked: str, came: str) -> str:
     if asked == came:
-        return f"{asked or 'resources'} of the study only; {count:,} of other studies came"
-    return f"{asked or 'the types that were asked for'} only; {count:,} {came or 'of no type of FHIR'} came"
+        return f"{asked or 'resources'} of the study only"
+    return f"{asked or 'the types that were asked for'} only"
+
+
+def _came(asked: str, came: str, count: int) -> str:
+    if asked == came:
+        return f"{count:,} of other studies came"
+    return f"{count:,} {came or 'of no type of FHIR'} came"

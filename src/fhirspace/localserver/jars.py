@@ -106,7 +106,7 @@ def private_cache(*names: str) -> Path:
         folder = folder / name
         folder.mkdir(exist_ok=True, mode=0o700)
         if stranger := strangers(folder):
-            raise UsageError("FS508", str(folder), f"a folder of this user alone; {stranger}")
+            raise UsageError("FS508", str(folder), "a folder of this user alone", stranger)
     return folder
 
 

@@ -215,8 +215,8 @@ def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout:
     log = (home / "server.log").read_text("utf-8", "replace")
     if port and "BindException" in log:
         raise UsageError("FS503", f"127.0.0.1:{port}", "a port that nobody listens on")
-    expected = f"it to be up within {timeout:g} s" if ended is None else f"it to stay up (it ended with {ended})"
-    raise ServerError("FS504", Place(str(home / "server.log"), log.count("\n")), expected)
+    detail = f"not ready within {timeout:g} s" if ended is None else f"Java ended with {ended}"
+    raise ServerError("FS504", Place(str(home / "server.log"), log.count("\n")), detail=detail)
 
 
 def _command_line(pid: int) -> str:

@@ -88,10 +88,10 @@ def _rows_where(flags: pa.Array) -> list[int]:
 
 
 def _findings(
-    code: str, table: pa.Table, name: str, rows: list[int], *, column: str, expected: str
+    code: str, table: pa.Table, name: str, rows: list[int], *, column: str, expected: str, detail: str = ""
 ) -> Iterator[Finding]:
     for row, place in zip(rows, columns.places(table, name, rows, column), strict=True):
-        yield Finding(Problem(code, place, expected, name), row)
+        yield Finding(Problem(code, place, expected, name, detail), row)
 
 
 def _bad_cells(
@@ -128,8 +128,8 @@ def _check_lengths(table: pa.Table, name: str) -> Iterator[Finding]:
         if column[0] not in "@_":
             rows = _rows_where(pc.greater(pc.binary_length(columns.text(table, column)), MAX_BYTES))
             longer = counted(len(rows), "text is longer", "texts are longer")
-            expected = f"at most {MAX_BYTES} bytes of UTF-8 in a transport file ({longer})"
-            yield from _findings("FS722", table, name, rows[:1], column=column, expected=expected)
+            expected = f"at most {MAX_BYTES} bytes of UTF-8 in a transport file"
+            yield from _findings("FS722", table, name, rows[:1], column=column, expected=expected, detail=longer)
 
 
 def _check_subjects(table: pa.Table, name: str, subjects: pa.Array) -> Iterator[Finding]:
@@ -197,8 +197,9 @@ def _check_zones(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
     bare = [lacks_zone(value) for value in encoded.dictionary.to_pylist()]
     if any(bare):
         rows = _rows_where(pa.array(bare, pa.bool_()).take(encoded.indices))
-        expected = f"an offset where a time is to become FHIR ({counted(len(rows), 'cell has', 'cells have')} none)"
-        yield from _findings("FS729", table, name, rows[:1], column=column, expected=expected)
+        without = f"{counted(len(rows), 'cell has', 'cells have')} none"
+        expected = "an offset where a time is to become FHIR"
+        yield from _findings("FS729", table, name, rows[:1], column=column, expected=expected, detail=without)
 
 
 def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterator[Finding]:

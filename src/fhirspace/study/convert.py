@@ -160,9 +160,9 @@ def convert(
 def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) -> IdKey | None:
     """The key, if what the folder holds was not made with another one; None where the site's has yet to be made."""
     key = None if given is None and unmade() else chosen(given)
-    before, now = key_of(manifest(out)), key.fingerprint if key else "one that would be made now"
+    before, now = key_of(manifest(out)), key.fingerprint if key else "a new one"
     if before not in ("", now) and not new_ids:
-        raise UsageError("FS634", Place(out.name), f"the key {before}, not {now}")
+        raise UsageError("FS634", Place(out.name), f"the key {before}", f"the key in use is {now}")
     return key
 
 

@@ -120,8 +120,7 @@ def _unread(found: FromFhir) -> Iterator[Problem]:
         first.setdefault((name, path), line)
     for (name, path), line in first.items():
         having = counted(counts[name, path], "resource has it", "resources have it")
-        told = f"an element that the mapping has a slot for ({having})"
-        yield Problem("FS441", Place(name, line, path), told)
+        yield Problem("FS441", Place(name, line, path), "an element that the mapping has a slot for", detail=having)
 
 
 def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) -> None:

@@ -79,8 +79,8 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
     sure = {name for name in tables if _is_dataset(name, tables[name])}
     odd = [name for name in tables if name not in sure and not (sure and _may_be_dataset(name, tables[name]))]
     if sure and odd:
-        others = f"SDTM datasets only, or EDC forms only (not datasets: {listed(sorted(odd))})"
-        raise UsageError("FS610", Place(paths[0].name), others)
+        detail = f"not datasets: {listed(sorted(odd))}"
+        raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults)
 

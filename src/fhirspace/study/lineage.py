@@ -38,8 +38,8 @@ def blamed(
             form, at = known[place.file, place.row]
             column = _column(finding, form, tables, made, origins)
             column = column if column is None or set(column.split("+")) <= set(data_columns(records[form])) else None
-            problem = finding.problem
-            yield form, at, Problem(problem.code, Place(place.file, place.row, column), _expected(problem), form)
+            problem, where = finding.problem, Place(place.file, place.row, column)
+            yield form, at, Problem(problem.code, where, problem.expected, form, _detail(problem))
 
 
 def _places(table: pa.Table) -> Iterator[tuple[str, int]]:
@@ -47,9 +47,9 @@ def _places(table: pa.Table) -> Iterator[tuple[str, int]]:
         yield from zip(table[FILE].to_pylist(), table[ROW].to_pylist(), strict=True)
 
 
-def _expected(problem: Problem) -> str:
-    where = f" in {problem.table}.{problem.place.column}" if problem.place.column else f" in {problem.table}"
-    return problem.expected + where
+def _detail(problem: Problem) -> str:
+    where = f"found in {problem.table}.{problem.place.column}" if problem.place.column else f"found in {problem.table}"
+    return f"{problem.detail}, {where}" if problem.detail else where
 
 
 def _column(

@@ -79,8 +79,8 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[s
 def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
     rows = pc.indices_nonzero(pc.fill_null(pc.ends_with(columns.text(table, column), " "), False)).to_pylist()
     for place in columns.places(table, name, rows[:1], column):
-        told = f"no blank at the end of a text ({counted(len(rows), 'text has', 'texts have')} some)"
-        yield Finding(Problem("FS752", place, told, name), rows[0])
+        detail = f"{counted(len(rows), 'text ends', 'texts end')} with a blank"
+        yield Finding(Problem("FS752", place, table=name, detail=detail), rows[0])
 
 
 def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool) -> tuple[str, str] | None:

@@ -233,8 +233,9 @@ class OutputFolder:
         for table, count in self._counts.items():
             written = self._quarantined.get(table, 0)
             if count.rows_in != count.rows_out + count.quarantined or (written and written != count.quarantined):
-                told = f"{count.rows_in} rows in = {count.rows_out} out + {count.quarantined} quarantined"
-                raise FhirspaceError("FS142", Place(table), f"{told}, {written} of them written to quarantine")
+                fate = f"{count.rows_out} written and {count.quarantined} quarantined"
+                detail = f"{count.rows_in} rows read, {fate}; {written} rows in the quarantine file"
+                raise FhirspaceError("FS142", Place(table), detail=detail)
 
     def _write_problems(self) -> None:
         lines = sorted(self._problems, key=_order)

@@ -70,7 +70,7 @@ def read(text: str, file: str) -> Iterator[Map]:
         documents = list(yaml.compose_all(text, Loader=_Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise MappingError("FS301", Place(file, mark.line + 1 if mark else None), str(error.problem)) from None
+        raise MappingError("FS301", Place(file, mark.line + 1 if mark else None), detail=str(error.problem)) from None
     except yaml.YAMLError:
         raise MappingError("FS301", Place(file), "printable UTF-8 text") from None
     for document in documents:

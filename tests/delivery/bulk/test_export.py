@@ -300,7 +300,7 @@ def test_errors_beside_the_files_are_told_without_values(server: Exporter, tmp_p
     server.errors = {"e": outcome + b"\n" + outcome + b"\n"}
     report = exported(server, tmp_path)
     (problem,) = report.problems
-    assert (problem.code, problem.expected) == ("FS566", "no such error as: exception HAPI-0389")
+    assert (problem.code, problem.detail) == ("FS566", "exception HAPI-0389")
 
 
 def test_fewer_resources_than_the_server_counted(server: Exporter, tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_fewer_resources_than_the_server_counted(server: Exporter, tmp_path: Pat
 
     server.manifest = wrong  # type: ignore[method-assign]
     (problem,) = exported(server, tmp_path).problems
-    assert (problem.code, problem.table, problem.expected) == ("FS566", kind, "16 resources in the file, 15 came")
+    assert (problem.code, problem.table, problem.detail) == ("FS566", kind, "16 resources announced, 15 came")
     assert len(body.splitlines()) == 15
 
 

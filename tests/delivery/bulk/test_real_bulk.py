@@ -53,5 +53,5 @@ def test_what_hapi_refuses_is_counted_and_named(real: Client, tmp_path: Path) ->
         ("FS562", "Observation.ndjson"),
         ("FS563", real.server),
     ]
-    assert "HAPI-" in report.problems[0].expected
+    assert "HAPI-" in report.problems[0].detail
     assert "nobody-at-all" not in dump(report.as_dict())

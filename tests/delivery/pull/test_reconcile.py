@@ -193,7 +193,7 @@ def test_only_what_was_changed_since(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("since", ["yesterday", "2026-02-30", "2026-03-01T10:00:00", "2026", ""])
 def test_a_moment_that_is_none(since: str) -> None:
-    with pytest.raises(FhirspaceError, match="FS567"):
+    with pytest.raises(FhirspaceError, match="FS622"):
         moment(since)
 
 

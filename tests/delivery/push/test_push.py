@@ -136,7 +136,7 @@ def test_the_refused_are_found_and_the_rest_is_delivered(
     assert counts(report) == (59, 0, 0, 0, 3)
     assert [str(problem.place) for problem in report.problems] == [f"Observation.ndjson:{row}" for row in (17, 18, 50)]
     assert {problem.code for problem in report.problems} == {"FS520"}
-    assert ("Observation.code" in report.problems[0].expected) is named
+    assert ("Observation.code" in report.problems[0].detail) is named
     assert report.dead is not None
     dead = report.dead.read_bytes().splitlines()
     assert set(dead) == set(lines_of(folder)) - set(faulty.store.values())
@@ -185,7 +185,7 @@ def test_a_lasting_conflict_is_a_refusal_of_the_one(faulty: FaultyServer, client
     write(tmp_path, {"Organization": [organization()]})
     faulty.faults.extend(["conflict"] * client.attempts)
     report = push(tmp_path, faulty.url, client=client)
-    assert "status 409: processing HAPI-0550" in report.problems[0].expected
+    assert "status 409: processing HAPI-0550" in report.problems[0].detail
 
 
 def test_an_emptied_server_is_noticed(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_two_pushes_with_one_journal_do_not_run_together(faulty: FaultyServer, c
     folder = trial(tmp_path)
     with (
         Journal(folder / "journal.db", faulty.url),
-        pytest.raises(FhirspaceError, match=rf"FS525.*process {os.getpid()} on .* holds it since 20"),
+        pytest.raises(FhirspaceError, match=rf"FS593.*process {os.getpid()} on .* has used it since 20"),
     ):
         push(folder, faulty.url, client=client)
 
@@ -269,7 +269,7 @@ def test_what_is_no_journal_is_said(tmp_path: Path) -> None:
         Journal(tmp_path / "journal.db", "http://x")
     with pytest.raises(FhirspaceError, match="FS525"):
         runs(tmp_path / "journal.db")
-    with pytest.raises(FhirspaceError, match="FS525"):
+    with pytest.raises(FhirspaceError, match="FS594"):
         runs(tmp_path / "none.db")
 
 

@@ -80,8 +80,8 @@ def bulk_pull(
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS514, FS595 the URL cannot be used, FS567 `since`, `types` or `level` make no sense; FS144, FS145,
-            FS147 as `pull`.
+        UsageError: FS514, FS595 the URL cannot be used, FS567, FS622, FS623 `level`, `since` or `types` is
+            wrong; FS144, FS145, FS147 as `pull`.
         ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that makes no sense, FS530 the status URL leads
             away, FS531 nothing of the study is there (without `since`), FS560 the server does not start the export,
             FS561 it failed, FS564 a file is where it must not be fetched from, FS519 more than the bounds allow.
@@ -321,12 +321,12 @@ def _written(
                         gathered[kind] = stack.enter_context(Gathered(folder, kind))
                     add(gathered[kind], resource, export.client)
             if output.count is not None and output.count != rows:
-                expected = f"{counted(output.count, 'resource')} in the file, {rows} came"
-                report.problems.append(Problem("FS566", Place(output.type), expected, output.type))
+                detail = f"{counted(output.count, 'resource')} announced, {rows} came"
+                report.problems.append(Problem("FS566", Place(output.type), table=output.type, detail=detail))
         report.keep(gathered[kind] for kind in sorted(gathered))
     for number in range(len(manifest.output), len(manifest.files)):
         for said in dict.fromkeys(map(reason, _lines(export.desk.path(number)))):
-            report.problems.append(Problem("FS566", Place(report.server), said and f"no such error as: {said}"))
+            report.problems.append(Problem("FS566", Place(report.server), detail=said))
 
 
 def _lines(file: Path) -> Iterator[bytes]:

@@ -77,13 +77,13 @@ def watched(
 def failed(client: Client, answer: Response) -> ServerError:
     """The error (FS561) for a job that did not end well."""
     said = reason(answer.body)
-    return ServerError("FS561", client.server, f"a job that succeeds (status {answer.status}{said and ': ' + said})")
+    return ServerError("FS561", client.server, detail=f"status {answer.status}{said and ': ' + said}")
 
 
 def refused(client: Client, answer: Response) -> ServerError:
     """The error (FS560) for a job that was not begun."""
     said = reason(answer.body)
-    return ServerError("FS560", client.server, f"status 202 (status {answer.status}{said and ': ' + said})")
+    return ServerError("FS560", client.server, "status 202", f"status {answer.status}{said and ': ' + said}")
 
 
 def _tell(answer: Response, percent: Percent | None) -> None:

@@ -72,8 +72,8 @@ class BulkReport:
             row = {"file": part.name, "type": part.kind, "sent": part.count, "stored": stored, "failed": fate.failed}
             self.files.append(row)
             if stored != part.count or fate.failed:
-                expected = f"{counted(part.count, 'resource')} stored, not {stored}{fate.said and ': ' + fate.said}"
-                self.problems.append(Problem("FS562", Place(part.name), expected, part.kind))
+                detail = f"{stored} of {counted(part.count, 'resource')} stored{fate.said and ': ' + fate.said}"
+                self.problems.append(Problem("FS562", Place(part.name), table=part.kind, detail=detail))
 
 
 def bulk_push(
@@ -117,8 +117,8 @@ def bulk_push(
 
     Raises:
         InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
-        UsageError: FS514 the URL cannot be used, FS567 options that do not fit each other, FS592 the server holds the
-            study under ids of another key, FS595 files would be served to other machines unencrypted.
+        UsageError: FS514 the URL cannot be used, FS567, FS598, FS599 an option cannot be used, FS592 the server holds
+            the study under ids of another key, FS595 files would be served to other machines unencrypted.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
             release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
     """
@@ -126,7 +126,7 @@ def bulk_push(
     talk = client or Client(server, insecure_http=insecure_http)
     way = shape_named(shape)
     if source is None and not way.serves:
-        raise UsageError("FS567", "--bulk-from", f"where the files are in a storage: {shape} fetches from nowhere else")
+        raise UsageError("FS599", "--bulk-from", f"the address of a storage, because {shape} imports only from there")
     if source is None:
         consented(bind, allowed=insecure_http)
     report = BulkReport(talk.server, shape)
@@ -184,7 +184,7 @@ def _stored(files: list[Path], source: str) -> list[list[Part]]:
     """
     place = urlsplit(source)
     if place.scheme not in _STORAGES or place.query or place.username or place.password:
-        raise UsageError("FS567", "--bulk-from", "a URL without query and password, such as gs://bucket/folder")
+        raise UsageError("FS599", "--bulk-from", "a URL without query and password, such as gs://bucket/folder")
     found: dict[str, tuple[int, set[str], int]] = {}
     for stage in _stages(files, None):
         for (name, kind), count in stage.counts.items():
@@ -194,7 +194,7 @@ def _stored(files: list[Path], source: str) -> list[list[Part]]:
         (name for name, (_, kinds, _) in found.items() if len(kinds) > 1 or not name.endswith(".ndjson")), None
     )
     if mixed:
-        raise UsageError("FS567", mixed, "NDJSON files of one resource type each in a storage")
+        raise UsageError("FS599", mixed, "uncompressed NDJSON with one resource type a file")
     return _waves(
         [
             (depth, Part(next(iter(kinds)), f"{source.rstrip('/')}/{quote(name)}", count, name))

@@ -37,14 +37,16 @@ def serving(bind: str = LOCAL) -> Iterator[FileServer]:
     """Serve files at ``HOST[:PORT]`` until the block is left; without a port the system chooses one.
 
     Raises:
-        UsageError: FS567, nobody could find this address, or it cannot be listened on.
+        UsageError: FS598, nobody could find this address, or it cannot be listened on.
     """
     host, port = _address(bind)
     served = FileServer("")
     try:
         http = _Server((host, port), type("Handler", (_Handler,), {"served": served}))
     except OSError as error:
-        raise UsageError("FS567", "--bulk-bind", "an address of this machine with a free port") from error
+        raise UsageError(
+            "FS598", "--bulk-bind", "an address of this machine with a free port", error.strerror or ""
+        ) from error
     served.base = f"http://{host}:{http.server_port}/{secrets.token_urlsafe(32)}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
@@ -57,12 +59,12 @@ def serving(bind: str = LOCAL) -> Iterator[FileServer]:
 
 
 def host_of(bind: str) -> str:
-    """The host of ``HOST[:PORT]``. Raises UsageError (FS567): nobody could find it."""
+    """The host of ``HOST[:PORT]``. Raises UsageError (FS598): nobody could find it."""
     return _address(bind)[0]
 
 
 def consented(bind: str, *, allowed: bool) -> None:
-    """Raises UsageError: FS595, files would go to other machines unencrypted; FS567 as `serving`."""
+    """Raises UsageError: FS595, files would go to other machines unencrypted; FS598 as `serving`."""
     if not allowed and not is_this_machine(host_of(bind)):
         raise UsageError("FS595", "--bulk-bind", "an address of this machine alone, such as 127.0.0.1")
 
@@ -70,7 +72,7 @@ def consented(bind: str, *, allowed: bool) -> None:
 def _address(bind: str) -> tuple[str, int]:
     host, _, port = bind.partition(":")
     if not host or host == "0.0.0.0" or (port and not port.isdigit()) or int(port or 0) > 65535:  # noqa: S104  # nosec B104
-        raise UsageError("FS567", "--bulk-bind", "HOST or HOST:PORT, as the server can reach it")
+        raise UsageError("FS598", "--bulk-bind", "HOST or HOST:PORT, as the server can reach it")
     return host, int(port or 0)
 
 

@@ -41,6 +41,7 @@ CREATE TABLE step (at INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, kind TEXT N
 """
 FORM = Form(
     code="FS537",
+    missing="FS537",
     expected="a whole plan of `fhirspace plan --out`",
     application=0x66687350,  # "fhsP"
     tables={

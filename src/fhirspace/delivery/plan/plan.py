@@ -163,7 +163,7 @@ def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: I
             moved += 1
     if moved:
         differing = counted(moved, "resource differs", "resources differ")
-        raise UsageError("FS538", client.server, f"what it held when the plan was made ({differing})")
+        raise UsageError("FS538", client.server, "what it held when the plan was made", f"{differing}")
 
     def wanted(item: Item) -> str | None:
         planned = plan.step(item.key)

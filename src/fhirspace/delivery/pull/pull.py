@@ -62,8 +62,8 @@ class PullReport:
         """Report (FS596) that a CapabilityStatement lists names that are no types of its release."""
         foreign = read(statement).foreign
         if foreign:
-            expected = f"types of its release ({counted(foreign, 'name is', 'names are')} none)"
-            self.problems.append(Problem("FS596", Place(self.server), expected))
+            detail = f"{counted(foreign, 'name is', 'names are')} unknown to FHIR"
+            self.problems.append(Problem("FS596", Place(self.server), detail=detail))
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
@@ -103,7 +103,7 @@ def pull(
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS514, FS595 the URL cannot be used, FS567 `since` is no instant or date, or `types` names none;
+        UsageError: FS514, FS595 the URL cannot be used, FS622 `since` is no instant or date, FS623 `types` names none;
             FS144, FS145, FS147 the output folder holds something that is not ours, or is in use.
         ServerError: FS510 unreachable, FS511 sign-in, FS512 an answer that is no FHIR search, FS519 too much of one,
             FS530 a link that leads away, FS531 nothing of the study is there (without `since`).
@@ -131,7 +131,7 @@ def pull(
         if settle(search, gathered):
             report.problems += _missing(search, gathered)
         else:
-            report.problems.append(Problem("FS568", Place(talk.server), "a quiet moment"))
+            report.problems.append(Problem("FS568", Place(talk.server)))
         report.keep(gathered)
         report.problems += search.others.problems()
         if not report.files and not since:
@@ -154,14 +154,14 @@ def output_folder(out: Path, types: Sequence[str] | None, *, shared: bool) -> Ou
 
 def nothing(server: str, others: Others) -> ServerError:
     """The error (FS531) for a server that has nothing of the study; what was left out is counted in it."""
-    left = f"; {others.total:,} without it were left out" if others.total else ""
-    return ServerError("FS531", server, f"resources with the tag of the study{left}")
+    left = f"{others.total:,} resources without the study's tag were left out" if others.total else ""
+    return ServerError("FS531", server, "resources with the tag of the study", left)
 
 
 def named(types: Sequence[str] | None) -> None:
-    """Check types that the user named: they become names of files. Raises UsageError (FS567): FHIR has no such type."""
+    """Check types that the user named: they become names of files. Raises UsageError (FS623): FHIR has no such type."""
     if not all(map(is_type, types or ())):
-        raise UsageError("FS567", "--types", "names of resource types that FHIR has, such as Patient")
+        raise UsageError("FS623", "--types", "names such as Patient and Observation")
 
 
 def searchable(statement: dict[str, Any]) -> list[str]:
@@ -178,9 +178,8 @@ def _missing(study: Study, gathered: Iterable[Gathered]) -> Iterator[Problem]:
         come = len(one) + study.others.count(one.kind)
         if one.total is not None and one.total > come:
             announced = shown(f"{one.total:,}", 64)
-            yield Problem(
-                "FS589", Place(study.client.server), f"{announced} {one.kind}, of which {come:,} came", one.kind
-            )
+            detail = f"{announced} {one.kind} announced, {come:,} came"
+            yield Problem("FS589", Place(study.client.server), table=one.kind, detail=detail)
 
 
 def _gather(one: Gathered, study: Study, progress: Progress | None) -> None:

@@ -99,9 +99,9 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
 
     Raises:
         InputError: FS523 nothing to push, FS528 a file changed, FS401, FS404, FS405 a file cannot be read.
-        UsageError: FS514 the URL cannot be used, FS525 the journal is in use or none, FS537 the plan file is none,
-            FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee, FS590 to FS592 the
-            journal, the folder or the server's study is of another id key.
+        UsageError: FS514 the URL cannot be used, FS525 it is no journal, FS593 it is in use, FS537 the plan file is
+            none, FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee, FS590 to
+            FS592 the journal, the folder or the server's study is of another id key.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS513 another release.
         InterruptedRun: FS527, stopped by Ctrl-C; the same call resumes.
     """
@@ -207,9 +207,7 @@ class _Work:
             self.log.append("run interrupted", counts=self._counted())
             if isinstance(error, KeyboardInterrupt):
                 done = f"{sender.counts.total:,} of {counted(self.report.total, 'resource is', 'resources are')} done"
-                raise InterruptedRun(
-                    "FS527", Place(sender.journal.path.name), f"the same command again ({done})"
-                ) from None
+                raise InterruptedRun("FS527", Place(sender.journal.path.name), detail=done) from None
             raise
         self._show()
 
@@ -227,7 +225,7 @@ class _Work:
         good = [(entries[at], answer) for at, answer in sorted(reply.answers.items()) if answer.good]
         if len(good) < len(entries):
             self.sources = []
-            sender.problems.append(Problem("FS518", Place("Provenance"), "the server to take it", "Provenance"))
+            sender.problems.append(Problem("FS518", Place("Provenance"), table="Provenance"))
             return False
         rows = [Written(each.item.key, each.item.digest, each.content, to.version, "created") for each, to in good]
         book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
@@ -311,4 +309,4 @@ def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
     samples = [book.place(key) or key for key in book.samples()]
     if any(not held.line for held in fetch(client, samples, batch=False)):
         book.forget()
-        sender.problems.append(Problem("FS526", Place(book.path.name), "the server to hold what was delivered"))
+        sender.problems.append(Problem("FS526", Place(book.path.name)))

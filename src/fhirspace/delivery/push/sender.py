@@ -277,24 +277,25 @@ class Sender:
         self._bury([entry], said)
 
     def _bury(self, unit: Loaded, answer: Response) -> None:
+        detail = ""
         if answer.status in CONFLICT and any(entry.match for entry in unit):
             code, expected = "FS536", "the version that the plan was made for"
         elif answer.status == 412 and any(entry.sought for entry in unit):
             code, expected = "FS583", "one resource at most that has this identifier"
         else:
             said = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
-            code, expected = "FS520", f"what the server accepts (status {answer.status}{said and ': ' + said})"
+            code, expected, detail = "FS520", "", f"status {answer.status}{said and ': ' + said}"
         for entry in unit:
-            self._refuse(code, entry, expected, answer)
+            self._refuse(code, entry, expected, answer, detail)
 
     def refuse_unsent(self, code: str, item: Item, expected: str, line: bytes) -> None:
         """Buries what is not sent at all, and says why."""
         self._refuse(code, Entry(item, line, b""), expected, _UNSENT)
 
-    def _refuse(self, code: str, entry: Entry, expected: str, answer: Response) -> None:
+    def _refuse(self, code: str, entry: Entry, expected: str, answer: Response, detail: str = "") -> None:
         item = entry.item
         self.dead.add(item, entry.line, answer)
-        self.problems.append(Problem(code, item.place, expected, item.key.split("/")[0]))
+        self.problems.append(Problem(code, item.place, expected, item.key.split("/")[0], detail))
         self.counts.refused += 1
         if self.journal.known(item.key) is None:
             self._lost.add(item.key)

@@ -130,9 +130,9 @@ class TokenEndpoint:
         finally:
             transport.close()
         if answer is None:
-            raise ServerError("FS510", place, f"an answer within {ATTEMPTS} attempts")
+            raise ServerError("FS510", place, detail=f"no answer in {ATTEMPTS} attempts")
         if not answer.ok or passing(answer):
-            raise ServerError("FS548", place, f"a token; it answered {_error(answer)}status {answer.status}")
+            raise ServerError("FS548", place, detail=f"it answered {_error(answer)}status {answer.status}")
         return _granted(answer, place)
 
 

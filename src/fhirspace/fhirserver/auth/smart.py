@@ -198,7 +198,7 @@ def _read(transport: HttpTransport, endpoint: TokenEndpoint, server: str, path: 
         lambda: _get(transport, path, accept), ATTEMPTS, lambda attempt, last: endpoint.sleep(pause(attempt, last))
     )
     if answer is None or passing(answer):
-        raise ServerError("FS510", server, f"an answer within {ATTEMPTS} attempts")
+        raise ServerError("FS510", server, detail=f"no answer in {ATTEMPTS} attempts")
     return decoded(answer.body) if answer.ok else {}
 
 

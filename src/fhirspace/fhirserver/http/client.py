@@ -157,7 +157,7 @@ class Client:
         if answer.ok:
             return no_fhir(self.server, "whole FHIR in JSON", answer)
         said = reason(answer.body)
-        return ServerError("FS512", self.server, f"success instead of status {answer.status}{said and f' ({said})'}")
+        return ServerError("FS512", self.server, detail=f"status {answer.status}{said and f' ({said})'}")
 
     def server_time(self) -> datetime:
         """The server's clock, by the ``Date`` of its last answer, to the second (rounded down)."""
@@ -186,9 +186,9 @@ class Client:
 
     def _judged(self, answer: Response) -> Response:
         if answer.status in (401, 403):
-            raise ServerError("FS511", self.server, f"a sign-in that it accepts (status {answer.status})")
+            raise ServerError("FS511", self.server, detail=f"status {answer.status}")
         if 300 <= answer.status < 400:
-            raise ServerError("FS512", self.server, f"an answer instead of a redirect ({answer.status})")
+            raise ServerError("FS512", self.server, "an answer, not a redirect", f"status {answer.status}")
         return answer
 
     def _shallow(self, answer: Response) -> Response:
@@ -203,7 +203,7 @@ class Client:
 
     def _exhausted(self, answer: Response | None, attempts: int) -> Response:
         if answer is None:
-            raise ServerError("FS510", self.server, f"an answer within {attempts} attempts")
+            raise ServerError("FS510", self.server, detail=f"no answer in {attempts} attempts")
         if answer.status == 409:
             return answer
         raise self.unexpected(answer)
@@ -230,5 +230,5 @@ def require_release(client: Client, fhir: str | None) -> dict[str, Any]:
     statement = capabilities(client)
     spoken = release_of(statement)
     if fhir is not None and spoken != fhir:
-        raise ServerError("FS513", client.server, f"{fhir}; it speaks {spoken}")
+        raise ServerError("FS513", client.server, f"{fhir}", f"the server's release is {spoken}")
     return statement

@@ -84,7 +84,7 @@ def load_study(path: Path) -> StudyDesign:
     except MappingError as error:
         if error.code == "FS160":
             raise
-        raise UsageError("FS703", error.problem.place, error.problem.expected) from None
+        raise UsageError("FS703", error.problem.place, error.problem.expected, error.problem.detail) from None
     if len(documents) != 1:
         raise UsageError("FS703", Place(path.name), "one document with a mapping at the top")
     return _design(nodes.plain(documents[0]), path.name)
@@ -107,7 +107,7 @@ def _design(content: dict[str, Any], name: str) -> StudyDesign:
             actual_arm_as_planned=content.get("actual arm", "") == "as planned",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UsageError("FS703", Place(name), f"entries with the keys described ({type(error).__name__})") from None
+        raise UsageError("FS703", Place(name), "entries with the keys described", type(error).__name__) from None
 
 
 def _pattern(text: str, name: str) -> str:

@@ -43,8 +43,8 @@ class Divided:
         for name, column, rows, names in self.cuts:
             (place,) = columns.places(self.heads[name], name, rows[:1], column)
             longer = counted(len(rows), "longer text goes", "longer texts go")
-            told = f"at most {MAX_BYTES} bytes ({longer} on in {names[0]} to {names[-1]})"
-            yield Problem("FS750", place, told, name)
+            detail = f"{longer} on in {names[0]} to {names[-1]}"
+            yield Problem("FS750", place, table=name, detail=detail)
 
 
 def long_rows(table: pa.Table, column: str) -> list[int]:

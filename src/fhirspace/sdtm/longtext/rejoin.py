@@ -9,6 +9,7 @@ from typing import NamedTuple, TypeVar
 import pyarrow as pa
 
 from fhirspace.errors import Problem
+from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.layout import link
 from fhirspace.sdtm.longtext.rules import MOST, WIDE, divisible, label, part_label, part_name, parts
@@ -41,7 +42,7 @@ class Joined:
         """A note (FS751) for each column of which a text was joined, at the first one."""
         for name, column, rows in self.joins:
             (place,) = columns.places(self.tables[name], name, rows[:1], column)
-            yield Problem("FS751", place, f"the whole text ({len(rows)} came in parts)", name)
+            yield Problem("FS751", place, table=name, detail=f"{counted(len(rows), 'text was', 'texts were')} joined")
 
 
 class _Qualifier(NamedTuple):

@@ -88,9 +88,9 @@ def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
 def _refuse_binary(head: bytes, file: str) -> None:
     for magic, what in _BINARY.items():
         if head.startswith(magic):
-            raise InputError("FS114", Place(file), f"CSV text; this is {what}")
+            raise InputError("FS114", Place(file), "CSV text", f"this is {what}")
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(0) * 4 > len(head[:4096]) > 0:
-        raise InputError("FS105", Place(file, 1), "UTF-8; line 1 looks like UTF-16")
+        raise InputError("FS105", Place(file, 1), "UTF-8", "line 1 looks like UTF-16")
 
 
 def _text(head: bytes, whole: bool, file: str) -> str:
@@ -118,7 +118,7 @@ def undecodable(block: bytes, at: int, line: int, file: str) -> InputError:
         guess = "it looks like Windows-1252"
     except UnicodeDecodeError:
         guess = "its encoding is not recognised"
-    return InputError("FS105", Place(file, line), f"UTF-8 in line {line}; {guess}")
+    return InputError("FS105", Place(file, line), f"UTF-8 in line {line}", guess)
 
 
 def _delimiter(text: str, file: str) -> str:
@@ -142,7 +142,7 @@ def _check_header(record: Record, below: Iterable[Sequence[str]], file: str) -> 
     for problem in _header_problems(record.fields, file):
         if looks_like_data(record.fields, below):
             raise InputError("FS118", Place(file, 1), "names of columns in the first line")
-        raise InputError(problem.code, problem.place, problem.expected)
+        raise InputError(problem.code, problem.place, problem.expected, problem.detail)
 
 
 def _header_problems(names: Sequence[str], file: str) -> Iterator[Problem]:

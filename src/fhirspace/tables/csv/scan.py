@@ -118,14 +118,16 @@ def check(record: Record, names: Sequence[str], place: Place) -> list[Problem]:
     """
     if len(record.fields) == len(names) and not record.faults and _is_harmless(record.fields):
         return []
-    found = [(0, code, expected) for code, expected in _shape(record, len(names))]
-    found += [(at + 1, code, "") for at, code in record.faults if code != "FS104"]
+    found = [(0, *fault) for fault in _shape(record, len(names))]
+    found += [(at + 1, code, "", "") for at, code in record.faults if code != "FS104"]
     for at, cell in enumerate(record.fields, 1):
-        found += [(at, code, expected) for code, expected in check_cell(cell)]
+        found += [(at, code, expected, "") for code, expected in check_cell(cell)]
     named = dict(enumerate(names, 1))
     return [
-        Problem(code, Place(place.file, place.row, column(named[at], at) if at in named else None), expected)
-        for at, code, expected in sorted(found)
+        Problem(
+            code, Place(place.file, place.row, column(named[at], at) if at in named else None), expected, detail=detail
+        )
+        for at, code, expected, detail in sorted(found)
     ]
 
 
@@ -135,17 +137,16 @@ def _is_harmless(fields: list[str]) -> bool:
     return len(joined) * _WIDEST <= limit("cell-bytes") and not _SUSPECT.search(joined)
 
 
-def _shape(record: Record, width: int) -> list[tuple[str, str]]:
+def _shape(record: Record, width: int) -> list[tuple[str, str, str]]:
+    """The (code, expected, detail) of a record that is not closed or has too few or too many fields."""
     count = len(record.fields)
     if not record.closed:
         lines = record.fields[-1].count("\n") + 1
-        return [("FS104", f"a closing quote; the record runs over {counted(lines, 'line')} to the end of the file")]
+        return [("FS104", "a closing quote", f"the record runs over {counted(lines, 'line')} to the end of the file")]
     if count == width:
         return []
-    expected = f"{counted(width, 'field')}, and there {'is' if count == 1 else 'are'} {count}"
-    if count > width:
-        return [("FS110", expected)]
-    return [("FS109" if record.ended else "FS104", expected)]
+    code = "FS110" if count > width else "FS109" if record.ended else "FS104"
+    return [(code, counted(width, "field"), f"the row has {count}")]
 
 
 def check_cell(cell: str) -> list[tuple[str, str]]:

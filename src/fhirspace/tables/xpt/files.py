@@ -166,7 +166,7 @@ def write(
         InputError: the first of the problems that `check` finds (FS106, FS133-FS137, FS139, FS140), or FS132.
     """
     for problem in check(table, path.name, name=name, label=label, variables=variables, checked=checked):
-        raise InputError(problem.code, problem.place, problem.expected)
+        raise InputError(problem.code, problem.place, problem.expected, problem.detail)
     pyreadstat, frame = _pyreadstat(), _frame(table, variables)
     pyreadstat.write_xport(
         frame,
