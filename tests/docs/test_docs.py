@@ -171,7 +171,7 @@ def test_promises_name_tests_that_exist():
     table = TEXTS[ROOT / "README.md"].partition("## What it promises")[2].partition("## ")[0]
     named = re.findall(r"\]\((tests/[^)]+)\)", table)
     rows = [
-        line for line in table.splitlines() if line.startswith("| ") and "held by" not in line and "---" not in line
+        line for line in table.splitlines() if line.startswith("| ") and "tested by" not in line and "---" not in line
     ]
     assert len(rows) > 8
     assert all("](tests/" in row for row in rows)

@@ -91,7 +91,7 @@ class Proof:
 
     def summary(self) -> str:
         """A table for people."""
-        table = [f"{'way':<34}{'table':<22}{'rows':>8}{'cells':>10}{'differences':>13}"]
+        table = [f"{'direction':<34}{'table':<22}{'rows':>8}{'cells':>10}{'differences':>13}"]
         table += [
             f"{leg.way:<34}{shown(leg.table, 64):<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
             for leg in self.legs

@@ -108,7 +108,7 @@ def covered(data: dict[str, Any]) -> str:
     for key, name, what in (("datasets", "dataset", "variables"), ("forms", "form", "columns")):
         entries = data[key]
         if entries:
-            rows = [(name, what, "with a home", "carried on purpose", "without", "%")]
+            rows = [(name, what, "with an element", "carried on purpose", "without", "%")]
             rows += [
                 (
                     entry[name],
