@@ -237,7 +237,8 @@ def _reorder(tree: Any, rng: random.Random) -> None:
             case 1:
                 del value[rng.randrange(len(value) + 1) :]
             case 2 if value:
-                value += [rng.choice(value)] * rng.choice((1, 2, _MANY))
+                one, times = rng.choice(value), rng.choice((1, 2, _MANY))
+                value += [one] * min(times, 1 + _LARGEST // len(dump(one)))  # no more than `broken` leaves of it
             case _:
                 value.insert(rng.randrange(len(value) + 1), rng.choice((None, {}, [], "x", 1)))
 
