@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir import bundles, ndjson, wire
 from fhirspace.json import JsonError, Number, number_text, parse
 
 LINE = b'{"resourceType":"Basic","id":"a","code":{"text":"x"},"n":5.50}'
@@ -81,7 +81,7 @@ def test_damaged_compressed_data_are_not_recognised(tmp_path: Path, damage: int)
     ],
 )
 def test_the_type_of_a_line_is_found(line: bytes, expected: str) -> None:
-    assert ndjson.resource_type(line) == expected
+    assert wire.resource_type(line) == expected
 
 
 def test_entries_keep_the_spelling_of_their_values(tmp_path: Path) -> None:

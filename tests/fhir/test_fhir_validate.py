@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.errors import UsageError
+from fhirspace.errors import InputError, UsageError
 from fhirspace.fhir.validation.check import check
 from fhirspace.fhir.validation.validate import validate
 from fhirspace.standards.fhir import RELEASES, Release
@@ -63,12 +63,24 @@ def test_a_folder_gives_all_its_fhir(tmp_path: Path) -> None:
     assert found(tmp_path) == [("FS417", "Observation.ndjson", 1, "Observation.status")]
 
 
+def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:
+    written(tmp_path / "Patient.ndjson", PATIENT)
+    written(tmp_path / "package.json", {"name": "x"})
+    (tmp_path / "Patient.xml").write_text("<Patient/>")
+    (tmp_path / ".hidden").write_text("x")
+    (tmp_path / "journal.db").write_bytes(b"x")
+    (tmp_path / "problems.ndjson").write_bytes(b"")
+    named = [("FS407", "package.json", None, None), ("FS407", "Patient.xml", None, None)]
+    assert sorted(found(tmp_path)) == sorted(named)
+
+
 def test_nothing_to_check_is_a_finding(tmp_path: Path) -> None:
     assert [item[0] for item in found(tmp_path)] == ["FS406"]
     written(tmp_path / "manifest.json", {"files": []})
     assert [item[0] for item in found(tmp_path)] == ["FS406"]
     assert found(tmp_path / "manifest.json") == [("FS406", "manifest.json", None, None)]
-    assert found(tmp_path / "no.json") == [("FS404", "no.json", None, None)]
+    with pytest.raises(InputError, match=r"FS101 no\.json"):
+        found(tmp_path / "no.json")
 
 
 def test_a_damaged_file_named_as_a_resource_is_a_finding(tmp_path: Path) -> None:

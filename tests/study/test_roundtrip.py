@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,12 +170,13 @@ def test_content_that_no_mapping_reads_is_a_declared_loss(resources: Path) -> No
 
 
 def test_an_undeclared_difference_of_resources_ends_with_1(resources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = module.to_fhir
+    write = module.pipeline.render
 
-    def careless(tabulations: Any, library: Any, folder: Any, ledger: Any) -> None:
-        write({name: each for name, each in tabulations.items() if name != "AE"}, library, folder, ledger)
+    def careless(prepared: Any, library: Any, folder: Any, ledger: Any) -> None:
+        left = {name: each for name, each in prepared.tabulations.items() if name != "AE"}
+        write(replace(prepared, tabulations=left), library, folder, ledger)
 
-    monkeypatch.setattr(module, "to_fhir", careless)
+    monkeypatch.setattr(module.pipeline, "render", careless)
     proof = roundtrip(resources)
     assert proof.exit_code == 1
     assert {leg.table: len(leg.differences) for leg in proof.legs if leg.differences} == {"AdverseEvent.ndjson": 3}

@@ -14,7 +14,8 @@ from typing import IO, Literal
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir.ndjson import BOM, open_bytes, resource_type
+from fhirspace.fhir.ndjson import BOM, open_bytes
+from fhirspace.fhir.wire import resource_type
 from fhirspace.json import JsonError, bounded, decoder
 from fhirspace.limits import allowed, limit
 

@@ -7,24 +7,15 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, cast
 
-import msgspec
-
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import gunzip
-from fhirspace.json import JsonError, decoder
 from fhirspace.limits import allowed, limit
 
 BOM = b"\xef\xbb\xbf"
-
-
-class _Head(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815 - FHIR's name
-
-
-_decode_head = decoder(_Head)
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -34,13 +25,25 @@ def open_bytes(path: Path) -> IO[bytes]:
         InputError: FS404, the file cannot be opened; what `gunzip.unpacked` raises, while it is read.
     """
     try:
-        stream = path.open("rb")
+        return gunzip.unpacked(path) if is_packed(path) else path.open("rb")
     except OSError:
         raise InputError("FS404", Place(path.name), "a file that can be read") from None
-    if not stream.peek(2).startswith(gunzip.MAGIC):
-        return stream
-    stream.close()
-    return gunzip.unpacked(path)
+
+
+def is_packed(path: Path) -> bool:
+    """Whether a file is compressed by gzip, told by its first bytes. Raises OSError."""
+    with path.open("rb") as stream:
+        return stream.read(len(gunzip.MAGIC)) == gunzip.MAGIC
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[IO[bytes]]:
+    """`open_bytes` for a ``with`` block, in which a read that the system refuses is FS404 as well."""
+    try:
+        with open_bytes(path) as stream:
+            yield stream
+    except OSError:
+        raise InputError("FS404", Place(path.name), "a file that can be read") from None
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -88,11 +91,3 @@ def write(path: Path, lines: Iterable[bytes]) -> int:
         if out is not stream:
             out.close()
     return count
-
-
-def resource_type(line: bytes) -> str:
-    """The resourceType of a resource's JSON, "" when it is no JSON object or has none; other members are skipped."""
-    try:
-        return _decode_head(line).resourceType
-    except JsonError:
-        return ""

@@ -133,6 +133,7 @@ def convert(
     library, ledger = Library(fhir, folders, key=key), Ledger()
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
+    ledger.note(given.problems)
     result = Conversion(to, out, 0)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
@@ -189,7 +190,7 @@ def _prepared(
     if given.kind == "sdtm":
         return pipeline.from_sdtm(given, library, ledger, kinds)
     prepared, found = pipeline.extract(given, library, ledger, kinds)
-    keep_unread(found, given.fhir, folder)
+    keep_unread(found, folder)
     result.resources, result.unread = found.resources, len(found.unread)
     return prepared
 

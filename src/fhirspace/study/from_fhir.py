@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
-from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir.files import FhirFile, find
+from fhirspace.fhir.ndjson import is_packed
 from fhirspace.foreign import as_strict_json, counted, file_name
 from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
@@ -31,7 +32,8 @@ class FromFhir:
         foreign: resources that no mapping claims: file, line.
         problems: lines that are no resources, resources that no mapping claims.
         resources: the number of resources read.
-        files: those that could be read to their end. broken: lines that are no resources: file, line.
+        files: those that could be read to their end, as they were recognised.
+        broken: lines that are no resources: file, line.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -39,26 +41,25 @@ class FromFhir:
     foreign: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     resources: int = 0
-    files: list[Path] = field(default_factory=list)
+    files: list[FhirFile] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
 
 
-def fhir_files(path: Path) -> list[Path]:
-    """The NDJSON and JSON files of a folder (its ``fhir/`` where it has one) or a single file, in order."""
-    if path.is_file():
-        return [path]
-    folder = path / "fhir" if (path / "fhir").is_dir() else path
-    names = (".ndjson", ".jsonl", ".json", ".ndjson.gz")
-    return sorted(
-        file for file in folder.iterdir() if file.name.endswith(names) and bundles.recognise(file) is not None
-    )
+def written(folder: Path) -> list[FhirFile]:
+    """The FHIR files of an output of ours (those of its ``fhir/`` where it has one), in order."""
+    return find([folder]).files
 
 
-def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = None) -> FromFhir:
+def fhir_files(folder: Path) -> list[Path]:
+    """The paths of what is `written`: all NDJSON."""
+    return [file.path for file in written(folder)]
+
+
+def from_fhir(files: Sequence[FhirFile], library: Library, ledger: Ledger | None = None) -> FromFhir:
     """Reads the resources of some files into datasets.
 
     Args:
-        files: NDJSON files, Bundles or single resources.
+        files: as they were recognised.
         library: the mappings of the files' release.
         ledger: the books: lines that are no resources, and files that cannot be read to their end, go to quarantine.
 
@@ -69,7 +70,7 @@ def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = N
     found.files = _readable(files, ledger)
     for file in found.files:
         before, broken = found.resources, dict[int, None]()
-        for batch in reader.read(_counted(lines(file), found), file.name):
+        for batch in reader.read(_counted(file.resources(), found), file.name):
             collector.add(batch)
             found.unread += [(file.name, line, path) for line, path in batch.unread]
             found.foreign += [(file.name, line) for line in batch.foreign]
@@ -78,7 +79,7 @@ def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = N
         found.broken += [(file.name, line) for line in broken]
         if ledger is not None:
             ledger.read(file.name, found.resources - before)
-            ledger.hold_lines(file.name, (raw for line, raw in lines(file) if line in broken) if broken else ())
+            ledger.hold_lines(file.name, (raw for line, raw in file.resources() if line in broken) if broken else ())
     found.tables = {
         name: tabulate(table, name) if sdtm.known(name) else table for name, table in sorted(collector.tables().items())
     }
@@ -92,24 +93,30 @@ def from_fhir(files: Sequence[Path], library: Library, ledger: Ledger | None = N
     return found
 
 
-def _readable(files: Sequence[Path], ledger: Ledger | None) -> list[Path]:
+def _readable(files: Sequence[FhirFile], ledger: Ledger | None) -> list[FhirFile]:
     """The files that can be read to their end: half a file must not pass for a whole one."""
-    good: list[Path] = []
-    faults: dict[Path, InputError] = {}
+    good: list[FhirFile] = []
+    faults: list[InputError] = []
     for file in files:
         try:
-            if bundles.recognise(file) != "ndjson" or file.suffix == ".gz" or file.stat().st_size > limit("line-bytes"):
-                for _ in lines(file):
+            if not _always_readable(file):
+                for _ in file.resources():
                     pass
             good.append(file)
         except InputError as fault:
             if ledger is None:
                 raise
-            faults[file] = fault
-            ledger.refuse(file, fault)
+            faults.append(fault)
+            ledger.refuse(file.path, fault)
     if faults and not good:
-        raise next(iter(faults.values()))
+        raise faults[0]
     return good
+
+
+def _always_readable(file: FhirFile) -> bool:
+    """Whether no line can be too long, and nothing is unpacked or taken apart."""
+    small = file.path.stat().st_size <= limit("line-bytes")
+    return file.kind == "ndjson" and small and not is_packed(file.path)
 
 
 def _unread(found: FromFhir) -> Iterator[Problem]:
@@ -123,7 +130,7 @@ def _unread(found: FromFhir) -> Iterator[Problem]:
         yield Problem("FS441", Place(name, line, path), "an element that the mapping has a slot for", detail=having)
 
 
-def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) -> None:
+def keep_unread(found: FromFhir, folder: OutputFolder) -> None:
     """Keeps what no slot reads: ``unread/<file>`` has the resources whole, ``unread.ndjson`` lists the places.
 
     The resources may hold patients' data: they are readable by their owner only.
@@ -133,19 +140,11 @@ def keep_unread(found: FromFhir, files: Sequence[Path], folder: OutputFolder) ->
     with folder.open("unread.ndjson") as stream:
         for name, line, path in found.unread:
             stream.write(as_strict_json({"file": name, "line": line, "path": path}))
-    for file in files:
+    for file in found.files:
         kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
         if kept:
             with folder.open(f"unread/{file_name(file.name.removesuffix('.gz'))}") as stream:
-                stream.writelines(raw.strip() + b"\n" for line, raw in lines(file) if line in kept)
-
-
-def lines(file: Path) -> Iterator[tuple[int, bytes]]:
-    """The resources of an NDJSON file, a Bundle or a single resource as raw bytes, with their line or position."""
-    if bundles.recognise(file) == "ndjson":
-        yield from ndjson.read(file)
-    else:
-        yield from enumerate(bundles.entries(file), 1)
+                stream.writelines(raw.strip() + b"\n" for line, raw in file.resources() if line in kept)
 
 
 def _counted(lines: Iterable[tuple[int, bytes]], found: FromFhir) -> Iterator[tuple[int, bytes]]:

@@ -10,9 +10,8 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fhirspace import json
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.fhir import bundles
+from fhirspace.fhir.files import FhirFile, find
 from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
 from fhirspace.study.dataset import InMemory, InParquet, Tabulation
@@ -27,24 +26,26 @@ _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
 IN_MEMORY = 500_000
 """Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 _EXACT = (".parquet", ".xpt", ".csv")
-_FHIR = (".ndjson", ".jsonl", ".json", ".ndjson.gz", ".jsonl.gz", ".json.gz")
-_OF_A_RUN = ("problems.ndjson", "unread.ndjson")
-"""What runs write beside a manifest, and is no input of another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input as recognised: what it holds, its files by table name (FHIR: their paths), and the broken ones."""
+    """An input as recognised: what it holds, its tables by name, or its FHIR files, and what cannot be read.
+
+    Attributes:
+        faults: broken files, with what is wrong with them. problems: a finding for each file that holds something else.
+    """
 
     kind: Kind
     files: dict[str, formats.Found]
-    fhir: tuple[Path, ...] = ()
+    fhir: tuple[FhirFile, ...] = ()
     faults: dict[Path, InputError] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
 
     @property
     def paths(self) -> list[Path]:
         """All files of it."""
-        return [*(found.path for found in self.files.values()), *self.fhir, *self.faults]
+        return [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]
 
 
 def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = False) -> Input:
@@ -65,14 +66,10 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
         paths = _one_format(
             (inner_folders(paths[0], names, follow_links=follow_links) or paths)[0], follow_links, pipes
         )
-    files = [file for path in paths for file in _files(path, follow_links, pipes)]
-    faults: dict[Path, InputError] = {}
-    resources = tuple(file for file in files if _holds_fhir(file, faults))
-    if resources:
-        return Input("fhir", {}, resources, pipes | faults)
-    if faults and len(faults) == len(files):
-        raise next(iter(faults.values()))
-    faults = pipes | faults
+    looked = find(paths, follow_links=follow_links, inner=False)
+    faults = pipes | looked.faults
+    if looked.files:
+        return Input("fhir", {}, tuple(looked.files), faults, looked.unrecognised())
     tables = _tables(paths, faults, follow_links)
     if not tables:
         raise next(iter(faults.values()))
@@ -104,30 +101,6 @@ def _one_format(folder: Path, follow_links: bool, odd: dict[Path, InputError]) -
     return [min(files, key=lambda file: _EXACT.index(file.suffix)) for files in twins.values()]
 
 
-def _holds_fhir(file: Path, faults: dict[Path, InputError]) -> bool:
-    """Whether a file holds resources; one that should and cannot be read is put with the faults."""
-    try:
-        if bundles.recognise(file) is not None:
-            return True
-        faults |= {file: fault} if (fault := _no_fhir(file)) else {}
-    except InputError as fault:
-        faults[file] = fault
-    return False
-
-
-def _no_fhir(file: Path) -> InputError | None:
-    """Why a file of FHIR's names holds none; None for JSON that is something else, such as a manifest."""
-    if not file.stat().st_size:
-        return InputError("FS102", Place(file.name), "resources")
-    if not file.name.endswith(".json"):
-        return InputError("FS406", Place(file.name), "a resource as JSON a line")
-    try:
-        json.parse(bundles.document(file))
-    except json.JsonError as error:
-        return InputError(error.code, Place(file.name), error.expected)
-    return None
-
-
 def _is_dataset(name: str, found: formats.Found) -> bool:
     """Whether a table is an SDTM dataset: a form may be called `ecg`, like a split dataset, but has no STUDYID."""
     own = sdtm.sponsor_defined(name.upper())  # of XR a form's name says nothing
@@ -149,18 +122,6 @@ def _has(found: formats.Found, column: str) -> bool:
         return True
     with found.path.open("rb") as stream:
         return column.encode() in stream.readline(1 << 16)
-
-
-def _files(path: Path, follow_links: bool, odd: dict[Path, InputError]) -> list[Path]:
-    """The files that are named as FHIR; `odd` gets what is no file, as of `listing.files`."""
-    if listing.given(path):
-        return [path] if path.name.endswith(_FHIR) else []
-    apart = _OF_A_RUN if (path / MANIFEST).is_file() else ()
-
-    def named(file: Path) -> bool:
-        return file.name.endswith(_FHIR) and file.name not in apart
-
-    return list(listing.files(path, named, follow=follow_links, odd=odd))
 
 
 def _tables(paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool) -> dict[str, formats.Found]:

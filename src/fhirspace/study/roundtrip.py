@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
 from fhirspace.fhir.canonical import canonical
+from fhirspace.fhir.files import FhirFile
 from fhirspace.folders import scratch
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen
@@ -20,7 +21,7 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.from_fhir import FromFhir, fhir_files, from_fhir, lines
+from fhirspace.study.from_fhir import FromFhir, from_fhir, written
 from fhirspace.study.inputs import recognise
 from fhirspace.study.renaming import Renaming, named
 from fhirspace.tables.compare import Difference, compare
@@ -137,6 +138,7 @@ def roundtrip(
     ledger, proof = Ledger(), Proof(fhir)
     for path, fault in given.faults.items():
         ledger.refuse(path, fault)
+    ledger.note(given.problems)
     with scratch() as folder:
         if given.kind == "fhir":
             _fhir(given.fhir, library, ledger, folder, proof, rename=id_key is None)
@@ -164,7 +166,7 @@ def _tabulations(
 ) -> dict[str, pa.Table]:
     with OutputFolder(home) as folder:
         pipeline.render(before, library, folder, ledger)
-    found = from_fhir(fhir_files(home), library)
+    found = from_fhir(written(home), library)
     for name, tabulation in before.tabulations.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
@@ -184,7 +186,9 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.problems += found.problems
 
 
-def _fhir(files: Sequence[Path], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool) -> None:
+def _fhir(
+    files: Sequence[FhirFile], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool
+) -> None:
     """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss.
 
     Files and lines that cannot be read are in quarantine, and have no part in it.
@@ -193,23 +197,24 @@ def _fhir(files: Sequence[Path], library: Library, ledger: Ledger, home: Path, p
     with OutputFolder(home) as folder:
         before = pipeline.Prepared({name: InMemory(table) for name, table in found.tables.items()})
         pipeline.render(before, library, folder, ledger)
-    written = {canonical(line) for line in _content(fhir_files(home))}
-    renamed = Renaming(named(_content(found.files)), named(_content(fhir_files(home)))) if rename else bytes
+    made = written(home)
+    lines = {canonical(line) for line in _content(made)}
+    renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes
     declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign, *found.broken)}
     for file in found.files:
-        rows = list(lines(file))
+        rows = list(file.resources())
         lost = [
             Difference("only left", "", None, number, None)
             for number, line in rows
-            if (file.name, number) not in declared and _spelt(renamed(line)) not in written
+            if (file.name, number) not in declared and _spelt(renamed(line)) not in lines
         ]
         proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost))
     _declare(found, proof)
     proof.losses += [f"{name}:{line} is a resource that no mapping claims" for name, line in found.foreign]
 
 
-def _content(files: Sequence[Path]) -> Iterator[bytes]:
-    return (line for file in files for _, line in lines(file))
+def _content(files: Sequence[FhirFile]) -> Iterator[bytes]:
+    return (line for file in files for _, line in file.resources())
 
 
 def _spelt(line: bytes) -> bytes:

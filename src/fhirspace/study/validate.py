@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
-from fhirspace.study.from_fhir import lines
 from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
 
 
@@ -43,8 +43,9 @@ def validate(
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     for given in inputs:
         yield from (fault.problem for fault in given.faults.values())
+        yield from given.problems
         if given.kind == "fhir":
-            yield from fhir_validate.validate(given.fhir, release=release, full=full)
+            yield from fhir_validate.validate_files(given.fhir, release=release, full=full)
             if shapes:
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
@@ -56,9 +57,9 @@ def _inputs(path: Path, follow_links: bool) -> Iterator[Input]:
     yield from (recognise([each], follow_links=follow_links) for each in inner or [path])
 
 
-def _by_profile(files: Sequence[Path], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
+def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
     for file in files:
-        for line, raw in lines(file):
+        for line, raw in file.resources():
             for path, expected in extensions.check(raw, shapes):
                 yield Problem("FS618", Place(file.name, line, path), expected, path.partition(".")[0])
 

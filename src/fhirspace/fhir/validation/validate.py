@@ -1,4 +1,4 @@
-"""Validation of FHIR files: NDJSON, single resources and Bundles, by the own check and, if asked, by fhir.resources."""
+"""Validation of FHIR files (see `files`) by the own check and, if asked, by fhir.resources."""
 
 from __future__ import annotations
 
@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.fhir.bundles import Kind, document, recognise
-from fhirspace.fhir.ndjson import read, resource_type
+from fhirspace.fhir.files import FhirFile, find
 from fhirspace.fhir.validation.check import check
 from fhirspace.fhir.validation.leaves import Finding
 from fhirspace.fhir.validation.quick import sound
+from fhirspace.fhir.wire import resource_type
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, parse
-from fhirspace.standards.fhir import Release, definitions
-from fhirspace.tables.listing import is_file
+from fhirspace.standards.fhir import Release
 
-__all__ = ["check", "validate"]
+__all__ = ["check", "validate", "validate_files"]
 
-SUFFIXES = (".json", ".ndjson", ".json.gz", ".ndjson.gz")
 _MODELS = {"R4": "fhir.resources.R4B", "R4B": "fhir.resources.R4B", "R5": "fhir.resources"}
 
 
@@ -28,57 +26,43 @@ def validate(paths: Iterable[Path], *, release: Release = "R4", full: bool = Fal
     """Check FHIR files.
 
     Args:
-        paths: files (NDJSON, a Bundle, one resource; gzip or not), and folders, of which all FHIR files are taken.
+        paths: files and folders, as `files.find` takes them.
         release: the release of FHIR they are written in.
         full: check by the models of fhir.resources as well (R4 by those of R4B; the own check knows R4).
 
     Yields:
-        A `Problem` for each finding: the place is file, line (NDJSON) and the element's path. A line that is no
-        strict JSON, a file that is no FHIR or a folder without any are findings as well. Never a value.
+        A `Problem` for each finding: the place is file, line (NDJSON) or item (array), and the element's path. A file
+        that cannot be read or holds no FHIR, and a folder without any, are findings as well. Never a value.
 
     Raises:
-        UsageError: FS432, `full` is asked for and fhir.resources is not installed.
+        InputError: as `files.find`. UsageError: FS432, `full` is asked for and fhir.resources is not installed.
     """
-    models = models_of(release) if full else None
-    found = False
-    for path, given in _files(paths):
-        try:
-            kind = recognise(path)
-            found = found or given or kind is not None
-            if kind is not None:
-                yield from _file(path, kind, release, models)
-            elif given or path.name.partition(".")[0] in definitions(release).resources:
-                # A folder of results holds other JSON too (a manifest), but what is named as a resource has to be one.
-                found = True
-                yield Problem("FS406", Place(path.name), "NDJSON, a Bundle or a resource")
-        except InputError as error:
-            found = True
-            yield error.problem
-    if not found:
+    found = find(paths)
+    yield from found.problems()
+    if not found.files and not found.faults:
         yield Problem("FS406", Place("."), "files of NDJSON or JSON")
+    yield from validate_files(found.files, release=release, full=full)
 
 
-def _files(paths: Iterable[Path]) -> Iterator[tuple[Path, bool]]:
-    """Each file, and whether it was named itself (not found in a folder)."""
-    for path in paths:
-        if path.is_dir():
-            named = (item for item in sorted(path.rglob("*")) if _named_json(item))
-            yield from ((item, False) for item in named if is_file(item, path))
-        else:
-            yield path, True
+def validate_files(files: Iterable[FhirFile], *, release: Release, full: bool) -> Iterator[Problem]:
+    """`validate` for files that were recognised before; one that cannot be read to its end is a finding, too."""
+    models = models_of(release) if full else None
+    for file in files:
+        try:
+            yield from _file(file, release, models)
+        except InputError as error:
+            yield error.problem
 
 
-def _named_json(path: Path) -> bool:
-    return path.name.endswith(SUFFIXES)
-
-
-def _file(path: Path, kind: Kind, release: Release, models: Any) -> Iterator[Problem]:
-    lines: Iterable[tuple[int | None, bytes]] = read(path) if kind == "ndjson" else [(None, document(path))]
-    for number, raw in lines:
+def _file(file: FhirFile, release: Release, models: Any) -> Iterator[Problem]:
+    """A Bundle is checked as the resource that it is, so that its own elements are looked at as well."""
+    whole = file.kind in ("bundle", "resource")
+    rows: Iterable[tuple[int | None, bytes]] = [(None, file.document())] if whole else file.resources()
+    for number, raw in rows:
         for column, code, expected in _resource(raw, release, models):
             named = resource_type(raw)
             table = member(named, 1) if named else ""
-            yield Problem(code, Place(path.name, number, column or None), expected, table)
+            yield Problem(code, Place(file.name, number, column or None), expected, table)
 
 
 def _resource(raw: bytes, release: Release, models: Any) -> list[Finding]:
