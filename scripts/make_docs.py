@@ -10,6 +10,7 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from pathlib import Path
@@ -64,7 +65,7 @@ def errors() -> str:
         "Generated from `src/fhirspace/catalogue/` by `scripts/make_docs.py`; `fhirspace explain CODE` prints one.",
         "",
         "An **error** puts the row into quarantine, or stops the run; a **warning** keeps it and gives exit code 1;",
-        "a **note** keeps the row and is only told.",
+        "a **note** keeps the row and is reported only.",
     ]
     for prefix, entries in groupby(catalogue().values(), lambda entry: entry.code[:3]):
         lines += ["", f"## {RANGES[prefix]}", ""]
@@ -77,9 +78,17 @@ def errors() -> str:
 def _entry(entry: Entry) -> Iterator[str]:
     yield f"### {entry.code} ({entry.level})"
     yield ""
-    yield f"**{_plain(entry.sentence)}** {_plain(entry.cause)}"
+    yield from _wrapped(f"**{_plain(entry.sentence)}** {_plain(entry.cause)}")
     yield ""
-    yield f"*What to do:* {_plain(entry.fix)}"
+    yield from _wrapped(f"*What to do:* {_plain(entry.fix)}")
+
+
+def _wrapped(text: str, hang: str = "") -> list[str]:
+    """A paragraph in lines of at most 120 characters; code in backticks is never divided."""
+    whole = re.sub(r"`[^`]{1,100}`", lambda code: code[0].replace(" ", "\0"), text)
+    whole = re.sub(r" (?=(?:[-+*#>|]|\d+[.)]) )", "\0", whole)
+    lines = textwrap.wrap(whole, 120, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    return [line.replace("\0", " ") for line in lines]
 
 
 def _plain(text: str) -> str:
@@ -96,7 +105,7 @@ def command_line() -> str:
         "",
         "Generated from the commands themselves by `scripts/make_docs.py`.",
         "",
-        str(parser.description),
+        *_wrapped(str(parser.description)),
         "",
         "Results go to standard output, messages to standard error; every command takes `--json`.",
         "",
@@ -116,7 +125,7 @@ def command_line() -> str:
             "",
             f"## fhirspace {name}",
             "",
-            str(command.description),
+            *_wrapped(str(command.description)),
             "",
             "```",
             _usage(command),
@@ -138,11 +147,18 @@ def _sentence(text: str) -> str:
 
 
 def _usage(command: argparse.ArgumentParser) -> str:
-    """The usage, arguments first; made here because argparse words it otherwise from version to version."""
+    """The usage, arguments first, in lines of at most 120 characters.
+
+    It is made here because the format of argparse changes from version to version.
+    """
     actions = sorted(
         (each for each in command._actions if each.dest != "help"), key=lambda each: bool(each.option_strings)
     )
-    return " ".join([command.prog, *map(_used, actions)])
+    words = [command.prog, *(_used(action).replace(" ", "\0") for action in actions)]
+    lines = textwrap.wrap(
+        " ".join(words), 116, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines).replace("\0", " ")
 
 
 def _used(action: argparse.Action) -> str:
@@ -201,7 +217,7 @@ def picture(name: str, title: str) -> Callable[[], str]:
 def svg(lines: list[str], title: str) -> str:
     """Lines of text as a picture of a terminal; a line that starts with ``$`` is a command, ``#`` a remark.
 
-    The width of a letter is fixed (``textLength``), so that columns stand under each other in any font.
+    The width of a letter is fixed (``textLength``), so that columns are aligned in any font.
     """
     size, step, left, top = 8.0, 19, 18, 52
     width = int(max(len(line) for line in lines) * size) + 2 * left
@@ -259,19 +275,20 @@ def servers() -> str:
         "",
         "Generated from `src/fhirspace/fhirserver/products.toml` by `scripts/make_docs.py`. These are published limits",
         "and defaults of products; whoever runs a server may have changed them. `fhirspace doctor --server URL` asks",
-        "the server itself, and what it says wins. An empty cell: no limit is published, or nothing is known.",
+        "the server itself, and its answers have priority. An empty cell: no limit is published, or nothing is known.",
         "",
         f"| {' | '.join(_HEAD)} |",
         f"|{' --- |' * len(_HEAD)}",
         *(_limits(each) for each in known_servers()),
         "",
         "*Client ids*: `PUT Type/id` makes a resource. *Setting*: whoever runs the server decides.",
-        "Where it does not, resources go as conditional updates by their identifier ([how](integration-engineer.md)).",
-        "If the server does not say so but refuses them (HAPI answers 404), give `--way conditional`.",
-        "*References checked*: a reference to what is not there is refused.",
+        "Otherwise resources are sent as conditional updates by their identifier ([how](integration-engineer.md)).",
+        "If the CapabilityStatement does not say so, but the server refuses them (HAPI answers 404), give",
+        "`--way conditional`.",
+        "*References checked*: a reference to a resource that does not exist is refused.",
     ]
     for each in known_servers():
-        lines += ["", f"## {each.name}", "", *_habits(each)]
+        lines += ["", f"## {each.name}", "", *(line for item in _habits(each) for line in _wrapped(item, "  "))]
     return "\n".join(lines) + "\n"
 
 
