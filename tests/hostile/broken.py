@@ -114,19 +114,42 @@ def _gzip(content: bytes, rng: random.Random) -> bytes:
 
 
 def dump(tree: Any) -> bytes:
-    """A tree as compact JSON, with `Raw` and `Twice` in it, and with half surrogates as they are escaped."""
+    """A tree as compact JSON, with `Raw` and `Twice` in it, and with half surrogates as they are escaped.
+
+    What holds one thing many times may be larger than memory: soon after a megabyte the text ends.
+    """
+    found = bytearray()
+    for part in _parts(tree):
+        found += part
+        if len(found) > 2 * _LARGEST:
+            break
+    return bytes(found)
+
+
+def _parts(tree: Any) -> Iterator[bytes]:
     match tree:
         case Raw():
-            return tree.text
+            yield tree.text
         case Twice():
-            return b"{" + b",".join(json.dumps(name).encode() + b":" + dump(item) for name, item in tree.members) + b"}"
+            yield from _members(tree.members)
         case dict():
-            return dump(Twice(list(tree.items())))
+            yield from _members(list(tree.items()))
         case list():
-            return b"[" + b",".join(map(dump, tree)) + b"]"
+            for at, item in enumerate(tree):
+                yield b"," if at else b"["
+                yield from _parts(item)
+            yield b"]" if tree else b"[]"
         case str() if not any("\ud800" <= sign <= "\udfff" for sign in tree):
-            return json.dumps(tree, ensure_ascii=False).encode()
-    return json.dumps(tree).encode()
+            yield json.dumps(tree, ensure_ascii=False).encode()
+        case _:
+            yield json.dumps(tree).encode()
+
+
+def _members(members: list[tuple[str, Any]]) -> Iterator[bytes]:
+    for at, (name, item) in enumerate(members):
+        yield (b"," if at else b"{") + json.dumps(name).encode() + b":"
+        yield from _parts(item)
+    yield b"}" if members else b"{}"
 
 
 Holder = MutableMapping[str, Any] | MutableSequence[Any]
@@ -237,8 +260,7 @@ def _reorder(tree: Any, rng: random.Random) -> None:
             case 1:
                 del value[rng.randrange(len(value) + 1) :]
             case 2 if value:
-                one, times = rng.choice(value), rng.choice((1, 2, _MANY))
-                value += [one] * min(times, 1 + _LARGEST // len(dump(one)))  # no more than `broken` leaves of it
+                value += [rng.choice(value)] * rng.choice((1, 2, _MANY))
             case _:
                 value.insert(rng.randrange(len(value) + 1), rng.choice((None, {}, [], "x", 1)))
 
