@@ -210,3 +210,15 @@ def number_text(value: object) -> str | None:
     if isinstance(value, str | bool | dict | list) or value is None:
         return None
     return repr(value) if isinstance(value, float) else str(value)
+
+
+def value_at(text: str, start: int) -> tuple[Any, int]:
+    """The JSON value that begins at a place of a text, as `parse` reads it, and the place after its end.
+
+    Raises:
+        ValueError: none begins there.
+    """
+    try:
+        return _scan(text, start)
+    except StopIteration:
+        raise ValueError("no JSON value begins here") from None

@@ -10,7 +10,6 @@ files are told by identifiers. File names are left out, they are the user's and 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from fhirspace.errors import ServerError
+from fhirspace.fhir.references import parsed
 from fhirspace.fhir.tags import VERSION
 from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.tables.durable import manifest
@@ -31,7 +31,6 @@ SHA256: Final = "urn:oid:2.16.840.1.101.3.4.2.1"
 
 _OPERATION = "http://terminology.hl7.org/CodeSystem/v3-DataOperation"
 _PARTICIPANT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
-_VERSIONED = re.compile(r"(?:^|/)([A-Za-z]{1,64}/[^/]+)/_history/([^/]+)$")
 
 Target = tuple[str, str]
 """A resource at one of its versions: key (``Type/id``) and version."""
@@ -169,7 +168,7 @@ def _version_of(target: Any) -> Target:
     ours = isinstance(own, dict) and own.get("system") == VERSION
     texts = [own["value"] if ours and "value" in own else None, target.get("reference")]
     for text in texts:
-        match = _VERSIONED.search(text) if isinstance(text, str) else None
-        if match and is_key(match[1]) and is_id(match[2]):
-            return match[1], match[2]
+        found = parsed(text) if isinstance(text, str) else None
+        if found and is_key(found.key) and is_id(found.version):
+            return found.key, found.version
     raise ServerError("FS577", "Provenance.target", "a reference Type/id/_history/version")

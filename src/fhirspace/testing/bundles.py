@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fhirspace.testing.facts import parsed, redirected, referring
+from fhirspace.testing.facts import redirected, referring
 from fhirspace.testing.messages import Answer, Refused
 from fhirspace.testing.operation import Done, Operation
 from fhirspace.testing.rest import Rest
@@ -144,11 +144,11 @@ class Bundles:
             if not operation.resource or (not places and b"?" not in operation.body):
                 continue
             conditional = {
-                text: self._one(text) for text in referring(operation.body) if "?" in text and "://" not in text
+                text: self._one(text) for text in referring(operation.resource) if "?" in text and "://" not in text
             }
-            body = redirected(operation.body, places | conditional)
-            if body != operation.body:
-                operation.body, operation.resource = body, parsed(body)
+            resource = redirected(operation.resource, places | conditional)
+            if resource != operation.resource:
+                operation.body, operation.resource = msgspec.json.encode(resource), resource
 
     def _one(self, reference: str) -> str:
         kind, _, query = reference.partition("?")

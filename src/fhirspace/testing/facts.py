@@ -16,7 +16,6 @@ from fhirspace.testing.messages import Refused
 
 _decode = msgspec.json.Decoder(float_hook=lambda text: msgspec.Raw(text.encode("ascii"))).decode
 _parts = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_REFERENCE = re.compile(rb'("reference"\s*:\s*")([^"\\]+)(")')
 _LOCAL = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]+)?")
 _SERVERS_OWN = ("versionId", "lastUpdated")
 
@@ -45,8 +44,8 @@ def parsed(body: bytes) -> dict[str, Any]:
     return resource
 
 
-def facts_of(resource: dict[str, Any], body: bytes, base: str) -> Facts:
-    """The facts of a resource, given decoded and as it was sent; `base` is the server's own address."""
+def facts_of(resource: dict[str, Any], base: str) -> Facts:
+    """The facts of a decoded resource; `base` is the server's own address."""
     meta = resource.get("meta")
     if isinstance(meta, dict):
         resource = {**resource, "meta": {name: item for name, item in meta.items() if name not in _SERVERS_OWN}}
@@ -55,7 +54,7 @@ def facts_of(resource: dict[str, Any], body: bytes, base: str) -> Facts:
     spelled = msgspec.json.encode(resource, order="sorted")
     tags = meta.get("tag") if isinstance(meta, dict) else None
     tokens = [*_tokens("_tag", tags, "code"), *_tokens("identifier", resource.get("identifier"), "value")]
-    return Facts(hashlib.blake2b(spelled, digest_size=16).digest(), frozenset(tokens), frozenset(_refs(body, base)))
+    return Facts(hashlib.blake2b(spelled, digest_size=16).digest(), frozenset(tokens), frozenset(_refs(resource, base)))
 
 
 def _tokens(name: str, items: Any, value: str) -> Iterator[str]:
@@ -66,26 +65,33 @@ def _tokens(name: str, items: Any, value: str) -> Iterator[str]:
             yield from (f"{name}={system}|{text}", f"{name}={text}", f"{name}={system}|")
 
 
-def _refs(body: bytes, base: str) -> Iterator[str]:
-    for _, text, _ in _REFERENCE.findall(body):
-        found = _LOCAL.fullmatch(text.decode("utf-8", "replace").removeprefix(base + "/"))
+def _refs(resource: dict[str, Any], base: str) -> Iterator[str]:
+    for text in referring(resource):
+        found = _LOCAL.fullmatch(text.removeprefix(base + "/"))
         if found:
             yield found[1]
 
 
-def referring(body: bytes) -> set[str]:
-    """All references of a resource as they are spelled, ``urn:uuid:`` ones and conditional ones too."""
-    return {text.decode("utf-8", "replace") for _, text, _ in _REFERENCE.findall(body)}
+def referring(content: Any) -> set[str]:
+    """All references of a decoded resource as they are spelled, ``urn:uuid:`` ones and conditional ones too."""
+    if isinstance(content, list):
+        return {text for item in content for text in referring(item)}
+    if not isinstance(content, dict):
+        return set()
+    inner = {text for item in content.values() for text in referring(item)}
+    own = content.get("reference")
+    return inner | {own} if isinstance(own, str) else inner
 
 
-def redirected(body: bytes, places: dict[str, str]) -> bytes:
-    """The resource with references to the keys of `places` replaced by their values."""
-
-    def other(match: re.Match[bytes]) -> bytes:
-        text = match[2].decode("utf-8", "replace")
-        return match[1] + places.get(text, text).encode() + match[3]
-
-    return _REFERENCE.sub(other, body)
+def redirected(content: Any, places: dict[str, str]) -> Any:
+    """A decoded resource with references to the keys of `places` replaced by their values."""
+    if isinstance(content, list):
+        return [redirected(item, places) for item in content]
+    if not isinstance(content, dict):
+        return content
+    made = {name: redirected(item, places) for name, item in content.items()}
+    own = content.get("reference")
+    return {**made, "reference": places.get(own, own)} if isinstance(own, str) else made
 
 
 def path_of(content: Any, target: str, path: str) -> str:

@@ -147,7 +147,7 @@ class Rest:
         body = self._named(operation)
         if now is None and not operation.made and not self.settings.client_ids:
             raise Refused(self.settings.client_id_status, "HAPI-0959: clients may not assign ids")
-        facts = facts_of(operation.resource, body, self.settings.url)
+        facts = facts_of(operation.resource, self.settings.url)
         if now is not None and live and self.settings.keeps_version and now.facts.digest == facts.digest:
             return Done(operation.method, 200, operation.key, now, unchanged=True)
         version = Version(now.number + 1 if now else 1, body, self._moment(), facts)

@@ -79,7 +79,7 @@ class Store(MutableMapping[str, bytes]):
 
     def __setitem__(self, key: str, body: bytes) -> None:
         now = self.version(key)
-        self.add(key, Version(now.number + 1 if now else 1, body, datetime.now(UTC), facts_of(parsed(body), body, "")))
+        self.add(key, Version(now.number + 1 if now else 1, body, datetime.now(UTC), facts_of(parsed(body), "")))
 
     def __len__(self) -> int:
         return sum(1 for _ in self)

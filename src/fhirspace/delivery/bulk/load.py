@@ -15,10 +15,11 @@ from urllib.parse import quote, urlsplit
 from fhirspace.delivery.bulk.jobs import LONGEST, Percent, failed, refused, watched
 from fhirspace.delivery.bulk.serve import LOCAL, FileServer, consented, host_of, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
-from fhirspace.delivery.push.order import Order, Reader, Unit, inputs, references
+from fhirspace.delivery.push.order import Order, Reader, Unit, inputs
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.fhir.references import references
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.fhirserver.http.origin import is_this_machine
 from fhirspace.folders import scratch

@@ -17,8 +17,8 @@ import msgspec
 
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.bundles import Entry, Sought
-from fhirspace.delivery.push.order import redirected, references
 from fhirspace.fhir.canonical import content
+from fhirspace.fhir.references import redirected, references
 from fhirspace.fhirserver.search import escaped
 from fhirspace.json import decode, decoder
 from fhirspace.standards.fhir import Definitions

@@ -12,11 +12,12 @@ from fhirspace.delivery.audit.chain import Event
 from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
 from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.push.bundles import Courier, Entry, Reply
-from fhirspace.delivery.push.order import Item, Reader, Unit, references
+from fhirspace.delivery.push.order import Item, Reader, Unit
 from fhirspace.delivery.push.rejected import DeadLetters
 from fhirspace.errors import Problem
 from fhirspace.fhir.canonical import content
 from fhirspace.fhir.outcome import reason, suspects
+from fhirspace.fhir.references import references
 from fhirspace.fhirserver.answers import Answer, no_fhir
 from fhirspace.fhirserver.http.client import Response
 from fhirspace.fhirserver.http.retry import since

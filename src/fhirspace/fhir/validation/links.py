@@ -9,12 +9,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fhirspace.fhir.references import parsed
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
 from fhirspace.standards.fhir import Definitions, Element
 
-_LITERAL = re.compile(
-    r"(?:.*/)?([A-Z][A-Za-z]+)(?:/[A-Za-z0-9.\-]{1,64}(?:/_history/[A-Za-z0-9.\-]{1,64})?|\?.+)(?:#.*)?"
-)
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _ANY = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
@@ -65,9 +63,9 @@ def _literal_type(text: str, scope: Scope, resources: frozenset[str]) -> str | N
     if text[0] == "#":
         scope.used.add(text[1:])
         return scope.contained.get(text[1:]) if len(text) > 1 else ""
-    match = _LITERAL.fullmatch(text)
-    if match is not None and match[1] in resources:
-        return match[1]
+    found = parsed(text)
+    if found is not None and found.type in resources:
+        return found.type
     return "" if _ABSOLUTE.match(text) else None
 
 

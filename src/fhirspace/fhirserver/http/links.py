@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from fhirspace.errors import ServerError
-from fhirspace.fhirserver.http.origin import Origin, has_plain_characters, origin_of, prepared
+from fhirspace.fhirserver.http.origin import has_plain_characters, home_of, is_at, origin_of
 from fhirspace.limits import answered_too_much, limit
 
 _LONGEST = 8192
@@ -65,15 +65,7 @@ def resolved(server: str, link: str, came_with: str = "") -> Link:
 
 def at_home(server: str, link: Link) -> bool:
     """Whether a link has the server's own scheme, host and port."""
-    return origin_of(link) == home_of(server)
-
-
-def home_of(server: str) -> Origin | None:
-    """Scheme, host and port of a FHIR base; None where it is no address at all."""
-    try:
-        return origin_of(prepared(server))
-    except ValueError:
-        return None
+    return is_at(home_of(server), link)
 
 
 def followed(server: str, link: str, came_with: str = "") -> Link:

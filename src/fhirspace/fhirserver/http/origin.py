@@ -51,6 +51,22 @@ def origin_of(url: str) -> Origin:
     return found
 
 
+def home_of(server: str) -> Origin | None:
+    """Scheme, host and port of a FHIR base; None where it is no address at all."""
+    try:
+        return origin_of(prepared(server))
+    except ValueError:
+        return None
+
+
+def is_at(home: Origin | None, url: str) -> bool:
+    """Whether a URL leads to an origin; one that can be read in more than one way leads to none."""
+    try:
+        return home is not None and origin_of(url) == home
+    except ValueError:
+        return False
+
+
 def prepared(url: str) -> str:
     """A URL as `requests` sends it: percent-encoded, an international host name in ASCII. Raises ValueError."""
     return requests.Request("GET", url).prepare().url or ""

@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.fhirserver.address import relative
 from fhirspace.fhirserver.http.answer import DEADLINE, ENCODINGS, POOLS, LateError, WriteError, body_of
-from fhirspace.fhirserver.http.links import Link, home_of
-from fhirspace.fhirserver.http.origin import checked_url, is_this_machine, origin_of, refuse_clear_text
+from fhirspace.fhirserver.http.links import Link
+from fhirspace.fhirserver.http.origin import checked_url, home_of, is_at, is_this_machine, refuse_clear_text
 from fhirspace.limits import answered_too_much, limit
 
 if TYPE_CHECKING:
@@ -283,11 +283,7 @@ class HttpTransport:
 
     def _judge(self, url: str) -> None:
         """Raises ServerError (FS530): what is about to be sent would go elsewhere than to the server."""
-        try:
-            there = origin_of(url)
-        except ValueError:
-            there = None
-        if there is None or there != self._home:
+        if not is_at(self._home, url):
             raise self._led_away()
 
     def _led_away(self) -> ServerError:
