@@ -10,7 +10,8 @@ import pytest
 
 from fhirspace.mapping.library import Library
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.helper_columns import Helpers, StudySummary, needed, summarise
+from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.summary import StudySummary, for_rendering, needed
 from tests.small_study import table
 
 LIBRARY = Library("R4")
@@ -25,7 +26,7 @@ DS = "STUDYID,USUBJID,DSSEQ,DSCAT,DSDECOD,DSSTDTC\n"
 
 def helpers(**datasets: str) -> Helpers:
     given = {name: InMemory(table(text)) for name, text in datasets.items()}
-    return Helpers(summarise(given, LIBRARY.mappings.values()))
+    return Helpers(for_rendering(given, LIBRARY.mappings.values()))
 
 
 def column(name: str, domain: str, rows: str, of: Helpers) -> list[Any]:

@@ -17,8 +17,8 @@ from fhirspace.study import convert as conversion, pipeline, screening
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.convert import convert
 from fhirspace.study.dataset import InMemory, Tabulation
-from fhirspace.study.helper_columns import StudySummary, summarise
 from fhirspace.study.inputs import recognise
+from fhirspace.study.summary import StudySummary, for_rendering
 from fhirspace.tables import xpt
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.xpt import checks
@@ -178,12 +178,12 @@ def test_a_summary_has_what_the_mappings_use_and_nothing_else() -> None:
     ts = pa.table({"TSPARMCD": ["SYNTHDTA", "TITLE"], "TSVAL": ["Y", "a title"]})
     tabulations = {name: InMemory(each) for name, each in (study() | {"SV": sv, "TS": ts}).items()}
     mappings = Library("R4").mappings
-    whole = summarise(tabulations, mappings.values())
+    whole = for_rendering(tabulations, mappings.values())
     assert whole.keys["SV", "USUBJID", "VISITNUM"].to_pylist() == ["S-1\x1f1"]
     assert whole.parameters["SYNTHDTA"] == "Y"
     assert whole.statuses == {"S-1": "screening"}
-    assert summarise(tabulations, []) == StudySummary()
-    lacking = summarise({"DM": tabulations["DM"]}, mappings.values())
+    assert for_rendering(tabulations, []) == StudySummary()
+    lacking = for_rendering({"DM": tabulations["DM"]}, mappings.values())
     assert not lacking.keys
     assert not lacking.parameters
 

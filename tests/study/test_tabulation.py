@@ -12,7 +12,8 @@ from fhirspace.errors import UsageError
 from fhirspace.mapping.library import Library
 from fhirspace.study import dataset as tabulation
 from fhirspace.study.dataset import InMemory, InParquet
-from fhirspace.study.helper_columns import Helpers, StudySummary, summarise
+from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.summary import StudySummary, for_rendering
 from fhirspace.study.to_fhir import DomainJob
 from fhirspace.tables import parquet
 from fhirspace.tables.text import as_rows, data_columns
@@ -47,7 +48,10 @@ def test_batches_are_of_the_size_that_is_set(both: tuple[InMemory, InParquet]) -
 def test_a_job_that_travelled_makes_the_same_bytes(both: tuple[InMemory, InParquet]) -> None:
     library = Library("R4")
     job = DomainJob(
-        library, "AE", Helpers(summarise({"AE": both[0]}, [library.mappings["AE"]])).alone(library.mappings["AE"]), {}
+        library,
+        "AE",
+        Helpers(for_rendering({"AE": both[0]}, [library.mappings["AE"]])).alone(library.mappings["AE"]),
+        {},
     )
     data = pickle.dumps(job)
     assert len(data) < 10_000

@@ -32,6 +32,14 @@ def filled(table: pa.Table, name: str) -> bool:
     return has(table, name) and table[name].null_count < table.num_rows
 
 
+def filled_columns(tables: Mapping[str, pa.Table]) -> dict[str, frozenset[str]]:
+    """By dataset, its columns with at least one filled cell; a dataset without rows has none."""
+    return {
+        name: frozenset(column for column in table.column_names if filled(table, column))
+        for name, table in tables.items()
+    }
+
+
 def fill(table: pa.Table, name: str, values: pa.Array) -> tuple[pa.Table, int]:
     """Fill the empty cells of a column, adding it where it is missing; a filled cell is never changed.
 

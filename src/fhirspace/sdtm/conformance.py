@@ -7,7 +7,7 @@ can quarantine it; notes name the first row of each distinct value. Codes: FS720
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -39,13 +39,18 @@ class Finding(NamedTuple):
     row: int | None
 
 
-def check(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
-    """Check the tabulations of a study, dataset by dataset in the order of their names.
+def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str]] | None = None) -> Iterator[Finding]:
+    """Check tabulations, dataset by dataset in the order of their names.
 
     Datasets that the guide does not know are looked over for names, lengths and subjects only.
+
+    Args:
+        tables: all rows of some subjects, and the datasets about no subject.
+        filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
     """
-    subjects = columns.text(tables["DM"], "USUBJID").unique() if "DM" in tables else None
-    if subjects is None and any("USUBJID" in table.column_names for table in tables.values()):
+    filled = columns.filled_columns(tables) if filled is None else filled
+    subjects = columns.text(tables["DM"], "USUBJID").unique() if "DM" in tables else pa.array([], pa.string())
+    if "DM" not in filled and any("USUBJID" in table.column_names for table in tables.values()):
         yield Finding(Problem("FS738", Place("DM"), "the dataset DM, with a row for each subject", "DM"), None)
     for name in sorted(tables):
         table = tables[name]
@@ -53,17 +58,17 @@ def check(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
             continue
         yield from _check_names(table, name)
         yield from _check_lengths(table, name)
-        if subjects is not None and name != "DM" and "USUBJID" in table.column_names:
+        if "DM" in filled and name != "DM" and "USUBJID" in table.column_names:
             yield from _check_subjects(table, name, subjects)
         if sdtm.known(name):
-            yield from _check_known(table, name)
+            yield from _check_known(table, name, filled.get(name, ()))
         if name.startswith("SUPP"):
             yield from _check_qualifiers(table, name, tables)
 
 
-def _check_known(table: pa.Table, name: str) -> Iterator[Finding]:
+def _check_known(table: pa.Table, name: str, filled: Collection[str]) -> Iterator[Finding]:
     spec = sdtm.domain(name)
-    yield from _check_required(table, spec)
+    yield from _check_required(table, spec, filled)
     yield from _check_domain_code(table, spec)
     for column in table.column_names:
         variable = sdtm.variable(name, column)
@@ -138,11 +143,11 @@ def _check_subjects(table: pa.Table, name: str, subjects: pa.Array) -> Iterator[
     yield from _findings("FS727", table, name, _rows_where(lost), column="USUBJID", expected="a subject of DM")
 
 
-def _check_required(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
+def _check_required(table: pa.Table, spec: sdtm.Domain, filled: Collection[str]) -> Iterator[Finding]:
     for variable in spec.variables:
         if variable.core != "Req":
             continue
-        if not columns.filled(table, variable.name):
+        if variable.name not in filled:
             place = _head(table, spec.name, variable.name)
             code = "FS721" if variable.role in _NAMING else "FS737"
             yield Finding(Problem(code, place, f"a column {variable.name}", spec.name), None)

@@ -14,7 +14,7 @@ from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.longtext.divide import divide
-from fhirspace.sdtm.longtext.rules import part_label
+from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
@@ -23,6 +23,7 @@ from fhirspace.study.dataset import Tabulation
 from fhirspace.study.from_fhir import keep_unread
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.screening import Screening
+from fhirspace.study.summary import StudySummary, for_writing
 from fhirspace.study.to_fhir import Progress
 from fhirspace.tables import csv, parquet, xpt
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
@@ -209,19 +210,22 @@ def write_sdtm(prepared: pipeline.Prepared, folder: OutputFolder, ledger: Ledger
         tables = divided.whole()
         for name, rows in divided.more.items():
             folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
+    study = for_writing(tables) if "xpt" in formats else StudySummary()
     for name, table in tables.items():
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, name, form, part, look.checked.get(name))
+                _write(table, name, form, part, study=study, checked=look.checked.get(name))
 
 
-def _write(table: pa.Table, name: str, form: str, path: Path, checked: xpt.Checked | None) -> None:
+def _write(
+    table: pa.Table, name: str, form: str, path: Path, *, study: StudySummary, checked: xpt.Checked | None
+) -> None:
     if form == "parquet":
         parquet.write(table, path)
     elif form == "csv":
         csv.write(table, path)
     else:
-        variables = [_variable(name, column) for column in data_columns(table)]
+        variables = [_variable(name, column, study.lengths[name, column]) for column in data_columns(table)]
         label = sdtm.domain(name).label if sdtm.known(name) else name
         xpt.write(table, path, name=name, label=label, variables=variables, checked=checked)
 
@@ -240,7 +244,15 @@ def _write_records(
             csv.write(table, part)
 
 
-def _variable(dataset: str, name: str) -> xpt.Variable:
-    """What a transport file says of a variable: name, label, type, and the length that its cells need."""
+def _variable(dataset: str, name: str, longest: int | None = None) -> xpt.Variable:
+    """What a transport file says of a variable: name, label, type, and the length that its cells need.
+
+    Args:
+        dataset, name: the variable's; longest: the bytes of the study's longest cell, those of the table without it. A
+            text too long for any variable is left to `xpt.write` to refuse.
+    """
     known = sdtm.variable(dataset, name) if sdtm.known(dataset) else None
-    return (name, known.label, known.type, None) if known else (name, part_label(dataset, name) or name, "Char", None)
+    length = None if longest is None else min(longest, MAX_BYTES)
+    if known:
+        return name, known.label, known.type, length if known.type == "Char" else None
+    return name, part_label(dataset, name) or name, "Char", length

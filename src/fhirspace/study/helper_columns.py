@@ -12,76 +12,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping as Table
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.model import Mapping, Obj, slots, walk
+from fhirspace.mapping.model import Mapping
 from fhirspace.sdtm.columns import Groups, by_distinct, text
 from fhirspace.standards import terminology
-from fhirspace.study.dataset import Tabulation
+from fhirspace.study.summary import StudySummary, joined, needed
 from fhirspace.template.dates import moment
 
 SYNTHETIC = "SYNTHDTA"
 """The trial summary parameter (sponsor-defined: CDISC has none) whose value Y says that a study's data are invented."""
-
-_GLUE = "\x1f"
-
-
-@dataclass(frozen=True, slots=True)
-class StudySummary:
-    """All that rendering a block may know of the study beyond the block's own rows.
-
-    Attributes:
-        parameters: the first value of each trial summary parameter (TS).
-        statuses: by subject, how far they came (DM) and how they left (DS).
-        keys: by dataset and columns, the distinct cells there, for conditions such as ``when: SV has VISITNUM``; a
-            dataset that the study lacks has none.
-    """
-
-    parameters: Table[str, str] = field(default_factory=dict)
-    statuses: Table[str, str] = field(default_factory=dict)
-    keys: Table[tuple[str, ...], pa.Array] = field(default_factory=dict)
-
-    def alone(self, mapping: Mapping) -> StudySummary:
-        """The part that one mapping uses: cheap to send to other processes."""
-        names = needed(mapping)
-        wanted = set(_keys_of(names))
-        return StudySummary(
-            self.parameters if _uses_parameters(names) else {},
-            self.statuses if "_STATUS" in names else {},
-            {key: cells for key, cells in self.keys.items() if key in wanted},
-        )
-
-
-def summarise(tabulations: Table[str, Tabulation], mappings: Iterable[Mapping]) -> StudySummary:
-    """The summary of a study that some mappings use. The one place where rendering looks over whole datasets.
-
-    Args:
-        tabulations: all datasets of the study, by name; mappings: those that are to be rendered.
-    """
-    names = sorted({name for mapping in mappings for name in needed(mapping)})
-    keys = {
-        (dataset, *columns): _joined(tabulations[dataset].table(columns), columns).unique().drop_null()
-        for dataset, *columns in _keys_of(names)
-        if dataset in tabulations
-    }
-    return StudySummary(
-        _parameters(tabulations) if _uses_parameters(names) else {},
-        _statuses(tabulations) if "_STATUS" in names else {},
-        keys,
-    )
-
-
-def _uses_parameters(names: Iterable[str]) -> bool:
-    return any(name == "_SYNTHETIC" or name.startswith("_TS_") for name in names)
-
-
-def _keys_of(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """The dataset and the columns that each name ``_has_<D>_<COLS>`` asks for."""
-    return (tuple(name.removeprefix("_has_").split("_")) for name in names if name.startswith("_has_"))
 
 
 class Helpers:
@@ -125,62 +68,8 @@ class Helpers:
         known = self._study.keys.get((dataset, *columns))
         if known is None:
             return pa.nulls(table.num_rows, pa.string())
-        present = pc.is_in(_joined(table, columns), value_set=known)
+        present = pc.is_in(joined(table, columns), value_set=known)
         return pc.if_else(present, "Y", pa.scalar(None, pa.string()))
-
-
-def _parameters(tabulations: Table[str, Tabulation]) -> dict[str, str]:
-    if "TS" not in tabulations:
-        return {}
-    found: dict[str, str] = {}
-    table = tabulations["TS"].table()
-    for code, value in zip(text(table, "TSPARMCD").to_pylist(), text(table, "TSVAL").to_pylist(), strict=True):
-        if code and value:
-            found.setdefault(code, value)
-    return found
-
-
-def _statuses(tabulations: Table[str, Tabulation]) -> dict[str, str]:
-    """By subject: how the last disposition event left them, else how far the dates of DM show that they came."""
-    found: dict[str, str] = {}
-    if "DM" in tabulations:
-        names = ["USUBJID", "RFICDTC", "RFSTDTC", "RFXSTDTC"]
-        for subject, consent, start, dose in _rows(tabulations["DM"].table(names), names):
-            if subject:
-                found[subject] = (
-                    "on-study-intervention"
-                    if dose
-                    else "on-study"
-                    if start
-                    else "candidate"
-                    if consent
-                    else "screening"
-                )
-    if "DS" in tabulations:
-        names = ["USUBJID", "DSSTDTC", "DSCAT", "DSDECOD"]
-        events = sorted(row for row in _rows(tabulations["DS"].table(names), names) if row[2] == "DISPOSITION EVENT")
-        found |= {subject: _ENDS.get(event, "withdrawn") for subject, _, _, event in events if subject}
-    return found
-
-
-_ENDS = {"COMPLETED": "off-study", "SCREEN FAILURE": "ineligible", "STUDY TERMINATED BY SPONSOR": "off-study"}
-
-
-def needed(mapping: Mapping) -> list[str]:
-    """The helper columns that a mapping's slots and conditions name, each once, in alphabetical order."""
-    found: set[str] = set()
-    for root in mapping.roots():
-        found |= {slot.column for _, slot in slots(root) if slot.derived}
-        for node in walk(root):
-            if isinstance(node, Obj) and node.when:
-                found |= {column for column in node.when.columns() if column.startswith("_")}
-    for block in mapping.blocks:
-        found |= {column for column in (block.when.columns() if block.when else ()) if column.startswith("_")}
-    return sorted(found)
-
-
-def _rows(table: pa.Table, names: list[str]) -> Iterator[tuple[str, ...]]:
-    yield from zip(*(pc.fill_null(text(table, name), "").to_pylist() for name in names), strict=True)
 
 
 def _constant(value: str | None, count: int) -> pa.Array:
@@ -195,10 +84,6 @@ def _upto(table: pa.Table, start: str, end: str) -> pa.Array:
     same = pc.equal(pc.utf8_slice_codeunits(first, 0, 1), pc.utf8_slice_codeunits(last, 0, 1))
     fits = pc.or_(pc.is_null(first), pc.fill_null(pc.and_(same, pc.less_equal(first, last)), False))
     return pc.if_else(fits, "Y", pa.scalar(None, pa.string()))
-
-
-def _joined(table: pa.Table, columns: list[str]) -> pa.Array:
-    return pc.binary_join_element_wise(*(text(table, name) for name in columns), _GLUE, null_handling="emit_null")
 
 
 def _loinc(table: pa.Table, domain: str) -> pa.Array:

@@ -10,7 +10,8 @@ back            `forms_back`                       the datasets of a study to th
 
 `forms`, `derive`, `check` and `forms_back` depend on their arguments alone, change none of them, and touch no file.
 The others read or write files and book rows. `from_records` and `from_sdtm` are the way from an input to datasets
-that pass the check. Why, and what is still asked of the study as a whole: docs/decisions/0018.
+that pass the check. What steps may know of the study beyond their block is a `StudySummary`, and nothing else:
+`fhirspace.study.summary`. Why: docs/decisions/0018.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import blamed
 from fhirspace.study.screening import Screening, conforming, screen
+from fhirspace.study.summary import StudySummary, for_deriving
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import formats
 from fhirspace.tables.csv.reading import Rejected
@@ -167,10 +169,16 @@ def forms(records: Block, sources: SourceLibrary) -> SourceRows:
     return sources.to_rows(dict(records.tables))
 
 
-def derive(made: SourceRows, sources: SourceLibrary) -> Derived:
-    """The datasets of a block in their final form: derived variables filled, supplemental qualifiers apart."""
+def derive(made: SourceRows, sources: SourceLibrary, study: StudySummary | None = None) -> Derived:
+    """The datasets of a block in their final form: derived variables filled, supplemental qualifiers apart.
+
+    Args:
+        made: the rows of a block; sources: the mappings that made them, with the design of the study.
+        study: made by `for_deriving`; of these rows if it is not given.
+    """
     design = load_study(sources.study) if sources.study else StudyDesign()
-    derivation = derivations.derive(made.tables, design)
+    study = study or for_deriving(made.tables)
+    derivation = derivations.derive(made.tables, design, filled=study.filled, visits=study.visits)
     tables: dict[str, pa.Table] = {}
     for name, table in derivation.tables.items():
         parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
@@ -180,9 +188,14 @@ def derive(made: SourceRows, sources: SourceLibrary) -> Derived:
     return Derived(Block(tables), derivation)
 
 
-def check(datasets: Block, formats: Sequence[str] = ()) -> Screening:
-    """What is found in the datasets of a block; `formats`: those in which they are to be written."""
-    return screen(datasets.tables, formats)
+def check(datasets: Block, formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
+    """What is found in the datasets of a block.
+
+    Args:
+        datasets: the block; formats: those in which it is to be written.
+        study: made by `for_checking`; of this block if it is not given.
+    """
+    return screen(datasets.tables, formats, study)
 
 
 def from_records(records: Block, sources: SourceLibrary, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
@@ -298,7 +311,7 @@ def render(
     gzip: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes the resources of a study's datasets into a folder, and books every row; see `to_fhir`."""
+    """Writes the resources of datasets into a folder, and books every row; see `to_fhir`."""
     to_fhir(prepared.tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
 
 

@@ -17,6 +17,7 @@ from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Ledger
+from fhirspace.study.summary import StudySummary, for_checking
 from fhirspace.tables.csv.scan import check_cell
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt import Checked
@@ -39,15 +40,21 @@ class Screening:
     checked: dict[str, Checked] = field(default_factory=dict)
 
 
-def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = ()) -> Screening:
-    """What conformance finds, and the cells that a format to be written (xpt, csv, parquet) cannot hold."""
-    look = Screening(dict(tables), list(conformance.check(tables)))
+def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
+    """What conformance finds, and the cells that a format to be written (xpt, csv, parquet) cannot hold.
+
+    Args:
+        tables: those of a block; formats: those to be written; study: made by `for_checking`, of these tables if it is
+            not given.
+    """
+    study = study or for_checking(tables, names="xpt" in formats)
+    look = Screening(dict(tables), list(conformance.check(tables, filled=study.filled)))
     for name in sorted(tables) if formats else ():
         fits: dict[str, Kind] = {}
         look.findings += _unwritable(tables[name], name, formats, fits)
         look.checked[name] = Checked(tables[name], fits)
     if "xpt" in formats:
-        look.divided = divide(tables)
+        look.divided = divide(tables, study.names)
         for name, column, row in unkept(tables, look.divided):
             (place,) = columns.places(tables[name], name, [row], column)
             problem = Problem("FS135", place, f"at most {MAX_BYTES} bytes, or free text that can be cut", name)

@@ -19,8 +19,9 @@ from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import Groups, text
 from fhirspace.study.accounting import Ledger
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
-from fhirspace.study.helper_columns import Helpers, StudySummary, summarise
+from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.nested import Attached
+from fhirspace.study.summary import StudySummary, for_rendering
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import place, row_column
@@ -115,7 +116,8 @@ def to_fhir(
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: told before the first batch of a dataset and after each.
     """
-    study = summarise(tabulations, [library.mappings[name] for name in tabulations if name in library.mappings])
+    used = [library.mappings[name] for name in tabulations if name in library.mappings]
+    study = for_rendering(tabulations, used)
     with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
         told = progress or (lambda name, done, rows: None)
         writer = _Writer(tabulations, library, ledger, study=study, sinks=sinks, progress=told)

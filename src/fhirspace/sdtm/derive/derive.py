@@ -1,4 +1,4 @@
-"""Derivations of SDTM variables: one pure function over the tabulations of a study.
+"""Derivations of SDTM variables: one pure function over the tabulations of subjects.
 
 What came in is never overwritten: a derived value only stands where the cell was empty. Each rule is told in the
 docstring of its function and, for Define-XML, in the `Derived` entries returned. Decisions: docs/decisions/0005.
@@ -6,17 +6,19 @@ docstring of its function and, for Define-XML, in the `Derived` entries returned
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from fhirspace.errors import Problem
+from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.derive.order import derive_last_observations, derive_sequences
 from fhirspace.sdtm.derive.results import derive_results
 from fhirspace.sdtm.derive.subjects import derive_elements, derive_subjects
-from fhirspace.sdtm.derive.timing import derive_days, derive_epochs, derive_visits
-from fhirspace.sdtm.derive.work import Derived, Work
+from fhirspace.sdtm.derive.timing import derive_days, derive_epochs, derive_visits, planned_visits
+from fhirspace.sdtm.derive.work import Derived, Visit, Work
 
 
 class Derivation(NamedTuple):
@@ -27,18 +29,28 @@ class Derivation(NamedTuple):
     derived: list[Derived]
 
 
-def derive(tables: dict[str, pa.Table], study: StudyDesign | None = None) -> Derivation:
-    """Fill the derivable variables of a study's tabulations.
+def derive(
+    tables: dict[str, pa.Table],
+    study: StudyDesign | None = None,
+    *,
+    filled: Mapping[str, Collection[str]] | None = None,
+    visits: Sequence[Visit] | None = None,
+) -> Derivation:
+    """Fill the derivable variables of tabulations.
 
     Args:
-        tables: text tables by dataset name; none of them is changed. Datasets that the guide does not know pass as
-            they are.
+        tables: text tables by dataset name, with all rows of some subjects and the datasets about no subject; none of
+            them is changed. Datasets that the guide does not know pass as they are.
         study: visits, elements, units and rules of the study; without it only what the data tell is derived.
+        filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
+        visits: `planned_visits` of the study; of these tables if they are not given.
 
     Returns:
         The tables (SE may be new), problems (notes FS710 to FS712), and the variables derived, in order.
     """
-    work = Work(dict(tables), study or StudyDesign())
+    known = columns.filled_columns(tables) if filled is None else filled
+    planned = tuple(planned_visits(tables) if visits is None else visits)
+    work = Work(dict(tables), study or StudyDesign(), known, planned)
     _derive_domain(work)
     derive_subjects(work)
     derive_elements(work)

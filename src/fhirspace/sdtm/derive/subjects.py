@@ -127,7 +127,7 @@ def derive_elements(work: Work) -> None:
     An element starts so many days after its reference date. A subject has the elements whose start is known and not
     after the end of participation; each ends where the next starts, the last one at RFPENDTC.
     """
-    exists = "SE" in work.tables and work.tables["SE"].num_rows
+    exists = work.filled.get("SE")
     if exists or not work.study.elements or "DM" not in work.tables or "USUBJID" not in work.tables["DM"].column_names:
         return
     dates = {name: work.subjects(name) for name in {element.start for element in work.study.elements} | {"RFPENDTC"}}

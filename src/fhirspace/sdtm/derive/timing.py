@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most, day_of
 from fhirspace.sdtm.derive.design import LABEL
-from fhirspace.sdtm.derive.work import Work
+from fhirspace.sdtm.derive.work import Visit, Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
 
@@ -58,19 +58,21 @@ def derive_epochs(work: Work) -> None:
     if "SE" not in work.tables:
         return
     elements = _elements(work.tables["SE"])
-    for name, spec in work.general():
+    for name, _ in work.general():
         table = work.tables[name]
-        if "EPOCH" in sdtm.domain(name).names and (source := _start_column(table, spec)):
+        if "EPOCH" in sdtm.domain(name).names and (source := _start_column(work, name)):
             groups = columns.Groups(table, ("USUBJID", source))
             values = groups.spread(_epoch(elements.get(subject or "", []), cell) for subject, cell in groups.cells)
             work.fill(name, "EPOCH", values, f"EPOCH of the element in SE during which {source} falls.")
 
 
-def _start_column(table: pa.Table, spec: sdtm.Domain) -> str | None:
+def _start_column(work: Work, name: str) -> str | None:
+    """The column that dates the records of a dataset: of two, the first that any record of the study has filled."""
+    spec = sdtm.domain(name)
     names = [spec.prefix + part for part in ("STDTC", "DTC")]
     if spec.klass.startswith("Findings"):
         names.reverse()
-    return next((name for name in names if columns.filled(table, name)), None)
+    return next((each for each in names if each in work.filled.get(name, ())), None)
 
 
 _Elements = list[tuple[str, str | None, str]]
@@ -98,6 +100,14 @@ def _epoch(elements: _Elements, cell: str | None) -> str | None:
     return None if over else epoch
 
 
+def planned_visits(tables: Mapping[str, pa.Table]) -> Iterator[Visit]:
+    """The visits that TV and SV have, in this order, each distinct one once."""
+    for dataset in ("TV", "SV"):
+        if dataset in tables:
+            groups = columns.Groups(tables[dataset], ("VISIT", "VISITNUM", "VISITDY"))
+            yield from (Visit(label, number, day) for label, number, day in groups.cells)
+
+
 def derive_visits(work: Work) -> None:
     """Fill VISITNUM, VISIT and VISITDY from the study's visits, TV and SV; number unscheduled visits.
 
@@ -120,11 +130,8 @@ class _Planned:
         self.numbers: dict[str, str] = {visit.label: visit.number for visit in work.study.visits}
         self.days: dict[str, str] = {visit.number: visit.day for visit in work.study.visits if visit.day}
         self.unscheduled = re.compile(work.study.unscheduled, re.IGNORECASE)
-        for dataset in ("TV", "SV"):
-            table = work.tables.get(dataset)
-            if table is not None:
-                for label, number, day in columns.Groups(table, ("VISIT", "VISITNUM", "VISITDY")).cells:
-                    self._add(label, canonical_number(number or ""), day)
+        for label, number, day in work.visits:
+            self._add(label, canonical_number(number or ""), day)
         self.numbered = _numbered_in_sv(work)
         self.labels = {number: label for label, number in reversed(self.numbers.items())}
 
@@ -149,7 +156,7 @@ _Unscheduled = dict[tuple[str, str, str], str]
 
 
 def _visit_date(work: Work, name: str) -> str | None:
-    return "SVSTDTC" if name == "SV" else _start_column(work.tables[name], sdtm.domain(name))
+    return "SVSTDTC" if name == "SV" else _start_column(work, name)
 
 
 def _number_unscheduled(work: Work, planned: _Planned) -> _Unscheduled:

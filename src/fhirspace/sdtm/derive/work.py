@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,6 +12,14 @@ from fhirspace.errors import Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.standards import sdtm
+
+
+class Visit(NamedTuple):
+    """The label, number and day of a visit in TV or SV, as far as they are filled."""
+
+    label: str | None
+    number: str | None
+    day: str | None
 
 
 class Derived(NamedTuple):
@@ -24,10 +32,18 @@ class Derived(NamedTuple):
 
 @dataclass(slots=True)
 class Work:
-    """What a run of the derivations holds; `put` and `fill` are the only ways to change a table."""
+    """What a run of the derivations holds; `fill` and `derive_elements` alone change the tables.
+
+    Attributes:
+        tables: those of some subjects; study: its design.
+        filled: by dataset of the study, the columns that came in filled. visits: those of the study's TV and SV.
+        problems: what was noted; derived: what was derived how.
+    """
 
     tables: dict[str, pa.Table]
     study: StudyDesign
+    filled: Mapping[str, Collection[str]]
+    visits: Sequence[Visit]
     problems: list[Problem] = field(default_factory=list)
     derived: dict[tuple[str, str], Derived] = field(default_factory=dict)
 

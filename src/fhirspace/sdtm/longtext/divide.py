@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -58,18 +58,29 @@ def long_rows(table: pa.Table, column: str) -> list[int]:
     return rows
 
 
-def divide(tables: Mapping[str, pa.Table]) -> Divided:
-    """Cut the long texts of a study's tabulations; one that cannot be cut, or whose parts find no name, stays long."""
-    made = Divided(dict(tables))
+def taken_names(tables: Mapping[str, pa.Table]) -> dict[str, frozenset[str]]:
+    """By dataset (a SUPP-- counts as its parent), the names of variables and qualifiers that it has or may have."""
     families: dict[str, set[str]] = {}
     for name, table in tables.items():
         taken = families.setdefault(name.removeprefix("SUPP"), set())
         taken |= set(data_columns(table))
         taken |= {variable.name for variable in sdtm.standard_variables(name)} if sdtm.known(name) else set()
         taken |= set(columns.text(table, "QNAM").unique().to_pylist()) if name.startswith("SUPP") else set()
+    return {family: frozenset(taken) for family, taken in families.items()}
+
+
+def divide(tables: Mapping[str, pa.Table], taken: Mapping[str, Collection[str]] | None = None) -> Divided:
+    """Cut the long texts of tabulations; one that cannot be cut, or whose parts find no name, stays long.
+
+    Args:
+        tables: all rows of some subjects, and the datasets about no subject.
+        taken: `taken_names` of the study; of these tables if it is not given.
+    """
+    made = Divided(dict(tables))
+    families = {name: set(names) for name, names in (taken_names(tables) if taken is None else taken).items()}
     for name in sorted(tables):
         cut = _qualifiers if name.startswith("SUPP") else _variables
-        cut(made, name, families[name.removeprefix("SUPP")])
+        cut(made, name, families.setdefault(name.removeprefix("SUPP"), set()))
     return made
 
 

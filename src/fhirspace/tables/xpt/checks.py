@@ -45,7 +45,7 @@ class Checked:
         name, _, kind, length = variable
         if table is not self.table or self.columns.get(name) != kind:
             return False
-        return kind == "Num" or _longest(table.column(name)) <= (length or _LONGEST)
+        return kind == "Num" or cell_length(table.column(name)) <= (length or _LONGEST)
 
 
 def check(
@@ -69,10 +69,11 @@ def check(
 
 def lengths(table: pa.Table, variables: Sequence[Variable]) -> list[int]:
     """The bytes that each variable takes: as declared, or those of its longest cell; 8 for a number."""
-    return [8 if kind == "Num" else length or _longest(table.column(name)) for name, _, kind, length in variables]
+    return [8 if kind == "Num" else length or cell_length(table.column(name)) for name, _, kind, length in variables]
 
 
-def _longest(column: pa.ChunkedArray) -> int:
+def cell_length(column: pa.ChunkedArray) -> int:
+    """The bytes of the longest text of a column, at least 1."""
     return max(1, pc.max(pc.binary_length(decode(column))).as_py() or 1)
 
 
