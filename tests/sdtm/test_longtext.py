@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.sdtm import layout as shape
 from fhirspace.sdtm.longtext import rules as longtext
-from fhirspace.sdtm.longtext.check import unkept
+from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.longtext.rejoin import join
 from fhirspace.sdtm.longtext.rules import divisible, part_name, parts
@@ -201,7 +201,7 @@ STUDIES: dict[str, tuple[dict[str, pa.Table], list[str]]] = {
 def test_a_long_text_goes_on_in_supplemental_qualifiers(name: str) -> None:
     tables, names = STUDIES[name]
     written = comes_back(tables)
-    assert list(unkept(tables)) == []
+    assert list(lossy_cells(tables)) == []
     before = set(tables["SUPPAE"]["QNAM"].to_pylist()) if "SUPPAE" in tables else set()
     added = set(written["SUPPAE"]["QNAM"].to_pylist()) - before
     assert added == set(names)
@@ -250,7 +250,7 @@ def test_what_others_cut_otherwise_is_not_joined(name: str) -> None:
         AE=[ae(1, AETERM=first)], SUPPAE=[supp(1, "AETERM1", second, label)], TS=[ts(1, first, TSVAL1=second)]
     )
     assert join(tables).joins == []
-    assert list(unkept(tables)) == []
+    assert list(lossy_cells(tables)) == []
     comes_back(tables)
 
 
@@ -263,7 +263,7 @@ def test_what_others_cut_as_we_do_is_joined() -> None:
     made = join(tables)
     assert made.tables["AE"]["AETERM"].to_pylist() == [LONG]
     assert "SUPPAE" not in made.tables
-    assert (made.joins, made.gone) == ([("AE", "AETERM", [0])], {"SUPPAE": 2})
+    assert (made.joins, made.removed) == ([("AE", "AETERM", [0])], {"SUPPAE": 2})
     assert divide(made.tables).whole()["SUPPAE"].select(["QNAM", "QVAL"]).to_pylist() == [
         {"QNAM": "AETERM1", "QVAL": second},
         {"QNAM": "AETERM2", "QVAL": third},
@@ -290,7 +290,7 @@ def _gap_beside() -> dict[str, pa.Table]:
 def test_parts_with_a_gap_in_their_numbers_are_not_joined(tables: dict[str, pa.Table]) -> None:
     """The part between may have been lost: two parts that would fit by themselves are not taken for the whole text."""
     made = join(tables)
-    assert (made.joins, made.gone) == ([], {})
+    assert (made.joins, made.removed) == ([], {})
     assert made.tables == tables
 
 
@@ -312,7 +312,7 @@ UNKEPT: dict[str, tuple[dict[str, pa.Table], tuple[str, str]]] = {
 @pytest.mark.parametrize("name", UNKEPT)
 def test_what_would_not_come_back_is_known_before(name: str) -> None:
     tables, place = UNKEPT[name]
-    assert place in {(dataset, column) for dataset, column, _ in unkept(tables)}
+    assert place in {(dataset, column) for dataset, column, _ in lossy_cells(tables)}
 
 
 _NASTY = st.one_of(st.just("Rash"), TEXTS.map(lambda text: text.strip() or "x"))
@@ -342,5 +342,5 @@ def test_every_study_comes_back_or_is_told(
         AE=rows, **({"SUPPAE": more} if more else {}), **({"TS": [ts(1, v) for v in values]} if values else {})
     )
     tables = join(tables).tables
-    if not list(unkept(tables)):
+    if not list(lossy_cells(tables)):
         comes_back(tables)

@@ -11,11 +11,11 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What a batch became.
+    """The result of a batch.
 
     Attributes:
         outputs: bytes by sink, to be appended in the order of the batches.
-        report: whatever the job tells about the batch (counts, faults); must be picklable.
+        report: the job's report of the batch (counts, faults); must be picklable.
     """
 
     outputs: Sequence[tuple[str, pa.Buffer | bytes]]
@@ -26,4 +26,4 @@ class Job(Protocol):
     """The function of a batch. It may keep state that only makes it faster; its output depends on the batch alone."""
 
     def __call__(self, batch: pa.RecordBatch) -> Made:
-        """What the batch becomes."""
+        """The result of a batch."""

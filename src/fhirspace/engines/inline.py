@@ -15,14 +15,14 @@ def run(job: Job, batches: Iterable[pa.RecordBatch], sinks: Mapping[str, Growing
     """Runs the job over all batches, appends its outputs to the sinks, and yields the report of each batch in order.
 
     Args:
-        job: the function of a batch; batches: text tables in pieces; sinks: a growing file by name.
+        job: the function of a batch; batches: text tables; sinks: a growing file by name.
     """
     for batch in batches:
         yield _one(job, batch, sinks)
 
 
 def _one(job: Job, batch: pa.RecordBatch, sinks: Mapping[str, Growing]) -> Any:
-    """One batch; what was made of it is gone from memory before the next one comes."""
+    """One batch; its outputs are released from memory before the next batch."""
     made = job(batch)
     for name, data in made.outputs:
         sinks[name].write(data)

@@ -1,4 +1,4 @@
-"""A job whose outputs come compressed: for a disk or a line that is slower than a processor."""
+"""A job whose outputs come compressed: for a disk or network that is slower than a processor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """Compresses what a job makes of a batch, each output as a member of its own, without a time.
+    """Compresses the outputs of a job, each output as a member of its own, without a time.
 
     Members one after the other are one gzip file (RFC 1952, section 2.2): so batches can be compressed side by side,
     and the file is the same for any number of processes.
@@ -25,6 +25,6 @@ class Packed:
     job: Job
 
     def __call__(self, batch: pa.RecordBatch) -> Made:
-        """What the batch becomes."""
+        """The compressed result of a batch."""
         made = self.job(batch)
         return Made([(name, zlib.compress(data, _LEVEL, _GZIP)) for name, data in made.outputs], made.report)

@@ -1,13 +1,13 @@
 """The engine that runs batches in several processes and still writes them in order, so that the bytes do not change.
 
-This process is one of them: it reads the batches, and a thread of it works like the other processes (`worker`), to
-which batches travel as Arrow IPC messages. What a batch became stays in memory that is shared (`slots`); only sizes and
-reports come back. The turn of a batch comes when all before it are made: the worker learns where the sinks will end,
-and puts the bytes so that a thread of this process can give them to the disk as they are. The workers compute, one
-thread hashes, one waits for the disk.
+This process is one of them: it reads the batches, and a thread of it works like the other processes (`worker`), which
+get batches as Arrow IPC messages. The outputs of a batch stay in shared memory (`slots`); only sizes and reports
+are sent back. When all earlier batches are made, it is the turn of the next one: the worker is sent the sizes of
+the sinks, and aligns the bytes so that a thread of this process can write them to the disk directly. The workers
+compute, one thread hashes, one waits for the disk.
 
-Nothing waits for a process that is gone: a worker that dies ends the run at once, and a worker whose parent dies ends
-itself. Workers ignore Ctrl-C; the parent hears it and ends them.
+Nothing waits for a process that has ended: if a worker dies, the run ends at once, and a worker whose parent dies ends
+itself. Workers ignore Ctrl-C; the parent receives it and ends them.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def run(
 
     Args:
         job: the function of a batch, sent to each other process once. One thread calls it in this one.
-        batches: text tables in pieces, read in this process.
+        batches: text tables, read in this process.
         sinks: growing files by name, which nobody else adds to before the last report.
         workers: the number of processes, this one included.
 
     Raises:
-        InterruptedRun: FS690, a worker died. OSError: what the disk says. What a job raises is raised here again, or
-            FS691 where it cannot travel.
+        InterruptedRun: FS690, a worker died. OSError: from the disk. An error of a job is raised here again, or FS691
+            if it cannot be pickled.
     """
     with ExitStack() as stack:
         hands: list[_Hand] = [_Here(job)]
@@ -62,7 +62,7 @@ def run(
         for _ in range(workers - 1):
             hands.append(_Process(job))
             stack.callback(hands[-1].end)
-        # What still has to be written is written before the workers end: it stands in their memory.
+        # All outputs are written before the workers end, because they are in the workers' memory.
         writing = stack.enter_context(ThreadPoolExecutor(1))
         yield from _Run(hands, iter(batches), _Writer(sinks, writing)).reports()
 
@@ -71,10 +71,10 @@ class _Hand(ABC):
     """The parent's side of a worker.
 
     Attributes:
-        pipe: what the worker tells comes here.
+        pipe: receives the worker's messages.
         views: the worker's slots.
         up: whether it can take batches.
-        open: batches that it has, of which not all is told yet.
+        open: the number of its batches that are not done.
     """
 
     def __init__(self, pipe: Connection, free: Any, *, up: bool) -> None:
@@ -82,26 +82,26 @@ class _Hand(ABC):
 
     @abstractmethod
     def give(self, number: int, batch: pa.RecordBatch) -> None:
-        """Gives it a batch. Raises: InterruptedRun, it died; what it told before."""
+        """Sends a batch to the worker. Raises: InterruptedRun, it died; the error that it sent before."""
 
     @abstractmethod
     def turn(self, starts: list[int]) -> None:
-        """Tells it that the turn of its next batch has come, and where the sinks end before it. Raises: as `give`."""
+        """Sends the turn of its next batch: the sizes of the sinks before it. Raises: as `give`."""
 
     @abstractmethod
     def end(self) -> None:
-        """Ends it."""
+        """Ends the worker."""
 
-    def hear(self) -> tuple[int, Sized | Done | None]:
-        """The next that it tells. Raises: InterruptedRun, it died; what its job raised."""
+    def receive(self) -> tuple[int, Sized | Done | None]:
+        """The next message. Raises: InterruptedRun, the worker died; any error of its job."""
         try:
-            number, told = self.pipe.recv()
+            number, message = self.pipe.recv()
         except (EOFError, OSError):
             raise _died() from None
-        if isinstance(told, Failed):
-            told.error.add_note(f"In a worker:\n{told.frames}")
-            raise told.error
-        return number, told
+        if isinstance(message, Failed):
+            message.error.add_note(f"In a worker:\n{message.frames}")
+            raise message.error
+        return number, message
 
 
 class _Here(_Hand):
@@ -116,7 +116,7 @@ class _Here(_Hand):
         self._thread.start()
 
     def _work(self) -> None:
-        with self._theirs:  # the parent hears of the end, whatever ends it
+        with self._theirs:  # the parent is notified of the end, also after an error
             self._worker.run()
 
     def give(self, number: int, batch: pa.RecordBatch) -> None:
@@ -127,7 +127,7 @@ class _Here(_Hand):
 
     def end(self) -> None:
         self._worker.end()
-        self.pipe.close()  # whatever the thread still has to tell, it does not wait for us to read it
+        self.pipe.close()  # the thread does not wait until a last message is read
         self._thread.join()
         self._worker.close()
 
@@ -140,15 +140,15 @@ class _Process(_Hand):
         free = _CONTEXT.Semaphore(SLOTS)
         super().__init__(mine, free, up=False)
         self._process = _CONTEXT.Process(target=serve, args=(theirs, job, free), daemon=True)
-        with theirs, _deaf():
+        with theirs, _ctrl_c_blocked():
             self._process.start()
 
     def give(self, number: int, batch: pa.RecordBatch) -> None:
-        with self._heard_out():
+        with self._or_its_error():
             send_batch(self.pipe, number, batch)
 
     def turn(self, starts: list[int]) -> None:
-        with self._heard_out():
+        with self._or_its_error():
             self.pipe.send(starts)
 
     def end(self) -> None:
@@ -158,13 +158,13 @@ class _Process(_Hand):
         self._process.close()
 
     @contextmanager
-    def _heard_out(self) -> Iterator[None]:
-        """Where nobody listens any more: it is gone, but may have said why before it went."""
+    def _or_its_error(self) -> Iterator[None]:
+        """For sending: if the worker has ended, raises the error that it sent before, if any."""
         try:
             yield
         except OSError:
-            while True:  # at the end of what it said this raises
-                self.hear()
+            while True:  # raises after the last message
+                self.receive()
 
 
 class _Run:
@@ -179,11 +179,11 @@ class _Run:
         self._more = True
 
     def reports(self) -> Generator[Any, None, None]:
-        """The report of each batch, as soon as its bytes wait for the disk."""
+        """The report of each batch, as soon as its bytes are queued for writing."""
         pipes: dict[object, _Hand] = {hand.pipe: hand for hand in self._hands}
         while self._feed() or self._given < self._sent:
             for ready in wait([hand.pipe for hand in self._hands]):
-                self._hear(pipes[ready])
+                self._receive(pipes[ready])
             while self._turns in self._made:
                 self._turn(*self._made.pop(self._turns))
             while self._given in self._done:
@@ -194,7 +194,7 @@ class _Run:
         self._writer.close()
 
     def _feed(self) -> bool:
-        """Gives each worker what it can take; whether there is more."""
+        """Sends each worker as many batches as it can queue; whether there are more."""
         while self._more:
             hand = min((hand for hand in self._hands if hand.up), key=lambda each: each.open)
             if hand.open == _AHEAD:
@@ -208,14 +208,14 @@ class _Run:
             self._sent += 1
         return self._more
 
-    def _hear(self, hand: _Hand) -> None:
-        number, told = hand.hear()
+    def _receive(self, hand: _Hand) -> None:
+        number, message = hand.receive()
         if number == UP:
             hand.up = True
-        elif isinstance(told, Sized):
-            self._made[number] = hand, told
-        elif isinstance(told, Done):
-            self._done[number] = hand, told
+        elif isinstance(message, Sized):
+            self._made[number] = hand, message
+        elif isinstance(message, Done):
+            self._done[number] = hand, message
             hand.open -= 1
 
     def _turn(self, hand: _Hand, sized: Sized) -> None:
@@ -229,20 +229,20 @@ class _Run:
 
 @dataclass(slots=True)
 class _Writer:
-    """Puts what stands in the workers' slots into the sinks, in order, while others work."""
+    """Writes the workers' slots to the sinks, in order, in a thread of its own."""
 
     sinks: Mapping[str, Growing]
     thread: ThreadPoolExecutor
     pending: deque[Future[None]] = field(default_factory=deque)
 
     def take(self, views: Views, filled: Filled) -> None:
-        """Takes the bytes of the next batch over. Raises: OSError, what became of earlier ones."""
+        """Queues the bytes of the next batch. Raises: OSError, from writing earlier ones."""
         self.pending.append(self.thread.submit(self._write, views, filled))
         while self.pending and self.pending[0].done():
             self.pending.popleft().result()
 
     def close(self) -> None:
-        """Until all stands. Raises: OSError."""
+        """Waits until everything is written. Raises: OSError."""
         while self.pending:
             self.pending.popleft().result()
 
@@ -263,8 +263,8 @@ def _died() -> InterruptedRun:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Children started within never hear Ctrl-C, not even while they come up; this process hears it afterwards."""
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Children started within never receive Ctrl-C, not even while they start; this process receives it afterwards."""
     if not hasattr(signal, "pthread_sigmask"):  # pragma: no cover  (Windows: `serve` does what can be done)
         yield
         return

@@ -1,7 +1,8 @@
-"""Memory that a worker fills and its parent reads: nothing that a batch became is copied through a pipe.
+"""Memory that a worker fills and its parent reads: outputs are not copied through a pipe.
 
-A slot is a file in memory where the system has such files (Linux), otherwise a temporary one. It grows by being
-replaced. The worker may fill a slot when the parent gave it back; a semaphore counts those that are free.
+A slot is a file in memory where the system has such files (Linux), otherwise a temporary one. A slot that is too small
+is replaced by a larger one. The worker may fill a slot when the parent has released it; a semaphore counts those that
+are free.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ SLOTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What stands in a slot: bytes of sinks by name, each from a block's beginning on, after its lead."""
+    """The content of a slot: bytes by sink, each starting at the beginning of a disk block, after its lead."""
 
     slot: int
     made: int
-    """Numbers the files that the worker has made: a path alone may come again for another one."""
+    """Numbers the files that the worker has made: a path alone may be used again for another file."""
     path: str
     length: int
     parts: list[tuple[str, int, int]]
@@ -41,7 +42,7 @@ class Slots:
         self._files: list[tuple[Any, int, str, mmap.mmap] | None] = [None] * SLOTS
 
     def fill(self, outputs: Iterable[tuple[str, Any, int]]) -> Filled:
-        """Copies outputs (sink, bytes, where the sink ends before them) into the next slot; the parent gave it back."""
+        """Copies outputs (sink, bytes, size of the sink before them) into the next slot that was released."""
         parts, end, places = [], 0, []
         for sink, data, start in outputs:
             view, lead = memoryview(data).cast("B"), start % BLOCK
@@ -55,7 +56,7 @@ class Slots:
         return Filled(slot, made, path, len(memory), parts)
 
     def close(self) -> None:
-        """Closes the files; memory that somebody looks at stays."""
+        """Closes the files; memory with a view on it stays."""
         for held in self._files:
             if held:
                 held[0].close()
@@ -85,13 +86,13 @@ def _file() -> tuple[Any, str]:
 
 @dataclass(slots=True)
 class Views:
-    """The parent's side: what stands in the slots of one worker."""
+    """The parent's side: the slots of one worker."""
 
     free: Any
     _open: dict[int, tuple[int, mmap.mmap]] = field(default_factory=dict)
 
     def memory(self, filled: Filled) -> mmap.mmap:
-        """The memory of a filled slot; it stays while somebody looks at it. Raises: OSError, the worker is gone."""
+        """The memory of a filled slot; it stays while there is a view on it. Raises: OSError, the worker has ended."""
         held = self._open.get(filled.slot)
         if held is None or held[0] != filled.made:
             with Path(filled.path).open("r+b", buffering=0) as file:

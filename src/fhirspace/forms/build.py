@@ -1,6 +1,6 @@
 """From YAML to source mappings: the documents of a file, their rows and lines.
 
-What is wrong is refused where it stands, with its file, line, key and what would fit.
+What is wrong is refused with its file, line and key, and what was expected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,7}")
 
 @dataclass(slots=True)
 class _Scope:
-    """What the documents of one file see: constants and code lists."""
+    """The constants and code lists for the documents of one file."""
 
     lets: dict[str, nodes.Node]
     codes: dict[str, dict[str, str]]
@@ -42,7 +42,7 @@ class _Draft:
     key: tuple[str, ...] = ()
     documents: list[Document] = field(default_factory=list)
     needs: dict[str, str] = field(default_factory=dict)
-    kept: dict[str, None] = field(default_factory=dict)
+    carried: dict[str, None] = field(default_factory=dict)
 
 
 class SourceBuilder:
@@ -57,7 +57,7 @@ class SourceBuilder:
         self._drafts: dict[str, _Draft] = {}
 
     def add(self, file: str, documents: Iterable[nodes.Map]) -> None:
-        """Reads the documents of a file. Raises MappingError with file, line, key and what would fit."""
+        """Reads the documents of a file. Raises MappingError with file, line, key and what was expected."""
         scope = _Scope(dict(self._lets), dict(self._codes))
         for document in documents:
             _Reader(file, self._lists, scope, self._drafts).read(document)
@@ -75,7 +75,7 @@ def _finished(form: str, draft: _Draft) -> FormMapping:
     key = tuple(name.removesuffix("?") for name in draft.key)
     optional = frozenset(name.removesuffix("?") for name in draft.key if name.endswith("?"))
     made = FormMapping(
-        form, draft.file, key, optional, tuple(draft.documents), tuple(draft.needs.items()), tuple(draft.kept)
+        form, draft.file, key, optional, tuple(draft.documents), tuple(draft.needs.items()), tuple(draft.carried)
     )
     return replace(made, documents=tuple(_with_own(document, frozenset(key)) for document in made.documents))
 
@@ -87,11 +87,11 @@ def _with_own(document: Document, key: frozenset[str]) -> Document:
         if line.own is None:
             return line
         cells = dict(line.cells)
-        told = tuple(name for name in line.own if cells[name].constant is None and set(cells[name].columns()) - key)
-        if not told:
+        varying = tuple(name for name in line.own if cells[name].constant is None and set(cells[name].columns()) - key)
+        if not varying:
             hint = "a slot of its own, a condition (`when:` or `given:`), or `always: true`"
             raise MappingError("FS360", Place(document.file, line.line), hint)
-        return replace(line, own=told)
+        return replace(line, own=varying)
 
     return replace(document, lines=tuple(own(line) for line in document.lines))
 
@@ -117,7 +117,7 @@ class _Reader(CellReader):
         self._forms = self._spellings(document)
         draft = self._draft(document)
         draft.needs.update((name.text, self._plain(node, "needs")) for name, node in self._map(document, "needs"))
-        draft.kept.update(dict.fromkeys(self._words(document, "columns")))
+        draft.carried.update(dict.fromkeys(self._words(document, "columns")))
         if document.get("makes") is not None:
             draft.documents.append(self._document(document))
 
@@ -173,10 +173,10 @@ class _Reader(CellReader):
         if not cells:
             raise self._error("FS320", node.line, None, "variables under `rows:` or `each:`")
         when, given = self._conditions(node)
-        # Rows that several forms make together must show which of them had a part in it.
+        # A row that several forms make together must show which of them contributed.
         free = self._always(node) or ((when is not None or bool(given)) and not merged)
         own_names = None if free else tuple(cells if alone else own)
-        # Conditions of a document without `each` stand in the document already.
+        # Conditions of a document without `each` belong to the document already.
         return Line(tuple(cells.items()), own_names, node.line, *((None, ()) if alone else (when, given)))
 
     def _always(self, node: nodes.Map) -> bool:

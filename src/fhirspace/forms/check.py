@@ -1,4 +1,4 @@
-"""What is checked of source mappings when they are loaded: that rows can be known again and their records read back.
+"""What is checked of source mappings when they are loaded: that rows can be recognised and their records read back.
 
 Two lines of a dataset must differ by a constant, each line must give its record's key back, forms that make a row
 together must not write the same variable, and what a closed CDISC codelist governs must be one of its terms.
@@ -16,7 +16,7 @@ from fhirspace.forms.model import Cell, Document, FormMapping, Line
 from fhirspace.standards import sdtm, terminology
 from fhirspace.template.slots import Slot
 
-# Variables that derivations fill: that one is empty tells nothing.
+# Variables that derivations fill: an empty one proves nothing.
 _DERIVED = re.compile(
     r"VISIT(NUM|DY)?|EPOCH|TAETORD|RF\w+|AGEU?|DTHFL|DTHDTC|ACTARM(CD)?|DOMAIN|"
     r"..(SEQ|DY|STDY|ENDY|STRESC|STRESN|STRESU|LOBXFL|NRIND|STNRLO|STNRHI)"
@@ -39,7 +39,8 @@ def check(forms: Iterable[FormMapping]) -> dict[tuple[str, int], tuple[str, ...]
     """Checks all forms of a source against each other.
 
     Returns:
-        By form and place of a line, the variables that must be empty in its rows: they alone tell it from another line.
+        By form and place of a line, the variables that must be empty in its rows: they alone distinguish it from
+        another line.
 
     Raises:
         MappingError: FS355 (key), FS356 (lines alike), FS357 (rows made together), FS359 (codelist).
@@ -55,7 +56,7 @@ def check(forms: Iterable[FormMapping]) -> dict[tuple[str, int], tuple[str, ...]
     absent: dict[tuple[str, int], dict[str, None]] = {}
     for first, second in combinations(known, 2):
         if first.document.dataset == second.document.dataset:
-            for owner, variable in _told_apart(first, second):
+            for owner, variable in _distinguished(first, second):
                 absent.setdefault((owner.form.form, owner.at), {})[variable] = None
     return {key: tuple(names) for key, names in absent.items()}
 
@@ -66,9 +67,9 @@ def _check_key(each: _Known) -> None:
         if name not in cells:
             raise MappingError("FS357", each.place, f"{name} under `rows:`, because `one per:` names it")
     where = {name: cells[name] for name in each.document.one_per} or cells
-    told = {name for cell in where.values() for name, _ in cell.told()}
-    told |= {name for name, text in (*each.document.given, *each.line.given) if text}
-    missing = [name for name in each.form.key if name not in told]
+    readable = {name for cell in where.values() for name, _ in cell.readable_columns()}
+    readable |= {name for name, text in (*each.document.given, *each.line.given) if text}
+    missing = [name for name in each.form.key if name not in readable]
     if missing:
         raise MappingError("FS355", each.place, f"a variable with a slot such as <{missing[0]}>")
 
@@ -100,8 +101,8 @@ def _closed(dataset: str, name: str) -> frozenset[str] | None:
     return sdtm.beside_codelist(dataset, name).union(*(each.terms for each in lists))
 
 
-def _told_apart(first: _Known, second: _Known) -> list[tuple[_Known, str]]:
-    """Nothing where two lines differ anyway; else the line and variable that must be empty to tell them apart."""
+def _distinguished(first: _Known, second: _Known) -> list[tuple[_Known, str]]:
+    """Nothing if two lines differ anyway; else the line and the variable that must be empty to distinguish them."""
     if first.document.one_per and second.document.one_per:
         _check_together(first, second)
         return []

@@ -1,4 +1,4 @@
-"""Columns of a form in one go: conditions, templates and readings as Arrow vectors, codecs on distinct values."""
+"""Whole columns of a form at once: conditions, templates and readings as Arrow vectors, codecs on distinct values."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def equals(cells: pa.Array, text: str) -> pa.Array:
 
 
 class Columns:
-    """The columns of one table of a form, with all that is computed of them, each thing once."""
+    """The columns of one table of a form, with everything that is computed from them, each once."""
 
     def __init__(self, table: pa.Table) -> None:
         self.table, self.count = table, table.num_rows
@@ -98,7 +98,7 @@ class Columns:
         return self._slots[known]
 
     def written(self, cell: Cell) -> pa.Array:
-        """The texts of a variable, null where nothing stands."""
+        """The texts of a variable, null where nothing is written."""
         if cell not in self._written:
             texts = [self._option(option, cell) for option in cell.options]
             self._written[cell] = texts[0] if len(texts) == 1 else pc.coalesce(*texts)
@@ -111,15 +111,15 @@ class Columns:
 
     def _leaf(self, leaf: Leaf, cell: Cell) -> pa.Array:
         if leaf.constant is not None:
-            return _kept(pa.repeat(pa.scalar(leaf.constant, TEXT), self.count), cell)
+            return _legal_texts(pa.repeat(pa.scalar(leaf.constant, TEXT), self.count), cell)
         parts = [pa.scalar(part, TEXT) if isinstance(part, str) else self.slot(part).texts for part in leaf.parts]
         if len(parts) > 1:
-            return _kept(pc.binary_join_element_wise(*parts, pa.scalar("", TEXT)), cell)
+            return _legal_texts(pc.binary_join_element_wise(*parts, pa.scalar("", TEXT)), cell)
         day = leaf.slots[0].codec.name.partition("(")[0] == "day"
-        return parts[0] if day else _kept(parts[0], cell)
+        return parts[0] if day else _legal_texts(parts[0], cell)
 
     def read(self, cell: Cell) -> dict[str, pa.Array]:
-        """What is read back from what `written` writes."""
+        """The form columns read back from the texts of `written`."""
         if cell not in self._readings:
             self._readings[cell] = read_texts(cell, self.written(cell))
         return self._readings[cell]
@@ -152,8 +152,8 @@ def _through(cells: pa.Array, slot: Slot) -> SlotTexts:
     return SlotTexts(pa.array(texts, TEXT).take(encoded.indices), spread)
 
 
-def _kept(texts: pa.Array, cell: Cell) -> pa.Array:
-    """The texts as the variable keeps them; one that is not legal there does not stand."""
+def _legal_texts(texts: pa.Array, cell: Cell) -> pa.Array:
+    """The texts as the variable stores them; a text that is not legal there is omitted."""
     if cell.kind == "Char" and not pc.any(pc.ends_with(texts, " ")).as_py():
         return texts
     encoded = texts.dictionary_encode()
@@ -171,11 +171,11 @@ def _legal(text: str, cell: Cell) -> str | None:
 
 
 Memo = dict[Cell, dict[str, dict[str, str]]]
-"""What was read of a cell's texts already: lines that share a cell read each text once."""
+"""Results for a cell's texts: lines with the same cell read each text once."""
 
 
 def read_texts(cell: Cell, texts: pa.Array, memo: Memo | None = None) -> dict[str, pa.Array]:
-    """What a variable's texts tell of form columns: one array a column, null where they tell nothing."""
+    """The form columns read from a variable's texts: one array per column, null where a text gives nothing."""
     leaf = cell.options[0].leaf
     if len(cell.options) == 1 and len(leaf.parts) == 1 and leaf.slots and leaf.slots[0].codec.name == "text":
         return {leaf.slots[0].column: texts} if not cell.options[0].given else _read_distinct(cell, texts, {})
@@ -183,7 +183,7 @@ def read_texts(cell: Cell, texts: pa.Array, memo: Memo | None = None) -> dict[st
 
 
 def _read_distinct(cell: Cell, texts: pa.Array, known: dict[str, dict[str, str]]) -> dict[str, pa.Array]:
-    names = dict.fromkeys(name for name, _ in cell.told())
+    names = dict.fromkeys(name for name, _ in cell.readable_columns())
     if not names:
         return {}
     encoded = texts.dictionary_encode()

@@ -1,6 +1,6 @@
-"""Tabulation rows -> records: rows known again by their constants, cells read back, rows of one record joined.
+"""Tabulation rows -> records: rows recognised by their constants, cells read back, rows of one record joined.
 
-A row belongs to the line whose constants it has. Its key cells say which record it is of; each form column is taken
+A row belongs to the line whose constants it has. Its key cells identify its record; each form column is taken
 from the best place where it can be read, and an automatic supplemental variable wins over all of them.
 """
 
@@ -21,11 +21,11 @@ from fhirspace.forms.to_sdtm import Labels
 from fhirspace.tables.text import TEXT, has, place, row_column, with_provenance
 
 Absent = Mapping[tuple[str, int], tuple[str, ...]]
-"""Form and place of a line -> variables that must be empty in its rows, because only they tell it from another line."""
+"""Form and place of a line -> variables that must be empty in its rows to distinguish it from another line."""
 
 
 class FormRecords(NamedTuple):
-    """The records of one form, the rows that were used (by dataset, a mask) and what was found on the way."""
+    """The records of one form, the rows that were used (by dataset, a mask) and the problems found."""
 
     table: pa.Table
     used: dict[str, pa.Array]
@@ -42,8 +42,8 @@ class _Claim:
     memo: Memo
     readings: dict[str, dict[str, pa.Array]] = field(default_factory=dict)
 
-    def told(self, source: Source) -> pa.Array:
-        """What the rows say of a form column at one place."""
+    def cells(self, source: Source) -> pa.Array:
+        """The cells of a form column as read from the rows at one place."""
         if source.cell is None:
             return pa.repeat(pa.scalar(source.text, TEXT), self.table.num_rows)
         if source.text is not None:
@@ -116,9 +116,9 @@ class _Reader:
             if name in self._form.key
         }
         for variable, cell in line.cells:
-            if any(name in self._form.key for name, _ in cell.told()):
-                for name, told in read_texts(cell, column(part, variable), self._memo).items():
-                    keys[name] = pc.coalesce(keys[name], told) if name in keys else told
+            if any(name in self._form.key for name, _ in cell.readable_columns()):
+                for name, texts in read_texts(cell, column(part, variable), self._memo).items():
+                    keys[name] = pc.coalesce(keys[name], texts) if name in keys else texts
         return keys
 
     def _joined(self, found: list[pa.Table | None]) -> tuple[list[_Claim | None], pa.Table]:
@@ -164,7 +164,7 @@ class _Reader:
         for source in self._form.sources.get(name, ()):
             claim = claims[source.line]
             if claim is not None and found.null_count:
-                found = pc.coalesce(found, claim.told(source).take(claim.inverse))
+                found = pc.coalesce(found, claim.cells(source).take(claim.inverse))
         return self._carried(name, claims, found)
 
     def _carried(self, name: str, claims: Iterable[_Claim | None], found: pa.Array) -> pa.Array:

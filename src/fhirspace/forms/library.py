@@ -1,7 +1,7 @@
 """Source mappings: the forms of an EDC system as tabulation rows, and tabulation rows as the records of its forms.
 
 A source folder has one YAML file a form (or several; see docs/decisions/0007), ``common.yaml`` with constants and code
-lists that all of them see, ``codes/*.csv``, and ``study.yaml`` with the design of the study for derivations.
+lists for all of them, ``codes/*.csv``, and ``study.yaml`` with the design of the study for derivations.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SourceRecords(NamedTuple):
 
 
 class SourceForm:
-    """One form, both ways. `mapping` is what its documents say; `absent` see `source_records.Absent`."""
+    """One form, in both directions. `mapping` is what its documents say; `absent` see `source_records.Absent`."""
 
     def __init__(self, mapping: FormMapping, absent: Absent | None = None) -> None:
         self.mapping, self.absent = mapping, dict(absent or {})
@@ -68,7 +68,7 @@ class SourceForm:
         return made._replace(tables={name: each.drop_columns([RECORD]) for name, each in made.tables.items()})
 
     def records(self, tables: Mapping[str, pa.Table], labels: Labels | None = None) -> FormRecords:
-        """The records that rows tell of, in the order of their keys (see `source_records.records`)."""
+        """The records read from rows, in the order of their keys (see `source_records.records`)."""
         return read_records(self.mapping, tables, labels or {}, self.absent)
 
 
@@ -80,7 +80,7 @@ class SourceLibrary:
         folders: mapping folders whose ``codes/`` the forms see as well; the shipped one comes first.
 
     Raises:
-        MappingError: from the first use of `forms`, with file, line, key and what would fit.
+        MappingError: from the first use of `forms`, with file, line, key and what was expected.
     """
 
     def __init__(self, folder: Path | str, folders: Iterable[Path] = ()) -> None:
@@ -142,7 +142,8 @@ class SourceLibrary:
                     known = found.setdefault(document.dataset, {}).setdefault(name, {})
                     known.update(dict.fromkeys(f"{form.name}.{each}" for each in cell.columns()))
         return {
-            dataset: {name: tuple(told) for name, told in variables.items()} for dataset, variables in found.items()
+            dataset: {name: tuple(columns) for name, columns in variables.items()}
+            for dataset, variables in found.items()
         }
 
     def to_rows(self, records: Mapping[str, pa.Table]) -> SourceRows:
@@ -152,7 +153,7 @@ class SourceLibrary:
             records: text tables by form name.
 
         Returns:
-            Rows by dataset (variables that are not standard stand beside the others, with a label), problems,
+            Rows by dataset (variables that are not standard are beside the others, with a label), problems,
             quarantined records by form. Records in = records that made rows + quarantined.
         """
         made: dict[str, list[tuple[str, pa.Table]]] = {}

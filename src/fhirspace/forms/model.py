@@ -1,8 +1,8 @@
 """The compiled form of a source mapping: what a record of an EDC form makes, and how its rows are read back.
 
 A `SourceForm` has documents, one for each dataset that its records make rows of; a `Document` has lines, each making at
-most one row a record; a `Line` has a `Cell` for each variable. A cell is a list of options: the first that stands is
-written, and the first whose template fits the text is read. The same tree is read both ways.
+most one row a record; a `Line` has a `Cell` for each variable. A cell is a list of options: the first whose slots have
+values is written, and the first whose template fits the text is read. The same tree is used in both directions.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from fhirspace.template.slots import Cond, Leaf, Slot
 from fhirspace.template.values import divided
 
 Given = tuple[tuple[str, str], ...]
-"""Form cells that must read exactly so (``""``: empty), and that are known again where what they allow stands."""
+"""Form cells that must have exactly these texts (``""``: empty).
+
+They are read back from what is written because of them.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,9 +34,9 @@ class Option:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """What stands in a variable. `kind` is how its text is kept: ``Num``, ``DTC`` (ISO 8601) or ``Char``.
+    """The content of a variable. `kind` is how its text is stored: ``Num``, ``DTC`` (ISO 8601) or ``Char``.
 
-    Cells are compared by identity: lines that share one share what is computed of it.
+    Cells are compared by identity: lines with the same cell use the same computed values.
     """
 
     options: tuple[Option, ...]
@@ -52,7 +55,7 @@ class Cell:
 
     @property
     def default(self) -> tuple[str, str] | None:
-        """The form column and cell that an empty variable stands for: its code list gives the cell the code ``""``."""
+        """The form column and cell that an empty variable means: its code list gives the cell the code ``""``."""
         leaf = self.options[0].leaf
         if len(leaf.parts) == 1 and leaf.slots:
             slot = leaf.slots[0]
@@ -61,13 +64,13 @@ class Cell:
         return None
 
     def columns(self) -> Iterator[str]:
-        """The form columns that the cell looks at."""
+        """The form columns that the cell uses."""
         for option in self.options:
             yield from (slot.column for slot in option.leaf.slots)
             yield from (name for name, _ in option.given)
             yield from option.when.columns() if option.when else ()
 
-    def told(self) -> Iterator[tuple[str, int]]:
+    def readable_columns(self) -> Iterator[tuple[str, int]]:
         """The form columns that can be read back from the cell, each with its rank (0: verbatim)."""
         for option in self.options:
             yield from ((slot.column, slot.codec.rank) for slot in option.leaf.slots if slot.readable)
@@ -85,14 +88,14 @@ class Cell:
         return frozenset(self.fitting(text) or "" for text in found if text)
 
     def fitting(self, text: str) -> str | None:
-        """A text as the variable keeps it: no blanks at its end (SAS drops them), numbers without idle zeros."""
+        """A text as the variable stores it: no blanks at its end (SAS drops them), no redundant zeros."""
         if self.kind == "Num":
             return canonical_number(text)
         return text.rstrip(" ") or None
 
 
 def reader(cell: Cell) -> Callable[[str], dict[str, str]]:
-    """What reads a variable's text: the form cells it tells of, nothing where no option could have written it."""
+    """Reads a variable's text: the form cells, or nothing if no option could have written the text."""
     readers = [_option_reader(option) for option in cell.options]
 
     def read(text: str) -> dict[str, str]:
@@ -134,9 +137,9 @@ class Line:
     """One row that a record may make.
 
     Attributes:
-        cells: the variables and what stands in them, in order.
-        own: the variables of which one must be filled for the line to stand, None where it stands without any.
-        when, given: conditions; a line that has one stands whenever it is true.
+        cells: the variables and their content, in order.
+        own: the variables of which one must have a value for the line to be written; None if the line needs none.
+        when, given: conditions; a line with one is written whenever it is true.
         line: where it is written, for messages.
     """
 
@@ -147,7 +150,7 @@ class Line:
     given: Given = ()
 
     def columns(self) -> Iterator[str]:
-        """The form columns that the line looks at."""
+        """The form columns that the line uses."""
         for _, cell in self.cells:
             yield from cell.columns()
         yield from (name for name, _ in self.given)
@@ -162,7 +165,7 @@ class Document:
         dataset: its name; file, line: where it is written, for messages.
         lines: the rows that a record may make.
         when, given: conditions that all its lines need.
-        one_per: the variables that say which rows of several forms are one row; empty: each row stands alone.
+        one_per: the variables that say which rows of several forms are one row; empty: each row is separate.
         supplemental: the variables that are not standard, with their labels.
     """
 
@@ -176,7 +179,7 @@ class Document:
     supplemental: tuple[tuple[str, str], ...] = ()
 
     def columns(self) -> Iterator[str]:
-        """The form columns that the document looks at."""
+        """The form columns that the document uses."""
         for line in self.lines:
             yield from line.columns()
         yield from (name for name, _ in self.given)
@@ -186,7 +189,8 @@ class Document:
 class Source(NamedTuple):
     """Where a form column can be read: the place of the line, the variable and its cell, best order first.
 
-    `text` is what an empty variable stands for, or, without a variable, what the conditions of the line say.
+    `text` is the cell that an empty variable means, or, without a variable, the cell that the conditions of the line
+    require.
     """
 
     order: tuple[int, int]
@@ -206,8 +210,8 @@ class FormMapping:
         key: the columns that identify a record; optional: those of them that may be empty.
         documents: what its records make.
         needs: column -> the column that must be filled where it is.
-        kept: columns that no document reads, kept as automatic supplemental variables on purpose.
-        autos: dataset -> form column -> the supplemental variable that carries what found no other place.
+        carried: columns that no document reads, carried in automatic supplemental variables on purpose.
+        autos: dataset -> form column -> the supplemental variable that carries cells without another place.
     """
 
     form: str
@@ -216,7 +220,7 @@ class FormMapping:
     optional: frozenset[str]
     documents: tuple[Document, ...]
     needs: tuple[tuple[str, str], ...] = ()
-    kept: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     autos: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
@@ -227,7 +231,7 @@ class FormMapping:
             found.update(dict.fromkeys(document.columns()))
         for pair in self.needs:
             found.update(dict.fromkeys(pair))
-        return tuple(found | dict.fromkeys(self.kept))
+        return tuple(found | dict.fromkeys(self.carried))
 
     @cached_property
     def lines(self) -> tuple[tuple[Document, Line], ...]:
@@ -240,8 +244,8 @@ class FormMapping:
         found: dict[str, list[Source]] = {name: [] for name in self.columns}
         for at, (document, line) in enumerate(self.lines):
             for name, cell in line.cells:
-                for told, rank in dict(cell.told()).items():
-                    found[told].append(Source((rank, at), at, told, name, cell))
+                for column, rank in dict(cell.readable_columns()).items():
+                    found[column].append(Source((rank, at), at, column, name, cell))
                 if cell.default is not None:
                     column, text = cell.default
                     found[column].append(Source((9, at), at, column, name, cell, text))

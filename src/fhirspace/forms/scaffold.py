@@ -1,6 +1,6 @@
 """A start for the mapping of a new form, guessed from the header of its CSV file.
 
-It loads and carries every cell there and back as it stands; what remains is to say what the columns mean.
+It loads and brings every cell back unchanged; the user then describes what the columns mean.
 """
 
 from __future__ import annotations
@@ -50,12 +50,12 @@ def make_form_skeleton(path: Path | str) -> str:
     file = Path(path)
     try:
         if file.exists():
-            given(file)  # a pipe would make us wait for ever
+            given(file)  # a pipe would block for ever
         header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
     except (OSError, UnicodeDecodeError, csv.Error):
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
     if any(map(CONTROL.search, header)) or _OTHER.match("".join(header[:1])):
-        raise InputError("FS101", file.name, "a CSV file in UTF-8")  # or values would be printed for names
+        raise InputError("FS101", file.name, "a CSV file in UTF-8")  # otherwise values would be printed as names
     if looks_like_data(header, below):
         raise InputError("FS118", Place(file.name, 1), "names of columns in the first line")
     columns = [name for name in header if name]
@@ -110,8 +110,8 @@ def _key_cells(dataset: str, keys: list[str]) -> Iterator[tuple[str, str]]:
     if visits and dataset not in ("DM", "AE", "CM", "MH"):
         yield "VISIT", _quoted(_slot(visits[0]))
         rest.remove(visits[0])
-    homes = [f"{dataset}{part}" for part in ("SPID", "GRPID", "REFID", "LNKID")]
-    yield from ((home, _quoted(_slot(name))) for home, name in zip(homes, rest, strict=False))
+    names = [f"{dataset}{part}" for part in ("SPID", "GRPID", "REFID", "LNKID")]
+    yield from ((variable, _quoted(_slot(name))) for variable, name in zip(names, rest, strict=False))
 
 
 def _slot(name: str) -> str:

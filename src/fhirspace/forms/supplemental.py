@@ -1,7 +1,7 @@
 """Automatic supplemental variables: their names, and how a cell is spelt in one.
 
-What found no other place in the rows of a record, or does not come back from them as it stood, rides along as it was in
-a variable of the record's first row. Its label is the name of the form's column.
+A cell that has no other place in the rows of a record, or does not come back from them unchanged, is carried in a
+variable of the record's first row. Its label is the name of the form's column.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def plain_name(column: str) -> str | None:
 def with_autos(forms: Iterable[FormMapping]) -> list[FormMapping]:
     """The forms with a name for each of their columns in each dataset that they make.
 
-    Columns of one name share it, whatever their form, but where several forms make one row.
+    Columns of one name have the same variable, whatever their form, but where several forms make one row.
 
     Raises:
         MappingError: FS361, two columns come to one name.
@@ -87,7 +87,7 @@ def spelt(cells: pa.Array) -> pa.Array:
 
 
 def unspelt(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """The cells that an automatic variable holds, and where it speaks at all (an empty cell may be what it says)."""
+    """The cells that an automatic variable holds, and where there is one (it may be an empty cell)."""
     encoded = texts.dictionary_encode()
     cells = [text[1:-1] or None if text.startswith("\\") else text for text in encoded.dictionary.to_pylist()]
     return pa.array(cells, TEXT).take(encoded.indices), texts.is_valid()

@@ -1,4 +1,5 @@
-"""Records -> tabulation rows: the lines of a form written, read again, and what did not come back carried along.
+"""Records -> tabulation rows: the lines of a form are written and read back, and cells that did not come back are
+carried.
 
 A record with a fault makes no row in any dataset. What is read back from the rows is compared with the record cell by
 cell, so that records -> rows -> records is exact whatever the mapping says.
@@ -29,7 +30,7 @@ class FormRows(NamedTuple):
     Attributes:
         tables: by dataset, the rows: SDTM columns as text, ``@file`` and ``@row`` of the record.
         problems: in the order of the records.
-        quarantined: the records that made nothing, as they came.
+        quarantined: the records that made nothing, unchanged.
         labels: by dataset and variable, the labels of the variables that are not standard.
     """
 
@@ -41,11 +42,11 @@ class FormRows(NamedTuple):
 
 @dataclass(slots=True)
 class _Written:
-    """One line written for all records: where it stands, and the supplemental variables it carries."""
+    """One line written for all records: where it has a row, and its supplemental variables with carried cells."""
 
     document: Document
     line: Line
-    stands: pa.Array
+    present: pa.Array
     carried: dict[str, pa.Array] = field(default_factory=dict)
 
 
@@ -85,10 +86,10 @@ class _Writer:
         problems = [problem for _, problem in sorted(self._problems.items(), key=lambda item: item[0])]
         return FormRows(tables, problems, self._table.filter(self._bad), self._labels)
 
-    # -- checks of the record as it came
+    # -- checks of the unchanged record
 
     def _columns_fit(self) -> bool:
-        """Whether the table has the columns that the mapping reads; says which it has not, and which are unknown.
+        """Whether the table has the columns that the mapping reads; reports missing and unknown columns.
 
         A header with none of them is no header of this form: its cells may be values, and are not quoted.
         """
@@ -96,7 +97,7 @@ class _Writer:
         if names and not any(name in names for name in self._form.columns):
             self._head("FS118", None, "names of columns in the first line, as the form has them")
             return False
-        missing = [name for name in self._form.columns if name not in names and name not in self._form.kept]
+        missing = [name for name in self._form.columns if name not in names and name not in self._form.carried]
         for name in missing:
             self._head("FS253", name, "the column in the header, or a mapping that does not read it")
         for name in names:
@@ -119,7 +120,7 @@ class _Writer:
         self._bad = pc.or_(self._bad, mask)
 
     def _fresh(self, mask: Any) -> Any:
-        """A mask less the records that have a fault already, whose consequences need not be told."""
+        """A mask without the records that have a fault already: its consequences need no problem of their own."""
         return pc.and_(mask, pc.invert(self._bad))
 
     def _check_keys(self) -> None:
@@ -150,7 +151,7 @@ class _Writer:
         return _Written(document, line, every([condition, self._filled(line)], self._count))
 
     def _filled(self, line: Line) -> Any:
-        """Where one of the line's own variables stands; None where it needs none."""
+        """Where one of the line's own variables has a value; None if it needs none."""
         cells, found = dict(line.cells), None
         for name in line.own or ():
             filled = self._columns.written(cells[name]).is_valid()
@@ -158,28 +159,28 @@ class _Writer:
         return found
 
     def _first_lines(self, written: list[_Written]) -> pa.Array:
-        """For each record the place of the line that carries what found no place; null where it made no row."""
+        """For each record the line whose row has its carried cells; null where it made no row."""
         found = pa.nulls(self._count, pa.int32())
-        for at in sorted(range(len(written)), key=lambda at: (_home(written[at].document), at)):
+        for at in sorted(range(len(written)), key=lambda at: (_without_subjects(written[at].document), at)):
             found = pc.coalesce(
-                found, pc.if_else(written[at].stands, pa.scalar(at, pa.int32()), pa.scalar(None, pa.int32()))
+                found, pc.if_else(written[at].present, pa.scalar(at, pa.int32()), pa.scalar(None, pa.int32()))
             )
         return found
 
     def _check_read_keys(self, written: list[_Written]) -> None:
-        """Each row must give its record's key back: a key that has two spellings cannot be known again."""
+        """Each row must give its record's key back: a key that has two spellings cannot be recognised."""
         fresh = pc.invert(self._bad)
         for each in written:
             given = dict((*each.document.given, *each.line.given))
             for name in self._form.key:
                 if name not in given:
-                    cell = next(cell for _, cell in each.line.cells if name in dict(cell.told()))
+                    cell = next(cell for _, cell in each.line.cells if name in dict(cell.readable_columns()))
                     same = _same(self._columns.cells(name), self._columns.read(cell)[name])
                     self._mark(
                         "FS256",
-                        pc.and_(fresh, pc.and_(each.stands, pc.invert(same))),
+                        pc.and_(fresh, pc.and_(each.present, pc.invert(same))),
                         name,
-                        "a cell that the mapping gives back as it stands",
+                        "a cell that comes back unchanged",
                     )
 
     # -- what did not come back
@@ -211,10 +212,10 @@ class _Writer:
             if not found.null_count:
                 break
             each = written[source.line]
-            found = pc.coalesce(found, pc.if_else(each.stands, self._told(source), pa.scalar(None, TEXT)))
+            found = pc.coalesce(found, pc.if_else(each.present, self._cells_from(source), pa.scalar(None, TEXT)))
         return found
 
-    def _told(self, source: Source) -> Any:
+    def _cells_from(self, source: Source) -> Any:
         if source.cell is None:
             return pa.scalar(source.text, TEXT)
         if source.text is not None:
@@ -224,10 +225,10 @@ class _Writer:
     # -- the tables
 
     def _tables(self, written: list[_Written]) -> dict[str, pa.Table]:
-        good, pieces = pc.invert(self._bad), dict[str, list[pa.Table]]()
+        good, parts = pc.invert(self._bad), dict[str, list[pa.Table]]()
         numbers = row_column(0, self._count)
         for at, each in enumerate(written):
-            chosen = pc.indices_nonzero(pc.and_(each.stands, good))
+            chosen = pc.indices_nonzero(pc.and_(each.present, good))
             labels = self._labels.setdefault(each.document.dataset, {})
             labels.update((name, label) for name, label in each.document.supplemental if name in dict(each.line.cells))
             if len(chosen):
@@ -240,8 +241,8 @@ class _Writer:
                 }
                 arrays[RECORD] = numbers.take(chosen)
                 arrays["@line"] = pa.repeat(pa.scalar(at, pa.int32()), len(chosen))
-                pieces.setdefault(each.document.dataset, []).append(pa.table(arrays))
-        return {name: _joined(tables) for name, tables in pieces.items()}
+                parts.setdefault(each.document.dataset, []).append(pa.table(arrays))
+        return {name: _joined(tables) for name, tables in parts.items()}
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
@@ -263,10 +264,10 @@ def encoded(table: pa.Table) -> pa.Table:
     return table
 
 
-def _same(cells: pa.Array, told: pa.Array) -> pa.Array:
-    return pc.or_(pc.fill_null(pc.equal(cells, told), False), pc.and_(cells.is_null(), told.is_null()))
+def _same(cells: pa.Array, read: pa.Array) -> pa.Array:
+    return pc.or_(pc.fill_null(pc.equal(cells, read), False), pc.and_(cells.is_null(), read.is_null()))
 
 
-def _home(document: Document) -> bool:
-    """Whether a dataset has no subjects, so no supplemental qualifiers: it carries only where no other can."""
+def _without_subjects(document: Document) -> bool:
+    """Whether a dataset has no subjects, hence no supplemental qualifiers: it carries cells only if no other can."""
     return sdtm.variable(document.dataset, "USUBJID") is None

@@ -1,8 +1,9 @@
-"""What a folder that we made holds: the SHA-256 of each file, noted when it is made and compared before it is used.
+"""The digests of a folder that fhirspace made: the SHA-256 of each file, written when the folder is made and compared
+before it is used.
 
-The note stands beside the folder and is read by its owner only. It tells a folder that was changed, by accident or on
-purpose, from the one that was made; it cannot tell who changed it, so whoever can write into both must be trusted
-(`folders.strangers` says who that is).
+The file with the digests is beside the folder and can be read by its owner only. It shows whether the folder was
+changed, by accident or on purpose, but not by whom: whoever can write into both must be trusted (`folders.strangers`
+says who that is).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def note(folder: Path, path: Path) -> None:
     """Write the digests of all files below `folder` to the new file `path` (mode 0600).
 
     Raises:
-        OSError: there is something else than files and folders in it, or `path` cannot be made.
+        OSError: it contains something other than files and folders, or `path` cannot be made.
     """
     found = _digests(folder)
     if found is None:

@@ -1,4 +1,5 @@
-"""The jars of the local FHIR server: resolved by jgo, held to the SHA-256 of a lock file, and one Java file compiled.
+"""The jars of the local FHIR server: resolved by jgo, checked by the SHA-256 of a lock file, and one Java file
+compiled.
 
 A lock file has one line a jar: ``group:artifact:version[:classifier] sha256 bytes``.
 """
@@ -111,7 +112,7 @@ def private_cache(*names: str) -> Path:
 
 
 def fetch(jars: list[Jar], progress: Progress | None = None) -> list[Path]:
-    """Bring the jars to the cache folder, eight at once, and hold each to its SHA-256.
+    """Downloads the jars to the cache folder, eight at once, and checks each by its SHA-256.
 
     Returns:
         Their paths, in the order of `jars`. Jars that are there already are checked again, not trusted.
@@ -138,7 +139,7 @@ def _one(context: Any, home: Path, jar: Jar) -> Path:
     group, artifact, version, classifier = jar.parts
     failure: Exception | None = None
     for _ in range(_TRIES):
-        # A download that was cut short leaves a part behind, which jgo would take for the whole.
+        # An interrupted download leaves a part of the file, which jgo would take for the whole.
         path.unlink(missing_ok=True)
         try:
             found = Path(context.project(group, artifact).at_version(version).artifact(classifier).resolve())
@@ -154,7 +155,7 @@ def _one(context: Any, home: Path, jar: Jar) -> Path:
 def compiled(jars: list[Path], lock: str, progress: Progress | None = None) -> Path:
     """The folder with the compiled ``Server.java`` and HL7's packages made slim, made once for each source and lock.
 
-    The digests of what was made are noted; what does not have them any more is removed and made again, never run.
+    The digests of the result are recorded; a folder that no longer has them is removed and made again, never run.
 
     Raises:
         FhirspaceError: FS505, the compiler refuses; the place is its log.

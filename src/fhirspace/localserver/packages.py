@@ -1,7 +1,7 @@
 """HL7's packages as HAPI reads them at the start of an R5 server, without what it throws away.
 
 HAPI 8.8 parses each resource of three packages before it answers, narratives and all, and keeps four types. A package
-without the rest takes half of the start; it stands before the jar in the class path, under the same name.
+without the rest saves half of the start; it comes before the jar in the class path, under the same name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 _JAR: Final = "hapi-fhir-validation-resources-"
-_KEPT: Final = frozenset({"CodeSystem", "SearchParameter", "StructureDefinition", "ValueSet"})
+_USED_TYPES: Final = frozenset({"CodeSystem", "SearchParameter", "StructureDefinition", "ValueSet"})
 """What `PrePopulatedValidationSupport.addResource` keeps."""
 
 
@@ -51,4 +51,4 @@ def _slim(name: str, raw: bytes) -> bytes | None:
     resource = msgspec.json.decode(raw, type=dict[str, msgspec.Raw])
     resource.pop("text", None)
     kind = msgspec.json.decode(resource.get("resourceType", b"null"))
-    return msgspec.json.encode(resource) if kind in _KEPT else None
+    return msgspec.json.encode(resource) if kind in _USED_TYPES else None

@@ -1,7 +1,7 @@
 """A real FHIR server on this machine, without Java, Maven or Docker installed: HAPI FHIR JPA on H2.
 
 `start` brings the jars (`jars`), starts one Java process that listens on 127.0.0.1 and outlives this one, and leaves
-a note of it in the cache folder, by which `status` and `stop` find it again. What it is made of: see the decision
+a file about it in the cache folder, by which `status` and `stop` find it again. What it is made of: see the decision
 record on delivery.
 """
 
@@ -47,7 +47,7 @@ class RunningServer:
 
     @property
     def log(self) -> Path:
-        """What the server said while it came up (it logs nothing of what it is sent)."""
+        """The server's output while it started (it logs nothing that it is sent)."""
         return self.folder / "server.log"
 
 
@@ -139,7 +139,7 @@ def stop(fhir: Release | None = None, port: int | None = None, *, timeout: float
     Args:
         fhir: only those of this release.
         port: only the one at this port.
-        timeout: seconds until one that does not go is ended hard.
+        timeout: seconds after which a server that does not stop is killed.
 
     Returns:
         Those that were stopped (without `port` or `fhir` perhaps none).
@@ -170,7 +170,7 @@ def _jdbc(database: Path | None) -> str:
     if ";" in str(database):
         raise UsageError("FS507", str(database), "a path without `;`")
     database.absolute().parent.mkdir(parents=True, exist_ok=True)
-    # Without a delay what was answered is on the disk; by default H2 may forget the last half second when it is killed.
+    # Without a delay, confirmed writes are on the disk; by default H2 may lose the last half second when it is killed.
     return f"jdbc:h2:file:{database.absolute().as_posix()};WRITE_DELAY=0"
 
 

@@ -1,6 +1,6 @@
 """Conformance of tabulations to SDTMIG 3.4: what a reviewer's validator would find first.
 
-Each check looks at distinct values and names the rows that hold a bad one. Errors name every row, so that the caller
+Each check runs on distinct values and names the rows with a bad one. Errors name every row, so that the caller
 can quarantine it; notes name the first row of each distinct value. Codes: FS720 to FS740 of the catalogue.
 """
 
@@ -24,7 +24,7 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has
 
 MAX_LABEL = 40
-# A record without these cannot be told apart or does not say what it is about; other required variables may follow.
+# A record without these cannot be identified, or has no topic; other required variables may be filled later.
 _NAMING = frozenset({"Identifier", "Topic"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
 
@@ -42,7 +42,7 @@ class Finding(NamedTuple):
 def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str]] | None = None) -> Iterator[Finding]:
     """Check tabulations, dataset by dataset in the order of their names.
 
-    Datasets that the guide does not know are looked over for names, lengths and subjects only.
+    For datasets that the guide does not know only names, lengths and subjects are checked.
 
     Args:
         tables: all rows of some subjects, and the datasets about no subject.
@@ -214,7 +214,7 @@ def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterato
     asked = sdtm.beside_codelist(name, variable.name)
     values = asked.union(*(codelist.terms for codelist in lists))
     open_list = any(codelist.extensible for codelist in lists)
-    # The codelist of a character result is for its words, not for the numbers it may hold as well.
+    # The codelist of a character result applies to its words, not to numbers.
     result = variable.name.endswith("STRESC")
 
     def good(cell: str) -> bool:
@@ -237,14 +237,14 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
     # A dataset that lacks even the topic of its key cannot be judged.
     if keys != [key for key in keys if key in {"STUDYID", "USUBJID"}] or spec.name == "DM":
         expected = "records apart in " + ", ".join(keys)
-        # Without a sequence number nothing else tells two rows of one key apart.
+        # Without a sequence number two rows of one key cannot be distinguished.
         alone = not any(name.endswith("SEQ") for name in spec.names)
         code = "FS739" if alone and keys == list(spec.keys) else "FS725"
         yield from _findings(code, table, spec.name, _repeated(table, keys, None), column=keys[-1], expected=expected)
 
 
 def _repeated(table: pa.Table, names: list[str], valid: pa.Array | None) -> list[int]:
-    """The rows whose cells stood in an earlier row already."""
+    """The rows whose cells are equal to those of an earlier row."""
     groups = columns.Groups(table, names)
     if groups.count == table.num_rows:
         return []

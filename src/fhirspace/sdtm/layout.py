@@ -79,7 +79,7 @@ def split_supplementals(
     shared = [
         key for key in ("STUDYID", "USUBJID", link(sdtm.domain(domain)), "@file", "@row") if has(table, key or "")
     ]
-    # The parent's place as a text of equal length: qualifiers stand in the order of their parent rows.
+    # The parent's place as a text of equal length: qualifiers are in the order of their parent rows.
     places = pa.array([f"{row:012d}" for row in range(table.num_rows)] if extra else [], pa.string())
     parts = [
         _qualifiers(
@@ -97,18 +97,18 @@ def split_supplementals(
 
 
 def link(own: sdtm.Domain) -> str | None:
-    """The variable that IDVAR names: --SEQ, without it the one that tells a subject's rows apart; none in DM."""
+    """The variable that IDVAR names: --SEQ, without it the one that distinguishes a subject's rows; none in DM."""
     if own.name == "DM":
         return None
     sequence = f"{own.name[:2]}SEQ"
     return sequence if own.variable(sequence) else next(key for key in own.keys if key not in {"STUDYID", "USUBJID"})
 
 
-def _qualifiers(table: pa.Table, domain: str, name: str, told: tuple[str, str, str | None]) -> pa.Table:
+def _qualifiers(table: pa.Table, domain: str, name: str, description: tuple[str, str, str | None]) -> pa.Table:
     rows = table.filter(columns.text(table, name).is_valid())
     idvar = link(sdtm.domain(domain))
     constants = {"RDOMAIN": domain[:2], "IDVAR": idvar, "QNAM": name}
-    constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), told, strict=True))
+    constants |= dict(zip(("QLABEL", "QORIG", "QEVAL"), description, strict=True))
     cells = {key: pa.repeat(pa.scalar(value, pa.string()), rows.num_rows) for key, value in constants.items()}
     cells |= {key: columns.text(rows, key) for key in ("STUDYID", "USUBJID")}
     cells["IDVARVAL"] = columns.text(rows, idvar or "")

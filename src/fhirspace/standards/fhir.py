@@ -1,7 +1,7 @@
 """What HL7 FHIR's own definitions say: types, elements, bindings and patterns of R4, R4B and R5.
 
 The data are made by ``scripts/make_definitions.py`` out of HL7's packages (StructureDefinition, ValueSet and
-CodeSystem resources) and lie beside this module, one compressed file a release, read on first use.
+CodeSystem resources) and are beside this module, one compressed file per release, read on first use.
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class Element:
         max: the largest number of values, None for any number.
         type: one FHIR type (``Quantity``); ``BackboneElement`` or ``Element`` for a group defined in place.
         primitive: whether its JSON value is a text, number or boolean.
-        children_path: where `Definitions.children` lists what stands in it; ``Element`` for a primitive (the
+        children_path: where `Definitions.children` lists its content; ``Element`` for a primitive (the
             content of its companion ``_name``), ``SimpleQuantity`` for a Quantity without comparator.
         targets: allowed types of the reference (or canonical) target; empty for any.
         binding: the value set, None without one.
-        choice: the name of the choice (``value[x]``) of which only one may stand, else None.
+        choice: the name of the choice (``value[x]``) of which only one may be used, else None.
         choice_min: 1 if the choice is required, else 0.
     """
 
@@ -103,7 +103,7 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """A published extension of HL7: where it may stand, the types of its value, the names of its parts."""
+    """A published extension of HL7: where it may be used, the types of its value, the names of its parts."""
 
     url: str
     contexts: tuple[str, ...]
@@ -161,7 +161,7 @@ class Definitions:
         return found
 
     def required(self, type_or_path: str) -> frozenset[str]:
-        """The names of the elements that have to stand; a required choice by its group's name (``value[x]``)."""
+        """The names of the required elements; a required choice by its group's name (``value[x]``)."""
         return frozenset(
             child.choice if child.choice is not None else child.name
             for child in self.children(type_or_path).values()

@@ -2,7 +2,7 @@
 
 Source: CDISC SDTMIG 3.4, chapters 5 to 8 (dataset specifications), and SDTM 2.0, section 3.1 (the variables which a
 general observation class lends to all its domains). The natural keys are our own: subject, topic, timing, and what
-tells two measurements of one moment apart.
+distinguishes two measurements of one moment.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from fhirspace.errors import UsageError
 
 SPONSOR_DEFINED = "Sponsor-Defined"
-"""The class of a sponsor's own domains. Their names do not tell which of the general classes it is."""
+"""The class of a sponsor's own domains. Their names do not show which of the general classes it is."""
 GENERAL_CLASSES = ("Interventions", "Events", "Findings", "Findings About", SPONSOR_DEFINED)
 
 
@@ -35,7 +35,7 @@ class Variable(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Domain(msgspec.Struct, frozen=True, array_like=True):
-    """One dataset: `keys` are its natural (sort) key variables, `variables` stand in the order of the standard."""
+    """One dataset: `keys` are its natural (sort) key variables, `variables` are in the order of the standard."""
 
     name: str
     label: str
@@ -55,7 +55,7 @@ class Domain(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def prefix(self) -> str:
-        """What stands before its own variables: the domain code ("QS" for the split dataset QSPH), or ""."""
+        """The prefix of its own variables: the domain code ("QS" for the split dataset QSPH), or ""."""
         return self.name[:2] if self.klass in GENERAL_CLASSES or f"{self.name[:2]}SEQ" in self.names else ""
 
 
@@ -136,7 +136,7 @@ def version() -> str:
 
 
 def domains() -> tuple[str, ...]:
-    """The names of all datasets of the guide, sorted; SUPPQUAL stands for every SUPP-- dataset."""
+    """The names of all datasets of the guide, sorted; SUPPQUAL represents every SUPP-- dataset."""
     return tuple(sorted(_package().datasets))
 
 
@@ -222,7 +222,7 @@ def _part(variable: Variable) -> int:
 def standard_variables(name: str) -> tuple[Variable, ...]:
     """All variables legal in a dataset: its own in order, and those its general observation class lends to it.
 
-    A lent variable (core Perm) stands after the dataset's own of the same part: identifiers, topic, qualifiers,
+    A lent variable (core Perm) comes after the dataset's own of the same part: identifiers, topic, qualifiers,
     timing. Columns that are not among these are not standard and belong into a supplemental qualifier dataset.
 
     Raises:

@@ -119,7 +119,7 @@ def version() -> str:
 
 
 def codelists() -> tuple[str, ...]:
-    """The C-codes of all codelists held."""
+    """The C-codes of all packaged codelists."""
     return tuple(_index().codelists)
 
 

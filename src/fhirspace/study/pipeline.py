@@ -295,7 +295,7 @@ def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[st
     block, lazy = read_sdtm(given, library, ledger)
     joined = rejoin.join(dict(block.tables))
     ledger.note(joined.problems())
-    for name, rows in joined.gone.items():
+    for name, rows in joined.removed.items():
         ledger.read(name, -rows)  # they count with the text that they are a part of
     clean = conforming(joined.tables, ledger, kinds, check(Block(joined.tables), kinds))
     return Prepared({**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}, screening=clean)

@@ -12,7 +12,7 @@ from fhirspace.errors import Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
-from fhirspace.sdtm.longtext.check import unkept
+from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
 from fhirspace.standards import sdtm
@@ -55,7 +55,7 @@ def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = (), study: S
         look.checked[name] = Checked(tables[name], fits)
     if "xpt" in formats:
         look.divided = divide(tables, study.names)
-        for name, column, row in unkept(tables, look.divided):
+        for name, column, row in lossy_cells(tables, look.divided):
             (place,) = columns.places(tables[name], name, [row], column)
             problem = Problem("FS135", place, f"at most {MAX_BYTES} bytes, or free text that can be cut", name)
             look.findings.append(Finding(problem, row))

@@ -2,8 +2,7 @@
 
 ``out`` gives the element's text for a cell, or None where the cell is legal but has no such form (it is then
 carried); it raises `CellError` where the cell is wrong. ``back`` gives the cell for an element's text. Both are plain
-functions of text: the kernel runs them once a distinct value, both ways, and carries the cell where
-``back(out(cell)) != cell``.
+functions of text: the kernel runs both once per distinct value, and carries the cell if ``back(out(cell)) != cell``.
 """
 
 from __future__ import annotations
@@ -175,8 +174,8 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
     """The codec of a name (without ``codes``, which needs its list: see `codelists`), or None where there is none.
 
     Args:
-        argument: what stands in brackets (the shape of ``day``, the spelling of ``checkbox``).
-        key: keys ``id`` and ``fhirid``; None: the site's. column: whose cells it takes (``fhirid`` minds it).
+        argument: the text in brackets (the shape of ``day``, the spelling of ``checkbox``).
+        key: keys ``id`` and ``fhirid``; None: the site's. column: the column whose cells it takes (used by ``fhirid``).
     """
     truths = frozenset({"true", "false"})
     boolean = frozenset({"boolean"})

@@ -93,7 +93,7 @@ def moment(cell: str) -> str | None:
 
 
 def upto(start: str | None, end: str | None) -> bool:
-    """Whether an end may stand beside a start in a Period: as precise and in order, or no start (FHIR R4, per-1)."""
+    """Whether an end is legal beside a start in a Period: as precise and in order, or no start (FHIR R4, per-1)."""
     first, last = moment(start or ""), moment(end or "")
     return first is None or (last is not None and first[0] == last[0] and first <= last)
 

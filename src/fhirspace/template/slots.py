@@ -67,7 +67,7 @@ class Leaf:
     constant: str | None = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without: asked for often."""
+        """Sets `slots`, the slots among the parts, and `constant`, the text of a leaf without: needed often."""
         slots = tuple(part for part in self.parts if isinstance(part, Slot))
         object.__setattr__(self, "slots", slots)
         object.__setattr__(self, "constant", None if slots else "".join(str(part) for part in self.parts))
@@ -86,32 +86,33 @@ _Rest = TypeVarTuple("_Rest")
 _Found = TypeVar("_Found")
 
 
-class _Remembering(Protocol):
-    """A node that keeps what was computed of it."""
+class _WithMemo(Protocol):
+    """A node with a memo of computed values."""
 
     @property
     def memo(self) -> dict[Any, Any]: ...
 
 
-_Owner = TypeVar("_Owner", bound=_Remembering)
+_Owner = TypeVar("_Owner", bound=_WithMemo)
 
 
 def once(function: Callable[[_Owner, *_Rest], _Found]) -> Callable[[_Owner, *_Rest], _Found]:
-    """A function of a node that is called once for each, its answer kept in the node's `memo`.
+    """Decorates a function of a node: it is called once per node, and its result is stored in the node's `memo`.
 
-    All of a node is much to hash: a cache beside the nodes costs more than it saves, and keeps them alive.
+    A cache outside of the nodes would have to hash whole nodes, which costs more than it saves, and would keep them
+    alive.
     """
     name = function.__name__
 
     @wraps(function)
-    def kept(node: _Owner, *rest: *_Rest) -> _Found:
+    def cached(node: _Owner, *rest: *_Rest) -> _Found:
         key = (name, *rest)
         if key not in node.memo:
             node.memo[key] = function(node, *rest)
         found: _Found = node.memo[key]
         return found
 
-    return kept
+    return cached
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The small texts of a mapping: slots in a text (``<AESTDTC datetime>``), names a release has (``a|b``), conditions.
 
-Nothing here knows FHIR; a wrong text raises MappingError with its file, line and what would fit.
+Nothing here knows FHIR; a wrong text raises MappingError with file, line and what was expected.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _VAR: Final = re.compile(r"@([A-Z][A-Z0-9]*)")
 
 @dataclass(frozen=True, slots=True)
 class Special:
-    """``<each DS>`` or ``<carried>``: a slot that stands for items of a list."""
+    """``<each DS>`` or ``<carried>``: a slot for items of a list."""
 
     kind: str
     domain: str = ""
@@ -48,12 +48,10 @@ class Syntax:
 
     def parts(self, text: str, line: int) -> tuple[str | Slot, ...]:
         """A text as its constants and slots. Raises MappingError FS310 (slot), FS311 (code list), FS314 (codec)."""
-        pieces = _SLOT.split(text)
-        if any("<" in piece or ">" in piece for piece in pieces[::2]):
+        parts = _SLOT.split(text)
+        if any("<" in part or ">" in part for part in parts[::2]):
             raise MappingError("FS310", self._place(line), "each < closed by a >, as in <AETERM>")
-        return tuple(
-            self._slot(piece, line) if odd % 2 else piece for odd, piece in enumerate(pieces) if odd % 2 or piece
-        )
+        return tuple(self._slot(part, line) if odd % 2 else part for odd, part in enumerate(parts) if odd % 2 or part)
 
     def special(self, text: str, line: int) -> Special | None:
         """``<each DS>`` or ``<carried>``, or None where the text is neither."""

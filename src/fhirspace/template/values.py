@@ -17,7 +17,7 @@ from fhirspace.template.slots import Cond, Form, Leaf, Slot, once
 _SLOW, _SHORT = 3, 3_000
 """So many slots that take any text make a pattern slow on a text of more letters."""
 Candidates = list[tuple[Slot, str]]
-"""What standing leaves say of columns when read back: the slot and the cell."""
+"""What leaves that were written give for columns when read back: the slot and the cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ def holds(condition: Cond | None, cells: Table[str, str]) -> bool:
 
 
 def slot_text(slot: Slot, cell: str, faults: list[Fault]) -> str | None:
-    """The element text of a cell at a slot, None where it declines; a cell that is wrong adds a Fault."""
+    """The element text of a cell at a slot, None if the codec has no text for it; a wrong cell adds a Fault."""
     try:
         return slot.codec.out(cell)
     except CellError as error:
@@ -78,7 +78,7 @@ def slot_text(slot: Slot, cell: str, faults: list[Fault]) -> str | None:
 
 
 def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | None:
-    """The text of a leaf for a row, None where it does not stand."""
+    """The text of a leaf for a row; None if it is omitted."""
     if leaf.constant is not None:
         return leaf.constant
     texts: list[str] = []
@@ -97,7 +97,7 @@ def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | 
 
 @once
 def leaf_pattern(leaf: Leaf) -> re.Pattern[str]:
-    """The regular expression that takes a leaf's text apart: a group ``s0``, ``s1`` ... a slot."""
+    """The regular expression that splits a leaf's text: a group ``s0``, ``s1`` ... a slot."""
     slots = iter(range(len(leaf.parts)))
     return re.compile(
         "".join(
@@ -122,13 +122,13 @@ def divided(leaf: Leaf, text: str) -> tuple[str, ...] | None:
         fits = leaf_pattern(leaf).fullmatch(text)
     elif count == len(leaf.slots):
         return _from_the_right(leaf, text)
-    else:  # each loose slot would try each place for the end of the others
+    else:  # the pattern would try every end of a loose slot with every end of the others
         fits = leaf_pattern(leaf).fullmatch(text) if len(text) <= _SHORT else None
     return fits.groups() if fits else None
 
 
 def _from_the_right(leaf: Leaf, text: str) -> tuple[str, ...] | None:
-    """What the pattern gives where all slots take any text, in one go: each constant is the last one that it can be."""
+    """The result of the pattern if all slots take any text. Each constant is matched as late as possible."""
     constants = [""]
     for part in leaf.parts:
         if isinstance(part, str):

@@ -1,7 +1,7 @@
-"""YAML with every scalar as text and every node with its line: what a mapping file is before it means anything.
+"""YAML with every scalar as text and every node with its line: the syntax of a mapping file.
 
-No scalar is ever read as a number, a date or a truth value (``NO`` is a country, ``007`` is a label), a key stands
-once, and an alias that contains itself is refused.
+No scalar is ever read as a number, a date or a truth value (``NO`` is a country, ``007`` is a label), a key may occur
+once only, and an alias that contains itself is refused.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def read(text: str, file: str) -> Iterator[Map]:
 
 
 def require_file(path: Path) -> None:
-    """Raises MappingError (FS300) for a mapping that is no file: a pipe would make us wait, a device never end."""
+    """Raises MappingError (FS300) for a mapping that is no file: a pipe would block, and a device never end."""
     if not path.is_file():
         raise MappingError("FS300", path.name, "a readable UTF-8 file")
 
@@ -96,7 +96,7 @@ def load(path: Path) -> list[Map]:
     for document in documents:
         _check_version(document, path.name)
     plain = [document.without(VERSION_KEY) for document in documents]
-    # A document that held nothing but the version has done its work.
+    # A document that contains nothing but the version is not passed on.
     return [each for each, document in zip(plain, documents, strict=True) if each.items or not document.items]
 
 
@@ -138,7 +138,7 @@ class _Open:
 
 
 def check_size(text: str, file: str) -> None:
-    """Looks at depth and number of nodes before anything is built; each alias counts as all that it stands for.
+    """Checks depth and number of nodes before anything is built; an alias counts as all nodes that it refers to.
 
     Raises:
         MappingError: FS160. yaml.YAMLError: the text is no YAML.

@@ -1,6 +1,6 @@
 """Derivations of SDTM variables: one pure function over the tabulations of subjects.
 
-What came in is never overwritten: a derived value only stands where the cell was empty. Each rule is told in the
+Collected values are never overwritten: a derived value only fills an empty cell. Each rule is described in the
 docstring of its function and, for Define-XML, in the `Derived` entries returned. Decisions: docs/decisions/0005.
 """
 
@@ -22,7 +22,7 @@ from fhirspace.sdtm.derive.work import Derived, Visit, Work
 
 
 class Derivation(NamedTuple):
-    """The tables with the derived variables, what was found on the way, and what was derived how."""
+    """The tables with the derived variables, the problems found, and what was derived how."""
 
     tables: dict[str, pa.Table]
     problems: list[Problem]
@@ -41,7 +41,7 @@ def derive(
     Args:
         tables: text tables by dataset name, with all rows of some subjects and the datasets about no subject; none of
             them is changed. Datasets that the guide does not know pass as they are.
-        study: visits, elements, units and rules of the study; without it only what the data tell is derived.
+        study: visits, elements, units and rules of the study; without it only what follows from the data is derived.
         filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
         visits: `planned_visits` of the study; of these tables if they are not given.
 

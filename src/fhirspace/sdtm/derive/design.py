@@ -57,10 +57,10 @@ class Element:
 
 @dataclass(frozen=True, slots=True)
 class StudyDesign:
-    """What a study says about itself.
+    """The design of a study.
 
     `units` maps domain -> test code -> standard unit. `unscheduled` is the pattern (searched, whatever the case) of
-    visit labels that stand for no planned visit. `reference_start` and `reference_end` name the dates of DM that
+    visit labels that mean no planned visit. `reference_start` and `reference_end` name the dates of DM that
     RFSTDTC and RFENDTC repeat. `actual_arm_as_planned`: treated subjects got what was planned for them.
     """
 

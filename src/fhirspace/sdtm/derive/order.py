@@ -103,8 +103,8 @@ def _whole(cell: str) -> int | None:
 def derive_last_observations(work: Work) -> None:
     """Fill --LOBXFL with Y on the last result on or before the first exposure (RFXSTDTC) of each subject and test.
 
-    A test is told apart by category, specimen, location, side, position, method, evaluator and focus, as far as the
-    dataset has them. Only results that stand count (not NOT DONE, dated to the day). Dates compare at the precision
+    A test is identified by category, specimen, location, side, position, method, evaluator and focus, as far as the
+    dataset has them. Only valid results count (not NOT DONE, dated to the day). Dates compare at the precision
     both have: a result of the day of the first dose counts unless both have times. Among equal dates the last by
     time point, replicate and --SEQ is taken. Nothing is filled for a subject that has a flag in the test already.
     """
@@ -130,12 +130,12 @@ def _tests(table: pa.Table, prefix: str) -> list[str]:
 def _last_before(table: pa.Table, name: str, prefix: str, exposed: dict[str, str]) -> pa.Array:
     moments = columns.Groups(table, ("USUBJID", prefix + "DTC"))
     early = moments.flags(_before(exposed.get(subject or ""), cell) for subject, cell in moments.cells)
-    stands = columns.text(table, prefix + "STAT").is_null()
+    valid = columns.text(table, prefix + "STAT").is_null()
     result = pc.coalesce(*(columns.text(table, column) for column in result_columns(table, prefix)))
     tests = columns.Groups(table, _tests(table, prefix)).codes
     flagged = tests.filter(columns.text(table, prefix + "LOBXFL").is_valid())
     fresh = pc.invert(pc.is_in(tests, value_set=flagged.unique()))
-    candidates = pc.and_(pc.and_(early, fresh), pc.and_(stands, result.is_valid()))
+    candidates = pc.and_(pc.and_(early, fresh), pc.and_(valid, result.is_valid()))
     order = sort_order(table, name, [prefix + part for part in ("DTC", "TPTNUM", "REPNUM", "SEQ")])
     order = order.filter(candidates.take(order))
     ranked = pa.table({"test": tests.take(order), "place": pa.array(range(len(order)), pa.int64())})

@@ -1,7 +1,7 @@
 """Standard results of findings: --STRESC, --STRESN, --STRESU, the standard ranges, and --NRIND.
 
 Source: SDTMIG 3.4, sections 6.3.1 (original and standardised results) and 4.5.1. A result keeps its spelling: ``5.50``
-in the standard unit is ``5.50``; how a converted one is spelled is said in `fhirspace.standards.units`.
+in the standard unit is ``5.50``; `fhirspace.standards.units` defines how a converted one is spelled.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def derive_results(work: Work) -> None:
     """Fill the standard results of every findings dataset that has --TESTCD and --ORRES.
 
     The trio is derived where all of it is empty; where --STRESC came in, only --STRESN is (from it). Results NOT DONE
-    stay empty. A result that cannot be carried to its test's unit keeps its own, and is noted (FS710).
+    stay empty. A result that cannot be converted to its test's unit keeps its own, with a note (FS710).
     """
     for name, spec in work.general():
         names = set(work.tables[name].column_names)
@@ -70,7 +70,7 @@ def _derive_trio(work: Work, name: str, prefix: str) -> None:
 
 
 def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, results: list[_Result]) -> None:
-    """One note for each test and unit that could not be carried over: its first row."""
+    """One note for each test and unit that could not be converted, at its first row."""
     if not any(result.stuck for result in results):
         return
     first: dict[tuple[str | None, str | None], int] = {}
@@ -151,5 +151,5 @@ def _decimal(cell: str | None) -> Decimal | None:
 
 
 def result_columns(table: pa.Table, prefix: str) -> list[str]:
-    """The columns of a findings table which say that a result stands: --STRESC or --ORRES."""
+    """The columns of a findings table with a result: --STRESC or --ORRES."""
     return [name for name in (prefix + "STRESC", prefix + "ORRES") if name in table.column_names]

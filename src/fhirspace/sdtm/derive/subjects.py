@@ -88,7 +88,7 @@ def _derive_death(work: Work) -> None:
 
 
 def _last_contact(work: Work) -> dict[str, str]:
-    """Subject -> latest day that the study itself set down; what subjects report (AE, CM, MH) is left out."""
+    """Subject -> latest day that the study itself recorded; what subjects report (AE, CM, MH) is left out."""
     last = {subject: cell[:10] for subject, cell in work.subjects("DTHDTC").items() if day_of(cell)}
     for dataset, variable in _contact_columns(work):
         for subject, cell in _cells(work, dataset, "USUBJID", variable):

@@ -112,7 +112,7 @@ def derive_visits(work: Work) -> None:
     """Fill VISITNUM, VISIT and VISITDY from the study's visits, TV and SV; number unscheduled visits.
 
     An unscheduled visit gets the number of the last planned visit before it and decimals: n.01, n.02 in the order of
-    their dates; where SV numbers the visit, that number stands. A label that is neither planned nor unscheduled is
+    their dates; where SV numbers the visit, that number is used. A label that is neither planned nor unscheduled is
     noted (FS711).
     """
     planned = _Planned(work)

@@ -1,4 +1,7 @@
-"""What a transport file would not give back, asked of tabulations before they are written."""
+"""Cells that a SAS transport file cannot store losslessly.
+
+Found by splitting and rejoining long texts before anything is written.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from fhirspace.sdtm.longtext.rejoin import join
 from fhirspace.tables.text import data_columns
 
 
-def unkept(tables: Mapping[str, pa.Table], divided: Divided | None = None) -> Iterator[tuple[str, str, int]]:
+def lossy_cells(tables: Mapping[str, pa.Table], divided: Divided | None = None) -> Iterator[tuple[str, str, int]]:
     """The cells (dataset, column, row from 0) that do not fit and cannot be cut, or would not be joined as they were.
 
     The latter are rare: qualifiers of one's own that look just like the parts of a text. Blanks at an end do not count.

@@ -90,7 +90,7 @@ def _variables(made: Divided, name: str, taken: set[str]) -> None:
     for column in data_columns(made.heads[name]):
         if not divisible(name, column) or not (rows := long_rows(made.heads[name], column)):
             continue
-        first, *rest = _pieces(columns.text(made.heads[name], column))
+        first, *rest = _parts(columns.text(made.heads[name], column))
         names = free_names(column, len(rest), taken)
         if len(names) == len(rest):
             made.heads[name] = columns.put(made.heads[name], column, first)
@@ -130,7 +130,7 @@ def _qualifiers(made: Divided, name: str, taken: set[str]) -> None:
     more = [made.more[name]] if name in made.more else []
     for qname in dict.fromkeys(qnames[row] for row in rows):
         mine = [row for row in rows if qnames[row] == qname]
-        first, *rest = _pieces(pa.array([values[row] for row in mine], pa.string()))
+        first, *rest = _parts(pa.array([values[row] for row in mine], pa.string()))
         names = free_names(qname or "", len(rest), taken)
         if len(names) == len(rest):
             taken.update(names)
@@ -151,7 +151,7 @@ def _renamed(table: pa.Table, rows: list[int], qname: str, cells: pa.Array) -> p
     return copied.filter(cells.is_valid())
 
 
-def _pieces(cells: pa.Array) -> list[pa.Array]:
+def _parts(cells: pa.Array) -> list[pa.Array]:
     """The first parts of the cells, their second ones, and so on; blanks at the end of a long text are left out."""
     encoded = cells.dictionary_encode()
     cut = [(parts(cell.rstrip(" ")) or [cell]) if is_long(cell) else [cell] for cell in encoded.dictionary.to_pylist()]

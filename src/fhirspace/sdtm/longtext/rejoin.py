@@ -17,9 +17,9 @@ from fhirspace.standards import sdtm
 from fhirspace.tables.text import data_columns
 
 _Part = TypeVar("_Part")
-_TOLD = ("QLABEL", "QORIG", "QEVAL")
+_DESCRIPTION = ("QLABEL", "QORIG", "QEVAL")
 _Owner = tuple[str | None, ...]
-"""Whose a qualifier is, and what it says of itself: subject, IDVAR, IDVARVAL, label, origin, evaluator."""
+"""The parent of a qualifier and its description: subject, IDVAR, IDVARVAL, label, origin, evaluator."""
 _Groups = dict[_Owner, dict[int, int]]
 """Further parts by their owner: number -> row."""
 
@@ -31,12 +31,12 @@ class Joined:
     Attributes:
         tables: the tabulations; a supplemental qualifier dataset of which no row is left is not among them.
         joins: what was joined: dataset, column, its rows.
-        gone: the rows that became part of a text, by supplemental qualifier dataset.
+        removed: the number of rows that became part of a text, by supplemental qualifier dataset.
     """
 
     tables: dict[str, pa.Table]
     joins: list[tuple[str, str, list[int]]] = field(default_factory=list)
-    gone: dict[str, int] = field(default_factory=dict)
+    removed: dict[str, int] = field(default_factory=dict)
 
     def problems(self) -> Iterator[Problem]:
         """A note (FS751) for each column of which a text was joined, at the first one."""
@@ -46,7 +46,7 @@ class Joined:
 
 
 class _Qualifier(NamedTuple):
-    """A row of a supplemental qualifier dataset: whose it is and what it says of itself, its name and its text."""
+    """A row of a supplemental qualifier dataset: its parent and description, its name and its text."""
 
     owner: _Owner
     name: str | None
@@ -62,7 +62,7 @@ class _Rows:
     """The rows of a supplemental qualifier dataset, and which of them became a part of a text."""
 
     rows: list[_Qualifier]
-    gone: set[int] = field(default_factory=set)
+    removed: set[int] = field(default_factory=set)
     named: dict[str, list[int]] = field(default_factory=dict)
     """By name, the rows that have it."""
 
@@ -71,8 +71,8 @@ class _Rows:
             self.named.setdefault(row.name or "", []).append(at)
 
     def with_name(self, name: str) -> Iterator[int]:
-        """The rows with a name that are not gone."""
-        return (at for at in self.named.get(name, ()) if at not in self.gone)
+        """The rows with a name that are not removed."""
+        return (at for at in self.named.get(name, ()) if at not in self.removed)
 
     def groups(self, numbers: Mapping[str, int]) -> _Groups:
         """The rows with some names by their owner and number; an owner that has a name twice is left out."""
@@ -87,14 +87,14 @@ class _Rows:
         return {owner: group for owner, group in groups.items() if owner not in twice}
 
     def join(self, groups: _Groups, heads: Mapping[_Owner, _Head]) -> dict[int, str]:
-        """The whole texts that can be joined, by the row of their first part; the rows of the others are gone."""
+        """The whole texts that can be joined, by the row of their first part; the rows of the others are removed."""
         texts: dict[int, str] = {}
         for owner, (head, text) in heads.items():
             further = _run(groups.get(owner, {}))
             whole = _whole([text, *(self.rows[at].text for at in further)])
             if whole is not None:
                 texts[head] = whole
-                self.gone.update(further)
+                self.removed.update(further)
         return texts
 
 
@@ -159,8 +159,8 @@ def _take_back(made: Joined, name: str) -> None:
     heads = dict[int, str]()
     for qname, numbers in own:
         heads |= _into_qualifier(qname, numbers, rows)
-    if rows.gone:
-        _drop(made, name, rows.gone, heads)
+    if rows.removed:
+        _drop(made, name, rows.removed, heads)
 
 
 def _into_variable(made: Joined, name: str, column: str, numbers: Mapping[str, int], rows: _Rows) -> None:
@@ -179,11 +179,11 @@ def _into_qualifier(qname: str, numbers: Mapping[str, int], rows: _Rows) -> dict
     return texts
 
 
-def _drop(made: Joined, name: str, gone: set[int], heads: Mapping[int, str]) -> None:
+def _drop(made: Joined, name: str, removed: set[int], heads: Mapping[int, str]) -> None:
     """Leaves out the rows that became a part of a text, and puts the texts of the others in."""
     table = _with_texts(made.tables.pop(name), "QVAL", heads)
-    kept = [row for row in range(table.num_rows) if row not in gone]
-    made.gone[name] = len(gone)
+    kept = [row for row in range(table.num_rows) if row not in removed]
+    made.removed[name] = len(removed)
     if kept:
         made.tables[name] = table.take(pa.array(kept, pa.int64()))
     if heads:
@@ -191,7 +191,7 @@ def _drop(made: Joined, name: str, gone: set[int], heads: Mapping[int, str]) -> 
 
 
 def _read(supp: pa.Table) -> list[_Qualifier]:
-    owner = (columns.text(supp, each).to_pylist() for each in ("USUBJID", "IDVAR", "IDVARVAL", *_TOLD))
+    owner = (columns.text(supp, each).to_pylist() for each in ("USUBJID", "IDVAR", "IDVARVAL", *_DESCRIPTION))
     names, texts = (columns.text(supp, each).to_pylist() for each in ("QNAM", "QVAL"))
     return [_Qualifier(*row) for row in zip(zip(*owner, strict=True), names, texts, strict=True)]
 
@@ -215,9 +215,9 @@ def _candidates(roots: Iterable[str], qnames: Iterable[str]) -> Iterator[tuple[s
 
 def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> dict[_Owner, _Head]:
     """The first parts in a column of the parent, by the owner that its qualifiers would name."""
-    idvar, told = link(sdtm.domain(name)), (label(name, column), "CRF", None)
+    idvar, description = link(sdtm.domain(name)), (label(name, column), "CRF", None)
     subjects, keys = (columns.text(parent, each or "").to_pylist() for each in ("USUBJID", idvar))
-    owners = ((subject, idvar, key, *told) for subject, key in zip(subjects, keys, strict=True))
+    owners = ((subject, idvar, key, *description) for subject, key in zip(subjects, keys, strict=True))
     texts = columns.text(parent, column).to_pylist()
     return _heads(
         (owner, (row, text)) for row, (owner, text) in enumerate(zip(owners, texts, strict=True)) if owner in groups
@@ -225,7 +225,7 @@ def _parent_heads(parent: pa.Table, name: str, column: str, groups: _Groups) -> 
 
 
 def _heads(found: Iterable[tuple[_Owner, _Head]]) -> dict[_Owner, _Head]:
-    """First parts by owner; none for an owner that has two, since it cannot be told which one goes on."""
+    """First parts by owner; none for an owner with two: it is unknown which one has further parts."""
     heads: dict[_Owner, _Head] = {}
     twice = set()
     for owner, head in found:

@@ -1,4 +1,4 @@
-"""The rules for texts longer than a cell of a transport file: where they may go on, and how they are cut.
+"""The rules for texts longer than a cell of a transport file: where they continue, and how they are cut.
 
 The first part stays in the variable. The others become supplemental qualifiers: QNAM is the variable's name with a
 running number (the end of the name gives way where both have more than 8 characters), QLABEL the variable's label.
@@ -33,9 +33,9 @@ def is_long(text: str) -> bool:
 
 
 def parts(text: str) -> list[str]:
-    """A text in pieces of at most 200 bytes, cut before a blank where there is one; empty where it cannot be cut.
+    """A text in parts of at most 200 bytes, cut before a blank where there is one; empty where it cannot be cut.
 
-    No piece but the last ends in white space, which a transport file loses, and none but the first begins a formula.
+    No part but the last ends in white space, which a transport file loses, and none but the first begins a formula.
     """
     found: list[str] = []
     while is_long(text):
@@ -82,7 +82,7 @@ def part_label(dataset: str, column: str) -> str | None:
 
 
 def divisible(dataset: str, column: str) -> bool:
-    """Whether a long text may go on elsewhere: free text may, identifiers, codes and times may not."""
+    """Whether a long text may be continued elsewhere: free text may, identifiers, codes and times may not."""
     if dataset in WIDE or dataset.startswith("SUPP"):
         return column == WIDE.get(dataset, "QVAL")
     if not sdtm.known(dataset) or sdtm.domain(dataset).klass not in (*sdtm.GENERAL_CLASSES, "Special-Purpose"):

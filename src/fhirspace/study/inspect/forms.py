@@ -80,7 +80,7 @@ def _looked_at(form: SourceForm, dataset: str) -> Iterator[str]:
 
 
 def _state(form: SourceForm, name: str) -> str:
-    return "home" if form.mapping.sources.get(name) else "kept" if name in form.mapping.kept else "carried"
+    return "home" if form.mapping.sources.get(name) else "kept" if name in form.mapping.carried else "carried"
 
 
 def rows(form: SourceForm) -> list[dict[str, Any]]:
