@@ -20,18 +20,22 @@ class _Tag(msgspec.Struct):
     code: str = ""
 
 
+_tags = decoder(list[_Tag])
+
+
 class _Meta(msgspec.Struct):
     versionId: str = ""  # noqa: N815
     lastUpdated: str = ""  # noqa: N815
-    tag: list[_Tag] = []
+    tag: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class Head(msgspec.Struct):
-    """What is read of a resource that came: its key, its version, its tags."""
+    """What is read of a resource that came: its key, version, tags and identifiers (no bytes without any)."""
 
     resourceType: str = ""  # noqa: N815
     id: str = ""
     meta: _Meta = msgspec.field(default_factory=_Meta)
+    identifier: msgspec.Raw = msgspec.Raw(b"")
 
     @property
     def moment(self) -> float:
@@ -42,8 +46,17 @@ class Head(msgspec.Struct):
             return 0.0
 
     def tagged(self, system: str, code: str) -> bool:
-        """Whether it has a tag."""
-        return any(tag.system == system and tag.code == code for tag in self.meta.tag)
+        """Whether it has a tag. Raises JsonError: its tags are of another shape."""
+        return any(tag.system == system and tag.code == code for tag in _tags(self.meta.tag))
+
+    def tagged_by(self, system: str) -> bool:
+        """Whether it has a tag of a system. Raises JsonError: its tags are of another shape."""
+        return any(tag.system == system for tag in _tags(self.meta.tag))
+
+    @property
+    def version(self) -> str:
+        """``meta.versionId``; "" without one."""
+        return self.meta.versionId
 
 
 head_of = decoder(Head)
@@ -67,6 +80,27 @@ def resource_type(raw: bytes) -> str:
 _NOTHING = msgspec.Raw(b"")
 
 
+class _Request(msgspec.Struct):
+    method: str = ""
+
+
+class _Search(msgspec.Struct):
+    mode: str = "match"
+
+
+class Link(msgspec.Struct):
+    """``Bundle.link``."""
+
+    relation: str = ""
+    url: str = ""
+
+
+_request = decoder(_Request)
+_search = decoder(_Search)
+_links = decoder(list[Link])
+_total = decoder(int)
+
+
 class Entry(msgspec.Struct):
     """``Bundle.entry``; what is missing has no bytes."""
 
@@ -75,6 +109,16 @@ class Entry(msgspec.Struct):
     request: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     search: msgspec.Raw = _NOTHING
+
+    @property
+    def method(self) -> str:
+        """``request.method``; "" without one. Raises JsonError: it is of another shape."""
+        return _request(self.request).method if self.request else ""
+
+    @property
+    def mode(self) -> str:
+        """``search.mode``; ``match`` without one. Raises JsonError: it is of another shape."""
+        return _search(self.search).mode if self.search else "match"
 
 
 class Bundle(msgspec.Struct):
@@ -85,6 +129,16 @@ class Bundle(msgspec.Struct):
     total: msgspec.Raw = _NOTHING
     entry: list[Entry] = []
     link: msgspec.Raw = _NOTHING
+
+    @property
+    def count(self) -> int | None:
+        """``total``; None without one. Raises JsonError: it is of another shape."""
+        return _total(self.total) if bytes(self.total) not in (b"", b"null") else None
+
+    @property
+    def links(self) -> list[Link]:
+        """``link``. Raises JsonError: it is of another shape."""
+        return _links(self.link) if self.link else []
 
 
 bundle_of = decoder(Bundle)

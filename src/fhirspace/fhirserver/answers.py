@@ -18,7 +18,9 @@ from urllib.parse import urljoin
 import msgspec
 
 from fhirspace.errors import ServerError
+from fhirspace.fhir import wire
 from fhirspace.fhir.outcome import failures
+from fhirspace.fhir.wire import Head
 from fhirspace.fhirserver.address import ID, is_id
 from fhirspace.fhirserver.http.transport import Response
 from fhirspace.json import JsonError, decoder, strict
@@ -34,23 +36,6 @@ _PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({ID})(?:/_history/({ID}))
 _WEAK = re.compile(rf'W/"({ID})"')
 # HAPI leaves quotes and ``W/`` out where the tag is an element of a Bundle and no header.
 TAG = re.compile(rf'(?:W/)?"?({ID})"?')
-
-
-class _Meta(msgspec.Struct):
-    versionId: str = ""  # noqa: N815 - FHIR's name
-
-
-class Head(msgspec.Struct):
-    """What tells resources apart: type, id, version."""
-
-    resourceType: str = ""  # noqa: N815 - FHIR's name
-    id: str = ""
-    meta: _Meta = msgspec.field(default_factory=_Meta)
-
-    @property
-    def version(self) -> str:
-        """``meta.versionId``; "" without one."""
-        return self.meta.versionId
 
 
 class _Place(NamedTuple):
@@ -96,19 +81,7 @@ class Answer(msgspec.Struct):
         return self.etag.removeprefix("W/").strip('"')
 
 
-class _Entry(msgspec.Struct):
-    response: Answer
-    resource: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Bundle(msgspec.Struct):
-    resourceType: str  # noqa: N815 - FHIR's name
-    type: str = ""
-    entry: list[_Entry] = []
-
-
-_head = decoder(Head)
-_bundle = decoder(_Bundle)
+_answer = decoder(Answer)
 
 
 def decoded(body: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], T]) -> T | None:
@@ -121,7 +94,7 @@ def decoded(body: bytes | msgspec.Raw, decode: Callable[[bytes | msgspec.Raw], T
 
 def head_of(body: bytes | msgspec.Raw) -> Head | None:
     """Type, id and version of a resource; None where the body is no JSON object with a ``resourceType``."""
-    found = decoded(body, _head)
+    found = decoded(body, wire.head_of)
     return found if found is not None and found.resourceType else None
 
 
@@ -175,16 +148,20 @@ def matched(whole: Response, asked: Sequence[tuple[str, str]], kind: str, server
     head = head_of(whole.body)
     if head is None or head.resourceType != "Bundle" or whole.status not in _WRITTEN:
         raise no_fhir(server, f"a Bundle of type {kind}-response as the answer to a {kind}", whole)
-    found = decoded(whole.body, _bundle)
+    found = decoded(whole.body, wire.bundle_of)
     if found is None or found.type != f"{kind}-response" or len(found.entry) != len(asked):
         return None
-    answers = [_joined(entry) for entry in found.entry]
+    try:
+        answers = [said_of(entry) for entry in found.entry]
+    except JsonError:
+        return None
     pairs = zip(asked, answers, strict=True)
     return answers if all(_fits(method, key, answer, server) for (method, key), answer in pairs) else None
 
 
-def _joined(entry: _Entry) -> Answer:
-    answer = entry.response
+def said_of(entry: wire.Entry) -> Answer:
+    """The answer in the entry of a Bundle. Raises JsonError: there is none."""
+    answer = _answer(entry.response)
     answer.resource, answer.repeated = entry.resource, False
     return answer
 

@@ -14,13 +14,14 @@ from itertools import islice
 import msgspec
 
 from fhirspace.errors import ServerError
+from fhirspace.fhir import wire
 from fhirspace.fhirserver import address
-from fhirspace.fhirserver.answers import Answer, absent, decoded, head_of, no_fhir, whole
+from fhirspace.fhirserver.answers import Answer, absent, decoded, head_of, no_fhir, said_of, whole
 from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.fhirserver.http.links import Link, Paging
 from fhirspace.fhirserver.http.retry import RETRIED
 from fhirspace.foreign import counted
-from fhirspace.json import decoder
+from fhirspace.json import JsonError
 
 _GONE = frozenset({404, 410})
 _NO_BATCH = frozenset({400, 404, 405, 501})
@@ -37,51 +38,14 @@ class Held:
     version: str = ""
 
 
-class _Request(msgspec.Struct):
-    method: str = ""
-
-
-class _Entry(msgspec.Struct):
-    resource: msgspec.Raw = msgspec.Raw(b"")
-    request: _Request = msgspec.field(default_factory=_Request)
-    response: Answer = msgspec.field(default_factory=Answer)
-
-
-class _Link(msgspec.Struct):
-    relation: str = ""
-    url: str = ""
-
-
-class _Bundle(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815 - FHIR's name
-    type: str = ""
-    entry: list[_Entry] = []
-    link: list[_Link] = []
-
-
-class _Meta(msgspec.Struct):
-    versionId: str = ""  # noqa: N815 - FHIR's name
-    lastUpdated: str = ""  # noqa: N815 - FHIR's name
-
-
-class _Head(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815 - FHIR's name
-    id: str = ""
-    meta: _Meta = msgspec.field(default_factory=_Meta)
-
-
-_bundle = decoder(_Bundle)
-_head = decoder(_Head)
-
-
 def version_of(line: bytes | msgspec.Raw) -> str:
     """The ``meta.versionId`` of a resource; "" without one."""
-    return _head(line).meta.versionId
+    return wire.head_of(line).version
 
 
 def modified(line: bytes) -> str:
     """The ``meta.lastUpdated`` of a resource; "" without one."""
-    return _head(line).meta.lastUpdated
+    return wire.head_of(line).meta.lastUpdated
 
 
 def fetch(
@@ -122,16 +86,21 @@ def versions(client: Client, key: str) -> Iterator[Held]:
         answer = client.request("GET", link, headers=_HEADERS)
         if not answer.ok:
             raise client.unexpected(answer)
-        page = decoded(answer.body, _bundle)
+        page = decoded(answer.body, wire.bundle_of)
         if page is None or (page.resourceType, page.type) != ("Bundle", "history"):
             raise no_fhir(client.server, "a Bundle of type history", answer)
-        yield from (_version(client, key, entry) for entry in page.entry)
-        link = paging.next(page.link, answer.url)
+        try:
+            links = page.links
+            yield from (_version(client, key, entry) for entry in page.entry)
+        except JsonError:
+            raise no_fhir(client.server, "a Bundle of type history", answer) from None
+        link = paging.next(links, answer.url)
 
 
-def _version(client: Client, key: str, entry: _Entry) -> Held:
-    if entry.request.method == "DELETE":
-        return Held(key, b"", address.version(entry.response.version, client.server))
+def _version(client: Client, key: str, entry: wire.Entry) -> Held:
+    said = _said(entry)
+    if entry.method == "DELETE":
+        return Held(key, b"", address.version(said.version, client.server))
     return _judged(client, key, Response(200, {}, bytes(entry.resource)))
 
 
@@ -143,21 +112,29 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
         return [held for key in keys for held in _one(client, [key])]
     if not answer.ok:
         raise client.unexpected(answer)
-    found = decoded(answer.body, _bundle)
+    found = decoded(answer.body, wire.bundle_of)
     if found is None or found.type != "batch-response" or len(found.entry) != len(keys):
         entries = counted(len(keys), "entry", "entries")
         raise no_fhir(client.server, f"a Bundle of type batch-response with {entries}", answer)
-    return [_held(client, key, entry) for key, entry in zip(keys, found.entry, strict=True)]
+    try:
+        answers = [_said(entry) for entry in found.entry]
+    except JsonError:
+        raise no_fhir(client.server, "a Bundle of type batch-response", answer) from None
+    return [_held(client, key, said) for key, said in zip(keys, answers, strict=True)]
 
 
-def _held(client: Client, key: str, entry: _Entry) -> Held:
-    said = entry.response
+def _said(entry: wire.Entry) -> Answer:
+    """The answer in an entry; an empty one where there is none. Raises JsonError: it is of another shape."""
+    return said_of(entry) if entry.response else Answer(resource=entry.resource)
+
+
+def _held(client: Client, key: str, said: Answer) -> Held:
     if said.status and not said.code:
         raise ServerError("FS512", client.server, "a status of three digits in each entry of a batch-response")
     code = said.code or 200
     if code in RETRIED:
         return _one(client, [key])[0]
-    return _judged(client, key, Response(code, {}, bytes(entry.resource)))
+    return _judged(client, key, Response(code, {}, bytes(said.resource)))
 
 
 def _one(client: Client, keys: list[str]) -> list[Held]:

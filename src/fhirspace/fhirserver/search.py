@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from fhirspace.errors import UsageError
+from fhirspace.fhir import wire
 from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.fhirserver.address import is_id
 from fhirspace.fhirserver.answers import decoded, no_fhir, whole
@@ -21,7 +22,7 @@ from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.fhirserver.http.links import Link, Paging
 from fhirspace.fhirserver.http.retry import http_date
 from fhirspace.fhirserver.unrequested import Others
-from fhirspace.json import decoder
+from fhirspace.json import JsonError, decoder
 
 PAGE = 500
 FRESH = {"Cache-Control": "no-cache"}
@@ -37,41 +38,11 @@ class NotSearchableError(Exception):
         self.answer = answer
 
 
-class _Search(msgspec.Struct):
-    mode: str = "match"
-
-
-class _Entry(msgspec.Struct):
-    resource: msgspec.Raw = msgspec.Raw(b"")
-    search: _Search = msgspec.field(default_factory=_Search)
-
-
-class _Link(msgspec.Struct):
-    relation: str = ""
-    url: str = ""
-
-
-class _Page(msgspec.Struct):
-    resourceType: str  # noqa: N815
-    type: str = ""
-    total: int | None = None
-    entry: list[_Entry] = []
-    link: list[_Link] = []
-
-
 class _Identifier(msgspec.Struct):
     system: str = ""
     value: str = ""
 
 
-class _Head(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815
-    id: str = ""
-    identifier: msgspec.Raw = msgspec.Raw(b"")
-
-
-_page = decoder(_Page)
-_head = decoder(_Head)
 _identifiers = decoder(list[_Identifier])
 _ESCAPED = re.compile(r"([\\|,$])")
 
@@ -86,7 +57,7 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
         ServerError: as `Client.request`; FS512 the server refuses it, or answers with something else.
     """
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
-    found = [bytes(resource) for resource in _matches(_read(client, answer).page)]
+    found = [bytes(resource) for resource in _read(client, answer).matches]
     # One that is not what was searched for means that nothing can be concluded from what was not found.
     if not all(_identified(resource, kind, token) and whole(resource) for resource in found):
         raise no_fhir(client.server, f"only {kind} with the identifier that was searched for", answer)
@@ -94,7 +65,7 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
 
 
 def _identified(resource: bytes, kind: str, token: str) -> bool:
-    head = decoded(resource, _head)
+    head = decoded(resource, wire.head_of)
     if head is None or head.resourceType != kind or not is_id(head.id):
         return False
     raw = bytes(head.identifier)
@@ -109,25 +80,26 @@ def escaped(system: str, value: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    """A page, and the URL that it came from."""
+class _Page:
+    """A page: what was searched for, without what comes along, how many there are in all, links, where it came from."""
 
-    page: _Page
+    matches: list[msgspec.Raw]
+    total: int | None
+    links: list[wire.Link]
     url: str
 
 
-def _read(client: Client, answer: Response) -> _Read:
+def _read(client: Client, answer: Response) -> _Page:
     if not answer.ok:
         raise client.unexpected(answer)
-    page = decoded(answer.body, _page)
-    if page is None or (page.resourceType, page.type) != ("Bundle", "searchset"):
-        raise no_fhir(client.server, "a Bundle of type searchset as the answer to a search", answer)
-    return _Read(page, answer.url)
-
-
-def _matches(page: _Page) -> Iterator[msgspec.Raw]:
-    """What was searched for, without what comes along."""
-    return (item.resource for item in page.entry if item.search.mode != "include" and item.resource)
+    page = decoded(answer.body, wire.bundle_of)
+    try:
+        if page is not None and (page.resourceType, page.type) == ("Bundle", "searchset"):
+            matches = [item.resource for item in page.entry if item.mode != "include" and item.resource]
+            return _Page(matches, page.count, page.links, answer.url)
+    except JsonError:  # an entry or a link of another shape
+        pass
+    raise no_fhir(client.server, "a Bundle of type searchset as the answer to a search", answer)
 
 
 @dataclass(slots=True)
@@ -166,15 +138,15 @@ class Study:
     def count(self, kind: str) -> int | None:
         """How many there are now; None where the server does not say."""
         try:
-            return self._search(kind, {"_summary": "count"}).page.total
+            return self._search(kind, {"_summary": "count"}).total
         except NotSearchableError:
             return None
 
-    def follow(self, link: Link) -> _Read:
+    def follow(self, link: Link) -> _Page:
         """The page behind a ``next`` link. Raises ServerError (FS512)."""
         return _read(self.client, self.client.request("GET", link, headers=FRESH))
 
-    def _search(self, kind: str, further: dict[str, str]) -> _Read:
+    def _search(self, kind: str, further: dict[str, str]) -> _Page:
         since = {"_lastUpdated": f"ge{self.since}"} if self.since else {}
         form = urlencode({"_tag": f"{self.system}|{self.name}", **since, **further}).encode("ascii")
         answer = self.client.request("POST", f"{kind}/_search", form, headers=_FORM)
@@ -190,13 +162,13 @@ class Pages:
 
     study: Study
     kind: str
-    first: _Read
+    first: _Page
     bare: bool = False
 
     @property
     def total(self) -> int | None:
         """How many the server says there are; None: it does not say."""
-        return self.first.page.total
+        return self.first.total
 
     def __iter__(self) -> Iterator[msgspec.Raw]:
         """The server's own bytes.
@@ -206,8 +178,8 @@ class Pages:
         """
         found, paging = self.first, Paging(self.study.client.server)
         while True:
-            yield from (each for each in _matches(found.page) if self._asked_for(each))
-            link = paging.next(found.page.link, found.url)
+            yield from (each for each in found.matches if self._asked_for(each))
+            link = paging.next(found.links, found.url)
             if link is None:
                 return
             found = self.study.follow(link)

@@ -15,6 +15,7 @@ from fhirspace.fhir.outcome import failures, reason
 from fhirspace.fhir.wire import Head, head_of
 from fhirspace.fhirserver.address import is_id, is_type
 from fhirspace.fhirserver.answers import decoded
+from fhirspace.json import JsonError
 
 _OUTCOME = "OperationOutcome"
 
@@ -46,6 +47,14 @@ class Others:
         head = decoded(resource, head_of)
         if head is None:
             raise ServerError("FS512", self._server, "resources with a type and an id")
+        try:
+            return self._judged(resource, head, kind, kinds, bare=bare)
+        except JsonError:
+            raise ServerError("FS512", self._server, "resources with tags as FHIR has them") from None
+
+    def _judged(
+        self, resource: bytes | msgspec.Raw, head: Head, kind: str, kinds: Container[str] | None, *, bare: bool
+    ) -> bool:
         if head.resourceType == _OUTCOME:
             self._note(kind, bytes(resource))
             return False
@@ -84,7 +93,7 @@ class Others:
 
     def _untold(self, head: Head) -> bool:
         """Whether it was cut down so far that its tag is not told."""
-        return not any(tag.system == self._system for tag in head.meta.tag)
+        return not head.tagged_by(self._system)
 
     def _count(self, asked: str, came: str, head: Head) -> None:
         self._left.setdefault((asked, came), set()).add(head.id)

@@ -11,20 +11,12 @@ from collections.abc import Iterable
 
 import msgspec
 
-from fhirspace.json import JsonError, decode, decoder
+from fhirspace.fhir.wire import head_of
+from fhirspace.json import JsonError, decode
 
 _MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
 """An id that a key has made, whole: 32 digits of a hash, and what tells the resources of one subject apart."""
 _HASH = 32
-
-
-class _Head(msgspec.Struct):
-    resourceType: str  # noqa: N815
-    id: str = ""
-    identifier: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_head = decoder(_Head)
 
 
 def named(lines: Iterable[bytes]) -> dict[tuple[str, bytes], str]:
@@ -32,7 +24,7 @@ def named(lines: Iterable[bytes]) -> dict[tuple[str, bytes], str]:
     found = {}
     for line in lines:
         try:
-            head = _head(line)
+            head = head_of(line)
             spelt = msgspec.json.encode(decode(head.identifier), order="sorted")
         except JsonError:
             continue
