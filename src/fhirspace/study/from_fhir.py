@@ -19,6 +19,7 @@ from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Ledger
+from fhirspace.study.statuses import StatusScreen
 from fhirspace.tables.outputs import OutputFolder
 
 
@@ -67,10 +68,13 @@ def from_fhir(files: Sequence[FhirFile], library: Library, ledger: Ledger | None
         InputError: FS404 and others of the first file, where none can be read to its end.
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
+    statuses = StatusScreen(library)
     found.files = _readable(files, ledger)
     for file in found.files:
-        before, broken = found.resources, dict[int, None]()
-        for batch in reader.read(_counted(file.resources(), found), file.name):
+        before, broken, lines = found.resources, dict[int, None](), dict[int, bytes]()
+        for batch in reader.read(_counted(file.resources(), found, lines), file.name):
+            statuses.apply(batch, lines, file.name)
+            lines.clear()
             collector.add(batch)
             found.unread += [(file.name, line, path) for line, path in batch.unread]
             found.foreign += [(file.name, line) for line in batch.foreign]
@@ -87,7 +91,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, ledger: Ledger | None
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
-    found.problems += _unread(found)
+    found.problems += [*_unread(found), *statuses.findings()]
     if ledger is not None:
         ledger.note(found.problems)
     return found
@@ -147,7 +151,11 @@ def keep_unread(found: FromFhir, folder: OutputFolder) -> None:
                 stream.writelines(raw.strip() + b"\n" for line, raw in file.resources() if line in kept)
 
 
-def _counted(lines: Iterable[tuple[int, bytes]], found: FromFhir) -> Iterator[tuple[int, bytes]]:
-    for line in lines:
+def _counted(
+    lines: Iterable[tuple[int, bytes]], found: FromFhir, kept: dict[int, bytes]
+) -> Iterator[tuple[int, bytes]]:
+    """The lines, counted, and held in `kept` until their batch is done."""
+    for number, line in lines:
         found.resources += 1
-        yield line
+        kept[number] = line
+        yield number, line

@@ -1,0 +1,168 @@
+"""Status elements applied to the rows that were read: what says "this did not happen" or "ignore me" is never a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Place, Problem
+from fhirspace.fhir.status import Verdict, doubtful, rules, verdicts
+from fhirspace.foreign import counted
+from fhirspace.json import JsonError, parse
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.model import Block, slots
+from fhirspace.mapping.read.collect import ReadBatch
+
+_NEVER = ("never", "not understood")
+
+
+@dataclass(slots=True)
+class StatusScreen:
+    """Screens what a batch gave by the status elements of its lines.
+
+    Args:
+        library: the mappings by which the batches are read.
+    """
+
+    library: Library
+    _found: dict[tuple[str, str, str], tuple[Place, int]] = field(init=False, default_factory=dict)
+    _roots: frozenset[str] = field(init=False)
+
+    _always: frozenset[str] = field(init=False)
+    """Types with a status that a helper column writes: the reader takes any code there."""
+
+    def __post_init__(self) -> None:
+        blocks = [block for mapping in self.library.mappings.values() for block in mapping.blocks]
+        self._always = frozenset(block.resource for block in blocks if _computed(block))
+        self._roots = frozenset(name for name, mapping in self.library.mappings.items() if mapping.blocks)
+
+    def apply(self, batch: ReadBatch, lines: Mapping[int, bytes], file: str) -> None:
+        """Takes rows out of a batch that must not be any, or says in them that nothing was done.
+
+        Args:
+            batch: what some lines gave; its rows change, and a line that gives none any more is one of its problems.
+            lines: those lines; file: their file's name.
+        """
+        suspects = {*doubtful(lines.items(), self._always), *(line for line, _ in batch.unread)}
+        told = {number: found for number in sorted(suspects) if (found := _verdicts(lines[number]))}
+        for line in batch.foreign:
+            told.pop(line, None)  # it gives no row
+        if not told:
+            return
+        rows = self._rows(batch, told)
+        judged = {number: _judge(found, rows.get(number, [])) for number, found in told.items()}
+        out = [number for number, each in judged.items() if each.out]
+        self._drop(batch, out)
+        batch.problems += [_problem(judged[number], Place(file, number)) for number in out]
+        for number, each in judged.items():
+            if not each.out and each.verdict is not None:
+                self._note(batch, each, Place(file, number))
+
+    def findings(self) -> list[Problem]:
+        """One finding for each status of a file that leaves a row a row, at its first line."""
+        return [
+            Problem("FS444", place, detail=f"{what}, {counted(count, 'resource')}")
+            for (_, _, what), (place, count) in self._found.items()
+        ]
+
+    def _note(self, batch: ReadBatch, judged: _Judged, place: Place) -> None:
+        problem = _problem(judged, place)
+        key = (place.file, problem.place.column or "", problem.detail)
+        first, count = self._found.get(key, (problem.place, 0))
+        self._found[key] = (first, count + 1)
+        if judged.mark is not None:
+            self._mark(batch, place.row or 0, judged.mark)
+
+    def _rows(self, batch: ReadBatch, lines: Iterable[int]) -> dict[int, list[tuple[str, dict[str, Any]]]]:
+        """The domain and cells of the rows that the resources of some lines are, not of those nested in them."""
+        wanted, found = pa.array(list(lines), pa.int64()), dict[int, list[tuple[str, dict[str, Any]]]]()
+        for domain in self._roots & batch.tables.keys():
+            names = [domain + each for each in ("STAT", "OCCUR", "ORRES")]
+            for table in batch.tables[domain].values():
+                picked = table.filter(pc.is_in(table["@row"], wanted))
+                picked = picked.select([name for name in ("@row", *names) if name in table.column_names])
+                for row in picked.to_pylist():
+                    found.setdefault(row["@row"], []).append((domain, row))
+        return found
+
+    def _drop(self, batch: ReadBatch, lines: list[int]) -> None:
+        """Take out all that some lines gave, nested rows too."""
+        gone = pa.array(lines, pa.int64())
+        for domain, parts in list(batch.tables.items()):
+            left = {part: table.filter(pc.invert(pc.is_in(table["@row"], gone))) for part, table in parts.items()}
+            batch.tables[domain] = {part: table for part, table in left.items() if table.num_rows}
+            if not batch.tables[domain]:
+                del batch.tables[domain]
+        batch.unread = [place for place in batch.unread if place[0] not in lines]
+
+    def _mark(self, batch: ReadBatch, line: int, column: str) -> None:
+        """Set a column to NOT DONE in the rows of a line."""
+        domain = column.removesuffix("STAT")
+        for part, table in batch.tables.get(domain, {}).items():
+            there = pc.equal(table["@row"], line)
+            old = table[column] if column in table.column_names else pa.nulls(table.num_rows, pa.string())
+            cells = pc.if_else(there, "NOT DONE", old)
+            at = table.column_names.index(column) if column in table.column_names else -1
+            batch.tables[domain][part] = (
+                table.set_column(at, column, cells) if at >= 0 else table.add_column(0, column, cells)
+            )
+
+
+def _computed(block: Block) -> bool:
+    paths = rules().get(block.resource, {})
+    return any(not slot.readable for name, node in block.root.fields if name in paths for _, slot in slots(node))
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The verdict to report, None where the row says it itself; whether the rows go; the column to set to NOT DONE."""
+
+    verdict: Verdict | None = None
+    out: bool = False
+    mark: str | None = None
+
+
+def _judge(found: list[Verdict], rows: list[tuple[str, dict[str, Any]]]) -> _Judged:
+    """The gravest of the verdicts of a resource, given the rows that it is."""
+    each = [_one(verdict, rows) for verdict in found]
+    return max(each, key=lambda one: (one.out, one.mark is not None, one.verdict is not None), default=_Judged())
+
+
+def _one(verdict: Verdict, rows: list[tuple[str, dict[str, Any]]]) -> _Judged:
+    if verdict.outcome in _NEVER:
+        return _Judged(verdict, out=True)
+    said = bool(rows) and all(_said(domain, row) for domain, row in rows)
+    result = any(row.get(f"{domain}ORRES") for domain, row in rows)
+    if verdict.outcome == "finding":
+        return _Judged(None if said else verdict)
+    if said and not (result and verdict.outcome == "not done"):
+        return _Judged()
+    if verdict.outcome == "not done" and not result and len(rows) == 1 and not rows[0][1].get(f"{rows[0][0]}OCCUR"):
+        return _Judged(verdict, mark=f"{rows[0][0]}STAT")
+    return _Judged(verdict, out=True)
+
+
+def _said(domain: str, row: dict[str, Any]) -> bool:
+    """Whether a row itself says that nothing was done, or that it did not occur."""
+    return bool(row.get(f"{domain}STAT")) or row.get(f"{domain}OCCUR") == "N"
+
+
+def _problem(judged: _Judged, place: Place) -> Problem:
+    verdict = judged.verdict or Verdict("never", "")
+    what = f"{verdict.path} is {verdict.code}" if verdict.code else ""
+    code = "FS444" if not judged.out else "FS443" if verdict.outcome == "not understood" else "FS442"
+    if judged.mark:
+        what += f", so {judged.mark} is NOT DONE"
+    return Problem(code, Place(place.file, place.row, verdict.path), detail=what)
+
+
+def _verdicts(line: bytes) -> list[Verdict]:
+    try:
+        resource = parse(line)
+    except JsonError:
+        return []  # reported by the reader
+    return verdicts(resource) if isinstance(resource, dict) else []
