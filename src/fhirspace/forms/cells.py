@@ -9,14 +9,18 @@ from dataclasses import replace
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.forms.model import Cell, Given, Option
+from fhirspace.standards import iso8601
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codec import CellError, Codec
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.shapes import ShapeError, time_shape
 from fhirspace.template.slots import Cond, Form, Leaf, Slot
 from fhirspace.template.syntax import Syntax, substitute
 
 _NAME = re.compile(r"\$[a-zA-Z][A-Za-z0-9]*")
-_CLOCK = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9])?")
+_TIME = re.compile(r"time(?P<open>\+)?(?:\((?P<shape>[^()]*)\))?")
+_CLOCK = re.compile(r"([0-9]{2}|UN|UNK|NK|XX)(?::([0-9]{2}|UN|UNK|NK|XX))?(?::([0-9]{2}|UN|UNK|NK|XX))?")
+_CLOCK_HINT = "a time of day that exists, as hh:mm, from 00:00 to 23:59, unknown parts as UN"
 
 
 class SourceSyntax(Syntax):
@@ -33,10 +37,13 @@ class SourceSyntax(Syntax):
         return self._made[text]
 
     def _codec(self, text: str, line: int) -> Codec:
-        if text.rstrip("+") == "time":
-            return Codec(
-                text, _time, lambda cell: cell, frozenset({"cell"}), _CLOCK.pattern, True, 0, open=text[-1] == "+"
-            )
+        timed = _TIME.fullmatch(text)
+        if timed:
+            try:
+                out, back = time_shape(timed["shape"]) if timed["shape"] else (_time, _time_back)
+            except ShapeError as error:
+                raise MappingError("FS314", Place(self.file, line, text), str(error)) from None
+            return Codec(text, out, back, frozenset({"cell"}), ".+", open=bool(timed["open"]))
         made = super().codec(text, line)
         if "cell" not in made.types:
             hint = "a codec that writes tabulation text: text, integer, decimal, day, time, checkbox, codes(LIST)"
@@ -44,10 +51,23 @@ class SourceSyntax(Syntax):
         return made
 
 
-def _time(cell: str) -> str:
-    if not _CLOCK.fullmatch(cell):
-        raise CellError("FS205", "a time of day that exists, as hh:mm, from 00:00 to 23:59")
-    return cell
+def _time(cell: str) -> str | None:
+    """A time of day as ISO 8601: hh, hh:mm or hh:mm:ss, what is unknown left out; None where all of it is."""
+    found = _CLOCK.fullmatch(cell)
+    if found is None:
+        raise CellError("FS205", _CLOCK_HINT)
+    known = [part for part in found.groups() if part and part[0].isdigit()]
+    if "".join(part or "" for part in found.groups()[len(known) :]).strip("UNKX"):
+        raise CellError("FS205", _CLOCK_HINT)
+    if known and not iso8601.valid("-----T" + ":".join(known)):
+        raise CellError("FS206", _CLOCK_HINT)
+    return ":".join(known) or None
+
+
+def _time_back(text: str) -> str | None:
+    if not iso8601.valid("-----T" + text) or "-" in text or "+" in text:
+        return None
+    return f"{text}:UN" if len(text) == 2 else text
 
 
 class CellReader:

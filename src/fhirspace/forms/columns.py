@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.forms.model import Cell, Given, Option, reader
+from fhirspace.standards import iso8601
 from fhirspace.tables.text import TEXT, decode, has
 from fhirspace.template.codec import CellError
-from fhirspace.template.dates import split_dtc
 from fhirspace.template.slots import Cond, Leaf, Slot
 
 CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
@@ -163,11 +164,17 @@ def _legal_texts(texts: pa.Array, cell: Cell) -> pa.Array:
 
 def _legal(text: str, cell: Cell) -> str | None:
     if cell.kind == "DTC":
-        try:
-            split_dtc(text.rstrip(" "))
-        except CellError:
-            return None
+        text = _GAP.sub(_hyphens, text.rstrip(" "))
+        return text if iso8601.valid(text) else None
     return cell.fitting(text)
+
+
+_GAP = re.compile(r"^([0-9]{4})(-[0-9]{2})?T")
+
+
+def _hyphens(found: re.Match[str]) -> str:
+    """``2025-03T`` of a date without its day and a time of day, as ISO 8601 has it: ``2025-03--T``."""
+    return f"{found[1]}{found[2] or '--'}--T"
 
 
 Memo = dict[Cell, dict[str, dict[str, str]]]

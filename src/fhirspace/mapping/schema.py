@@ -40,7 +40,7 @@ CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         ("STUDY1-01-001",),
     ),
     "day": (
-        "a date of an EDC system in a shape, `day(DD/MM/YYYY hh:mm)`; unknown parts as UN, UNK, NK or XX",
+        "a date of an EDC system in a [shape](#shapes-of-dates), `day(DD/MM/YYYY hh:mm)`; unknown parts as UN",
         ("05 MAR 2024", "UN MAR 2024"),
     ),
     "duration": ("an ISO 8601 duration", ("P6M", "PT30M")),

@@ -16,10 +16,10 @@ import pyarrow.compute as pc
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
-from fhirspace.sdtm.dates import lacks_zone, valid_datetime, valid_duration
+from fhirspace.sdtm.dates import lacks_zone
 from fhirspace.sdtm.layout import orphans
 from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
-from fhirspace.standards import sdtm, terminology
+from fhirspace.standards import iso8601, sdtm, terminology
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has
 
@@ -177,13 +177,15 @@ def _check_variable(table: pa.Table, name: str, variable: sdtm.Variable) -> Iter
         )
     if "datetime" in variable.format or column.endswith("DTC"):
         yield from _bad_cells(
-            "FS728", table, name, column, valid_datetime, expected="an ISO 8601 date, as far as it is known"
+            "FS728", table, name, column, iso8601.valid, expected="an ISO 8601 date, as far as it is known"
         )
         yield from _check_zones(table, name, column)
+    elif column.endswith("EVLINT"):
+        expected = "an ISO 8601 duration or interval, such as -P2W or 2017-01/2017-06"
+        yield from _bad_cells("FS728", table, name, column, _duration_or_interval, expected=expected)
     elif "duration" in variable.format:
-        yield from _bad_cells(
-            "FS728", table, name, column, _duration_or_interval, expected="an ISO 8601 duration, such as P2W"
-        )
+        expected = "an ISO 8601 duration, such as P2W"
+        yield from _bad_cells("FS728", table, name, column, iso8601.valid_duration, expected=expected)
     if column.endswith("TESTCD") or column == "QNAM":
         expected = "at most 8 capitals, digits or underscores, no digit first"
         yield from _bad_cells("FS731", table, name, column, lambda c: _NAME.fullmatch(c) is not None, expected=expected)
@@ -194,7 +196,7 @@ def _check_variable(table: pa.Table, name: str, variable: sdtm.Variable) -> Iter
 
 
 def _duration_or_interval(cell: str) -> bool:
-    return valid_duration(cell) or ("/" in cell and valid_datetime(cell))
+    return iso8601.valid_duration(cell) or ("/" in cell and iso8601.valid(cell))
 
 
 def _check_zones(table: pa.Table, name: str, column: str) -> Iterator[Finding]:

@@ -13,8 +13,10 @@ from json.encoder import encode_basestring
 from typing import Final
 
 from fhirspace.idkey import IdKey, site_key
+from fhirspace.standards.iso8601 import DURATION, valid_duration
 from fhirspace.template.codec import CellError, Codec, Out
-from fhirspace.template.dates import date_out, datetime_out, day_shape
+from fhirspace.template.dates import date_out, datetime_out
+from fhirspace.template.shapes import ShapeError, day_shape
 
 STRINGS: Final = frozenset(
     {"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "xhtml", "cell"}
@@ -124,15 +126,8 @@ def _checkbox(spelling: str) -> tuple[Out, Out]:
     return out, {"Y": on, "N": off}.get
 
 
-_COUNT: Final = r"\d+(?:\.\d+)?"
-_DURATION: Final = (
-    rf"P(?:{_COUNT}W|(?:{_COUNT}Y)?(?:{_COUNT}M)?(?:{_COUNT}D)?"
-    rf"(?:T(?:{_COUNT}H)?(?:{_COUNT}M)?(?:{_COUNT}S)?)?)"
-)
-
-
 def _duration_out(cell: str) -> str:
-    if not re.fullmatch(_DURATION, cell) or cell in {"P", "PT"} or cell.endswith("T"):
+    if not valid_duration(cell):
         raise CellError("FS209", "an ISO 8601 duration such as P6M")
     return cell
 
@@ -176,7 +171,12 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
     Args:
         argument: the text in brackets (the shape of ``day``, the spelling of ``checkbox``).
         key: keys ``id`` and ``fhirid``; None: the site's. column: the column whose cells it takes (used by ``fhirid``).
+
+    Raises:
+        ShapeError: an argument that cannot be read, or one of a codec that takes none.
     """
+    if argument and name in NAMES and name not in {"day", "checkbox", "codes"}:
+        raise ShapeError(f"{name} without brackets")
     truths = frozenset({"true", "false"})
     boolean = frozenset({"boolean"})
     if name == "day":
@@ -220,7 +220,7 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
             rank=0,
             outputs=frozenset({"<", "<=", ">", ">="}),
         ),
-        "duration": Codec("duration", _duration_out, _same, STRINGS, _DURATION, verbatim=True, rank=0),
+        "duration": Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
         "fhirid": Codec(
             "fhirid",
             hashed_part(key, sites=column in PLACES),

@@ -17,6 +17,7 @@ from fhirspace.limits import allowed, limit
 from fhirspace.template.codec import Codec
 from fhirspace.template.codecs import NAMES, codec
 from fhirspace.template.codelists import CodeLists
+from fhirspace.template.shapes import ShapeError
 from fhirspace.template.slots import Cond, Form, Slot
 
 DATASET: Final = re.compile(r"[A-Z][A-Z0-9]{1,7}(?:--)?")
@@ -82,7 +83,10 @@ class Syntax:
         open_ = found["open"] is not None
         if found["name"] == "codes":
             return self.lists.codec(found["argument"] or "", place, open_=open_)
-        made = codec(found["name"], found["argument"] or "", key=self._key, column=column)
+        try:
+            made = codec(found["name"], found["argument"] or "", key=self._key, column=column)
+        except ShapeError as error:
+            raise MappingError("FS314", place, str(error)) from None
         if made is None:
             near = difflib.get_close_matches(found["name"], NAMES, 2, 0.5)
             raise MappingError("FS314", place, " or ".join(near) or ", ".join(NAMES))
