@@ -71,6 +71,7 @@ NAMES: Final = {
     "gone": "the name of a public fault of the faulty server (410)",
     "gather": "a function of asyncio",
     "held": "a lock",
+    "piece": "a public parameter of pull: bytes of a file that are fetched at once",
 }
 """Names in which a word is right, and why."""
 
@@ -85,6 +86,9 @@ DONE: Final = (
     "src/fhirspace/forms",
     "src/fhirspace/engines",
     "src/fhirspace/sdtm",
+    "src/fhirspace/testing",
+    "src/fhirspace/tables",
+    "src/fhirspace/cli",
 )
 """Files and folders in which no word is left."""
 

@@ -109,7 +109,7 @@ def test_every_name_of_the_public_api_is_there() -> None:
         value = getattr(fhirspace, name)
         assert name == "__version__" or value.__doc__
     assert set(fhirspace.__all__) <= set(dir(fhirspace))
-    assert fhirspace._HOME.keys() | {"__version__"} == set(fhirspace.__all__)
+    assert fhirspace._MODULE_OF.keys() | {"__version__"} == set(fhirspace.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
         _ = fhirspace.nonsense
 

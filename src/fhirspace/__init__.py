@@ -94,7 +94,7 @@ __all__ = [
     "verify",
 ]
 
-_HOMES = {
+_MODULES = {
     "delivery.doctor.doctor": ("Preflight",),
     "delivery.bulk.load": ("BulkReport",),
     "delivery.pull.pull": ("PullReport",),
@@ -126,13 +126,13 @@ _HOMES = {
     "study.demo.run": ("demo",),
     "study.roundtrip": ("Proof",),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    value = getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
     globals()[name] = value
     return value
 

@@ -197,7 +197,7 @@ def _takes(folder: int) -> bool:
 def scratch() -> Iterator[Path]:
     """A folder (mode 0700) among the system's temporary ones, removed at the end of the block.
 
-    What processes that were killed left there is removed first: patients' data may stand in it.
+    What processes that were killed left there is removed first: it may contain patients' data.
     """
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=_SCRATCH) as name:
@@ -216,7 +216,7 @@ def _sweep(home: Path) -> None:
         named = (entry for entry in entries if entry.name.startswith(_SCRATCH))
         for entry in islice(named, _LOOKED_AT):
             folder = Path(entry.path)
-            with suppress(OSError):  # held, or gone meanwhile
+            with suppress(OSError):  # locked, or removed meanwhile
                 if not strangers(folder) and _is_left(folder / _HOLD):
                     with locked(folder / _HOLD, wait=False):
                         pass
@@ -224,6 +224,6 @@ def _sweep(home: Path) -> None:
 
 
 def _is_left(hold: Path) -> bool:
-    """Whether it is the lock of a scratch folder, made so long ago that it would be held if it were in use."""
+    """Whether it is the lock of a scratch folder, made so long ago that it would be locked if it were in use."""
     found = hold.lstat()
     return stat.S_ISREG(found.st_mode) and is_mine(hold) and time.time() - found.st_mtime > _YOUNG

@@ -29,7 +29,7 @@ KEYRING_VARIABLE: Final = "FHIRSPACE_ID_KEY_KEYRING"
 PUBLISHED: Final = "demo"
 """The word that stands for `DEMO_KEY` where a file is named; a file of this name is ``./demo``."""
 PUBLIC: Final = "ids are made with the published demonstration key: they are no pseudonyms"
-"""What is said of ids that `DEMO_KEY` made."""
+"""The message about ids that were made with `DEMO_KEY`."""
 NAME: Final = "id.key"
 _LEAST, _VARIED = 16, 8
 

@@ -1,4 +1,4 @@
-"""The system's keyring: secrets that stand in no file."""
+"""The system's keyring: secrets that are in no file."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pytest
 from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import InputError
-from fhirspace.tables import csv, parquet, pieces, text, xpt
+from fhirspace.tables import csv, parquet, slices, text, xpt
 from fhirspace.tables.csv.opening import open_csv
 from fhirspace.tables.parquet import check as parquet_check, files
 from fhirspace.tables.parquet.check import check_shape
@@ -170,7 +170,7 @@ BATCHES = {
 @pytest.mark.parametrize("name", BATCHES)
 def test_what_is_unpacked_at_once_is_bounded(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     BATCHES[name](tmp_path / "t.parquet")
-    for module in (pieces, parquet_check):
+    for module in (slices, parquet_check):
         monkeypatch.setattr(module, "BUDGET", 500_000)
     with files._opened(tmp_path / "t.parquet") as opened:
         at_once = parquet_check.rows_at_once(opened.files, 0, opened.plan.mixed, 200)

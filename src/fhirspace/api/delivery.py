@@ -1,8 +1,8 @@
 """The public functions of delivery: each checks its arguments, then calls the function of its room.
 
 An argument that is None is not given: what fits the server, the site or the folder is taken. The same name means the
-same in every function: `fhir` the release, `journal` the file of what was delivered or its folder, `client` how to
-talk (None talks HTTP), `insecure_http` whether data may go to another machine unencrypted where no client is given.
+same in every function: `fhir` the release, `journal` the file of what was delivered or its folder, `client` the
+transport (None: HTTP), `insecure_http` whether data may go to another machine unencrypted where no client is given.
 """
 
 from __future__ import annotations

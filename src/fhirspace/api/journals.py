@@ -37,7 +37,7 @@ def status(journal: PathLike) -> list[dict[str, Any]]:
 
 
 def connect(server: str, config: PathLike | None = None, *, insecure_http: bool = False) -> Connection:
-    """Get ready to talk to a server, with its sign-in; nothing is sent yet.
+    """Prepare the connection to a server, with its sign-in; nothing is sent yet.
 
     Args:
         server: its FHIR base URL, or its name in the file of servers.

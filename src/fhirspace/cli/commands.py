@@ -36,7 +36,7 @@ def _client(options: Namespace) -> Client | None:
 
 @contextmanager
 def _key_announced() -> Iterator[None]:
-    """Whoever gets a key of the site without having asked is told where it is: what depends on it comes later."""
+    """If a key of the site was made without being asked for, prints where it is: it is needed later."""
     unmade = idkey.unmade()
     try:
         yield
@@ -159,11 +159,11 @@ def plan(options: Namespace) -> int:
 
 def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
     """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the file of servers."""
-    said = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
+    given = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
     names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
-    said |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
-    said |= {"follow_links": True} if getattr(options, "follow_links", False) else {}
-    return {name: value for name, value in said.items() if value is not None}
+    given |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
+    given |= {"follow_links": True} if getattr(options, "follow_links", False) else {}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def push(options: Namespace) -> int:
@@ -196,9 +196,9 @@ def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
 
 def _outcome(report: PushReport) -> str:
     """How many of the resources were sent, and why the others were not."""
-    told = {"sent": report.sent, "unchanged": report.unchanged}
-    told |= {name: count for name in ("conflicts", "refused") if (count := getattr(report, name))}
-    return ", ".join(f"{name}: {count:,}" for name, count in told.items())
+    counts = {"sent": report.sent, "unchanged": report.unchanged}
+    counts |= {name: count for name in ("conflicts", "refused") if (count := getattr(report, name))}
+    return ", ".join(f"{name}: {count:,}" for name, count in counts.items())
 
 
 def verify(options: Namespace) -> int:
@@ -313,16 +313,16 @@ _ONE = {"conflicts": "conflict", "retries": "retry"}
 """Counts of a run whose names are nouns, for one of them."""
 
 
-def _run(told: dict[str, Any]) -> str:
+def _run(run: dict[str, Any]) -> str:
     """A run in one line: its name, what it did, where, and that it has not ended."""
     counts = [
         counted(value, _ONE.get(name, words), words)
-        for name, value in told.items()
+        for name, value in run.items()
         if type(value) is int and value and (words := shown(name).replace("_", " "))
     ]
-    about = f" of {shown(told['undo'])}" if "undo" in told else ""
-    ended = ", ".join(counts) or "nothing to do" if told["finished"] else "not finished"
-    return f"{shown(told['run'])}{about}: {ended}; {shown(told['server'])}"
+    about = f" of {shown(run['undo'])}" if "undo" in run else ""
+    ended = ", ".join(counts) or "nothing to do" if run["finished"] else "not finished"
+    return f"{shown(run['run'])}{about}: {ended}; {shown(run['server'])}"
 
 
 def _audit(path: Path, *, as_json: bool) -> int:
@@ -331,10 +331,10 @@ def _audit(path: Path, *, as_json: bool) -> int:
     from fhirspace.delivery.journal import JOURNAL
     from fhirspace.delivery.runs import runs as journal
 
-    book = path / JOURNAL if path.is_dir() else path
-    named = book.suffix == ".log"  # the log itself, such as the copy that auditors keep
-    log = book if named else audit.log_of(book)
-    found = audit.verify(log, audit.anchor(journal(book)) if book.is_file() and not named else None)
+    file = path / JOURNAL if path.is_dir() else path
+    named = file.suffix == ".log"  # the log itself, such as the copy that auditors keep
+    log = file if named else audit.log_of(file)
+    found = audit.verify(log, audit.anchor(journal(file)) if file.is_file() and not named else None)
     records = list(audit.records(log))
     events = [record.as_dict() for record in records] if as_json else []
     give({**found.as_dict(), "events": events}, "\n".join(map(str, records)), as_json=as_json)

@@ -103,10 +103,10 @@ def tell_bug(error: BaseException, *, as_json: bool) -> int:
         say("".join(["Traceback:\n", *traceback.format_tb(fault.__traceback__)]) + type(fault).__name__)
         for note in getattr(fault, "__notes__", ()):
             say(shown(note, _LONGEST_PATH))
-    said = FhirspaceError("FS699", type(error).__name__)
-    say(f"error: {said}")
+    bug = FhirspaceError("FS699", type(error).__name__)
+    say(f"error: {bug}")
     if as_json:
-        give({"error": said.problem.as_dict(), "exit_code": EXIT_BUG}, "", as_json=True)
+        give({"error": bug.problem.as_dict(), "exit_code": EXIT_BUG}, "", as_json=True)
     return EXIT_BUG
 
 
@@ -130,10 +130,10 @@ class Bars:
         self._watched = sys.stderr.isatty()
         self._name: str | None = None
         self._bar: Any = None
-        self._begin = self._said = 0.0
+        self._begin = self._printed = 0.0
         self._done, self._total = 0, 0
         self.outcome = ""
-        """What became of the things that were counted; told when they are all done."""
+        """The results of what was counted, printed at the end."""
 
     def __enter__(self) -> Bars:
         return self
@@ -154,8 +154,8 @@ class Bars:
         self._done, self._total = done, total
         if self._bar is not None:
             self._bar.update(done - self._bar.n)
-        elif time.monotonic() - self._said >= _PLAIN_EVERY and done < (total or done + 1):
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed >= _PLAIN_EVERY and done < (total or done + 1):
+            self._printed = time.monotonic()
             say(self._line())
 
     def named(self, name: str) -> Callable[[int, int], None]:
@@ -164,7 +164,7 @@ class Bars:
 
     def _start(self, name: str, total: int) -> None:
         self._name = name
-        self._begin = self._said = time.monotonic()
+        self._begin = self._printed = time.monotonic()
         if self._watched:
             from tqdm import tqdm  # noqa: PLC0415 - only where somebody watches
 

@@ -19,7 +19,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line and gives its exit code; a `FhirspaceError` is told in one line, a bug by where it was.
+    """Runs the command line and gives its exit code; a `FhirspaceError` is printed in one line, a bug with its place in
+    the code.
 
     Raises:
         SystemExit: by the parser: 0 after ``--help``, 2 where the arguments are wrong.

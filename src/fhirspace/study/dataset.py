@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fhirspace.tables import parquet
-from fhirspace.tables.pieces import pieces
+from fhirspace.tables.slices import slices
 
 BATCH = 32_768
 """Rows of a batch: smaller ones cost half the speed again (docs/decisions/0006)."""
@@ -54,7 +54,7 @@ class InMemory:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `BATCH`."""
         for batch in self.data.unify_dictionaries().combine_chunks().to_batches(max_chunksize=BATCH):
-            yield from pieces(batch)
+            yield from slices(batch)
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, of some columns or of all."""

@@ -22,7 +22,7 @@ class Difference:
     """One difference between two tables. It names the place and never the values.
 
     Attributes:
-        kind: a ``cell`` that differs, or a row or column that stands ``only left`` or ``only right``.
+        kind: a ``cell`` that differs, or a row or column that is ``only left`` or ``only right``.
         key: the first 16 hex digits of a hash of the row's key; empty for a column.
         column: the column; None for a whole row.
         left_row: the row in the left table (``@row`` where it has one); None where there is none.
@@ -39,7 +39,7 @@ class Difference:
 def compare(left: pa.Table, right: pa.Table, keys: Sequence[str]) -> list[Difference]:
     """All differences between two text tables; an empty list says that they hold the same cells.
 
-    Rows are matched by their key, in whatever order they stand; rows that share a key are matched by their likeness. A
+    Rows are matched by their key, in any order; rows with the same key are matched by their similarity. A
     null and an empty cell are the same, and so are an absent column and one without a filled cell.
 
     Args:

@@ -1,7 +1,7 @@
 """A file that grows at its end only: hashed while it is written, on the disk when it is finished.
 
-Bytes come in two ways. `write` takes any bytes through the system's cache. `append` takes large pieces in memory that
-is aligned as the disk wants it, and writes them past the cache where the system can: copying gigabytes into the cache
+Bytes come in two ways. `write` takes any bytes through the system's cache. `append` takes large buffers in memory that
+is aligned as the disk requires, and writes them past the cache where the system can: copying gigabytes into the cache
 and out of it again costs more than making them (``docs/decisions/0011-writing.md``).
 """
 
@@ -20,7 +20,7 @@ BLOCK = 4096
 """Bytes to which places in the file and in memory are aligned for `Growing.append`."""
 
 _SYNC_EVERY = 1 << 29
-"""The disk is told to take what it has so often: at the end of a large file there is little left to wait for."""
+"""Bytes between two calls of `fsync`: at the end of a large file there is little left to wait for."""
 
 
 class Growing:
@@ -57,7 +57,7 @@ class Growing:
         """Adds bytes (anything with a buffer).
 
         Raises:
-            OSError: what the disk says, of these bytes or of earlier ones.
+            OSError: from the disk, for these bytes or earlier ones.
         """
         self._put_rest()
         view = memoryview(data).cast("B")
@@ -66,16 +66,16 @@ class Growing:
         self._grown(view.nbytes)
 
     def append(self, memory: memoryview, size: int) -> None:
-        """Adds `size` bytes that stand in memory which begins at a page, after `lead` bytes that are free to use.
+        """Adds `size` bytes from memory that begins at a page, after `lead` bytes that are free to use.
 
-        What a run of calls leaves over stands in the file when `write` or `finish` is called.
+        A rest of less than a block is written by the next `write` or `finish`.
 
         Args:
             memory: writable; ``memory[lead : lead + size]`` are the bytes, `lead` being ``self.size % BLOCK``.
             size: bytes to add.
 
         Raises:
-            OSError: what the disk says, of these bytes or of earlier ones.
+            OSError: from the disk, for these bytes or earlier ones.
         """
         lead = self.size % BLOCK
         hashed = self._hashing.submit(self._sha256.update, memory[lead : lead + size])
@@ -90,7 +90,7 @@ class Growing:
         """The SHA-256 in hex and the size of the file, which is on the disk afterwards.
 
         Raises:
-            OSError: what the disk says, of these bytes or of earlier ones.
+            OSError: from the disk, for these bytes or earlier ones.
         """
         self._put_rest()
         if self._synced:

@@ -1,4 +1,4 @@
-"""A run's output folder: it appears whole or not at all, rows are counted, and the manifest comes last.
+"""A run's output folder: it changes as a whole or not at all, rows are counted, and the manifest comes last.
 
 Files are written below a hidden folder, synchronised to the disk, and moved to their places when the run has succeeded
 (see `staging`). So a folder with a manifest is the result of one whole run, and a run that fails leaves what was there.
@@ -25,11 +25,11 @@ from fhirspace.tables.csv.scan import FORMULA
 from fhirspace.tables.csv.writing import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
-from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, in_the_way, is_place, listed
+from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, is_place, listed, not_ours
 from fhirspace.version import __version__
 
 _PRIVATE = ("quarantine", "unread")
-"""Folders for their owner alone even where the others are shared: what is in them is as it came."""
+"""Folders for their owner alone even where the others are shared: their content is unconverted input."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,8 @@ class OutputFolder:
             versions: to be named in the manifest beside that of fhirspace.
             reads: the files that the run reads.
             keeps: whether a file of the earlier run, by its path in the folder, stays as it is; none does without it.
-            shared: files and folders get the modes that the process's umask gives, but for quarantine and unread.
+            shared: files and folders get the modes that the process's umask gives, except in `quarantine/` and
+                `unread/`.
 
         Raises (when it is entered):
             UsageError: FS144, files of the earlier run were changed since; FS145, the manifest there is not ours;
@@ -100,7 +101,7 @@ class OutputFolder:
             with suppress(OSError):
                 self._written = (self.root / MANIFEST).lstat().st_mtime
             self._proof.require((*self._proof.files, "problems.ndjson"))
-            self._proof.require_unread(self._reads)
+            self._proof.require_no_input(self._reads)
             staging.begin(self.root)
             stack.callback(staging.drop, self.root)
             self._held = stack.pop_all()
@@ -177,10 +178,10 @@ class OutputFolder:
         )
 
     def quarantine(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-        """Writes the rows of one table that are held back to ``quarantine/<table>.csv``, readable by the owner only.
+        """Writes the quarantined rows of one table to ``quarantine/<table>.csv``, readable by the owner only.
 
-        The fields stand as they came, too many or too few, under their own columns. Only a cell that a spreadsheet
-        would run gets an apostrophe in front. Call it once a table; with no row nothing is written.
+        The fields are unchanged, even if there are too many or too few, under their own columns. Only a cell that a
+        spreadsheet would run gets an apostrophe in front. Call it once a table; with no row nothing is written.
         """
         lines = [_line(row) for row in rows]
         if not lines:
@@ -246,7 +247,7 @@ class OutputFolder:
         kept = {name: entry for name, entry in self._proof.files.items() if self._keeps(name) and self._has(name)}
         files = kept | self._files
         if listed(self.root / MANIFEST, self.root) != self._proof.files:
-            raise in_the_way(self.root / MANIFEST)  # somebody wrote one meanwhile
+            raise not_ours(self.root / MANIFEST)  # somebody wrote one meanwhile
         self._proof.require((*files, *self._proof.files))
         content = {
             "versions": dict(sorted(self._versions.items())),

@@ -1,4 +1,4 @@
-"""Which files of an output folder are ours: those that a manifest of ours lists, and that still are as it says.
+"""Which files of an output folder are ours: those that a manifest of ours lists and that are unchanged since.
 
 Nothing else in an output folder is ever replaced or removed, and nothing in a manifest of somebody else is believed.
 """
@@ -31,7 +31,7 @@ FILES = frozenset({"problems.ndjson", "unread.ndjson"})
 """The files that runs write beside these folders and the manifest."""
 
 Entry = dict[str, Any]
-"""What a manifest says of a file: its ``sha256`` (hexadecimal) and its ``size`` in bytes."""
+"""A file's entry in a manifest: its ``sha256`` (hexadecimal) and its ``size`` in bytes."""
 _Signature = tuple[int, int, int, int, int]
 
 
@@ -165,9 +165,9 @@ class Proof:
         """Raises UsageError (FS144) for the first of these places, relative to the root, that is not free."""
         for relative in places:
             if not self.is_free(relative):
-                raise in_the_way(self.root / relative)
+                raise not_ours(self.root / relative)
 
-    def require_unread(self, read: Iterable[Path]) -> None:
+    def require_no_input(self, read: Iterable[Path]) -> None:
         """Raises UsageError (FS146) for a file that was read and is one of ours here, under whatever name or link."""
         ours: dict[tuple[int, int], str] = {}
         for relative in self.files:
@@ -181,8 +181,8 @@ class Proof:
                 raise UsageError("FS146", str(self.root / relative), "an input that the output does not replace")
 
 
-def in_the_way(path: Path) -> UsageError:
-    """The error (FS144) for something in the output folder that is not ours, or no longer as it was written."""
+def not_ours(path: Path) -> UsageError:
+    """The error (FS144) for a file in the output folder that is not ours, or no longer as it was written."""
     return UsageError("FS144", str(path), "a free place, or the file as fhirspace wrote it")
 
 
@@ -190,8 +190,8 @@ def real_folder(root: Path, folder: Path) -> None:
     """Makes sure that a folder below the output folder is one, as far as it is there.
 
     Raises:
-        InputError: FS141, a link is on the way: what is written or removed there would be elsewhere. FS143, it is no
-            folder, or cannot be written, or is on another disk, to which no file can be moved as a whole.
+        InputError: FS141, a part of the path is a link: files written or removed there would be elsewhere. FS143, it is
+            no folder, or cannot be written, or is on another disk, to which no file can be moved as a whole.
     """
     home = root.stat().st_dev
     for each in reversed([folder, *folder.parents][: len(folder.relative_to(root).parts)]):

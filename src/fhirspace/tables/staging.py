@@ -1,11 +1,10 @@
-"""Where the files of a run wait until all of them are whole, and how they take their places then.
+"""The folder in which the files of a run wait until all are complete, and how they are moved to their places then.
 
 They wait in a hidden folder inside the output folder, for the owner only. When everything has succeeded, the new
-manifest is put beside them under its own name: this is the commit point. Before it nothing else has changed, so that a
-run which fails or is killed leaves what was there as it was. After it, `settle` brings the run to its end, also after
-a crash:
+manifest is put beside them under its own name: this is the commit point. Before it nothing else has changed, so a run
+that fails or is killed leaves the earlier files unchanged. After it, `complete` finishes the run, also after a crash:
 
-1. the manifest of the earlier run is taken away (to the waiting files): it must not vouch for what is about to change;
+1. the manifest of the earlier run is taken away (to the waiting files), because it would no longer be true;
 2. the files take their places;
 3. files of the earlier run that this one did not write are removed;
 4. the new manifest takes its place, and the hidden folder goes.
@@ -25,7 +24,7 @@ from pathlib import Path
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.folders import is_mine, locked_folder, strangers
 from fhirspace.tables.durable import MANIFEST, synchronise
-from fhirspace.tables.proof import FOLDERS, Proof, in_the_way, listed
+from fhirspace.tables.proof import FOLDERS, Proof, listed, not_ours
 
 STAGING = ".fhirspace-staging"
 _EARLIER = "earlier-manifest.json"
@@ -55,7 +54,7 @@ def held(root: Path) -> Iterator[None]:
     """Hold an output folder for one run, and clear away what a killed one has left in it.
 
     Raises:
-        UsageError: FS147 as `exclusive`; FS144, FS145 as `settle`. InputError: FS143, it cannot be used.
+        UsageError: FS147 as `exclusive`; FS144, FS145 as `complete`. InputError: FS143, it cannot be used.
     """
     with exclusive(root):
         _clear(root)
@@ -63,10 +62,10 @@ def held(root: Path) -> Iterator[None]:
 
 
 def finish(root: Path) -> None:
-    """Bring a run to its end that was stopped after its commit point, if there is one in this folder.
+    """Finish a run that was stopped after its commit point, if there is one in this folder.
 
     Raises:
-        UsageError: FS147, a run is about to do so; FS144, FS145 as `settle`.
+        UsageError: FS147, a run is about to do so; FS144, FS145 as `complete`.
     """
     if _is_committed(root):
         with held(root):
@@ -99,13 +98,13 @@ def drop(root: Path) -> None:
 
 
 def commit(root: Path, manifest: bytes, proof: Proof, *, mode: int = 0o600) -> None:
-    """Make the run that waits the one that has happened, and bring it to its end.
+    """Commit the waiting run and finish it.
 
     Args:
         root: the output folder. manifest: the new one, and its mode. proof: of the run before.
 
     Raises:
-        UsageError, InputError: FS144, FS145 as `settle`.
+        UsageError, InputError: FS144, FS145 as `complete`.
     """
     waiting = root / STAGING
     for folder in {path.parent for path in waiting.rglob("*")}:
@@ -117,20 +116,20 @@ def commit(root: Path, manifest: bytes, proof: Proof, *, mode: int = 0o600) -> N
         os.fsync(stream.fileno())
     part.replace(waiting / MANIFEST)
     synchronise(waiting)
-    settle(root, proof)
+    complete(root, proof)
 
 
-def settle(root: Path, proof: Proof | None = None) -> None:
-    """Bring a run past its commit point to its end.
+def complete(root: Path, proof: Proof | None = None) -> None:
+    """Finish a run that has passed its commit point.
 
     Args:
         root: the output folder.
-        proof: of the run before, for a run of this process. Without it nothing is known but what is found, and what
-            waits has to fit the manifest that waits, too: somebody may have planted it.
+        proof: of the run before, for a run of this process. Without it the waiting files must match the waiting
+            manifest, too: somebody may have planted them.
 
     Raises:
         UsageError: FS144, something in the way, or among what waits, is not ours (any more); FS145, the manifest is
-            not. The run can be brought to its end once that is gone.
+            not. The run can be finished when that is removed.
         InputError: FS141, FS143 as `proof.real_folder`.
     """
     waiting = root / STAGING
@@ -147,7 +146,7 @@ def settle(root: Path, proof: Proof | None = None) -> None:
     for relative in files:
         if _there(waiting / relative):
             if not proof.is_free(relative, even=files[relative]):
-                raise in_the_way(root / relative)
+                raise not_ours(root / relative)
             _move(waiting / relative, root / relative)
     _remove(proof, earlier.keys() - files.keys())
     for folder in {(root / relative).parent for relative in files.keys() | earlier.keys()}:
@@ -178,13 +177,13 @@ def _remove(proof: Proof, stale: set[str]) -> None:
 
 
 def _clear(root: Path) -> None:
-    """What killed runs left: a run past its commit point is brought to its end, of others nothing stays."""
+    """Clears what killed runs left: a run past its commit point is finished, files of others are removed."""
     waiting = root / STAGING
     if _there(waiting):
         if strangers(waiting):
-            raise in_the_way(waiting)
+            raise not_ours(waiting)
         if _there(waiting / MANIFEST):
-            settle(root)
+            complete(root)
         else:
             shutil.rmtree(waiting)
     for folder in (root, *(root / name for name in sorted(FOLDERS))):

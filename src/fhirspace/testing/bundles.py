@@ -120,7 +120,7 @@ class Bundles:
             for index in sorted(range(len(operations)), key=lambda index: _ORDER.get(operations[index].method, 9)):
                 done[index] = self._rest.run(operations[index])
             for item in done.values():
-                self._rest.settle(item)
+                self._rest.check_references(item)
         return [done[index] for index in range(len(operations))]
 
     def _prepare(self, operations: list[Operation]) -> None:

@@ -1,4 +1,4 @@
-"""What the server has to know of a resource: its digest, the tokens it is found by, the resources it refers to.
+"""What the server stores about a resource: its digest, the tokens it is found by, the resources it refers to.
 
 The bytes of a resource are kept as they were sent; no value is parsed and written again (``5.50`` stays ``5.50``).
 """
@@ -95,7 +95,7 @@ def redirected(content: Any, places: dict[str, str]) -> Any:
 
 
 def path_of(content: Any, target: str, path: str) -> str:
-    """Where in a decoded resource a reference to `target` stands: ``Observation.subject``; "" when it does not."""
+    """The path of a reference to `target` in a decoded resource: ``Observation.subject``; "" without one."""
     if isinstance(content, list):
         return next((found for item in content if (found := path_of(item, target, path))), "")
     if not isinstance(content, dict):

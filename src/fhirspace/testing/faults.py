@@ -1,4 +1,4 @@
-"""What goes wrong: the faults by name, and the script that says when."""
+"""The faults by name, and the script that decides when they occur."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ FAULTS = {
     "moved": "302 to another server, nothing done",
     "gone": "410, nothing done",
 }
-"""All faults by name. Those of entries answer for the whole when it is no batch that was sent."""
+"""All faults by name. A fault of an entry applies to the whole request if it is not a batch."""
 
 PASSING = tuple(list(FAULTS)[: list(FAULTS).index("entry_precondition")])
-"""The faults after which sending the same again is right."""
+"""The faults that do not occur again when the same request is repeated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +77,9 @@ class Fault:
     Args:
         name: one of `FAULTS`.
         where: called with the method and the URL below the base (``"PUT", "Patient/p-1"``) of the request, or of each
-            entry of a Bundle: the fault waits for a request of which it says yes. A fault of entries strikes exactly
-            those; without `where` the first, fourth, seventh, ... entry.
-        times: how often it strikes before the next one's turn.
+            entry of a Bundle: the fault applies to the first request for which it returns True. A fault of entries
+            applies to exactly these entries; without `where` to the first, fourth, seventh, ... entry.
+        times: how often it occurs before the next item.
 
     Raises:
         ValueError: there is no fault of that name.
@@ -94,11 +94,11 @@ class Fault:
             raise ValueError(f"no fault is named {self.name!r}; there are {', '.join(FAULTS)}")
 
     def fits(self, calls: Callable[[], Calls]) -> bool:
-        """Whether it strikes a request."""
+        """Whether it applies to a request."""
         return self.where is None or any(self.where(*call) for call in calls())
 
     def spoil(self, index: int, method: str, url: str) -> Refused | None:
-        """What the entry of a Bundle is refused with, if this is a fault of entries and strikes it."""
+        """The refusal of an entry of a Bundle, if this is a fault of entries and applies to it."""
         status = _ENTRY_STATUS.get(self.name)
         if status is None or not (self.where(method, url) if self.where else index % 3 == 0):
             return None
@@ -106,21 +106,21 @@ class Fault:
 
     @property
     def of_entries(self) -> bool:
-        """Whether it strikes entries."""
+        """Whether it is a fault of entries."""
         return self.name in _ENTRY_STATUS
 
 
 @dataclass(repr=False)
 class Script:
-    """When something goes wrong: `faults` in their order and then, with `fault_rate`, by chance.
+    """When faults occur: `faults` in their order and then, with `fault_rate`, by chance.
 
     Args:
-        faults: one is taken for each write or search: the name of a fault, a `Fault`, or None for good behaviour.
-        fault_rate: the share of requests that a fault strikes when `faults` is empty: 0.3.
-        fault_names: the faults that chance chooses from.
+        faults: one is taken for each write or search: the name of a fault, a `Fault`, or None for a correct answer.
+        fault_rate: the proportion of requests with a fault when `faults` is empty: 0.3.
+        fault_names: the faults from which one is drawn at random.
         fault_reads: reads and histories take faults too.
-        seed: of the chance.
-        fired: how often each fault struck.
+        seed: of the random numbers.
+        fired: how often each fault occurred.
     """
 
     faults: deque[str | Fault | None] = field(default_factory=deque)
@@ -135,7 +135,7 @@ class Script:
         self._dice: tuple[int, random.Random] | None = None
 
     def take(self, calls: Callable[[], Calls]) -> Fault | None:
-        """The fault that strikes the request that asks for `calls`; None lets it be."""
+        """The fault for the request with these `calls`; None for none."""
         with self._guard:
             fault = self._scripted(calls) if self.faults else self._by_chance(calls)
             if fault is not None:
@@ -166,7 +166,7 @@ class Script:
 
 
 def misbehave(fault: Fault, good: Callable[[], Answer], settings: Settings) -> Answer:
-    """The answer that the fault makes; `good` does what was asked for, and is called if the fault comes after it."""
+    """The answer with the fault; `good` carries out the request, and is called if the fault comes after that."""
     if fault.name in _STATUS:
         return _instead(fault.name, settings)
     if fault.name == "reset_before":
@@ -214,5 +214,5 @@ def _instead(name: str, settings: Settings) -> Answer:
         return Answer(status, b"busy", {"Content-Type": "text/plain"})
     if name == "bad_gateway":
         return Answer(status, b"<html><body>502</body></html>", {"Content-Type": "text/html"})
-    said = "HAPI-0550: conflict" if name == "conflict" else f"the value '{CANARY}' is wrong"
-    return document(status, outcome(said))
+    text = "HAPI-0550: conflict" if name == "conflict" else f"the value '{CANARY}' is wrong"
+    return document(status, outcome(text))

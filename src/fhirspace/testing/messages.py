@@ -26,7 +26,7 @@ class Request(NamedTuple):
 
     @property
     def query(self) -> str:
-        """What stands after the question mark."""
+        """The text after the question mark."""
         return urlsplit(self.path).query
 
     def prefers(self, what: str) -> bool:

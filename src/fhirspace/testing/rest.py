@@ -66,7 +66,7 @@ class Rest:
         with self.store.atomic():
             self.resolve(operation)
             done = self.run(operation)
-            self.settle(done)
+            self.check_references(done)
         return done
 
     def prepare(self, operation: Operation) -> None:
@@ -122,8 +122,8 @@ class Rest:
             return self._write(operation)
         raise Refused(405, f"HAPI-0005: {operation.method} is not supported")
 
-    def settle(self, done: Done) -> None:
-        """Check the references of what was done: 400 it refers to nothing, 409 what was deleted is referred to."""
+    def check_references(self, done: Done) -> None:
+        """Check the references after a write: 400, a target does not exist; 409, a deleted resource has references."""
         if not self.settings.integrity or done.version is None or done.unchanged:
             return
         for target in done.version.facts.refs if done.method != "GET" else ():
@@ -206,7 +206,7 @@ class Rest:
         )
 
     def _history(self, key: str) -> list[dict[str, Any]]:
-        """The entries of a history, the oldest first; what was deleted and came again is told as an update."""
+        """The entries of a history, the oldest first; a resource that was deleted and created again is an update."""
         entries: list[dict[str, Any]] = []
         for version in self.store.history(key):
             method = "DELETE" if version.body is None else "PUT" if entries else "POST"

@@ -18,9 +18,9 @@ _LATEST = 1000
 
 @dataclass(eq=False, repr=False)
 class FaultyServer(Settings, Script):
-    """A FHIR server that keeps versions, and misbehaves by a script.
+    """A FHIR server that keeps versions and fails as configured.
 
-    Behaviour is switched by the attributes of `Settings`, faults are scripted by those of `Script`; all can be set at
+    The attributes of `Settings` configure its behaviour, those of `Script` its faults; all can be set at
     any time. To look inside: `store` (``Type/id`` -> the bytes as sent), `versions`, `history`, `requests`, `fired`.
 
     Args:
@@ -54,18 +54,18 @@ class FaultyServer(Settings, Script):
             return self.store.history(key)
 
     def transactions(self) -> list[bytes]:
-        """The bodies of the Bundles that were sent, also of those that a fault struck."""
+        """The bodies of the Bundles that were sent, including those with a fault."""
         return [request.body for request in self.requests if request.method == "POST" and not request.place]
 
     def respond(self, request: Request) -> Answer:
-        """The answer to a request, faults included (`Answer.wire` says what happens to its bytes)."""
+        """The answer to a request, with faults (`Answer.wire` describes faults of its bytes)."""
         self._note(request)
         try:
-            said = self._said(request) or self._turned_away(request)
+            answer = self._metadata(request) or self._turned_away(request)
         except Refused as error:
             return error.answer
-        if said is not None:
-            return said
+        if answer is not None:
+            return answer
         fault = self.take(lambda: _calls(request)) if self._takes_faults(request) else None
         if fault is None or fault.of_entries:
             return self._good(request, fault)
@@ -77,8 +77,8 @@ class FaultyServer(Settings, Script):
             if self.sink:
                 del self.requests[:-_LATEST]
 
-    def _said(self, request: Request) -> Answer | None:
-        """What it says of itself, to everyone."""
+    def _metadata(self, request: Request) -> Answer | None:
+        """Metadata and documents, without sign-in."""
         if request.method != "GET":
             return None
         if request.place == "metadata":
@@ -101,7 +101,7 @@ class FaultyServer(Settings, Script):
         return request.method != "GET" or "/" not in request.place or self.fault_reads
 
     def _good(self, request: Request, fault: Fault | None) -> Answer:
-        """Do what was asked for, spoilt only by a fault of entries."""
+        """Carries out the request, with a fault of entries at most."""
         try:
             with self.lock:
                 if request.method == "POST" and not request.place:

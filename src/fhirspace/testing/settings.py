@@ -1,4 +1,4 @@
-"""How the server behaves when it behaves: every switch of it, with what it is set to at first."""
+"""The settings of the server, with their defaults."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 CANARY = "SECRET-CANARY"
-"""Stands in the outcome of each resource that is refused, since real servers quote values: look for it in your logs."""
+"""A text in each OperationOutcome, since real servers quote values: check that it is not in your logs."""
 
 TYPES = (
     "AdverseEvent AllergyIntolerance CarePlan Condition Consent Coverage Device DiagnosticReport DocumentReference "
@@ -26,7 +26,7 @@ def _now() -> datetime:
 
 @dataclass(repr=False)
 class Settings:
-    """The switches; each may be set at any time.
+    """The settings; each may be changed at any time.
 
     Args:
         url: the FHIR base.
@@ -92,7 +92,7 @@ class Settings:
     delay: float = 1.0
 
     def capabilities(self) -> dict[str, Any]:
-        """The CapabilityStatement that says all this (FHIR, "capabilities" interaction)."""
+        """The CapabilityStatement for these settings (FHIR, "capabilities" interaction)."""
         common = {
             "interaction": [{"code": code} for code in INTERACTIONS if code in self.interactions],
             "versioning": self.versioning,

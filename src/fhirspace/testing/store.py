@@ -1,4 +1,4 @@
-"""What the server holds: every version of every resource, or (`Sink`) only keys, digests and versions."""
+"""The content of the server: every version of every resource, or (`Sink`) only keys, digests and versions."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Store(MutableMapping[str, bytes]):
 
     @abstractmethod
     def candidates(self, token: str) -> list[str]:
-        """Keys of resources that have the token, or had it once: the caller has to look."""
+        """Keys of resources that have the token, or had it once: the caller has to check."""
 
     @abstractmethod
     def atomic(self) -> Any:
@@ -64,7 +64,7 @@ class Store(MutableMapping[str, bytes]):
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of what is held."""
+        """Release its resources."""
 
     def live(self, key: str) -> Version | None:
         """The last version, unless the resource is deleted."""
@@ -149,7 +149,7 @@ class Memory(Store):
 
 
 class Sink(Store):
-    """Keys, digests and versions only, in a temporary file of SQLite: memory stays flat, whatever is sent.
+    """Keys, digests and versions only, in a temporary file of SQLite: memory does not grow with what is sent.
 
     A read brings the type and the id and no more, and a search only knows ``_id``.
     """
@@ -197,7 +197,7 @@ class Sink(Store):
         self._base.execute("COMMIT")
 
     def numbers(self) -> Counter[str]:
-        """See `Store`; it takes the memory that the sink spares."""
+        """See `Store`; it needs the memory that the sink otherwise saves."""
         return Counter(dict(self._base.execute("SELECT key, number FROM kept")))
 
     def close(self) -> None:

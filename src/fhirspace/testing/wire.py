@@ -1,4 +1,4 @@
-"""The faulty server on a port of this machine: HTTP and TLS, gzip, chunks, and answers that break on their way."""
+"""The faulty server on a port of this machine: HTTP and TLS, gzip, chunks, and answers that are damaged in transit."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         try:
             answer = self.faulty.respond(Request(self.command, self.path, headers, body))
-        except Exception as error:  # what a user's predicate raises is told at the end of `serving`
+        except Exception as error:  # an error of a user's predicate is raised at the end of `serving`
             self.faulty.errors.append(error)
             answer = document(500, outcome("the test double failed"))
         self._send(answer)
@@ -111,9 +111,9 @@ class _Http(ThreadingHTTPServer):
             self._open.discard(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A connection that broke is what this server is for."""
+        """Broken connections are intended here."""
 
-    def hang_up(self) -> None:
+    def close_connections(self) -> None:
         """End the connections that are open."""
         for connection in list(self._open):
             try:
@@ -145,7 +145,7 @@ def serving(*, tls: ssl.SSLContext | None = None, port: int = 0, **settings: Any
         http.shutdown()
         thread.join()
         http.server_close()
-        http.hang_up()
+        http.close_connections()
         with faulty.lock:
             faulty.store.close()
     if faulty.errors:

@@ -16,7 +16,7 @@ from fhirspace.folders import open_own, strangers
 from fhirspace.json import JsonError, decode
 from fhirspace.limits import answered_too_much, limit
 from fhirspace.tables.durable import synchronise
-from fhirspace.tables.proof import in_the_way
+from fhirspace.tables.proof import not_ours
 
 FOLDER = ".bulk-export"
 _NAME = re.compile(r"state\.(json|part)|\d{6,}\.ndjson(\.part)?")
@@ -72,7 +72,7 @@ class Desk:
         """Raises UsageError (FS144): in `out` something of that name is not ours."""
         self.folder = out / FOLDER
         if os.path.lexists(self.folder) and strangers(self.folder):
-            raise in_the_way(self.folder)
+            raise not_ours(self.folder)
         self._file = self.folder / "state.json"
 
     def load(self, request: str) -> State | None:

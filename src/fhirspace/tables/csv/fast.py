@@ -22,10 +22,10 @@ _BOM = b"\xef\xbb\xbf"
 
 
 def cut(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool] | None:
-    """The whole records at the start of a block, and whether line breaks stand inside cells.
+    """The whole records at the start of a block, and whether there are line breaks inside cells.
 
-    None when quotes stand where RFC 4180 allows none, when a line is empty (pyarrow would take it for a record), or
-    when no whole record is there.
+    None when a quote is where RFC 4180 allows none, when a line is empty (pyarrow would take it for a record), or when
+    there is no whole record.
     """
     if b'"' not in block:
         end = len(block) if final else block.rfind(b"\n") + 1
@@ -55,7 +55,7 @@ def _cut_quoted(block: bytes, delimiter: str, final: bool) -> tuple[bytes, bool]
 
 
 def _drop_unended(parts: list[bytes]) -> None:
-    """Cuts the parts after the last line break that stands outside of quotes."""
+    """Cuts the parts after the last line break outside of quotes."""
     if len(parts) % 2 == 0:
         parts.pop()
     while len(parts) > 1 and b"\n" not in parts[-1]:
@@ -80,7 +80,7 @@ def parse(block: bytes, types: Mapping[str, Any], delimiter: str, line_breaks: b
         block: whole records, without the header.
         types: the name and the type (string or dictionary) of each column.
         delimiter: one ASCII character.
-        line_breaks: whether line breaks stand inside cells.
+        line_breaks: whether there are line breaks inside cells.
     """
     # A line of a one-column file that is empty is no record; pyarrow could not tell it from an empty cell.
     if len(types) < 2 or block.startswith(_BOM) or _holds_control(block):

@@ -30,7 +30,7 @@ _BINARY = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What the first line of a CSV file says, and the bytes read after it.
+    """The content of the first line of a CSV file, and the bytes read after it.
 
     Attributes:
         file: the file name without folders.
@@ -49,7 +49,7 @@ class Header:
 
 @contextmanager
 def open_csv(path: Path, delimiter: str | None = None) -> Iterator[tuple[BinaryIO, Header]]:
-    """Opens a CSV file and reads its header; the stream stands behind `Header.rest`.
+    """Opens a CSV file and reads its header; the stream is then behind `Header.rest`.
 
     Raises:
         InputError: FS101, FS102, FS104-FS108, FS111-FS117, FS160, at row 1.
@@ -108,7 +108,7 @@ def undecodable(block: bytes, at: int, line: int, file: str) -> InputError:
 
     Args:
         block: bytes of the file.
-        at: where in the block the first fault stands.
+        at: the position of the first fault in the block.
         line: the line of the file at which the block starts.
         file: the file name.
     """
@@ -122,7 +122,7 @@ def undecodable(block: bytes, at: int, line: int, file: str) -> InputError:
 
 
 def _delimiter(text: str, file: str) -> str:
-    """The delimiter that stands most often in the first line outside of quotes; a comma when none does."""
+    """The most frequent delimiter in the first line outside of quotes; a comma when none does."""
     line = re.sub(r'"[^"]*"', "", text[:65_536]).lstrip("\r\n")
     line = re.split(r"[\r\n]", line, maxsplit=1)[0]
     return max(DELIMITERS, key=line.count)

@@ -32,7 +32,7 @@ BLOCK = 1 << 22
 
 @dataclass(frozen=True, slots=True)
 class RejectedRow:
-    """A row that could not be read: its number, its fields as they stood, and all that is wrong with it."""
+    """A row that could not be read: its number, its unchanged fields, and everything that is wrong with it."""
 
     row: int
     fields: tuple[str, ...]
@@ -84,7 +84,7 @@ def blocks(path: Path, *, delimiter: str | None = None) -> Iterator[tuple[pa.Tab
 
 
 class _Reader:
-    """Where the reading of one file stands: the bytes carried over, the next row and the next line."""
+    """The state of reading one file: the bytes left from the last block, the next row and the next line."""
 
     def __init__(self, stream: BinaryIO, header: Header) -> None:
         self.stream, self.header = stream, header

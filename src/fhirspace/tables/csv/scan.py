@@ -1,7 +1,7 @@
 """The meaning of a CSV file: RFC 4180 record by record, with the exact place of each fault.
 
-`scan` defines what a file says; the vectorised path of `csv_fast` is held to it by tests and hands over to it
-whenever something is odd.
+`scan` defines the content of a file; tests compare the vectorised path (`fast`) with it, which leaves irregular blocks
+to it.
 """
 
 from __future__ import annotations

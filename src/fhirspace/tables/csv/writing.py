@@ -46,7 +46,7 @@ def write(table: pa.Table, path: Path, *, formulas: Formulas = "refuse") -> None
 
 
 def quoted(cell: str) -> str:
-    """One cell as it stands in the file."""
+    """One cell as it is written to the file."""
     return '"' + cell.replace('"', '""') + '"' if any(sign in cell for sign in '",\r\n') else cell
 
 
@@ -84,7 +84,7 @@ def _lines(batch: pa.RecordBatch) -> Any:
     joined = columns[0]
     if len(columns) > 1:
         joined = pc.binary_join_element_wise(*columns, ",", null_handling="replace", null_replacement="")
-    # The lines stand one behind the other in the array's own buffer.
+    # The lines are contiguous in the array's own buffer.
     return joined.buffers()[2].slice(0, pc.sum(pc.binary_length(joined)).as_py())
 
 

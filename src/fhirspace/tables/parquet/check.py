@@ -1,6 +1,6 @@
 """What must hold of a Parquet file before it is unpacked, and how it is unpacked in bounded memory.
 
-A few bytes of Parquet can stand for gigabytes: a page that compresses well, a long text that many rows name by its
+A few bytes of Parquet can unpack to gigabytes: a page that compresses well, a long text that many rows name by its
 place in a dictionary, a text whose beginning is that of the text before it. The footer and the headers of the pages
 show the first; the others decide how many rows are unpacked at once.
 """
@@ -22,7 +22,7 @@ from fhirspace.tables.parquet import footer
 from fhirspace.tables.parquet.footer import Group
 from fhirspace.tables.parquet.pages import DELTA_BYTE_ARRAY, PLAIN, Page, pages, text_length
 from fhirspace.tables.parquet.thrift import Damaged
-from fhirspace.tables.pieces import BUDGET
+from fhirspace.tables.slices import BUDGET
 from fhirspace.tables.text import TEXT, is_reserved
 
 FAULTS = (pa.ArrowException, OSError, MemoryError, UnicodeError, OverflowError, Damaged)
@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         total: bytes unpacked; resident: those of the dictionary and the largest other page.
-        coded: values that are places in the dictionary; mixed: other values stand beside them.
+        coded: values that are places in the dictionary; mixed: there are other values beside them.
         spelt: some are in an encoding that pyarrow does not read as a dictionary.
         shared: the largest page whose texts share beginnings (DELTA_BYTE_ARRAY).
         plain: values and bytes of each page that spells its values out.
@@ -170,7 +170,7 @@ def rows_at_once(files: Files, group: int, mixed: frozenset[str], most: int) -> 
 
 
 def _longest_texts(files: Files, group: int, chunks: dict[str, Chunk]) -> dict[str, int]:
-    """The longest text in the dictionary of each of some chunks: told by its page, else by reading it."""
+    """The longest text in the dictionary of each of some chunks: from its page, else by reading it."""
     about, schema = files.groups[group].chunks, files.probe.schema_arrow
     found, rest = {}, []
     for name, chunk in chunks.items():
@@ -219,7 +219,7 @@ def _summed(found: list[Page], *, text: bool) -> Chunk:
     data = [page for page in found if not page.dictionary]
     coded = [page.coded for page in data]
     if coded != sorted(coded, reverse=True):
-        raise Damaged  # who gives up a dictionary does not come back to it
+        raise Damaged  # after a page without the dictionary no later page uses it
     texts = data if text else []
     return Chunk(
         sum(page.unpacked for page in found),

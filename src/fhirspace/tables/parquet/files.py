@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from fhirspace.errors import InputError, Place
 from fhirspace.tables.parquet.check import FAULTS, Files, Plan, check_footer, check_shape, described, plan, rows_at_once
 from fhirspace.tables.parquet.footer import Group
-from fhirspace.tables.pieces import Account, check_utf8, joined
+from fhirspace.tables.slices import Account, check_utf8, joined
 from fhirspace.tables.text import (
     DICTIONARY,
     FILE,

@@ -1,4 +1,4 @@
-"""What the footer of a Parquet file says of its column chunks, read here instead of by pyarrow.
+"""The column chunks as the footer of a Parquet file describes them, read here instead of by pyarrow.
 
 pyarrow ends the process where its C++ library refuses the description of a column chunk (statistics of another size,
 an encrypted column, fewer chunks than columns): the exception passes through a call that cannot hand it on. Reading

@@ -90,8 +90,8 @@ def text_length(file: BinaryIO, page: Page, codec: str) -> int | None:
     except (pa.ArrowException, OSError, ValueError):
         return None
     length = step - _LENGTH
-    told = (data[at::step] == bytes([byte]) * page.values for at, byte in enumerate(length.to_bytes(_LENGTH, "little")))
-    return length if all(told) else None
+    same = (data[at::step] == bytes([byte]) * page.values for at, byte in enumerate(length.to_bytes(_LENGTH, "little")))
+    return length if all(same) else None
 
 
 def _page(kind: int, fields: dict[int, Any]) -> Page:

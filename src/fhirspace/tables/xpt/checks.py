@@ -1,4 +1,4 @@
-"""What must hold before a text table can stand in a SAS transport file of version 5."""
+"""The checks of a text table before it is written to a SAS transport file of version 5."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _text(cell: str, length: int | None) -> tuple[str, str] | None:
 
 
 def number_fault(cell: str) -> tuple[str, str] | None:
-    """Why a text cannot stand in a numeric variable: a code of the catalogue and what would fit; None where it can."""
+    """Why a numeric variable cannot hold a text: a code of the catalogue and what was expected; None if it can."""
     if not _NUMBER.fullmatch(cell):
         return "FS136", "a decimal number"
     value = float(cell)

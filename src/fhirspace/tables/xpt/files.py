@@ -24,7 +24,7 @@ from fhirspace.tables.xpt.headers import LINE, MAGIC, MEMBER, Layout, layout
 __all__ = ["MAGIC", "Checked", "Layout", "Variable", "check", "layout", "read", "write"]
 
 _DATES = (144, 160, 464, 480)
-"""Where the creation and change times of the library and of the dataset stand, 16 bytes each."""
+"""The positions of the creation and change times of the library and of the dataset, 16 bytes each."""
 _MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"]
 _LAST = "WINDOWS-1252"
 """The encoding of texts that are not UTF-8."""
@@ -62,7 +62,7 @@ def read(path: Path) -> tuple[pa.Table, list[Problem]]:
 
 
 def _check_end(path: Path, place: Layout, rows: int) -> None:
-    """Refuses a file with a second dataset, or with a part of a row at its end: both would vanish in silence."""
+    """Refuses a file with a second dataset, or with a part of a row at its end: both would be lost silently."""
     if rows * place.width > place.size:
         raise InputError("FS104", Place(path.name), "as many bytes as its rows take")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
@@ -75,7 +75,7 @@ def _check_end(path: Path, place: Layout, rows: int) -> None:
 
 
 def _special_missing(path: Path, place: Layout, table: pa.Table) -> Iterator[Problem]:
-    """The missing numbers that are not the plain ``.``, which pyreadstat does not tell apart."""
+    """The missing numbers that are not the plain ``.``, which pyreadstat does not distinguish."""
     offset = place.start
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         for field, column in zip(table.schema, table.columns, strict=True):
@@ -128,8 +128,8 @@ def _table(parts: dict[str, list[pa.Array]], meta: Any) -> pa.Table:
             "length": str(meta.variable_storage_width[name]),
         }
         fields.append(pa.field(name, arrays[-1].type, metadata=described))
-    told = {"name": meta.table_name or "", "label": meta.file_label or ""}
-    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=told))
+    names = {"name": meta.table_name or "", "label": meta.file_label or ""}
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=names))
 
 
 def _texts(cells: list[str]) -> pa.Array:

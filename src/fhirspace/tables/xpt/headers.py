@@ -25,11 +25,11 @@ _SIZES = (136, 140)
 _NUMBER, _TEXT = 1, 2
 _LONGEST_NUMBER, _LONGEST_TEXT = 8, 32_767
 _NAMES = (slice(8, 16), slice(56, 64), slice(72, 80))
-"""Where the names of the variable, its format and its informat stand."""
+"""The positions of the names of the variable, its format and its informat."""
 
 
 class Layout(NamedTuple):
-    """Where the rows of a transport file stand: offset, bytes a row, the bytes from the offset to the end, columns."""
+    """The rows of a transport file: offset, bytes a row, the bytes from the offset to the end, columns."""
 
     start: int
     width: int
@@ -38,7 +38,7 @@ class Layout(NamedTuple):
 
 
 def layout(path: Path) -> Layout:
-    """Where the rows stand, out of the header records.
+    """The position of the rows, from the header records.
 
     Raises:
         InputError: FS101, FS104 (cut short), FS131 (not version 5, or not what its header says), FS160.

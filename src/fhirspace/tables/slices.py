@@ -1,4 +1,4 @@
-"""How much text a batch holds when its repeated values are spelt out, and its pieces that fit into memory.
+"""How much text a batch holds when its repeated values are spelt out, and slices of it that fit into memory.
 
 A dictionary keeps a long text once for any number of rows, but whatever is made of these rows spells it out.
 """
@@ -16,9 +16,9 @@ from fhirspace.limits import expands_too_far, limit, too_much
 from fhirspace.tables.text import TEXT
 
 BUDGET = 1 << 25
-"""Bytes of text that a piece holds, if not of one row."""
+"""The most bytes of text in a slice, unless it has one row only."""
 CELLS = 1 << 22
-"""Cells of a piece: what is made of a cell of a column that no mapping names takes some hundred bytes."""
+"""The most cells in a slice: the output for a cell of a column that no mapping names takes some hundred bytes."""
 _SHORT = 64
 """Texts up to this length are not counted one by one: their number times the longest is near enough."""
 
@@ -33,7 +33,7 @@ def check_utf8(column: Any, place: Place) -> None:
             raise InputError("FS105", place, "text in UTF-8") from None
 
 
-def pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+def slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
     """The batch, or slices of it with at most `BUDGET` bytes of text when spelt out, and `CELLS` cells (or one row)."""
     columns = [column for column in batch.columns if _is_text(column)]
     longest = list(map(_longest, columns))
@@ -51,7 +51,7 @@ class Account:
         self._file, self._size, self._held = file, size, 0
 
     def parts(self, batch: pa.RecordBatch, row: int) -> Iterator[pa.RecordBatch]:
-        """The pieces of a batch (see `pieces`) whose first row is `row`.
+        """The slices of a batch (see `slices`) whose first row is `row`.
 
         Raises:
             InputError: FS160, a cell is too long, or the file expands too far.
@@ -88,7 +88,7 @@ def _spelt_out(column: Any, longest: int) -> int:
 
 
 def _cut(batch: pa.RecordBatch, held: int, width: int) -> Iterator[pa.RecordBatch]:
-    """The batch in pieces, given what it holds and what its longest texts take together."""
+    """The batch in slices, given its size and the size of its longest texts together."""
     cells = CELLS // max(1, batch.num_columns)
     if held <= BUDGET and batch.num_rows <= cells:
         yield batch
@@ -99,7 +99,7 @@ def _cut(batch: pa.RecordBatch, held: int, width: int) -> Iterator[pa.RecordBatc
 
 
 def joined(batches: Iterable[pa.RecordBatch], rows: int) -> Iterator[pa.RecordBatch]:
-    """Small batches put together to some of so many rows, or of fewer where they hold much."""
+    """Small batches joined to batches of so many rows, or of fewer if they are large."""
     held: list[pa.RecordBatch] = []
     count = size = 0
     for batch in batches:
@@ -131,7 +131,7 @@ def _sizes(column: Any) -> Any:
 
 
 def _is_ascii(texts: pa.StringArray) -> bool:
-    """Whether no byte of the texts is beyond ASCII, told quickly from their buffers."""
+    """Whether no byte of the texts is beyond ASCII; a fast check of their buffers."""
     _, offsets, data = texts.buffers()
     if data is None or not len(texts):
         return True
