@@ -164,11 +164,13 @@ def test_reference_dates_come_from_exposure_and_disposition():
         "ACTARM",
     )
     assert cells(result.tables["DM"], *names) == [
-        "2020-01-02|2020-01-10|2020-02-20|2020-01-10|2020-02-20|2020-06-30|-|-|59|YEARS|P",
-        "2020-01-03|-|-|-|-|2020-04-01|2020-04-01|Y|-|-|-",
+        "2020-01-02|2020-01-10|2020-02-20|2020-01-10|2020-02-20|2021|-|-|59|YEARS|P",
+        "2020-01-03|2020-03|2020-03|2020-03|2020-03|2020-04-01|2020-04-01|Y|-|-|P",
         "-|-|-|-|-|-|-|Y|-|-|-",
     ]
-    assert [(p.code, p.place.row) for p in result.problems] == [("FS712", 3)]
+    notes = [(p.code, p.place.row, p.place.column) for p in result.problems]
+    partial = [("FS713", 3, "RFXSTDTC"), ("FS713", 3, "RFXENDTC"), ("FS713", 2, "RFPENDTC")]
+    assert notes == [*partial, ("FS712", 3, "AGE")]
 
 
 def test_the_reference_start_may_be_consent():
@@ -211,6 +213,7 @@ def test_elements_and_epochs_come_from_the_design():
         "A|3|FU|2020-02-11|2020-03-01|dm.csv",
         "B|1|SCRN|2020-01-01|2020-01-10|dm.csv",
         "B|2|TRT|2020-01-10|2020-02-10|dm.csv",
+        "C|1|SCRN|2020-01|-|dm.csv",
     ]
     expected = ["-", "SCREENING", "SCREENING", "FOLLOW-UP", "-", "-", "-", "-"]
     assert cells(result.tables["AE"], "EPOCH") == expected
@@ -223,7 +226,7 @@ def test_elements_that_came_in_stay():
     ae = table("USUBJID|AESTDTC", "A|2021-01-01")
     result = derive({"DM": dm, "SE": se, "AE": ae}, StudyDesign(elements=ELEMENTS))
     assert cells(result.tables["SE"], "ETCD") == ["Z", "Y"]
-    assert cells(result.tables["AE"], "EPOCH") == ["RUN-IN"]
+    assert cells(result.tables["AE"], "EPOCH") == ["W"]
     no_dates = derive({"DM": table("USUBJID", "A")}, StudyDesign(elements=ELEMENTS))
     assert "SE" not in no_dates.tables
 
@@ -258,7 +261,7 @@ def test_visits_get_their_numbers_and_unscheduled_ones_decimals():
         "-|WEEK X|-",
         "-|Unscheduled|-",
     ]
-    assert {p.code for p in result.problems} == {"FS711"}
+    assert {p.code for p in result.problems} == {"FS711", "FS716"}
 
 
 def test_visits_of_tv_and_sv_serve_where_the_study_says_nothing():

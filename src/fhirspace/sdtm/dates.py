@@ -41,7 +41,8 @@ def at_most(left: str, right: str) -> bool:
 
     Offsets count where both have one; else the clocks of a subject are taken to be those of one place.
     """
-    first, last = iso8601.instant(left), iso8601.instant(right)
+    both = "T" in left and "T" in right
+    first, last = (iso8601.instant(text) if both else None for text in (left, right))
     if first is not None and last is not None:
         left, right = (f"{moment.isoformat()}Z"[: _length(text)] for moment, text in ((first, left), (last, right)))
     else:

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from fhirspace.errors import Problem
 from fhirspace.sdtm import columns
+from fhirspace.sdtm.derive.baseline import derive_last_observations
 from fhirspace.sdtm.derive.design import StudyDesign
-from fhirspace.sdtm.derive.order import derive_last_observations, derive_sequences
+from fhirspace.sdtm.derive.order import derive_sequences
 from fhirspace.sdtm.derive.results import derive_results
 from fhirspace.sdtm.derive.subjects import derive_elements, derive_subjects
 from fhirspace.sdtm.derive.timing import derive_days, derive_epochs, derive_visits, planned_visits
@@ -46,7 +47,7 @@ def derive(
         visits: `planned_visits` of the study; of these tables if they are not given.
 
     Returns:
-        The tables (SE may be new), problems (notes FS710 to FS712), and the variables derived, in order.
+        The tables (SE may be new), problems (notes FS710 to FS717), and the variables derived, in order.
     """
     known = columns.filled_columns(tables) if filled is None else filled
     planned = tuple(planned_visits(tables) if visits is None else visits)

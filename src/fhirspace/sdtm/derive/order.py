@@ -1,6 +1,6 @@
-"""The order of records: sorting by natural keys, --SEQ, and the last observation before exposure.
+"""The order of records: sorting by natural keys, and --SEQ.
 
-Source: SDTMIG 3.4, section 4.1.5 (--SEQ unique within subject and domain), 4.5.9 (--LOBXFL).
+Source: SDTMIG 3.4, section 4.1.5 (--SEQ unique within subject and domain).
 """
 
 from __future__ import annotations
@@ -11,27 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
-from fhirspace.sdtm.dates import at_most, day_of
-from fhirspace.sdtm.derive.results import result_columns
 from fhirspace.sdtm.derive.work import Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
-
-LOBXFL_GROUP = (
-    "CAT",
-    "SCAT",
-    "OBJ",
-    "TESTCD",
-    "SPEC",
-    "LOC",
-    "LAT",
-    "DIR",
-    "PORTOT",
-    "POS",
-    "METHOD",
-    "EVAL",
-    "EVALID",
-)
 
 
 def sort_order(table: pa.Table, dataset: str, keys: Sequence[str]) -> pa.Array:
@@ -98,51 +80,3 @@ def _sequence(table: pa.Table, dataset: str, owner: str, keys: list[str], variab
 def _whole(cell: str) -> int | None:
     number = canonical_number(cell)
     return int(number) if number is not None and number.isdigit() and len(number) < 18 else None
-
-
-def derive_last_observations(work: Work) -> None:
-    """Fill --LOBXFL with Y on the last result on or before the first exposure (RFXSTDTC) of each subject and test.
-
-    A test is identified by category, specimen, location, side, position, method, evaluator and focus, as far as the
-    dataset has them. Only valid results count (not NOT DONE, dated to the day). Dates compare at the precision
-    both have: a result of the day of the first dose counts unless both have times. Among equal dates the last by
-    time point, replicate and --SEQ is taken. Nothing is filled for a subject that has a flag in the test already.
-    """
-    exposed = work.subjects("RFXSTDTC")
-    for name, spec in work.general():
-        target = f"{spec.prefix}LOBXFL"
-        table = work.tables[name]
-        names = {"USUBJID", f"{spec.prefix}TESTCD", f"{spec.prefix}DTC"}
-        if not exposed or sdtm.variable(name, target) is None or not names <= set(table.column_names):
-            continue
-        if result_columns(table, spec.prefix):
-            flags = _last_before(table, name, spec.prefix, exposed)
-            tests = ", ".join(_tests(table, spec.prefix))
-            method = f"Y on the last result on or before RFXSTDTC within {tests}."
-            work.fill(name, target, flags, method)
-
-
-def _tests(table: pa.Table, prefix: str) -> list[str]:
-    wanted = ["USUBJID", "FOCID", *(prefix + part for part in LOBXFL_GROUP)]
-    return [name for name in wanted if name in table.column_names]
-
-
-def _last_before(table: pa.Table, name: str, prefix: str, exposed: dict[str, str]) -> pa.Array:
-    moments = columns.Groups(table, ("USUBJID", prefix + "DTC"))
-    early = moments.flags(_before(exposed.get(subject or ""), cell) for subject, cell in moments.cells)
-    valid = columns.text(table, prefix + "STAT").is_null()
-    result = pc.coalesce(*(columns.text(table, column) for column in result_columns(table, prefix)))
-    tests = columns.Groups(table, _tests(table, prefix)).codes
-    flagged = tests.filter(columns.text(table, prefix + "LOBXFL").is_valid())
-    fresh = pc.invert(pc.is_in(tests, value_set=flagged.unique()))
-    candidates = pc.and_(pc.and_(early, fresh), pc.and_(valid, result.is_valid()))
-    order = sort_order(table, name, [prefix + part for part in ("DTC", "TPTNUM", "REPNUM", "SEQ")])
-    order = order.filter(candidates.take(order))
-    ranked = pa.table({"test": tests.take(order), "place": pa.array(range(len(order)), pa.int64())})
-    last = ranked.group_by("test").aggregate([("place", "max")])["place_max"].combine_chunks()
-    chosen = pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=order.take(last))
-    return pc.if_else(chosen, "Y", pa.scalar(None, pa.string()))
-
-
-def _before(exposure: str | None, cell: str | None) -> bool:
-    return bool(exposure and cell and day_of(exposure) and day_of(cell) and at_most(cell, exposure))

@@ -1,23 +1,26 @@
 """Derivations of DM (reference dates, death, age, actual arm) and of SE (elements from the study's design).
 
-Source: SDTMIG 3.4, sections 5.2 (DM) and 5.3 (SE). Dates are compared as text at the precision they have; a date
-without a day takes no part.
+Source: SDTMIG 3.4, sections 5.2 (DM) and 5.3 (SE). A partial date is an interval: what is derived is what
+every day in it gives (`bounds`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from itertools import pairwise
 
 import pyarrow as pa
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import completed_years, day_of
+from fhirspace.sdtm.derive.bounds import Bound, earliest, latest
 from fhirspace.sdtm.derive.work import Derived, Work
+from fhirspace.standards.iso8601 import days
 
 METHODS = {
-    "RFXSTDTC": "Earliest EXSTDTC of the subject.",
-    "RFXENDTC": "Latest EXENDTC of the subject, EXSTDTC where it is empty.",
+    "RFXSTDTC": "Earliest EXSTDTC of the subject, as far as partial dates leave it certain.",
+    "RFXENDTC": "Latest EXENDTC of the subject (EXSTDTC where it is empty), as far as partial dates leave it certain.",
     "RFICDTC": "Earliest DSSTDTC with DSDECOD INFORMED CONSENT OBTAINED.",
     "DTHDTC": "Earliest DSSTDTC with DSDECOD DEATH.",
     "DTHFL": "Y where DTHDTC is filled, DSDECOD is DEATH or AEOUT is FATAL.",
@@ -32,15 +35,15 @@ def derive_subjects(work: Work) -> None:
     """Fill the reference dates, death, age and actual arm of DM; does nothing without DM."""
     if "DM" not in work.tables or "USUBJID" not in work.tables["DM"].column_names:
         return
-    exposures = _exposure_dates(work)
-    _fill(work, "RFXSTDTC", {subject: min(starts) for subject, (starts, _) in exposures.items() if starts})
-    _fill(work, "RFXENDTC", {subject: max(ends) for subject, (_, ends) in exposures.items() if ends})
-    _fill(work, "RFICDTC", _disposition(work, "INFORMED CONSENT OBTAINED"))
+    starts, ends = _exposure_dates(work)
+    _fill_bounds(work, "RFXSTDTC", {subject: earliest(cells) for subject, cells in starts.items()})
+    _fill_bounds(work, "RFXENDTC", {subject: latest(cells) for subject, cells in ends.items()})
+    _fill_bounds(work, "RFICDTC", _disposition(work, "INFORMED CONSENT OBTAINED"))
     for target, source in (("RFSTDTC", work.study.reference_start), ("RFENDTC", work.study.reference_end)):
         if source != target:
             _fill(work, target, work.subjects(source), f"Same as {source}.")
     _derive_death(work)
-    _fill(work, "RFPENDTC", _last_contact(work))
+    _fill_bounds(work, "RFPENDTC", _last_contact(work))
     _derive_age(work)
     if work.study.actual_arm_as_planned:
         treated = work.subjects("RFXSTDTC")
@@ -54,47 +57,76 @@ def _fill(work: Work, variable: str, by_subject: dict[str, str], method: str | N
     work.fill("DM", variable, values, method or METHODS[variable])
 
 
+def _fill_bounds(work: Work, variable: str, by_subject: dict[str, Bound | None]) -> None:
+    """Fill a date of DM with what is certain of it; a date that is not certain to the day is noted (FS713)."""
+    certain = {subject: bound.text for subject, bound in by_subject.items() if bound and bound.text}
+    unsure = {subject for subject, bound in by_subject.items() if bound and not bound.whole}
+    if unsure:
+        table = work.tables["DM"]
+        empty = columns.text(table, variable).is_null().to_pylist()
+        subjects = columns.text(table, "USUBJID").to_pylist()
+        rows = [row for row, subject in enumerate(subjects) if empty[row] and subject in unsure]
+        work.note("FS713", "DM", rows, variable, "complete dates in the records that it is derived from")
+    _fill(work, variable, certain)
+
+
 def _cells(work: Work, dataset: str, *names: str) -> Iterable[columns.Cells]:
     """The distinct combinations of some cells of a dataset, nothing without the dataset."""
     return columns.Groups(work.tables[dataset], names).cells if dataset in work.tables else ()
 
 
-def _exposure_dates(work: Work) -> dict[str, tuple[list[str], list[str]]]:
-    found: dict[str, tuple[list[str], list[str]]] = {}
-    for subject, start, end in _cells(work, "EX", "USUBJID", "EXSTDTC", "EXENDTC"):
-        if subject is not None:
-            starts, ends = found.setdefault(subject, ([], []))
-            starts += [start] if start and day_of(start) else []
-            last = end or start
-            ends += [last] if last and day_of(last) else []
-    return found
+def _exposure_dates(work: Work) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Subject -> the starts, and the ends (starts where there are none), of doses that were given."""
+    starts: dict[str, list[str]] = {}
+    ends: dict[str, list[str]] = {}
+    for subject, start, end, occurred, status in _cells(
+        work, "EX", "USUBJID", "EXSTDTC", "EXENDTC", "EXOCCUR", "EXSTAT"
+    ):
+        if subject is None or occurred == "N" or status is not None:
+            continue
+        if start:
+            starts.setdefault(subject, []).append(start)
+        if end or start:
+            ends.setdefault(subject, []).append(end or start or "")
+    return starts, ends
 
 
-def _disposition(work: Work, term: str) -> dict[str, str]:
-    """Subject -> earliest complete date of a disposition record with that standard term."""
-    found: dict[str, str] = {}
+def _disposition(work: Work, term: str) -> dict[str, Bound | None]:
+    """Subject -> earliest date of a disposition record with that standard term."""
+    found: dict[str, list[str]] = {}
     for subject, decoded, start in _cells(work, "DS", "USUBJID", "DSDECOD", "DSSTDTC"):
-        if subject and decoded == term and start and day_of(start):
-            found[subject] = min(start, found.get(subject, start))
-    return found
+        if subject and decoded == term and start:
+            found.setdefault(subject, []).append(start)
+    return {subject: earliest(cells) for subject, cells in found.items()}
 
 
 def _derive_death(work: Work) -> None:
-    _fill(work, "DTHDTC", _disposition(work, "DEATH"))
+    _fill_bounds(work, "DTHDTC", _disposition(work, "DEATH"))
     dead = set(work.subjects("DTHDTC"))
     dead |= {subject for subject, term in _cells(work, "DS", "USUBJID", "DSDECOD") if subject and term == "DEATH"}
     dead |= {subject for subject, outcome in _cells(work, "AE", "USUBJID", "AEOUT") if subject and outcome == "FATAL"}
     _fill(work, "DTHFL", dict.fromkeys(dead, "Y"))
 
 
-def _last_contact(work: Work) -> dict[str, str]:
+def _last_contact(work: Work) -> dict[str, Bound | None]:
     """Subject -> latest day that the study itself recorded; what subjects report (AE, CM, MH) is left out."""
-    last = {subject: cell[:10] for subject, cell in work.subjects("DTHDTC").items() if day_of(cell)}
-    for dataset, variable in _contact_columns(work):
-        for subject, cell in _cells(work, dataset, "USUBJID", variable):
-            if subject and cell and day_of(cell):
-                last[subject] = max(cell[:10], last.get(subject, ""))
-    return last
+    last: dict[str, str] = {}
+    partial: dict[str, list[str]] = {}
+    deaths = work.subjects("DTHDTC").items()
+    contacts = (
+        (subject, cell)
+        for names in _contact_columns(work)
+        for subject, cell in _cells(work, names[0], "USUBJID", names[1])
+    )
+    for subject, cell in (*deaths, *contacts):
+        if subject and cell and day_of(cell):
+            last[subject] = max(cell[:10], last.get(subject, ""))
+        elif subject and cell and days(cell):
+            partial.setdefault(subject, []).append(cell)
+    return {
+        subject: latest([*partial.get(subject, ()), *([last[subject]] if subject in last else [])])
+        for subject in {**last, **partial}
+    }
 
 
 def _contact_columns(work: Work) -> Iterable[tuple[str, str]]:
@@ -132,12 +164,10 @@ def derive_elements(work: Work) -> None:
         return
     dates = {name: work.subjects(name) for name in {element.start for element in work.study.elements} | {"RFPENDTC"}}
     subjects = columns.text(work.tables["DM"], "USUBJID").to_pylist()
-    rows = [
-        [row, str(at), *cells]
-        for row, subject in enumerate(subjects)
-        if subject is not None
-        for at, cells in enumerate(_elements_of(work, subject, dates), 1)
-    ]
+    made = [_elements_of(work, subject, dates) if subject else [] for subject in subjects]
+    rows = [[row, str(at), *cells] for row, each in enumerate(made) for at, cells in enumerate(each or (), 1)]
+    unsure = [row for row, each in enumerate(made) if each is None]
+    work.note("FS717", "DM", unsure, "RFSTDTC", "reference dates to the day")
     if rows:
         work.tables["SE"] = _element_table(work.tables["DM"], rows)
         for variable in ("SESEQ", "ETCD", "ELEMENT", "EPOCH", "SESTDTC", "SEENDTC"):
@@ -145,31 +175,48 @@ def derive_elements(work: Work) -> None:
             work.derived["SE", variable] = Derived("SE", variable, method)
 
 
-def _elements_of(
-    work: Work, subject: str, dates: dict[str, dict[str, str]]
-) -> list[tuple[str, str, str, str, str | None]]:
+_Element = tuple[str, str, str, str, str | None]
+
+
+def _elements_of(work: Work, subject: str, dates: dict[str, dict[str, str]]) -> list[_Element] | None:
+    """The elements of a subject in order; None where partial dates leave open which there are or in which order."""
     last = dates["RFPENDTC"].get(subject)
     starts = []
     for at, element in enumerate(work.study.elements):
-        start = _shift(dates[element.start].get(subject), element.days)
-        if start is not None and (last is None or start[:10] <= last[:10]):
+        reference = dates[element.start].get(subject)
+        start = _shift(reference, element.days) if reference else None
+        begun = _begun(start, last) if start else None
+        if reference and begun is None:
+            return None
+        if start and begun:
             starts.append((start, at, element))
-    starts.sort()
-    if not starts:
-        return []
-    ends = [start for start, _, _ in starts[1:]] + [last]
+    starts.sort(key=lambda start: (days(start[0]), start[0], start[1]))
+    spans = [days(start) or (0, 0) for start, _, _ in starts]
+    if any(before[1] > after[0] for before, after in pairwise(spans)):
+        return None
+    ends = [*[start for start, _, _ in starts[1:]], last] if starts else []
     return [
         (element.etcd, element.element, element.epoch, start, end)
         for (start, _, element), end in zip(starts, ends, strict=True)
     ]
 
 
-def _shift(cell: str | None, days: int) -> str | None:
-    """A complete date moved by days (its time of day dropped when it moves); None for a partial one."""
-    day = day_of(cell) if cell else None
-    if day is None or not days:
-        return cell if day else None
-    return date.fromordinal(day + days).isoformat()
+def _begun(start: str, last: str | None) -> bool | None:
+    """Whether an element starts on or before the last day of participation; None where that is open."""
+    begun, over = days(start), days(last) if last else None
+    if begun is None or (last and over is None):
+        return None
+    if over is None or begun[1] <= over[0]:
+        return True
+    return False if begun[0] > over[1] else None
+
+
+def _shift(cell: str, moved: int) -> str | None:
+    """A date moved by days (its time of day dropped when it moves); None for a partial one that would have to move."""
+    day = day_of(cell)
+    if not moved:
+        return cell if days(cell) else None
+    return date.fromordinal(day + moved).isoformat() if day is not None else None
 
 
 def _element_table(subjects: pa.Table, rows: Sequence[Sequence[object]]) -> pa.Table:

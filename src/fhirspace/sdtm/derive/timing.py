@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,6 +18,7 @@ from fhirspace.sdtm.dates import at_most, day_of
 from fhirspace.sdtm.derive.design import LABEL
 from fhirspace.sdtm.derive.work import Visit, Work
 from fhirspace.standards import sdtm
+from fhirspace.standards.iso8601 import days
 from fhirspace.standards.units import canonical_number
 
 _DAYS = (("DTC", "DY"), ("STDTC", "STDY"), ("ENDTC", "ENDY"))
@@ -52,8 +54,9 @@ def _day_pairs(name: str, spec: sdtm.Domain) -> Iterator[tuple[str, str]]:
 def derive_epochs(work: Work) -> None:
     """Fill EPOCH: that of the last element (SE) which started on or before the record's start (or collection) date.
 
-    Null before the first element and after the end of the last. Dates are compared at the precision both have, so a
-    record on the day a later element starts belongs to the later one unless both carry times.
+    Null before the first element and after the end of the last, for a record whose day is not known, and where the
+    partial date of an element leaves it open. Dates are compared at the precision both have, so a record on the day a
+    later element starts belongs to the later one unless both carry times.
     """
     if "SE" not in work.tables:
         return
@@ -62,7 +65,7 @@ def derive_epochs(work: Work) -> None:
         table = work.tables[name]
         if "EPOCH" in sdtm.domain(name).names and (source := _start_column(work, name)):
             groups = columns.Groups(table, ("USUBJID", source))
-            values = groups.spread(_epoch(elements.get(subject or "", []), cell) for subject, cell in groups.cells)
+            values = groups.spread(_epoch(elements.get(subject or ""), cell) for subject, cell in groups.cells)
             work.fill(name, "EPOCH", values, f"EPOCH of the element in SE during which {source} falls.")
 
 
@@ -75,29 +78,64 @@ def _start_column(work: Work, name: str) -> str | None:
     return next((each for each in names if each in work.filled.get(name, ())), None)
 
 
-_Elements = list[tuple[str, str | None, str]]
+class _Started(NamedTuple):
+    """An element of a subject: its start and end with the first and last day that each can mean, and its epoch."""
+
+    start: str
+    begins: tuple[int, int]
+    end: str | None
+    ends: tuple[int, int] | None
+    epoch: str
 
 
-def _elements(table: pa.Table) -> dict[str, _Elements]:
-    """Subject -> start, end, epoch of the elements in order of their starts."""
-    found: dict[str, _Elements] = {}
+def _elements(table: pa.Table) -> dict[str, list[_Started] | None]:
+    """Subject -> the elements in order of their starts; None where the start of one sets no bounds."""
+    found: dict[str, list[_Started]] = {}
+    unsure = set[str]()
     for subject, start, end, epoch in columns.Groups(table, ("USUBJID", "SESTDTC", "SEENDTC", "EPOCH")).cells:
-        if subject and start and epoch and day_of(start):
-            found.setdefault(subject, []).append((start, end, epoch))
+        if not subject or not epoch:
+            continue
+        begins = days(start) if start else None
+        if start and begins:
+            found.setdefault(subject, []).append(_Started(start, begins, end, days(end) if end else None, epoch))
+        elif start:
+            unsure.add(subject)
     for elements in found.values():
-        elements.sort(key=lambda element: (element[0], element[1] or "~"))
-    return found
+        elements.sort(key=lambda element: (element.begins, element.start, element.end or "~"))
+    return {subject: None if subject in unsure else elements for subject, elements in found.items()}
 
 
-def _epoch(elements: _Elements, cell: str | None) -> str | None:
-    if cell is None or day_of(cell) is None:
+def _epoch(elements: list[_Started] | None, cell: str | None) -> str | None:
+    """The epoch in which a record of a certain day falls; None where the partial dates of elements leave it open."""
+    span = days(cell) if cell else None
+    if not elements or cell is None or span is None or span[0] < span[1]:
         return None
-    begun = [element for element in elements if at_most(element[0], cell)]
-    if not begun:
+    states = [_reached(element.start, element.begins, cell, span) for element in elements]
+    if None in states:
         return None
-    _, end, epoch = begun[-1]
-    over = end is not None and day_of(end) is not None and not at_most(cell, end)
-    return None if over else epoch
+    begun = [element for element, state in zip(elements, states, strict=True) if state]
+    if not begun or any(
+        each.begins[1] > begun[-1].begins[0] and _over(each, cell, span) is not True for each in begun[:-1]
+    ):
+        return None
+    return begun[-1].epoch if _over(begun[-1], cell, span) is False else None
+
+
+def _over(element: _Started, cell: str, span: tuple[int, int]) -> bool | None:
+    """Whether an element had ended when a record was made; None where a partial date leaves it open."""
+    if element.end is None:
+        return False
+    inside = _reached(cell, span, element.end, element.ends) if element.ends else None
+    return None if inside is None else not inside
+
+
+def _reached(first: str, begins: tuple[int, int], later: str, span: tuple[int, int]) -> bool | None:
+    """Whether a date is on or before another whatever days both mean; None where that differs."""
+    if begins[0] == begins[1] and span[0] == span[1]:
+        return at_most(first, later)
+    if begins[1] <= span[0]:
+        return True
+    return False if begins[0] > span[1] else None
 
 
 def planned_visits(tables: Mapping[str, pa.Table]) -> Iterator[Visit]:
@@ -204,18 +242,23 @@ def _decimals(visits: list[tuple[str, str]], held: list[tuple[str, str]]) -> dic
 def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unscheduled) -> None:
     source = _visit_date(work, name) or "VISIT"
     groups = columns.Groups(work.tables[name], ("USUBJID", "VISIT", "VISITNUM", source))
-    numbers, labels, days, strange = list[str | None](), list[str | None](), list[str | None](), list[bool]()
+    numbers, labels, planned_days, lacking = list[str | None](), list[str | None](), list[str | None](), list[str]()
     for subject, label, number, cell in groups.cells:
         key = (subject or "", label or "", (cell or "")[:10])
         found = number or planned.numbers.get(label or "") or planned.numbered.get(key[:2]) or unscheduled.get(key)
         plain = canonical_number(found or "")
         numbers.append(found)
         labels.append(planned.labels.get(plain or ""))
-        days.append(planned.days.get(plain or ""))
-        strange.append(found is None and label is not None)
-    rows = [row for row, is_strange in zip(groups.first_rows(), strange, strict=True) if is_strange]
-    work.note("FS711", name, sorted(rows), "VISIT", "a label of the study's visits, or one that says unscheduled")
+        planned_days.append(planned.days.get(plain or ""))
+        undated = label is not None and planned.unscheduled.search(label, 0, LABEL) is not None
+        lacking.append("" if found or label is None else "FS716" if undated else "FS711")
+    for code, column, expected in (
+        ("FS711", "VISIT", "a label of the study's visits, or one that says unscheduled"),
+        ("FS716", source, "a date to the day, or a number of the visit in SV"),
+    ):
+        rows = [row for row, lacks in zip(groups.first_rows(), lacking, strict=True) if lacks == code]
+        work.note(code, name, sorted(rows), column, expected)
     method = "Number of the planned visit with this VISIT; unscheduled: last planned visit before it and two decimals."
     work.fill(name, "VISITNUM", groups.spread(numbers), method)
     work.fill(name, "VISIT", groups.spread(labels), "Name of the planned visit with this VISITNUM.")
-    work.fill(name, "VISITDY", groups.spread(days), "Planned day of the visit with this VISITNUM.")
+    work.fill(name, "VISITDY", groups.spread(planned_days), "Planned day of the visit with this VISITNUM.")
