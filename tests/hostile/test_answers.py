@@ -197,21 +197,22 @@ BY_BATCH = ["of another type", "one entry less", "entries in another order", "st
 BY_BATCH += ["status of four digits", "an error beside the version", "an error in place of the resource"]
 
 
+@pytest.mark.parametrize("looks", [True, False], ids=["looks", "overwrites"])
 @pytest.mark.parametrize(
     ("kind", "way"), [*((kind, "transaction") for kind in BUNDLES), *((kind, "batch") for kind in BY_BATCH)]
 )
 def test_a_bundle_that_does_not_fit_is_no_proof(
-    liar: Liar, folder: Path, kind: str, way: str, capfd: pytest.CaptureFixture[str]
+    liar: Liar, folder: Path, kind: str, way: str, looks: bool, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """It was done, or not: what the Bundle does not prove is sent again, at last without one."""
+    """It was done, or not: what the Bundle does not prove is looked for, or sent again, at last without a Bundle."""
     set_up(liar, way)
     liar.spoil = BUNDLES[kind]
     liar.about = lambda method, url: method == "POST" and not url
-    code, _, report = run(capfd, *there(liar, "push", folder))
+    code, _, report = run(capfd, *there(liar, "push", folder), *([] if looks else ["--overwrite"]))
     assert (code, report["created"]) == (0, TOTAL)
     exactly_once(liar, folder)
     alone = [url for method, url in liar.sent if method == "PUT"]
-    assert len(alone) == (TOTAL if kind != "entries in another order" else 0), "one entry has no order"
+    assert len(alone) == (0 if looks or kind == "entries in another order" else TOTAL), "one entry has no order"
 
 
 def test_bundles_that_do_not_fit_and_requests_that_are_not_answered_stop_the_push(
@@ -438,6 +439,8 @@ def test_a_search_for_an_identifier_that_brings_something_else(
     liar.lie = lambda method, url: answer(200, SEARCHED[kind])
     liar.about = lambda method, url: url.endswith("_search")
     code, said, _ = run(capfd, *there(liar, "push", folder))
+    assert (code, "FS512" in said, len(liar.server.store)) == (4, True, 0), "nor sent before it was looked for"
+    code, said, _ = run(capfd, *there(liar, "push", folder), "--overwrite")
     assert (code, "FS512" in said, delivered(folder)) == (4, True, 0)
     assert len(liar.server.store) == 1, "it was made once, and its answer lost"
     liar.lie = None

@@ -148,7 +148,6 @@ def plan(options: Namespace) -> int:
             options.folder,
             there.client.server,
             out=options.out,
-            overwrite=options.overwrite,
             progress=bars.named("compared"),
             **_delivery(options, there),
         )
@@ -162,7 +161,7 @@ def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
     given = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
     names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
     given |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}
-    given |= {"follow_links": True} if getattr(options, "follow_links", False) else {}
+    given |= {name: True for name in ("follow_links", "overwrite") if getattr(options, name, False)}
     return {name: value for name, value in given.items() if value is not None}
 
 

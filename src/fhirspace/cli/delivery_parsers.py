@@ -45,9 +45,6 @@ def _plan(commands: Any) -> None:
     links_option(parser)
     server_option(parser, without="only the order of sending is shown")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the plan for push --plan (default: DIR/plan.db)")
-    parser.add_argument(
-        "--overwrite", action="store_true", help="plan what was changed there since our last push as an update"
-    )
     _delivery_options(parser)
 
 
@@ -58,6 +55,11 @@ def _delivery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fhir", choices=RELEASES, help="refuse a server of another release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
     key_option(parser, SITES_KEY)
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="write over what other clients changed (default: a conflict, left alone)",
+    )
     parser.add_argument(
         "--way",
         choices=("transaction", "batch", "single", "conditional"),

@@ -215,6 +215,12 @@ class Journal:
         found = self._base.execute("SELECT sent FROM writes WHERE run = ? AND key = ?", (self.run, key)).fetchone()
         return found[0] if found else None
 
+    def unanswered(self, key: str) -> bytes | None:
+        """What is kept of the content that this run sent and got no answer to; None where there is no such thing."""
+        query = "SELECT content FROM writes WHERE run = ? AND key = ? AND state = 'sent'"
+        found = self._base.execute(query, (self.run, key)).fetchone()
+        return found[0] if found else None
+
     def record(
         self,
         held: Iterable[tuple[str, bytes, bytes, str]],

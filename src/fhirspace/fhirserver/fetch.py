@@ -26,6 +26,7 @@ from fhirspace.json import JsonError
 _GONE = frozenset({404, 410})
 _NO_BATCH = frozenset({400, 404, 405, 501})
 """Answers of servers that take no batch of reads; what they say of themselves cannot be relied on."""
+_TOO_LARGE = 413
 _HEADERS = {"Cache-Control": "no-cache"}
 
 
@@ -108,7 +109,10 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
     asked = [{"request": {"method": "GET", "url": key}} for key in keys]
     body = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": asked})
     answer = client.request("POST", "", body, headers=_HEADERS)
-    if answer.status in _NO_BATCH:
+    if answer.status == _TOO_LARGE and len(keys) > 1:
+        half = len(keys) // 2
+        return _many(client, keys[:half]) + _many(client, keys[half:])
+    if answer.status in _NO_BATCH or answer.status == _TOO_LARGE:
         return [held for key in keys for held in _one(client, [key])]
     if not answer.ok:
         raise client.unexpected(answer)

@@ -35,7 +35,8 @@ class Limits:
         entries: most entries of a bundle; bytes: most bytes of a request; resource_bytes: of one resource.
         size: entries of a bundle to begin with; connections: bundles under way at once; rate: bundles a second.
         transaction: what is known of transactions; batch: of batches; client_ids: of ``PUT Type/id`` that creates;
-            conditional_update: of ``PUT Type?...``; integrity: of references to what is not there being refused.
+            conditional_update: of ``PUT Type?...``; integrity: of references to what is not there being refused;
+            absent_version: the version that ``If-Match`` may name so that only what is not there is written.
         bulk_import: how bulk data get in; bulk_export: out.
         advice: on rates and sizes; quirks: other habits worth knowing; sources: titles of documents.
     """
@@ -55,6 +56,7 @@ class Limits:
     client_ids: Known = ""
     conditional_update: Known = ""
     integrity: Known = ""
+    absent_version: str = ""
     bulk_import: str = ""
     bulk_export: str = ""
     advice: str = ""

@@ -228,6 +228,8 @@ class Rest:
     def _fresh(self, operation: Operation, now: Version | None) -> None:
         """``If-Match`` names the version that is there. Raises Refused otherwise."""
         asked = operation.if_match.removeprefix("W/").strip('"')
+        if self.settings.ignores_match or (now is None and self.settings.absent_match):
+            return
         if operation.if_match and asked != (str(now.number) if now else ""):
             raise Refused(
                 self.settings.stale_status, "HAPI-0974: Trying to update a version that is not the current one"

@@ -54,8 +54,9 @@ class FaultyServer(Settings, Script):
             return self.store.history(key)
 
     def transactions(self) -> list[bytes]:
-        """The bodies of the Bundles that were sent, including those with a fault."""
-        return [request.body for request in self.requests if request.method == "POST" and not request.place]
+        """The bodies of the Bundles that were sent to write something, including those with a fault."""
+        sent = (request for request in self.requests if request.method == "POST" and not request.place)
+        return [request.body for request in sent if not _only_reads(request)]
 
     def respond(self, request: Request) -> Answer:
         """The answer to a request, with faults (`Answer.wire` describes faults of its bytes)."""
@@ -98,7 +99,7 @@ class FaultyServer(Settings, Script):
         return None
 
     def _takes_faults(self, request: Request) -> bool:
-        return request.method != "GET" or "/" not in request.place or self.fault_reads
+        return self.fault_reads or not (_only_reads(request) or (request.method == "GET" and "/" in request.place))
 
     def _good(self, request: Request, fault: Fault | None) -> Answer:
         """Carries out the request, with a fault of entries at most."""
@@ -116,6 +117,14 @@ class FaultyServer(Settings, Script):
 
 def _let_be(index: int, method: str, url: str) -> Refused | None:
     return None
+
+
+def _only_reads(request: Request) -> bool:
+    """Whether it is a Bundle of reads."""
+    if request.method != "POST" or request.place:
+        return False
+    calls = _calls(request)
+    return bool(calls) and all(method == "GET" for method, _ in calls)
 
 
 def _calls(request: Request) -> Calls:

@@ -45,7 +45,9 @@ class Settings:
         clock: the server's time, for ``Date`` and ``meta.lastUpdated``.
         integrity: a reference to what is not there is refused (400), and so is a deletion of what is referred to (409).
         keeps_version: content that has not changed makes no new version, as with HAPI.
-        stale_status: the answer to an ``If-Match`` that does not; HAPI says 409.
+        stale_status: the answer to an ``If-Match`` that does not fit; HAPI says 409.
+        absent_match: any ``If-Match`` fits what was never there, as with HAPI; FHIR has it the other way round.
+        ignores_match: ``If-Match`` is looked past.
         guards_delete: ``If-Match`` of a deletion counts; HAPI looks past it.
         client_ids: ``PUT Type/id`` of an unknown id creates it; otherwise it is answered with `client_id_status`
             (405, 400; HAPI: 404).
@@ -77,6 +79,8 @@ class Settings:
     integrity: bool = True
     keeps_version: bool = True
     stale_status: int = 412
+    absent_match: bool = False
+    ignores_match: bool = False
     guards_delete: bool = True
     client_ids: bool = True
     client_id_status: int = 405

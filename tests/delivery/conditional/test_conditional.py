@@ -150,19 +150,19 @@ def test_after_a_lost_answer_it_is_looked_for_and_not_sent_again(
     making: FaultyServer, client: Client, tmp_path: Path
 ) -> None:
     write(tmp_path, {"Organization": [organization()]})
-    making.faults.append("reset_after")
+    making.faults.append(Fault("reset_after", where=lambda method, url: method == "PUT"))
     assert push(tmp_path, making.url, client=client).created == 1
     written = [(request.method, request.place) for request in making.requests if request.method != "GET"]
-    assert written == [("POST", ""), ("POST", "Organization/_search")]
+    assert written == [("POST", "Organization/_search"), ("POST", ""), ("POST", "Organization/_search")]
     assert not any("identifier" in request.path for request in making.requests), "identifiers stand in no URL"
 
 
 def test_a_lost_request_is_looked_for_and_then_sent_again(making: FaultyServer, client: Client, tmp_path: Path) -> None:
     write(tmp_path, {"Organization": [organization()]})
-    making.faults.append("reset_before")
+    making.faults.append(Fault("reset_before", where=lambda method, url: method == "PUT"))
     assert push(tmp_path, making.url, client=client).created == 1
     written = [request.place for request in making.requests if request.method != "GET"]
-    assert written == ["", "Organization/_search", ""]
+    assert written == ["Organization/_search", "", "Organization/_search", ""]
 
 
 def test_a_second_push_sends_nothing_and_a_change_is_one_version(
@@ -346,7 +346,9 @@ def test_several_with_the_identifier_are_told_and_retry_sends_it_when_one_is_lef
         report = push(tmp_path, making.url, client=client)
         assert told(report) == ["FS583 Organization.ndjson:1"]
     del making.store["Organization/b"]
-    assert counts(retry(tmp_path, making.url, client=client, run=report.run)) == (0, 1, 0, 0, 0)
+    left = retry(tmp_path, making.url, client=client, run=report.run)
+    assert (left.conflicts, left.total) == (1, 1), "another client made it"
+    assert counts(retry(tmp_path, making.url, client=client, overwrite=True, run=left.run)) == (0, 1, 0, 0, 0)
     assert making.versions == {"Organization/a": 2}
 
 
@@ -394,7 +396,9 @@ def test_what_somebody_deleted_is_made_anew_at_its_next_change(
     places = {key: place for place, key in keys_by_place(making).items()}
     del making.store[places["Organization/o-1"]]
     write(folder, {"Organization": [organization(f"o-{n}") | {"name": "Site 2"} for n in range(3)]})
-    assert counts(push(folder, making.url, client=client)) == (1, 2, 0, 0, 0)
+    report = push(folder, making.url, client=client)
+    assert (counts(report), told(report)) == ((0, 2, 0, 0, 0), ["FS539 Organization.ndjson:2"])
+    assert counts(push(folder, making.url, client=client, overwrite=True)) == (1, 0, 2, 0, 0)
     now = {key: place for place, key in keys_by_place(making).items()}
     assert [now[key] == place for key, place in places.items()] == [True, False, True]
 

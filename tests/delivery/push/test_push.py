@@ -297,7 +297,7 @@ def test_an_outcome_that_is_no_json_is_kept_as_text(tmp_path: Path) -> None:
         def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
             if path == "metadata":
                 return Response(200, {}, b'{"resourceType":"CapabilityStatement","fhirVersion":"4.0.1"}')
-            return Response(413, {}, b"<html>too large</html>")
+            return Response(413, {}, b"<html>too large</html>") if body else Response(404, {}, b"")
 
     report = push(tmp_path, "http://127.0.0.1/fhir", client=Client("http://127.0.0.1/fhir", Proxy()))
     assert report.refused == 1

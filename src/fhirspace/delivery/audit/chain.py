@@ -26,6 +26,7 @@ Event = Literal[
     "run started",
     "bundle answered",
     "resource refused",
+    "conflict",
     "provenance written",
     "plan made",
     "undo",

@@ -24,6 +24,15 @@ from fhirspace.fhirserver.http.client import Response
 from fhirspace.fhirserver.http.retry import RETRIED
 from fhirspace.fhirserver.search import by_identifier
 
+
+class _TakenError(Exception):
+    """Another client has changed it; the server holds this version ("": none)."""
+
+    def __init__(self, version: str) -> None:
+        super().__init__("taken")
+        self.version = version
+
+
 _AWAY = frozenset({400, 404, 405, 410})
 """Answers to an update of what is no longer there."""
 _FOUND = Response(200, {}, b"")
@@ -40,7 +49,14 @@ class Finder(Courier):
         Raises:
             ServerError: FS510, FS511, FS512 as `Client.request`; FS512 where it cannot be told which id was made.
         """
-        return Reply({at: self._one(entry, entry.sought) for at, entry in enumerate(entries) if entry.sought})
+        reply = Reply()
+        for at, entry in enumerate(entries):
+            if entry.sought:
+                try:
+                    reply.answers[at] = self._one(entry, entry.sought)
+                except _TakenError as error:
+                    reply.conflicts[at] = error.version
+        return reply
 
     def _one(self, entry: Entry, sought: Sought) -> Answer:
         if sought.place:
@@ -49,6 +65,10 @@ class Finder(Courier):
             if answer.code not in _AWAY or self._stands(sought.place):
                 answer.location = sought.place
                 return answer
+            if entry.terms and entry.terms.known:
+                raise _TakenError("")
+        elif entry.terms and not sought.doubt and (held := self._found(entry, sought, repeated=False)):
+            return held[0]
         return self._conditional(entry, sought)
 
     def _stands(self, place: str) -> bool:
@@ -100,16 +120,27 @@ class Finder(Courier):
         found[0].repeated |= whole.repeated
         return found[0]
 
-    def _found(self, entry: Entry, sought: Sought) -> list[Answer]:
-        """As if the server had answered: what it holds already, if that is what is to be sent; 412 for several."""
+    def _found(self, entry: Entry, sought: Sought, *, repeated: bool = True) -> list[Answer]:
+        """As if the server had answered: what it holds already, if that is what is to be sent; 412 for several.
+
+        `repeated`: an earlier attempt may have put it there. Raises _TakenError: it has other content,
+        from another client.
+        """
         held = by_identifier(self.client, entry.item.key.partition("/")[0], sought.token)
         if len(held) > 1:
             return [Answer("412")]
         return [
-            Answer("200", version_of(line), modified(line), repeated=True, location=self._key_of(entry, line))
+            Answer("200", version_of(line), modified(line), repeated=repeated, location=self._key_of(entry, line))
             for line in held
-            if content(unnamed(line)) == entry.content
+            if self._ours(entry, line)
         ]
+
+    def _ours(self, entry: Entry, line: bytes) -> bool:
+        """Whether what was found is what is sent. Raises _TakenError: it may not be overwritten."""
+        same = content(unnamed(line)) == entry.content
+        if not same and entry.terms and not entry.terms.ours(content(unnamed(line))):
+            raise _TakenError(version_of(line))
+        return same
 
     def _placed(self, entry: Entry, sought: Sought, answer: Answer) -> Answer:
         """The answer with the server's key: what it names itself, or else found by a search."""

@@ -185,19 +185,33 @@ def _step_of(row: Any) -> Step:
     return Step(key, digest, action, version, paths)
 
 
+@dataclass(frozen=True, slots=True)
+class OursOnly:
+    """Tells what we wrote, by the journal, from what other clients wrote; without a journal we wrote nothing."""
+
+    journal: Journal | None
+
+    def has(self, held: Held) -> bool:
+        """Whether we wrote what the server holds: that version, or that content, whatever number its version has."""
+        known = self.journal.known(held.key) if self.journal else None
+        if self.journal is None or known is None:
+            return False
+        return known.version == held.version or self.journal.seal.same(known.content, content(held.line))
+
+
 def compare(
     client: Client,
     items: Iterable[Item],
     reader: Reader,
-    journal: Journal | None,
+    ours: OursOnly | None,
     *,
     batch: bool = True,
     connections: int = 1,
 ) -> Iterator[Step]:
     """Compares resources with what the server holds, one step a resource, in the order of `items`.
 
-    What the server holds in another version than the one we wrote last (by the journal), and with another content
-    than ours, is a conflict: somebody changed it since. Without a journal's word it is an update.
+    What the server holds with another content than ours, and did not get from us (see `OursOnly`), is a conflict:
+    another client wrote it. Where nobody says what is ours, it is an update.
 
     Raises:
         ServerError: FS510, FS511, FS512 as `fetch`; InputError: FS528 as `Reader.line`.
@@ -211,24 +225,17 @@ def compare(
 
     for held in fetch(client, keys(), batch=batch, connections=connections):
         item = waiting.popleft()
-        yield _step(item, reader.line(item), held, journal)
+        yield _step(item, reader.line(item), held, ours)
 
 
-def _step(item: Item, line: bytes, held: Held, journal: Journal | None) -> Step:
+def _step(item: Item, line: bytes, held: Held, written: OursOnly | None) -> Step:
     if not held.line:
         return Step(item.key, item.digest, "create")
     ours, theirs = canonical(line), canonical(held.line)
     if ours == theirs:
         return Step(item.key, item.digest, "unchanged", held.version)
-    known = journal.known(item.key) if journal else None
-    # A version number may move without a change of content; what we wrote is what counts.
-    moved = (
-        journal is not None
-        and known is not None
-        and known.version != held.version
-        and not journal.seal.same(known.content, content(held.line))
-    )
-    return Step(item.key, item.digest, "conflict" if moved else "update", held.version, differences(theirs, ours))
+    action: Action = "update" if written is None or written.has(held) else "conflict"
+    return Step(item.key, item.digest, action, held.version, differences(theirs, ours))
 
 
 def differences(before: bytes, after: bytes) -> tuple[str, ...]:

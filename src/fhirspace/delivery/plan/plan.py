@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from fhirspace.delivery.journal import JOURNAL, Journal
-from fhirspace.delivery.plan.compare import ACTIONS, Action, PlanFile, Step, compare
+from fhirspace.delivery.plan.compare import ACTIONS, Action, OursOnly, PlanFile, Step, compare
 from fhirspace.delivery.push.options import Options, chosen, client_of
 from fhirspace.delivery.push.order import Item, Order, Reader, inputs
 from fhirspace.delivery.push.sender import Counts
@@ -97,17 +97,14 @@ def _unsendable(found: Order) -> list[Problem]:
     return [Problem(code, item.place, expected) for code, item, expected in found.faults]
 
 
-def plan(
-    folder: Path, server: str, *, out: Path | None = None, overwrite: bool = False, **options: Unpack[Options]
-) -> Planned:
+def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpack[Options]) -> Planned:
     """Compare the resources of a folder with what a server holds, and save what a push would do; nothing is sent.
 
     Args:
         folder: as in `push`. server: the FHIR base URL.
         out: the plan file for ``push --plan``; None means ``plan.db`` in the folder. An earlier plan is replaced when
             the new one is whole, a file that is something else is not.
-        overwrite: what was changed on the server since our last push is planned as an update, not as a conflict.
-        options: see `Options`.
+        options: see `Options`; with `overwrite`, what other clients changed is planned as an update, not as a conflict.
 
     Raises:
         InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids; FS537, `out` is
@@ -130,7 +127,8 @@ def plan(
         if book is None or not book.samples():
             check_study(talk, files)
         file = stack.enter_context(PlanFile(path, talk.server, key))
-        items, word = (item for unit in order.units() for item in unit), None if overwrite else book
+        items = (item for unit in order.units() for item in unit)
+        word = None if options.get("overwrite") else OursOnly(book)
         steps = compare(talk, items, reader, word, batch=how.kind != "single", connections=how.connections)
         found = Planned(talk.server, path)
         for done, step in enumerate(file.add(steps), 1):
@@ -176,8 +174,9 @@ def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: I
 
 def left_alone(plan: PlanFile, order: Order, counts: Counts, problems: list[Problem]) -> None:
     """Tells of the conflicts, which a push by a plan passes over as if they were unchanged."""
-    left = {step.key for step in plan.steps("conflict")}
+    left = {step.key: step.version for step in plan.steps("conflict")}
     for item in (item for unit in order.units() for item in unit if item.key in left) if left else ():
         counts.conflicts += 1
         counts.unchanged -= 1
-        problems.append(Problem("FS539", item.place, "what we wrote last", item.key.partition("/")[0]))
+        found = f"{item.key}, the server holds version {left[item.key]}"
+        problems.append(Problem("FS539", item.place, table=item.key.partition("/")[0], detail=found))

@@ -44,11 +44,25 @@ class Sought:
 
 
 @dataclass(frozen=True, slots=True)
+class Terms:
+    """Under which conditions a resource may be written.
+
+    Args:
+        ours: whether a content (its digest) is one that we wrote there: the last one, or one that was never answered.
+        known: whether the journal knows the resource as delivered.
+    """
+
+    ours: Callable[[bytes], bool]
+    known: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """A resource on its way: the item, its line (none: it is deleted), the digest of its canonical form.
 
     `match` is the version that the server must still hold ("" where it does not matter). `full` is its `fullUrl` in a
-    Bundle ("": its address on the server). `sought` is how it is found where the server makes the ids.
+    Bundle ("": its address on the server). `sought` is how it is found where the server makes the ids. `terms` say what
+    it may overwrite (None: anything).
     """
 
     item: Item
@@ -57,6 +71,7 @@ class Entry:
     match: str = ""
     full: str = ""
     sought: Sought | None = None
+    terms: Terms | None = None
 
     @property
     def method(self) -> str:
@@ -66,9 +81,14 @@ class Entry:
 
 @dataclass(slots=True)
 class Reply:
-    """What became of entries that were sent together: answers by position, and for the others the whole answer."""
+    """What became of entries that were sent together: answers by position, and for the others the whole answer.
+
+    `conflicts` are positions of what another client changed and which was not written, with the version that the server
+    holds ("": it was deleted there).
+    """
 
     answers: dict[int, Answer] = field(default_factory=dict)
+    conflicts: dict[int, str] = field(default_factory=dict)
     rest: Response | None = None
 
 
@@ -108,10 +128,12 @@ class Courier:
                 reply.rest = whole
                 return reply
             told = dict(zip(waiting, found, strict=True))
-            again = [at for at, answer in told.items() if answer.code in RETRIED]
+            # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
+            final = {at for at in waiting if entries[at].match and told[at].code == 409}
+            again = [at for at, answer in told.items() if answer.code in RETRIED and at not in final]
             for answer in found:
                 answer.repeated |= whole.repeated or attempt > 1
-            reply.answers |= {at: answer for at, answer in told.items() if answer.code not in RETRIED}
+            reply.answers |= {at: answer for at, answer in told.items() if at not in again}
             if not again:
                 return reply
             waiting, passing = again, told[again[0]]
@@ -176,8 +198,7 @@ class Courier:
         sent = _HEADERS | self.headers | (headers or {})
         if self.squeeze and body:
             body, sent = gzip.compress(body, 1, mtime=0), sent | {"Content-Encoding": "gzip"}
-        # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
-        final = self.final | ({409} if matched else set())
+        final = self.final | ({409} if matched else set())  # as in `send`
         return self.client.request(method, path, body, headers=sent, final=final, instead=instead)
 
 

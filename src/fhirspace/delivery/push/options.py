@@ -26,9 +26,10 @@ class Options(TypedDict, total=False):
     resources; the server must speak it, None does not check. way: how entries travel; "conditional" has the server make
     the ids. gzip: compress what is sent. rate: most requests a second.
     provenance: write a Provenance for each bundle, where the server takes them (unless it is False). follow_links:
-    follow links that lead out of the input folder, too. progress: called after each bundle. client: how to talk; HTTP
-    without it. insecure_http: whether data may go to another machine unencrypted, where no client is given. What is not
-    given follows from what the server says and what is known of its product (see `way`).
+    follow links that lead out of the input folder, too. overwrite: write over what other clients changed since our last
+    push, and over what the journal does not know. progress: called after each bundle. client: how to talk; HTTP without
+    it. insecure_http: whether data may go to another machine unencrypted, where no client is given. What is not given
+    follows from what the server says and what is known of its product (see `way`).
     """
 
     journal: Path | None
@@ -41,6 +42,7 @@ class Options(TypedDict, total=False):
     rate: float | None
     provenance: bool
     follow_links: bool
+    overwrite: bool
     progress: Progress | None
     client: Client | None
     insecure_http: bool
@@ -55,7 +57,8 @@ def client_of(server: str, options: Options) -> Client:
 class Chosen:
     """How it will be delivered: what the options say, and else what fits the server.
 
-    `conditional`: the server makes the ids; the types `without` are not found by identifier there.
+    `conditional`: the server makes the ids; the types `without` are not found by identifier there. `absent_version`:
+    see `Limits`. `strict`: the server says that it checks ``If-Match`` for all types of the input.
     """
 
     kind: Carrier
@@ -65,6 +68,8 @@ class Chosen:
     rate: float | None
     conditional: bool = False
     without: tuple[str, ...] = ()
+    absent_version: str = ""
+    strict: bool = True
 
 
 def chosen(
@@ -78,7 +83,8 @@ def chosen(
     Raises:
         ServerError: FS550 it takes none of the types.
     """
-    limits = limits_of(read(statement), server)
+    types, said = list(types), read(statement)
+    limits = limits_of(said, server)
     asked = "conditional" if placed else options.get("way")
     fitting = way(statement, limits, types, conditional=asked == "conditional")
     kind = asked or fitting.kind
@@ -91,4 +97,6 @@ def chosen(
         options.get("rate") or fitting.rate,
         kind == "conditional",
         fitting.without,
+        limits.absent_version,
+        all(name in said.types and said.types[name].versioning == "versioned-update" for name in types),
     )

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Unpack
@@ -32,7 +32,8 @@ from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.push.bundles import Courier, Entry
 from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
 from fhirspace.delivery.push.order import Item, Order, Reader, Unit, inputs
-from fhirspace.delivery.push.sender import Note, Sender
+from fhirspace.delivery.push.precondition import Guarded
+from fhirspace.delivery.push.sender import Conflict, Note, Sender
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
@@ -53,8 +54,8 @@ class PushReport:
     """What a push did. `total` = created + updated + unchanged + unchanged_on_server + conflicts + refused, always.
 
     `unchanged` were known from the journal (or the plan) and not sent; `unchanged_on_server` were sent, and the server
-    held the same content already; `conflicts` were left alone as the plan says. `dead` is the file with the refused
-    resources (None: there are none).
+    held the same content already; `conflicts` were changed by other clients and left alone (`conflicting` names them).
+    `dead` is the file with the refused resources (None: there are none).
     """
 
     run: str
@@ -69,6 +70,7 @@ class PushReport:
     retries: int = 0
     seconds: float = 0.0
     dead: Path | None = None
+    conflicting: list[Conflict] = field(default_factory=list, repr=False)
     problems: list[Problem] = field(default_factory=list, repr=False)
 
     @property
@@ -84,7 +86,7 @@ class PushReport:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
         fields = told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "dead")
-        return fields | {"rate": round(self.rate, 1)}
+        return fields | {"rate": round(self.rate, 1), "conflicting": [asdict(each) for each in self.conflicting]}
 
 
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
@@ -153,7 +155,8 @@ def _deliver(
         courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
         addressing = _addressing(statement, book, how) if how.conditional else None
         box = dead.DeadLetters(home, book.run)
-        sender = Sender(courier, book, box, how.size, _noting(log), wanted, addressing)
+        guarded = None if plan or options.get("overwrite") else Guarded(courier, how.strict)
+        sender = Sender(guarded or courier, book, box, how.size, _noting(log), wanted, addressing, how.absent_version)
         work = _Work(sender, order, reader, log, options)
         _check_journal(talk, book, sender)
         if plan:
@@ -182,6 +185,8 @@ class _Work:
 
     def __init__(self, sender: Sender, order: Order, reader: Reader, log: Log, options: Options) -> None:
         self.sender, self.order, self.reader, self.log = sender, order, reader, log
+        guarded = sender.courier
+        self.courier = guarded.courier if isinstance(guarded, Guarded) else guarded
         self.progress = options.get("progress")
         self.sources: list[Source] = []
         self.begin = time.monotonic()
@@ -221,7 +226,7 @@ class _Work:
         if len(waiting) < least:
             return False
         entries = [self._provenance(written) for written in waiting]
-        reply = sender.courier.send_apart(entries)
+        reply = self.courier.send_apart(entries)
         good = [(entries[at], answer) for at, answer in sorted(reply.answers.items()) if answer.good]
         if len(good) < len(entries):
             self.sources = []
@@ -250,7 +255,9 @@ class _Work:
             raise RuntimeError("a resource was neither delivered nor refused")
         head = self.log.append("run finished", counts=self._counted())
         counts = {
-            key: value for key, value in self.report.as_dict().items() if key not in ("problems", "run", "server")
+            key: value
+            for key, value in self.report.as_dict().items()
+            if key not in ("problems", "conflicting", "run", "server")
         }
         self.sender.journal.finish(counts | {"audit": head._asdict()})
         return self.report
@@ -270,8 +277,8 @@ class _Work:
         for name, count in self._counted().items():
             setattr(self.report, name, count)
         self.report.seconds, self.report.retries = time.monotonic() - self.begin, self.sender.courier.client.retries
-        self.report.problems = self.sender.problems
-        self.report.dead = self.sender.dead.path if self.report.refused else None
+        self.report.problems, self.report.conflicting = self.sender.problems, self.sender.conflicting
+        self.report.dead = self.sender.dead.path if self.sender.dead.path.exists() else None
 
 
 def new_run() -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
 from fhirspace.delivery.audit.chain import Event
 from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
-from fhirspace.delivery.journal import Journal, Written
-from fhirspace.delivery.push.bundles import Courier, Entry, Reply
+from fhirspace.delivery.journal import RETRY, Journal, Known, Written
+from fhirspace.delivery.push.bundles import Courier, Entry, Reply, Terms
 from fhirspace.delivery.push.order import Item, Reader, Unit
+from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Guarded
 from fhirspace.delivery.push.rejected import DeadLetters
 from fhirspace.errors import Problem
 from fhirspace.fhir.canonical import content
@@ -24,11 +25,10 @@ from fhirspace.fhirserver.http.retry import since
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
 """Answers that blame what was sent, not the moment: the guilty entry is looked for."""
-CONFLICT = frozenset({409, 412})
 _MOST_BYTES = 8_000_000
 _ENTRY_PATH = re.compile(r"Bundle\.entry\[\d+\](\.resource)?")
-_NO_CHANGE = b"SUCCESSFUL_UPDATE_NO_CHANGE"
 _UNSENT = Response(0, {}, b"")
+_CONFLICT = Response(412, {}, b"")
 Loaded = list[Entry]
 """A unit with the lines of its items."""
 Note = Callable[[Event, dict[str, int], list[str]], None]
@@ -57,6 +57,23 @@ class Counts:
         return done + self.conflicts + self.refused
 
 
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A resource that another client changed: its key, the version that we wrote last and the one that is there.
+
+    `ours` is "" where the journal does not know it, `theirs` where it was deleted.
+    """
+
+    key: str
+    ours: str
+    theirs: str
+
+    def __str__(self) -> str:
+        there = f"the server holds version {self.theirs}" if self.theirs else "it was deleted on the server"
+        known = f"we wrote version {self.ours}" if self.ours else "the journal has no version of ours"
+        return f"{self.key}, {there}, {known}"
+
+
 @dataclass(slots=True)
 class Sender:
     """Delivers units to one server, journals what was answered, and counts.
@@ -68,17 +85,20 @@ class Sender:
         wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
             everything that the journal does not know as delivered.
         addressing: how resources are found where the server makes the ids; None where it takes ours.
+        absent: the version to name for what must not be on the server ("": there is no such thing).
     """
 
-    courier: Courier
+    courier: Courier | Guarded
     journal: Journal
     dead: DeadLetters
     size: int
     note: Note = _say_nothing
     wanted: Callable[[Item], str | None] | None = None
     addressing: Addressing | None = None
+    absent: str = ""
     counts: Counts = field(default_factory=Counts)
     problems: list[Problem] = field(default_factory=list)
+    conflicting: list[Conflict] = field(default_factory=list)
     _lost: set[str] = field(default_factory=set)
     _doubted: set[str] = field(default_factory=set)
     _bundle: int = 0
@@ -170,11 +190,13 @@ class Sender:
     def _settle(self, units: list[Loaded], reply: Reply) -> None:
         entries = _flat(units)
         self._accept([(entries[at], answer) for at, answer in reply.answers.items() if answer.good])
+        for at, version in reply.conflicts.items():
+            self._leave(entries[at], version)
         for at, answer in reply.answers.items():
             if not answer.good:
                 self._judge(entries[at], answer)
         if reply.rest is not None:
-            left = _without(units, reply.answers)
+            left = _without(units, reply.answers.keys() | reply.conflicts.keys())
             blamed = suspects(reply.rest.body) if len(left) == len(units) else set()
             self._settle_rest(left, reply.rest, blamed)
 
@@ -213,8 +235,17 @@ class Sender:
 
     def _loaded(self, item: Item, reader: Reader) -> Entry:
         line = reader.line(item)
-        match = (self.wanted(item) or "") if self.wanted else ""
-        return Entry(item, line, content(line), match)
+        if self.wanted:
+            return Entry(item, line, content(line), self.wanted(item) or "")
+        if not isinstance(self.courier, Guarded):
+            return Entry(item, line, content(line))
+        known = self.journal.known(item.key)
+        match = known.version if known else self.absent
+        return Entry(item, line, content(line), match, terms=Terms(self._ours(item.key, known), known is not None))
+
+    def _ours(self, key: str, known: Known | None) -> Callable[[bytes], bool]:
+        kept = (known.content if known else None, self.journal.unanswered(key))
+        return lambda digest: any(self.journal.seal.same(each, digest) for each in kept)
 
     def _together(self, left: Loaded, right: Loaded) -> bool:
         """Whether two units may travel in one bundle: in a transaction any, otherwise those of one stage."""
@@ -257,7 +288,7 @@ class Sender:
         first = self.journal.intended(item.key)
         late = first is not None and since(answer.lastModified, first)
         before = known.version if known else "1"
-        same = _NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
+        same = NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
         if answer.code != 201 and same and not (late and self._doubtful(item, answer)):
             self.counts.unchanged_on_server += 1
             return ""
@@ -279,7 +310,7 @@ class Sender:
 
     def _bury(self, unit: Loaded, answer: Response) -> None:
         detail = ""
-        if answer.status in CONFLICT and any(entry.match for entry in unit):
+        if self.wanted and answer.status in CONFLICT and any(entry.match for entry in unit):
             code, expected = "FS536", "the version that the plan was made for"
         elif answer.status == 412 and any(entry.sought for entry in unit):
             code, expected = "FS583", "one resource at most that has this identifier"
@@ -288,6 +319,21 @@ class Sender:
             code, expected, detail = "FS520", "", f"status {answer.status}{said and ': ' + said}"
         for entry in unit:
             self._refuse(code, entry, expected, answer, detail)
+
+    def _leave(self, entry: Entry, version: str) -> None:
+        """Counts a conflict: what another client changed is left as it is, and its dependants are sent."""
+        item = entry.item
+        known = self.journal.known(item.key)
+        found = Conflict(item.key, known.version if known else "", version)
+        self.conflicting.append(found)
+        self.counts.conflicts += 1
+        if self.journal.run.endswith(RETRY):  # the letter may have been corrected: it must not be lost
+            self.dead.add(item, entry.line, _CONFLICT)
+        self.problems.append(Problem("FS539", item.place, table=item.key.partition("/")[0], detail=str(found)))
+        self.journal.record((), (), [item.key])
+        if self.addressing:
+            self.journal.release(item.key)
+        self.note("conflict", {"version": int(version) if version.isdecimal() else 0}, [item.key])
 
     def refuse_unsent(self, code: str, item: Item, expected: str, line: bytes) -> None:
         """Buries what is not sent at all, and says why."""
@@ -310,7 +356,7 @@ def _flat(units: list[Loaded]) -> list[Entry]:
     return [entry for unit in units for entry in unit]
 
 
-def _without(units: list[Loaded], answered: dict[int, Answer]) -> list[Loaded]:
+def _without(units: list[Loaded], answered: Set[int]) -> list[Loaded]:
     """The units without the entries (by position) that were answered."""
     places = iter(range(len(_flat(units))))
     left = [[entry for entry in unit if next(places) not in answered] for unit in units]
