@@ -6,6 +6,7 @@ empty value), and never repeats the value: it may come from data.
 
 from __future__ import annotations
 
+import codecs
 import math
 import os
 from collections.abc import Iterable, Sequence
@@ -92,3 +93,16 @@ def _listed(name: str, value: Any, expected: str) -> list[Any]:
     if not isinstance(value, Iterable) or isinstance(value, bytes):
         raise UsageError("FS641", name, expected)
     return list(value)
+
+
+def encoding(value: Any) -> str | None:
+    """The name of an encoding of texts, or None where none is given. Raises UsageError: FS641, Python knows none."""
+    if value is None:
+        return None
+    try:
+        known = codecs.lookup(value)
+    except (LookupError, TypeError, ValueError):
+        known = None
+    if known is None or not known._is_text_encoding:
+        raise UsageError("FS641", "encoding", "the name of an encoding of texts, such as shift_jis")
+    return str(known.name)

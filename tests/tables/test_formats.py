@@ -36,7 +36,7 @@ CONTENT = {
     "a.csv": (b"A\nx\n", "csv"),
     "a.TSV": (b"A\nx\n", "csv"),
     "a.dat": (b"PAR1....", "parquet"),
-    "wrong.csv": (xpt.MAGIC, "xpt"),
+    "wrong.csv": (xpt.MAGICS[0], "xpt"),
     "a.ndjson": (b'{"a":1}\n', "ndjson"),
     "a.jsonl": (b'{"a":1}\n', "ndjson"),
     "a.json": (b"\xef\xbb\xbf [1]", "json"),

@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyreadstat
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from fhirspace.errors import InputError, Place
 from fhirspace.tables import text, xpt
 from fhirspace.tables.compare import compare
-from fhirspace.tables.xpt import checks
+from fhirspace.tables.xpt import checks, dates, headers, numbers
 
 MSG20 = Path(__file__).parents[3] / "shared/data/msg20"
 VARIABLES = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
@@ -70,7 +71,7 @@ def test_the_times_are_fixed(epoch, told, tmp_path, monkeypatch):
 
 
 def test_long_files_are_read_in_parts(tmp_path, monkeypatch):
-    monkeypatch.setattr("fhirspace.tables.xpt.files._CHUNK", 1000)
+    monkeypatch.setattr("fhirspace.tables.xpt.reading._ROWS", 1000)
     table = made(["x", "y"] * 1250, [str(i) for i in range(2500)])
     again, _ = xpt.read(write(tmp_path / "t.xpt", table))
     assert compare(table, again, ["N"]) == []
@@ -124,7 +125,9 @@ def test_windows_1252_is_read_and_named(tmp_path):
 def test_special_missing_values_are_read_as_missing_and_said(tmp_path):
     path = write(tmp_path / "t.xpt")
     content = bytearray(path.read_bytes())
-    start, width, *_ = xpt.layout(path)
+    with headers.mapped(path) as mapped:
+        (member,) = headers.members(mapped, path.name)
+    start, width = member.start, member.width
     assert content[start + 2 * width + 2 : start + 3 * width] == b"." + bytes(7)
     content[start + 2 * width + 2] = ord("A")
     path.write_bytes(content)
@@ -149,10 +152,10 @@ def second_dataset(path):
 DAMAGE = {
     "missing": (lambda path: path.unlink(), "FS101"),
     "another format": (lambda path: path.write_text("A,N\n1,2\n"), "FS131"),
-    "version 8": (lambda path: path.write_bytes(path.read_bytes().replace(b"LIBRARY ", b"LIBV8   ", 1)), "FS131"),
+    "version 8": (lambda path: path.write_bytes(path.read_bytes().replace(b"LIBRARY ", b"LIBV8   ", 1)), "version 8"),
     "no number of variables": (overwrite(614, b"????"), "FS131"),
     "no dataset header": (overwrite(320, b"?" * 40), "FS131"),
-    "two datasets": (second_dataset, "FS131"),
+    "two datasets, none named": (second_dataset, "FS131"),
     "cut in the header": (lambda path: path.write_bytes(path.read_bytes()[:700]), "FS104"),
     "cut in a row": (lambda path: path.write_bytes(path.read_bytes()[:-75]), "FS104"),
     "cut in the blanks": (lambda path: path.write_bytes(path.read_bytes()[:-7]), "FS104"),
@@ -172,6 +175,134 @@ def test_a_file_cut_at_a_whole_line_is_noticed(tmp_path):
     path.write_bytes(path.read_bytes()[:-80])
     with pytest.raises(InputError, match=r"FS104 t.xpt:3"):
         xpt.read(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(FLOATS, min_size=1))
+def test_numbers_are_those_that_others_read_and_write(values, tmp_path):
+    cells = [None if value is None else text.number_text(value) for value in values]
+    path = write(tmp_path / "ours.xpt", made(["x"] * len(values), cells))
+    frame, _ = pyreadstat.read_xport(path)
+    assert [None if pd.isna(value) else value for value in frame["N"]] == values
+    pyreadstat.write_xport(pd.DataFrame({"N": values}, dtype="float64"), tmp_path / "theirs.xpt", file_format_version=5)
+    again, _ = xpt.read(tmp_path / "theirs.xpt")
+    assert again.column("N").to_pylist() == cells
+
+
+@pytest.mark.parametrize("size", range(2, 9))
+def test_short_numbers_are_read(size):
+    """SAS may store a number in 2 to 8 bytes: the last bytes of its fraction are missing."""
+    whole = numbers.write(np.array([1.0, -2.5, 0.0, 100.0, float("nan")]))
+    values, missing = numbers.read(whole[:, :size])
+    assert values.tolist()[:4] == [1.0, -2.5, 0.0, 100.0]
+    assert missing.tolist() == [0, 0, 0, 0, ord(".")]
+
+
+def formatted(path, *formats):
+    """Writes the formats of the variables into the header, as SAS does."""
+    content = bytearray(path.read_bytes())
+    for number, form in enumerate(formats):
+        at = 640 + number * 140 + 56
+        content[at : at + 8] = form.encode().ljust(8)
+    path.write_bytes(bytes(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("form", "cell", "right"),
+    [
+        ("DATE", "23805", "2025-03-05"),
+        ("DATE", "-1", "1959-12-31"),
+        ("DATE9.", "0", "1960-01-01"),
+        ("YYMMDD", "5644", "1975-06-15"),
+        ("DATETIME", "2056786200", "2025-03-05T09:30:00"),
+        ("E8601DT", "1.5", "1960-01-01T00:00:01.500000"),
+        ("TIME", "34200", "09:30:00"),
+        ("BEST", "5644", "5644"),
+        ("", "5644", "5644"),
+    ],
+)
+def test_numbers_with_a_format_of_dates_are_dates(form, cell, right, tmp_path):
+    table, problems = xpt.read(formatted(write(tmp_path / "t.xpt", made(["x"], [cell])), "", form))
+    assert table.column("N").to_pylist() == [right]
+    assert [(each.code, str(each.place)) for each in problems] == ([("FS158", "t.xpt:N")] if right != cell else [])
+    assert table.schema.field("N").metadata[b"type"] == (b"Num" if right == cell else b"Char")
+    assert table.schema.field("N").metadata.get(b"format") == (b"BEST" if form == "BEST" else None)
+
+
+@pytest.mark.parametrize(
+    ("form", "cell"), [("DATE", "5644.5"), ("DATE", "9999999"), ("DATETIME", "9e20"), ("TIME", "90000")]
+)
+def test_a_number_that_is_no_date_is_kept_and_reported(form, cell, tmp_path):
+    table, problems = xpt.read(formatted(write(tmp_path / "t.xpt", made(["x"], [cell])), "", form))
+    assert table.column("N").to_pylist() == [text.number_text(float(cell))]
+    assert ("FS159", "t.xpt:2:N") in [(each.code, str(each.place)) for each in problems]
+
+
+def test_every_meaning_of_a_format_has_formats():
+    assert {dates.meaning(form) for form in ("DATE9.", "DATETIME20.3", "TIME8.", "F8.2")} == {
+        "date",
+        "datetime",
+        "time",
+        None,
+    }
+
+
+def test_several_datasets_of_a_file_are_read_by_name(tmp_path):
+    first = write(tmp_path / "t.xpt", made(["x", "y"], ["1", "2"]))
+    second = write(tmp_path / "u.xpt", made(["z"], ["3"]), name="EE")
+    first.write_bytes(first.read_bytes() + second.read_bytes()[240:])
+    assert xpt.names(first) == ["DD", "EE"]
+    assert xpt.read(first, "DD")[0].column("A").to_pylist() == ["x", "y"]
+    assert xpt.read(first, "EE")[0].column("N").to_pylist() == ["3"]
+    with pytest.raises(InputError, match="FS131"):
+        xpt.read(first)
+
+
+@pytest.mark.parametrize("filling", [b" ", b"\0"])
+@pytest.mark.parametrize("width", [1, 5, 39, 41, 79, 80, 200])
+def test_what_fills_up_the_last_line_is_no_row(filling, width, tmp_path):
+    path = write(tmp_path / "t.xpt", made(["x" * width, "y"], [None, "1"]))
+    content = path.read_bytes().rstrip(b" ")
+    path.write_bytes(content + filling * (-len(content) % 80))
+    assert xpt.read(path)[0].num_rows == 2
+
+
+def test_texts_filled_up_with_nul_are_read(tmp_path):
+    path = write(tmp_path / "t.xpt", made(["abcdef", "x"], ["1", "2"]))
+    path.write_bytes(path.read_bytes().replace(b"x     ", b"x\0\0\0\0\0"))
+    assert xpt.read(path)[0].column("A").to_pylist() == ["abcdef", "x"]
+
+
+def test_a_last_row_of_zeros_is_a_row(tmp_path):
+    table = text.from_columns({"N": ["1", "0"]}, file="t.xpt")
+    path = write(tmp_path / "t.xpt", table, [("N", "", "Num", None)])
+    assert xpt.read(path)[0].column("N").to_pylist() == ["1", "0"]
+
+
+ENCODED = {
+    "windows-1252": ("café “no”", None, "FS138"),
+    "shift_jis": ("頭痛", "FS148", None),
+    "euc-kr": ("두통과 발열", "FS148", None),
+    "gb18030": ("头痛和发烧", "FS148", None),
+    "koi8-r": ("Головная боль", "FS148", None),
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_an_encoding_is_guessed_only_where_it_is_clear(encoding, tmp_path):
+    words, refused, noticed = ENCODED[encoding]
+    raw = words.encode(encoding)
+    path = write(tmp_path / "t.xpt", made(["?" * len(raw)], ["1"]))
+    path.write_bytes(path.read_bytes().replace(b"?" * len(raw), raw))
+    if refused:
+        with pytest.raises(InputError, match=refused):
+            xpt.read(path)
+    else:
+        table, problems = xpt.read(path)
+        assert (table.column("A").to_pylist(), [each.code for each in problems]) == ([words], [noticed])
+    table, problems = xpt.read(path, encoding=encoding)
+    assert (table.column("A").to_pylist(), problems) == ([words], [])
 
 
 C, N = VARIABLES
@@ -216,10 +347,3 @@ def test_check_names_every_cell():
         ("FS135", "t.csv:9:A"),
         ("FS136", "t.csv:6:N"),
     ]
-
-
-def test_without_pyreadstat(tmp_path, monkeypatch):
-    path = write(tmp_path / "t.xpt")
-    monkeypatch.setitem(__import__("sys").modules, "pyreadstat", None)
-    with pytest.raises(InputError, match="FS132"):
-        xpt.read(path)

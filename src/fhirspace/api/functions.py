@@ -43,6 +43,7 @@ def convert(
     id_key: IdKey | PathLike | None = None,
     new_ids: bool = False,
     follow_links: bool = False,
+    encoding: str | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -62,6 +63,7 @@ def convert(
         id_key: the key of the ids, or its file; None: your site's. "demo" is the published key.
         new_ids: the folder may hold output of another key, whose ids are replaced.
         follow_links: follow links that lead out of the input folder, too.
+        encoding: that of the texts of SAS transport files; found by itself when absent.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -87,6 +89,7 @@ def convert(
         new_ids=arguments.flag("new_ids", new_ids),
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
+        encoding=arguments.encoding(encoding),
     )
 
 
@@ -98,11 +101,12 @@ def roundtrip(
     fhir: Release = "R4",
     id_key: IdKey | PathLike | None = None,
     follow_links: bool = False,
+    encoding: str | None = None,
 ) -> Proof:
     """Carry an input to FHIR and back, and compare every cell (of FHIR input: every resource). Nothing is written.
 
     Args:
-        paths, source, mappings, fhir, follow_links: as in `convert`.
+        paths, source, mappings, fhir, follow_links, encoding: as in `convert`.
         id_key: for FHIR input: compare the ids too, which this key must have made.
 
     Returns:
@@ -111,8 +115,8 @@ def roundtrip(
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
-    given = arguments.paths("paths", paths)
-    return trip.roundtrip(given, **_common(source, mappings, fhir, id_key, follow_links))
+    given, name = arguments.paths("paths", paths), arguments.encoding(encoding)
+    return trip.roundtrip(given, **_common(source, mappings, fhir, id_key, follow_links), encoding=name)
 
 
 def validate(
@@ -122,6 +126,7 @@ def validate(
     full: bool = False,
     profile: PathLike | None = None,
     follow_links: bool = False,
+    encoding: str | None = None,
 ) -> Iterator[Problem]:
     """Find the problems of FHIR files or SDTM datasets. Arguments are checked at once, files as problems are taken.
 
@@ -131,6 +136,7 @@ def validate(
         full: check each resource with fhir.resources as well (needs the extra ``full``).
         profile: a folder with StructureDefinitions of extensions to check them by.
         follow_links: follow links that lead out of an input folder, too.
+        encoding: as in `convert`.
 
     Raises:
         UsageError: FS640, FS641 an argument; FS615 there is nothing to validate; FS617 no profile is there.
@@ -142,6 +148,7 @@ def validate(
         full=arguments.flag("full", full),
         profile=None if profile is None else arguments.path("profile", profile),
         follow_links=arguments.flag("follow_links", follow_links),
+        encoding=arguments.encoding(encoding),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fhirspace import idkey
+from fhirspace import arguments, idkey
 from fhirspace.cli.console import Bars, coloured, give, lines, print_line, say, tell_problems
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
 from fhirspace.foreign import counted, shown
@@ -74,6 +74,7 @@ def convert(options: Namespace) -> int:
             new_ids=options.new_ids,
             shared=options.shared,
             follow_links=options.follow_links,
+            encoding=arguments.encoding(options.encoding),
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:
@@ -95,6 +96,7 @@ def validate(options: Namespace) -> int:
         full=options.full,
         profile=options.profile,
         follow_links=options.follow_links,
+        encoding=arguments.encoding(options.encoding),
     ):
         count += 1
         if problem.level != "note":
@@ -113,8 +115,9 @@ def roundtrip(options: Namespace) -> int:
     """``fhirspace roundtrip``."""
     from fhirspace.study.roundtrip import roundtrip as run
 
-    how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir}
-    proof = run(options.input, **how, id_key=options.id_key, follow_links=options.follow_links)
+    how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir, "id_key": options.id_key}
+    encoding = arguments.encoding(options.encoding)
+    proof = run(options.input, **how, follow_links=options.follow_links, encoding=encoding)
     tell_problems(proof.problems)
     give(proof.as_dict(), proof.summary(), as_json=options.json)
     return proof.exit_code

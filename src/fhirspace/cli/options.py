@@ -81,6 +81,15 @@ def links_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def encoding_option(parser: argparse.ArgumentParser) -> None:
+    """`--encoding`: that of SAS transport files, which do not say it."""
+    parser.add_argument(
+        "--encoding",
+        metavar="NAME",
+        help="the encoding of the texts of SAS transport files (default: UTF-8 or Windows-1252, where it is clear)",
+    )
+
+
 def shared_option(parser: argparse.ArgumentParser) -> None:
     """`--shared`: modes of what is written."""
     parser.add_argument(
@@ -91,7 +100,7 @@ def shared_option(parser: argparse.ArgumentParser) -> None:
 
 
 def input_argument(parser: argparse.ArgumentParser) -> None:
-    """INPUT, one or more, and `--follow-links`."""
+    """INPUT, one or more, with `--follow-links` and `--encoding`."""
     parser.add_argument(
         "input",
         metavar="INPUT",
@@ -100,6 +109,7 @@ def input_argument(parser: argparse.ArgumentParser) -> None:
         help="a folder or files: EDC records, SDTM datasets or FHIR resources; which of them is recognised",
     )
     links_option(parser)
+    encoding_option(parser)
 
 
 def server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from fhirspace.cli.options import (
     SITES_KEY,
     add_command,
+    encoding_option,
     input_argument,
     key_option,
     links_option,
@@ -81,6 +82,7 @@ def _validate(commands: Any) -> None:
     )
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="files, folders, or an output folder")
     links_option(parser)
+    encoding_option(parser)
     release_option(parser)
     parser.add_argument("--full", action="store_true", help="fhir.resources over every resource as well")
     parser.add_argument(

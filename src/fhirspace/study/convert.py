@@ -98,6 +98,7 @@ def convert(
     id_key: IdKey | Path | str | None = None,
     new_ids: bool = False,
     follow_links: bool = False,
+    encoding: str | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -115,6 +116,7 @@ def convert(
             the site has none yet, it is made when the input has been read.
         new_ids: the folder may hold the output of another key, whose ids these replace.
         follow_links: follow links that lead out of the input folder, too.
+        encoding: that of the texts of SAS transport files; found by itself when absent.
         progress: told after each batch of a dataset.
 
     Raises:
@@ -125,7 +127,7 @@ def convert(
     """
     finish(out)
     folders = pipeline.own_folders(mappings)
-    given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links)
+    given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links, encoding=encoding)
     if given.kind == to:
         raise UsageError(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)

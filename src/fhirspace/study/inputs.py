@@ -48,11 +48,14 @@ class Input:
         return [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]
 
 
-def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = False) -> Input:
+def recognise(
+    paths: Sequence[Path], target: str = "", *, follow_links: bool = False, encoding: str | None = None
+) -> Input:
     """What some files or a folder hold. A broken file does not stop the others: it is in `Input.faults`.
 
     An output folder of ours, with ``records/``, ``sdtm/`` or ``fhir/`` in it, gives the first of them that is not the
     `target` of the conversion. Links are followed where they stay in their folder, and elsewhere if `follow_links`.
+    The `encoding` is that of the texts of SAS transport files.
 
     Raises:
         InputError: FS101, FS152 and others of `formats.scan`, and the first fault where every file is broken;
@@ -70,7 +73,7 @@ def recognise(paths: Sequence[Path], target: str = "", *, follow_links: bool = F
     faults = pipes | looked.faults
     if looked.files:
         return Input("fhir", {}, tuple(looked.files), faults, looked.unrecognised())
-    tables = _tables(paths, faults, follow_links)
+    tables = _tables(paths, faults, follow_links, encoding)
     if not tables:
         raise next(iter(faults.values()))
     sure = {name for name in tables if _is_dataset(name, tables[name])}
@@ -124,10 +127,12 @@ def _has(found: formats.Found, column: str) -> bool:
         return column.encode() in stream.readline(1 << 16)
 
 
-def _tables(paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool) -> dict[str, formats.Found]:
+def _tables(
+    paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool, encoding: str | None
+) -> dict[str, formats.Found]:
     found: dict[str, formats.Found] = {}
     for path in paths:
-        for name, file in formats.scan(path, faults, follow_links=follow_links).items():
+        for name, file in formats.scan(path, faults, follow_links=follow_links, encoding=encoding).items():
             if name in found:
                 raise InputError("FS155", Place(file.path.name), f"a table unlike {found[name].path.name}")
             found[name] = file

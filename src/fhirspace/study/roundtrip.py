@@ -119,13 +119,14 @@ def roundtrip(
     fhir: Release = "R4",
     id_key: IdKey | Path | str | None = None,
     follow_links: bool = False,
+    encoding: str | None = None,
 ) -> Proof:
     """Carries an input to FHIR and back and compares every cell (FHIR input: every resource).
 
     Records go records -> SDTM -> FHIR -> SDTM -> records, and both the datasets and the forms are compared.
 
     Args:
-        paths: a folder or files; source, mappings, fhir, follow_links: as in `convert`.
+        paths: a folder or files; source, mappings, fhir, follow_links, encoding: as in `convert`.
         id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this one
             run makes ids, none is looked for or kept, and of FHIR input only who is who is compared.
 
@@ -133,7 +134,7 @@ def roundtrip(
         InputError, UsageError, MappingError: as in `convert`.
     """
     folders = pipeline.own_folders(mappings)
-    given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links)
+    given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links, encoding=encoding)
     library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
     ledger, proof = Ledger(), Proof(fhir)
     for path, fault in given.faults.items():

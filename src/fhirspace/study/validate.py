@@ -21,6 +21,7 @@ def validate(
     full: bool = False,
     profile: Path | None = None,
     follow_links: bool = False,
+    encoding: str | None = None,
 ) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets.
 
@@ -32,13 +33,14 @@ def validate(
         full: run fhir.resources over every resource as well (needs the extra ``full``).
         profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
         follow_links: follow links that lead out of an input folder, too.
+        encoding: that of the texts of SAS transport files; found by itself when absent.
 
     Raises:
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
             FS617 where the profile is none.
     """
     shapes = extensions.load(profile) if profile else {}
-    inputs = [given for path in paths for given in _inputs(path, follow_links)]
+    inputs = [given for path in paths for given in _inputs(path, follow_links, encoding)]
     if all(given.kind == "records" for given in inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     for given in inputs:
@@ -52,9 +54,9 @@ def validate(
             yield from _datasets(given)
 
 
-def _inputs(path: Path, follow_links: bool) -> Iterator[Input]:
+def _inputs(path: Path, follow_links: bool, encoding: str | None) -> Iterator[Input]:
     inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
-    yield from (recognise([each], follow_links=follow_links) for each in inner or [path])
+    yield from (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
 
 
 def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, cast
@@ -32,11 +33,17 @@ _EXTENSIONS = {
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A file of a folder: its name as a table (the file's without extension), its path and its format."""
+    """A table of a folder: its name (the file's without extension), its path and its format.
+
+    Of a SAS transport file with several datasets each is one, with the name of the dataset. The encoding is that of the
+    texts of transport files, where somebody has said it.
+    """
 
     name: str
     path: Path
     format: Format
+    dataset: str | None = None
+    encoding: str | None = None
 
 
 @dataclass(slots=True)
@@ -71,7 +78,7 @@ def recognise(path: Path) -> Format:
 def _by_content(head: bytes) -> Format | None:
     if head.startswith(b"PAR1"):
         return "parquet"
-    return "xpt" if head.startswith(xpt.MAGIC) else None
+    return "xpt" if head.startswith(xpt.MAGICS) else None
 
 
 def _by_name(path: Path, head: bytes) -> Format | None:
@@ -87,7 +94,13 @@ def _by_name(path: Path, head: bytes) -> Format | None:
     return None
 
 
-def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_links: bool = False) -> dict[str, Found]:
+def scan(
+    path: Path,
+    faults: dict[Path, InputError] | None = None,
+    *,
+    follow_links: bool = False,
+    encoding: str | None = None,
+) -> dict[str, Found]:
     """The tables of a folder (or of one file) by name, in alphabetical order; files of other extensions are left alone.
 
     A ``.txt`` file is read only when it is named itself: in a folder it is as likely a note as a table. Sub-folders
@@ -97,6 +110,7 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
         path: the folder or file.
         faults: takes the errors of single files (FS102, FS151, FS154, FS156), which then do not stop the others.
         follow_links: follow links that lead out of the folder, too.
+        encoding: that of the texts of SAS transport files; found by itself when absent.
 
     Raises:
         InputError: FS101, FS152 (a link leads out), FS153 (no table), FS154 (an archive), FS155 (two files, one table),
@@ -106,22 +120,30 @@ def scan(path: Path, faults: dict[Path, InputError] | None = None, *, follow_lin
     found: dict[str, Found] = {}
     for file in _files(path, follow_links, faults):
         try:
-            kind = recognise(file)
+            tables = list(_tables(file, encoding))
         except InputError as fault:
             if faults is None:
                 raise
             faults.setdefault(file, fault)
             continue
-        if kind not in TABLES:
-            continue
-        name = file.stem
-        twin = next((other for other in found if other.lower() == name.lower()), None)
-        if twin is not None:
-            raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
-        found[name] = Found(name, file, kind)
+        for table in tables:
+            twin = next((other for other in found if other.lower() == table.name.lower()), None)
+            if twin is not None:
+                raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
+            found[table.name] = table
     if not found and not faults:
         raise InputError("FS153", Place(path.name), "CSV, Parquet or SAS transport files")
     return found
+
+
+def _tables(file: Path, encoding: str | None) -> Iterator[Found]:
+    """The tables of a file: one, but of a SAS transport file with several datasets each of them."""
+    kind = recognise(file)
+    datasets = xpt.names(file) if kind == "xpt" else []
+    if len(datasets) > 1:
+        yield from (Found(name, file, kind, name, encoding) for name in datasets)
+    elif kind in TABLES:
+        yield Found(file.stem, file, kind, None, encoding)
 
 
 def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None) -> list[Path]:
@@ -139,7 +161,7 @@ def load(found: Found) -> Loaded:
     if found.format == "csv":
         return Loaded(*csv.read(found.path))
     if found.format == "xpt":
-        table, problems = xpt.read(found.path)
+        table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding)
         return Loaded(table, problems=problems)
     return Loaded(parquet.read(found.path))
 

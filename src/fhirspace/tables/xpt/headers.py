@@ -1,69 +1,106 @@
-"""The header records of a SAS transport file, looked at before a library in C reads the file.
+"""The header records of a SAS transport file: its datasets, their variables, and where their rows are.
 
-That library takes lengths and places as the file gives them. Here a file is refused unless each of its variables lies
-right behind the one before it, so that nothing of it can point beyond a row.
+A file is refused unless each of its variables lies right behind the one before it, so that nothing of it can point
+beyond a row.
 
-Source: SAS technical note TS-140 (header records; NAMESTR).
+Source: SAS technical note TS-140 (header records; NAMESTR); for version 8 only that it is recognised.
 """
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
 
 from fhirspace.errors import InputError, Place
 from fhirspace.limits import limit, too_much
 
-MAGIC = b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!"
-MEMBER = b"HEADER RECORD*******MEMBER  HEADER RECORD!!!!!!!"
+MAGICS = (b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!", b"HEADER RECORD*******LIBV8   HEADER RECORD!!!!!!!")
+"""How a file of version 5 begins, and one of version 8."""
+_MEMBER = b"HEADER RECORD*******MEMBER  HEADER RECORD!!!!!!!"
+_DSCRPTR = b"HEADER RECORD*******DSCRPTR HEADER RECORD!!!!!!!"
 _NAMESTR = b"HEADER RECORD*******NAMESTR HEADER RECORD!!!!!!!"
 _OBS = b"HEADER RECORD*******OBS     HEADER RECORD!!!!!!!"
 LINE = 80
+_LIBRARY = 3 * LINE
+"""Bytes before the first dataset."""
+_BEFORE_VARIABLES = 5 * LINE
+"""Bytes of a dataset before its variables: two header records, two lines that describe it, a header record."""
 _SIZES = (136, 140)
 """Bytes that describe a variable: 136 in files of VAX machines."""
 _NUMBER, _TEXT = 1, 2
 _LONGEST_NUMBER, _LONGEST_TEXT = 8, 32_767
 _NAMES = (slice(8, 16), slice(56, 64), slice(72, 80))
-"""The positions of the names of the variable, its format and its informat."""
+"""Where the names of the variable, its format and its informat are."""
 
 
-class Layout(NamedTuple):
-    """The rows of a transport file: offset, bytes a row, the bytes from the offset to the end, columns."""
+class Field(NamedTuple):
+    """A variable: name and label as bytes, whether it is a number, its format without width, offset and bytes."""
 
+    name: str
+    label: bytes
+    number: bool
+    format: str
+    offset: int
+    length: int
+
+
+class Member(NamedTuple):
+    """A dataset of a file: name, label as bytes, variables, where its rows begin, bytes a row, and how many rows."""
+
+    name: str
+    label: bytes
+    fields: tuple[Field, ...]
     start: int
     width: int
-    size: int
-    columns: int
+    rows: int
 
 
-def layout(path: Path) -> Layout:
-    """The position of the rows, from the header records.
+@contextmanager
+def mapped(path: Path) -> Iterator[mmap.mmap]:
+    """The bytes of a file, without reading all of them.
 
     Raises:
-        InputError: FS101, FS104 (cut short), FS131 (not version 5, or not what its header says), FS160.
+        InputError: FS101 (no file), FS104 (empty).
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a SAS transport file")
-    size = path.stat().st_size
-    with path.open("rb") as stream:
-        count, each = _counts(stream, path.name)
-        names = stream.read(-(-count * each // LINE) * LINE)
-        start = 9 * LINE + len(names)
-        if not stream.read(LINE).startswith(_OBS):
-            raise InputError("FS104", Place(path.name), "all variables and the header of the rows")
-    width = sum(_lengths(names, count, each, path.name))
-    if (size - start) // width > limit("rows"):
-        raise too_much("rows", Place(path.name))
-    return Layout(start, width, size - start, count)
+    if not path.stat().st_size:
+        raise InputError("FS104", Place(path.name), "the header records of version 5")
+    with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        yield content
 
 
-def _counts(stream: BinaryIO, file: str) -> tuple[int, int]:
-    """The number of variables, and the bytes that describe each."""
-    head = stream.read(8 * LINE)
-    if not head.startswith(MAGIC) or head[240:288] != MEMBER or head[560:608] != _NAMESTR:
+def members(content: mmap.mmap, file: str) -> list[Member]:
+    """The datasets of a file, in its order.
+
+    Raises:
+        InputError: FS104 (cut short), FS131 (not version 5, or not what its header says), FS160.
+    """
+    if content[:48] == MAGICS[1]:
+        raise InputError("FS131", Place(file), "version 5", "The file is of version 8.")
+    if content[:48] != MAGICS[0]:
         raise _odd(file)
-    texts = (head[614:618], head[314:318])
+    starts = [_LIBRARY]
+    at = content.find(_MEMBER, _LIBRARY + 1)
+    while at >= 0:
+        if at % LINE == 0:
+            starts.append(at)
+        at = content.find(_MEMBER, at + 1)
+    if len(starts) > limit("columns"):
+        raise too_much("columns", Place(file))
+    ends = [*starts[1:], len(content)]
+    return [_member(content, start, end, file) for start, end in zip(starts, ends, strict=True)]
+
+
+def _member(content: mmap.mmap, start: int, end: int, file: str) -> Member:
+    head = content[start : start + _BEFORE_VARIABLES]
+    records = (_MEMBER, 0), (_DSCRPTR, LINE), (_NAMESTR, 4 * LINE)
+    if not all(head.startswith(record, at) for record, at in records):
+        raise _odd(file)
+    texts = (head[4 * LINE + 54 : 4 * LINE + 58], head[74:78])
     if not all(text.isdigit() for text in texts):
         raise _odd(file)
     count, each = map(int, texts)
@@ -71,11 +108,23 @@ def _counts(stream: BinaryIO, file: str) -> tuple[int, int]:
         raise _odd(file)
     if count > limit("columns"):
         raise too_much("columns", Place(file))
-    return count, each
+    names_end = start + _BEFORE_VARIABLES + -(-count * each // LINE) * LINE
+    names = content[start + _BEFORE_VARIABLES : names_end]
+    if content[names_end : names_end + 48] != _OBS:
+        raise InputError("FS104", Place(file), "all variables and the header of the rows")
+    fields = tuple(_fields(names, count, each, file))
+    if len({field.name for field in fields}) < count:
+        raise InputError("FS131", Place(file), "one variable of each name")
+    width = sum(field.length for field in fields)
+    rows = _rows(content, (names_end + LINE, end), fields, file)
+    title = head[2 * LINE + 8 : 2 * LINE + 16]
+    label = head[3 * LINE + 32 : 3 * LINE + 72]
+    if not _is_plain(title):
+        raise _odd(file)
+    return Member(title.decode().strip(" \0"), label.rstrip(b" \0"), fields, names_end + LINE, width, rows)
 
 
-def _lengths(names: bytes, count: int, each: int, file: str) -> Iterator[int]:
-    """The bytes of each variable in a row."""
+def _fields(names: bytes, count: int, each: int, file: str) -> Iterator[Field]:
     place = 0
     for at in range(0, count * each, each):
         variable = names[at : at + each]
@@ -83,10 +132,34 @@ def _lengths(names: bytes, count: int, each: int, file: str) -> Iterator[int]:
         longest = {_NUMBER: _LONGEST_NUMBER, _TEXT: _LONGEST_TEXT}.get(kind, 0)
         if not 0 < length <= longest or int.from_bytes(variable[84:88]) != place:
             raise _odd(file)
-        if not all(_is_plain(variable[part]) for part in _NAMES) or not variable[8:16].strip(b" \0"):
+        name, form, _ = (variable[part] for part in _NAMES)
+        if not all(_is_plain(variable[part]) for part in _NAMES) or not name.strip(b" \0"):
             raise _odd(file)
+        texts = [part.decode().strip(" \0") for part in (name, form)]
+        yield Field(texts[0], variable[16:56].rstrip(b" \0"), kind == _NUMBER, texts[1].upper(), place, length)
         place += length
-        yield length
+
+
+def _rows(content: mmap.mmap, span: tuple[int, int], fields: tuple[Field, ...], file: str) -> int:
+    """How many rows there are: those whole ones that are not the filling of the last line of 80 bytes.
+
+    Filled up is with blanks, or by some programs with NUL, which no text holds; a row of numbers may be all NUL.
+    """
+    start, end = span
+    size, width = end - start, sum(field.length for field in fields)
+    rows, rest = divmod(size, width)
+    if rows > limit("rows"):
+        raise too_much("rows", Place(file))
+    fillings = [b" "] if all(field.number for field in fields) else [b" ", b"\0"]
+    if content[end - rest : end].strip(b" \0") or end % LINE:
+        expected = "a whole row, and blanks up to a multiple of 80 bytes"
+        raise InputError("FS104", Place(file, rows + 2), expected)
+    while rows and size - (rows - 1) * width < LINE:
+        row = content[start + (rows - 1) * width : start + rows * width]
+        if not any(row == filling * width for filling in fillings):
+            break
+        rows -= 1
+    return rows
 
 
 def _is_plain(text: bytes) -> bool:

@@ -1,0 +1,175 @@
+"""SAS transport files of version 5 to text tables."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.tables.text import TEXT, encode, number_text, repeats, with_provenance
+from fhirspace.tables.xpt import dates, numbers
+from fhirspace.tables.xpt.headers import Field, Member, mapped, members
+
+_LAST = "windows-1252"
+"""The encoding of texts that are not UTF-8."""
+_ROWS, _BYTES = 250_000, 1 << 25
+"""Rows, and bytes, that are read at a time."""
+
+
+def names(path: Path) -> list[str]:
+    """The names of the datasets of a file, in its order; raises what `read` raises of its header records."""
+    with mapped(path) as content:
+        return [member.name for member in members(content, path.name)]
+
+
+def read(path: Path, dataset: str | None = None, *, encoding: str | None = None) -> tuple[pa.Table, list[Problem]]:
+    """Reads a dataset to text: numbers as their shortest exact text, text without blanks and NUL at its end.
+
+    Numbers with a format of dates or times become ISO 8601 text. Each field of the table's schema holds the variable's
+    ``label``, ``type`` (Char or Num), ``length``, and ``format`` where there is one, as metadata; the schema the
+    dataset's ``name`` and ``label``. Missing numbers, the special ones (.A to .Z) too, become null.
+
+    Args:
+        path: the file.
+        dataset: the name of the dataset, where the file holds several.
+        encoding: that of the texts; UTF-8 when absent, or else Windows-1252, where they look like it.
+
+    Returns:
+        The text table with ``@file`` and ``@row`` (the first row is 2), and what was noticed: FS138 when the text was
+        not UTF-8 and was read as Windows-1252, FS130 for each special missing value, FS158 for each variable with
+        dates, FS159 for each of its numbers that is no date.
+
+    Raises:
+        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (not version 5, or several datasets and
+            none named), FS148 (the encoding is not clear, or another one than given), FS160 (more than a bound allows).
+    """
+    with mapped(path) as content:
+        member = _chosen(members(content, path.name), dataset, path.name)
+        if not member.rows:
+            raise InputError("FS103", Place(path.name), "at least one row")
+        reader = _Reader(content, member, path.name)
+        table, problems = _decoded(reader, encoding)
+    return with_provenance(table, path.name), problems
+
+
+def _chosen(found: list[Member], dataset: str | None, file: str) -> Member:
+    if dataset is None and len(found) > 1:
+        raise InputError("FS131", Place(file), "one dataset", f"It holds {len(found)} datasets.")
+    for member in found:
+        if dataset in (None, member.name):
+            return member
+    raise InputError("FS131", Place(file), "the dataset that was asked for")
+
+
+def _decoded(reader: _Reader, encoding: str | None) -> tuple[pa.Table, list[Problem]]:
+    unclear = InputError(
+        "FS148", Place(reader.file), f"text in {encoding or 'UTF-8'} (`--encoding NAME` allows another)"
+    )
+    try:
+        return reader.table(encoding or "utf-8")
+    except UnicodeDecodeError:
+        if encoding:
+            raise unclear from None
+    try:
+        table, problems = reader.table(_LAST)
+    except UnicodeDecodeError:
+        raise unclear from None
+    if reader.is_foreign:
+        raise unclear
+    return table, [Problem("FS138", Place(reader.file), "UTF-8"), *problems]
+
+
+class _Reader:
+    """The rows of one dataset; a second call of `table` reads them again, with another encoding."""
+
+    def __init__(self, content: mmap.mmap, member: Member, file: str) -> None:
+        self._content, self._member, self.file = content, member, file
+        self.is_foreign = False
+
+    def table(self, encoding: str) -> tuple[pa.Table, list[Problem]]:
+        """The rows without provenance, and what was noticed; raises UnicodeDecodeError."""
+        fields = self._member.fields
+        parts: list[list[pa.Array]] = [[] for _ in fields]
+        problems: list[Problem] = []
+        for first, cells in self._blocks():
+            for field, arrays in zip(fields, parts, strict=True):
+                own = cells[:, field.offset : field.offset + field.length]
+                if field.number:
+                    arrays.append(self._numbers(own, field, first, problems))
+                else:
+                    arrays.append(self._texts(own, encoding))
+        columns = [pa.chunked_array(arrays, TEXT) for arrays in parts]
+        schema = pa.schema(
+            [_described(field, encoding) for field in fields],
+            {"name": self._member.name, "label": self._member.label.decode(encoding)},
+        )
+        coded = [encode(column) if repeats(column) else column for column in columns]
+        typed = [field.with_type(column.type) for field, column in zip(schema, coded, strict=True)]
+        problems += [_dates_read(field, self.file) for field in fields if field.number and dates.meaning(field.format)]
+        return pa.Table.from_arrays(coded, schema=pa.schema(typed, schema.metadata)), problems
+
+    def _blocks(self) -> Iterator[tuple[int, numbers.Bytes]]:
+        """Some rows at a time: the number of the first, and their bytes, a row each."""
+        member = self._member
+        at_once = max(1, min(_ROWS, _BYTES // member.width))
+        for first in range(0, member.rows, at_once):
+            count = min(at_once, member.rows - first)
+            start = member.start + first * member.width
+            block = self._content[start : start + count * member.width]
+            yield first, np.frombuffer(block, np.uint8).reshape(count, member.width)
+
+    def _texts(self, cells: numbers.Bytes, encoding: str) -> pa.Array:
+        values = pa.py_buffer(np.ascontiguousarray(cells))
+        coded = pa.FixedSizeBinaryArray.from_buffers(pa.binary(cells.shape[1]), len(cells), [None, values])
+        coded = coded.dictionary_encode()
+        distinct = [value.rstrip(b" \0") for value in coded.dictionary.to_pylist()]
+        if encoding == _LAST:
+            self.is_foreign = self.is_foreign or any(map(_looks_foreign, distinct))
+        texts = pa.array([value.decode(encoding) or None for value in distinct], TEXT)
+        return pc.take(texts, coded.indices)
+
+    def _numbers(self, cells: numbers.Bytes, field: Field, first: int, problems: list[Problem]) -> pa.Array:
+        values, missing = numbers.read(cells)
+        special = np.flatnonzero((missing != 0) & (missing != numbers.PLAIN_MISSING))
+        for row in special.tolist():
+            at = Place(self.file, first + row + 2, field.name)
+            problems.append(Problem("FS130", at, "a number or the plain missing value"))
+        coded = pa.array(values, from_pandas=True).dictionary_encode()
+        distinct, kind = coded.dictionary.to_pylist(), dates.meaning(field.format)
+        texts = [number_text(value) for value in distinct]
+        if kind:
+            days = [dates.iso(value, kind) for value in distinct]
+            wrong = pa.array([at for at, day in enumerate(days) if day is None], pa.int32())
+            for row in pc.indices_nonzero(pc.is_in(coded.indices, value_set=wrong)).to_pylist() if len(wrong) else ():
+                problems.append(Problem("FS159", Place(self.file, first + row + 2, field.name), f"a {kind}"))
+            texts = [day or text for day, text in zip(days, texts, strict=True)]
+        return pc.take(pa.array(texts, TEXT), coded.indices)
+
+
+def _described(field: Field, encoding: str) -> pa.Field:
+    number = field.number and not dates.meaning(field.format)
+    told = {"label": field.label.decode(encoding), "type": "Num" if number else "Char", "length": str(field.length)}
+    if field.format and (number or not field.number):
+        told["format"] = field.format
+    return pa.field(field.name, TEXT, metadata=told)
+
+
+def _dates_read(field: Field, file: str) -> Problem:
+    return Problem("FS158", Place(file, None, field.name), "ISO 8601 text", f"The format is {field.format}.")
+
+
+def _looks_foreign(value: bytes) -> bool:
+    """Whether bytes are hardly a Western text: letters outside of ASCII outnumber the others, or pairs of bytes that
+    East Asian encodings are made of, which would be a quotation mark or dash before an accented letter."""
+    if value.isascii():
+        return False
+    high = sum(byte >= 0x80 for byte in value)
+    low = sum(bytes([byte]).isalpha() for byte in value)
+    pairs = any(0x81 <= lead <= 0x9F and trail >= 0x80 for lead, trail in pairwise(value))
+    return pairs or (high >= 4 and high > low)
