@@ -601,9 +601,9 @@ def test_ctrl_c_ends_with_5_and_leaves_no_manifest(tmp_path: Path) -> None:
     program = (
         # A suite that runs in the background of a shell hands down that Ctrl-C is ignored.
         "import signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from fhirspace import cli; import fhirspace.study.convert as c;\n"
+        "from fhirspace import cli; import fhirspace.study.pipeline as p;\n"
         "def wait(*a, **k):\n    print('ready', flush=True); time.sleep(60)\n"
-        "c.to_fhir = wait\n"
+        "p.to_fhir = wait\n"
         f"sys.exit(cli.main(['convert', {str(fifo.parent)!r}, '--to', 'fhir', '--out', {str(tmp_path / 'out')!r}]))"
     )
     with subprocess.Popen(

@@ -36,7 +36,7 @@ class Found:
     """A table of a folder: its name (the file's without extension), its path and its format.
 
     Of a SAS transport file with several datasets each is one, with the name of the dataset. The encoding is that of the
-    texts of transport files, where somebody has said it.
+    texts of transport files, where somebody has named it.
     """
 
     name: str

@@ -154,10 +154,10 @@ class _Reader:
 
 def _described(field: Field, encoding: str) -> pa.Field:
     number = field.number and not dates.meaning(field.format)
-    told = {"label": field.label.decode(encoding), "type": "Num" if number else "Char", "length": str(field.length)}
+    described = {"label": field.label.decode(encoding), "type": "Num" if number else "Char", "length": str(field.length)}
     if field.format and (number or not field.number):
-        told["format"] = field.format
-    return pa.field(field.name, TEXT, metadata=told)
+        described["format"] = field.format
+    return pa.field(field.name, TEXT, metadata=described)
 
 
 def _dates_read(field: Field, file: str) -> Problem:
