@@ -17,6 +17,7 @@ import msgspec
 
 from fhirspace.limits import allowed, limit
 
+_WHOLE: Final = "complete and undamaged JSON"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_BACKSLASH = re.compile(rb"[^\\]")
 _CHUNK: Final = 1 << 20
@@ -32,15 +33,19 @@ class Number(str):
 
 
 class JsonError(msgspec.DecodeError):
-    """The text is no strict JSON. Attributes: `code` of the catalogue, and what was `expected`; never the text."""
+    """The text is not strict JSON. Attributes: a catalogue `code`, what was `expected`, and the facts (`detail`).
 
-    def __init__(self, code: str, expected: str) -> None:
+    None of them repeats the text.
+    """
+
+    def __init__(self, code: str, expected: str, detail: str = "") -> None:
         self.code = code
         self.expected = expected
+        self.detail = detail
         super().__init__(f"{code}: expected {expected}")
 
-    def __reduce__(self) -> tuple[type[JsonError], tuple[str, str]]:
-        return JsonError, (self.code, self.expected)
+    def __reduce__(self) -> tuple[type[JsonError], tuple[str, str, str]]:
+        return JsonError, (self.code, self.expected, self.detail)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -78,7 +83,8 @@ def parse(raw: bytes | str) -> Any:
         if "\\u" in text and _SURROGATE.search(text):
             json.dumps(found, ensure_ascii=False).encode()
     except json.JSONDecodeError as error:
-        raise JsonError("FS401", f"JSON at line {error.lineno}, column {error.colno}") from None
+        line = f"line {error.lineno}, " if error.lineno > 1 else ""  # a line of NDJSON has its number in the place
+        raise JsonError("FS401", _WHOLE, f"{line}column {error.colno}") from None
     except (UnicodeError, RecursionError) as error:
         raise _fault(error) from None
     return found
@@ -163,7 +169,7 @@ def _fault(error: Exception) -> JsonError:
             return JsonError("FS401", "UTF-8 text and whole surrogate pairs")
         case msgspec.ValidationError():
             return JsonError("FS414", "values of the kinds and sizes that belong there")
-    return JsonError("FS401", "JSON that is whole and undamaged")
+    return JsonError("FS401", _WHOLE)
 
 
 def bounded(raw: bytes) -> None:

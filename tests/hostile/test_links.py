@@ -121,6 +121,23 @@ def test_a_next_link_that_leads_away_is_not_followed(
     assert [each.path for each in server.asked] == ["/fhir/metadata", "/fhir/Patient/_search"]
 
 
+@pytest.mark.parametrize(
+    ("link", "fact"),
+    [
+        ("http://EVIL/fhir?page=2", "it leads to http://EVIL."),
+        ("https://[2001:db8::1]/fhir", "it leads to https://[2001:db8::1]:443."),
+        ("http://127.0.0.1:99999/fhir", "it is malformed."),
+        ("http://127.0.0.1:port/fhir", "it is malformed."),
+    ],
+)
+def test_the_message_says_where_a_link_leads(
+    link: str, fact: str, evil: Raw, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, server = pulled(link, evil, tmp_path)
+    assert code == 4
+    assert f"not followed: {written(fact, server, evil)} Expected a link" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", [link for link in SOME if link.isascii()], ids=ascii)
 def test_a_status_url_that_leads_away_is_not_asked(
     place: str, evil: Raw, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,23 @@ def _file(file: FhirFile, release: Release, models: Any) -> Iterator[Problem]:
     whole = file.kind in ("bundle", "resource")
     rows: Iterable[tuple[int | None, bytes]] = [(None, file.document())] if whole else file.resources()
     for number, raw in rows:
-        for column, code, expected in _resource(raw, release, models):
-            named = resource_type(raw)
-            table = member(named, 1) if named else ""
-            yield Problem(code, Place(file.name, number, column or None), expected, table)
+        yield from _resource(raw, release, models, Place(file.name, number))
 
 
-def _resource(raw: bytes, release: Release, models: Any) -> list[Finding]:
+def _resource(raw: bytes, release: Release, models: Any, place: Place) -> list[Problem]:
     try:
         found = [] if sound(raw, release) else check(parse(raw), release)
     except JsonError as error:
-        return [("", error.code, error.expected)]
-    return found or (by_models(raw, models) if models is not None else [])
+        return [Problem(error.code, place, error.expected, _type(raw), error.detail)]
+    if not found and models is not None:
+        found = by_models(raw, models)
+    named = _type(raw) if found else ""
+    return [Problem(code, replace(place, column=column or None), expected, named) for column, code, expected in found]
+
+
+def _type(raw: bytes) -> str:
+    named = resource_type(raw)
+    return member(named, 1) if named else ""
 
 
 def models_of(release: Release) -> Any:

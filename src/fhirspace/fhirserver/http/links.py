@@ -59,7 +59,7 @@ def resolved(server: str, link: str, came_with: str = "") -> Link:
         whole = urljoin(came_with or f"{server}/", link)
         origin_of(whole)
     except ValueError:
-        raise ServerError("FS530", server, "links that can be read in one way only") from None
+        raise led_away(server, link) from None
     return Link(whole)
 
 
@@ -72,8 +72,18 @@ def followed(server: str, link: str, came_with: str = "") -> Link:
     """`resolved`, for links that must stay at the server. Raises ServerError (FS530) where one leads away."""
     whole = resolved(server, link, came_with)
     if not at_home(server, whole):
-        raise ServerError("FS530", server, "a link at the same address")
+        raise led_away(server, whole)
     return whole
+
+
+def led_away(server: str, url: str) -> ServerError:
+    """The error (FS530) for a URL that must not be followed, with the scheme, host and port that it leads to."""
+    try:
+        scheme, host, port = origin_of(url)
+    except ValueError:
+        return ServerError("FS530", server, "a link at the server's own address", "it is malformed")
+    name = f"[{host}]" if ":" in host else host
+    return ServerError("FS530", server, "a link at the server's own address", f"it leads to {scheme}://{name}:{port}")
 
 
 class Paging:

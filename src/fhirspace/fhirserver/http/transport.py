@@ -23,7 +23,7 @@ from requests.adapters import HTTPAdapter
 from fhirspace.errors import ServerError, UsageError
 from fhirspace.fhirserver.address import relative
 from fhirspace.fhirserver.http.answer import DEADLINE, ENCODINGS, POOLS, LateError, WriteError, body_of
-from fhirspace.fhirserver.http.links import Link
+from fhirspace.fhirserver.http.links import Link, led_away
 from fhirspace.fhirserver.http.origin import checked_url, home_of, is_at, is_this_machine, refuse_clear_text
 from fhirspace.limits import answered_too_much, limit
 
@@ -279,15 +279,12 @@ class HttpTransport:
         except ValueError as error:  # InvalidURL, MissingSchema and their like
             if self._home is None:
                 raise ServerError("FS510", self._base, "a valid address") from error
-            raise self._led_away() from error
+            raise led_away(self._base, url) from error
 
     def _judge(self, url: str) -> None:
         """Raises ServerError (FS530): what is about to be sent would go elsewhere than to the server."""
         if not is_at(self._home, url):
-            raise self._led_away()
-
-    def _led_away(self) -> ServerError:
-        return ServerError("FS530", self._base, "a link at the same address")
+            raise led_away(self._base, url)
 
     def _sent(self, request: requests.PreparedRequest, sink: Sink | None) -> Response:
         # `verify` and `proxies` go with each request: in a session, the environment would win over them.

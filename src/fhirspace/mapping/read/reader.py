@@ -120,7 +120,7 @@ class Reader:
         try:
             resource = parse(line)
         except JsonError as error:
-            batch.problems.append(Problem(error.code, Place(file, number), error.expected))
+            batch.problems.append(Problem(error.code, Place(file, number), error.expected, detail=error.detail))
             return
         if not isinstance(resource, dict):
             batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))

@@ -86,7 +86,7 @@ def _object(obj: Obj, row: Row, *, always: bool = False) -> tuple[str | None, bo
         return None, False
     names = {name for name, _ in fields}
     row.faults += [
-        Fault("FS210", need.column, f"a cell: {obj.path} needs {need.label}")
+        Fault("FS210", need.column, f"a value for {obj.path}.{need.label}")
         for need in obj.required
         if not names & need.names
     ]
