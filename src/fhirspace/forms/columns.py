@@ -105,6 +105,16 @@ class Columns:
             self._written[cell] = texts[0] if len(texts) == 1 else pc.coalesce(*texts)
         return self._written[cell]
 
+    def used(self, cell: Cell, name: str) -> pa.Array | None:
+        """Where the text of a variable holds a column of the form; None where no alternative has a slot for it."""
+        found, left = None, pa.repeat(pa.scalar(True), self.count)
+        for option in cell.options:
+            filled = pc.and_(left, self._option(option, cell).is_valid())
+            if any(slot.column == name for slot in option.leaf.slots):
+                found = filled if found is None else pc.or_(found, filled)
+            left = pc.and_not(left, filled)
+        return found
+
     def _option(self, option: Option, cell: Cell) -> pa.Array:
         texts = self._leaf(option.leaf, cell)
         mask = self.holds(option.when, option.given)

@@ -21,6 +21,13 @@ from fhirspace.standards import sdtm
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, has, place, repeats, row_column
 
 RECORD = "@record"
+SAYS_UNKNOWN = r"^(?i:UN|UNK|UNKN|UNKNOWN|NK|XX+|[^0-9A-Za-z])+$"
+"""Cells of which nothing is known (``UN UNK UNKN``, ``--:--``): an empty variable says as much."""
+_HINTS = {
+    "DTC": "an ISO 8601 date, or the shape of the dates in the mapping, as in day(DD/MM/YYYY)",
+    "Num": "a number, with a point and no thousands mark",
+    "Char": "a cell that the codec of its variable takes, and that meets the conditions of the mapping",
+}
 Labels = dict[str, dict[str, str]]
 
 
@@ -113,11 +120,15 @@ class _Writer:
         self._problems[-1, at, code, column or ""] = Problem(code, Place(file, 1, column), expected, self._form.form)
 
     def _mark(self, code: str, mask: Any, column: str, expected: str) -> None:
-        """A problem for each record of a mask; those of errors are quarantined."""
+        """An error for each record of a mask; they are quarantined."""
+        self._note(code, mask, column, expected)
+        self._bad = pc.or_(self._bad, mask)
+
+    def _note(self, code: str, mask: Any, column: str, expected: str) -> None:
+        """A problem for each record of a mask."""
         for at in pc.indices_nonzero(mask).to_pylist():
             known = (at, self._order.get(column, -1), code, column)
             self._problems[known] = Problem(code, place(self._table, at, column or None), expected, self._form.form)
-        self._bad = pc.or_(self._bad, mask)
 
     def _fresh(self, mask: Any) -> Any:
         """A mask without the records that have a fault already: its consequences need no problem of their own."""
@@ -194,7 +205,25 @@ class _Writer:
                 if pc.any(lost).as_py():
                     broken = pc.fill_null(pc.match_substring_regex(cells, CONTROLS), False)
                     self._mark("FS201", pc.and_(lost, broken), name, "text without control characters")
+                    self._note_unused(name, self._fresh(lost), written)
                     self._carry_column(name, pc.coalesce(spelt(cells), pa.scalar(EMPTY)), lost, (written, first))
+
+    def _note_unused(self, name: str, lost: pa.Array, written: list[_Written]) -> None:
+        """A warning for each cell that has a variable, but is in none: the supplemental qualifier alone has it."""
+        used, kinds = None, set[str]()
+        for each in written:
+            for cell in {id(cell): cell for _, cell in each.line.cells}.values():
+                here = self._columns.used(cell, name)
+                if here is not None:
+                    kinds.add(cell.kind)
+                    here = pc.and_(here, pc.fill_null(each.present, False))
+                    used = here if used is None else pc.or_(used, here)
+        if used is None:
+            return
+        cells = self._columns.cells(name)
+        silent = pc.fill_null(pc.match_substring_regex(cells, SAYS_UNKNOWN), True)
+        expected = next((hint for kind, hint in _HINTS.items() if kind in kinds), _HINTS["Char"])
+        self._note("FS264", pc.and_(lost, pc.invert(pc.or_(used, silent))), name, expected)
 
     def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[_Written], pa.Array]) -> None:
         for at, each in enumerate(lines[0]):
