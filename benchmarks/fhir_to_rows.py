@@ -117,7 +117,7 @@ def _read(path: Path, reader: Reader) -> int:
     rows = 0
     with path.open("rb") as stream:
         for batch in reader.read(enumerate(stream, 1), path.name):
-            if batch.slow or batch.unread or batch.problems:
+            if batch.slow or batch.unmapped or batch.problems:
                 raise RuntimeError("clean lines must all take the fast path")
             rows += batch.tables["LB"][0].num_rows
     return rows

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from benchmarks.rows_to_fhir import made
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InParquet
 from fhirspace.study.to_fhir import to_fhir
 from fhirspace.tables.outputs import OutputFolder
@@ -84,7 +84,9 @@ def _timed(source: Path, out: Path, workers: int, gzip: bool) -> float:
 def convert(source: Path, out: Path, workers: int, gzip: bool) -> None:
     """One run."""
     with OutputFolder(out) as folder:
-        to_fhir({"LB": InParquet(source)}, Library("R4", key=DEMO_KEY), folder, Ledger(), workers=workers, gzip=gzip)
+        to_fhir(
+            {"LB": InParquet(source)}, Library("R4", key=DEMO_KEY), folder, Accounting(), workers=workers, gzip=gzip
+        )
 
 
 def _write(source: Path, target: Path) -> float:

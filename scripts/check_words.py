@@ -51,6 +51,8 @@ NAME_WORDS: Final = WORDS | {
 
 PHRASES: Final = {
     r"home (?:folder|directory)|~/|\bHOME\b": "the folder of a user",
+    r"\bunread(?:/|\.ndjson)": "a folder and a file of the output",
+    r"\bpiece: bytes of": "a public parameter of pull",
     r"410 Gone|\(gone\)": "the status of HTTP",
     r"[\"'=]\s*attach\b|attach:": "a key of the mapping language",
     r"stand(?:s|ing)? (?:for|alone)": "means, by itself",
@@ -71,6 +73,7 @@ NAMES: Final = {
     "gone": "the name of a public fault of the faulty server (410)",
     "gather": "a function of asyncio",
     "held": "a lock",
+    "unread": "the folder unread/ and the attribute of Conversion are public",
     "piece": "a public parameter of pull: bytes of a file that are fetched at once",
 }
 """Names in which a word is right, and why."""
@@ -89,6 +92,8 @@ DONE: Final = (
     "src/fhirspace/testing",
     "src/fhirspace/tables",
     "src/fhirspace/cli",
+    "src/fhirspace/study",
+    "src/fhirspace/api",
 )
 """Files and folders in which no word is left."""
 

@@ -149,7 +149,7 @@ def test_what_is_read_by_it_is_what_the_plain_reader_reads(attack: str) -> None:
     lines = [(1, json.dumps(content).encode()), (2, json.dumps({**content, "one": "x"}).encode())]
     library: Any = SimpleNamespace(mappings={"ZZ": mapping})
     got, wanted = taken(Reader(library).read(lines, "x")), told(lines, library, notice=True)
-    assert (got.rows, sorted(got.unread)) == (wanted.rows, sorted(wanted.unread))
+    assert (got.rows, sorted(got.unmapped)) == (wanted.rows, sorted(wanted.unmapped))
     assert got.rows["ZZ", 0]
 
 

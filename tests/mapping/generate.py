@@ -42,7 +42,7 @@ class Row:
 
     cells: Cells
     helpers: Cells
-    attached: dict[str, list[Row]] = field(default_factory=dict)
+    nested: dict[str, list[Row]] = field(default_factory=dict)
 
 
 # -- what a mapping says of its columns
@@ -323,7 +323,7 @@ def _row(mapping: Mapping, library: Library, draw: Draw, shared: Cells, kind: Ki
     for name, child in children(mapping, library).items():
         on = {column: cells[column] for column in (child.attach.on if child.attach else ()) if column in cells}
         count = draw(whole(0, 2))
-        row.attached[name] = [_row(child, library, draw, on, kind) for _ in range(count)]
+        row.nested[name] = [_row(child, library, draw, on, kind) for _ in range(count)]
     return row
 
 

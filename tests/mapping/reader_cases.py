@@ -21,7 +21,7 @@ Rows = list[tuple[int, dict[str, str]]]
 class Read:
     rows: dict[tuple[str, int], Rows] = field(default_factory=dict)
     carried: dict[tuple[str, int], set[str]] = field(default_factory=dict)
-    unread: list[tuple[int, str]] = field(default_factory=list)
+    unmapped: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     problems: list[tuple[str, int | None]] = field(default_factory=list)
 
@@ -47,9 +47,9 @@ def told(lines: Iterable[tuple[int, bytes]], library: Library, *, notice: bool) 
         result = extract(mapping, mapping.blocks[index], resource, library.mappings)
         if not mapping.blocks[index].once:
             read.rows.setdefault((mapping.domain, index), []).append((number, _filled(result.cells)))
-        for domain, rows in result.attached.items():
+        for domain, rows in result.nested.items():
             read.rows.setdefault((domain, 0), []).extend((number, _filled(row)) for row in rows)
-        read.unread += [(number, path) for path in result.unread] if notice else []
+        read.unmapped += [(number, path) for path in result.unmapped] if notice else []
     return read
 
 
@@ -78,7 +78,7 @@ def taken(batches: Iterable[ReadBatch]) -> Read:
                 if index != CARRIED_PART:
                     rows = [(row.pop("@row"), row) for row in table.drop_columns(["@file"]).to_pylist()]
                     read.rows.setdefault((domain, index), []).extend((n, _filled(row)) for n, row in rows)
-        read.unread += batch.unread
+        read.unmapped += batch.unmapped
         read.foreign += batch.foreign
         read.problems += [(problem.code, problem.place.row) for problem in batch.problems]
     return read

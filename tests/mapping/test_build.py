@@ -99,7 +99,7 @@ WRONG = {
     "slots that touch": (changed("<USUBJID>|<ZZSEQ", "<USUBJID><ZZSEQ"), "FS344", 6, "constant"),
     "items alike": (changed("  code:", "  category: [{text: <A>}, {text: <B>}]\n  code:"), "FS345", 8, "differ"),
     "no identifier": (changed("identifier: {system: $fs/ZZ,", "identifier: {system: <STUDYID>,"), "FS346", 4, "identifier"),
-    "unknown dataset attached": (changed("[<carried>]", "[<each QQ>, <carried>]"), "FS340", 4, "QQ"),
+    "unknown dataset nested": (changed("[<carried>]", "[<each QQ>, <carried>]"), "FS340", 4, "QQ"),
 }  # fmt: skip
 
 

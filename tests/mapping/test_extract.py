@@ -34,7 +34,7 @@ def arr(*items: Any) -> Arr:
 def read(root: Obj, resource: Any, items: dict[str, Mapping] | None = None) -> tuple[dict[str, str], list[str]]:
     block = Block("Basic", root)
     found = extract(Mapping("ZZ", "z", "R4", (), (block,), {}, ()), block, resource, items)
-    return {name: cell for name, cell in found.cells.items() if name != "DOMAIN"}, found.unread
+    return {name: cell for name, cell in found.cells.items() if name != "DOMAIN"}, found.unmapped
 
 
 A, B = slot("A"), slot("B")
@@ -47,7 +47,7 @@ def test_numbers_are_parsed_by_their_spelling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "resource", "cells", "unread"),
+    ("template", "resource", "cells", "unmapped"),
     [
         (obj(x=leaf(A)), {"x": "a"}, {"A": "a"}, []),
         (obj(x=leaf(A)), {"x": Number("1")}, {}, ["Basic.x"]),
@@ -64,12 +64,12 @@ def test_numbers_are_parsed_by_their_spelling() -> None:
         (obj(x=CODED), {"x": [{"system": "s1", "code": "a", "z": "?"}]}, {"A": "a"}, ["Basic.x[0].z"]),
     ],
 )
-def test_what_a_resource_gives(template: Obj, resource: Any, cells: dict[str, str], unread: list[str]) -> None:
-    assert read(template, resource) == (cells, unread)
+def test_what_a_resource_gives(template: Obj, resource: Any, cells: dict[str, str], unmapped: list[str]) -> None:
+    assert read(template, resource) == (cells, unmapped)
 
 
 @pytest.mark.parametrize(
-    ("meta", "unread"),
+    ("meta", "unmapped"),
     [
         ({"versionId": "1", "lastUpdated": "2024", "source": "#a"}, []),
         ({"versionId": "1", "profile": ["p"]}, ["Basic.meta"]),
@@ -77,8 +77,8 @@ def test_what_a_resource_gives(template: Obj, resource: Any, cells: dict[str, st
         ("x", ["Basic.meta"]),
     ],
 )
-def test_what_a_server_adds_to_meta_is_no_content(meta: Any, unread: list[str]) -> None:
-    assert read(obj(x=leaf(A)), {"meta": meta, "x": "a"}) == ({"A": "a"}, unread)
+def test_what_a_server_adds_to_meta_is_no_content(meta: Any, unmapped: list[str]) -> None:
+    assert read(obj(x=leaf(A)), {"meta": meta, "x": "a"}) == ({"A": "a"}, unmapped)
 
 
 def test_of_alternatives_one_that_knows_all_names_comes_first() -> None:
@@ -123,11 +123,11 @@ def test_attached_rows_share_columns_with_their_parent_at_any_depth() -> None:
         "extension": [{"url": "x", "v": "b", "extension": [{"url": "y", "v": "d", "q": 0}]}, {"url": "z"}],
     }
     found = extract(Mapping("ZZ", "z", "R4", (), (block,), {}, ()), block, resource, {"XX": child, "YY": deep})
-    assert found.attached == {
+    assert found.nested == {
         "XX": [{"DOMAIN": "XX", "B": "b", "A": "1"}],
         "YY": [{"DOMAIN": "YY", "D": "d", "A": "1"}],
     }
-    assert found.unread == ["Basic.extension[0].extension[0].q", "Basic.extension[1]"]
+    assert found.unmapped == ["Basic.extension[0].extension[0].q", "Basic.extension[1]"]
 
 
 def test_marks_are_the_constants_that_always_stand() -> None:

@@ -51,7 +51,7 @@ def cases(*folders: Path) -> list[tuple[Release, str]]:
 def written(mapping: Mapping, row: Row, lib: Library) -> list[tuple[str, str]]:
     each = {
         name: [text for child in found for _, text in written(lib.mappings[name], child, lib)]
-        for name, found in row.attached.items()
+        for name, found in row.nested.items()
     }
     return render(mapping, row.cells | row.helpers, each)
 
@@ -59,11 +59,11 @@ def written(mapping: Mapping, row: Row, lib: Library) -> list[tuple[str, str]]:
 def read(
     mapping: Mapping, texts: list[tuple[str, str]], lib: Library
 ) -> tuple[Cells, dict[str, list[Cells]], list[str]]:
-    """The cells of all blocks together (a carried one wins), the attached rows of any depth, and what no slot read."""
+    """The cells of all blocks together (a carried one wins), the nested rows of any depth, and what no slot read."""
     items = dict(_deep(mapping, lib))
     cells: Cells = {}
-    attached: dict[str, list[Cells]] = {}
-    unread: list[str] = []
+    nested: dict[str, list[Cells]] = {}
+    unmapped: list[str] = []
     carried: set[str] = set()
     for block, (kind, text) in zip(mapping.blocks, texts, strict=True):
         assert kind == block.resource
@@ -72,9 +72,9 @@ def read(
         assert all(cells.get(name, cell) == cell for name, cell in told.items() if name not in found.carried)
         cells |= told
         carried |= found.carried
-        attached |= found.attached
-        unread += found.unread
-    return cells, attached, unread
+        nested |= found.nested
+        unmapped += found.unmapped
+    return cells, nested, unmapped
 
 
 def _deep(mapping: Mapping, lib: Library) -> Iterator[tuple[str, Mapping]]:
@@ -84,7 +84,7 @@ def _deep(mapping: Mapping, lib: Library) -> Iterator[tuple[str, Mapping]]:
 
 
 def flat(row: Row, lib: Library) -> Iterator[tuple[str, Cells]]:
-    for name, found in row.attached.items():
+    for name, found in row.nested.items():
         for child in found:
             yield name, child.cells
             yield from flat(child, lib)
@@ -93,8 +93,8 @@ def flat(row: Row, lib: Library) -> Iterator[tuple[str, Cells]]:
 def again(mapping: Mapping, cells: Cells, row: Row, lib: Library) -> Row:
     """What was read, as a row to write: cells in the order of the standard, helpers computed as before."""
     made = Row(order(mapping, cells), row.helpers)
-    for name, found in row.attached.items():
-        made.attached[name] = [again(lib.mappings[name], child.cells, child, lib) for child in found]
+    for name, found in row.nested.items():
+        made.nested[name] = [again(lib.mappings[name], child.cells, child, lib) for child in found]
     return made
 
 
@@ -104,13 +104,13 @@ def again(mapping: Mapping, cells: Cells, row: Row, lib: Library) -> Row:
 def exact(mapping: Mapping, row: Row, lib: Library) -> None:
     """(a) What is written comes back cell by cell; (b) and is written again byte for byte."""
     texts = written(mapping, row, lib)
-    cells, attached, unread = read(mapping, texts, lib)
-    assert unread == []
+    cells, nested, unmapped = read(mapping, texts, lib)
+    assert unmapped == []
     assert cells == row.cells
     wanted: dict[str, list[Cells]] = {}
     for name, child in flat(row, lib):
         wanted.setdefault(name, []).append(child)
-    assert attached == wanted
+    assert nested == wanted
     assert written(mapping, again(mapping, cells, row, lib), lib) == texts
 
 
@@ -134,7 +134,7 @@ def thrifty(mapping: Mapping, row: Row, lib: Library) -> None:
     for _, text in written(mapping, Row(row.cells, row.helpers), lib):
         surplus = {name for name in _carried(json.loads(text)) if name in homes(mapping) or name not in allowed}
         assert surplus == set()
-    for name, found in row.attached.items():
+    for name, found in row.nested.items():
         for child in found:
             thrifty(lib.mappings[name], child, lib)
 

@@ -60,10 +60,10 @@ def same(release: Release, lines: Lines, *, fast: bool = False) -> None:
     for notice, kept in product((True, False), (True, False)):
         got, batches = read(release, lines, notice, kept)
         wanted = told(lines, library(release), notice=notice)
-        got.unread = sorted(place for place in got.unread if "reserved" not in place[1])
-        wanted.unread.sort()
+        got.unmapped = sorted(place for place in got.unmapped if "reserved" not in place[1])
+        wanted.unmapped.sort()
         assert got == wanted
-        assert not fast or (sum(batch.slow for batch in batches), got.unread) == (0, [])
+        assert not fast or (sum(batch.slow for batch in batches), got.unmapped) == (0, [])
 
 
 def resources(mapping: Mapping, row: Row, lib: Library) -> list[bytes]:
@@ -159,7 +159,7 @@ def test_a_carried_cell_wins_over_the_element() -> None:
 @pytest.mark.parametrize("name", ["@row", "_X", "@file"])
 def test_a_carried_column_of_a_reserved_name_is_listed_not_read(name: str) -> None:
     got, _ = read("R4", [(7, carrying(**{name: "q"}))])
-    assert got.unread == [(7, "LB: carried under a reserved name")]
+    assert got.unmapped == [(7, "LB: carried under a reserved name")]
     assert "q" not in got.rows["LB", 0][0][1].values()
 
 
@@ -222,13 +222,13 @@ def test_a_byte_order_mark_does_no_harm(kept: bool) -> None:
 def test_content_that_no_slot_reads_is_listed_by_its_path_without_its_value() -> None:
     line = lab().replace(b'"status":"final"', b'"status":"amended","note":[{"text":"secret"}]')
     got, batches = read("R4", [(3, line)])
-    assert got.unread == [(3, "Observation.status"), (3, "Observation.note")]
+    assert got.unmapped == [(3, "Observation.status"), (3, "Observation.note")]
     assert batches[0].slow == 1
     ignored, batches = read("R4", [(3, line)], notice=False)
-    assert (ignored.unread, batches[0].slow, ignored.rows) == ([], 0, got.rows)
+    assert (ignored.unmapped, batches[0].slow, ignored.rows) == ([], 0, got.rows)
 
 
-# -- attached rows
+# -- nested rows
 
 
 def adverse_event(supplemental: str) -> bytes:
@@ -251,7 +251,7 @@ def test_a_refused_attached_item_leaves_no_row_twice() -> None:
     assert [number for number, _ in got.rows["SUPPAE", 0]] == [1, 1, 2, 2]
     assert [number for number, _ in got.rows["AE", 0]] == [1, 2]
     assert batches[0].slow == 1
-    assert got.unread
+    assert got.unmapped
 
 
 # -- batches

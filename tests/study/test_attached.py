@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.mapping.model import Attach
-from fhirspace.study.nested import Attached
+from fhirspace.study.nested import NestedRows
 from tests.small_study import table
 
 SUPP = Attach("AE", ("STUDYID", "USUBJID"), ("QNAM",), ("IDVAR", "IDVARVAL"))
@@ -25,13 +25,13 @@ def hung(
     attach: Attach, rows: pa.Table, parents: pa.Table, *, shared: bool = False, size: int = 99
 ) -> list[str | None]:
     """What hangs into each parent row."""
-    attached = items(attach, rows, shared=shared)
-    return [text for batch in parents.to_batches(max_chunksize=size) for text in attached.texts(batch).to_pylist()]
+    nested = items(attach, rows, shared=shared)
+    return [text for batch in parents.to_batches(max_chunksize=size) for text in nested.texts(batch).to_pylist()]
 
 
-def items(attach: Attach, rows: pa.Table, *, shared: bool = False) -> Attached:
+def items(attach: Attach, rows: pa.Table, *, shared: bool = False) -> NestedRows:
     """The rows with items named by their row: a, b, c ..."""
-    return Attached(attach, rows, pa.array([chr(97 + row) for row in range(rows.num_rows)]), shared=shared)
+    return NestedRows(attach, rows, pa.array([chr(97 + row) for row in range(rows.num_rows)]), shared=shared)
 
 
 @pytest.mark.parametrize(
@@ -64,10 +64,10 @@ def test_items_stand_in_the_order_of_their_key_whatever_the_order_of_rows() -> N
 
 def test_an_item_that_is_bad_leaves_no_comma() -> None:
     rows = table("STUDYID,USUBJID,DSSEQ\nS,1,1\nS,1,2\nS,2,1")
-    attached = Attached(STEPS, rows, pa.array([None, "b", None]))
+    nested = NestedRows(STEPS, rows, pa.array([None, "b", None]))
     parents = table("STUDYID,USUBJID\nS,1\nS,2").to_batches()[0]
-    assert attached.texts(parents).to_pylist() == ["b", None]
-    assert list(attached.orphans()) == []
+    assert nested.texts(parents).to_pylist() == ["b", None]
+    assert list(nested.orphans()) == []
 
 
 def test_study_level_rows_are_given_to_every_parent_row_of_a_resource_that_is_made_once() -> None:
@@ -80,10 +80,10 @@ def test_study_level_rows_are_given_to_every_parent_row_of_a_resource_that_is_ma
 @pytest.mark.parametrize("size", [99, 1])
 def test_orphans_are_what_met_no_parent_in_any_batch(size: int) -> None:
     rows = table("STUDYID,USUBJID,IDVAR,IDVARVAL,QNAM\nS,1,AESEQ,1,X\nS,1,AESEQ,9,X\nS,9,,,X\nS,2,AESPID,1,X")
-    attached = items(SUPP, rows)
+    nested = items(SUPP, rows)
     for batch in AE.to_batches(max_chunksize=size):
-        attached.texts(batch)
-    assert sorted(attached.orphans()) == [1, 2, 3]
+        nested.texts(batch)
+    assert sorted(nested.orphans()) == [1, 2, 3]
 
 
 def test_rows_fall_with_their_parent_unless_it_is_shared() -> None:

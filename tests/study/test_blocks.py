@@ -22,7 +22,7 @@ from fhirspace.sdtm.derive.design import Element, StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.standards import sdtm
 from fhirspace.study import pipeline, summary
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.inputs import recognise
 from fhirspace.study.screening import Screening
@@ -112,7 +112,7 @@ def sources() -> SourceLibrary:
 
 @pytest.fixture(scope="module")
 def made(space: Space, sources: SourceLibrary) -> SourceRows:
-    return pipeline.forms(pipeline.read(recognise([space.records]), Ledger(), sources), sources)
+    return pipeline.forms(pipeline.read(recognise([space.records]), Accounting(), sources), sources)
 
 
 @pytest.fixture(scope="module")
@@ -176,7 +176,7 @@ def test_long_texts_of_blocks_are_cut_as_those_of_the_study(derived: dict[str, p
 def resources(tables: Tables, folder: Path, library: Library) -> Counter[bytes]:
     prepared = pipeline.Prepared({name: InMemory(table) for name, table in tables.items()})
     with OutputFolder(folder) as out:
-        pipeline.render(prepared, library, out, Ledger())
+        pipeline.render(prepared, library, out, Accounting())
     return Counter(line for file in (folder / "fhir").glob("*.ndjson") for line in file.read_bytes().splitlines())
 
 

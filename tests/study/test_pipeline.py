@@ -14,7 +14,7 @@ from fhirspace.errors import InputError
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.longtext import check as longtext_check
 from fhirspace.study import convert as conversion, pipeline, screening
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.convert import convert
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.inputs import recognise
@@ -62,33 +62,35 @@ def study(text: str = "HEADACHE", **cells: str) -> dict[str, pa.Table]:
     return {name: pa.table({column: pa.array([cell]) for column, cell in row.items()}) for name, row in rows.items()}
 
 
-def written(folder: Path, tables: dict[str, pa.Table], formats: tuple[str, ...] = FORMATS, **lazy: pa.Table) -> Ledger:
+def written(
+    folder: Path, tables: dict[str, pa.Table], formats: tuple[str, ...] = FORMATS, **lazy: pa.Table
+) -> Accounting:
     """Screens tables, and writes them, and those that were not screened since they are large."""
-    ledger = Ledger()
-    clean = screening.conforming(tables, ledger, formats)
+    accounting = Accounting()
+    clean = screening.conforming(tables, accounting, formats)
     tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in (clean.tables | lazy).items()}
     for name, table in tables.items():
-        ledger.read(name, table.num_rows)
+        accounting.read(name, table.num_rows)
     with OutputFolder(folder) as out:
-        conversion.write_sdtm(pipeline.Prepared(tabulations, screening=clean), out, ledger, formats)
-        ledger.close(out)
-    return ledger
+        conversion.write_sdtm(pipeline.Prepared(tabulations, screening=clean), out, accounting, formats)
+        accounting.close(out)
+    return accounting
 
 
 def test_long_texts_are_cut_once(tmp_path: Path, calls: Calls) -> None:
     calls.count("divide", (longtext_check, conversion, screening))
-    ledger = written(tmp_path / "out", study(LONG))
+    accounting = written(tmp_path / "out", study(LONG))
     assert calls["divide"] == 1
-    assert "FS750" in {problem.code for problem in ledger.problems}
+    assert "FS750" in {problem.code for problem in accounting.problems}
     assert xpt.read(tmp_path / "out" / "sdtm" / "suppae.xpt")[0]["QNAM"].to_pylist() == ["AETERM1"]
 
 
 def test_cells_of_transport_files_are_checked_once(tmp_path: Path, calls: Calls) -> None:
     calls.count("_cells", (checks,))
     calls.count("number_fault", (checks, screening))
-    ledger = written(tmp_path / "out", study())
+    accounting = written(tmp_path / "out", study())
     assert {path.name for path in (tmp_path / "out" / "sdtm").glob("*.xpt")} == {"ae.xpt", "dm.xpt"}
-    assert not ledger.quarantined
+    assert not accounting.quarantined
     assert calls == {"number_fault": 2}  # AESEQ and AGE
 
 
@@ -104,19 +106,19 @@ def test_long_texts_are_cut_anew_where_screening_did_not_see_all_tables(tmp_path
 
 def test_the_last_look_is_over_the_tables_that_are_left() -> None:
     good, bad = study(), study("a\x01b", AESEQ="2")
-    ledger = Ledger()
+    accounting = Accounting()
     both = {"DM": good["DM"], "AE": pa.concat_tables([good["AE"], bad["AE"]])}
-    look = screening.conforming(both, ledger, ("xpt",))
+    look = screening.conforming(both, accounting, ("xpt",))
     assert look.tables["AE"]["AESEQ"].to_pylist() == ["1"]
     assert look.divided is not None
     assert look.divided.heads["AE"] is look.checked["AE"].table is look.tables["AE"]
     assert look.checked["AE"].columns["AETERM"] == "Char"
-    assert ledger.accounts["AE"].quarantined == 1
+    assert accounting.accounts["AE"].quarantined == 1
 
 
 def test_a_table_without_rows_left_is_not_written_and_texts_are_cut_anew() -> None:
-    ledger = Ledger()
-    look = screening.conforming(study("a\x01b"), ledger, ("xpt",))
+    accounting = Accounting()
+    look = screening.conforming(study("a\x01b"), accounting, ("xpt",))
     assert list(look.tables) == ["DM"]
     assert look.divided is None
 
@@ -194,7 +196,7 @@ def copy(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 def test_pure_steps_give_the_same_twice_and_change_nothing(space: Space) -> None:
     sources = pipeline.source_library("space", (), [])
-    records = pipeline.read(recognise([space.records]), Ledger(), sources)
+    records = pipeline.read(recognise([space.records]), Accounting(), sources)
     before = copy(records.tables)
     made, again = pipeline.forms(records, sources), pipeline.forms(records, sources)
     assert made.tables == again.tables

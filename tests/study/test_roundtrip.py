@@ -172,9 +172,9 @@ def test_content_that_no_mapping_reads_is_a_declared_loss(resources: Path) -> No
 def test_an_undeclared_difference_of_resources_ends_with_1(resources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = module.pipeline.render
 
-    def careless(prepared: Any, library: Any, folder: Any, ledger: Any) -> None:
+    def careless(prepared: Any, library: Any, folder: Any, accounting: Any) -> None:
         left = {name: each for name, each in prepared.tabulations.items() if name != "AE"}
-        write(replace(prepared, tabulations=left), library, folder, ledger)
+        write(replace(prepared, tabulations=left), library, folder, accounting)
 
     monkeypatch.setattr(module.pipeline, "render", careless)
     proof = roundtrip(resources)

@@ -30,7 +30,7 @@ from fhirspace.mapping.library import Library
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study.convert import Conversion, Target
-from fhirspace.study.inspect.variables import homes
+from fhirspace.study.inspect.variables import targets
 from fhirspace.study.pipeline import own_folders
 from fhirspace.study.to_fhir import Progress
 
@@ -224,7 +224,7 @@ class Study:
         """
         name = arguments.text("variable", variable)
         library = Library(arguments.choice("fhir", fhir, RELEASES), own_folders(self._options["mappings"]))
-        found = [home.path for each in library.mappings.values() for home in homes(each) if home.variable == name]
+        found = [home.path for each in library.mappings.values() for home in targets(each) if home.variable == name]
         if not found and not any(_has(domain, name) for domain in library.mappings):
             raise UsageError("FS641", "variable", "a variable of SDTM in capital letters, such as AESEV")
         return list(dict.fromkeys(found))

@@ -1,4 +1,4 @@
-"""What a mapping must be beyond its elements' types: readable back, told apart, attached without cycles."""
+"""What a mapping must be beyond its elements' types: readable back, told apart, nested without cycles."""
 
 from __future__ import annotations
 
@@ -200,8 +200,8 @@ def _apart(mapping: Mapping, arr: Arr, mappings: dict[str, Mapping]) -> None:
 
 def _item(node: Node, mappings: dict[str, Mapping]) -> Obj | Leaf | None:
     if isinstance(node, Each):
-        attached = mappings.get(node.domain)
-        return attached.item if attached else None
+        nested = mappings.get(node.domain)
+        return nested.item if nested else None
     return node if isinstance(node, Obj | Leaf) else None
 
 

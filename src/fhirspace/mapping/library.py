@@ -72,7 +72,7 @@ class Library:
         """One SHA-256 over all files of the folders, in the order in which they win: names and bytes."""
         return digest_of(self.folders, ("common.yaml", "domains/*.yaml", "codes/*.csv"))
 
-    def attached(self, domain: str) -> dict[str, Mapping]:
+    def nested(self, domain: str) -> dict[str, Mapping]:
         """The mappings whose rows hang into rows of a domain, by domain."""
         return {name: each for name, each in self.mappings.items() if each.attach and each.attach.to == domain}
 
@@ -142,7 +142,7 @@ def _spelt_object(obj: Obj, domain: str) -> Obj:
 
 
 def block_of(mapping: Mapping, domain: str) -> Block | None:
-    """The block of a mapping in which the items of an attached domain stand."""
+    """The block of a mapping in which the items of an nested domain stand."""
     return next(
         (
             block

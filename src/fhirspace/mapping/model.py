@@ -20,7 +20,7 @@ from fhirspace.template.slots import Cond, Form, Leaf, Slot
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """The place where the items of an attached domain stand (``<each DS>``), in the order of their rows.
+    """The place where the items of an nested domain stand (``<each DS>``), in the order of their rows.
 
     `path` is the place of its items in HL7's definitions.
     """
@@ -82,7 +82,7 @@ class Obj:
 
 @dataclass(frozen=True, slots=True)
 class Arr:
-    """A list of items: objects, primitive leaves, the places of attached items and of carried cells."""
+    """A list of items: objects, primitive leaves, the places of nested items and of carried cells."""
 
     items: tuple[Obj | Leaf | Each | Carried, ...]
     line: int
@@ -151,7 +151,7 @@ class Mapping:
     item: Obj | None = None
 
     def roots(self) -> Iterator[Obj]:
-        """All template roots: of the blocks, or the attached item."""
+        """All template roots: of the blocks, or the nested item."""
         for block in self.blocks:
             yield block.root
         if self.item is not None:
@@ -183,7 +183,7 @@ def slots(node: Node) -> Iterator[tuple[Leaf, Slot]]:
 
 
 def dynamic(node: Node) -> bool:
-    """Whether a slot, attached items or carried cells are in or below a node: whether it can make its parent stand."""
+    """Whether a slot, nested items or carried cells are in or below a node: whether it can make its parent stand."""
     if isinstance(node, Leaf):
         return bool(node.slots)
     return isinstance(node, Each | Carried) or node.dynamic

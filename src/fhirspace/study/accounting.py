@@ -1,4 +1,4 @@
-"""The books of a run: rows in, out and quarantined of every table, and what was found on the way."""
+"""The accounting of a run: rows in, out and quarantined of every table, and all problems."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from fhirspace.tables.text import data_columns
 
 @dataclass(slots=True)
 class Account:
-    """One table: rows read, the columns and fields of the rows held back; of a FHIR file, the lines held back."""
+    """One table: rows read, the columns and fields of the quarantined rows; of a FHIR file, the quarantined lines."""
 
     rows_in: int = 0
     columns: tuple[str, ...] = ()
-    held: list[tuple[str | None, ...]] = field(default_factory=list)
+    rows: list[tuple[str | None, ...]] = field(default_factory=list)
     lines: list[bytes] = field(default_factory=list)
 
     @property
     def quarantined(self) -> int:
-        """The number of rows held back."""
-        return len(self.held) + len(self.lines)
+        """The number of quarantined rows."""
+        return len(self.rows) + len(self.lines)
 
 
-class Ledger:
+class Accounting:
     """Keeps an `Account` a table and all problems; written into an output folder at the end of a run."""
 
     def __init__(self) -> None:
         self.accounts: dict[str, Account] = {}
         self.problems: list[Problem] = []
-        self._unread: list[Path] = []
+        self._unreadable: list[Path] = []
         self._files: list[Path] = []
 
     def account(self, table: str) -> Account:
@@ -45,41 +45,41 @@ class Ledger:
         return self.accounts.setdefault(table, Account())
 
     def read(self, table: str, rows: int) -> None:
-        """Books rows that were read."""
+        """Counts rows that were read."""
         self.account(table).rows_in += rows
 
-    def hold(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
-        """Books rows that are held back, with their fields as they came."""
+    def quarantine(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+        """Quarantines rows, with their fields unchanged."""
         account = self.account(table)
         if not account.columns or len(columns) > len(account.columns):
             account.columns = tuple(columns)
-        account.held += [tuple(row) for row in rows]
+        account.rows += [tuple(row) for row in rows]
 
-    def hold_rows(self, table: str, data: pa.Table | pa.RecordBatch, rows: Sequence[int]) -> None:
-        """Books rows of a text table that are held back."""
+    def quarantine_rows(self, table: str, data: pa.Table | pa.RecordBatch, rows: Sequence[int]) -> None:
+        """Quarantines rows of a text table."""
         if rows:
             names = data_columns(data)
             picked = data.select(names).take(pa.array(sorted(set(rows)), pa.int64())).to_pylist()
-            self.hold(table, names, ([row[name] for name in names] for row in picked))
+            self.quarantine(table, names, ([row[name] for name in names] for row in picked))
 
     def note(self, problems: Iterable[Problem]) -> None:
-        """Books problems."""
+        """Adds problems."""
         self.problems += problems
 
-    def hold_lines(self, file: str, lines: Iterable[bytes]) -> None:
-        """Books lines of a FHIR file that are held back, as they came."""
+    def quarantine_lines(self, file: str, lines: Iterable[bytes]) -> None:
+        """Quarantines lines of a FHIR file, unchanged."""
         self.account(file).lines += lines
 
     def refuse(self, path: Path, fault: InputError) -> None:
-        """Books a file of which nothing can be read: it goes to quarantine as it is, unless it is merely empty.
+        """Quarantines a file of which nothing can be read, as a whole, unless it is merely empty.
 
         A pipe, a device or a socket is counted, and not copied.
         """
-        if fault.code == "FS103":  # many forms of an export have no record yet: told, and nothing to hold
+        if fault.code == "FS103":  # many forms of an export have no record yet: reported, nothing to quarantine
             self.note([Problem("FS263", fault.problem.place, "records of this table", path.stem)])
             return
         self.note([fault.problem])
-        self._unread.append(path)
+        self._unreadable.append(path)
         if fault.code != NO_FILE:
             self._files.append(path)
 
@@ -96,8 +96,8 @@ class Ledger:
 
     @property
     def quarantined(self) -> int:
-        """The rows held back of all tables, a file that cannot be read counting as one."""
-        return sum(account.quarantined for account in self.accounts.values()) + len(self._unread)
+        """The quarantined rows of all tables; a file that cannot be read counts as one."""
+        return sum(account.quarantined for account in self.accounts.values()) + len(self._unreadable)
 
     @property
     def exit_code(self) -> int:
@@ -109,7 +109,7 @@ class Ledger:
     def close(self, folder: OutputFolder) -> None:
         """Writes counts, quarantine and problems into the output folder, which checks the balance."""
         for name, account in sorted(self.accounts.items()):
-            folder.quarantine(name, account.columns, account.held)
+            folder.quarantine(name, account.columns, account.rows)
             if account.lines:
                 with folder.open(f"quarantine/{file_name(name.removesuffix('.gz'))}") as stream:
                     stream.writelines(line.strip() + b"\n" for line in account.lines)

@@ -1,4 +1,4 @@
-"""One conversion: an input recognised, carried to another form, and written whole with its books."""
+"""One conversion: an input recognised, converted, and written as a whole with its accounting."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.from_fhir import keep_unread
+from fhirspace.study.from_fhir import write_unmapped
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.screening import Screening
 from fhirspace.study.summary import StudySummary, for_writing
@@ -108,7 +108,7 @@ def convert(
         to: ``fhir`` (``fhir/<Type>.ndjson``), ``sdtm`` (``sdtm/<dataset>.<format>``), ``records`` (``records/*.csv``).
         out: the output folder; it also gets ``problems.ndjson``, ``quarantine/`` and ``manifest.json``.
         source: the name or folder of the source mappings of an EDC export; found by its forms without it.
-        mappings: folders with mappings of your own, which win over the shipped ones.
+        mappings: folders with mappings of your own, which have priority over the shipped ones.
         fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
         shared: files get the modes that the umask gives, instead of being for their owner only.
@@ -117,13 +117,13 @@ def convert(
         new_ids: the folder may hold the output of another key, whose ids these replace.
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
-        progress: told after each batch of a dataset.
+        progress: called after each batch of a dataset.
 
     Raises:
-        InputError: nothing can be read; UsageError: the input cannot be told or nothing would come out, or the output
-        folder is in use, or holds something that would be lost (see `OutputFolder`), FS630 to FS633 the key cannot be
-        used, FS634 the folder was made with another one; MappingError: a mapping is wrong. Nothing is changed in the
-        output folder then.
+        InputError: nothing can be read; UsageError: the input cannot be recognised or nothing would come out, or the
+        output folder is in use, or holds something that would be lost (see `OutputFolder`), FS630 to FS633 the key
+        cannot be used, FS634 the folder was made with another one; MappingError: a mapping is wrong. Nothing is changed
+        in the output folder then.
     """
     finish(out)
     folders = pipeline.own_folders(mappings)
@@ -133,31 +133,33 @@ def convert(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
     key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
-    library, ledger = Library(fhir, folders, key=key), Ledger()
+    library, accounting = Library(fhir, folders, key=key), Accounting()
     for path, fault in given.faults.items():
-        ledger.refuse(path, fault)
-    ledger.note(given.problems)
+        accounting.refuse(path, fault)
+    accounting.note(given.problems)
     result = Conversion(to, out, 0)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
-        prepared = _prepared(given, library, source, folders, ledger=ledger, folder=folder, result=result, kinds=kinds)
-        if not any(account.rows_in for account in ledger.accounts.values()) and not result.resources:
+        prepared = _prepared(
+            given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds
+        )
+        if not any(account.rows_in for account in accounting.accounts.values()) and not result.resources:
             raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
                 library = Library(fhir, folders, key=key)
-            pipeline.render(prepared, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
+            pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            write_sdtm(prepared, folder, ledger, formats)
+            write_sdtm(prepared, folder, accounting, formats)
         else:
-            _write_records(prepared.tabulations, source, folders, folder, ledger)
+            _write_records(prepared.tabulations, source, folders, folder, accounting)
         folder.describe(_about(key))
-        ledger.close(folder)
-    result.problems, result.exit_code = ledger.problems, ledger.exit_code
+        accounting.close(folder)
+    result.problems, result.exit_code = accounting.problems, accounting.exit_code
     result.replaced = folder.replaced
-    result.tables, result.id_key = ledger.as_dict(), key.fingerprint if key else ""
+    result.tables, result.id_key = accounting.as_dict(), key.fingerprint if key else ""
     return result
 
 
@@ -182,33 +184,35 @@ def _prepared(
     source: str | None,
     mappings: list[Path],
     *,
-    ledger: Ledger,
+    accounting: Accounting,
     folder: OutputFolder,
     result: Conversion,
     kinds: Sequence[str],
 ) -> pipeline.Prepared:
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
-        return pipeline.from_records(pipeline.read(given, ledger, sources), sources, ledger, kinds)
+        return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds)
     if given.kind == "sdtm":
-        return pipeline.from_sdtm(given, library, ledger, kinds)
-    prepared, found = pipeline.extract(given, library, ledger, kinds)
-    keep_unread(found, folder)
-    result.resources, result.unread = found.resources, len(found.unread)
+        return pipeline.from_sdtm(given, library, accounting, kinds)
+    prepared, found = pipeline.extract(given, library, accounting, kinds)
+    write_unmapped(found, folder)
+    result.resources, result.unread = found.resources, len(found.unmapped)
     return prepared
 
 
-def write_sdtm(prepared: pipeline.Prepared, folder: OutputFolder, ledger: Ledger, formats: Sequence[str]) -> None:
+def write_sdtm(
+    prepared: pipeline.Prepared, folder: OutputFolder, accounting: Accounting, formats: Sequence[str]
+) -> None:
     """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``.
 
-    All formats of a run hold the same rows: where xpt is among them, long texts go on in further variables in each.
+    All formats of a run hold the same rows: if xpt is among them, long texts continue in further variables in each.
     What screening did is not done again: long texts are cut once, and cells that fit are not checked a second time.
     """
     tables = {name: tabulation.table() for name, tabulation in prepared.tabulations.items()}
     look = prepared.screening or Screening(tables, [])
     if "xpt" in formats:
         divided = look.divided if look.divided and list(look.tables) == list(tables) else divide(tables)
-        ledger.note(divided.problems())
+        accounting.note(divided.problems())
         tables = divided.whole()
         for name, rows in divided.more.items():
             folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
@@ -233,14 +237,18 @@ def _write(
 
 
 def _write_records(
-    tabulations: dict[str, Tabulation], source: str | None, mappings: list[Path], folder: OutputFolder, ledger: Ledger
+    tabulations: dict[str, Tabulation],
+    source: str | None,
+    mappings: list[Path],
+    folder: OutputFolder,
+    accounting: Accounting,
 ) -> None:
     if source is None:
         raise UsageError("FS614", Place(folder.root.name), "--source with the name or folder of source mappings")
     sources = pipeline.source_library(source, (), mappings)
     datasets = pipeline.Block({name: tabulation.table() for name, tabulation in tabulations.items()})
     made = pipeline.forms_back(datasets, sources)
-    ledger.note(made.problems)
+    accounting.note(made.problems)
     for form, table in made.records.items():
         with folder.stage(f"records/{file_name(form)}.csv") as part:
             csv.write(table, part)

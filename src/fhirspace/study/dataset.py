@@ -1,4 +1,4 @@
-"""A tabulation that may be larger than memory: the same few questions to a table in memory and to a Parquet file."""
+"""A tabulation that may be larger than memory: one interface to a table in memory and to a Parquet file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Tabulation(Protocol):
         """The names of all columns."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in batches of `BATCH`, or in smaller ones where they hold much text."""
+        """The rows in batches of `BATCH`, or in smaller ones if they contain much text."""
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows, of some columns or of all, in memory."""

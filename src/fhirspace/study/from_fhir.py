@@ -1,4 +1,4 @@
-"""FHIR to tabulations: NDJSON files and Bundles read into datasets, and what no slot reads kept beside them."""
+"""FHIR to tabulations: NDJSON files and Bundles read into datasets, and unmapped content written beside them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.statuses import StatusScreen
 from fhirspace.tables.outputs import OutputFolder
 
@@ -29,7 +29,7 @@ class FromFhir:
 
     Attributes:
         tables: datasets by name, in their final form.
-        unread: places of content that no slot reads: file, line, path.
+        unmapped: places of unmapped content: file, line, path.
         foreign: resources that no mapping claims: file, line.
         problems: lines that are no resources, resources that no mapping claims.
         resources: the number of resources read.
@@ -38,7 +38,7 @@ class FromFhir:
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
-    unread: list[tuple[str, int, str]] = field(default_factory=list)
+    unmapped: list[tuple[str, int, str]] = field(default_factory=list)
     foreign: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     resources: int = 0
@@ -56,34 +56,36 @@ def fhir_files(folder: Path) -> list[Path]:
     return [file.path for file in written(folder)]
 
 
-def from_fhir(files: Sequence[FhirFile], library: Library, ledger: Ledger | None = None) -> FromFhir:
+def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accounting | None = None) -> FromFhir:
     """Reads the resources of some files into datasets.
 
     Args:
         files: as they were recognised.
         library: the mappings of the files' release.
-        ledger: the books: lines that are no resources, and files that cannot be read to their end, go to quarantine.
+        accounting: lines that are no resources, and files that cannot be read to their end, are quarantined in it.
 
     Raises:
         InputError: FS404 and others of the first file, where none can be read to its end.
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
     statuses = StatusScreen(library)
-    found.files = _readable(files, ledger)
+    found.files = _readable(files, accounting)
     for file in found.files:
         before, broken, lines = found.resources, dict[int, None](), dict[int, bytes]()
         for batch in reader.read(_counted(file.resources(), found, lines), file.name):
             statuses.apply(batch, lines, file.name)
             lines.clear()
             collector.add(batch)
-            found.unread += [(file.name, line, path) for line, path in batch.unread]
+            found.unmapped += [(file.name, line, path) for line, path in batch.unmapped]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
             broken |= {problem.place.row or 0: None for problem in batch.problems}
         found.broken += [(file.name, line) for line in broken]
-        if ledger is not None:
-            ledger.read(file.name, found.resources - before)
-            ledger.hold_lines(file.name, (raw for line, raw in file.resources() if line in broken) if broken else ())
+        if accounting is not None:
+            accounting.read(file.name, found.resources - before)
+            accounting.quarantine_lines(
+                file.name, (raw for line, raw in file.resources() if line in broken) if broken else ()
+            )
     found.tables = {
         name: tabulate(table, name) if sdtm.known(name) else table for name, table in sorted(collector.tables().items())
     }
@@ -91,13 +93,13 @@ def from_fhir(files: Sequence[FhirFile], library: Library, ledger: Ledger | None
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
-    found.problems += [*_unread(found), *statuses.findings()]
-    if ledger is not None:
-        ledger.note(found.problems)
+    found.problems += [*_unmapped(found), *statuses.findings()]
+    if accounting is not None:
+        accounting.note(found.problems)
     return found
 
 
-def _readable(files: Sequence[FhirFile], ledger: Ledger | None) -> list[FhirFile]:
+def _readable(files: Sequence[FhirFile], accounting: Accounting | None) -> list[FhirFile]:
     """The files that can be read to their end: half a file must not pass for a whole one."""
     good: list[FhirFile] = []
     faults: list[InputError] = []
@@ -108,10 +110,10 @@ def _readable(files: Sequence[FhirFile], ledger: Ledger | None) -> list[FhirFile
                     pass
             good.append(file)
         except InputError as fault:
-            if ledger is None:
+            if accounting is None:
                 raise
             faults.append(fault)
-            ledger.refuse(file.path, fault)
+            accounting.refuse(file.path, fault)
     if faults and not good:
         raise faults[0]
     return good
@@ -123,29 +125,29 @@ def _always_readable(file: FhirFile) -> bool:
     return file.kind == "ndjson" and small and not is_packed(file.path)
 
 
-def _unread(found: FromFhir) -> Iterator[Problem]:
+def _unmapped(found: FromFhir) -> Iterator[Problem]:
     """One warning for each path of a file that no mapping reads, at the first line that has it."""
-    counts = Counter((name, path) for name, _, path in found.unread)
+    counts = Counter((name, path) for name, _, path in found.unmapped)
     first: dict[tuple[str, str], int] = {}
-    for name, line, path in found.unread:
+    for name, line, path in found.unmapped:
         first.setdefault((name, path), line)
     for (name, path), line in first.items():
         having = counted(counts[name, path], "resource has it", "resources have it")
         yield Problem("FS441", Place(name, line, path), "an element that the mapping has a slot for", detail=having)
 
 
-def keep_unread(found: FromFhir, folder: OutputFolder) -> None:
-    """Keeps what no slot reads: ``unread/<file>`` has the resources whole, ``unread.ndjson`` lists the places.
+def write_unmapped(found: FromFhir, folder: OutputFolder) -> None:
+    """Writes unmapped content: ``unread/<file>`` has the resources whole, ``unread.ndjson`` lists the places.
 
     The resources may hold patients' data: they are readable by their owner only.
     """
-    if not found.unread and not found.foreign:
+    if not found.unmapped and not found.foreign:
         return
     with folder.open("unread.ndjson") as stream:
-        for name, line, path in found.unread:
+        for name, line, path in found.unmapped:
             stream.write(as_strict_json({"file": name, "line": line, "path": path}))
     for file in found.files:
-        kept = {line for name, line, *_ in (*found.unread, *found.foreign) if name == file.name}
+        kept = {line for name, line, *_ in (*found.unmapped, *found.foreign) if name == file.name}
         if kept:
             with folder.open(f"unread/{file_name(file.name.removesuffix('.gz'))}") as stream:
                 stream.writelines(raw.strip() + b"\n" for line, raw in file.resources() if line in kept)
@@ -154,7 +156,7 @@ def keep_unread(found: FromFhir, folder: OutputFolder) -> None:
 def _counted(
     lines: Iterable[tuple[int, bytes]], found: FromFhir, kept: dict[int, bytes]
 ) -> Iterator[tuple[int, bytes]]:
-    """The lines, counted, and held in `kept` until their batch is done."""
+    """The lines, counted, and stored in `kept` until their batch is done."""
     for number, line in lines:
         found.resources += 1
         kept[number] = line

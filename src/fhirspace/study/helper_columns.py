@@ -31,7 +31,7 @@ class Helpers:
     """Computes helper columns for the batches of a study.
 
     Args:
-        study: what may be known of the rest of the study.
+        study: the declared summary of the whole study.
     """
 
     def __init__(self, study: StudySummary) -> None:

@@ -1,4 +1,4 @@
-"""What an input holds: EDC records, SDTM datasets or FHIR resources, recognised by content and names."""
+"""The kind of an input: EDC records, SDTM datasets or FHIR resources, recognised by content and names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _EXACT = (".parquet", ".xpt", ".csv")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An input as recognised: what it holds, its tables by name, or its FHIR files, and what cannot be read.
+    """A recognised input: its kind, its tables by name or its FHIR files, and what cannot be read.
 
     Attributes:
         faults: broken files, with what is wrong with them. problems: a finding for each file that holds something else.
@@ -119,7 +119,7 @@ def _may_be_dataset(name: str, found: formats.Found) -> bool:
 def _has(found: formats.Found, column: str) -> bool:
     """Whether the file has a column; a transport file is taken to have it, as nobody else writes any."""
     if found.format == "parquet":
-        with suppress(InputError):  # one that cannot be read is told when it is loaded
+        with suppress(InputError):  # one that cannot be read is reported when it is loaded
             return column in parquet.names(found.path)
     if found.format != "csv":
         return True
@@ -140,7 +140,7 @@ def _tables(
 
 
 def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem]]:
-    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is told (FS741).
+    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is reported (FS741).
 
     Raises:
         InputError: as `formats.load`; FS118, a CSV file named as a dataset without any column of it: its first line

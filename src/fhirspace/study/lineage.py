@@ -1,4 +1,4 @@
-"""From a fault of a tabulation row back to the record that it was made of, and to the record's own column."""
+"""From a fault of an SDTM row back to the record that the row was made from, and to the record's column."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fhirspace.sdtm.conformance import Finding
 from fhirspace.tables.text import FILE, ROW, data_columns
 
 
-def blamed(
+def source_records(
     found: Sequence[Finding],
     tables: Mapping[str, pa.Table],
     made: SourceRows,
@@ -59,12 +59,12 @@ def _column(
     made: SourceRows,
     origins: Mapping[str, Mapping[str, tuple[str, ...]]],
 ) -> str | None:
-    """The columns of the form that a variable is made of, joined by ``+``; None where that cannot be told."""
+    """The columns of the form that a variable is made of, joined by ``+``; None if that is unknown."""
     dataset, variable = finding.problem.table, finding.problem.place.column or ""
     if dataset.startswith("SUPP") and variable == "QVAL" and finding.row is not None:
         variable = columns.text(tables[dataset], "QNAM")[finding.row].as_py() or ""
     dataset = dataset.removeprefix("SUPP")
     sources = origins.get(dataset, {}).get(variable, ())
-    told = [each.removeprefix(f"{form}.") for each in sources if each.startswith(f"{form}.")]
+    known = [each.removeprefix(f"{form}.") for each in sources if each.startswith(f"{form}.")]
     carried = made.labels.get(dataset, {}).get(variable)
-    return "+".join(told) or carried
+    return "+".join(known) or carried

@@ -1,4 +1,4 @@
-"""Rows that hang into another row's resource: their finished items, found by the key that both share."""
+"""Rows that are nested in their parent row's resource: their finished items, found by the key of both."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from fhirspace.tables.text import row_column
 _GLUE = "\x1f"
 
 
-class Attached:
-    """The items of one attached dataset, joined in order for each parent row.
+class NestedRows:
+    """The items of one dataset of nested rows, joined in order for each parent row.
 
     Args:
-        attach: how its rows hang; table: its rows; items: the item of each row, null where the row is bad.
-        shared: whether the parent's resource is made once for many rows, so that each of them is given the items;
-            else the first parent row with a key takes them.
+        attach: how its rows find their parents; table: its rows; items: the item of each row, null where the row is
+            bad.
+        shared: whether the parent's resource is made once for many rows, so that each of them gets the items; else the
+            first parent row with a key gets them.
     """
 
     def __init__(self, attach: Attach, table: pa.Table, items: pa.Array, *, shared: bool = False) -> None:
@@ -30,7 +31,7 @@ class Attached:
         ]
 
     def texts(self, batch: pa.RecordBatch) -> pa.Array:
-        """For each row of a parent batch the comma-joined items that hang into it, null where there are none."""
+        """For each row of a parent batch its comma-joined nested items, null without any."""
         joined = pa.nulls(batch.num_rows, pa.string())
         for group in self._groups:
             found = group.texts(batch)
@@ -39,18 +40,18 @@ class Attached:
         return joined
 
     def rows_at(self, batch: pa.RecordBatch, parents: Sequence[int]) -> Iterator[int]:
-        """The attached rows that fall with some rows of a parent batch."""
+        """The nested rows that are quarantined with some rows of a parent batch."""
         for group in self._groups:
             yield from group.rows_at(batch, parents)
 
     def orphans(self) -> Iterator[int]:
-        """The rows that hung into no parent row of any batch so far."""
+        """The rows without a parent row in any batch so far."""
         for group in self._groups:
             yield from group.orphans()
 
 
 class _Group:
-    """The rows that find their parent by the same columns: the shared ones, and the one that IDVAR names, if any."""
+    """The rows that find their parent by the same columns: those in `on`, and the one that IDVAR names, if any."""
 
     def __init__(
         self, attach: Attach, linked: str | None, table: pa.Table, items: pa.Array, rows: pa.Array, *, shared: bool

@@ -9,9 +9,9 @@ back            `forms_back`                       the datasets of a study to th
 ==============  =================================  ==================================================
 
 `forms`, `derive`, `check` and `forms_back` depend on their arguments alone, change none of them, and touch no file.
-The others read or write files and book rows. `from_records` and `from_sdtm` are the way from an input to datasets
-that pass the check. What steps may know of the study beyond their block is a `StudySummary`, and nothing else:
-`fhirspace.study.summary`. Why: docs/decisions/0018.
+The others read or write files and count rows in the accounting. `from_records` and `from_sdtm` are the way from an
+input to datasets that pass the check. What steps may know of the study beyond their block is a `StudySummary`, and
+nothing else: `fhirspace.study.summary`. Why: docs/decisions/0018.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from fhirspace.sdtm.derive.design import StudyDesign, load_study
 from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
 from fhirspace.standards import sdtm
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.inputs import Input, tabulation
-from fhirspace.study.lineage import blamed
+from fhirspace.study.lineage import source_records
 from fhirspace.study.screening import Screening, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
 from fhirspace.study.to_fhir import Progress, to_fhir
@@ -78,7 +78,7 @@ class Prepared:
     Attributes:
         tabulations: datasets by name.
         derived: the variables that were derived, with their method texts.
-        screening: the last look over them; large Parquet files had no part in it.
+        screening: their last screening; large Parquet files are not part of it.
     """
 
     tabulations: dict[str, Tabulation]
@@ -124,11 +124,11 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
     return SourceLibrary(folders[best])
 
 
-def read(given: Input, ledger: Ledger, sources: SourceLibrary) -> Block:
-    """The forms of an export; rows and files that cannot be read are booked into quarantine.
+def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
+    """The forms of an export; rows and files that cannot be read are quarantined.
 
     Args:
-        given: the input; ledger: the books.
+        given: the input; accounting: of the run.
         sources: the mappings; a column that none of them knows is named by its number, since it may be a value.
 
     Raises:
@@ -141,13 +141,13 @@ def read(given: Input, ledger: Ledger, sources: SourceLibrary) -> Block:
             loaded = formats.load(found)
         except InputError as fault:
             faults.append(fault)
-            ledger.refuse(found.path, fault)
+            accounting.refuse(found.path, fault)
             continue
         tables[name] = loaded.table
-        ledger.read(name, loaded.table.num_rows + len(loaded.rejected))
+        accounting.read(name, loaded.table.num_rows + len(loaded.rejected))
         known = sources.forms[name].mapping.columns if name in sources.forms else ()
-        ledger.note([*loaded.problems, *_unquoted(loaded.rejected, known)])
-        ledger.hold(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
+        accounting.note([*loaded.problems, *_unquoted(loaded.rejected, known)])
+        accounting.quarantine(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
     if not tables and faults:
         raise faults[0]
     return Block(tables)
@@ -189,7 +189,7 @@ def derive(made: SourceRows, sources: SourceLibrary, study: StudySummary | None 
 
 
 def check(datasets: Block, formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
-    """What is found in the datasets of a block.
+    """The findings in the datasets of a block.
 
     Args:
         datasets: the block; formats: those in which it is to be written.
@@ -198,14 +198,14 @@ def check(datasets: Block, formats: Sequence[str] = (), study: StudySummary | No
     return screen(datasets.tables, formats, study)
 
 
-def from_records(records: Block, sources: SourceLibrary, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
+def from_records(records: Block, sources: SourceLibrary, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:
     """Tabulations of a study from the records of its EDC export.
 
-    A record whose rows break a rule of SDTM goes to quarantine whole, and the tabulations are made anew without it:
-    what is derived of the others must not rest on it.
+    A record whose rows break a rule of SDTM is quarantined whole, and the tabulations are made anew without it: derived
+    values of other records must not depend on it.
 
     Args:
-        records: the forms by name; sources: their mappings; ledger: the books.
+        records: the forms by name; sources: their mappings; accounting: of the run.
         kinds: the formats in which the datasets are to be written.
     """
     left = dict(records.tables)
@@ -214,48 +214,50 @@ def from_records(records: Block, sources: SourceLibrary, ledger: Ledger, kinds: 
         block, derivation = derive(made, sources)
         tables = dict(block.tables)
         look = check(block, kinds)
-        faulty = list(blamed(look.findings, tables, made, sources, left))
+        faulty = list(source_records(look.findings, tables, made, sources, left))
         if not faulty:
             break
-        ledger.note(dict.fromkeys(problem for _, _, problem in faulty))
+        accounting.note(dict.fromkeys(problem for _, _, problem in faulty))
         for form in {form: None for form, _, _ in faulty}:
             rows = {row for name, row, _ in faulty if name == form}
-            ledger.hold_rows(form, left[form], sorted(rows))
+            accounting.quarantine_rows(form, left[form], sorted(rows))
             kept = [row for row in range(left[form].num_rows) if row not in rows]
             left[form] = left[form].take(pa.array(kept, pa.int64()))
-    ledger.note([*made.problems, *derivation.problems])
+    accounting.note([*made.problems, *derivation.problems])
     for form, table in made.quarantined.items():
-        ledger.hold_rows(form, table, range(table.num_rows))
+        accounting.quarantine_rows(form, table, range(table.num_rows))
     for name, table in tables.items():
-        ledger.read(name, table.num_rows)
-    clean = conforming(tables, ledger, kinds, look)
+        accounting.read(name, table.num_rows)
+    clean = conforming(tables, accounting, kinds, look)
     return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, derivation.derived, clean)
 
 
-def extract(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> tuple[Prepared, FromFhir]:
+def extract(
+    given: Input, library: Library, accounting: Accounting, kinds: Sequence[str] = ()
+) -> tuple[Prepared, FromFhir]:
     """Tabulations of a study from its FHIR files, and what the files gave besides; see `from_fhir`.
 
     Args:
-        given: the input; library: the mappings; ledger: the books.
+        given: the input; library: the mappings; accounting: of the run.
         kinds: the formats in which the datasets are to be written.
 
     Raises:
         InputError: of the first file, where none can be read to its end.
     """
-    found = from_fhir(given.fhir, library, ledger)
+    found = from_fhir(given.fhir, library, accounting)
     for name, table in found.tables.items():
-        ledger.read(name, table.num_rows)
-    clean = conforming(found.tables, ledger, kinds, check(Block(found.tables), kinds))
+        accounting.read(name, table.num_rows)
+    clean = conforming(found.tables, accounting, kinds, check(Block(found.tables), kinds))
     return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean), found
 
 
-def read_sdtm(given: Input, library: Library, ledger: Ledger) -> tuple[Block, dict[str, Tabulation]]:
+def read_sdtm(given: Input, library: Library, accounting: Accounting) -> tuple[Block, dict[str, Tabulation]]:
     """The datasets of an input, and those that stay on the disk since they are large Parquet files (note FS741).
 
     A dataset that neither the guide nor a mapping knows goes to quarantine whole.
 
     Args:
-        given: the input; library: the mappings; ledger: the books.
+        given: the input; library: the mappings; accounting: of the run.
 
     Raises:
         InputError: of the first file, where no file at all can be read.
@@ -268,14 +270,14 @@ def read_sdtm(given: Input, library: Library, ledger: Ledger) -> tuple[Block, di
             data, rejected, problems = tabulation(found)
         except InputError as fault:
             faults.append(fault)
-            ledger.refuse(found.path, fault)
+            accounting.refuse(found.path, fault)
             continue
-        ledger.note([*problems, *rejected.problems])
-        ledger.read(name, data.rows + len(rejected))
-        ledger.hold(name, rejected.columns, (row.fields for row in rejected.rows))
+        accounting.note([*problems, *rejected.problems])
+        accounting.read(name, data.rows + len(rejected))
+        accounting.quarantine(name, rejected.columns, (row.fields for row in rejected.rows))
         if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings:
-            ledger.note([Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)])
-            ledger.hold_rows(name, data.table(), range(data.rows))
+            accounting.note([Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)])
+            accounting.quarantine_rows(name, data.table(), range(data.rows))
         elif isinstance(data, InMemory):
             tables[name] = data.data
         else:
@@ -285,19 +287,19 @@ def read_sdtm(given: Input, library: Library, ledger: Ledger) -> tuple[Block, di
     return Block(tables), lazy
 
 
-def from_sdtm(given: Input, library: Library, ledger: Ledger, kinds: Sequence[str] = ()) -> Prepared:
+def from_sdtm(given: Input, library: Library, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:
     """Tabulations of a study from its SDTM datasets, those that stay on the disk unchecked.
 
     Args:
-        given, library, ledger: as in `read_sdtm`, which raises what this raises.
+        given, library, accounting: as in `read_sdtm`, which raises what this raises.
         kinds: the formats in which the datasets are to be written again.
     """
-    block, lazy = read_sdtm(given, library, ledger)
+    block, lazy = read_sdtm(given, library, accounting)
     joined = rejoin.join(dict(block.tables))
-    ledger.note(joined.problems())
+    accounting.note(joined.problems())
     for name, rows in joined.removed.items():
-        ledger.read(name, -rows)  # they count with the text that they are a part of
-    clean = conforming(joined.tables, ledger, kinds, check(Block(joined.tables), kinds))
+        accounting.read(name, -rows)  # they are counted with the text that they belong to
+    clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds))
     return Prepared({**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}, screening=clean)
 
 
@@ -305,14 +307,14 @@ def render(
     prepared: Prepared,
     library: Library,
     folder: OutputFolder,
-    ledger: Ledger,
+    accounting: Accounting,
     *,
     workers: int = 1,
     gzip: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes the resources of datasets into a folder, and books every row; see `to_fhir`."""
-    to_fhir(prepared.tabulations, library, folder, ledger, workers=workers, gzip=gzip, progress=progress)
+    """Writes the resources of datasets into a folder, and accounts for every row; see `to_fhir`."""
+    to_fhir(prepared.tabulations, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
 
 
 def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:
@@ -326,6 +328,6 @@ def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:
         other = tables.get(f"SUPP{name}")
         joined[name] = table if other is None else shape.join_supplementals(table, other)
         if other is not None:
-            told = zip(columns.text(other, "QNAM").to_pylist(), columns.text(other, "QLABEL").to_pylist(), strict=True)
-            labels[name] = {variable: label for variable, label in told if variable and label}
+            pairs = zip(columns.text(other, "QNAM").to_pylist(), columns.text(other, "QLABEL").to_pylist(), strict=True)
+            labels[name] = {variable: label for variable, label in pairs if variable and label}
     return sources.to_records(joined, labels)

@@ -1,7 +1,7 @@
 """Resources whose ids two keys have made, compared: the ids of one side are renamed to those of the other.
 
-A round trip of FHIR writes its input again. The key that made the input's ids may not be at hand; who is the same one
-is known by `identifier`. So the ids of the input become those that were written, in `id` and in references.
+A round trip of FHIR writes its input again. The key that made the input's ids may not be at hand; the same resource is
+recognised by `identifier`. So the ids of the input become those that were written, in `id` and in references.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fhirspace.fhir.wire import head_of
 from fhirspace.json import JsonError, decode
 
 _MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
-"""An id that a key has made, whole: 32 digits of a hash, and what tells the resources of one subject apart."""
+"""An id that a key has made, whole: 32 digits of a hash, and what distinguishes the resources of one subject."""
 _HASH = 32
 
 
@@ -50,7 +50,7 @@ class Renaming:
                 self._hashes.setdefault(old.encode()[:_HASH], new[:_HASH])
 
     def __call__(self, line: bytes) -> bytes:
-        """The resource with the other ids; an id of which no other one is known stays."""
+        """The resource with the other ids; an id without a counterpart is not changed."""
         return _MADE.sub(self._other, line)
 
     def _other(self, found: re.Match[bytes]) -> bytes:

@@ -19,7 +19,7 @@ from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.from_fhir import FromFhir, from_fhir, written
 from fhirspace.study.inputs import recognise
@@ -63,7 +63,7 @@ class Proof:
         return EXIT_FINDINGS if self.differences or not self.legs else EXIT_CLEAN
 
     def as_dict(self) -> dict[str, Any]:
-        """For ``--json``; differences name places, never values. `exact` is said of a whole input only."""
+        """For ``--json``; differences name places, never values. `exact` is true of a whole input only."""
         return {
             "fhir": self.fhir,
             "exact": self.exit_code == EXIT_CLEAN,
@@ -101,7 +101,7 @@ class Proof:
         return "\n".join([*table, f"{self._verdict()} ({self.fhir})", "declared losses:", losses])
 
     def _verdict(self) -> str:
-        """Whether every cell came back; with quarantined rows this is said of the carried ones only."""
+        """Whether every cell came back; with quarantined rows this refers to the converted ones only."""
         held = counted(self.quarantined, "row or file is quarantined", "rows or files are quarantined")
         if self.differences:
             lost = f"NOT exact: {counted(self.differences, 'difference')}"
@@ -121,14 +121,14 @@ def roundtrip(
     follow_links: bool = False,
     encoding: str | None = None,
 ) -> Proof:
-    """Carries an input to FHIR and back and compares every cell (FHIR input: every resource).
+    """Converts an input to FHIR and back and compares every cell (FHIR input: every resource).
 
     Records go records -> SDTM -> FHIR -> SDTM -> records, and both the datasets and the forms are compared.
 
     Args:
         paths: a folder or files; source, mappings, fhir, follow_links, encoding: as in `convert`.
-        id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this one
-            run makes ids, none is looked for or kept, and of FHIR input only who is who is compared.
+        id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this run only
+            makes the ids, and ids of FHIR input are renamed before the comparison.
 
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
@@ -136,20 +136,20 @@ def roundtrip(
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links, encoding=encoding)
     library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
-    ledger, proof = Ledger(), Proof(fhir)
+    accounting, proof = Accounting(), Proof(fhir)
     for path, fault in given.faults.items():
-        ledger.refuse(path, fault)
-    ledger.note(given.problems)
+        accounting.refuse(path, fault)
+    accounting.note(given.problems)
     with scratch() as folder:
         if given.kind == "fhir":
-            _fhir(given.fhir, library, ledger, folder, proof, rename=id_key is None)
+            _fhir(given.fhir, library, accounting, folder, proof, rename=id_key is None)
         elif given.kind == "sdtm":
-            _tabulations(pipeline.from_sdtm(given, library, ledger), library, ledger, folder, proof)
+            _tabulations(pipeline.from_sdtm(given, library, accounting), library, accounting, folder, proof)
         else:
             sources = pipeline.source_library(source, given.files, folders)
-            records = pipeline.read(given, ledger, sources)
-            before = pipeline.from_records(records, sources, ledger)
-            after = _tabulations(before, library, ledger, folder, proof)
+            records = pipeline.read(given, accounting, sources)
+            before = pipeline.from_records(records, sources, accounting)
+            after = _tabulations(before, library, accounting, folder, proof)
             made = pipeline.forms_back(pipeline.Block(after), sources)
             for name, table in records.tables.items():
                 keys = sources.forms[name].mapping.key if name in sources.forms else ()
@@ -158,15 +158,15 @@ def roundtrip(
                         "records > SDTM > FHIR > records", name, table, made.records.get(name, table.slice(0, 0)), keys
                     )
                 )
-    proof.problems, proof.quarantined = ledger.problems, ledger.quarantined
+    proof.problems, proof.quarantined = accounting.problems, accounting.quarantined
     return proof
 
 
 def _tabulations(
-    before: pipeline.Prepared, library: Library, ledger: Ledger, home: Path, proof: Proof
+    before: pipeline.Prepared, library: Library, accounting: Accounting, home: Path, proof: Proof
 ) -> dict[str, pa.Table]:
     with OutputFolder(home) as folder:
-        pipeline.render(before, library, folder, ledger)
+        pipeline.render(before, library, folder, accounting)
     found = from_fhir(written(home), library)
     for name, tabulation in before.tabulations.items():
         table = tabulation.table()
@@ -183,25 +183,25 @@ def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[st
 
 
 def _declare(found: FromFhir, proof: Proof) -> None:
-    proof.losses += sorted({f"{file}: {path} is read by no mapping" for file, _, path in found.unread})
+    proof.losses += sorted({f"{file}: {path} is read by no mapping" for file, _, path in found.unmapped})
     proof.problems += found.problems
 
 
 def _fhir(
-    files: Sequence[FhirFile], library: Library, ledger: Ledger, home: Path, proof: Proof, *, rename: bool
+    files: Sequence[FhirFile], library: Library, accounting: Accounting, home: Path, proof: Proof, *, rename: bool
 ) -> None:
     """FHIR > SDTM > FHIR: resources are compared as canonical JSON; what no mapping reads is a declared loss.
 
-    Files and lines that cannot be read are in quarantine, and have no part in it.
+    Files and lines that cannot be read are quarantined and not compared.
     """
-    found = from_fhir(files, library, ledger)
+    found = from_fhir(files, library, accounting)
     with OutputFolder(home) as folder:
         before = pipeline.Prepared({name: InMemory(table) for name, table in found.tables.items()})
-        pipeline.render(before, library, folder, ledger)
+        pipeline.render(before, library, folder, accounting)
     made = written(home)
     lines = {canonical(line) for line in _content(made)}
     renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes
-    declared = {(name, line) for name, line, *_ in (*found.unread, *found.foreign, *found.broken)}
+    declared = {(name, line) for name, line, *_ in (*found.unmapped, *found.foreign, *found.broken)}
     for file in found.files:
         rows = list(file.resources())
         lost = [

@@ -1,4 +1,4 @@
-"""What may pass into the output: rows that break no rule of SDTM and that the wanted formats can hold."""
+"""Screening of rows for the output: those that break no rule of SDTM and that the wanted formats can hold."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
 from fhirspace.standards import sdtm
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.summary import StudySummary, for_checking
 from fhirspace.tables.csv.scan import check_cell
 from fhirspace.tables.text import data_columns
@@ -26,7 +26,7 @@ from fhirspace.tables.xpt.checks import Kind, number_fault
 
 @dataclass(slots=True)
 class Screening:
-    """What one look over tabulations found, and what writing them need not do again.
+    """The result of screening tabulations, and what writing them need not do again.
 
     Attributes:
         tables: the tabulations; findings: of them, in order.
@@ -41,7 +41,7 @@ class Screening:
 
 
 def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
-    """What conformance finds, and the cells that a format to be written (xpt, csv, parquet) cannot hold.
+    """Findings of conformance, and the cells that a format to be written (xpt, csv, parquet) cannot hold.
 
     Args:
         tables: those of a block; formats: those to be written; study: made by `for_checking`, of these tables if it is
@@ -71,11 +71,11 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[s
         cells = coded.dictionary.to_pylist()
         exact = column in numeric and "xpt" in formats
         numbers = [number_fault(cell) for cell in cells] if exact else [None] * len(cells)
-        told = [_cell_fault(cell, number, "csv" in formats) for cell, number in zip(cells, numbers, strict=True)]
-        if not any(numbers) and not any(fault and fault[0] == "FS106" for fault in told):
+        faults = [_cell_fault(cell, number, "csv" in formats) for cell, number in zip(cells, numbers, strict=True)]
+        if not any(numbers) and not any(fault and fault[0] == "FS106" for fault in faults):
             fits[column] = "Num" if exact else "Char"
-        for code, expected in sorted({fault for fault in told if fault}):
-            bad = pa.array([fault == (code, expected) for fault in told], pa.bool_()).take(coded.indices)
+        for code, expected in sorted({fault for fault in faults if fault}):
+            bad = pa.array([fault == (code, expected) for fault in faults], pa.bool_()).take(coded.indices)
             rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
             for row, place in zip(rows, columns.places(table, name, rows, column), strict=True):
                 yield Finding(Problem(code, place, expected, name), row)
@@ -99,15 +99,16 @@ def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool) -> tuple[s
 
 
 def conforming(
-    tables: dict[str, pa.Table], ledger: Ledger, formats: Sequence[str] = (), look: Screening | None = None
+    tables: dict[str, pa.Table], accounting: Accounting, formats: Sequence[str] = (), look: Screening | None = None
 ) -> Screening:
-    """The tables without the rows that break a rule, which are booked with all that falls with them.
+    """The tables without the rows that break a rule, which are quarantined with the rows that depend on them.
 
     Args:
-        tables: the tabulations; ledger: the books; formats: those to be written; look: of `screen`, where known.
+        tables: the tabulations; accounting: of the run; formats: those to be written; look: the result of `screen`,
+            where known.
 
     Returns:
-        The last look, which is one over the tables that are left: none of them is empty, and no row has an error.
+        The last screening, of the tables that are left: none of them is empty, and no row has an error.
     """
     left = dict(tables)
     look = screen(left, formats) if look is None else look
@@ -117,14 +118,14 @@ def conforming(
         for problem, row in look.findings:
             if problem not in seen:
                 seen.add(problem)
-                ledger.note([problem])
+                accounting.note([problem])
             if problem.level == "error":
                 rows = range(left[problem.table].num_rows) if row is None else (row,)
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):
             return _filled(look)
         for name, held in bad.items():
-            ledger.hold_rows(name, left[name], sorted(held))
+            accounting.quarantine_rows(name, left[name], sorted(held))
             kept = [row for row in range(left[name].num_rows) if row not in held]
             left[name] = left[name].take(pa.array(kept, pa.int64()))
         look = screen(left, formats)

@@ -47,14 +47,14 @@ class StatusScreen:
             batch: what some lines gave; its rows change, and a line that gives none any more is one of its problems.
             lines: those lines; file: their file's name.
         """
-        suspects = {*doubtful(lines.items(), self._always), *(line for line, _ in batch.unread)}
-        told = {number: found for number in sorted(suspects) if (found := _verdicts(lines[number]))}
+        suspects = {*doubtful(lines.items(), self._always), *(line for line, _ in batch.unmapped)}
+        by_line = {number: found for number in sorted(suspects) if (found := _verdicts(lines[number]))}
         for line in batch.foreign:
-            told.pop(line, None)  # it gives no row
-        if not told:
+            by_line.pop(line, None)  # it gives no row
+        if not by_line:
             return
-        rows = self._rows(batch, told)
-        judged = {number: _judge(found, rows.get(number, [])) for number, found in told.items()}
+        rows = self._rows(batch, by_line)
+        judged = {number: _judge(found, rows.get(number, [])) for number, found in by_line.items()}
         out = [number for number, each in judged.items() if each.out]
         self._drop(batch, out)
         batch.problems += [_problem(judged[number], Place(file, number)) for number in out]
@@ -97,7 +97,7 @@ class StatusScreen:
             batch.tables[domain] = {part: table for part, table in left.items() if table.num_rows}
             if not batch.tables[domain]:
                 del batch.tables[domain]
-        batch.unread = [place for place in batch.unread if place[0] not in lines]
+        batch.unmapped = [place for place in batch.unmapped if place[0] not in lines]
 
     def _mark(self, batch: ReadBatch, line: int, column: str) -> None:
         """Set a column to NOT DONE in the rows of a line."""
@@ -135,18 +135,18 @@ def _judge(found: list[Verdict], rows: list[tuple[str, dict[str, Any]]]) -> _Jud
 def _one(verdict: Verdict, rows: list[tuple[str, dict[str, Any]]]) -> _Judged:
     if verdict.outcome in _NEVER:
         return _Judged(verdict, out=True)
-    said = bool(rows) and all(_said(domain, row) for domain, row in rows)
+    negated = bool(rows) and all(_negated(domain, row) for domain, row in rows)
     result = any(row.get(f"{domain}ORRES") for domain, row in rows)
     if verdict.outcome == "finding":
-        return _Judged(None if said else verdict)
-    if said and not (result and verdict.outcome == "not done"):
+        return _Judged(None if negated else verdict)
+    if negated and not (result and verdict.outcome == "not done"):
         return _Judged()
     if verdict.outcome == "not done" and not result and len(rows) == 1 and not rows[0][1].get(f"{rows[0][0]}OCCUR"):
         return _Judged(verdict, mark=f"{rows[0][0]}STAT")
     return _Judged(verdict, out=True)
 
 
-def _said(domain: str, row: dict[str, Any]) -> bool:
+def _negated(domain: str, row: dict[str, Any]) -> bool:
     """Whether a row itself says that nothing was done, or that it did not occur."""
     return bool(row.get(f"{domain}STAT")) or row.get(f"{domain}OCCUR") == "N"
 

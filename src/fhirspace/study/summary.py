@@ -39,7 +39,7 @@ _ENDS = {"COMPLETED": "off-study", "SCREEN FAILURE": "ineligible", "STUDY TERMIN
 
 @dataclass(frozen=True, slots=True)
 class StudySummary:
-    """What is known beyond the rows at hand. No attribute holds rows.
+    """What is known beyond the given rows. No attribute contains rows.
 
     Attributes:
         filled: by dataset, the columns that have a value in any row: a required variable may be missing altogether, or

@@ -1,4 +1,4 @@
-"""Tabulations to FHIR: each dataset through its kernel, attached rows first, in order, with nothing dropped."""
+"""Tabulations to FHIR: each dataset through its kernel, nested rows first, in order, with nothing dropped."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Mapping
 from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import Groups, text
-from fhirspace.study.accounting import Ledger
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
 from fhirspace.study.helper_columns import Helpers
-from fhirspace.study.nested import Attached
+from fhirspace.study.nested import NestedRows
 from fhirspace.study.summary import StudySummary, for_rendering
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
@@ -33,13 +33,13 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """What a job tells about a batch: its rows, the bad ones whole, their problems, the rows that fell with them."""
+    """The report of a job about a batch: its rows, the bad ones whole, their problems, their orphaned child rows."""
 
     rows: int
     bad: list[int]
-    held: pa.RecordBatch | None
+    quarantined: pa.RecordBatch | None
     problems: list[Problem]
-    fallen: dict[str, list[int]] = field(default_factory=dict)
+    orphaned: dict[str, list[int]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -49,18 +49,18 @@ class DomainJob:
     library: Library
     domain: str
     helpers: Helpers
-    attached: dict[str, Attached]
+    nested: dict[str, NestedRows]
     _kernel: Kernel | None = None
     _mapping: Mapping | None = None
 
     def __getstate__(self) -> tuple[Library, str, Helpers]:
-        if self.attached:
+        if self.nested:
             raise TypeError("the rows of child tables are made in one process")
         return self.library, self.domain, self.helpers
 
     def __setstate__(self, state: tuple[Library, str, Helpers]) -> None:
         self.library, self.domain, self.helpers = state
-        self.attached, self._kernel, self._mapping = {}, None, None
+        self.nested, self._kernel, self._mapping = {}, None, None
 
     @property
     def mapping(self) -> Mapping:
@@ -75,19 +75,19 @@ class DomainJob:
         return Made([(kind, data) for kind, data in outputs if len(data)], report)
 
     def items(self, batch: pa.RecordBatch) -> tuple[pa.Array, Report]:
-        """Of an attached dataset: the item of each row as text, null where the row is bad, and a `Report`."""
+        """For a dataset of nested rows: the item of each row as text, null where the row is bad, and a `Report`."""
         made, report = self._run(batch)
         return made.texts[0].cast(pa.string()), report
 
     def _run(self, batch: pa.RecordBatch) -> tuple[Rendered, Report]:
         self._kernel = self._kernel or Kernel(self.mapping)
-        each = {name: children.texts(batch) for name, children in self.attached.items()}
+        each = {name: children.texts(batch) for name, children in self.nested.items()}
         made = self._kernel.run(self.helpers.add(self.mapping, batch), each)
         bad = sorted({row for row, _ in made.faults})
         report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults))
         if bad:
-            report.held = batch.take(pa.array(bad, pa.int64()))
-            report.fallen = {name: list(children.rows_at(batch, bad)) for name, children in self.attached.items()}
+            report.quarantined = batch.take(pa.array(bad, pa.int64()))
+            report.orphaned = {name: list(children.rows_at(batch, bad)) for name, children in self.nested.items()}
         return made, report
 
 
@@ -102,32 +102,32 @@ def to_fhir(
     tabulations: Table[str, Tabulation],
     library: Library,
     folder: OutputFolder,
-    ledger: Ledger,
+    accounting: Accounting,
     *,
     workers: int = 1,
     gzip: bool = False,
     progress: Progress | None = None,
 ) -> None:
-    """Writes ``fhir/<Type>.ndjson`` for all datasets that have a mapping, and books every row.
+    """Writes ``fhir/<Type>.ndjson`` for all datasets that have a mapping, and accounts for every row.
 
     Args:
-        tabulations: the datasets by name; library: the mappings; folder: where to write; ledger: the books.
-        workers: processes for large datasets that nothing hangs into.
+        tabulations: the datasets by name; library: the mappings; folder: where to write; accounting: of the run.
+        workers: processes for large datasets without nested rows.
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
-        progress: told before the first batch of a dataset and after each.
+        progress: called before the first batch of a dataset and after each.
     """
     used = [library.mappings[name] for name in tabulations if name in library.mappings]
     study = for_rendering(tabulations, used)
     with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
-        told = progress or (lambda name, done, rows: None)
-        writer = _Writer(tabulations, library, ledger, study=study, sinks=sinks, progress=told)
+        called = progress or (lambda name, done, rows: None)
+        writer = _Writer(tabulations, library, accounting, study=study, sinks=sinks, progress=called)
         for name in _order(tabulations, library):
             writer.write(name, workers, gzip=gzip)
         writer.leave_out()
 
 
 class _Sinks(Table[str, Growing]):
-    """The NDJSON files of a run by resource type, each begun when the first resource of its type comes."""
+    """The NDJSON files of a run by resource type, each created with the first resource of its type."""
 
     def __init__(self, folder: OutputFolder, suffix: str) -> None:
         self._folder, self._suffix, self._stack = folder, suffix, ExitStack()
@@ -153,7 +153,7 @@ class _Sinks(Table[str, Growing]):
 
 
 def _order(tabulations: Table[str, Tabulation], library: Library) -> list[str]:
-    """DM first, the others by name; attached ones are made with the dataset they hang into."""
+    """DM first, the others by name; nested rows are made with the dataset of their parents."""
     whole = [name for name in tabulations if name in library.mappings and library.mappings[name].attach is None]
     return sorted(whole, key=lambda name: (name != "DM", name))
 
@@ -163,26 +163,26 @@ class _Writer:
         self,
         tabulations: Table[str, Tabulation],
         library: Library,
-        ledger: Ledger,
+        accounting: Accounting,
         *,
         study: StudySummary,
         sinks: _Sinks,
         progress: Progress,
     ) -> None:
         self._tabulations, self._library = tabulations, library
-        self._ledger, self._sinks, self._progress = ledger, sinks, progress
+        self._accounting, self._sinks, self._progress = accounting, sinks, progress
         self._helpers = Helpers(study)
         self._written: set[str] = set()
-        self._nested: dict[str, dict[str, Attached]] = {}
-        self._gone: dict[str, set[int]] = {}
+        self._nested: dict[str, dict[str, NestedRows]] = {}
+        self._quarantined: dict[str, set[int]] = {}
 
     def write(self, name: str, workers: int, *, gzip: bool) -> None:
-        """Makes one dataset with all that hangs into it."""
+        """Makes one dataset with all rows nested in it."""
         mapping = self._library.mappings[name]
         tabulation = self._apart(mapping, self._tabulations[name])
-        attached = self._attached(mapping)
-        job = DomainJob(self._library, name, self._helpers, attached)
-        bound = bool(attached) or any(block.once for block in mapping.blocks)
+        nested = self._nested_rows(mapping)
+        job = DomainJob(self._library, name, self._helpers, nested)
+        bound = bool(nested) or any(block.once for block in mapping.blocks)
         task = Packed(job) if gzip else job
         if workers > 1 and not bound and tabulation.rows > BATCH:
             sinks = {block.resource: self._sinks[block.resource] for block in mapping.blocks}
@@ -195,10 +195,10 @@ class _Writer:
         with closing(reports):
             for report in reports:
                 done += report.rows
-                self._book(name, report)
+                self._account_for(name, report)
                 self._progress(name, done, tabulation.rows)
-        for child, children in attached.items():
-            self._fall(child, sorted(children.orphans()))
+        for child, children in nested.items():
+            self._quarantine_orphans(child, sorted(children.orphans()))
         self._written.add(name)
 
     def _apart(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
@@ -215,64 +215,64 @@ class _Writer:
         if not rows:
             return tabulation
         expected = "a row with its own " + ", ".join(mapping.key)
-        self._ledger.note(Problem("FS213", place(table, row, mapping.key[-1]), expected, name) for row in rows)
-        self._ledger.hold_rows(name, table, rows)
+        self._accounting.note(Problem("FS213", place(table, row, mapping.key[-1]), expected, name) for row in rows)
+        self._accounting.quarantine_rows(name, table, rows)
         return InMemory(table.filter(pc.invert(again)))
 
     def leave_out(self) -> None:
-        """Holds the datasets that no mapping makes, or that hang into a dataset which is not there."""
+        """Quarantines datasets without a mapping, or whose parent dataset is not there."""
         for name in sorted(set(self._tabulations) - self._written):
             table = self._tabulations[name].table()
             mapping = self._library.mappings.get(name)
             wanted = f"the dataset {mapping.attach.to}" if mapping and mapping.attach else "a mapping of the dataset"
-            self._ledger.note([Problem("FS212", Place(name), wanted, name)])
-            self._ledger.hold_rows(name, table, range(table.num_rows))
+            self._accounting.note([Problem("FS212", Place(name), wanted, name)])
+            self._accounting.quarantine_rows(name, table, range(table.num_rows))
 
-    def _book(self, name: str, report: Report) -> None:
-        self._ledger.note(report.problems)
-        if report.held is not None:
-            self._ledger.hold_rows(name, report.held, range(len(report.bad)))
-        for child, rows in report.fallen.items():
-            self._fall(child, rows)
+    def _account_for(self, name: str, report: Report) -> None:
+        self._accounting.note(report.problems)
+        if report.quarantined is not None:
+            self._accounting.quarantine_rows(name, report.quarantined, range(len(report.bad)))
+        for child, rows in report.orphaned.items():
+            self._quarantine_orphans(child, rows)
 
-    def _fall(self, child: str, rows: Sequence[int]) -> None:
-        """Rows whose parent is not there, or is in quarantine: they go there too, with what hangs into them."""
-        gone = self._gone.setdefault(child, set())
-        fallen = [row for row in rows if row not in gone]
-        if not fallen:
+    def _quarantine_orphans(self, child: str, rows: Sequence[int]) -> None:
+        """Quarantines rows whose parent is missing or quarantined, with the rows nested in them."""
+        known = self._quarantined.setdefault(child, set())
+        orphaned = [row for row in rows if row not in known]
+        if not orphaned:
             return
-        gone.update(fallen)
+        known.update(orphaned)
         table = self._tabulations[child].table()
-        self._ledger.note(
-            Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in fallen
+        self._accounting.note(
+            Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in orphaned
         )
-        self._ledger.hold_rows(child, table, fallen)
-        batches = table.take(pa.array(fallen, pa.int64())).unify_dictionaries().combine_chunks().to_batches()
+        self._accounting.quarantine_rows(child, table, orphaned)
+        batches = table.take(pa.array(orphaned, pa.int64())).unify_dictionaries().combine_chunks().to_batches()
         for grandchild, children in self._nested.get(child, {}).items():
             for batch in batches:
-                self._fall(grandchild, sorted(children.rows_at(batch, range(batch.num_rows))))
+                self._quarantine_orphans(grandchild, sorted(children.rows_at(batch, range(batch.num_rows))))
 
-    def _attached(self, parent: Mapping) -> dict[str, Attached]:
-        """The items of all datasets that hang into rows of another, those that hang into their own rows first."""
-        children = (name for name in self._library.attached(parent.domain) if name in self._tabulations)
+    def _nested_rows(self, parent: Mapping) -> dict[str, NestedRows]:
+        """The items of all datasets whose rows are nested in this one's, the innermost first."""
+        children = (name for name in self._library.nested(parent.domain) if name in self._tabulations)
         return {name: self._items(self._library.mappings[name], parent) for name in children}
 
-    def _items(self, mapping: Mapping, parent: Mapping) -> Attached:
+    def _items(self, mapping: Mapping, parent: Mapping) -> NestedRows:
         name = mapping.domain
         table = self._tabulations[name].table()
-        self._nested[name] = self._attached(mapping)
+        self._nested[name] = self._nested_rows(mapping)
         job, texts = DomainJob(self._library, name, self._helpers, self._nested[name]), [pa.nulls(0, pa.string())]
         self._written.add(name)
-        gone, done = self._gone.setdefault(name, set()), 0
+        known, done = self._quarantined.setdefault(name, set()), 0
         for batch in InMemory(table).batches():
             items, report = job.items(batch)
             texts.append(items)
-            self._book(name, report)
-            gone.update(done + row for row in report.bad)
+            self._account_for(name, report)
+            known.update(done + row for row in report.bad)
             done += batch.num_rows
         for grandchild, children in self._nested[name].items():
-            self._fall(grandchild, sorted(children.orphans()))
+            self._quarantine_orphans(grandchild, sorted(children.orphans()))
         joined = pa.concat_arrays(texts)
         block = block_of(parent, name)
         attach = mapping.attach or Attach(parent.domain, (), ())
-        return Attached(attach, table, joined, shared=bool(block and block.once))
+        return NestedRows(attach, table, joined, shared=bool(block and block.once))

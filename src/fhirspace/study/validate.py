@@ -25,7 +25,7 @@ def validate(
 ) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets.
 
-    An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both looked over.
+    An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both validated.
 
     Args:
         paths: folders or files.

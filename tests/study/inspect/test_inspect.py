@@ -16,7 +16,7 @@ from fhirspace.mapping.schema import CODECS, schema
 from fhirspace.standards.fhir import RELEASES
 from fhirspace.study.inspect import mappings as views
 from fhirspace.study.inspect.sample import examples, sample
-from fhirspace.study.inspect.variables import condition_text, homes, standing
+from fhirspace.study.inspect.variables import condition_text, targets, variable_states
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codecs import NAMES
 from fhirspace.template.folders import shipped
@@ -169,7 +169,7 @@ def test_every_home_path_leads_to_a_value_of_the_example():
     mapping = library.mappings["AE"]
     (_, text), *_ = examples(library, "AE", full=True)
     cells = sample(mapping, full=True)
-    paths = {home.path for home in homes(mapping) if home.variable in cells and "one of" not in home.note}
+    paths = {home.path for home in targets(mapping) if home.variable in cells and "one of" not in home.note}
     assert len(paths) > 50
     assert not {path for path in paths if _at(json.loads(text), path) is None}
 
@@ -198,7 +198,7 @@ def _all(value, names):
 
 def test_conditions_are_written_as_in_a_mapping():
     library = LIBRARIES["R4"]
-    notes = {home.note for domain in ("LB", "CM") for home in homes(library.mappings[domain])}
+    notes = {home.note for domain in ("LB", "CM") for home in targets(library.mappings[domain])}
     assert any("when SV has USUBJID VISITNUM" in note for note in notes)
     assert any("when not LBLOINC" in note for note in notes)
 
@@ -231,7 +231,7 @@ def test_a_variable_that_the_mapping_forgets_is_without(own):
     data, shown = views.coverage("MH", mappings=[own], source="clinic")
     assert data["datasets"][0]["without"] == ["MHTERM"]
     assert "MHTERM" in shown
-    before = [item.variable for item in standing(LIBRARIES["R4"], "MH") if item.state == "without"]
+    before = [item.variable for item in variable_states(LIBRARIES["R4"], "MH") if item.state == "without"]
     assert "MHTERM" not in before
 
 

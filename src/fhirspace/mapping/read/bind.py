@@ -20,7 +20,7 @@ from fhirspace.template.slots import Leaf
 class Option:
     """A template that an object could be: what is done when it is (with the struct and the variable's name).
 
-    `rank` puts equally likely ones in order, `each` marks attached items. `template` None is the carrying extension.
+    `rank` puts equally likely ones in order, `each` marks nested items. `template` None is the carrying extension.
     """
 
     template: Obj | None

@@ -22,17 +22,17 @@ class ReadBatch:
     """What some lines gave.
 
     Attributes:
-        tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for attached
+        tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for nested
             domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
             columns that hold a cell; `@row` is the line.
-        unread: (line, JSON path) of content that no slot reads; never its value.
+        unmapped: (line, JSON path) of content that no slot reads; never its value.
         foreign: lines of resources that no block claims.
         problems: lines that are no JSON object (FS401, FS403, FS414).
         slow: how many lines were read by `extract`.
     """
 
     tables: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
-    unread: list[tuple[int, str]] = field(default_factory=list)
+    unmapped: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     slow: int = 0

@@ -22,14 +22,14 @@ SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 
 @dataclass(slots=True)
 class Extracted:
-    """What one resource gives: the row's cells, rows of attached domains, and the paths that no slot reads.
+    """What one resource gives: the row's cells, rows of nested domains, and the paths that no slot reads.
 
     `carried` are the columns whose cells were carried.
     """
 
     cells: dict[str, str]
-    attached: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)
+    nested: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    unmapped: list[str] = field(default_factory=list)
     carried: frozenset[str] = frozenset()
 
 
@@ -37,8 +37,8 @@ class Extracted:
 class _Found:
     candidates: Candidates = field(default_factory=list)
     carried: dict[str, str] = field(default_factory=dict)
-    attached: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-    unread: list[str] = field(default_factory=list)
+    nested: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    unmapped: list[str] = field(default_factory=list)
 
 
 def extract(
@@ -55,16 +55,16 @@ def extract(
     items = items or {}
     _object(block.root, resource, block.resource, found, items)
     extracted = _extracted(mapping, found)
-    for domain, rows in list(extracted.attached.items()):
+    for domain, rows in list(extracted.nested.items()):
         attach = items[domain].attach
         shared = {name: extracted.cells[name] for name in (attach.on if attach else ()) if name in extracted.cells}
-        extracted.attached[domain] = [row | shared for row in rows]
+        extracted.nested[domain] = [row | shared for row in rows]
     return extracted
 
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:
     cells = implied(mapping) | settle(mapping, found.candidates) | found.carried
-    return Extracted(cells, found.attached, found.unread, frozenset(found.carried))
+    return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried))
 
 
 def fits(template: Obj, value: Any) -> bool:
@@ -138,7 +138,7 @@ def text_of(value: Any) -> str | None:
 
 def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
     if not isinstance(value, dict):
-        found.unread.append(path)
+        found.unmapped.append(path)
         return
     nodes = nodes_of(template)
     for at, (name, inner) in enumerate(value.items(), 1):
@@ -148,7 +148,7 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
                 continue
         node = _chosen(nodes.get(name, ()), inner)
         if node is None:
-            found.unread.append(f"{path}.{member(name, at)}")
+            found.unmapped.append(f"{path}.{member(name, at)}")
         else:
             _node(node, inner, f"{path}.{name}", found, items)
 
@@ -193,7 +193,7 @@ def _node(node: Node, value: Any, path: str, found: _Found, items: Table[str, Ma
         text = text_of(value)
         read = None if text is None or isinstance(value, Number) != (node.kind == "number") else read_leaf(node, text)
         if read is None:
-            found.unread.append(path)
+            found.unmapped.append(path)
         else:
             found.candidates += read
     elif isinstance(node, Obj):
@@ -204,7 +204,7 @@ def _node(node: Node, value: Any, path: str, found: _Found, items: Table[str, Ma
 
 def _list(arr: Arr, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
     if not isinstance(value, list):
-        found.unread.append(path)
+        found.unmapped.append(path)
         return
     used: set[int] = set()
     for position, each in enumerate(value):
@@ -218,7 +218,7 @@ def _list(arr: Arr, value: Any, path: str, found: _Found, items: Table[str, Mapp
             continue
         index = _bind(arr, each, used, items)
         if index is None:
-            found.unread.append(where)
+            found.unmapped.append(where)
             continue
         item = arr.items[index]
         if isinstance(item, Each):
@@ -233,9 +233,9 @@ def _bind(arr: Arr, value: Any, used: set[int], items: Table[str, Mapping]) -> i
     fitting = []
     for index, item in enumerate(arr.items):
         if isinstance(item, Each):
-            attached = items.get(item.domain)
-            if attached is not None and attached.item is not None and fits(attached.item, value):
-                fitting.append((len(marks(attached.item)), -index))
+            nested = items.get(item.domain)
+            if nested is not None and nested.item is not None and fits(nested.item, value):
+                fitting.append((len(marks(nested.item)), -index))
         elif index not in used and not isinstance(item, Carried) and _could(item, value):
             score = len(marks(item)) if isinstance(item, Obj) else 1
             fitting.append((score if _knows(item, value) else -1, -index))
@@ -247,15 +247,15 @@ def _attached(mapping: Mapping, value: Any, path: str, found: _Found, items: Tab
     if mapping.item is not None:
         _object(mapping.item, value, path, inner, items)
     extracted = _extracted(mapping, inner)
-    for domain, rows in ((mapping.domain, [extracted.cells]), *extracted.attached.items()):
-        found.attached.setdefault(domain, []).extend(rows)
-    found.unread += extracted.unread
+    for domain, rows in ((mapping.domain, [extracted.cells]), *extracted.nested.items()):
+        found.nested.setdefault(domain, []).extend(rows)
+    found.unmapped += extracted.unmapped
 
 
 def _carried(value: dict[str, Any], path: str, found: _Found) -> None:
     held = value.get("extension", [])
     if not isinstance(held, list):
-        found.unread.append(f"{path}.extension")
+        found.unmapped.append(f"{path}.extension")
         return
     for position, each in enumerate(held):
         if (
@@ -265,4 +265,4 @@ def _carried(value: dict[str, Any], path: str, found: _Found) -> None:
         ):
             found.carried[each["url"]] = str(each["valueString"])
         else:
-            found.unread.append(f"{path}.extension[{position}]")
+            found.unmapped.append(f"{path}.extension[{position}]")

@@ -21,7 +21,7 @@ from fhirspace.mapping.read.source import Gathered, Walk, holds_rows
 from fhirspace.template.slots import Leaf, Slot
 
 Parts = Callable[[str, int], Part]
-"""Where rows go: the part of a domain and a block's index (0 for an attached domain)."""
+"""Where rows go: the part of a domain and a block's index (0 for an nested domain)."""
 
 
 MANY: Final = 64
@@ -58,7 +58,7 @@ def compiled(
     """The program of a block.
 
     Args:
-        mapping: the domain's mapping; index: which of its blocks; items: the mappings of attached domains.
+        mapping: the domain's mapping; index: which of its blocks; items: the mappings of nested domains.
         parts: gives the part into which rows go; notice: whether unknown elements are noticed.
         kept: elements of the resource whose bytes repeat: they are decoded once for the same bytes.
     """
@@ -134,7 +134,7 @@ class _Maker:
         return rec
 
     def _guarded(self, gathered: list[Gathered], shared: list[str], names: tuple[str, ...]) -> None:
-        """Rows of attached items, all or none; what they share with their parent must be there, and not carried."""
+        """Rows of nested items, all or none; what they share with their parent must be there, and not carried."""
         for var in shared:
             self.code.put(f"if {var} is None: raise Slow")
         self.code.put(f"if carried and any(cell.url in {names} for cell in carried): raise Slow")
@@ -152,7 +152,7 @@ class _Maker:
                 self.code.put(f"read_{each.name}({', '.join(['item', 'line', *shared])})")
 
     def _item(self, gathered: Gathered, shared: list[str]) -> None:
-        """The function of an attached item: its row with the columns that it shares with the root's."""
+        """The function of an nested item: its row with the columns that it shares with the root's."""
         mapping = self._items[gathered.domain]
         if mapping.item is None:
             return
@@ -182,7 +182,7 @@ class _Maker:
         return attach.on if attach else ()
 
     def _below(self, template: Obj) -> Iterator[str]:
-        """The attached domains at any depth below a template."""
+        """The nested domains at any depth below a template."""
         for node in walk(template):
             if isinstance(node, Each) and node.domain in self._items:
                 yield node.domain

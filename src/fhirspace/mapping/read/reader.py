@@ -97,12 +97,12 @@ class Reader:
     def _take(self, file: str, batch: ReadBatch) -> None:
         for (domain, index), part in self._parts.items():
             if self._notice:
-                batch.unread += [(line, f"{domain}: carried under a reserved name") for line in part.refused()]
+                batch.unmapped += [(line, f"{domain}: carried under a reserved name") for line in part.refused()]
             made, carried = part.take(file)
             for key, table in ((index, made), (CARRIED_PART, carried)):
                 if table is not None:
                     batch.tables.setdefault(domain, {})[key] = table
-        batch.unread.sort(key=lambda place: place[0])
+        batch.unmapped.sort(key=lambda place: place[0])
 
     def _fast(self) -> tuple[Callable[[bytes], Any], Callable[[Any, int], None]]:
         program = self._last
@@ -135,7 +135,7 @@ class Reader:
 
     def _slow(self, number: int, entry: _Entry, resource: dict[str, Any], file: str, batch: ReadBatch) -> None:
         found = extract(entry.mapping, entry.block, resource, self._mappings)
-        rows = [(domain, row) for domain, some in found.attached.items() for row in some]
+        rows = [(domain, row) for domain, some in found.nested.items() for row in some]
         if not _encodable(cell for row in (found.cells, *(row for _, row in rows)) for cell in (*row, *row.values())):
             batch.problems.append(Problem("FS401", Place(file, number), "text that UTF-8 can hold"))
             return
@@ -144,7 +144,7 @@ class Reader:
         for domain, row in rows:
             self._part(domain, 0).add(row, number)
         if self._notice:
-            batch.unread += [(number, path) for path in found.unread]
+            batch.unmapped += [(number, path) for path in found.unmapped]
 
     def _entry(self, resource: Any) -> _Entry | None:
         """The block that claims a resource: the first of its identifiers that one knows decides."""
@@ -168,7 +168,7 @@ class Reader:
         return repeated(template, lines)
 
     def _part(self, domain: str, index: int) -> Part:
-        """The rows of a domain's block, or of an attached domain."""
+        """The rows of a domain's block, or of an nested domain."""
         if (domain, index) not in self._parts:
             mapping = self._mappings[domain]
             template = mapping.item or mapping.blocks[index].root

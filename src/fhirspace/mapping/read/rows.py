@@ -26,7 +26,7 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Part:
-    """The rows of one domain that come from one block, or of an attached domain.
+    """The rows of one domain that come from one block, or of an nested domain.
 
     Attributes:
         columns: the columns, in order; key: those that identify a row (for the part of carried cells).

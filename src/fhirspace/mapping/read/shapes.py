@@ -132,7 +132,7 @@ class Shapes:
     """Makes shapes, and collects their structs by name.
 
     Args:
-        items: the mappings of attached domains; notice: whether unknown elements are refused.
+        items: the mappings of nested domains; notice: whether unknown elements are refused.
     """
 
     def __init__(self, items: Table[str, Mapping], *, notice: bool) -> None:
@@ -201,14 +201,14 @@ class Shapes:
         return Many(self._record({"url": url, "extension": self._cells}, strict=strict)) if carried else NEVER
 
     def templates(self, items: Iterable[Node]) -> Iterable[Obj]:
-        """The objects among the items of a list, those of attached domains at their places."""
+        """The objects among the items of a list, those of nested domains at their places."""
         for item in items:
             if isinstance(item, Obj):
                 yield item
             elif isinstance(item, Each) and item.domain in self._items:
-                attached = self._items[item.domain].item
-                if attached is not None:
-                    yield attached
+                nested = self._items[item.domain].item
+                if nested is not None:
+                    yield nested
 
     def _members(self, objs: Sequence[Obj], *, need: bool, strict: bool, without: str = "") -> dict[str, Member]:
         members = {}

@@ -1,4 +1,4 @@
-"""Python source that walks decoded structs and gives a row's cells: one function a resource or attached item.
+"""Python source that walks decoded structs and gives a row's cells: one function a resource or nested item.
 
 The source is plain: an ``if`` a field, a loop a list of several items, a variable a column. Whatever it does not
 expect raises `Slow`, and the line is read by `extract` instead.
@@ -48,7 +48,7 @@ class Walk(Leaves):
 
     Args:
         code: where the source goes; uses: the columns that are read (`uses_of`).
-        items: the mappings of attached domains.
+        items: the mappings of nested domains.
         wanted: a list item that must be there; `wanted_flag` is then the variable that says so, or "" if none need.
         alone: tells which columns of an element are needed nowhere else.
     """

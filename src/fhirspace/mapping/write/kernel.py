@@ -32,7 +32,7 @@ class Rendered:
     """The lines of a batch.
 
     Attributes:
-        texts: by block of the mapping (one for the item of an attached domain), binary or large_binary, a value a row;
+        texts: by block of the mapping (one for the item of an nested domain), binary or large_binary, a value a row;
             a block's lines end with a line end. Null where the block's condition does not hold, where a block that is
             made once has been made before, and where the row is bad. Nulls have no bytes.
         faults: (row of the batch, fault), all faults of each bad row, in order.
@@ -74,7 +74,7 @@ class Kernel:
         Args:
             batch: text columns (string or dictionary of strings), null for a missing cell; ``@X`` columns are ignored,
                 ``_X`` columns are helpers; a column that the mapping knows and the batch has not counts as missing.
-            each: by attached domain, the JSON items that hang into each row, joined by commas, null for none.
+            each: by nested domain, the JSON items that hang into each row, joined by commas, null for none.
         """
         whole = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         texts: list[list[pa.Array]] = [[] for _ in self._mapping.blocks or [None]]

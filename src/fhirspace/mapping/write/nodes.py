@@ -34,7 +34,7 @@ class Row:
 
 
 def resources(mapping: Mapping, row: Row) -> list[tuple[str, str]]:
-    """The resources of a row as (resource type, JSON text); of an attached domain the one item, without a type.
+    """The resources of a row as (resource type, JSON text); of an nested domain the one item, without a type.
 
     `row.faults` and `row.candidates` grow. Nothing is raised for a faulty row: the caller looks at its faults.
     """

@@ -38,7 +38,7 @@ def cut(text: str) -> tuple[list[str], list[int]]:
 
 
 def each_column(domain: str) -> str:
-    """The name under which the attached items of a domain are treated as a column."""
+    """The name under which the nested items of a domain are treated as a column."""
     return f"@each:{domain}"
 
 
@@ -140,7 +140,7 @@ class Stage:
 
     Args:
         mapping: the mapping.
-        volatile: the columns that get stand-ins; columns of attached items and the carried cells always do.
+        volatile: the columns that get stand-ins; columns of nested items and the carried cells always do.
         columns: the columns of the tables to come, in order.
     """
 
@@ -315,7 +315,7 @@ def looked_at(condition: Cond | None) -> frozenset[str]:
 
 @once
 def depends(node: Node) -> frozenset[str]:
-    """All (real) columns on which the text of a node depends, attached items and carried cells among them."""
+    """All (real) columns on which the text of a node depends, nested items and carried cells among them."""
     if isinstance(node, Leaf):
         return frozenset(slot.base for slot in node.slots)
     if isinstance(node, Each):

@@ -97,7 +97,7 @@ class Plan:
             yield from each.sections
 
     def code(self, batch: pa.RecordBatch, each: dict[str, pa.Array]) -> dict[str, Coded]:
-        """The columns of a batch that the plan needs, and the attached items, coded."""
+        """The columns of a batch that the plan needs, and the nested items, coded."""
         coded: dict[str, Coded] = {}
         for name, column in self.columns.items():
             if isinstance(column, GivenColumn):

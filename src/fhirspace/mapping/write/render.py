@@ -25,7 +25,7 @@ class BadRow(Exception):
 def render(
     mapping: Mapping, cells: Table[str, str], each: Table[str, Sequence[str]] | None = None
 ) -> list[tuple[str, str]]:
-    """The resources of a row as (resource type, JSON text without line end); of an attached domain the one item.
+    """The resources of a row as (resource type, JSON text without line end); of an nested domain the one item.
 
     Args:
         mapping: the domain's mapping.

@@ -1,6 +1,6 @@
 """The published figures of a study, computed twice: from its SDTM datasets and from FHIR resources alone.
 
-What the figures are made of (test, time points, stratum) and what was published stands in a ``published.toml``.
+What the figures are made of (test, time points, stratum) and what was published is in a ``published.toml``.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Response:
     def __str__(self) -> str:
         return (
             f"{self.complete + self.partial}/{self.evaluated} = {self.percent} % "
-            f"(CR {self.complete}, PR {self.partial}; {_share(self.positive)}, {_share(self.negative)})"
+            f"(CR {self.complete}, PR {self.partial}; {_ratio(self.positive)}, {_ratio(self.negative)})"
         )
 
 
-def _share(pair: tuple[int, int]) -> str:
+def _ratio(pair: tuple[int, int]) -> str:
     return f"{pair[0]}/{pair[1]}"
 
 
@@ -66,7 +66,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """What was published, and the study's own words for what the figures are made of."""
+    """What was published, and the study's terms for the source data of the figures."""
 
     figures: Figures
     labels: dict[str, str]

@@ -46,7 +46,7 @@ class Steps:
     done: list[tuple[str, str, bool]] = field(default_factory=list)
 
     def check(self, name: str, result: str, good: bool) -> None:
-        """Notes and tells one step."""
+        """Records and prints one step."""
         self.done.append((name, result, good))
         self.say(f"  {'ok  ' if good else 'FAIL'} {name:<46} {result}")
 
@@ -73,7 +73,7 @@ def demo(
         fhir: the FHIR release.
         shared: files get the modes that the umask gives, instead of being for their owner only.
         server: also start a local HAPI with validation on, push, push again, pull back and compare.
-        say: told each step as it is done; the table of figures goes to stdout.
+        say: called with each step when it is done; the table of figures goes to stdout.
         as_json: print the result as JSON.
         id_key: the key of the ids, or its file. The published one makes the same ids everywhere, and hides nothing.
 

@@ -56,7 +56,7 @@ def entries(name: str, library: SourceLibrary) -> list[dict[str, Any]]:
 
 
 def columns(form: SourceForm) -> list[dict[str, Any]]:
-    """By column: the variables it goes to, whether it is read back and how (``home``, ``kept``, ``carried``)."""
+    """By column: its variables, whether it is read back and how (``home``, ``kept``, ``carried``)."""
     goes: dict[str, dict[str, None]] = {name: {} for name in form.mapping.columns}
     for document, line in form.mapping.lines:
         for variable, cell in line.cells:

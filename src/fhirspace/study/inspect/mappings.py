@@ -22,7 +22,7 @@ from fhirspace.mapping.schema import schema as make_schema
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study.inspect import forms as views_forms, text as views_text
 from fhirspace.study.inspect.sample import examples
-from fhirspace.study.inspect.variables import standing, variables
+from fhirspace.study.inspect.variables import variable_states, variables
 
 View = tuple[Any, str]
 """JSON data, and the text for people."""
@@ -76,7 +76,7 @@ def check(
         fhir: not used: a mapping must be right in every release. source: only this source.
 
     Raises:
-        MappingError: the first fault, with file, line, key and what would fit.
+        MappingError: the first fault, with file, line, key and what was expected.
     """
     own = _folders(mappings)
     datasets = {release: len(Library(release, own).mappings) for release in RELEASES}
@@ -125,17 +125,17 @@ def show(
 def coverage(
     name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
 ) -> View:
-    """How much of each dataset's metadata has a home in FHIR, is carried on purpose, or neither; of forms likewise.
+    """How much of each dataset's metadata has an element in FHIR, is carried on purpose, or neither; of forms likewise.
 
     Returns:
         ``{"datasets": [{dataset, variables, home, carried, without, percent}], "forms": [...]}``: lists of names, and
-        the percentage of variables with a home. A variable without one is carried all the same when it comes.
+        the percentage of variables with an element. A variable without one is carried if it is filled.
     """
     own = _folders(mappings)
     library = Library(fhir, own)
     chosen = [each for each in library.mappings if name in (None, each)]
     datasets = [
-        _covered({"dataset": each}, ((item.variable, item.state) for item in standing(library, each)))
+        _covered({"dataset": each}, ((item.variable, item.state) for item in variable_states(library, each)))
         for each in chosen
     ]
     forms = {each: pair for each, pair in _forms(own, source).items() if name in (None, each)}
@@ -162,7 +162,7 @@ def schema(
 def new(
     name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
 ) -> View:
-    """A source mapping to start from for a CSV file: it loads, and carries every cell as it stands.
+    """A source mapping to start from for a CSV file: it loads, and carries every cell unchanged.
 
     Args:
         name: the path of the file; mappings, fhir, source: not used.
@@ -204,8 +204,8 @@ def _covered(entry: dict[str, Any], states: Iterable[tuple[str, str]]) -> dict[s
     for variable, state in states:
         found.setdefault(state, []).append(variable)
         total += 1
-    home = found.get("home", [])
+    target = found.get("home", [])
     on_purpose = [*found.get("kept", []), *(found.get("carried", []) if "dataset" in entry else [])]
     without = [*found.get("without", []), *(found.get("carried", []) if "form" in entry else [])]
-    percent = round(100 * len(home) / total, 1) if total else 0.0
-    return entry | {"variables": total, "home": home, "carried": on_purpose, "without": without, "percent": percent}
+    percent = round(100 * len(target) / total, 1) if total else 0.0
+    return entry | {"variables": total, "home": target, "carried": on_purpose, "without": without, "percent": percent}

@@ -28,7 +28,7 @@ _TYPED: Final = {"decimal": "5.5", "integer": "1", "yes": "Y", "yes/no": "Y", "d
 def sample(mapping: Mapping, *, full: bool = False) -> dict[str, str]:
     """The cells of a sample row by column, helper columns (``_X``) among them.
 
-    Every cell finds a place in the resources: what would have to be carried, or would be refused, is left out.
+    Every cell has an element in the resources: cells that would be carried or refused are left out.
 
     Args:
         mapping: the dataset's; full: fill permissible variables (core Perm) as well.
@@ -47,16 +47,16 @@ def sample(mapping: Mapping, *, full: bool = False) -> dict[str, str]:
 
 
 def examples(library: Library, domain: str, *, full: bool = False) -> list[tuple[str, str]]:
-    """The resources of a dataset's sample row, or the one item of rows that hang into another's resource.
+    """The resources of a dataset's sample row, or the one item of nested rows.
 
     Returns:
-        Pairs of resource type ("" for an item) and JSON text; what hangs into them is filled with samples, too.
+        Pairs of resource type ("" for an item) and JSON text; nested rows are filled with samples, too.
 
     Raises:
         MappingError: FS336, no sample row can be written, because of a constant beside the cells or of too few cells.
     """
     mapping = library.mappings[domain]
-    each = {name: [text for _, text in examples(library, name, full=full)] for name in library.attached(domain)}
+    each = {name: [text for _, text in examples(library, name, full=full)] for name in library.nested(domain)}
     try:
         return render(mapping, sample(mapping, full=full), each)
     except BadRow as bad:
@@ -70,7 +70,7 @@ def _expected(mapping: Mapping, column: str) -> bool:
 
 
 def _cells(mapping: Mapping) -> dict[str, str]:
-    """A cell for each column that stands in the first alternatives, in the order of the standard."""
+    """A cell for each column in the first alternatives, in the order of the standard."""
     found: dict[str, list[Slot]] = {}
     for root in mapping.roots():
         for slot in _first(root):
@@ -105,7 +105,7 @@ def _formed(form: Form) -> str:
 
 
 def _cell(dataset: str, name: str, slots: list[Slot]) -> str:
-    """Of all that might stand in a column what most of its slots take, and read back."""
+    """A cell that most slots of the column accept and read back."""
     offers = [
         *_coded(dataset, name),
         *(offer for slot in slots for offer in (*_outputs(slot), _typed(slot))),
@@ -196,7 +196,7 @@ def _names(dataset: str) -> tuple[str, ...]:
 
 
 def _carried(value: Any) -> Iterator[str]:
-    """The names of all variables that ride in the extension of carried cells, wherever it stands."""
+    """The names of all variables in the extension of carried cells, wherever it is."""
     if isinstance(value, list):
         for item in value:
             yield from _carried(item)

@@ -68,17 +68,20 @@ def shown_dataset(data: dict[str, Any], other: str) -> str:
         note = f"  ({variable['note']})" if variable["note"] else ""
         lines.append(_safe(f"{variable['variable']:<9} {variable['label']}{note}"))
         lines += _places(release, variable[release])
-        if [short(home["path"]) for home in variable[other]] != [short(home["path"]) for home in variable[release]]:
+        if [short(target["path"]) for target in variable[other]] != [
+            short(target["path"]) for target in variable[release]
+        ]:
             lines += _places(other, variable[other]) or [f"    {other}  no place"]
     return "\n".join(lines)
 
 
-def _places(release: str, homes: Iterable[dict[str, Any]]) -> list[str]:
+def _places(release: str, targets: Iterable[dict[str, Any]]) -> list[str]:
     return [
         _safe(
-            f"    {release:<3} {short(home['path'])}  {home['codec']}" + (f"  # {home['note']}" if home["note"] else "")
+            f"    {release:<3} {short(target['path'])}  {target['codec']}"
+            + (f"  # {target['note']}" if target["note"] else "")
         )
-        for home in homes
+        for target in targets
     ]
 
 

@@ -16,8 +16,8 @@ _NAMES = ("url", "system", "code", "type")
 
 
 @dataclass(frozen=True, slots=True)
-class Home:
-    """One place of a variable: its path in the resource, codec, and what is to be known of it."""
+class Target:
+    """One element of a variable: its path in the resource, codec, and a note."""
 
     variable: str
     path: str
@@ -26,10 +26,10 @@ class Home:
     readable: bool
 
 
-def homes(mapping: Mapping) -> Iterator[Home]:
-    """All places of all variables, in the order of the template; helper columns (``_X``) among them.
+def targets(mapping: Mapping) -> Iterator[Target]:
+    """All elements of all variables, in the order of the template; helper columns (``_X``) among them.
 
-    A path is one of JSON names from the resource's type, with the constant that tells a list item from its
+    A path is one of JSON names from the resource's type, with the constant that distinguishes a list item from its
     neighbours in brackets: ``AdverseEvent.extension[url=http://...].valueString``.
     """
     for block in mapping.blocks:
@@ -39,9 +39,9 @@ def homes(mapping: Mapping) -> Iterator[Home]:
         yield from _below(mapping.item, mapping.item.path, [f"in the resource of {mapping.attach.to}"])
 
 
-def _below(node: Node, path: str, notes: list[str]) -> Iterator[Home]:
+def _below(node: Node, path: str, notes: list[str]) -> Iterator[Target]:
     if isinstance(node, Leaf):
-        yield from (_home(slot, path, notes, joined=len(node.parts) > 1) for slot in node.slots)
+        yield from (_target(slot, path, notes, joined=len(node.parts) > 1) for slot in node.slots)
     elif isinstance(node, Obj):
         for name, child in node.fields:
             yield from _below(child, f"{path}.{name}" if name else path, [*notes, *_condition(node.when)])
@@ -53,7 +53,7 @@ def _below(node: Node, path: str, notes: list[str]) -> Iterator[Home]:
             yield from _below(option, path, [*notes, "one of several"])
 
 
-def _home(slot: Slot, path: str, notes: list[str], *, joined: bool) -> Home:
+def _target(slot: Slot, path: str, notes: list[str], *, joined: bool) -> Target:
     _, dot, form = slot.column.partition(".")
     own = [f"as {form}"] if dot else []
     own += ["with other text"] if joined else []
@@ -61,7 +61,7 @@ def _home(slot: Slot, path: str, notes: list[str], *, joined: bool) -> Home:
         own.append("computed, never read back")
     elif not slot.codec.readable:
         own.append("written only")
-    return Home(slot.base, path, slot.codec.name, "; ".join(dict.fromkeys([*own, *notes])), slot.readable)
+    return Target(slot.base, path, slot.codec.name, "; ".join(dict.fromkeys([*own, *notes])), slot.readable)
 
 
 def _condition(condition: Cond | None) -> list[str]:
@@ -83,7 +83,7 @@ def condition_text(condition: Cond, *, inner: bool = False) -> str:
 
 
 def _selector(item: Node, arr: Arr) -> str:
-    """What tells a list item from its neighbours: the first constant that no other has at the same place."""
+    """What distinguishes a list item from its neighbours: the first constant that no other has at the same place."""
     others = [set(_constants(other)) for other in arr.items if other is not item and not isinstance(other, Leaf)]
     own = list(_constants(item))
     telling = next((pair for pair in own if others and not any(pair in other for other in others)), None)
@@ -113,8 +113,8 @@ def _constants(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a variable of the metadata fares: ``home``, ``carried`` (on purpose) or ``without``."""
+class VariableState:
+    """The state of a variable of the metadata: ``home``, ``carried`` (on purpose) or ``without``."""
 
     variable: str
     label: str
@@ -122,17 +122,17 @@ class Standing:
     state: str
 
 
-def standing(library: Library, domain: str) -> list[Standing]:
-    """For each variable in the dataset's own metadata whether it has a home, is carried on purpose, or neither.
+def variable_states(library: Library, domain: str) -> list[VariableState]:
+    """For each variable in the dataset's own metadata whether it has an element, is carried on purpose, or neither.
 
-    Identifiers that a row shares with the row it hangs into have their home there.
+    Identifiers that a nested row has in common with its parent have their element there.
     """
     mapping = library.mappings[domain]
-    found = {home.variable for home in homes(mapping) if home.readable} | implied(mapping).keys()
+    found = {target.variable for target in targets(mapping) if target.readable} | implied(mapping).keys()
     found |= set(mapping.attach.on) if mapping.attach else set()
     variables = sdtm.domain(domain).variables if sdtm.known(domain) else ()
     return [
-        Standing(
+        VariableState(
             each.name,
             each.label,
             each.core,
@@ -149,16 +149,16 @@ def variables(library: Library, domain: str, other: Library) -> list[dict[str, A
         library: of the first release; domain: the dataset; other: of the second release, which may lack the dataset.
     """
     mapping, second = library.mappings[domain], other.mappings.get(domain)
-    places: dict[str, list[Home]] = {
-        library.release: list(homes(mapping)),
-        other.release: list(homes(second)) if second else [],
+    places: dict[str, list[Target]] = {
+        library.release: list(targets(mapping)),
+        other.release: list(targets(second)) if second else [],
     }
     known = (
         set(mapping.carried) & {each.name for each in sdtm.standard_variables(domain)}
         if sdtm.known(domain)
         else set(mapping.carried)
     )
-    mentioned = {home.variable for found in places.values() for home in found} | {*known, *implied(mapping)}
+    mentioned = {target.variable for found in places.values() for target in found} | {*known, *implied(mapping)}
     mentioned |= set(mapping.attach.on) if mapping.attach else set()
     own = {each.name for each in sdtm.domain(domain).variables} if sdtm.known(domain) else set()
     standard = (
@@ -172,7 +172,7 @@ def variables(library: Library, domain: str, other: Library) -> list[dict[str, A
             "label": labels.get(name, "computed helper" if name.startswith("_") else ""),
             "note": _note(name, mapping, places),
             **{
-                release: [_as_dict(home) for home in found if home.variable == name]
+                release: [_as_dict(target) for target in found if target.variable == name]
                 for release, found in places.items()
             },
         }
@@ -180,11 +180,11 @@ def variables(library: Library, domain: str, other: Library) -> list[dict[str, A
     ]
 
 
-def _as_dict(home: Home) -> dict[str, Any]:
-    return {key: value for key, value in asdict(home).items() if key != "variable"}
+def _as_dict(target: Target) -> dict[str, Any]:
+    return {key: value for key, value in asdict(target).items() if key != "variable"}
 
 
-def _note(name: str, mapping: Mapping, places: dict[str, list[Home]]) -> str:
+def _note(name: str, mapping: Mapping, places: dict[str, list[Target]]) -> str:
     if name in implied(mapping):
         return f"always {implied(mapping)[name]}"
     if mapping.attach and name in mapping.attach.on:
@@ -192,7 +192,7 @@ def _note(name: str, mapping: Mapping, places: dict[str, list[Home]]) -> str:
     lacking = [
         release
         for release, found in places.items()
-        if not any(home.variable == name and home.readable for home in found)
+        if not any(target.variable == name and target.readable for target in found)
     ]
     if name.startswith("_") or not lacking:
         return ""

@@ -154,7 +154,8 @@ class _Reader:
 
 def _described(field: Field, encoding: str) -> pa.Field:
     number = field.number and not dates.meaning(field.format)
-    described = {"label": field.label.decode(encoding), "type": "Num" if number else "Char", "length": str(field.length)}
+    kind = "Num" if number else "Char"
+    described = {"label": field.label.decode(encoding), "type": kind, "length": str(field.length)}
     if field.format and (number or not field.number):
         described["format"] = field.format
     return pa.field(field.name, TEXT, metadata=described)
