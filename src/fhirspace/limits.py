@@ -53,6 +53,7 @@ LIMITS = {
     "answer-bytes": Limit(256 * 1024**2, "bytes in one answer of a server, unpacked"),
     "answer-seconds": Limit(900, "seconds for one answer of a server"),
     "sign-in-bytes": Limit(1_000_000, "bytes in one answer about the sign-in"),
+    "failures": Limit(100, "resources that a server fails at, one after the other"),
     "pages": Limit(100_000, "pages of one search or history"),
     "job-seconds": Limit(172_800, "seconds for a bulk job of a server, or for one file of it"),
     "job-files": Limit(100_000, "files of one bulk export"),

@@ -2,8 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the resources; every resource of the input is in exactly one of these."""
+
+    created: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    unchanged_on_server: int = 0
+    conflicts: int = 0
+    refused: int = 0
+
+    @property
+    def total(self) -> int:
+        """All resources that something became of."""
+        done = self.created + self.updated + self.unchanged + self.unchanged_on_server
+        return done + self.conflicts + self.refused
 
 
 def told(report: Any, *names: str) -> dict[str, Any]:

@@ -133,7 +133,11 @@ class Bundles:
                 bad[index] = error
         if bad:
             first = next(iter(bad.values()))
-            places = [f"Bundle.entry[{index}].resource.code" for index in bad] if self._settings.name_entries else []
+            places = (
+                [f"Bundle.entry[{index}].resource.code" for index in bad]
+                if self._settings.name_entries and first.status != 500
+                else []
+            )
             raise Refused(first.status, first.diagnostics, places)
 
     def _link(self, operations: list[Operation], links: list[str]) -> None:

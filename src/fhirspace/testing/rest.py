@@ -75,6 +75,8 @@ class Rest:
             operation.resource = parsed(operation.body)
             if operation.resource["resourceType"] != operation.place.partition("/")[0]:
                 raise Refused(400, "HAPI-0411: Incorrect resource type for this address")
+            if self.settings.poison(operation.resource):
+                raise Refused(500, "HAPI-0389: Failed to call access method")
             if self.settings.refuse(operation.resource):
                 raise Refused(422, f"the value '{CANARY}' is wrong", [f"{operation.resource['resourceType']}.code"])
 

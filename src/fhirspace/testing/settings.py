@@ -55,6 +55,7 @@ class Settings:
         most_entries: a Bundle with more is answered with 413.
         most_bytes: a body with more is answered with 413.
         refuse: whether a resource (decoded) is invalid: 422.
+        poison: whether the server fails at a resource (decoded): 500.
         name_entries: the OperationOutcome says which entries of a transaction were refused.
         authorize: whether the value of ``Authorization`` ("" when missing) is good; otherwise 401. The metadata and
             `documents` are open.
@@ -89,6 +90,7 @@ class Settings:
     most_entries: int | None = None
     most_bytes: int | None = None
     refuse: Callable[[dict[str, Any]], bool] = lambda resource: False
+    poison: Callable[[dict[str, Any]], bool] = lambda resource: False
     name_entries: bool = True
     authorize: Callable[[str], bool] = lambda value: True
     token_life: int | None = None

@@ -56,7 +56,7 @@ def test_letters_of_a_push_that_was_broken_off_are_sent_and_the_push_goes_on_und
 ) -> None:
     folder = trial(tmp_path, patients=10, each=2)
     faulty.refuse = lambda body: body["id"] == "p-1"
-    faulty.faults.append(Fault("broken", at("p-4"), client.attempts))
+    faulty.faults.append(Fault("unavailable", at("p-4"), client.attempts))
     with pytest.raises(FhirspaceError, match="FS512"):
         push(folder, faulty.url, client=client, size=2)
     (unfinished,) = runs(folder)
@@ -78,7 +78,7 @@ def test_a_retry_that_was_broken_off_loses_no_letter(faulty: FaultyServer, clien
     assert push(folder, faulty.url, client=client).refused == 9
     faulty.refuse = lambda body: body["id"] == "ob-p-0-0"
     # By the resources and not by their number: parts of a refused bundle travel beside the next one.
-    faulty.faults.extend([Fault("reset_after", at("ob-p-1-1")), Fault("broken", at("ob-p-2-2"), client.attempts)])
+    faulty.faults.extend([Fault("reset_after", at("ob-p-1-1")), Fault("unavailable", at("ob-p-2-2"), client.attempts)])
     with pytest.raises(FhirspaceError, match="FS512"):
         retry(folder, faulty.url, client=client, size=3, connections=1)
     faulty.refuse = lambda body: False

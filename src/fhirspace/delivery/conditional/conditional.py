@@ -88,7 +88,7 @@ class Finder(Courier):
             if found:
                 return found[0]
             answer = self._understood(entry, sought, whole)
-            if answer is not None and answer.code not in RETRIED:
+            if answer is not None and (answer.code not in RETRIED or whole.status in self.given):
                 return self._placed(entry, sought, answer)
             # A Bundle answered by what fits nothing, or an entry that failed: it may have been done.
             doubt = doubt or answer is None or answer.code >= 500

@@ -15,7 +15,7 @@ from fhirspace.delivery.journal import JOURNAL, Journal
 from fhirspace.delivery.plan.compare import ACTIONS, Action, OursOnly, PlanFile, Step, compare
 from fhirspace.delivery.push.options import Options, chosen, client_of
 from fhirspace.delivery.push.order import Item, Order, Reader, inputs
-from fhirspace.delivery.push.sender import Counts
+from fhirspace.delivery.report import Counts
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import Problem, UsageError
 from fhirspace.fhirserver.http.client import Client, require_release

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Self
 from urllib.parse import quote
 
 from fhirspace.delivery.push.order import Item
@@ -98,7 +99,8 @@ class Courier:
 
     Args:
         client: the server. kind: how entries travel. squeeze: compress what is sent (gzip). headers: sent as well.
-        final: statuses that asking again would not change.
+        final: statuses that asking again would not change. given: statuses that are answers for the caller where asking
+            again has not changed them, and no reason to stop. attempts: how often in all; None: as the client does.
     """
 
     client: Client
@@ -106,6 +108,12 @@ class Courier:
     squeeze: bool = False
     headers: dict[str, str] = field(default_factory=dict)
     final: frozenset[int] = frozenset()
+    given: frozenset[int] = frozenset()
+    attempts: int | None = None
+
+    def hasty(self, attempts: int) -> Self:
+        """The same with other attempts."""
+        return replace(self, attempts=attempts)
 
     def send(self, entries: list[Entry]) -> Reply:
         """Sends entries together; those whose own answer is a passing state (429, 503, ...) are sent again.
@@ -120,7 +128,8 @@ class Courier:
             return Reply({at: self._single(entry) for at, entry in enumerate(entries)})
         reply = Reply()
         waiting = list(range(len(entries)))
-        for attempt in range(1, self.client.attempts + 1):
+        most = self.attempts or self.client.attempts
+        for attempt in range(1, most + 1):
             sent = [entries[at] for at in waiting]
             whole = self._post(sent)
             found = self._matched(whole, sent) if whole.ok else None
@@ -137,7 +146,7 @@ class Courier:
             if not again:
                 return reply
             waiting, passing = again, told[again[0]]
-            if attempt < self.client.attempts:
+            if attempt < most:
                 self.client.wait(attempt, whole)
         reply.rest = Response(passing.code, whole.headers, bytes(passing.outcome))
         return reply
@@ -199,7 +208,9 @@ class Courier:
         if self.squeeze and body:
             body, sent = gzip.compress(body, 1, mtime=0), sent | {"Content-Encoding": "gzip"}
         final = self.final | ({409} if matched else set())  # as in `send`
-        return self.client.request(method, path, body, headers=sent, final=final, instead=instead)
+        return self.client.request(
+            method, path, body, headers=sent, attempts=self.attempts, final=final, given=self.given, instead=instead
+        )
 
 
 def build(entries: list[Entry], kind: Carrier, server: str) -> bytes:

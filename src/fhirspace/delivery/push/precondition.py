@@ -32,6 +32,23 @@ _LOOKS = 4
 
 
 @dataclass(frozen=True, slots=True)
+class Conflict:
+    """A resource that another client changed: its key, the version that we wrote last and the one that is there.
+
+    `ours` is "" where the journal does not know it, `theirs` where it was deleted.
+    """
+
+    key: str
+    ours: str
+    theirs: str
+
+    def __str__(self) -> str:
+        there = f"the server holds version {self.theirs}" if self.theirs else "it was deleted on the server"
+        known = f"we wrote version {self.ours}" if self.ours else "the journal has no version of ours"
+        return f"{self.key}, {there}, {known}"
+
+
+@dataclass(frozen=True, slots=True)
 class Guarded:
     """A courier that writes only where the server holds nothing, or what we wrote. Safe to be used by several threads.
 
@@ -53,6 +70,10 @@ class Guarded:
         """How entries travel."""
         return self.courier.kind
 
+    def hasty(self, attempts: int) -> Guarded:
+        """The same with other attempts."""
+        return replace(self, courier=self.courier.hasty(attempts))
+
     def send(self, entries: list[Entry]) -> Reply:
         """As `Courier.send`; what another client changed is not written but in `Reply.conflicts`.
 
@@ -61,11 +82,12 @@ class Guarded:
         """
         work = _Work(self, dict(enumerate(entries)))
         work.look([at for at, entry in work.waiting.items() if _guarded(entry) and not (self.strict and entry.match)])
-        for attempt in range(1, self.client.attempts + _LOOKS):
+        most = self.courier.attempts or self.client.attempts
+        for attempt in range(1, most + _LOOKS):
             failed = work.send()
             if not failed or (not work.look(failed) and not work.passing):
                 break
-            if work.passing and attempt < self.client.attempts:
+            if work.passing and attempt < most:
                 self.client.wait(attempt, None)
         return work.reply
 

@@ -32,8 +32,8 @@ from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.push.bundles import Courier, Entry
 from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
 from fhirspace.delivery.push.order import Item, Order, Reader, Unit, inputs
-from fhirspace.delivery.push.precondition import Guarded
-from fhirspace.delivery.push.sender import Conflict, Note, Sender
+from fhirspace.delivery.push.precondition import Conflict, Guarded
+from fhirspace.delivery.push.sender import FAILED, Note, Sender
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
@@ -152,7 +152,7 @@ def _deliver(
         wanted = by_plan(plan, talk, order, reader, book.seal.key) if plan else None
         book.begin(new_run() + RETRY * letters, resume=not letters)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
-        courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip)
+        courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip, given=FAILED)
         addressing = _addressing(statement, book, how) if how.conditional else None
         box = dead.DeadLetters(home, book.run)
         guarded = None if plan or options.get("overwrite") else Guarded(courier, how.strict)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Set
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,18 +14,25 @@ from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
 from fhirspace.delivery.journal import RETRY, Journal, Known, Written
 from fhirspace.delivery.push.bundles import Courier, Entry, Reply, Terms
 from fhirspace.delivery.push.order import Item, Reader, Unit
-from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Guarded
+from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Conflict, Guarded
 from fhirspace.delivery.push.rejected import DeadLetters
-from fhirspace.errors import Problem
+from fhirspace.delivery.report import Counts
+from fhirspace.errors import Problem, ServerError
 from fhirspace.fhir.canonical import content
 from fhirspace.fhir.outcome import reason, suspects
 from fhirspace.fhir.references import references
 from fhirspace.fhirserver.answers import Answer, no_fhir
+from fhirspace.fhirserver.fetch import fetch
 from fhirspace.fhirserver.http.client import Response
 from fhirspace.fhirserver.http.retry import since
+from fhirspace.limits import limit
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
 """Answers that blame what was sent, not the moment: the guilty entry is looked for."""
+FAILED = frozenset({500})
+"""The server fails: at one resource perhaps, which is then found."""
+_HASTY = 2
+"""Attempts while a resource is sought that the server has failed at already."""
 _MOST_BYTES = 8_000_000
 _ENTRY_PATH = re.compile(r"Bundle\.entry\[\d+\](\.resource)?")
 _UNSENT = Response(0, {}, b"")
@@ -37,41 +45,6 @@ Note = Callable[[Event, dict[str, int], list[str]], None]
 
 def _say_nothing(event: Event, counts: dict[str, int], keys: list[str]) -> None:
     """Nobody keeps a log."""
-
-
-@dataclass(slots=True)
-class Counts:
-    """What became of the resources; every resource of the input is in exactly one of these."""
-
-    created: int = 0
-    updated: int = 0
-    unchanged: int = 0
-    unchanged_on_server: int = 0
-    conflicts: int = 0
-    refused: int = 0
-
-    @property
-    def total(self) -> int:
-        """All resources that something became of."""
-        done = self.created + self.updated + self.unchanged + self.unchanged_on_server
-        return done + self.conflicts + self.refused
-
-
-@dataclass(frozen=True, slots=True)
-class Conflict:
-    """A resource that another client changed: its key, the version that we wrote last and the one that is there.
-
-    `ours` is "" where the journal does not know it, `theirs` where it was deleted.
-    """
-
-    key: str
-    ours: str
-    theirs: str
-
-    def __str__(self) -> str:
-        there = f"the server holds version {self.theirs}" if self.theirs else "it was deleted on the server"
-        known = f"we wrote version {self.ours}" if self.ours else "the journal has no version of ours"
-        return f"{self.key}, {there}, {known}"
 
 
 @dataclass(slots=True)
@@ -102,6 +75,7 @@ class Sender:
     _lost: set[str] = field(default_factory=set)
     _doubted: set[str] = field(default_factory=set)
     _bundle: int = 0
+    _failures: int = 0
 
     def batches(self, units: Iterable[Unit], reader: Reader) -> Iterator[list[Loaded]]:
         """Units that are not delivered yet, loaded, up to `size` resources (or 8 MB) together."""
@@ -123,15 +97,16 @@ class Sender:
         if batch:
             yield batch
 
-    def deliver(self, units: list[Loaded]) -> None:
-        """Send them together, and in smaller parts where the server refuses that.
+    def deliver(self, units: list[Loaded], attempts: int | None = None) -> None:
+        """Send them together, and in smaller parts where the server refuses that, with so many attempts.
 
         Raises:
             ServerError: the server cannot be reached or fails (FS510, FS511, FS512); what was answered is journalled.
         """
         units = self._ready(units)
         if units:
-            self._settle(units, self.courier.send(_flat(units)))
+            courier = self.courier.hasty(attempts) if attempts else self.courier
+            self._settle(units, courier.send(_flat(units)))
 
     def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
         """Delivers all batches, up to `connections` at a time, and yields after each one.
@@ -202,6 +177,9 @@ class Sender:
 
     def _settle_rest(self, left: list[Loaded], said: Response, blamed: set[int]) -> None:
         """What to do with units that were refused as a whole, or answered by nothing that fits them."""
+        if said.status in FAILED:
+            self._search_failure(left, said)
+            return
         if not said.ok and said.status not in REFUSED:
             raise self.courier.client.unexpected(said)
         if said.ok:  # what it answers may have been done
@@ -216,6 +194,31 @@ class Sender:
             raise no_fhir(self.courier.client.server, "an answer that fits each entry of the Bundle", said)
         else:
             self._bury(left[0], said)
+
+    def _search_failure(self, units: list[Loaded], said: Response) -> None:
+        """Finds the units that the server fails at, rejects them, and delivers the others.
+
+        Raises:
+            ServerError: FS512, it fails at a read as well, or at one unit after the other.
+        """
+        self._require_works(units[0][0], said)
+        if len(units) == 1:
+            self._bury(units[0], said)
+            return
+        half = len(units) // 2
+        for part in (units[:half], units[half:]):
+            self.deliver(part, _HASTY)
+
+    def _require_works(self, entry: Entry, said: Response) -> None:
+        """Raises ServerError (FS512) unless the server answers a read that has nothing to do with what was sent."""
+        client = self.courier.client
+        try:
+            for _ in fetch(client, [f"{entry.item.key.partition('/')[0]}/{uuid.uuid4()}"], batch=False):
+                pass
+        except ServerError:
+            raise client.unexpected(said) from None
+        if self._failures >= limit("failures"):
+            raise client.unexpected(said)
 
     def _in_parts(self, units: list[Loaded]) -> None:
         """Delivers units in bundles of `size`, which may become smaller meanwhile."""
@@ -262,6 +265,7 @@ class Sender:
     def _accept(self, pairs: list[tuple[Entry, Answer]]) -> None:
         if not pairs:
             return
+        self._failures = 0
         self._bundle = self._bundle or self.journal.bundles()
         self._bundle += 1
         held, written, dropped = [], [], []
@@ -304,11 +308,14 @@ class Sender:
 
     def _judge(self, entry: Entry, answer: Answer) -> None:
         said = Response(answer.code, {}, bytes(answer.outcome))
-        if answer.code not in REFUSED:
+        if answer.code in FAILED:
+            self._require_works(entry, said)
+        elif answer.code not in REFUSED:
             raise self.courier.client.unexpected(said)
         self._bury([entry], said)
 
     def _bury(self, unit: Loaded, answer: Response) -> None:
+        self._failures += answer.status in FAILED
         detail = ""
         if self.wanted and answer.status in CONFLICT and any(entry.match for entry in unit):
             code, expected = "FS536", "the version that the plan was made for"

@@ -107,6 +107,7 @@ class Client:
         headers: Mapping[str, str] | None = None,
         attempts: int | None = None,
         final: frozenset[int] = frozenset(),
+        given: frozenset[int] = frozenset(),
         instead: Callable[[], Response | None] | None = None,
         sink: Sink | None = None,
     ) -> Response:
@@ -117,6 +118,7 @@ class Client:
             path: an address below the FHIR base (`address`), or a `links.Link` that the server gave.
             attempts: how often in all; None as often as the client does.
             final: statuses that asking again would not change.
+            given: statuses that are returned, not raised, where asking again has not changed them.
             instead: asked before what may have had effect is sent again; what it answers is taken.
             sink: takes bodies that are too large for memory, where the transport can give them so (HTTP can).
 
@@ -138,7 +140,7 @@ class Client:
 
         answer = repeated(once, most, self.wait, final, instead)
         if answer is None or (passing(answer) and answer.status not in final):
-            return self._exhausted(answer, most)
+            return self._exhausted(answer, most, given)
         self._note_clock(answer)
         return self._judged(self._shallow(answer))
 
@@ -201,10 +203,10 @@ class Client:
                 raise answered_too_much("json-depth", self.server) from None
         return answer
 
-    def _exhausted(self, answer: Response | None, attempts: int) -> Response:
+    def _exhausted(self, answer: Response | None, attempts: int, given: frozenset[int]) -> Response:
         if answer is None:
             raise ServerError("FS510", self.server, detail=f"no answer in {attempts} attempts")
-        if answer.status == 409:
+        if answer.status == 409 or answer.status in given:
             return answer
         raise self.unexpected(answer)
 
