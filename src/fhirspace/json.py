@@ -228,3 +228,20 @@ def value_at(text: str, start: int) -> tuple[Any, int]:
         return _scan(text, start)
     except StopIteration:
         raise ValueError("no JSON value begins here") from None
+
+
+_members: Final = decoder(dict[str, msgspec.Raw])
+
+
+def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
+    """The members of an object by name, their values as they are spelt.
+
+    Raises:
+        JsonError: as `decode`; FS402, a name comes twice. What is within a value is not looked into.
+    """
+    data = bytes(raw)
+    found = _members(data)
+    # Each name has two quotes; there are more where one came twice, or has a quote in it, which `parse` tells apart.
+    if data.count(b'"') - sum(bytes(value).count(b'"') for value in found.values()) != 2 * len(found):
+        parse(data)
+    return found

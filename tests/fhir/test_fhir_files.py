@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.fhir import bundles, ndjson, wire
+from fhirspace.fhir import ndjson, wire
+from fhirspace.fhir.files import FhirFile, find, recognise
 from fhirspace.json import JsonError, Number, number_text, parse
 
 LINE = b'{"resourceType":"Basic","id":"a","code":{"text":"x"},"n":5.50}'
@@ -42,7 +43,7 @@ def test_a_line_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(InputError, match=r"FS405 a\.ndjson:2"):
         list(ndjson.read(path))
     with pytest.raises(InputError, match="FS405"):
-        bundles.document(path)
+        FhirFile(path, "resource").document()
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -57,14 +58,14 @@ def test_damaged_compressed_data_are_refused(tmp_path: Path, damage: int) -> Non
     with pytest.raises(InputError, match="FS404"):
         list(ndjson.read(path))
     with pytest.raises(InputError, match="FS404"):
-        bundles.document(path)
+        FhirFile(path, "resource").document()
 
 
 @pytest.mark.parametrize("damage", [3, 10])
 def test_damaged_compressed_data_are_not_recognised(tmp_path: Path, damage: int) -> None:
     path = written(tmp_path / "a.ndjson.gz", gzip.compress(LINE, mtime=0)[:damage])
     with pytest.raises(InputError, match="FS404"):
-        bundles.recognise(path)
+        recognise(path)
 
 
 @pytest.mark.parametrize(
@@ -86,13 +87,20 @@ def test_the_type_of_a_line_is_found(line: bytes, expected: str) -> None:
 
 def test_entries_keep_the_spelling_of_their_values(tmp_path: Path) -> None:
     path = written(tmp_path / "b.json", b"\xef\xbb\xbf" + BUNDLE)
-    assert list(bundles.entries(path)) == [LINE, b'{"resourceType": "Basic"}']
+    assert list(recognise(path).resources()) == [(2, LINE), (3, b'{"resourceType": "Basic"}')]
 
 
-@pytest.mark.parametrize(("data", "code"), [(LINE, "FS406"), (b"{", "FS401"), (b'{"a":' * 100000, "FS403")])
-def test_entries_of_what_is_no_bundle_are_refused(tmp_path: Path, data: bytes, code: str) -> None:
+@pytest.mark.parametrize(("data", "code"), [(b'{"a":1}', "FS406"), (b"{", "FS401"), (b'{"a":' * 100000, "FS403")])
+def test_what_is_no_bundle_is_refused(tmp_path: Path, data: bytes, code: str) -> None:
     with pytest.raises(InputError, match=code):
-        list(bundles.entries(written(tmp_path / "b.json", data)))
+        recognise(written(tmp_path / "b.json", data))
+
+
+@pytest.mark.parametrize("entry", [b"7", b"[7]", b'[{"resource":1,"fullUrl":2}]'])
+def test_entries_that_are_none_are_refused(tmp_path: Path, entry: bytes) -> None:
+    file = recognise(written(tmp_path / "b.json", b'{"resourceType":"Bundle","entry":' + entry + b"}"))
+    with pytest.raises(InputError, match="FS401"):
+        list(file.resources())
 
 
 @pytest.mark.parametrize(
@@ -101,21 +109,69 @@ def test_entries_of_what_is_no_bundle_are_refused(tmp_path: Path, data: bytes, c
         ("a.ndjson", LINE, "ndjson"),
         ("a.ndjson.gz", gzip.compress(LINE, mtime=0), "ndjson"),
         ("a.ndjson", b"{damaged\n" + LINE, "ndjson"),
-        ("a.ndjson", b'{"code":"FS101"}\n', None),
+        ("a.ndjson", b'{"code":"FS101"}\n', "FS406"),
+        ("a.jsonl", LINE, "ndjson"),
+        ("A.NDJSON", LINE, "ndjson"),
+        ("a.txt", LINE, "resource"),
+        ("a.json", b"[" + LINE + b"," + LINE + b"]", "array"),
+        ("a.json", b'[\n{"x":1},\n' + LINE + b"\n]", "array"),
+        ("a.json.gz", gzip.compress(b"[" + LINE + b"]", mtime=0), "array"),
+        ("a.json", b"[]", "FS406"),
+        ("a.json", b"plain text", "FS401"),
+        ("a.json", LINE[:-9], "FS401"),
+        ("a.ndjson", b"\n \n", "FS102"),
+        ("a.json.gz", gzip.compress(b"", mtime=0), "FS102"),
         ("a.json", LINE + b"\n" + LINE, "ndjson"),
         ("a.json", b"\xef\xbb\xbf\r\n" + LINE + b"\n", "resource"),
         ("a.json", LINE.replace(b",", b",\n"), "resource"),
         ("a.json", BUNDLE, "bundle"),
         ("a.json", BUNDLE.replace(b",", b",\n"), "bundle"),
         ("a.json.gz", gzip.compress(BUNDLE, mtime=0), "bundle"),
-        ("a.json", b'{"files":\n{}}', None),
-        ("a.json", b"[1]", None),
-        ("a.csv", b"USUBJID,AETERM\n", None),
-        ("a.json", b"", None),
+        ("a.json", b'{"files":\n{}}', "FS406"),
+        ("a.json", b"[1]", "FS406"),
+        ("a.csv", b"USUBJID,AETERM\n", "FS401"),
+        ("a.json", b"", "FS102"),
     ],
 )
-def test_files_are_recognised(tmp_path: Path, name: str, data: bytes, expected: str | None) -> None:
-    assert bundles.recognise(written(tmp_path / name, data)) == expected
+def test_files_are_recognised(tmp_path: Path, name: str, data: bytes, expected: str) -> None:
+    path = written(tmp_path / name, data)
+    if expected.startswith("FS"):
+        with pytest.raises(InputError, match=rf"{expected} {name}"):
+            recognise(path)
+    else:
+        assert recognise(path) == FhirFile(path, expected)
+
+
+def test_items_of_an_array_have_their_places(tmp_path: Path) -> None:
+    path = written(tmp_path / "a.json", b"[ " + LINE + b' , {"resourceType":"Patient","n":1.0} ]')
+    assert list(recognise(path).resources()) == [(1, LINE), (2, b'{"resourceType":"Patient","n":1.0}')]
+
+
+def test_a_folder_gives_what_it_holds(tmp_path: Path) -> None:
+    good = [written(tmp_path / name, LINE) for name in ("a.json", "b.ndjson", "c.JSON")]
+    broken = [written(tmp_path / "d.json", b"{"), written(tmp_path / "e.ndjson", b"")]
+    others = [written(tmp_path / "f.json", b"{}"), written(tmp_path / "g.txt", b"x")]
+    written(tmp_path / ".h.json", LINE)
+    written(tmp_path / "journal.db", b"x")
+    (tmp_path / "sub.json").mkdir()
+    found = find([tmp_path])
+    assert [file.path for file in found.files] == good
+    assert [(path, fault.code) for path, fault in found.faults.items()] == list(
+        zip(broken, ("FS401", "FS102"), strict=True)
+    )
+    assert found.others == others
+    assert [problem.code for problem in found.problems()] == ["FS401", "FS102", "FS407", "FS407"]
+
+
+@pytest.mark.parametrize("name", ["problems.ndjson", "unread.ndjson", "manifest.json"])
+@pytest.mark.parametrize("manifest", [True, False])
+def test_what_runs_write_is_no_input_beside_a_manifest(tmp_path: Path, name: str, manifest: bool) -> None:
+    written(tmp_path / name, LINE)
+    if manifest:
+        written(tmp_path / "manifest.json", b"{}")
+    found = find([tmp_path])
+    assert [file.name for file in found.files] == ([] if manifest or name == "manifest.json" else [name])
+    assert not found.problems()
 
 
 def test_numbers_keep_their_spelling() -> None:

@@ -18,7 +18,8 @@ import pytest
 from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import InputError
-from fhirspace.fhir import bundles, ndjson
+from fhirspace.fhir import ndjson
+from fhirspace.fhir.files import FhirFile, recognise
 from tests.hostile.measured import measured
 
 LINE = b'{"resourceType":"Patient","id":"a"}\n'
@@ -114,7 +115,7 @@ def test_damaged_files_are_no_whole_ones(name: str, file: str, tmp_path: Path) -
     with pytest.raises(InputError, match="FS404"):
         list(ndjson.read(tmp_path / file))
     with pytest.raises(InputError, match="FS404"):
-        bundles.document(tmp_path / file)
+        FhirFile(tmp_path / file, "resource").document()
 
 
 def test_blanks_of_a_tape_behind_it_are_nothing(tmp_path: Path) -> None:
@@ -124,7 +125,8 @@ def test_blanks_of_a_tape_behind_it_are_nothing(tmp_path: Path) -> None:
 
 def test_it_is_opened_once(tmp_path: Path) -> None:
     (tmp_path / "a.ndjson.gz").write_bytes(gzip.compress(gzip.compress(LINE, mtime=0), mtime=0))
-    assert bundles.recognise(tmp_path / "a.ndjson.gz") is None
+    with pytest.raises(InputError, match="FS406"):
+        recognise(tmp_path / "a.ndjson.gz")
     assert b"Patient" not in b"".join(line for _, line in ndjson.read(tmp_path / "a.ndjson.gz"))
 
 
@@ -168,7 +170,7 @@ def test_a_line_or_document_beyond_its_bound(
     with pytest.raises(InputError, match=r"FS405 .*at most 100 bytes in a line of NDJSON \(`--limit line-bytes=N`"):
         list(ndjson.read(tmp_path / name))
     with pytest.raises(InputError, match=r"FS405 .*at most 100 bytes in a JSON document \(`--limit document-bytes=N`"):
-        bundles.document(tmp_path / name)
+        FhirFile(tmp_path / name, "resource").document()
 
 
 def test_a_line_beyond_its_bound_is_not_planned(

@@ -39,7 +39,7 @@ IN_INPUT: dict[str, tuple[Plant, str]] = {
 }
 
 NO_FILES = ("a pipe", "a socket")
-"""What `convert`, `validate` and `roundtrip` name and leave out, as they do with files that are damaged."""
+"""What all commands name and leave out, as they do with files that are damaged."""
 
 
 def _cases() -> Iterator[Any]:
@@ -49,7 +49,7 @@ def _cases() -> Iterator[Any]:
             for plant in IN_INPUT:
                 table = name.startswith("ae")
                 once = plant == "a link out" or name in ("ae.csv", "AdverseEvent.ndjson")
-                passed_over = plant in NO_FILES and command in FOR_TABLES
+                passed_over = plant in NO_FILES
                 if once and not passed_over and not (table and command not in FOR_TABLES):
                     yield pytest.param(command, name, plant, id=f"{command}-{name}-{plant}")
 
@@ -74,6 +74,21 @@ def test_what_is_no_file_of_the_input_folder_is_refused(
     message = refused(told, code, *_command(command, given, name))
     assert name.split(".", maxsplit=1)[0] in message
     assert state(home) == before
+
+
+@pytest.mark.parametrize("plant", NO_FILES)
+@pytest.mark.parametrize("name", ["AdverseEvent.ndjson", "zz.json"])
+def test_a_plan_names_it_and_has_the_rest(
+    name: str, plant: str, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = home / "fhir" / "fhir"
+    (given / name).unlink(missing_ok=True)
+    put, code = IN_INPUT[plant]
+    put(given / name, home / "precious.txt")
+    assert main(["plan", str(given)]) == 1
+    said = capsys.readouterr()
+    assert f"{code} {name}" in said.err
+    assert "Patient" in said.out
 
 
 @pytest.mark.parametrize("plant", NO_FILES)

@@ -191,9 +191,7 @@ def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
         bars.outcome = _outcome(report)
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    if report.refused:
-        return EXIT_QUARANTINED
-    return EXIT_FINDINGS if report.conflicts else EXIT_CLEAN
+    return report.exit_code
 
 
 def _outcome(report: PushReport) -> str:

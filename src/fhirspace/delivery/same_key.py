@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fhirspace.errors import ServerError, UsageError
-from fhirspace.fhir import ndjson
+from fhirspace.errors import InputError, ServerError, UsageError
+from fhirspace.fhir.files import FhirFile
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.search import by_identifier, escaped
 from fhirspace.idkey import DEMO_KEY, IdKey, chosen
@@ -21,7 +22,7 @@ _STUDY, _MOST = "ResearchStudy", 100
 """Our output has them in a file of their own; of so many at most the server is asked."""
 
 
-def folder_key(files: Iterable[Path], given: IdKey | Path | str | None) -> IdKey | Path | str | None:
+def folder_key(files: Iterable[FhirFile], given: IdKey | Path | str | None) -> IdKey | Path | str | None:
     """The key to deliver files with: as given, but the published one where their manifest says that it made them.
 
     Args:
@@ -30,7 +31,7 @@ def folder_key(files: Iterable[Path], given: IdKey | Path | str | None) -> IdKey
     Raises:
         UsageError: FS591 the manifest names another key than the given one, or than the site's.
     """
-    made = _made(files)
+    made = _made(file.path for file in files)
     if given is None and made.keys() == {DEMO_KEY.fingerprint}:
         return DEMO_KEY
     if not made:
@@ -55,7 +56,7 @@ def _made(files: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def check_study(client: Client, files: Iterable[Path]) -> None:
+def check_study(client: Client, files: Iterable[FhirFile]) -> None:
     """A server that no journal knows may hold the study already, delivered from elsewhere: then by the same ids.
 
     The study's own resource is searched by its identifier, which names no person. A server that cannot search it is
@@ -65,8 +66,10 @@ def check_study(client: Client, files: Iterable[Path]) -> None:
         UsageError: FS592, it is there under an id that another key has made. ServerError: FS510, FS511.
     """
     for file in files:
-        for _, line in islice(ndjson.read(file), _MOST) if file.name.startswith(f"{_STUDY}.") else ():
-            _check(client, line)
+        if file.name.startswith(f"{_STUDY}."):
+            with suppress(InputError):  # a file that is cut short is for the push to report
+                for _, line in islice(file.resources(), _MOST):
+                    _check(client, line)
 
 
 def _check(client: Client, line: bytes) -> None:

@@ -22,6 +22,7 @@ from fhirspace.delivery.report import told
 from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir.canonical import cleaned
+from fhirspace.fhir.files import FhirFile
 from fhirspace.fhirserver.fetch import Held, fetch, modified, versions
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.fhirserver.http.retry import since
@@ -238,7 +239,7 @@ class _Undo:
         """Deletes what was created, that which refers before what it refers to."""
         if not created.stat().st_size:
             return
-        with Order([created]) as order:
+        with Order([FhirFile(created, "ndjson")]) as order:
             units = [[item.key for item in unit] for unit in order.units()]
         entries: list[Entry] = []
         for unit in reversed(units):

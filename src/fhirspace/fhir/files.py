@@ -20,7 +20,7 @@ import msgspec
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import ndjson, wire
-from fhirspace.json import JsonError, bounded, decoder, parse
+from fhirspace.json import JsonError, bounded, decoder, members, parse
 from fhirspace.limits import allowed, limit
 from fhirspace.tables import listing
 from fhirspace.tables.durable import MANIFEST
@@ -38,6 +38,7 @@ _BESIDE: Final = (".db", ".db-journal", ".db-wal", ".db-shm", ".log")
 _LOOKED_AT: Final = 100
 _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 
+_NONE: Final = msgspec.Raw(b"[]")
 _array = decoder(list[msgspec.Raw])
 
 
@@ -57,8 +58,8 @@ class FhirFile:
         """The resources, each with its place: the line in NDJSON, the entry of a Bundle, the item of an array, from 1.
 
         Raises:
-            InputError: FS160 (unpacks to too much), FS401 (entries that are none), FS403 (nested too deeply), FS404
-                (cannot be read to its end), FS405 (too large).
+            InputError: FS160 (unpacks to too much), FS401 (entries that are none), FS402 (a name twice in a Bundle or
+                entry), FS403 (nested too deeply), FS404 (cannot be read to its end), FS405 (too large).
         """
         if self.kind == "ndjson":
             yield from ndjson.read(self.path)
@@ -75,7 +76,10 @@ class FhirFile:
         try:
             if self.kind == "array":
                 return [wire.Entry(resource=item) for item in _array(raw)]
-            return wire.bundle_of(raw).entry
+            found = _array(members(raw).get("entry", _NONE))
+            for item in found:
+                members(item)
+            return [wire.entry_of(item) for item in found]
         except JsonError as error:
             raise _refused(error, self.path) from None
 
@@ -104,6 +108,12 @@ class Found:
     def problems(self) -> list[Problem]:
         """A finding for each file that is not read."""
         return [fault.problem for fault in self.faults.values()] + self.unrecognised()
+
+    def nothing(self) -> InputError | None:
+        """Why there is no file with FHIR: the first fault, or that a file named as FHIR holds something else."""
+        other = next(filter(is_named, self.others), None)
+        missing = InputError("FS406", Place(other.name), _HOLDS) if other else None
+        return next(iter(self.faults.values()), missing)
 
     def unrecognised(self) -> list[Problem]:
         """A finding (FS407) for each of the `others`."""
@@ -182,7 +192,7 @@ def _kind(raw: bytes, path: Path) -> Kind:
             return "array"
         parse(raw)
     except JsonError as error:
-        raise InputError(error.code, Place(path.name), error.expected) from None
+        raise InputError(error.code, Place(path.name), error.expected, error.detail) from None
     raise InputError("FS406", Place(path.name), _HOLDS)
 
 
@@ -230,9 +240,10 @@ def _too_deep(raw: bytes) -> bool:
 
 
 def _refused(error: JsonError, path: Path) -> InputError:
-    """The error for a document whose entries are none: FS403 (nested too deeply, with the bound), else FS401."""
-    deep = error.code == "FS403"
-    return InputError(error.code if deep else "FS401", Place(path.name), error.expected if deep else "JSON of a Bundle")
+    """The error for a document whose entries are none: FS402 (a name twice), FS403 (nested too deeply), else FS401."""
+    if error.code in ("FS402", "FS403"):
+        return InputError(error.code, Place(path.name), error.expected, error.detail)
+    return InputError("FS401", Place(path.name), "JSON of a Bundle")
 
 
 def _document(path: Path) -> bytes:

@@ -47,37 +47,43 @@ def readable(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Read the resources of an NDJSON file.
+    """Read the resources of an NDJSON file: the number of each line and its bytes; see `places`."""
+    return ((number, line) for number, _, line in places(path))
+
+
+def places(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Read the lines of an NDJSON file.
 
     Args:
         path: the file; compressed by gzip or not, with or without a byte order mark, LF or CRLF.
 
     Yields:
-        The number of the line (the first is 1) and its bytes, without line end; blank lines are left out.
+        The number of the line (the first is 1), the byte at which it begins (in what was unpacked), and its bytes,
+        without line end; blank lines are left out.
 
     Raises:
         InputError: FS160 (unpacks to too much), FS404 (cannot be read), FS405 (a line is too long).
     """
-    most = limit("line-bytes")
+    most, offset, number = limit("line-bytes"), 0, 0
     with open_bytes(path) as stream:
-        number = 0
-        while True:
-            try:
-                line = stream.readline(most + 1)
-            except OSError:
-                raise InputError("FS404", Place(path.name, number + 1), "a file that can be read") from None
-            except InputError as fault:
-                raise InputError(fault.code, Place(path.name, number + 1), fault.problem.expected) from None
-            if not line:
-                return
+        while line := _next(stream, path, number + 1, most):
             number += 1
             if len(line) > most:
                 raise InputError("FS405", Place(path.name, number), allowed("line-bytes"))
-            if number == 1:
-                line = line.removeprefix(BOM)
-            line = line.strip()
-            if line:
-                yield number, line
+            text = line.removeprefix(BOM) if number == 1 else line
+            begin, text = offset + len(line) - len(text), text.strip()
+            offset += len(line)
+            if text:
+                yield number, begin, text
+
+
+def _next(stream: IO[bytes], path: Path, number: int, most: int) -> bytes:
+    try:
+        return stream.readline(most + 1)
+    except OSError:
+        raise InputError("FS404", Place(path.name, number), "a file that can be read") from None
+    except InputError as fault:
+        raise InputError(fault.code, Place(path.name, number), fault.problem.expected, fault.problem.detail) from None
 
 
 def write(path: Path, lines: Iterable[bytes]) -> int:

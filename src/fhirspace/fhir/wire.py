@@ -66,7 +66,12 @@ class _Type(msgspec.Struct):
     resourceType: str = ""  # noqa: N815
 
 
+class _Key(_Type):
+    id: str = ""
+
+
 _type = decoder(_Type)
+_key = decoder(_Key)
 
 
 def resource_type(raw: bytes) -> str:
@@ -75,6 +80,15 @@ def resource_type(raw: bytes) -> str:
         return _type(raw).resourceType
     except JsonError:
         return ""
+
+
+def own_key(raw: bytes) -> str:
+    """``Type/id`` of a resource's JSON, "" when it is no JSON object; a part that is missing is empty."""
+    try:
+        found = _key(raw)
+    except JsonError:
+        return ""
+    return f"{found.resourceType}/{found.id}"
 
 
 _NOTHING = msgspec.Raw(b"")
@@ -141,4 +155,5 @@ class Bundle(msgspec.Struct):
         return _links(self.link) if self.link else []
 
 
+entry_of = decoder(Entry)
 bundle_of = decoder(Bundle)

@@ -73,7 +73,10 @@ def recognise(
     faults = pipes | looked.faults
     if looked.files:
         return Input("fhir", {}, tuple(looked.files), faults, looked.unrecognised())
-    tables = _tables(paths, faults, follow_links, encoding)
+    try:
+        tables = _tables(paths, faults, follow_links, encoding)
+    except InputError as fault:
+        raise (looked.nothing() if fault.code == "FS153" else None) or fault from None
     if not tables:
         raise next(iter(faults.values()))
     sure = {name for name in tables if _is_dataset(name, tables[name])}

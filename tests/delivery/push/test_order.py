@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from fhirspace.delivery.plan.plan import order as types
-from fhirspace.delivery.push.order import Order, inputs, redirected
+from fhirspace.delivery.push.order import Order, inputs
 from fhirspace.errors import FhirspaceError
+from fhirspace.fhir.references import redirected
 from tests.support.resources import dump, observation, patient, ref, resource, trial, write
 
 
@@ -150,7 +151,7 @@ def test_the_same_said_twice_is_sent_once(tmp_path: Path) -> None:
 
 def test_a_file_without_resources_is_said(tmp_path: Path) -> None:
     write(tmp_path, {"Patient": [""]})
-    with pytest.raises(FhirspaceError, match="FS523") as caught:
+    with pytest.raises(FhirspaceError, match="FS102") as caught:
         types(tmp_path)
     assert str(caught.value.problem.place) == "Patient.ndjson"
 

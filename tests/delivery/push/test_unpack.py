@@ -54,7 +54,7 @@ def test_a_bundle_is_its_resources_and_its_inner_references_become_relative(tmp_
 def test_a_bundle_that_was_cut_is_not_passed_over(tmp_path: Path) -> None:
     (tmp_path / "org.json").write_text(dump(organization()))
     (tmp_path / "cut.json").write_text(bundle({"resource": organization()})[:-9])
-    with pytest.raises(FhirspaceError, match=r"FS522 cut\.json"):
+    with pytest.raises(FhirspaceError, match=r"FS401 cut\.json"):
         sent(tmp_path)
 
 
@@ -85,9 +85,9 @@ def test_other_files_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [
-        ("load.json", b'{"resourceType":"Bundle","entry":[{"resource":{', "FS522"),
+        ("load.json", b'{"resourceType":"Bundle","entry":[{"resource":{', "FS401"),
         ("load.json", b'{"resourceType":"Bundle","entry":7}', "FS401"),
-        ("load.json", b'{"a":1}', "FS522"),
+        ("load.json", b'{"a":1}', "FS406"),
         ("load.ndjson.gz", gzip.compress(b'{"resourceType":"Patient","id":"a"}\n' * 99, mtime=0)[:-9], "FS404"),
     ],
 )

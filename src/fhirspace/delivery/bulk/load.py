@@ -19,6 +19,7 @@ from fhirspace.delivery.push.order import Order, Reader, Unit, inputs
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import references
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.fhirserver.http.origin import is_this_machine
@@ -45,6 +46,7 @@ class BulkReport:
     failed: int = 0
     jobs: int = 0
     seconds: float = 0.0
+    unread: int = 0
     files: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list, repr=False)
 
@@ -55,12 +57,19 @@ class BulkReport:
 
     @property
     def whole(self) -> bool:
-        """Whether everything was stored, by what the server says of each file."""
-        return self.stored == self.total and not any(problem.code == "FS562" for problem in self.problems)
+        """Whether every file was read and everything was stored, by what the server says of each file."""
+        told = any(problem.code == "FS562" for problem in self.problems)
+        return self.stored == self.total and not self.unread and not told
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
-        return told(self, "server", "shape", "total", "stored", "failed", "missing", "jobs", "seconds", "files")
+        return told(
+            self, "server", "shape", "total", "stored", "failed", "missing", "unread", "jobs", "seconds", "files"
+        )
+
+    def count_unread(self, problems: Iterable[Problem]) -> None:
+        """Count the files that cannot be read among the findings of an input."""
+        self.unread += sum(problem.level == "error" for problem in problems)
 
     def count(self, parts: list[Part], fates: list[Fate]) -> None:
         """Add what became of the files of a job."""
@@ -131,11 +140,12 @@ def bulk_push(
     if source is None:
         consented(bind, allowed=insecure_http)
     report = BulkReport(talk.server, shape)
-    files = inputs(folder, follow_links=follow_links)
+    files = inputs(folder, follow_links=follow_links, problems=report.problems)
+    report.count_unread(report.problems)
     require_release(talk, fhir)
     check_study(talk, files)
     with ExitStack() as stack:
-        waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source)
+        waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source, report)
         total = sum(part.count for wave in waves for part in wave)
         for parts in waves if way.checks else [[part for wave in waves for part in wave]]:
             for job in [[part] for part in parts] if way.alone else [parts]:
@@ -168,17 +178,17 @@ def _scaled(progress: Progress, before: int, parts: list[Part], total: int) -> P
 
 
 @contextmanager
-def _served(files: list[Path], bind: str, report: BulkReport) -> Iterator[list[list[Part]]]:
+def _served(files: list[FhirFile], bind: str, report: BulkReport) -> Iterator[list[list[Part]]]:
     """Waves of parts that stand in scratch files and are served until the block is left."""
     with scratch() as folder, serving(bind) as served:
-        stages = _stages(files, folder)
+        stages = _stages(files, folder, report)
         served.offer([stage.spool for stage in stages])
         if not is_this_machine(host_of(bind)):
             report.problems.append(Problem("FS569", Place("--bulk-bind")))
         yield _waves([(stage.depth, stage.part(served)) for stage in stages])
 
 
-def _stored(files: list[Path], source: str) -> list[list[Part]]:
+def _stored(files: list[FhirFile], source: str, report: BulkReport) -> list[list[Part]]:
     """Waves of parts that are in a storage already, by the same names as here.
 
     A file whose resources refer to each other comes as it is: it cannot be cut there.
@@ -187,7 +197,7 @@ def _stored(files: list[Path], source: str) -> list[list[Part]]:
     if place.scheme not in _STORAGES or place.query or place.username or place.password:
         raise UsageError("FS599", "--bulk-from", "a URL without query and password, such as gs://bucket/folder")
     found: dict[str, tuple[int, set[str], int]] = {}
-    for stage in _stages(files, None):
+    for stage in _stages(files, None, report):
         for (name, kind), count in stage.counts.items():
             depth, kinds, before = found.get(name, (0, set(), 0))
             found[name] = (max(depth, stage.depth), kinds | {kind}, before + count)
@@ -229,7 +239,7 @@ class _Stage:
         return Part(self.kinds[0], f"{served.base}/{self.spool.name}", self.counts.total(), ", ".join(names))
 
 
-def _stages(files: list[Path], folder: Path | None) -> list[_Stage]:
+def _stages(files: list[FhirFile], folder: Path | None, report: BulkReport) -> list[_Stage]:
     """The stages of a push, with the fewest waves; where `folder` is given, their lines are written there.
 
     `Order` puts types one after the other. Here those that do not refer to each other get the same depth.
@@ -237,6 +247,8 @@ def _stages(files: list[Path], folder: Path | None) -> list[_Stage]:
     stages: list[_Stage] = []
     depths: dict[str, int] = {}
     with Order(files) as order, Reader() as reader:
+        report.problems += order.unread
+        report.count_unread(order.unread)
         for code, item, expected in order.faults:
             raise InputError(code, item.place, expected)
         for (_, level), units in groupby(order.units(), key=lambda unit: unit[0].stage):

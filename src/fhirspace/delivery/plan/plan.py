@@ -31,7 +31,7 @@ class Planned:
     """What a push would do: by resource type (in the order of sending) how many resources of each action.
 
     `changes` are the first updates and conflicts with the elements that differ; all of them are in the plan `file`.
-    `problems` are the resources that cannot be sent.
+    `problems` are the files that are not read and the resources that cannot be sent.
     """
 
     server: str
@@ -82,19 +82,19 @@ class Planned:
 def order(folder: Path, *, follow_links: bool = False, problems: list[Problem] | None = None) -> list[tuple[str, int]]:
     """What `push` would send: resource types in the order of sending, with how many there are of each.
 
-    `problems` gets the lines that `push` would reject unsent (FS521, FS522).
+    `problems` gets the files that are not read, and the lines that `push` would reject unsent (FS521, FS522).
 
     Raises:
         InputError: as `push`.
     """
-    with Order(inputs(folder, follow_links=follow_links)) as found:
+    with Order(inputs(folder, follow_links=follow_links, problems=problems)) as found:
         if problems is not None:
             problems.extend(_unsendable(found))
         return found.types()
 
 
 def _unsendable(found: Order) -> list[Problem]:
-    return [Problem(code, item.place, expected) for code, item, expected in found.faults]
+    return found.unread + [Problem(code, item.place, expected) for code, item, expected in found.faults]
 
 
 def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpack[Options]) -> Planned:
@@ -115,7 +115,8 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
     home = folder.parent if folder.is_file() else folder
     path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL
     with ExitStack() as stack:
-        files = inputs(folder, follow_links=options.get("follow_links", False))
+        problems: list[Problem] = []
+        files = inputs(folder, follow_links=options.get("follow_links", False), problems=problems)
         given = folder_key(files, options.get("id_key"))
         book = stack.enter_context(Journal(noted, talk.server, given)) if noted.is_file() else None
         key = book.seal.key if book else chosen_key(given)
@@ -125,7 +126,7 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
         if how.conditional:
             raise UsageError("FS517", talk.server, "a server that takes the ids of the resources")
         if book is None or not book.samples():
-            check_study(talk, files)
+            check_study(talk, order.files)
         file = stack.enter_context(PlanFile(path, talk.server, key))
         items = (item for unit in order.units() for item in unit)
         word = None if options.get("overwrite") else OursOnly(book)
@@ -137,7 +138,7 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
             if progress and (done % _EVERY == 0 or done == len(order)):
                 progress(done, len(order))
         found.types = file.counts()
-        found.problems = _unsendable(order)
+        found.problems = problems + _unsendable(order)
         file.keep()
     return found
 

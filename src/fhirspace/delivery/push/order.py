@@ -9,43 +9,29 @@ other in a circle are bound together into one unit, which is sent in one transac
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
-
-import msgspec
+from typing import Any, BinaryIO, Self
 
 from fhirspace.delivery.push.graph import components
-from fhirspace.delivery.push.unpack import PACKED, unpacked
-from fhirspace.errors import InputError, Place
-from fhirspace.fhir import bundles, ndjson
+from fhirspace.delivery.push.unpack import unpacked
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.fhir.files import FhirFile, find
+from fhirspace.fhir.ndjson import places
+from fhirspace.fhir.references import keys_in, references
+from fhirspace.fhir.wire import own_key
 from fhirspace.fhirserver.address import is_id, looks_like_type
 from fhirspace.folders import scratch
-from fhirspace.json import JsonError, decoder, strict
-from fhirspace.limits import allowed, limit
-from fhirspace.tables import listing
-from fhirspace.tables.staging import require_finished
+from fhirspace.json import JsonError, strict
 
-_REFERENCE = re.compile(rb'"reference"\s*:\s*"([A-Z][A-Za-z]{0,63})/([A-Za-z0-9\-.]{1,64})["/]')
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _RESOURCE = "a JSON object with resourceType and a legal id"
-_NOT_FHIR = frozenset({"problems.ndjson", "unread.ndjson", "audit.ndjson", "manifest.json"})
-
-
-class _Head(msgspec.Struct):
-    resourceType: str  # noqa: N815
-    id: str
-
-
-_head = decoder(_Head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,76 +81,26 @@ class Reader:
         return text
 
 
-def inputs(folder: Path, *, follow_links: bool = False) -> list[Path]:
-    """The files with FHIR in a folder (its ``fhir/``, else itself; it may be one file), sorted.
+def inputs(folder: Path, *, follow_links: bool = False, problems: list[Problem] | None = None) -> list[FhirFile]:
+    """The FHIR files of a folder (of its ``fhir/`` where it has one), or one file, as `files.find` recognises them.
 
-    NDJSON, and JSON with a Bundle or a resource in it, compressed by gzip or not; other files are left alone. Links are
-    followed where they stay in the folder, and elsewhere if `follow_links`.
-
-    Raises:
-        InputError: FS523, there is none; FS404, one cannot be read; FS152, FS156, FS157 as `listing.is_file`.
-        UsageError: FS149, the folder is half written.
-    """
-    require_finished(folder)
-    if os.path.lexists(folder) and listing.given(folder):
-        return [folder]
-    if (folder / "fhir").is_dir():
-        listing.is_file(folder / "fhir", folder, follow=follow_links)
-    for place in (folder / "fhir", folder):
-        named = listing.files(place, _is_named, follow=follow_links) if place.is_dir() else ()
-        found = [file for file in named if _is_fhir(file)]
-        if found:
-            return found
-    raise InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
-
-
-def _is_named(file: Path) -> bool:
-    return file.name not in _NOT_FHIR and file.name.endswith(PACKED)
-
-
-def _is_fhir(file: Path) -> bool:
-    # What looks like a resource and is none was cut or spoilt: it must not be passed over.
-    return file.suffix == ".ndjson" or bundles.recognise(file) is not None or _looks_like(file)
-
-
-def _looks_like(file: Path) -> bool:
-    with ndjson.open_bytes(file) as stream:
-        return b'"resourceType"' in stream.read(4096)
-
-
-def lines(file: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Row (from 1), offset in bytes, and line without its end, of each line that is not blank.
+    Args:
+        folder: the folder or file.
+        follow_links: links may lead out of the folder.
+        problems: gets a finding for each file that is not read; without it the first broken one is an error.
 
     Raises:
-        InputError: FS405, a line is too long.
+        InputError: FS523, there is none; the first fault where no file can be read, or `problems` is None; others as
+            `files.find`. UsageError: FS149, the folder is half written.
     """
-    offset, most = 0, limit("line-bytes")
-    with file.open("rb") as source:
-        for row, line in enumerate(iter(lambda: source.readline(most + 1), b""), 1):
-            if len(line) > most:
-                raise InputError("FS405", Place(file.name, row), allowed("line-bytes"))
-            text = line.strip()
-            if text:
-                yield row, offset, text
-            offset += len(line)
-
-
-def references(line: bytes) -> set[str]:
-    """The keys (``Type/id``) of the relative literal references in a resource."""
-    return {f"{kind.decode()}/{name.decode()}" for kind, name in _REFERENCE.findall(line)}
-
-
-def redirected(line: bytes, place: Callable[[str], str | None]) -> bytes:
-    """A resource whose references lead to other keys: `place` gives the one for a key, None leaves it as it is."""
-
-    def other(match: re.Match[bytes]) -> bytes:
-        found = place(f"{match[1].decode()}/{match[2].decode()}")
-        if found is None:
-            return match[0]
-        start, end = match.start(1) - match.start(), match.end(2) - match.start()
-        return match[0][:start] + found.encode() + match[0][end:]
-
-    return _REFERENCE.sub(other, line)
+    found = find([folder], follow_links=follow_links)
+    if not found.files:
+        raise found.nothing() or InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
+    if found.faults and problems is None:
+        raise next(iter(found.faults.values()))
+    if problems is not None:
+        problems += found.problems()
+    return found.files
 
 
 class Order:
@@ -172,23 +108,26 @@ class Order:
 
     Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
     content, FS522 a line is no resource. `twins` are lines that say the same once more; with `first_counts` also those
-    of a key that an earlier file has.
+    of a key that an earlier file has. `unread` are the files that cannot be read to their end, of which nothing is
+    sent; `files` are the others.
 
     Raises:
-        InputError: FS523 there is no resource at all; FS401, FS404, FS405 a file cannot be read.
+        InputError: FS523 there is no resource at all; the fault of the first file where none can be read.
     """
 
-    def __init__(self, files: Sequence[Path], *, first_counts: bool = False) -> None:
+    def __init__(self, files: Sequence[FhirFile], *, first_counts: bool = False) -> None:
         self._first_counts = first_counts
         self.faults: list[tuple[str, Item, str]] = []
         self.twins = 0
+        self.files: list[FhirFile] = []
+        self.unread: list[Problem] = []
         self._names = [file.name for file in files]
         self._held = ExitStack()
         folder = self._held.enter_context(scratch())
         self._base = sqlite3.connect(folder / "order.db", isolation_level=None)
         try:
-            self._files = [unpacked(file, folder, at) for at, file in enumerate(files)]
-            self._read()
+            self._files = [file.path for file in files]
+            self._read(files, folder)
         except BaseException:
             self.close()
             raise
@@ -228,24 +167,44 @@ class Order:
         if unit:
             yield unit
 
-    def _read(self) -> None:
+    def _read(self, files: Sequence[FhirFile], folder: Path) -> None:
         self._base.executescript("""
             PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;
             CREATE TABLE item (key TEXT PRIMARY KEY, kind TEXT, digest BLOB, file INT, row INT, offset INT,
                                wave INT DEFAULT 0, level INT DEFAULT 0, unit INT) WITHOUT ROWID;
             BEGIN""")
         edges: dict[str, set[str]] = {}
-        for number, file in enumerate(self._files):
-            for row, offset, line in lines(file):
-                self._keep(number, row, offset, line, edges)
-        if not edges and not self.faults:
-            raise InputError("FS523", self._names[0], "at least one resource")
+        for number, file in enumerate(files):
+            before = len(self.faults), self.twins
+            try:
+                self._files[number] = unpacked(file, folder, number)
+                for row, offset, line in places(self._files[number]):
+                    self._keep(number, row, offset, line, edges)
+                self.files.append(file)
+            except InputError as fault:  # half a file must not pass for a whole one
+                self._forget(number, *before)
+                self.unread.append(_named(fault, file))
+        if not self.faults and not len(self):
+            raise self._nothing()
         self._order(edges)
         self._base.execute("COMMIT")
 
+    def _forget(self, number: int, faults: int, twins: int) -> None:
+        """Takes back what was read of a file."""
+        self._base.execute("DELETE FROM item WHERE file = ?", (number,))
+        del self.faults[faults:]
+        self.twins = twins
+
+    def _nothing(self) -> InputError:
+        first = next(iter(self.unread), None)
+        if first is None:
+            return InputError("FS523", self._names[0], "at least one resource")
+        return InputError(first.code, first.place, first.expected, first.detail)
+
     def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
-        head, fault = _checked(line)
-        key, digest = f"{head.resourceType}/{head.id}", hashlib.sha256(line).digest()
+        resource, fault = _checked(line)
+        kind = "" if fault else resource["resourceType"]
+        key, digest = "/" if fault else f"{kind}/{resource['id']}", hashlib.sha256(line).digest()
         item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
         if fault:
             self.faults.append(("FS522", item, fault))
@@ -253,7 +212,7 @@ class Order:
         try:
             self._base.execute(
                 "INSERT INTO item (key, kind, digest, file, row, offset) VALUES (?, ?, ?, ?, ?, ?)",
-                (key, head.resourceType, digest, number, row, offset),
+                (key, kind, digest, number, row, offset),
             )
         except sqlite3.IntegrityError:
             first, of = self._base.execute("SELECT digest, file FROM item WHERE key = ?", (key,)).fetchone()
@@ -262,8 +221,7 @@ class Order:
             else:
                 self.faults.append(("FS521", item, "each type and id once"))
             return
-        targets = edges.setdefault(head.resourceType, set())
-        targets.update(kind.decode() for kind, _ in _REFERENCE.findall(line))
+        edges.setdefault(kind, set()).update(target.partition("/")[0] for target in keys_in(resource))
 
     def _order(self, edges: dict[str, set[str]]) -> None:
         known = {kind: targets & edges.keys() for kind, targets in edges.items()}
@@ -329,29 +287,25 @@ class Order:
         marks = ",".join("?" * len(kinds))
         query = f"SELECT DISTINCT file FROM item WHERE kind IN ({marks}) ORDER BY file"  # noqa: S608  # nosec B608
         for (number,) in self._base.execute(query, sorted(kinds)).fetchall():
-            for _, _, line in lines(self._files[number]):
-                head = _head_of(line)
-                if head.resourceType in kinds:
-                    yield f"{head.resourceType}/{head.id}", line
+            for _, _, line in places(self._files[number]):
+                key = own_key(line)
+                if key.partition("/")[0] in kinds:
+                    yield key, line
 
 
-def _checked(line: bytes) -> tuple[_Head, str]:
-    """Type and id of a resource, and what was expected where the line is none that can be sent.
+def _checked(line: bytes) -> tuple[dict[str, Any], str]:
+    """A resource, decoded, and what was expected where the line is none that can be sent ("" where it is one).
 
     Whatever is sent is strict JSON through and through: programs differ in what they read where a name comes twice.
     """
     try:
         found = strict(line)
     except JsonError as error:
-        return _Head("", ""), error.expected
-    kind, name = (found.get("resourceType"), found.get("id")) if isinstance(found, dict) else ("", "")
-    head = _Head(kind, name) if isinstance(kind, str) and isinstance(name, str) else _Head("", "")
-    return head, "" if looks_like_type(head.resourceType) and is_id(head.id) else _RESOURCE
+        return {}, error.expected
+    sendable = isinstance(found, dict) and looks_like_type(found.get("resourceType")) and is_id(found.get("id"))
+    return (found, "") if sendable else ({}, _RESOURCE)
 
 
-def _head_of(line: bytes) -> _Head:
-    """Type and id of a resource; empty where the line is none."""
-    try:
-        return _head(line)
-    except JsonError:
-        return _Head("", "")
+def _named(fault: InputError, file: FhirFile) -> Problem:
+    """The finding of a fault, by the name of the file that the user knows."""
+    return replace(fault.problem, place=replace(fault.problem.place, file=file.name))

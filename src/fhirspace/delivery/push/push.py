@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -36,8 +36,9 @@ from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
 from fhirspace.delivery.report import told
 from fhirspace.delivery.same_key import check_study, folder_key
-from fhirspace.errors import InterruptedRun, Place, Problem, UsageError
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InterruptedRun, Place, Problem, UsageError
 from fhirspace.fhir.canonical import content
+from fhirspace.fhir.files import FhirFile
 from fhirspace.fhirserver.capability import read
 from fhirspace.fhirserver.fetch import fetch
 from fhirspace.fhirserver.http.client import Client, release_of, require_release
@@ -55,7 +56,9 @@ class PushReport:
 
     `unchanged` were known from the journal (or the plan) and not sent; `unchanged_on_server` were sent, and the server
     held the same content already; `conflicts` were changed by other clients and left alone (`conflicting` names them).
-    `dead` is the file with the refused resources (None: there are none).
+    `dead` is the file with the refused resources (None: there are none). `unread` counts the files of the folder that
+    could not be read, of which nothing was sent; `others` those that hold something else. Each of them is named in
+    `problems`.
     """
 
     run: str
@@ -67,6 +70,8 @@ class PushReport:
     unchanged_on_server: int = 0
     conflicts: int = 0
     refused: int = 0
+    unread: int = 0
+    others: int = 0
     retries: int = 0
     seconds: float = 0.0
     dead: Path | None = None
@@ -79,14 +84,22 @@ class PushReport:
         return self.created + self.updated + self.unchanged_on_server
 
     @property
+    def exit_code(self) -> int:
+        """3 with rejected resources or files that could not be read, 1 with conflicts or other files, else 0."""
+        if self.refused or self.unread:
+            return EXIT_QUARANTINED
+        return EXIT_FINDINGS if self.conflicts or self.others else EXIT_CLEAN
+
+    @property
     def rate(self) -> float:
         """Resources taken a second."""
         return self.sent / self.seconds if self.seconds else 0.0
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
-        fields = told(self, "run", "server", "total", "sent", *_COUNTS, "retries", "seconds", "dead")
-        return fields | {"rate": round(self.rate, 1), "conflicting": [asdict(each) for each in self.conflicting]}
+        names = ("run", "server", "total", "sent", *_COUNTS, "unread", "others", "retries", "seconds", "dead")
+        more = {"rate": round(self.rate, 1), "conflicting": [asdict(each) for each in self.conflicting]}
+        return told(self, *names) | more
 
 
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
@@ -110,8 +123,9 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
     home = folder.parent if folder.is_file() else folder
     with ExitStack() as stack:
         steps = stack.enter_context(PlanFile(_existing(plan))) if plan else None
-        files = inputs(folder, follow_links=options.get("follow_links", False))
-        return _deliver(home, files, server, options, plan=steps)
+        problems: list[Problem] = []
+        files = inputs(folder, follow_links=options.get("follow_links", False), problems=problems)
+        return _deliver(home, files, server, options, plan=steps, problems=problems)
 
 
 def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpack[Options]) -> PushReport:
@@ -125,14 +139,21 @@ def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpac
         UsageError: FS535 there are none; others as `push`.
     """
     files = dead.letters(folder, run)[::-1]
-    report = _deliver(folder, files, server, options, letters=True)
+    report = _deliver(folder, [FhirFile(file, "ndjson") for file in files], server, options, letters=True)
     for file in files:
         dead.remove(file)
     return report
 
 
 def _deliver(
-    home: Path, files: list[Path], server: str, options: Options, *, plan: PlanFile | None = None, letters: bool = False
+    home: Path,
+    files: list[FhirFile],
+    server: str,
+    options: Options,
+    *,
+    plan: PlanFile | None = None,
+    letters: bool = False,
+    problems: Sequence[Problem] = (),
 ) -> PushReport:
     talk = client_of(server, options)
     statement = require_release(talk, options.get("fhir"))
@@ -148,7 +169,7 @@ def _deliver(
             raise UsageError("FS517", talk.server, "a push without a plan")
         talk.rate = talk.rate or how.rate
         if not book.samples() and not how.conditional:
-            check_study(talk, files)
+            check_study(talk, order.files)
         wanted = by_plan(plan, talk, order, reader, book.seal.key) if plan else None
         book.begin(new_run() + RETRY * letters, resume=not letters)
         log = stack.enter_context(Log(log_of(path), talk.server, book.run))
@@ -157,14 +178,20 @@ def _deliver(
         box = dead.DeadLetters(home, book.run)
         guarded = None if plan or options.get("overwrite") else Guarded(courier, how.strict)
         sender = Sender(guarded or courier, book, box, how.size, _noting(log), wanted, addressing, how.absent_version)
+        sender.problems += (unread := [*problems, *order.unread])
         work = _Work(sender, order, reader, log, options)
+        work.report.others = sum(problem.code == "FS407" for problem in unread)
+        work.report.unread = len(unread) - work.report.others
         _check_journal(talk, book, sender)
         if plan:
             left_alone(plan, order, sender.counts, sender.problems)
         # A Provenance has no identifier: where the server makes the ids, it could not be put there once only.
         if options.get("provenance", True) and "Provenance" in read(statement).types and not how.conditional:
-            work.sources = list(sources(files).values())
-        work.send(_corrected(order.units(), files, book, sender) if letters else order.units(), how.connections)
+            work.sources = list(sources(file.path for file in order.files).values())
+        work.send(
+            _corrected(order.units(), [file.path for file in files], book, sender) if letters else order.units(),
+            how.connections,
+        )
         return work.finish()
 
 

@@ -1,4 +1,4 @@
-"""Bundles, single resources and compressed files laid out as NDJSON, so that a push reads one form only.
+"""Bundles, arrays, single resources and compressed files laid out as NDJSON, so that a push reads one form only.
 
 Source: FHIR, "Bundle", section "Resolving references in Bundles": a reference to an entry's `fullUrl` means its
 resource. Such references become relative ones (``Type/id``); nothing else of a resource is touched.
@@ -10,103 +10,49 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
+from fhirspace.fhir import ndjson
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.references import rewritten
+from fhirspace.fhir.wire import own_key
 
-from fhirspace.errors import InputError, Place
-from fhirspace.fhir import bundles, gunzip, ndjson
-from fhirspace.json import JsonError, decoder
-
-PACKED = (".ndjson", ".ndjson.gz", ".jsonl", ".jsonl.gz", ".json", ".json.gz")
 _URN = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
-_REFERENCE = re.compile(rb'("reference"\s*:\s*")([^"\\]+)(")')
 
 
-class _Head(msgspec.Struct):
-    resourceType: str = ""  # noqa: N815 - FHIR's name
-    id: str = ""
+def unpacked(file: FhirFile, scratch: Path, number: int) -> Path:
+    """The path of `file` itself where it is plain NDJSON, else of its resources as NDJSON in the folder `scratch`.
 
-
-class _Entry(msgspec.Struct):
-    fullUrl: str = ""  # noqa: N815 - FHIR's name
-    resource: msgspec.Raw = msgspec.Raw(b"")
-
-
-class _Bundle(msgspec.Struct):
-    entry: list[_Entry] = []
-
-
-_head = decoder(_Head)
-_bundle = decoder(_Bundle)
-
-
-def unpacked(file: Path, scratch: Path, number: int) -> Path:
-    """`file` itself where it is plain NDJSON, else its resources as NDJSON in the folder `scratch`.
-
-    Line N is the N-th entry of a Bundle, or line N of what was compressed.
+    Line N is the N-th entry of a Bundle or item of an array, or line N of what was compressed.
 
     Raises:
-        InputError: FS160 (unpacks to too much), FS401, FS403, FS404, FS405 (no JSON, too deep, unreadable, too large),
-            FS522 (no FHIR).
+        InputError: as `FhirFile.resources`.
     """
-    if file.suffix == ".ndjson" and _plain(file):
-        return file
+    if file.kind == "ndjson" and not ndjson.is_packed(file.path):
+        return file.path
     out = scratch / f"{number}.ndjson"
     with out.open("wb") as stream:
-        for line in _lines(file, bundles.recognise(file)):
-            stream.write(line + b"\n")
+        row = 0
+        for place, line in _resources(file) if file.kind == "bundle" else file.resources():
+            stream.write(b"\n" * (place - row - 1) + _one_line(line) + b"\n")
+            row = place
     return out
 
 
-def _plain(file: Path) -> bool:
-    """Whether it begins with text: neither compressed nor with a byte order mark."""
-    with file.open("rb") as stream:
-        return not stream.read(3).startswith((ndjson.BOM, gunzip.MAGIC))
-
-
-def _lines(file: Path, kind: bundles.Kind | None) -> Iterator[bytes]:
-    if kind == "bundle":
-        yield from _resources(file)
-    elif kind == "resource":
-        yield _one_line(bundles.document(file))
-    elif kind == "ndjson":
-        row = 0
-        for number, line in ndjson.read(file):
-            yield from [b""] * (number - row - 1)
-            row = number
-            yield line
-    else:
-        raise InputError("FS522", Place(file.name), "NDJSON, a Bundle or a resource")
-
-
-def _resources(file: Path) -> Iterator[bytes]:
-    try:
-        entries = _bundle(bundles.document(file)).entry
-    except JsonError as error:
-        raise bundles.refused(error, file) from None
-    found = [(entry.fullUrl, _one_line(bytes(entry.resource))) for entry in entries]
-    named = [(url, _named(line, url)) for url, line in found]
-    keys = {url: _key(line) for url, line in named if url and line}
-    for _, line in named:
-        yield _REFERENCE.sub(lambda hit: hit[1] + keys.get(hit[2].decode("utf-8", "replace"), hit[2]) + hit[3], line)
+def _resources(file: FhirFile) -> Iterator[tuple[int, bytes]]:
+    """The resources of a Bundle with their places, references to each other made relative."""
+    entries = [(place, entry.fullUrl, bytes(entry.resource)) for place, entry in enumerate(file.entries(), 1)]
+    found = [(place, url, _named(line, url)) for place, url, line in entries if line]
+    keys = {url: key for _, url, line in found if url and not (key := own_key(line)).endswith("/") and key}
+    for place, _, line in found:
+        yield place, rewritten(line, keys.get)
 
 
 def _named(line: bytes, url: str) -> bytes:
     """The resource with the id of its `fullUrl`, if it has none of its own."""
     urn = _URN.fullmatch(url)
-    try:
-        if not line or not urn or _head(line).id:
-            return line
-    except JsonError:
+    key = own_key(line) if urn else ""
+    if not urn or not key.endswith("/"):
         return line
     return b'{"id":"' + urn[1].encode("ascii") + b'",' + line[1:].lstrip()
-
-
-def _key(line: bytes) -> bytes:
-    try:
-        head = _head(line)
-    except JsonError:
-        return b""
-    return f"{head.resourceType}/{head.id}".encode()
 
 
 def _one_line(document: bytes) -> bytes:
