@@ -57,11 +57,17 @@ def by_identifier(client: Client, kind: str, token: str) -> list[bytes]:
         ServerError: as `Client.request`; FS512 the server refuses it, or answers with something else.
     """
     answer = client.request("POST", f"{kind}/_search", urlencode({"identifier": token}).encode("ascii"), headers=_FORM)
-    found = [bytes(resource) for resource in _read(client, answer).matches]
+    found = [bytes(resource) for resource in _read(client, answer).matches if not _is_outcome(resource)]
     # One that is not what was searched for means that nothing can be concluded from what was not found.
     if not all(_identified(resource, kind, token) and whole(resource) for resource in found):
         raise no_fhir(client.server, f"only {kind} with the identifier that was searched for", answer)
     return found
+
+
+def _is_outcome(resource: msgspec.Raw) -> bool:
+    """Whether it is what the server says of the search, whatever the mode of its entry."""
+    head = decoded(resource, wire.head_of)
+    return head is not None and head.resourceType == "OperationOutcome"
 
 
 def _identified(resource: bytes, kind: str, token: str) -> bool:

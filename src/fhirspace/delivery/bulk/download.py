@@ -11,16 +11,22 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from fhirspace.errors import ServerError
 from fhirspace.fhirserver.http.client import Client, Response
+from fhirspace.fhirserver.http.links import Link, resolved
 from fhirspace.folders import open_own
 from fhirspace.limits import answered_too_much, limit
 
 NDJSON = "application/fhir+ndjson"
 PIECE = 8 << 20
 _HERE = frozenset({200, 206})
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HOPS = 5
+Elsewhere = Callable[[Link], Client]
+"""Who may fetch what a redirect leads to."""
 _SPAN = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
@@ -28,8 +34,12 @@ class GoneError(Exception):
     """The server no longer has the export."""
 
 
-def fetch(client: Client, url: str, target: Path, piece: int = PIECE) -> tuple[int, str]:
+def fetch(
+    client: Client, url: str, target: Path, piece: int = PIECE, elsewhere: Elsewhere | None = None
+) -> tuple[int, str]:
     """Fetch one file to `target`, or what is missing of it; gives its size and SHA-256.
+
+    A redirect is followed by the client that `elsewhere` gives for where it leads; without it, it is an error.
 
     Raises:
         GoneError: it is no longer there.
@@ -44,7 +54,7 @@ def fetch(client: Client, url: str, target: Path, piece: int = PIECE) -> tuple[i
         while not done:
             if time.monotonic() > end:
                 raise answered_too_much("job-seconds", client.server)
-            done = _piece(client, url, file.fileno(), piece)
+            done = _piece(_Source(client, url, elsewhere), file.fileno(), piece)
             before, size = size, os.fstat(file.fileno()).st_size
             anew += not done and size <= before
             if anew > 1:
@@ -88,16 +98,37 @@ class _Into:
             write(answer.body)
 
 
-def _piece(client: Client, url: str, file: int, piece: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where a file is, and who asks for it."""
+
+    client: Client
+    url: str
+    elsewhere: Elsewhere | None
+
+    def get(self, headers: dict[str, str], into: _Into) -> Response:
+        """A GET that follows redirects. Raises ServerError: FS512 too many of them, FS530 a bad link."""
+        client, url = self.client, self.url
+        for _ in range(_HOPS):
+            given = _REDIRECTS if self.elsewhere else frozenset()
+            answer = client.request("GET", url, headers=headers, final=_HERE, given=given, sink=into)
+            if answer.status not in given or self.elsewhere is None:
+                return answer
+            url = resolved(self.client.server, answer.headers.get("location", ""), answer.url)
+            client = self.elsewhere(Link(url))
+        raise ServerError("FS512", self.client.server, "a file, and no more redirects")
+
+
+def _piece(source: _Source, file: int, piece: int) -> bool:
     """Append the next piece; gives whether it was the last."""
     start = os.fstat(file).st_size
     into = _Into(file, start)
     # "identity": pieces of something compressed could not be put together.
     sent = {"Accept": NDJSON, "Accept-Encoding": "identity", "Range": f"bytes={start}-{start + piece - 1}"}
-    answer = client.request("GET", url, headers=sent, final=_HERE, sink=into)
+    client, answer = source.client, source.get(sent, into)
     if answer.status == 206 and "content-encoding" in answer.headers:
         del sent["Range"]
-        answer = client.request("GET", url, headers=sent, final=_HERE, sink=into)
+        answer = source.get(sent, into)
     if answer.status == 200:
         into.take(answer)
         return True

@@ -19,11 +19,12 @@ from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
 from fhirspace.delivery.pull.pull import Progress, PullReport, named, nothing, output_folder, searchable
 from fhirspace.delivery.pull.reconcile import add
 from fhirspace.delivery.pull.spool import Gathered
-from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.errors import InputError, Place, Problem, ServerError, UsageError
+from fhirspace.fhir import ndjson
 from fhirspace.fhir.outcome import reason
 from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.fhir.wire import head_of
-from fhirspace.fhirserver.address import is_id
+from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
 from fhirspace.fhirserver.http.links import Link, at_home, followed, resolved
@@ -39,6 +40,24 @@ _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
 _NEVER = frozenset({"Binary", "Parameters", "Bundle"})
 _ASYNC = {"Prefer": "respond-async"}
 _manifest = decoder(Manifest)
+
+
+class _Request(msgspec.Struct):
+    method: str = ""
+    url: str = ""
+
+
+class _Entry(msgspec.Struct):
+    request: _Request = msgspec.field(default_factory=_Request)
+
+
+class _Deleted(msgspec.Struct):
+    """A Bundle of what was deleted."""
+
+    entry: list[_Entry] = []
+
+
+_deleted = decoder(_Deleted)
 
 
 def bulk_pull(
@@ -252,7 +271,7 @@ class _Export:
         ways = {number: (self._client(manifest, each), self._link(each)) for number, each in missing.items()}
         with ThreadPoolExecutor(self.connections) as pool:
             flying = {
-                pool.submit(fetch, *ways[number], self.desk.path(number), self.piece): output
+                pool.submit(fetch, *ways[number], self.desk.path(number), self.piece, self._elsewhere): output
                 for number, output in missing.items()
             }
             try:
@@ -267,10 +286,15 @@ class _Export:
     def _client(self, manifest: Manifest, output: Output) -> Client:
         """Who may fetch this file: the token goes to the server alone, and what was encrypted stays so."""
         server, link = self.client.server, self._link(output)
-        if at_home(server, link):
-            return self.client if manifest.requiresAccessToken else self.anonymous
-        if manifest.requiresAccessToken:
+        if manifest.requiresAccessToken and not at_home(server, link):
             raise ServerError("FS564", server, "files at the server's own address, or without token")
+        return self._elsewhere(link)
+
+    def _elsewhere(self, link: Link) -> Client:
+        """Who may fetch what is at a link of the server's: beyond its own address nobody shows a token."""
+        server = self.client.server
+        if at_home(server, link):
+            return self.client if self.manifest.requiresAccessToken else self.anonymous
         there = origin_of(link)
         if there.scheme == "http" and (server.startswith("https:") or not is_this_machine(there.host)):
             raise ServerError("FS564", server, "files by https")
@@ -313,7 +337,7 @@ def _written(
         gathered = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
         for number, output in enumerate(manifest.output):
             rows = 0
-            for resource in _lines(export.desk.path(number)):
+            for resource in _lines(export.desk.path(number), export.client):
                 rows += 1
                 if asked_for(resource):
                     kind = head_of(resource).resourceType
@@ -324,11 +348,33 @@ def _written(
                 detail = f"{counted(output.count, 'resource')} announced, {rows} came"
                 report.problems.append(Problem("FS566", Place(output.type), table=output.type, detail=detail))
         report.keep(gathered[kind] for kind in sorted(gathered))
-    for number in range(len(manifest.output), len(manifest.files)):
-        for said in dict.fromkeys(map(reason, _lines(export.desk.path(number)))):
+    for number in manifest.errors:
+        for said in dict.fromkeys(map(reason, _lines(export.desk.path(number), export.client))):
             report.problems.append(Problem("FS566", Place(report.server), detail=said))
+    report.problems += _deletions(export, report)
 
 
-def _lines(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as source:
-        yield from (text for text in map(bytes.strip, source) if text)
+def _deletions(export: _Export, report: PullReport) -> Iterator[Problem]:
+    """One problem for each type of what was deleted on the server (Bulk Data Access, "deleted")."""
+    found: dict[str, list[str]] = {}
+    for number in range(export.manifest.errors.stop, len(export.manifest.files)):
+        for line in _lines(export.desk.path(number), export.client):
+            bundle = decoded(line, _deleted)
+            for entry in bundle.entry if bundle else ():
+                if entry.request.method == "DELETE" and is_key(entry.request.url):
+                    found.setdefault(entry.request.url.partition("/")[0], []).append(entry.request.url)
+    report.deleted = sorted(key for keys in found.values() for key in keys)
+    for kind, keys in sorted(found.items()):
+        yield Problem(
+            "FS578", Place(report.server), table=kind, detail=counted(len(keys), f"deleted {kind}", f"deleted {kind}")
+        )
+
+
+def _lines(file: Path, client: Client) -> Iterator[bytes]:
+    """The lines of a file as it came, also where it came compressed without a word of it."""
+    try:
+        yield from (line for _, line in ndjson.read(file))
+    except InputError as error:
+        raise ServerError(
+            "FS512", client.server, "whole NDJSON, perhaps compressed by gzip", error.problem.code
+        ) from None

@@ -37,13 +37,18 @@ class Manifest(msgspec.Struct):
 
     output: list[Output]
     requiresAccessToken: bool = True  # noqa: N815
-    error: list[Output] = []
-    deleted: list[Output] = []
+    error: list[Output] | None = None
+    deleted: list[Output] | None = None
 
     @property
     def files(self) -> list[Output]:
         """All files to fetch; the place in this list is the file's name on the disk."""
-        return [*self.output, *self.error]
+        return [*self.output, *(self.error or ()), *(self.deleted or ())]
+
+    @property
+    def errors(self) -> range:
+        """The places of the files of errors; those of deletions follow."""
+        return range(len(self.output), len(self.output) + len(self.error or ()))
 
     def check(self, server: str) -> None:
         """Raises ServerError: FS512 a file of no resource type, FS519 too many files."""

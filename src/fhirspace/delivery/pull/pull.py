@@ -34,7 +34,8 @@ Progress = Callable[[str, int], None]
 class PullReport:
     """What a pull brought: how many of each type, and the files written (``out/fhir/<Type>.ndjson``).
 
-    `replaced` is the result of an earlier run that was in the output folder.
+    `deleted` are keys of what was deleted on the server, as far as an export lists it. `replaced` is the result of an
+    earlier run that was in the output folder.
     """
 
     server: str
@@ -42,6 +43,7 @@ class PullReport:
     counts: dict[str, int] = field(default_factory=dict)
     files: list[Path] = field(default_factory=list)
     seconds: float = 0.0
+    deleted: list[str] = field(default_factory=list, repr=False)
     problems: list[Problem] = field(default_factory=list, repr=False)
     replaced: Earlier | None = None
 
@@ -67,7 +69,7 @@ class PullReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
-        fields = told(self, "server", "study", "total", "counts", "files", "seconds")
+        fields = told(self, "server", "study", "total", "counts", "files", "seconds", "deleted")
         return fields | {"replaced": self.replaced.as_dict() if self.replaced else None}
 
 
