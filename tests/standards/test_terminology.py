@@ -126,7 +126,7 @@ def test_every_shipped_ucum_code_is_understood_or_annotated():
         ("1", "beats/min", "Hz", None, None),
         ("1", "g/L", "g", "GLUC", None),
         ("many", "g", "kg", None, None),
-        ("1e3", "g", "kg", None, None),
+        ("1e3", "g", "kg", None, "1"),
     ],
 )
 def test_convert(value, source, target, testcd, expected):

@@ -20,11 +20,17 @@ Dimensions = tuple[tuple[str, int], ...]
 
 
 class Size(NamedTuple):
-    """What a unit measures: an exact factor and the powers of its dimensions; offset only for temperatures."""
+    """What a unit measures: an exact factor and the powers of its dimensions; offset only for temperatures.
+
+    `first` holds the dimensions of its first term (the measured thing), `ratio` those of which a term is divided by
+    another (``mol`` of mmol/mol, ``g`` of mg/kg): a fraction of mass, of volume and of an amount are not the same.
+    """
 
     factor: Fraction
     dimensions: Dimensions
     offset: Fraction = Fraction(0)
+    first: Dimensions = ()
+    ratio: tuple[str, ...] = ()
 
 
 def _atoms() -> dict[str, tuple[str, str, bool]]:
@@ -80,18 +86,22 @@ def size(code: str) -> Size | None:
         return Size(factor, (("K", 1),), offset)
     if len(code) > _LETTERS or not re.fullmatch(r"/?[^./]+(?:[./][^./]+)*", code):
         return None
-    factor, powers = Fraction(1), dict[str, int]()
+    factor, powers, first = Fraction(1), dict[str, int](), tuple[tuple[str, int], ...]()
+    signs: dict[str, set[bool]] = {}
     for operator, part in re.findall(r"([./]?)([^./]+)", code):
         atom = _component(part)
         if atom is None:
             return None
         sign = -1 if operator == "/" else 1
+        first = first or (atom.dimensions if sign > 0 else ())
         factor *= atom.factor**sign
         for dimension, power in atom.dimensions:
             powers[dimension] = powers.get(dimension, 0) + sign * power
+            signs.setdefault(dimension, set()).add(sign * power > 0)
     if max(factor.numerator.bit_length(), factor.denominator.bit_length()) > _BITS:
         return None
-    return Size(factor, tuple(sorted((d, p) for d, p in powers.items() if p)))
+    ratio = tuple(sorted(d for d, power in powers.items() if not power and len(signs[d]) > 1))
+    return Size(factor, tuple(sorted((d, p) for d, p in powers.items() if p)), first=first, ratio=ratio)
 
 
 @remembered

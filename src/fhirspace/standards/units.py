@@ -12,6 +12,11 @@ How a result is spelled (`convert`):
    there, half to even, and written without trailing zeros. Two guard digits are what it takes to get the original
    back: converting the result and rounding it to the original's decimals gives the original.
 4. Temperatures have an offset, so digits do not carry over: rounded to the value's decimals + 1.
+5. A test of ``data/units-rules.csv`` (HbA1c: NGSP's % and IFCC's mmol/mol) is converted by its own equation, rounded to
+   as many decimals more or fewer as the rule says.
+
+A fraction of mass, of volume or of an amount is not the same as one of another kind, nor as a plain number such as %:
+nothing converts between them but by a rule, or where ``data/units-fractions.csv`` says what the test's fraction is of.
 """
 
 from __future__ import annotations
@@ -27,11 +32,12 @@ from typing import NamedTuple
 import msgspec
 
 from fhirspace.remember import remembered
-from fhirspace.standards.ucum import Dimensions, size
+from fhirspace.standards.numbers import NUMBER
+from fhirspace.standards.ucum import Dimensions, Size, size
 
 GUARD_DIGITS = 2
 
-_NUMBER = re.compile(r"(?P<sign><=|>=|<|>)?\s*(?P<number>[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+))\s*")
+_NUMBER = re.compile(rf"(?P<sign><=|>=|<|>)?\s*(?P<number>{NUMBER})\s*")
 _DECIMAL = re.compile(r"\s*+([+-]?)([0-9]*+)(?:\.([0-9]*+))?(?:[eE]([+-]?[0-9]{1,3}))?\s*+")
 _LETTERS = 400
 """Letters of a number that is converted: arithmetic on more digits than any measurement has takes long."""
@@ -42,6 +48,14 @@ class Analyte(NamedTuple):
 
     grams_per_mole: Fraction
     charge: int
+
+
+class Rule(NamedTuple):
+    """The equation of a test between two units: (value + offset) * factor, with so many decimals more (or fewer)."""
+
+    offset: Fraction
+    factor: Fraction
+    decimals: int
 
 
 class _Data(msgspec.Struct, frozen=True):
@@ -61,11 +75,34 @@ def _data() -> _Data:
     return msgspec.json.decode(content, type=_Data)
 
 
+def _rows(name: str) -> list[dict[str, str]]:
+    text = files("fhirspace.standards").joinpath("data", name).read_text("utf-8")
+    return list(csv.DictReader(text.splitlines()))
+
+
 @cache
 def _analytes() -> dict[str, Analyte]:
-    text = files("fhirspace.standards").joinpath("data", "units-molar.csv").read_text("utf-8")
-    rows = csv.DictReader(text.splitlines())
-    return {row["testcd"]: Analyte(Fraction(row["grams_per_mole"]), int(row["charge"])) for row in rows}
+    return {
+        row["testcd"]: Analyte(Fraction(row["grams_per_mole"]), int(row["charge"])) for row in _rows("units-molar.csv")
+    }
+
+
+@cache
+def _rules() -> dict[tuple[str, str, str], Rule]:
+    """Test, unit and wanted unit -> the test's own equation, both ways."""
+    found: dict[tuple[str, str, str], Rule] = {}
+    for row in _rows("units-rules.csv"):
+        offset, factor, decimals = Fraction(row["offset"]), Fraction(row["factor"]), int(row["decimals"])
+        found[row["testcd"], row["from"], row["to"]] = Rule(offset, factor, decimals)
+        # y = (x + o) * f, so that x = (y - o * f) / f.
+        found[row["testcd"], row["to"], row["from"]] = Rule(-offset * factor, 1 / factor, -decimals)
+    return found
+
+
+@cache
+def _fractions() -> dict[str, str]:
+    """Test -> the dimension of which its plain fraction (%) is one."""
+    return {row["testcd"]: row["dimension"] for row in _rows("units-fractions.csv")}
 
 
 @cache
@@ -80,14 +117,21 @@ def _folded() -> dict[str, str]:
     return {spelling: min(values) for spelling, values in claims.items() if len(values) == 1}
 
 
+def plain_micro(text: str) -> str:
+    """A unit with the letter u for the micro sign and for the Greek letter mu: ``μg/L`` is ``ug/L``."""
+    return text.replace("\u00b5", "u").replace("\u03bc", "u")
+
+
 @remembered
 def canonical(unit: str) -> str:
     """The CDISC submission value of a unit's spelling, or the spelling itself (blanks trimmed) where none is known.
 
     CDISC folds spellings of one size: ``10^3/uL`` becomes ``10^9/L``. The value needs no conversion then.
     """
-    text = unit.strip()
     data = _data()
+    text = unit.strip()
+    if text not in data.synonyms:
+        text = plain_micro(text)
     if text in data.values:
         return text
     return data.synonyms.get(text) or _folded().get(text.lower()) or text
@@ -100,7 +144,7 @@ def ucum(unit: str) -> str | None:
     The size is kept as spelt: ``10^3/uL`` gives ``10*3/uL``. A code with an annotation ({beats}/min) may be carried but
     not converted with: see `convertible`.
     """
-    text = unit.strip()
+    text = plain_micro(unit.strip())
     table = _data().ucum
     return table.get(text) or _tokens(text) or table.get(canonical(text))
 
@@ -136,6 +180,9 @@ def convert(value_text: str, from_unit: str, to_unit: str, *, testcd: str | None
         return None
     if canonical(from_unit) == canonical(to_unit):
         return value_text.strip()
+    rule = _rules().get((testcd or "", canonical(from_unit), canonical(to_unit)))
+    if rule is not None:
+        return (matched["sign"] or "") + _by_rule(Decimal(matched["number"]), rule)
     ratio = _ratio(from_unit, to_unit, testcd)
     if ratio is None:
         return None
@@ -150,18 +197,29 @@ def _ratio(from_unit: str, to_unit: str, testcd: str | None) -> tuple[Fraction, 
         return None
     factor = source.factor / target.factor
     if source.dimensions == target.dimensions:
+        if not _same_fraction(source, target, testcd):
+            return None
         shifted = source.offset != target.offset
         return factor, (source.offset - target.offset) / target.factor if shifted else None
-    bridge = _bridge(source.dimensions, target.dimensions, testcd)
+    bridge = _bridge(source, target, testcd)
     return None if bridge is None else (factor * bridge, None)
 
 
-def _bridge(source: Dimensions, target: Dimensions, testcd: str | None) -> Fraction | None:
-    """The factor between mass, moles and equivalents of an analyte, where nothing else differs."""
+def _same_fraction(source: Size, target: Size, testcd: str | None) -> bool:
+    """Whether two units of the same dimensions are fractions of the same: mass, volume, amount, none."""
+    if source.ratio == target.ratio:
+        return True
+    own = _fractions().get(testcd or "")
+    return bool(own) and {source.ratio, target.ratio} == {(), (own,)}
+
+
+def _bridge(source: Size, target: Size, testcd: str | None) -> Fraction | None:
+    """The factor between mass, moles and equivalents of an analyte: of the first term, where nothing else differs."""
     analyte = _analytes().get(testcd or "")
-    powers = dict(source)
-    for dimension, power in target:
-        powers[dimension] = powers.get(dimension, 0) - power
+    powers = _less(source.dimensions, source.first)
+    if powers != _less(target.dimensions, target.first):
+        return None
+    powers = _less(source.first, target.first)
     changed = {dimension: power for dimension, power in powers.items() if power}
     if analyte is None or not set(changed) <= {"g", "mol", "eq"} or sum(changed.values()) != 0:
         return None
@@ -170,6 +228,18 @@ def _bridge(source: Dimensions, target: Dimensions, testcd: str | None) -> Fract
     # A mole is so many grams and so many equivalents: write each dimension in moles.
     grams, equivalents = changed.get("g", 0), changed.get("eq", 0)
     return (1 / analyte.grams_per_mole) ** grams * (Fraction(1, analyte.charge or 1)) ** equivalents
+
+
+def _less(dimensions: Dimensions, others: Dimensions) -> dict[str, int]:
+    powers = dict(dimensions)
+    for dimension, power in others:
+        powers[dimension] = powers.get(dimension, 0) - power
+    return {dimension: power for dimension, power in powers.items() if power}
+
+
+def _by_rule(value: Decimal, rule: Rule) -> str:
+    decimals = max(-int(value.as_tuple().exponent) + rule.decimals, 0)
+    return _rounded((Fraction(value) + rule.offset) * rule.factor, decimals)
 
 
 def _spell(value: Decimal, factor: Fraction, offset: Fraction | None) -> str:
@@ -230,8 +300,27 @@ def canonical_number(text: str) -> str | None:
     return f"-{number}" if negative and number != "0" else number
 
 
-def standard_unit(domain: str, testcd: str, specimen: str | None = None) -> str | None:
-    """The unit a test is standardised to where the study does not say: CDISC COSMoS, conventional where that is odd."""
+SYSTEMS = ("SI", "conventional", "as collected")
+"""The units to which the results of a study may be standardised, where it does not name the unit of a test."""
+
+
+@cache
+def _conventional() -> dict[tuple[str, str], str]:
+    return {(row["domain"], row["testcd"]): row["unit"] for row in _rows("units-conventional.csv")}
+
+
+def standard_unit(domain: str, testcd: str, specimen: str | None = None, system: str = "SI") -> str | None:
+    """The unit to which a test is standardised; None: there is none, results keep the unit in which they came.
+
+    Args:
+        domain, testcd, specimen: the test.
+        system: one of `SYSTEMS`. ``SI`` is CDISC COSMoS's (U/L and pg where its SI unit is unusual); ``conventional``
+            is that of laboratories in the USA where they have one of their own.
+    """
+    if system == "as collected":
+        return None
+    if system == "conventional" and (domain, testcd) in _conventional():
+        return _conventional()[domain, testcd]
     table = _data().standard
     found = table.get(f"{domain}/{testcd}/{specimen}") if specimen else None
     return found or table.get(f"{domain}/{testcd}")

@@ -47,7 +47,7 @@ def derive(
         visits: `planned_visits` of the study; of these tables if they are not given.
 
     Returns:
-        The tables (SE may be new), problems (notes FS710 to FS717), and the variables derived, in order.
+        The tables (SE may be new), problems (notes FS710 to FS719), and the variables derived, in order.
     """
     known = columns.filled_columns(tables) if filled is None else filled
     planned = tuple(planned_visits(tables) if visits is None else visits)

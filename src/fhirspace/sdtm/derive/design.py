@@ -7,7 +7,7 @@ A ``study.yaml`` beside the source mappings holds it::
     elements:
       - {etcd: SCRN, element: Screening, epoch: SCREENING, start: RFICDTC}
       - {etcd: FU, element: Follow-up, epoch: FOLLOW-UP, start: RFXENDTC + 1}
-    units: {LB: {HGB: g/L}}
+    units: {all: SI, LB: {HGB: g/L}}  # or conventional, or as collected
     reference: {start: RFXSTDTC, end: RFXENDTC}
     actual arm: as planned
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.errors import MappingError, Place, UsageError
-from fhirspace.standards.units import canonical_number
+from fhirspace.standards.units import SYSTEMS, canonical_number
 from fhirspace.template import yaml_nodes as nodes
 
 REFERENCE_DATES = ("RFICDTC", "RFSTDTC", "RFENDTC", "RFXSTDTC", "RFXENDTC", "RFPENDTC")
@@ -59,14 +59,16 @@ class Element:
 class StudyDesign:
     """The design of a study.
 
-    `units` maps domain -> test code -> standard unit. `unscheduled` is the pattern (searched, whatever the case) of
-    visit labels that mean no planned visit. `reference_start` and `reference_end` name the dates of DM that
-    RFSTDTC and RFENDTC repeat. `actual_arm_as_planned`: treated subjects got what was planned for them.
+    `units` maps domain -> test code -> standard unit; `unit_system` says which units all other tests get.
+    `unscheduled` is the pattern (searched, whatever the case) of visit labels that stand for no planned visit.
+    `reference_start` and `reference_end` name the dates of DM that RFSTDTC and RFENDTC repeat.
+    `actual_arm_as_planned`: treated subjects got what was planned for them.
     """
 
     visits: tuple[Visit, ...] = ()
     elements: tuple[Element, ...] = ()
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    unit_system: str = "SI"
     unscheduled: str = "UNSCH"
     reference_start: str = "RFXSTDTC"
     reference_end: str = "RFXENDTC"
@@ -97,10 +99,13 @@ def _design(content: dict[str, Any], name: str) -> StudyDesign:
             raise UsageError("FS703", Place(name, None, str(key)), "one of " + ", ".join(sorted(known)))
     try:
         reference = content.get("reference", {})
+        units = content.get("units", {})
+        units = {"all": units} if isinstance(units, str) else units
         return StudyDesign(
             visits=tuple(_visit(item) for item in content.get("visits", ())),
             elements=tuple(_element(item) for item in content.get("elements", ())),
-            units={domain: dict(units) for domain, units in content.get("units", {}).items()},
+            units={domain: dict(tests) for domain, tests in units.items() if domain != "all"},
+            unit_system=_system(units.get("all", "SI")),
             unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
             reference_start=_reference(reference.get("start", "RFXSTDTC")),
             reference_end=_reference(reference.get("end", "RFXENDTC")),
@@ -134,6 +139,12 @@ def _element(item: dict[str, str]) -> Element:
         raise ValueError(item)
     days = int(matched["days"] or 0) * (-1 if matched["sign"] == "-" else 1)
     return Element(item["etcd"], item["element"], item["epoch"], _reference(matched["date"]), days)
+
+
+def _system(name: str) -> str:
+    if name not in SYSTEMS:
+        raise ValueError(name)
+    return name
 
 
 def _reference(name: str) -> str:

@@ -11,12 +11,13 @@ from decimal import Decimal
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.work import Work
+from fhirspace.standards.numbers import has_comma, is_number
 from fhirspace.standards.units import canonical, canonical_number, convert, standard_unit
 
-_PLAIN = re.compile(r"\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)\s*")
 _COMPARED = re.compile(r"(<=|>=|<|>)\s*(?=[\d.+-])")
 
 METHODS = {
@@ -53,7 +54,9 @@ def derive_results(work: Work) -> None:
 def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None) -> str | None:
     if testcd is None:
         return None
-    return work.study.units.get(domain, {}).get(testcd) or standard_unit(domain, testcd, specimen)
+    return work.study.units.get(domain, {}).get(testcd) or standard_unit(
+        domain, testcd, specimen, work.study.unit_system
+    )
 
 
 def _derive_trio(work: Work, name: str, prefix: str) -> None:
@@ -61,6 +64,9 @@ def _derive_trio(work: Work, name: str, prefix: str) -> None:
     groups = columns.Groups(work.tables[name], [prefix + part for part in parts])
     results = [_standardise(work, prefix, cells) for cells in groups.cells]
     _note_stuck(work, name, prefix, groups, results)
+    commas = groups.flags(bool(cells[2]) and cells[4] is None and has_comma(cells[2] or "") for cells in groups.cells)
+    rows = pc.indices_nonzero(commas).to_pylist()
+    work.note("FS718", name, rows, prefix + "ORRES", "a number with a point and no thousands mark")
     for part, values in (
         ("STRESC", [result.text for result in results]),
         ("STRESN", [result.number for result in results]),
@@ -101,8 +107,8 @@ def _standardise(work: Work, domain: str, cells: columns.Cells) -> _Result:
 
 
 def _plain(text: str) -> str | None:
-    """The text where it is a decimal number, a sign and no exponent; else None."""
-    return text.strip() if _PLAIN.fullmatch(text) else None
+    """The text where it is a number; else None."""
+    return text.strip() if is_number(text) else None
 
 
 def _derive_ranges(work: Work, name: str, prefix: str) -> None:
@@ -112,6 +118,10 @@ def _derive_ranges(work: Work, name: str, prefix: str) -> None:
             continue
         groups = columns.Groups(
             work.tables[name], [prefix + "TESTCD", source, prefix + "ORRESU", prefix + "STRESU", prefix + "STAT"]
+        )
+        odd = groups.flags(cells[1] is not None and _plain(cells[1]) is None for cells in groups.cells)
+        work.note(
+            "FS719", name, pc.indices_nonzero(odd).to_pylist(), source, "a number with a point and no sign before it"
         )
         values = groups.spread(_limit(*cells) for cells in groups.cells)
         work.fill(name, target, values, METHODS["ST" + part].replace("--", prefix))
