@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -376,7 +377,7 @@ def test_what_was_not_sent_is_not_told_as_pushed(
 ) -> None:
     def run(*given: Any, progress: Callable[[int, int], None], **more: Any) -> PushReport:
         progress(54, 54)
-        return PushReport("r1", "http://127.0.0.1:9/fhir", 54, **counts)
+        return PushReport("r1", "http://127.0.0.1:9/fhir", 54, **counts)  # type: ignore[arg-type]
 
     monkeypatch.setattr(f"fhirspace.delivery.push.push.{command}", run)
     main([command, "study", "--server", "http://127.0.0.1:9/fhir"])
@@ -651,7 +652,7 @@ def test_where_nobody_watches_there_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clock = [100.0]
-    monkeypatch.setattr(talk.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     with talk.Bars() as bars:
         for done in range(0, 4001, 1000):
             bars.show("LB", done, 4000)

@@ -78,7 +78,7 @@ def test_what_a_killed_process_left_is_removed_and_what_a_living_one_holds_stays
         for _ in range(2)
     ]
     try:
-        killed, living = [Path(each.stdout.readline().strip()) for each in started]
+        killed, living = [Path(each.stdout.readline().strip()) for each in started if each.stdout]
         for folder in (killed, living):
             _made_long_ago(folder)
         started[0].send_signal(signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)

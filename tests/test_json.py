@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -23,7 +24,13 @@ class _Head(msgspec.Struct):
 
 
 _head = decoder(_Head)
-READERS = {"parse": parse, "decode": decode, "strict": strict, "head": _head, "bounded": bounded}
+READERS: dict[str, Callable[[bytes], object]] = {
+    "parse": parse,
+    "decode": decode,
+    "strict": strict,
+    "head": _head,
+    "bounded": bounded,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -178,24 +178,24 @@ def test_where_a_variable_is_written():
     assert len(study.where("USUBJID")) > 1
     for wrong in ("aesev", "NOSUCH", "", 7):
         with pytest.raises(UsageError, match="variable"):
-            study.where(wrong)
+            study.where(wrong)  # type: ignore[arg-type]
 
 
 def test_wrong_choices_are_refused_by_name():
     study = Study(tables("arrow"), id_key="demo")
     made = study.to_fhir()
     for use, name in (
-        (lambda: study.to_fhir("r4"), "fhir"),
-        (lambda: study.to_fhir(engine="spark"), "engine"),
-        (lambda: study.write("out", to="FHIR"), "to"),
-        (lambda: made.write(7), "out"),
+        (lambda: study.to_fhir("r4"), "fhir"),  # type: ignore[arg-type]
+        (lambda: study.to_fhir(engine="spark"), "engine"),  # type: ignore[arg-type]
+        (lambda: study.write("out", to="FHIR"), "to"),  # type: ignore[arg-type]
+        (lambda: made.write(7), "out"),  # type: ignore[arg-type]
         (lambda: made.resources("Person\n"), "type"),
-        (lambda: made.resources(["Patient"]), "type"),
-        (lambda: study.validate(full="no"), "full"),
-        (lambda: Study.open(7), "paths"),
-        (lambda: Study.open("in", follow_links="no"), "follow_links"),
+        (lambda: made.resources(["Patient"]), "type"),  # type: ignore[arg-type]
+        (lambda: study.validate(full="no"), "full"),  # type: ignore[arg-type]
+        (lambda: Study.open(7), "paths"),  # type: ignore[arg-type]
+        (lambda: Study.open("in", follow_links="no"), "follow_links"),  # type: ignore[arg-type]
         (lambda: Study({"DM": pa.table({"A": ["1"]})}, source=""), "source"),
-        (lambda: Study({"DM": pa.table({"A": ["1"]})}, mappings=7), "mappings"),
+        (lambda: Study({"DM": pa.table({"A": ["1"]})}, mappings=7), "mappings"),  # type: ignore[arg-type]
     ):
         with pytest.raises(UsageError) as caught:
             use()

@@ -19,7 +19,7 @@ from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.testing import FaultyServer
 from tests.support.resources import dump, observation, organization, patient, ref, resource, trial, write
 
-CHANGED = {
+CHANGED: dict[str, list[Any]] = {
     "Patient": [patient(f"p-{n}", active=True) for n in range(3)],
     "Observation": [observation("new-1", "p-1"), observation("ob-p-0-0", "p-new", "7.10")],
     "Encounter": [resource("Encounter", f"c-{n}", partOf=ref("Encounter", f"c-{1 - n}")) for n in range(2)],

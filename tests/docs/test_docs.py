@@ -24,6 +24,8 @@ LANGUAGE = TEXTS[ROOT / "docs" / "mapping-language.md"]
 
 def load_script(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     spec.loader.exec_module(module)

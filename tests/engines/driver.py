@@ -4,7 +4,7 @@ import signal
 import sys
 from pathlib import Path
 
-from engine_jobs import Where, batches
+from engine_jobs import Where, batches  # type: ignore[import-not-found]  # beside it: a program, not a module
 
 from fhirspace.engines import processes
 from fhirspace.tables.growing import Growing

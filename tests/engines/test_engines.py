@@ -165,7 +165,7 @@ def test_a_fault_in_reading_the_batches_ends_the_workers(sinks: dict[str, Growin
         raise InputError("FS101", "lb.parquet")
 
     with pytest.raises(InputError):
-        list(processes.run(Lines(), broken(), sinks, 2))  # type: ignore[arg-type]
+        list(processes.run(Lines(), broken(), sinks, 2))
 
 
 @contextmanager
@@ -181,7 +181,8 @@ def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.P
     try:
         yield child, workers
     finally:
-        for each in [child, *filter(lives, workers)]:
+        child.kill()
+        for each in filter(lives, workers):
             each.kill()
         child.communicate(timeout=20)
 

@@ -139,7 +139,7 @@ def test_files_are_recognised(tmp_path: Path, name: str, data: bytes, expected: 
         with pytest.raises(InputError, match=rf"{expected} {name}"):
             recognise(path)
     else:
-        assert recognise(path) == FhirFile(path, expected)
+        assert recognise(path) == FhirFile(path, expected)  # type: ignore[arg-type]
 
 
 def test_items_of_an_array_have_their_places(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ class Kind(NamedTuple):
     name: str
     content: bytes
     code: str = ""
-    count: int = 0
+    count: int = 0  # type: ignore[assignment]
     beside: str = ""
 
 
@@ -90,7 +90,7 @@ class Said(NamedTuple):
 
     exit_code: int
     codes: set[str]
-    count: int
+    count: int  # type: ignore[assignment]
 
 
 def validate(out: str) -> int:

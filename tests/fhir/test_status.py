@@ -26,7 +26,7 @@ def test_every_code_of_every_status_element_has_an_outcome(release: Release) -> 
         for name in STATUS & known.children(kind).keys():
             path = "adherence.code" if name == "adherence" else name
             binding = known.children(kind)[name].binding
-            codes = (known.codes(binding.value_set) if binding else None) or set()
+            codes: set[str] | frozenset[str] = (known.codes(binding.value_set) if binding else None) or frozenset()
             assert path in rules()[kind], (kind, path)
             assert codes <= rules()[kind][path].keys(), (kind, path)
 

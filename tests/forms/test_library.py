@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,7 +47,7 @@ def load(folder: Path, **files: str) -> SourceLibrary:
     return SourceLibrary(folder)
 
 
-def form(*records: dict[str, str | None], name: str = "wide") -> pa.Table:
+def form(*records: Mapping[str, str | None], name: str = "wide") -> pa.Table:
     columns = dict.fromkeys(column for record in records for column in record)
     return from_columns({column: [record.get(column) for record in records] for column in columns}, file=f"{name}.csv")
 

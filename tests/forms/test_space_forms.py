@@ -136,8 +136,11 @@ def test_test_codes_and_names_are_those_of_cdisc(made: SourceRows) -> None:
         code, name = f"{dataset}TESTCD", f"{dataset}TEST"
         if code not in table.column_names:
             continue
-        codes = terminology.codelist(sdtm.variable(dataset, code).codelists[0]).terms
-        names = terminology.codelist(sdtm.variable(dataset, name).codelists[0]).by_code
+        short_names, long_names = sdtm.variable(dataset, code), sdtm.variable(dataset, name)
+        assert short_names is not None
+        assert long_names is not None
+        codes = terminology.codelist(short_names.codelists[0]).terms
+        names = terminology.codelist(long_names.codelists[0]).by_code
         for short, long in {(row[code], row[name]) for row in table.to_pylist()}:
             if short in sponsor:
                 assert short not in codes

@@ -134,7 +134,7 @@ def _xpt() -> Files:
         for name, text in (("dm", DM), ("ae", AE)):
             path, table = Path(folder) / f"{name}.xpt", _table(text)
             numbers = {"AGE", "AESEQ"}
-            variables = [
+            variables: list[xpt.Variable] = [
                 (column, column, "Num" if column in numbers else "Char", None)
                 for column in text.decode().partition("\n")[0].split(",")
             ]

@@ -69,7 +69,7 @@ def ran(*arguments: str | Path) -> Ran:
             code = -1
     for stream in (out, err):
         stream.flush()
-    said = b"".join(stream.buffer.getvalue() for stream in (out, err))  # type: ignore[attr-defined]
+    said = b"".join(stream.buffer.getvalue() for stream in (out, err))
     return Ran(code, time.process_time() - begin, said.decode())
 
 

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -145,7 +146,7 @@ def test_pulls_are_killed(server: FaultyServer, tmp_path: Path) -> None:
 
 def test_two_runs_into_one_folder(tmp_path: Path) -> None:
     seen = Counter[tuple[int, ...]]()
-    expected = []
+    expected: list[Any] = []
     for name in ("one", "two"):
         assert run(convert(tmp_path / name, len(expected)))[0] == 0
         expected.append(visible(tmp_path / name / "out"))

@@ -210,7 +210,7 @@ def test_a_deleted_version_in_a_history_names_no_other(name: Any) -> None:
 )
 def test_an_undo_by_provenances_deletes_only_resources(target: str, tmp_path: Path) -> None:
     tag = {"system": "https://fhirspace.org/run", "code": "r"}
-    provenance = {"resourceType": "Provenance", "id": "x", "meta": {"versionId": "1", "tag": [tag]}}
+    provenance: dict[str, Any] = {"resourceType": "Provenance", "id": "x", "meta": {"versionId": "1", "tag": [tag]}}
     provenance["target"] = [{"reference": target}]
 
     def answers(asked: Asked) -> bytes:

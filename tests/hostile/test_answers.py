@@ -231,7 +231,7 @@ def test_bundles_that_do_not_fit_and_requests_that_are_not_answered_stop_the_pus
     def send(method: str, path: str, *more: Any) -> Any:
         return answer(200) if method == "PUT" else sound(method, path, *more)
 
-    liar.send = send  # type: ignore[method-assign]
+    liar.send = send  # type: ignore[method-assign, assignment]
     code, said, _ = run(capfd, *there(liar, "push", folder), "--overwrite")
     assert (code, "status 200 without a body" in said, delivered(folder)) == (4, True, 0)
     liar.spoil, liar.send = None, sound  # type: ignore[method-assign]

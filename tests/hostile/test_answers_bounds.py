@@ -8,7 +8,7 @@ import json
 import random
 import time
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def dripping(begin: bytes, drops: Iterable[bytes]) -> Iterator[bytes]:
         yield drop
 
 
-MUCH = {
+MUCH: dict[str, Callable[[], bytes | Iterable[bytes]]] = {
     "a body that never ends": lambda: itertools.chain([ENDLESS], itertools.repeat(b"[" * 60_000)),
     "chunks that never end": lambda: itertools.chain([CHUNKED], itertools.repeat(chunk(b" " * 60_000))),
     "more than was said": lambda: [HEAD + b"content-length: 99999999999\r\n\r\n", b" " * 200_000],

@@ -11,7 +11,8 @@ import pytest
 from fhirspace import UsageError, bulk_push, connect, doctor, plan, pull, push, verify
 from fhirspace.cli import main
 from fhirspace.delivery.journal import Journal
-from fhirspace.fhirserver.http.client import Client, HttpTransport, Network
+from fhirspace.fhirserver.http.client import Client, HttpTransport
+from fhirspace.fhirserver.http.transport import Network
 from tests.hostile.raw import Raw, answer, listening, patient, resolving, statement
 
 AWAY = "http://fhir.example.test/fhir"
@@ -92,7 +93,7 @@ def test_the_option_allows_it(command: str, study: Path, proxy: Raw, capsys: pyt
 def test_another_machine_by_any_name_is_another_machine(url: str) -> None:
     for make in (Client, HttpTransport, connect):
         with pytest.raises(UsageError, match="FS595"):
-            make(url)  # type: ignore[operator]
+            make(url)
     assert Client(url, insecure_http=True).transport
     assert HttpTransport(url, network=Network(insecure_http=True))
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace import keyfile
 from fhirspace.cli import main
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY, IdKey, chosen, site_key, unmade
@@ -130,7 +129,7 @@ def test_a_file_of_somebody_else_is_refused_and_one_of_root_is_not(
 ) -> None:
     holds(GOOD)(tmp_path / "key")
     owner = (tmp_path / "key").stat().st_uid
-    monkeypatch.setattr(keyfile.os, "geteuid", lambda: owner + 1)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
     if owner:
         with pytest.raises(UsageError, match="FS631"):
             chosen(tmp_path / "key")
@@ -183,7 +182,7 @@ def test_whoever_comes_first_makes_the_file_and_nobody_sees_half_of_it(
         raise PermissionError(1, "Operation not permitted")
 
     if not links:
-        monkeypatch.setattr(keyfile.os, "link", refused)
+        monkeypatch.setattr(os, "link", refused)
 
     def one(path: Path, letter: int) -> bytes:
         make_once(path, bytes([letter]) * 64)
@@ -210,7 +209,7 @@ def full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def write(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(keyfile.os, "fsync", write)
+    monkeypatch.setattr(os, "fsync", write)
 
 
 def read_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,12 +66,12 @@ def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> R
     return done
 
 
-@pytest.fixture(params=NAMES.values(), ids=NAMES)
+@pytest.fixture(params=list(NAMES.values()), ids=list(NAMES))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=PLAIN.values(), ids=PLAIN)
+@pytest.fixture(params=list(PLAIN.values()), ids=list(PLAIN))
 def plain(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from fhirspace.mapping import library
+from fhirspace.template.folders import shipped
 from fhirspace.testing.messages import JSON, Answer, Request
-from tests.hostile.broken import TEXTS, broken, dice
+from tests.hostile.broken import TEXTS, Form, broken, dice
 from tests.hostile.inputs import KINDS, beside, few_mappings, lines
 from tests.hostile.offline import URL, Ran, Respond, answered_by, ran
 from tests.hostile.servers import TALKS, Talk, exporting, fhir
 
 _SERVERS = {"state of an export": exporting}
-_STATUS = (
+_STATUS: tuple[int, ...] = (
     0,
     100,
     199,
@@ -44,7 +44,7 @@ _STATUS = (
     429,
     500,
 )
-_STATUS += (501, 503, 999)
+_STATUS = (*_STATUS, 501, 503, 999)
 _NAMES = (
     "Content-Type", "Retry-After", "Date", "ETag", "Last-Modified", "Location", "Content-Location", "X-Progress",
     "Content-Range", "Content-Encoding", "WWW-Authenticate",
@@ -116,8 +116,8 @@ def _input(kind: str, command: str, rng: random.Random | None, folder: Path) -> 
         path = home / name
         path.parent.mkdir(parents=True, exist_ok=True)
         spoilt = name == given.target and rng is not None
-        path.write_bytes(broken(content, given.form, rng) if spoilt else given.packed(name, content))
-    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.few else library.shipped()):
+        path.write_bytes(broken(content, given.form, rng) if spoilt and rng else given.packed(name, content))
+    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.few else shipped()):
         return _run(command, folder)
 
 
@@ -256,7 +256,7 @@ def _broken(answer: Answer, rng: random.Random) -> Answer:
     return made
 
 
-def _form(kind: str, body: bytes) -> str:
+def _form(kind: str, body: bytes) -> Form:
     if "ndjson" in kind:
         return "ndjson" if body.endswith(b"\n") else "text"
     return "json"

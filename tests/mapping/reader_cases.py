@@ -132,7 +132,7 @@ def spoil(value: Any, rng: random.Random) -> None:
                 box[key] = rng.choice([box[key] + "x", box[key][:-1], "", "|", "-", type(box[key])("7")])
 
 
-_ODD = [
+_ODD: list[Any] = [
     None, "", "x", True, False, Number("5.50"), Number("1e3"), Number("-0"), [], {}, ["x"], [{}], {"extension": []},
     {"url": "https://elsewhere.org/x", "valueString": "y"}, {"url": "@row", "valueString": "y"},
     [{"url": CARRIED_URL, "extension": [{"url": name, "valueString": "z"} for name in ("QQ", "STUDYID", "")]}],

@@ -125,8 +125,8 @@ def meaning(
             made = iter(render(mapping, cells, each))
         except BadRow as bad:
             faults += [(place, fault) for fault in bad.faults]
-            for block in texts:
-                block.append(None)
+            for missing in texts:
+                missing.append(None)
             continue
         if not mapping.blocks:
             texts[0].append(next(made)[1].encode())

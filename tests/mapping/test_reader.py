@@ -11,6 +11,7 @@ from itertools import product
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
+from fhirspace.json import parse
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL, Mapping, Obj
 from fhirspace.mapping.read import memo as reader_memo, reader as module
@@ -19,7 +20,7 @@ from fhirspace.mapping.read.reader import ReadBatch, Reader
 from fhirspace.mapping.write.render import render
 from fhirspace.standards.fhir import Release
 from tests.mapping.generate import CLEAN, Row, rows
-from tests.mapping.reader_cases import Read, dump, parse, spoil, taken, told
+from tests.mapping.reader_cases import Read, dump, spoil, taken, told
 from tests.mapping.test_laws import cases, library, written
 
 Lines = list[tuple[int, bytes]]

@@ -151,7 +151,7 @@ class Keeping(Reader):
 def test_reads_as_extract(name: str, notice: bool, kept: bool) -> None:
     template, given = TEMPLATES[name]
     identifier = arr(obj(system=leaf("https://x.org/k"), value=leaf(slot("KEY"))))
-    typed = (("resourceType", leaf("Basic")), ("identifier", identifier), *template.fields)
+    typed: Any = (("resourceType", leaf("Basic")), ("identifier", identifier), *template.fields)
     block = Block("Basic", Obj(typed, 1, "Basic"))
     library: Any = SimpleNamespace(mappings={"ZZ": Mapping("ZZ", "zz.yaml", "R4", ("KEY",), (block,), {}, ())})
     lines = [(number, line(number, content)) for number, content in enumerate(given, 1)]

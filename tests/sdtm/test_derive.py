@@ -97,7 +97,7 @@ LB = "USUBJID|LBTESTCD|LBORRES|LBORRESU|LBORNRLO|LBORNRHI|LBSTAT|LBSTRESC"
 )
 def test_standard_results(row, expected):
     result = derive({"LB": table(LB, row)}).tables["LB"]
-    names = ("LBSTRESC", "LBSTRESN", "LBSTRESU", "LBSTNRLO", "LBSTNRHI", "LBNRIND")
+    names: tuple[str, ...] = ("LBSTRESC", "LBSTRESN", "LBSTRESU", "LBSTNRLO", "LBSTNRHI", "LBNRIND")
     if expected == "-5":  # what came in stays, and only the number is taken from it
         names, expected = names[:3], "7|7|-"
     assert cells(result, *names) == [expected]

@@ -224,7 +224,14 @@ def test_a_trial_summary_goes_on_beside() -> None:
 
 
 def test_a_comment_goes_on_beside() -> None:
-    row = {"STUDYID": "S", "DOMAIN": "CO", "RDOMAIN": "DM", "USUBJID": "S-1", "COSEQ": "1", "COVAL": LONG}
+    row: dict[str, Cell] = {
+        "STUDYID": "S",
+        "DOMAIN": "CO",
+        "RDOMAIN": "DM",
+        "USUBJID": "S-1",
+        "COSEQ": "1",
+        "COVAL": LONG,
+    }
     assert "COVAL2" in comes_back(study(CO=[row]))["CO"].column_names
 
 

@@ -122,6 +122,7 @@ def test_supplemental_qualifiers_are_exact_both_ways(package):
     told = ({"ECREASOC": "Reason for Occur Value"}, {"ECREASOC": "COLLECTED"}, {"ECREASOC": "INVESTIGATOR"})
     parent, supp = split_supplementals(joined, "EC", *told)
     assert parent.equals(package["EC"])
+    assert supp is not None
     assert supp.equals(package["SUPPEC"])
     joined = join_supplementals(package["DM"], package["SUPPDM"])
     assert joined["RACE1"].to_pylist().count("ASIAN") == 1

@@ -43,6 +43,7 @@ def test_columns_that_are_not_standard_become_qualifiers():
         AE, "AE", {"SHOE": "Shoe size"}, {"SHOE": "DERIVED"}, evaluators={"HAT": "INVESTIGATOR"}
     )
     assert parent.column_names == ["STUDYID", "USUBJID", "AESEQ", "AETERM", "@file", "@row"]
+    assert supp is not None
     assert supp.column_names == [*QUALIFIER_COLUMNS, "@file", "@row"]
     assert cells(supp, *QUALIFIER_COLUMNS, "@row") == [
         "X|AE|A|AESEQ|1|SHOE|Shoe size|42|DERIVED|-|2",
@@ -62,6 +63,7 @@ def test_qualifiers_of_demographics_need_no_record():
 def test_a_standard_column_moves_when_it_has_a_label():
     parent, supp = split_supplementals(table("USUBJID|AESEQ|AETERM", "A|1|x"), "AE", {"AETERM": "Term"})
     assert parent.column_names == ["USUBJID", "AESEQ"]
+    assert supp is not None
     assert supp.num_rows == 1
 
 
@@ -108,4 +110,5 @@ def test_splitting_and_joining_are_exact_both_ways(rows):
         assert columns.text(joined, name).equals(columns.text(ae, name))
     again = split_supplementals(joined, "AE", {})
     assert again[0].equals(parent)
+    assert again[1] is not None
     assert again[1].equals(supp)

@@ -25,7 +25,7 @@ def test_every_resource_of_a_release_is_there(release: Release, version: str, co
 
 def test_an_unknown_release_is_refused() -> None:
     with pytest.raises(ValueError, match="R4, R4B, R5"):
-        definitions("R3")  # type: ignore[arg-type]
+        definitions("R3")
 
 
 @pytest.mark.parametrize("release", RELEASES)

@@ -40,11 +40,11 @@ def test_every_codelist_can_be_read_and_has_terms():
 
 
 def test_terms_are_found_by_value_and_by_synonym():
-    assert terminology.term("SEX", "M").code == "C20197"
+    assert getattr(terminology.term("SEX", "M"), "code", None) == "C20197"
     assert terminology.term("SEX", "Male") is None
     sex = terminology.codelist("SEX")
-    assert sex.find("male").value == "M"
-    assert sex.find("F").value == "F"
+    assert getattr(sex.find("male"), "value", None) == "M"
+    assert getattr(sex.find("F"), "value", None) == "F"
     assert sex.find("diverse") is None
 
 
@@ -142,8 +142,8 @@ def test_converting_there_and_back_and_rounding_gives_the_original(value, pair):
     source, target, testcd = pair
     assume(value != 0 or source != "F")
     there = units.convert(format(value, "f"), source, target, testcd=testcd)
-    back = units.convert(there, target, source, testcd=testcd)
-    assert Decimal(back).quantize(Decimal("0.01")) == value
+    back = units.convert(there or "", target, source, testcd=testcd)
+    assert Decimal(back or "NaN").quantize(Decimal("0.01")) == value
 
 
 def test_molar_masses_follow_from_their_formulas():

@@ -11,7 +11,7 @@ from tests.study.test_server import *  # noqa: F403 - the same tests, with every
 from tests.study.test_server import Trip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module")  # type: ignore[no-redef]
 def subjects(space: Space) -> set[str]:
     """Of whom all goes: of everybody."""
     return set(xpt.read(space.sdtm().out / "sdtm" / "dm.xpt")[0]["USUBJID"].to_pylist())

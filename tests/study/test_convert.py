@@ -117,9 +117,9 @@ def test_records_come_back_cell_by_cell(way: str, space: Space, tmp_path: Path) 
 
 
 def test_an_own_source_folder_can_be_named(space: Space, tmp_path: Path) -> None:
-    from fhirspace.mapping import library
+    from fhirspace.template.folders import shipped
 
-    folder = library.shipped() / "sources" / "space"
+    folder = shipped() / "sources" / "space"
     done = convert(space.records, to="sdtm", out=tmp_path, source=str(folder), formats=("csv",))
     assert done.exit_code == 0
     assert sorted(path.name for path in (tmp_path / "sdtm").iterdir()) == sorted(
@@ -266,7 +266,7 @@ def test_a_fault_while_booking_ends_the_workers_and_leaves_no_manifest(
 
 def test_the_sample_says_that_it_is_synthetic_in_every_resource(space: Space) -> None:
     for release in ("R4", "R5"):
-        for path in (space.fhir(release).out / "fhir").iterdir():  # type: ignore[arg-type]
+        for path in (space.fhir(release).out / "fhir").iterdir():
             for line in path.read_text("utf-8").splitlines():
                 assert {label["code"] for label in json.loads(line)["meta"]["security"]} == {"HTEST"}, path.name
     assert (sample() / "README.md").is_file()

@@ -216,7 +216,7 @@ def test_pure_steps_give_the_same_twice_and_change_nothing(space: Space) -> None
     assert block.tables == datasets
 
 
-WAYS: dict[str, tuple[str, str]] = {
+WAYS: dict[str, tuple[conversion.Target, str]] = {
     "records": ("sdtm", "read forms derive check"),
     "sdtm": ("fhir", "read_sdtm check render"),
     "fhir": ("records", "extract check forms_back"),

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from fhirspace.standards import sdtm
-from fhirspace.study import roundtrip as module
+from fhirspace.study import pipeline, roundtrip as module
 from fhirspace.study.convert import convert
-from fhirspace.study.from_fhir import FromFhir
+from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables.compare import Difference
 from tests import small_study
@@ -75,7 +75,7 @@ def test_a_lost_cell_ends_with_1(tmp_path: Path) -> None:
 
 def _losing(source: Path) -> module.Proof:
     """A round trip whose reader forgets AEDECOD of all rows but the first."""
-    read = module.from_fhir
+    read = from_fhir
 
     def forgetful(*args: Any) -> FromFhir:
         found = read(*args)
@@ -92,7 +92,7 @@ def _losing(source: Path) -> module.Proof:
 
 def test_a_lost_row_and_a_lost_dataset_end_with_1(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = small_study.write(tmp_path / "in")
-    read = module.from_fhir
+    read = from_fhir
 
     def forgetful(*args: Any) -> FromFhir:
         found = read(*args)
@@ -170,13 +170,13 @@ def test_content_that_no_mapping_reads_is_a_declared_loss(resources: Path) -> No
 
 
 def test_an_undeclared_difference_of_resources_ends_with_1(resources: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write = module.pipeline.render
+    write = pipeline.render
 
     def careless(prepared: Any, library: Any, folder: Any, accounting: Any) -> None:
         left = {name: each for name, each in prepared.tabulations.items() if name != "AE"}
         write(replace(prepared, tabulations=left), library, folder, accounting)
 
-    monkeypatch.setattr(module.pipeline, "render", careless)
+    monkeypatch.setattr(pipeline, "render", careless)
     proof = roundtrip(resources)
     assert proof.exit_code == 1
     assert {leg.table: len(leg.differences) for leg in proof.legs if leg.differences} == {"AdverseEvent.ndjson": 3}

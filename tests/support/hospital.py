@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,7 +26,7 @@ Bad = tuple[str, str, str, str]
 """What is wrong, the bad line, the same mended, and what the server says about it."""
 
 
-def _wrong(name: str, **elements: object) -> str:
+def _wrong(name: str, **elements: Any) -> str:
     return dump(resource("Observation", name, **({"status": "final", "code": {"text": "x"}} | elements)))
 
 
@@ -111,7 +112,7 @@ class Outlived:
 def outlived(release: Release, tmp: Path, *, client_ids: bool = True) -> Iterator[Outlived]:
     """Planned and pushed, then the server is killed; it is started again, perhaps as one that makes all new ids."""
     folder = renamed(trial(tmp / "in", patients=5, each=5), "OUTLIVED")
-    kept = {"database": tmp / "db", "folder": tmp / "home"}
+    kept: dict[str, Any] = {"database": tmp / "db", "folder": tmp / "home"}
     started = server.start(release, validate=False, **kept)
     planned = plan(folder, started.url)
     assert planned.total("create") == 32

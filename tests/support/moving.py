@@ -65,8 +65,8 @@ class MovingServer:
             if self.style == "snapshot":
                 matches = self.snapshots[int(query["snapshot"][0])]
             return self._page(matches, query, int(query["offset"][0]))
-        found = self.store.get(path)
-        return self._answer(200, found) if found else self._answer(410, {"resourceType": "OperationOutcome"})
+        stored = self.store.get(path)
+        return self._answer(200, stored) if stored else self._answer(410, {"resourceType": "OperationOutcome"})
 
     def _matches(self, kind: str, query: dict[str, list[str]]) -> list[dict[str, Any]]:
         code = query["_tag"][0].split("|")[1]

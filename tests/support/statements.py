@@ -53,7 +53,7 @@ def security(*codes: str) -> dict[str, Any]:
     return {"security": {"service": [{"coding": [{"code": code}]} for code in codes]}}
 
 
-BY_ID = {"versioning": "versioned", "updateCreate": True, "conditionalUpdate": True}
+BY_ID: dict[str, Any] = {"versioning": "versioned", "updateCreate": True, "conditionalUpdate": True}
 
 HAPI = statement(
     "HAPI FHIR Server",

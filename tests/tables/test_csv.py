@@ -142,7 +142,7 @@ def test_unusable_delimiters(delimiter):
         read("a,b\n1,2\n", delimiter=delimiter)
 
 
-BAD_ROWS = {
+BAD_ROWS: dict[str, tuple[str, tuple[str, ...], list[tuple[str, str | None]]]] = {
     "too few fields": ("1\n", ("1",), [("FS109", None)]),
     "too many fields": ("1,2,3\n", ("1", "2", "3"), [("FS110", None)]),
     "cut short": ("1", ("1",), [("FS104", None)]),

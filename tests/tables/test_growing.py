@@ -78,7 +78,7 @@ def test_a_file_system_that_cannot_write_past_the_cache_is_written_through_it(
                     raise OSError(errno.EINVAL, "alignment")
                 return write(descriptor, data)
 
-            monkeypatch.setattr(growing.os, "write", refuses)
+            monkeypatch.setattr(os, "write", refuses)
         put(file, b"a" * 3 * BLOCK, large=True)
         put(file, b"b" * 2 * BLOCK, large=True)
         file.finish()
@@ -88,7 +88,7 @@ def test_a_file_system_that_cannot_write_past_the_cache_is_written_through_it(
 def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write = os.write
     with Growing(tmp_path / "x") as file:
-        monkeypatch.setattr(growing.os, "write", lambda descriptor, data: write(descriptor, data[:7]))
+        monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:7]))
         file.write(b"abcdefghijklmnopqrstuvwxyz" * 3)
         assert file.finish()["size"] == 78
     assert (tmp_path / "x").read_bytes() == b"abcdefghijklmnopqrstuvwxyz" * 3
@@ -100,7 +100,7 @@ def test_a_full_disk_is_told(large: bool, tmp_path: Path, monkeypatch: pytest.Mo
         raise OSError(errno.ENOSPC, "full")
 
     with Growing(tmp_path / "x") as file:
-        monkeypatch.setattr(growing.os, "write", full)
+        monkeypatch.setattr(os, "write", full)
         with pytest.raises(OSError, match="full"):
             put(file, b"a" * 2 * BLOCK, large)
 
@@ -111,7 +111,7 @@ def test_a_fault_of_the_disk_in_the_background_is_told(tmp_path: Path, monkeypat
 
     monkeypatch.setattr(growing, "_SYNC_EVERY", 1)
     with Growing(tmp_path / "x") as file:
-        monkeypatch.setattr(growing.os, "fsync", broken)
+        monkeypatch.setattr(os, "fsync", broken)
         file.write(b"a")
         with pytest.raises(OSError, match="broken"):
             file.finish()

@@ -58,6 +58,7 @@ def test_the_manifest_names_every_file(tmp_path):
 @pytest.mark.parametrize("time", [1 << 62, -(1 << 62), float("nan"), float("inf")])
 def test_the_time_of_what_was_replaced_may_be_no_time(time):
     earlier = Earlier.of(time, ["fhir/Patient.ndjson", "problems.ndjson", "quarantine/AE.csv"])
+    assert earlier is not None
     assert earlier.as_dict() == {"written": None, "files": 2, "folders": {"fhir": 1, "quarantine": 1}}
     assert str(earlier) == "the earlier result of an unknown time (fhir: 1 file, quarantine: 1 file)"
 
@@ -281,9 +282,9 @@ def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
         raise PermissionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(durable.os, "open", refuse)
-        patch.setattr(durable.os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
-        patch.setattr(durable.os, "close", lambda descriptor: calls.append(("close", descriptor)))
+        patch.setattr(os, "open", refuse)
+        patch.setattr(os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
+        patch.setattr(os, "close", lambda descriptor: calls.append(("close", descriptor)))
         durable.synchronise(Path(tmp_path))
     assert calls == [("open", tmp_path)], "it is tried, and given up without touching any other descriptor"
 
@@ -292,7 +293,7 @@ def test_systems_that_cannot_synchronise_a_folder_and_disks_that_fail(tmp_path, 
     def refuse(_):
         raise OSError(code, "no")
 
-    monkeypatch.setattr(durable.os, "fsync", refuse)
+    monkeypatch.setattr(os, "fsync", refuse)
     code = errno.EINVAL
     durable.synchronise(Path(tmp_path))
     code = errno.EIO

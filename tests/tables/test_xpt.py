@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from fhirspace.tables.compare import compare
 from fhirspace.tables.xpt import checks, dates, headers, numbers
 
 MSG20 = Path(__file__).parents[3] / "shared/data/msg20"
-VARIABLES = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
+VARIABLES: list[xpt.Variable] = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
 
 
 def made(a=("x", None, "\u00e9"), n=("1", "5.5", None)):
@@ -306,7 +307,7 @@ def test_an_encoding_is_guessed_only_where_it_is_clear(encoding, tmp_path):
 
 
 C, N = VARIABLES
-REFUSED = {
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long name": ({"variables": [("ABCDEFGHI", "", "Char", None), N], "table": None}, "FS133"),
     "odd name": ({"name": "A-B"}, "FS133"),
     "long label": ({"label": "x" * 41}, "FS134"),

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import assume, given, settings, strategies as st
 
 from fhirspace import cli
-from fhirspace.delivery.audit import log as audit
 from fhirspace.delivery.audit.log import Audit, Head, Log, anchor, log_of, records, verify
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.runs import runs
@@ -287,7 +286,7 @@ def test_a_full_disk_in_mid_line_is_closed_off_by_the_next_call(path: Path, monk
             return real(file, data[: len(data) // 2])
 
         with monkeypatch.context() as patch:
-            patch.setattr(audit.os, "write", half)
+            patch.setattr(os, "write", half)
             with pytest.raises(OSError, match="No space"):
                 log.append("bundle answered")
         head = log.append("run interrupted")

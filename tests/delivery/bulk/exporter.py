@@ -104,7 +104,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("jobs/"):
             self._job(path.split("/")[1])
         else:
-            self._file(*path.split("/")[1:], asked=headers.get("range", ""))
+            _, job, name, *_ = path.split("/")
+            self._file(job, name, asked=headers.get("range", ""))
 
     def _kick_off(self, headers: dict[str, str], body: bytes) -> None:
         filtered = b"_typeFilter" in body or "_typeFilter" in parse_qs(urlsplit(self.path).query)

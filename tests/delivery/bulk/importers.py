@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -17,6 +18,10 @@ from fhirspace.fhirserver.http.client import Response
 
 METADATA = {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1"}
 Line = dict[str, Any]
+
+
+def _refers_elsewhere(known: set[str], line: Line) -> bool:
+    return not set(re.findall(r'"reference": "(.*?)"', json.dumps(line))) <= known
 
 
 class Importer:
@@ -104,9 +109,7 @@ class HapiImporter(Importer):
         for url, text in self._texts.items():
             lines = [json.loads(line) for line in text.splitlines()]
             known = stored | {f"{line['resourceType']}/{line['id']}" for line in lines}
-            self.refuse = lambda line, known=known: (
-                not set(re.findall(r'"reference": "(.*?)"', json.dumps(line))) <= known
-            )
+            self.refuse = partial(_refers_elsewhere, known)
             good, bad = self.take(text)
             report += f"Source: {url}\n"
             report += "  Outcomes:\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,8 @@ class Store:
         self.answers = list(answers)
         self.asked: list[str] = []
 
-    def send(self, method: str, path: str, body: object, headers: dict[str, str]) -> Response:
+    def send(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Response:
+        headers = headers or {}
         asked = headers.get("Range", "whole")
         self.asked.append(asked)
         assert headers["Accept-Encoding"] == "identity"

@@ -56,7 +56,7 @@ def moved(place: str, status: int = 307) -> Callable[[str, Response], Response]:
 @pytest.mark.parametrize("place", ["moved", "/fhir/files/0/moved", "BASE/files/0/moved"])
 def test_a_redirect_of_a_file_is_followed(server: Exporter, tmp_path: Path, status: int, place: str) -> None:
     server.errors["moved"] = ndjson(*PEOPLE)
-    server.manifest = _without_errors(server)  # type: ignore[method-assign]
+    server.manifest = _without_errors(server)  # type: ignore[method-assign, assignment]
     report = pulled(server, tmp_path, moved(place.replace("BASE", server.url), status))
     assert report.counts == {"Patient": 3}
 

@@ -164,7 +164,7 @@ def test_a_job_that_fails_as_a_whole(tmp_path: Path) -> None:
 
 def test_types_that_refer_to_themselves_go_level_by_level_and_circles_in_one_file(tmp_path: Path) -> None:
     def encounter(name: str, part_of: str | None) -> dict[str, Any]:
-        more = {"partOf": ref("Encounter", part_of)} if part_of else {}
+        more: dict[str, Any] = {"partOf": ref("Encounter", part_of)} if part_of else {}
         return resource("Encounter", name, status="finished", subject=ref("Patient", "p-1"), **more)
 
     chain = [encounter("e-3", "e-2"), encounter("e-2", "e-1"), encounter("e-1", None)]

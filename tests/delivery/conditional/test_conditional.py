@@ -86,10 +86,11 @@ def killing(client: Client) -> Iterator[None]:
     """The client dies when its first Bundle is answered."""
     kept = client.transport
     assert kept is not None
+    send_on = kept.send
 
     class Dying:
         def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
-            answer = kept.send(method, path, body, headers)
+            answer = send_on(method, path, body, headers)
             if method == "POST":
                 raise Killed
             return answer

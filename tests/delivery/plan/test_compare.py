@@ -21,7 +21,7 @@ from tests.support.resources import dump, observation, organization, patient, tr
 
 
 def totals(planned: Planned) -> tuple[int, ...]:
-    return tuple(planned.total(action) for action in ("create", "update", "unchanged", "conflict"))  # type: ignore[arg-type]
+    return tuple(planned.total(action) for action in ("create", "update", "unchanged", "conflict"))
 
 
 @pytest.mark.parametrize("kinds", [{"transaction", "batch"}, {"batch"}, {"transaction"}])

@@ -79,7 +79,7 @@ def test_a_relative_link_is_followed(faulty: FaultyServer, client: Client, loade
 def test_pages_without_an_end_are_refused(faulty: FaultyServer, client: Client, loaded: Path, tmp_path: Path) -> None:
     faulty.page = 1
     seen: list[str] = []
-    faulty.next_link = lambda link: seen.append(link) or seen[0]  # type: ignore[func-returns-value]
+    faulty.next_link = lambda link: seen.append(link) or seen[0]
     with pytest.raises(FhirspaceError, match="FS512"):
         pull(faulty.url, STUDY, tmp_path / "out", client=client, types=["Patient"])
 

@@ -64,8 +64,7 @@ def test_a_circle_of_resources_stays_in_one_piece(tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [3, 63, 64, 65, 200])
 def test_chains_of_any_length_with_a_spoilt_line_among_them(tmp_path: Path, length: int) -> None:
     chain = [
-        resource("Task", f"t-{n:03}", **({"partOf": [ref("Task", f"t-{n - 1:03}")]} if n else {}))
-        for n in range(length)
+        resource("Task", f"t-{n:03}") | ({"partOf": [ref("Task", f"t-{n - 1:03}")]} if n else {}) for n in range(length)
     ]
     knot = [
         resource("Task", f"k-{n}", partOf=[ref("Task", f"k-{1 - n}"), ref("Task", f"t-{length - 1:03}")])
@@ -111,7 +110,7 @@ def test_references_are_led_elsewhere_and_nothing_else_is_touched() -> None:
     expected = line.replace(b'"Patient/1"}', b'"Patient/900"}').replace(b"Patient/1/_", b"Patient/900/_")
     assert moved == expected
     assert moved != line
-    assert redirected(line, {}.get) == line
+    assert redirected(line, lambda key: None) == line
 
 
 def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.push import PushReport, push
-from fhirspace.delivery.push.sender import Counts
+from fhirspace.delivery.report import Counts
 from fhirspace.delivery.runs import runs
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.canonical import canonical

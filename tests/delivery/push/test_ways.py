@@ -94,5 +94,5 @@ def test_a_decimal_keeps_its_spelling_in_every_way(faulty: FaultyServer, client:
             tmp_path,
             {"Patient": [dump({"resourceType": "Patient", "id": "p"})], "Observation": [observation(name, "p")]},
         )
-        push(tmp_path, faulty.url, client=client, way=way)  # type: ignore[arg-type]
+        push(tmp_path, faulty.url, client=client, way=way)
         assert b'"value":5.50' in faulty.store[f"Observation/{name}"]

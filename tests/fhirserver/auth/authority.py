@@ -206,7 +206,7 @@ class AuthorityServer:
 OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 
 
-class _Quiet(WSGIRequestHandler):
+class _Quiet(WSGIRequestHandler):  # type: ignore[misc]
     protocol_version = "HTTP/1.1"
 
     def log(self, type: str, message: str, *args: Any) -> None:
@@ -228,8 +228,8 @@ def serving(
     http = make_server(
         "127.0.0.1", 0, authority.application(), threaded=True, request_handler=_Quiet, ssl_context=context
     )
-    http.handle_error = lambda *_: None  # type: ignore[attr-defined]
-    http.daemon_threads = True  # type: ignore[attr-defined]
+    http.handle_error = lambda *_: None
+    http.daemon_threads = True
     authority.url = f"{'https' if certificate else 'http'}://127.0.0.1:{http.server_port}"
     thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

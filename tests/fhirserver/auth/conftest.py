@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from tests.fhirserver.auth.authority import AuthorityServer, FaultyServer, serving
+from fhirspace.testing import FaultyServer
+from tests.fhirserver.auth.authority import AuthorityServer, serving
 from tests.fhirserver.auth.certificates import Authority
 
 
@@ -25,8 +26,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Private keys by algorithm, in PEM; beside each its JWK, private (``.jwk``) and public (``.pub``)."""
     folder = tmp_path_factory.mktemp("keys")
-    made = {"RS384": rsa.generate_private_key(65537, 2048), "ES384": ec.generate_private_key(ec.SECP384R1())}
-    kinds = {"RS384": jwt.algorithms.RSAAlgorithm, "ES384": jwt.algorithms.ECAlgorithm}
+    made: dict[str, Any] = {
+        "RS384": rsa.generate_private_key(65537, 2048),
+        "ES384": ec.generate_private_key(ec.SECP384R1()),
+    }
+    kinds: dict[str, Any] = {"RS384": jwt.algorithms.RSAAlgorithm, "ES384": jwt.algorithms.ECAlgorithm}
     found = {}
     for name, key in made.items():
         found[name] = folder / f"{name}.pem"
@@ -38,7 +42,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def public(key: Path) -> dict[str, Any]:
-    return json.loads(key.with_suffix(".pub").read_text())  # type: ignore[no-any-return]
+    return json.loads(key.with_suffix(".pub").read_text())
 
 
 @pytest.fixture

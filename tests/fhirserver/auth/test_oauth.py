@@ -72,7 +72,7 @@ def test_a_refusal_stands_but_a_lost_network_does_not() -> None:
         answer = answers.pop(0)
         if isinstance(answer, ServerError):
             raise answer
-        return answer  # type: ignore[no-any-return]
+        return answer
 
     tokens = Tokens(ask)
     with pytest.raises(ServerError, match="FS510"):

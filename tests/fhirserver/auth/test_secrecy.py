@@ -34,13 +34,14 @@ def secrets_of(authority: AuthorityServer, key: Path) -> list[bytes]:
 def test_no_secret_is_left_or_shown(
     authority: AuthorityServer, certificates: Authority, keys: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
-    key, shown = keys["RS384"], []
+    key = keys["RS384"]
+    shown: list[bytes] = []
     folder = trial(tmp_path / "study")
 
     def look() -> None:
         """Called while the child waits for its answer."""
-        for process in [child, *psutil.Process(child.pid).children(recursive=True)]:
-            home = PROC / str(process.pid)
+        for pid in [child.pid, *(each.pid for each in psutil.Process(child.pid).children(recursive=True))]:
+            home = PROC / str(pid)
             shown.append((home / "cmdline").read_bytes() + b"\n" + (home / "environ").read_bytes())
 
     (tmp_path / "word").write_text("SIGNIN-CANARY-key")

@@ -21,7 +21,8 @@ from fhirspace.fhirserver.config import connect
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.http.links import Link
 from fhirspace.fhirserver.http.transport import HttpTransport
-from tests.fhirserver.auth.authority import AuthorityServer, FaultyServer
+from fhirspace.testing import FaultyServer
+from tests.fhirserver.auth.authority import AuthorityServer
 from tests.fhirserver.auth.certificates import Authority
 from tests.support.resources import trial
 
@@ -31,7 +32,7 @@ Settings = Callable[..., Path]
 class Box(KeyringBackend):
     """A keyring in memory."""
 
-    priority = 1  # type: ignore[assignment]
+    priority = 1
 
     def __init__(self) -> None:
         super().__init__()

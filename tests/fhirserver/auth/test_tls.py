@@ -17,7 +17,8 @@ from fhirspace.fhirserver.config import connect
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.http.links import Link
 from fhirspace.fhirserver.http.transport import HttpTransport, LostAnswer, Network
-from tests.fhirserver.auth.authority import AuthorityServer, FaultyServer, serving
+from fhirspace.testing import FaultyServer
+from tests.fhirserver.auth.authority import AuthorityServer, serving
 from tests.fhirserver.auth.certificates import Authority
 from tests.fhirserver.auth.proxy import Proxy, proxying
 

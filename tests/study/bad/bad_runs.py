@@ -25,7 +25,7 @@ FORMS = ("adverse_events", "demographics", "eligibility", "vitals")
 SUBJECTS = ("001", "002")
 _WORDS = {"ae_term": "term", "llt_name": "llt", "pt_name": "pt", "comment": "note", "not_done_reason": "why"}
 
-Patch = Callable[[Path], None]
+Patch = Callable[[Path], object]
 """Puts a fault into a folder."""
 
 
@@ -155,7 +155,7 @@ class Outcome:
     problems: list[dict[str, object]] = field(default_factory=list)
     tables: dict[str, dict[str, int]] = field(default_factory=dict)
 
-    def places(self, *levels: str) -> set[tuple[object, ...]]:
+    def places(self, *levels: str) -> set[tuple[Any, ...]]:
         """(code, file, row, column) of the problems of some levels, of errors when none is given."""
         return {
             (each["code"], each["file"], each["row"], each["column"])
@@ -195,7 +195,7 @@ class Outcome:
         return "\n".join([self.stdout, self.stderr, *texts, *files])
 
 
-def run(arguments: Sequence[str | Path], out: Path, streams: Callable[[], tuple[str, str]]) -> Outcome:
+def run(arguments: Sequence[str | Path], out: Path, streams: Callable[[], Sequence[str]]) -> Outcome:
     """Runs the command line in this process; `streams` gives what was printed (capsys.readouterr)."""
     shutil.rmtree(out, ignore_errors=True)
     streams()
@@ -257,7 +257,7 @@ def go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         shutil.copytree(source, given)
         for fault in faults:
             fault(given)
-        outcome = run(["convert", given, *arguments], tmp_path / "out", lambda: tuple(capsys.readouterr()))  # type: ignore[arg-type]
+        outcome = run(["convert", given, *arguments], tmp_path / "out", lambda: tuple(capsys.readouterr()))
         assert CANARY not in outcome.talk()
         assert outcome.exit_code == 2 or outcome.books_balance()
         return outcome

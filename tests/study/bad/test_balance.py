@@ -67,7 +67,7 @@ def spoilt(source: Path, target: Path, names: Sequence[str], where: Spots) -> Pa
 def done(source: Path, target: str, out: Path, *more: str) -> Outcome:
     said, told = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(told):
-        command = ["convert", source, "--to", target, "--format", "csv", *more]
+        command: list[str | Path] = ["convert", source, "--to", target, "--format", "csv", *more]
         return run(command, out, lambda: (said.getvalue(), told.getvalue()))
 
 

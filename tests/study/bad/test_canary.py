@@ -68,7 +68,7 @@ def test_records_without_a_header(change: Any, form: str, more: tuple[str, ...],
     known = "vitals" if form.startswith("a ") else form
     faults: list[Patch] = [rows_of(known, change)]
     if known != form:
-        faults.append(lambda folder: (folder / f"{known}.csv").rename(folder / f"{form}.csv") and None)
+        faults.append(lambda folder: (folder / f"{known}.csv").rename(folder / f"{form}.csv"))
     outcome = go(records, tuple(faults), "--to", "sdtm", *more)  # `go` looks for the canary
     codes = {each["code"] for each in outcome.problems if each["file"] == f"{form}.csv"}
     assert outcome.exit_code == 3

@@ -312,7 +312,7 @@ def test_a_condition_with_values_and_brackets():
     from fhirspace.template.codelists import CodeLists
     from fhirspace.template.syntax import Syntax
 
-    syntax = Syntax("x", CodeLists(), b"")
+    syntax = Syntax("x", CodeLists(), b"")  # type: ignore[arg-type]
     for text in ("A is 'b'", "A in ['b', 'c']", "not (A or B)", "A or (B and not C)"):
         assert condition_text(syntax.condition(text, 1)) == text
     with pytest.raises(MappingError):
