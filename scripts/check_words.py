@@ -94,6 +94,7 @@ DONE: Final = (
     "src/fhirspace/cli",
     "src/fhirspace/study",
     "src/fhirspace/api",
+    "src/fhirspace/mapping",
 )
 """Files and folders in which no word is left."""
 

@@ -1,7 +1,7 @@
 """From YAML to the typed tree: ``let``, ``for``, release alternatives and lists resolved against HL7's definitions.
 
 Each element is looked up in the definitions of its release while the tree is made, so that a name that does not
-exist, a list that cannot be one, or a codec that does not fit its type is refused where it stands, with what would fit.
+exist, a list that cannot be one, or a codec that does not fit its type is refused with its line and what was expected.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from fhirspace.template.syntax import DATASET, Special, Syntax
 
 _HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
 _OBJECT = 10
-"""As so many nodes counts an object: more is looked up for it than for a text."""
+"""An object counts as so many nodes: more is looked up for it than for a text."""
 
 
 class Builder(Elements):
@@ -45,7 +45,7 @@ class Builder(Elements):
     """
 
     def mapping(self, document: nodes.Map) -> Mapping:
-        """The mapping of a document. Raises MappingError with file, line, key and what would fit."""
+        """The mapping of a document. Raises MappingError with file, line, key and what was expected."""
         lets = dict(self._lets)
         local = self._map(document, "let")
         lets.update({name.text: node for name, node in local.items} if local else {})

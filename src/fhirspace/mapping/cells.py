@@ -1,4 +1,4 @@
-"""The cells of a row: forms spelt out when rows are written, candidates settled when they are read."""
+"""The cells of a row: forms spelt out when rows are written, the best candidates taken when they are read."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def with_forms(mapping: Mapping, cells: Table[str, str]) -> dict[str, str]:
     return found
 
 
-def settle(mapping: Mapping, candidates: Candidates) -> dict[str, str]:
-    """The cells of a row from all that was read: of each column the candidate of least rank, the first of equals.
+def best_cells(mapping: Mapping, candidates: Candidates) -> dict[str, str]:
+    """The cells of a row from everything that was read: for each column the candidate of least rank, the first of
+    equals.
 
     Virtual cells of a form are joined to the whole cell again.
     """
@@ -52,7 +53,7 @@ def _joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]
 
 
 def implied(mapping: Mapping) -> dict[str, str]:
-    """The cells that a row has because of where it stands: DOMAIN, or RDOMAIN of a supplemental qualifier."""
+    """The cells that follow from the dataset: DOMAIN, or RDOMAIN of a supplemental qualifier."""
     if mapping.attach and mapping.attach.via:
         return {"RDOMAIN": mapping.attach.to}
     return {"DOMAIN": mapping.domain}

@@ -1,4 +1,4 @@
-"""What a mapping must be beyond its elements' types: readable back, told apart, nested without cycles."""
+"""Checks of a mapping beyond its elements' types: readable back, items distinguishable, nested without cycles."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _COUNTED = re.compile(r"[A-Z0-9]{0,4}SEQ|VISITNUM|TAETORD")
 
 
 def check(mappings: dict[str, Mapping]) -> None:
-    """All checks over the mappings of a release. Raises MappingError with file, line and what would fit."""
+    """All checks over the mappings of a release. Raises MappingError with file, line and what was expected."""
     known: dict[tuple[str, str], str] = {}
     for mapping in mappings.values():
         _identified(mapping, known)
         _pseudonymous(mapping)
-        _attached(mapping, mappings)
+        _nested(mapping, mappings)
         _carries(mapping)
         _forms(mapping)
         _key(mapping)
@@ -35,7 +35,7 @@ def check(mappings: dict[str, Mapping]) -> None:
 
 
 def _identified(mapping: Mapping, known: dict[tuple[str, str], str]) -> None:
-    """Each block's resources are known again by the constant system of an identifier that no other block has."""
+    """Each block's resources are recognised by the constant system of an identifier that no other block has."""
     for block in mapping.blocks:
         kind = (block.resource, block.system)
         if not block.system or kind in known:
@@ -46,7 +46,7 @@ def _identified(mapping: Mapping, known: dict[tuple[str, str], str]) -> None:
 
 
 def _pseudonymous(mapping: Mapping) -> None:
-    """An id stands in URLs and logs: only hashes, numbers of rows and visits, and codes of a list are a part of it."""
+    """URLs and logs show ids: only hashes, numbers of rows and visits, and codes of a list may be a part of one."""
     for block in mapping.blocks:
         made = dict(block.root.fields).get("id")
         for slot in made.slots if isinstance(made, Leaf) else ():
@@ -58,7 +58,7 @@ def _pseudonymous(mapping: Mapping) -> None:
                 raise MappingError("FS349", Place(mapping.file, block.root.line, f"{block.resource}.id"), hint)
 
 
-def _attached(mapping: Mapping, mappings: dict[str, Mapping]) -> None:
+def _nested(mapping: Mapping, mappings: dict[str, Mapping]) -> None:
     seen = [mapping.domain]
     current = mapping
     while current.attach is not None:
@@ -110,7 +110,7 @@ def _carries(mapping: Mapping) -> None:
 
 
 def _contained(mapping: Mapping) -> None:
-    """A contained resource and each ``#ref`` to it stand together: both under the same condition, or both always."""
+    """A contained resource and each ``#ref`` to it are written together: under the same condition, or always."""
     for block in mapping.blocks:
         held = dict(block.root.fields).get("contained")
         inside = (
@@ -176,7 +176,7 @@ def _key(mapping: Mapping) -> None:
 
 
 def _separated(mapping: Mapping, leaf: Leaf) -> None:
-    """Between two slots of a text stands something that tells where one ends."""
+    """Between two slots of a text there is a constant that shows where one ends."""
     for left, right in zip(leaf.parts, leaf.parts[1:], strict=False):
         if not isinstance(left, str) and not isinstance(right, str) and left.readable and right.readable:
             raise MappingError(
@@ -185,7 +185,7 @@ def _separated(mapping: Mapping, leaf: Leaf) -> None:
 
 
 def _apart(mapping: Mapping, arr: Arr, mappings: dict[str, Mapping]) -> None:
-    """Any two items of a list can be told apart: one always has a constant that the other cannot have."""
+    """Any two items of a list can be distinguished: one always has a constant that the other cannot have."""
     items = [item for item in (_item(each, mappings) for each in arr.items) if item is not None]
     for left, right in combinations(items, 2):
         if not (_excludes(left, right) or _excludes(right, left)):

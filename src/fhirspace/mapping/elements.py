@@ -1,7 +1,7 @@
 """Elements and leaves of a mapping, looked up in HL7's definitions while the tree is built.
 
 A name that does not exist, or a codec that does not fit the element's type, is refused with its line
-and what would fit.
+and what was expected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _UNIFORM = frozenset({"id", "uri", "url", "canonical"})
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What a place sees: constants (``let``), variables of the ``for`` around it, what its element demands."""
+    """What applies at a place: constants (``let``), variables of the ``for`` around it, requirements of its element."""
 
     lets: dict[str, nodes.Node]
     variables: dict[str, str]
@@ -94,7 +94,7 @@ class Elements:
         return leaf
 
     def _beside(self, leaf: Leaf, element: Element, pattern: str) -> None:
-        """What is written between slots can be in such a text at all: else no row could be written."""
+        """The constants between slots must be legal in the text: otherwise no row could be written."""
         texts = [part for part in leaf.parts if isinstance(part, str)]
         if element.type in _UNIFORM and not all(re.fullmatch(pattern, text) for text in texts):
             raise self._error(
@@ -102,7 +102,7 @@ class Elements:
             )
 
     def _covered(self, leaf: Leaf, element: Element, scope: Scope) -> None:
-        """All that a slot can write stands in the value set of a required binding."""
+        """Everything that a slot can write is in the value set of a required binding."""
         own = element.binding.value_set if element.binding and element.binding.strength == "required" else ""
         bound = own or (scope.bound if element.name == "code" else "")
         codes = self._defs.codes(bound) if bound and element.type == "code" else None
@@ -172,7 +172,7 @@ class Elements:
         return text
 
     def _count(self, line: int, more: int, scope: Scope) -> None:
-        """Counts what constants and loops make of a document: a few of them could make more than any memory holds."""
+        """Counts the nodes that constants and loops make: a few of them could exceed any memory."""
         self._made += more
         if self._made > self._most:
             raise self._error("FS160", line, None, allowed("yaml-nodes"))

@@ -1,7 +1,7 @@
 """The mappings of some folders: found, built for a release, and checked against each other.
 
-A mapping folder has ``domains/*.yaml`` and ``codes/*.csv``; ``common.yaml`` beside them holds constants (``let:``) that
-all its files see. Folders given later win over earlier ones, domain by domain, so that a user's own come last.
+A mapping folder has ``domains/*.yaml`` and ``codes/*.csv``; ``common.yaml`` beside them holds constants (``let:``) for
+all its files. Folders given later win over earlier ones, domain by domain, so that a user's own come last.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Library:
         bare: leave the shipped mappings out.
 
     Raises:
-        MappingError: from the first use of `mappings`, with file, line, key and what would fit.
+        MappingError: from the first use of `mappings`, with file, line, key and what was expected.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Library:
         self._key = key
 
     def __getstate__(self) -> dict[str, object]:
-        """How to build it again: mappings are full of functions, which do not travel to other processes."""
+        """How to build it again: mappings contain functions, which cannot be pickled."""
         return {"release": self.release, "folders": self.folders, "_key": self._key}
 
     @cached_property
@@ -73,7 +73,7 @@ class Library:
         return digest_of(self.folders, ("common.yaml", "domains/*.yaml", "codes/*.csv"))
 
     def nested(self, domain: str) -> dict[str, Mapping]:
-        """The mappings whose rows hang into rows of a domain, by domain."""
+        """The mappings whose rows are nested in a domain's rows, by domain."""
         return {name: each for name, each in self.mappings.items() if each.attach and each.attach.to == domain}
 
     def build(self) -> dict[str, Mapping]:
@@ -142,7 +142,7 @@ def _spelt_object(obj: Obj, domain: str) -> Obj:
 
 
 def block_of(mapping: Mapping, domain: str) -> Block | None:
-    """The block of a mapping in which the items of an nested domain stand."""
+    """The block of a mapping that contains the items of a nested domain."""
     return next(
         (
             block

@@ -1,12 +1,12 @@
 """The compiled form of a domain mapping for one FHIR release: a tree of templates, their slots and conditions.
 
-`build` makes it from YAML and HL7's definitions; `render` gives it its meaning row by row; `kernel` (rows to FHIR) and
+`build` makes it from YAML and HL7's definitions; `render` defines its meaning row by row; `kernel` (rows to FHIR) and
 `reader` (FHIR to rows) are compiled from it.
 
-The rule of standing, which all of them share: a `Leaf` with slots stands when every slot of it has a text. An `Obj` or
-`Arr` stands when a slot inside it stands, its constants with it; one without any slot stands with its parent; `always`
-keeps a constant item, and so its list, with the parent. The first option of a `OneOf` in which a slot stands is
-taken; else the first one without slots. `when` false: nothing stands.
+They all use the same rule for what is written. A `Leaf` is written if all its slots have a text. An `Obj` or `Arr` is
+written if a slot inside it is written, with its constants; one without any slot is written with its parent; with
+`always` a constant item, and so its list, is written with the parent. Of a `OneOf` the first option in which a slot is
+written is taken; else the first one without slots. If `when` is false, nothing is written.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fhirspace.template.slots import Cond, Form, Leaf, Slot
 
 @dataclass(frozen=True, slots=True)
 class Each:
-    """The place where the items of an nested domain stand (``<each DS>``), in the order of their rows.
+    """The place for the items of a nested domain (``<each DS>``), in the order of their rows.
 
     `path` is the place of its items in HL7's definitions.
     """
@@ -32,14 +32,14 @@ class Each:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """The place of the extension that holds what found no place: one sub-extension a variable."""
+    """The place of the extension with carried cells: one sub-extension per variable."""
 
     memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Required:
-    """An element that its object must have: its name or choice, the JSON names that fulfil it, the column to blame."""
+    """An element that its object must have: its name or choice, the JSON names that fulfil it, the column to report."""
 
     label: str
     names: frozenset[str]
@@ -48,7 +48,7 @@ class Required:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """Alternative groups of fields of the object that it stands in."""
+    """Alternative groups of fields of the object that contains it."""
 
     options: tuple[Obj, ...]
     memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
@@ -63,7 +63,7 @@ class OneOf:
 class Obj:
     """An object: fields in order; a field named ``""`` holds a OneOf. `path` is its place in HL7's definitions.
 
-    `required` are the elements that must stand when it does and that a row could leave out.
+    `required` are the elements that must be written with it and that a row could leave out.
     """
 
     fields: tuple[tuple[str, Node], ...]
@@ -108,7 +108,7 @@ class Block:
 
     @property
     def system(self) -> str:
-        """The constant system of its identifiers by which its resources are known again, "" without one."""
+        """The constant system of its identifiers by which its resources are recognised, "" without one."""
         identifiers = dict(self.root.fields).get("identifier")
         for item in identifiers.items if isinstance(identifiers, Arr) else (identifiers,):
             system = dict(item.fields).get("system") if isinstance(item, Obj) else None
@@ -119,7 +119,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Attach:
-    """How rows hang into another row's resource: the domain, the columns both share, the order, SUPP's IDVAR link."""
+    """How rows are nested in another row's resource: its domain, the columns of both, the order, SUPP's IDVAR link."""
 
     to: str
     on: tuple[str, ...]
@@ -134,10 +134,10 @@ class Mapping:
     Attributes:
         domain: the SDTM dataset, ``AE``; file: the file's name, for messages; release: R4, R4B or R5.
         key: the columns that identify a row.
-        blocks: the resources that a row makes; empty where its rows hang into another's.
+        blocks: the resources that a row makes; empty if its rows are nested in another's.
         attach, item: set where they do; `item` is the object each row makes at ``<each DOMAIN>``.
         forms: by column, the ways to spell a cell, in order.
-        carried: columns that have no home on purpose.
+        carried: columns that are carried on purpose.
     """
 
     domain: str
@@ -183,11 +183,11 @@ def slots(node: Node) -> Iterator[tuple[Leaf, Slot]]:
 
 
 def dynamic(node: Node) -> bool:
-    """Whether a slot, nested items or carried cells are in or below a node: whether it can make its parent stand."""
+    """Whether a slot, nested items or carried cells are in or below a node: its parent may depend on it."""
     if isinstance(node, Leaf):
         return bool(node.slots)
     return isinstance(node, Each | Carried) or node.dynamic
 
 
 CARRIED_URL = "https://fhirspace.org/StructureDefinition/carried"
-"""The extension in which carried cells ride: one sub-extension a variable, its url the variable's name."""
+"""The extension for carried cells: one sub-extension per variable, its url the variable's name."""

@@ -1,7 +1,7 @@
-"""The JSON schema of mapping files, for editors: what may stand where, with a sentence on each key.
+"""The JSON schema of mapping files, for editors: which key is allowed where, with a sentence on each key.
 
-It checks the shape of a document. What only HL7's definitions, code lists and the other mappings can tell,
-`mapping check` does. ``mappings/schema.json`` is written from it by ``scripts/make_docs.py``.
+It checks the shape of a document. `mapping check` does the checks that need HL7's definitions, code lists and the other
+mappings. ``mappings/schema.json`` is written from it by ``scripts/make_docs.py``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which of several templates an object is: decided while the reader is generated, exactly as `extract` decides it.
 
-`extract` looks at each object with all templates of its place in mind. The generated code looks only at what tells
-them apart and then checks one; `certain` says whether that is bound to give the same.
+`extract` looks at each object against all templates of its place. The generated code looks only at what distinguishes
+them and then checks one; `certain` says whether that always gives the same.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _could_be(node: Node, wanted: Node, *, certain_: bool) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Test:
-    """What tells options apart: an expression of the object ``{x}`` and, for each literal it can equal, the options."""
+    """Distinguishes options: an expression of the object ``{x}`` and, for each literal it can equal, the options."""
 
     expression: str
     literals: dict[str, list[Option]]
@@ -94,7 +94,7 @@ class Test:
 
 
 def constant_test(options: Sequence[Option], rec: Rec) -> Test | None:
-    """The constant that tells most of some options apart, None where none tells any."""
+    """The constant that distinguishes most of some options, None if none does."""
     found = [dict(_paths(option.template, rec, "{x}")) for option in options if option.template is not None]
     shared = [path for path in found[0] if all(path in paths for paths in found)]
     counts = {path: len({paths[path] for paths in found}) for path in shared}

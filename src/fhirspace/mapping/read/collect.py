@@ -25,7 +25,7 @@ class ReadBatch:
         tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for nested
             domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
             columns that hold a cell; `@row` is the line.
-        unmapped: (line, JSON path) of content that no slot reads; never its value.
+        unmapped: (line, JSON path) of unmapped content; never its value.
         foreign: lines of resources that no block claims.
         problems: lines that are no JSON object (FS401, FS403, FS414).
         slow: how many lines were read by `extract`.
@@ -39,7 +39,7 @@ class ReadBatch:
 
 
 class Collector:
-    """Gathers batches, of one file or many; holds all of their rows in memory.
+    """Collects batches, of one file or many, with all their rows in memory.
 
     Args:
         library: the mappings by which the batches were read.
@@ -73,8 +73,9 @@ class Collector:
 def merge(parts: Sequence[tuple[int, pa.Table]], mapping: Mapping) -> pa.Table:
     """Join the partial rows that several blocks' resources give, on the mapping's key.
 
-    A carried cell wins; else the cell that is read verbatim, else that of the first block (as in `values.settle`). The
-    n-th partial row of a key joins the n-th of the others, so that none is lost; one without a whole key stays alone.
+    A carried cell has priority; else the cell that is read verbatim, else that of the first block (as in
+    `values.best_cells`). The n-th partial row of a key joins the n-th of the others, so that none is lost; one without
+    a whole key stays alone.
 
     Args:
         parts: block index (or `CARRIED_PART`) and its partial rows, all columns of the key among them if ever read.

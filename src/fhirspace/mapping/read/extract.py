@@ -1,6 +1,6 @@
-"""FHIR to rows, resource by resource: the meaning of reading, and the path of resources that hold what no slot reads.
+"""FHIR to rows, resource by resource: the meaning of reading, and the path of resources with unmapped content.
 
-The compiled reader makes the same rows many times faster; tests hold the two equal.
+The compiled reader makes the same rows many times faster; tests compare the two.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fhirspace.foreign import member
 from fhirspace.json import Number
-from fhirspace.mapping.cells import implied, settle
+from fhirspace.mapping.cells import best_cells, implied
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, read_leaf
@@ -22,7 +22,7 @@ SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 
 @dataclass(slots=True)
 class Extracted:
-    """What one resource gives: the row's cells, rows of nested domains, and the paths that no slot reads.
+    """What one resource gives: the row's cells, rows of nested domains, and the paths of unmapped content.
 
     `carried` are the columns whose cells were carried.
     """
@@ -44,12 +44,12 @@ class _Found:
 def extract(
     mapping: Mapping, block: Block, resource: Table[str, Any], items: Table[str, Mapping] | None = None
 ) -> Extracted:
-    """The cells that a resource holds for the row of a block, and the rows that hang into it.
+    """The cells that a resource holds for the row of a block, and its nested rows.
 
     Args:
         mapping: the domain's mapping; block: the one of its blocks that this resource is.
         resource: the parsed resource (`parse`).
-        items: the mappings of the domains whose rows hang into it, at any depth, by domain.
+        items: the mappings of the domains whose rows are nested in it, at any depth, by domain.
     """
     found = _Found()
     items = items or {}
@@ -63,7 +63,7 @@ def extract(
 
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:
-    cells = implied(mapping) | settle(mapping, found.candidates) | found.carried
+    cells = implied(mapping) | best_cells(mapping, found.candidates) | found.carried
     return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried))
 
 
@@ -73,7 +73,7 @@ def fits(template: Obj, value: Any) -> bool:
 
 
 class Mark(NamedTuple):
-    """A field that tells a template from others; `certain`: what is in it stands whenever the template does."""
+    """A field that distinguishes a template from others; `certain`: its content is always written with the template."""
 
     name: str
     node: Leaf | Obj | Arr
@@ -82,9 +82,10 @@ class Mark(NamedTuple):
 
 @once
 def marks(template: Obj) -> tuple[Mark, ...]:
-    """The fields of a template that tell it from others: those that always stand with it and hold constants.
+    """The fields of a template that distinguish it from others: those that are always written with it and hold
+    constants.
 
-    The only field with slots of an object stands whenever the object does, and the constants in it with it.
+    The only field with slots of an object is written whenever the object is, with the constants in it.
     """
     moving = [node for _, node in template.fields if dynamic(node)]
     sole = moving[0] if len(moving) == 1 and not template.always else None
@@ -104,7 +105,7 @@ def _marked(mark: Mark) -> bool:
 
 @once
 def firm(arr: Arr, certain: bool) -> tuple[Leaf | Obj, ...]:
-    """The items of a list that stand whenever the list does; `certain`: the list stands whenever its parent does."""
+    """The items that are always written with their list; `certain`: the list is always written with its parent."""
     found: list[Leaf | Obj] = []
     for item in arr.items:
         if isinstance(item, Leaf):
@@ -155,7 +156,7 @@ def _object(template: Obj, value: Any, path: str, found: _Found, items: Table[st
 
 @once
 def nodes_of(template: Obj) -> dict[str, tuple[Node, ...]]:
-    """The nodes that can stand under each name, alternatives included."""
+    """The nodes that can be under each name, alternatives included."""
     nodes: dict[str, tuple[Node, ...]] = {}
     for name, node in template.fields:
         inner = (
@@ -222,7 +223,7 @@ def _list(arr: Arr, value: Any, path: str, found: _Found, items: Table[str, Mapp
             continue
         item = arr.items[index]
         if isinstance(item, Each):
-            _attached(items[item.domain], each, where, found, items)
+            _nested(items[item.domain], each, where, found, items)
         else:
             used.add(index)
             _node(item, each, where, found, items)
@@ -242,7 +243,7 @@ def _bind(arr: Arr, value: Any, used: set[int], items: Table[str, Mapping]) -> i
     return -max(fitting)[1] if fitting else None
 
 
-def _attached(mapping: Mapping, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
+def _nested(mapping: Mapping, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
     inner = _Found()
     if mapping.item is not None:
         _object(mapping.item, value, path, inner, items)

@@ -18,7 +18,7 @@ _TEXT = codec("text")
 
 
 def same_text(slot: Slot) -> bool:
-    """Whether a slot's cell is its element's text as it stands."""
+    """Whether a slot's cell is its element's text unchanged."""
     return _TEXT is not None and slot.codec.back is _TEXT.back
 
 
@@ -41,7 +41,7 @@ class Leaves:
         self.cells = {key: f"c{number}" for number, key in enumerate(uses)}
 
     def leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
-        """Lines that read a primitive from a variable: by a memo of its texts, or as it stands."""
+        """Lines that read a primitive from a variable: by a memo of its texts, or directly."""
         leaf = leaves[0]
         if any(other.kind != leaf.kind for other in leaves):
             self.code.put("raise Slow")

@@ -1,4 +1,4 @@
-"""Leaf texts to cells, each distinct text once: dictionaries that fill themselves and never grow without end."""
+"""Leaf texts to cells, each distinct text once: dictionaries that fill themselves up to a limit."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fhirspace.template.values import leaf_pattern, loose, read_leaf
 LIMIT: Final = 1 << 16
 LONG: Final = 1 << 12
 """Bytes or letters of what is not remembered: it seldom comes again."""
-_HELD: Final = 1 << 26
+_MOST_BYTES: Final = 1 << 26
 _NUMBER: Final = re.compile(rb"-?[0-9][0-9.eE+-]*")
 
 
 class Slow(ValueError):
-    """What this line holds is not for the fast path: `extract` reads it."""
+    """This line cannot be read by the fast path: `extract` reads it."""
 
 
 class Memo(dict[Any, Any]):
@@ -52,12 +52,13 @@ class Seen:
 class Fold(dict[bytes, Seen]):
     """Cells of an element by its bytes, so that only distinct ones are decoded, and few cells become many by Arrow.
 
-    The value is the index of its cells in `cells`, alone or with the cells that a row must settle itself. Elements come
-    in runs (a subject's) or in turns (the tests of a panel): what came after `last` before is compared first, which
-    costs a third of copying bytes and looking them up. Generated code does so itself and calls `look` where it fails.
+    The value is the index of its cells in `cells`, alone or with the cells among which the row must choose. Elements
+    come in runs (a subject's) or in turns (the tests of a panel): what came after `last` before is compared first,
+    which costs a third of copying bytes and looking them up. Generated code does so itself and calls `look` where it
+    fails.
 
     Args:
-        make: gives all cells of an element's bytes or raises; columns: those whose cells stand in `cells`.
+        make: gives all cells of an element's bytes or raises; columns: those whose cells are in `cells`.
     """
 
     __slots__ = ("cells", "columns", "held", "last", "make")
@@ -94,7 +95,7 @@ class Fold(dict[bytes, Seen]):
 
     def trim(self) -> None:
         """Forget all once there are too many; no index may be in use."""
-        if len(self.cells) > LIMIT or self.held > _HELD:
+        if len(self.cells) > LIMIT or self.held > _MOST_BYTES:
             self.clear()
             self.cells.clear()
             self.held = 0
@@ -102,7 +103,7 @@ class Fold(dict[bytes, Seen]):
 
 
 def _nothing() -> Seen:
-    """What stands before the first element: its bytes are none's."""
+    """The predecessor of the first element: its bytes equal no element's."""
     return Seen(msgspec.Raw(), None)
 
 
@@ -161,7 +162,7 @@ def of_truth(leaves: Sequence[Leaf]) -> dict[bool, Any]:
 
 
 def of_part(slot: Slot) -> Memo:
-    """From the part of a text that stands at one of its slots to the cell."""
+    """From the part of a text at one of its slots to the cell."""
     return of_text([Leaf((slot,), "string", 0)]) if loose(slot) else _checked(slot)
 
 

@@ -1,4 +1,4 @@
-"""The compiled reader of one block: decoder types and a generated function, with all that hangs into its resources."""
+"""The compiled reader of one block: decoder types and a generated function, including nested rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fhirspace.mapping.read.extract import nodes_of
 from fhirspace.mapping.read.leaves import Keys, uses_of
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
-from fhirspace.mapping.read.source import Gathered, Walk, holds_rows
+from fhirspace.mapping.read.source import NestedList, Walk, holds_rows
 from fhirspace.template.slots import Leaf, Slot
 
 Parts = Callable[[str, int], Part]
-"""Where rows go: the part of a domain and a block's index (0 for an nested domain)."""
+"""The target of rows: the part of a domain and a block's index (0 for a nested domain)."""
 
 
 MANY: Final = 64
@@ -122,7 +122,7 @@ class _Maker:
             walker.object(block.root, rec, "o", need=False)
             if walker.wanted_flag:
                 self.code.put(f"if not {walker.wanted_flag}: raise Slow")
-            cells = Settled(self.code, mapping, walker)
+            cells = BestCells(self.code, mapping, walker)
             if walker.each:
                 with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
                     self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
@@ -133,36 +133,36 @@ class _Maker:
         self.code.names |= self._shapes.structs
         return rec
 
-    def _guarded(self, gathered: list[Gathered], shared: list[str], names: tuple[str, ...]) -> None:
-        """Rows of nested items, all or none; what they share with their parent must be there, and not carried."""
+    def _guarded(self, found_lists: list[NestedList], shared: list[str], names: tuple[str, ...]) -> None:
+        """Rows of nested items, all or none; their parent's columns in them must be there, and not carried."""
         for var in shared:
             self.code.put(f"if {var} is None: raise Slow")
         self.code.put(f"if carried and any(cell.url in {names} for cell in carried): raise Slow")
         parts = self.code.held("PARTS", self.parts)
         self.code.put(f"marks = [len(part.rows) for part in {parts}]")
         with self.code.block("try:"):
-            self._attached(gathered, shared)
+            self._nested(found_lists, shared)
         with self.code.block("except Exception:"):
             self.code.put(f"for part, mark in zip({parts}, marks): part.cut(mark)")
             self.code.put("raise")
 
-    def _attached(self, gathered: list[Gathered], shared: list[str]) -> None:
-        for each in gathered:
+    def _nested(self, found_lists: list[NestedList], shared: list[str]) -> None:
+        for each in found_lists:
             with self.code.block(f"if {each.name} is not None:"), self.code.block(f"for item in {each.name}:"):
                 self.code.put(f"read_{each.name}({', '.join(['item', 'line', *shared])})")
 
-    def _item(self, gathered: Gathered, shared: list[str]) -> None:
-        """The function of an nested item: its row with the columns that it shares with the root's."""
-        mapping = self._items[gathered.domain]
+    def _item(self, found_lists: NestedList, shared: list[str]) -> None:
+        """The function of a nested item: its row with the columns that it shares with the root's."""
+        mapping = self._items[found_lists.domain]
         if mapping.item is None:
             return
         given = {name: f"a{number}" for number, name in enumerate(shared)}
-        own = {name: given[name] for name in self._on(gathered.domain)}
+        own = {name: given[name] for name in self._on(found_lists.domain)}
         walker = Walk(self.code, uses_of([mapping.item]), self._items)
-        with self.code.function(f"read_{gathered.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
-            walker.object(mapping.item, gathered.rec, "o", need=True)
-            cells = Settled(self.code, mapping, walker)
-            self._attached(walker.each, list(given.values()))
+        with self.code.function(f"read_{found_lists.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
+            walker.object(mapping.item, found_lists.rec, "o", need=True)
+            cells = BestCells(self.code, mapping, walker)
+            self._nested(walker.each, list(given.values()))
             self._add(self._part(mapping.domain, 0), walker, lambda name: own.get(name) or cells.text(name))
         for each in walker.each:
             self._item(each, shared)
@@ -190,13 +190,13 @@ class _Maker:
                 yield from self._below(item) if item else ()
 
 
-class Settled:
-    """A row's cells from the variables of a `Walk`: the least rank first, parts of forms joined (`values.settle`)."""
+class BestCells:
+    """A row's cells from the variables of a `Walk`: the least rank first, parts of forms joined (`best_cells`)."""
 
     def __init__(self, code: Code, mapping: Mapping, walker: Walk) -> None:
         self._code = code
         self._implied = implied(mapping)
-        self._found = walker.settled()
+        self._found = walker.best()
         for column in mapping.forms:
             self._form(mapping, column)
 

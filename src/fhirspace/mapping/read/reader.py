@@ -1,7 +1,7 @@
 """FHIR to rows, compiled: the resources of all mappings read by generated code, equal to `extract` on every line.
 
 A block's struct types let the C decoder check constants and names while it parses; a generated function walks the
-struct and appends a row. A line that either refuses goes to `extract`, alone. A full resource object never stands.
+struct and appends a row. A line that either refuses goes to `extract`, alone. A full resource object is never made.
 """
 
 from __future__ import annotations
@@ -50,8 +50,7 @@ class Reader:
     """Reads the resources of a library: each by the block of its type and the constant system of its identifier.
 
     Args:
-        library: the mappings; notice: whether content that no slot reads is found and listed (else it is ignored, and
-            reading is faster).
+        library: the mappings; notice: whether unmapped content is listed (else it is ignored, and reading is faster).
     """
 
     def __init__(self, library: Library, *, notice: bool = True) -> None:
@@ -168,7 +167,7 @@ class Reader:
         return repeated(template, lines)
 
     def _part(self, domain: str, index: int) -> Part:
-        """The rows of a domain's block, or of an nested domain."""
+        """The rows of a domain's block, or of a nested domain."""
         if (domain, index) not in self._parts:
             mapping = self._mappings[domain]
             template = mapping.item or mapping.blocks[index].root

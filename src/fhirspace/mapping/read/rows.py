@@ -17,7 +17,7 @@ CARRIED_PART = -1
 """The part of a domain with several row-giving blocks that holds its carried cells, beside the blocks' own."""
 
 
-class Held(NamedTuple):
+class CarriedCell(NamedTuple):
     """A carried cell of a row that was read by `extract` (as `Cell`, made by the decoder, of the others)."""
 
     url: str
@@ -26,7 +26,7 @@ class Held(NamedTuple):
 
 @dataclass(slots=True)
 class Part:
-    """The rows of one domain that come from one block, or of an nested domain.
+    """The rows of one domain that come from one block, or of a nested domain.
 
     Attributes:
         columns: the columns, in order; key: those that identify a row (for the part of carried cells).
@@ -41,7 +41,7 @@ class Part:
     on: frozenset[str] = frozenset()
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    carried: list[tuple[int, Sequence[Cell | Held]]] = field(default_factory=list)
+    carried: list[tuple[int, Sequence[Cell | CarriedCell]]] = field(default_factory=list)
     plain: tuple[str, ...] = ()
     groups: list[tuple[str, ...]] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Part:
     def add(self, cells: Table[str, str], line: int, carried: Iterable[str] = ()) -> None:
         """Add a row given as cells by column; `carried` are the columns whose cells were carried."""
         rest = [name for name in cells if name not in self.columns]
-        held = [Held(name, cells[name]) for name in dict.fromkeys((*rest, *carried)) if cells[name] != ""]
+        held = [CarriedCell(name, cells[name]) for name in dict.fromkeys((*rest, *carried)) if cells[name] != ""]
         if held:
             self.carried.append((len(self.rows), held))
         plain = [cells.get(name) or None for name in self.plain]
@@ -91,15 +91,15 @@ class Part:
         return made, carried
 
     def _columns(self) -> dict[str, Column]:
-        gathered = zip(*self.rows, strict=True)
-        columns: dict[str, Column] = dict(zip(self.plain, gathered, strict=False))
+        found_lists = zip(*self.rows, strict=True)
+        columns: dict[str, Column] = dict(zip(self.plain, found_lists, strict=False))
         for names in self.groups:
-            groups = next(gathered)
+            groups = next(found_lists)
             if any(groups):
                 empty = (None,) * len(names)
                 columns.update(zip(names, zip(*[group or empty for group in groups], strict=True), strict=True))
         for fold in self.folds:
-            columns |= _unfolded(fold, next(gathered))
+            columns |= _unfolded(fold, next(found_lists))
         return columns
 
     def refused(self) -> list[int]:
@@ -111,7 +111,7 @@ class Part:
         ]  # fmt: skip
 
     def _patches(self, columns: Table[str, Column]) -> dict[str, list[str | None]]:
-        """The columns in which carried cells stand, whole."""
+        """The columns with carried cells, whole."""
         patches: dict[str, list[str | None]] = {}
         for row, cells in self.carried:
             for cell in cells:

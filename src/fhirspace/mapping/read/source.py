@@ -35,8 +35,8 @@ from fhirspace.template.slots import Leaf
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
-    """Attached items met: the variable with their list, their domain, their struct."""
+class NestedList:
+    """A list of nested items: the variable with their list, their domain, their struct."""
 
     name: str
     domain: str
@@ -64,7 +64,7 @@ class Walk(Leaves):
         super().__init__(code, uses)
         self._items = items
         self.flags: list[str] = []
-        self.each: list[Gathered] = []
+        self.each: list[NestedList] = []
         self.folds: list[tuple[str, memo.Fold]] = []
         self.groups: list[tuple[str, tuple[str, ...]]] = []
         self._wanted, self.wanted_flag = wanted, ""
@@ -76,7 +76,7 @@ class Walk(Leaves):
         rows = [name for name, _ in (*self.groups, *self.folds)]
         return [*self.cells.values(), *names, *rows, "carried"]
 
-    def settled(self, columns: Collection[str] | None = None) -> dict[str, str]:
+    def best(self, columns: Collection[str] | None = None) -> dict[str, str]:
         """The variable of each column (of some), after lines that give it the cell of the least rank."""
         found: dict[str, str] = {}
         for column in dict.fromkeys(column for column, _ in self.cells if columns is None or column in columns):
@@ -87,7 +87,7 @@ class Walk(Leaves):
         return found
 
     def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
-        """Read an object. `need`: the fields that tell it from others must be there (see `extract.fits`)."""
+        """Read an object. `need`: the fields that distinguish it from others must be there (see `extract.fits`)."""
         own = {mark.name for mark in marks(template)} if need else set()
         names = nodes_of(template)
         for name, member in rec.members.items():
@@ -130,7 +130,7 @@ class Walk(Leaves):
         mine = {key: name for key, name in self.cells.items() if key[0] in own}
         self.code.put(f"{' = '.join([*mine.values(), *inner])} = None")
         self.code.lines += body
-        found = self.settled(own)
+        found = self.best(own)
         self.code.put(f"{group} = ({', '.join(found[name] for name in own)})")
         self.groups.append((group, tuple(own)))
         for key in mine:
@@ -160,7 +160,7 @@ class Walk(Leaves):
         with self.code.function(f"{head}(o)", inner.start):
             inner._value(nodes, shape, "o", need=need)
             own = self._alone(uses)
-            cells = inner.settled()
+            cells = inner.best()
             rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
             self.code.put(
                 f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
@@ -281,7 +281,7 @@ class Walk(Leaves):
             if isinstance(item, Obj):
                 yield Option(item, index, self._once(item))
             elif isinstance(item, Each) and item.domain in self._items:
-                yield Option(self._items[item.domain].item, index, self._gathers(item.domain), each=True)
+                yield Option(self._items[item.domain].item, index, self._collects(item.domain), each=True)
             elif isinstance(item, Carried):
                 yield Option(None, index, self._carries)
 
@@ -301,10 +301,10 @@ class Walk(Leaves):
 
         return act
 
-    def _gathers(self, domain: str) -> Callable[[Rec, str], None]:
+    def _collects(self, domain: str) -> Callable[[Rec, str], None]:
         def act(rec: Rec, var: str) -> None:
             name = self.code.fresh("e")
-            self.each.append(Gathered(name, domain, rec))
+            self.each.append(NestedList(name, domain, rec))
             self.code.put(f"if {name} is None: {name} = [{var}]")
             self.code.put(f"else: {name}.append({var})")
 
@@ -315,7 +315,7 @@ class Walk(Leaves):
 
 
 def holds_rows(node: Node) -> bool:
-    """Whether rows of their own, or carried cells, stand in or below a node."""
+    """Whether rows of their own, or carried cells, are in or below a node."""
     return any(isinstance(inner, Each | Carried) for inner in walk(node))
 
 

@@ -1,4 +1,4 @@
-"""The template cut into atoms: pieces of a line in order, each a function of a few columns and of what is before it."""
+"""The template divided into atoms: parts of a line in order, each a function of a few columns and a state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIST_BEGUN: Final = 2
 
 @dataclass(slots=True)
 class Writer:
-    """Texts as they are written, and what a later piece must know: whether the object and the list have begun."""
+    """The texts written so far, and the state for later parts: whether the object and the list have begun."""
 
     state: int
     texts: list[str] = field(default_factory=list)
@@ -52,7 +52,7 @@ Write = Callable[[nodes.Row, Writer], None]
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """A piece: the columns on which it depends, how it is written, the nodes that it writes."""
+    """A part of a line: the columns on which it depends, how it is written, the nodes that it writes."""
 
     columns: frozenset[str]
     write: Write
@@ -107,7 +107,7 @@ def _item(name: str, node: Node) -> Atom:
 
 
 def _divisible(arr: Arr) -> bool:
-    """Whether each item stands or not whatever the others do: none that only stands along with them."""
+    """Whether each item is written independently of the others."""
     return all((isinstance(item, Obj) and item.always) or dynamic(item) for item in arr.items)
 
 
@@ -124,7 +124,7 @@ def _fulfilling(obj: Obj, need: Required) -> list[tuple[str, Node]]:
 
 
 def _check(path: str, need: Required, fields: list[tuple[str, Node]]) -> Atom:
-    """No text: a fault where none of the fields that fulfil a need stands."""
+    """No text: a fault if none of the fields that fulfil a requirement is written."""
 
     def write(row: nodes.Row, _writer: Writer) -> None:
         alone = nodes.Row(row.cells, row.each)
@@ -135,23 +135,23 @@ def _check(path: str, need: Required, fields: list[tuple[str, Node]]) -> Atom:
     return Atom(frozenset().union(*(depends(node) for _, node in fields)), write, tuple(node for _, node in fields))
 
 
-def homes(mapping: Mapping) -> dict[str, frozenset[str]]:
+def deciding_columns(mapping: Mapping) -> dict[str, frozenset[str]]:
     """By column, the columns that decide whether its cell can be read back: of its leaves and of all choices above."""
     found: dict[str, frozenset[str]] = {}
     for block in mapping.blocks:
-        for column, own in _homes_in(block.root).items():
+        for column, own in _deciding_in(block.root).items():
             found[column] = found.get(column, frozenset()) | own | looked_at(block.when)
-    return found if mapping.item is None else _homes_in(mapping.item)
+    return found if mapping.item is None else _deciding_in(mapping.item)
 
 
 @once
-def _homes_in(root: Obj) -> dict[str, frozenset[str]]:
+def _deciding_in(root: Obj) -> dict[str, frozenset[str]]:
     found: dict[str, frozenset[str]] = {}
-    _homes(root, frozenset(), found)
+    _decide(root, frozenset(), found)
     return found
 
 
-def _homes(node: Node, above: frozenset[str], found: dict[str, frozenset[str]]) -> None:
+def _decide(node: Node, above: frozenset[str], found: dict[str, frozenset[str]]) -> None:
     if isinstance(node, Leaf):
         own = above | {slot.base for slot in node.slots}
         for slot in node.slots:
@@ -159,18 +159,18 @@ def _homes(node: Node, above: frozenset[str], found: dict[str, frozenset[str]]) 
                 found[slot.base] = found.get(slot.base, frozenset()) | own
     elif isinstance(node, OneOf):
         for option in node.options:
-            _homes(option, above, found)
+            _decide(option, above, found)
             above |= depends(option)
     else:
         inside = above | looked_at(node.when) if isinstance(node, Obj) else above
         for child in children(node):
-            _homes(child, inside, found)
+            _decide(child, inside, found)
 
 
 def reading(mapping: Mapping, columns: frozenset[str]) -> Mapping:
     """The mapping with only those leaves from which the columns are read back, and all choices above them.
 
-    Whether a leaf stands does not depend on its neighbours, but for the options of a choice, which are kept.
+    Whether a leaf is written does not depend on its neighbours, except for the options of a choice, which are kept.
     """
 
     def kept(node: Node) -> bool:

@@ -20,7 +20,7 @@ class Coded:
 
     Attributes:
         codes: int64, one a row, or one number for all rows.
-        index: int32, one a row: where its text stands in `looked.values`, null for no cell; None: at its own row.
+        index: int32, one a row: the place of its text in `looked.values`, null for no cell; None: at its own row.
         looked: the distinct values, of a volatile column.
         odd: whether a row may have the code `SLOW`.
     """
@@ -39,7 +39,7 @@ NOTHING: Final = Coded(ABSENT)
 
 
 class StableColumn:
-    """A column whose values come again: each has a code of its own."""
+    """A column whose values repeat: each has a code of its own."""
 
     def __init__(self, mapping: Mapping, column: str) -> None:
         self._column = column
@@ -90,7 +90,7 @@ class VolatileColumn:
 
 
 class GivenColumn:
-    """Attached items, or the carried cells: there or not, their text finished."""
+    """Nested items, or the carried cells: present or not, their text already rendered."""
 
     def __init__(self) -> None:
         self.known = [Known({}), Known({}), Known({})]

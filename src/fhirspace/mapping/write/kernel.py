@@ -1,7 +1,7 @@
 """Rows to FHIR as Arrow: the bytes of `render` for whole batches.
 
-Each distinct thing is done once, in Python and by the renderer's own functions; rows are put together by Arrow. See
-`kernel_standin` for the idea, `kernel_plan` for what is decided by batch, docs/decisions/0006-kernel.md for the gain.
+Each distinct text is rendered once, in Python and by the renderer's own functions; Arrow assembles the rows. See
+`placeholders` for the idea, `plan` for what is decided by batch, docs/decisions/0006-kernel.md for the gain.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Rendered:
     """The lines of a batch.
 
     Attributes:
-        texts: by block of the mapping (one for the item of an nested domain), binary or large_binary, a value a row;
+        texts: by block of the mapping (one for the item of a nested domain), binary or large_binary, a value a row;
             a block's lines end with a line end. Null where the block's condition does not hold, where a block that is
             made once has been made before, and where the row is bad. Nulls have no bytes.
         faults: (row of the batch, fault), all faults of each bad row, in order.
@@ -57,7 +57,7 @@ class Kernel:
 
     Args:
         mapping: the domain's mapping.
-        tuning: what is handled how; for tests and measurements.
+        tuning: thresholds, for tests and measurements.
     """
 
     def __init__(self, mapping: Mapping, tuning: Tuning | None = None) -> None:
@@ -74,7 +74,7 @@ class Kernel:
         Args:
             batch: text columns (string or dictionary of strings), null for a missing cell; ``@X`` columns are ignored,
                 ``_X`` columns are helpers; a column that the mapping knows and the batch has not counts as missing.
-            each: by nested domain, the JSON items that hang into each row, joined by commas, null for none.
+            each: by nested domain, the JSON items nested in each row's resource, joined by commas, null for none.
         """
         whole = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         texts: list[list[pa.Array]] = [[] for _ in self._mapping.blocks or [None]]
@@ -130,7 +130,7 @@ def _concatenated(arrays: list[pa.Array]) -> pa.Array:
 
 
 class _Batch:
-    """One batch on its way through a plan."""
+    """One batch while a plan is applied to it."""
 
     def __init__(self, mapping: Mapping, plan: Plan, batch: pa.RecordBatch, items: dict[str, pa.Array]) -> None:
         self._mapping, self._plan, self._batch, self._items = mapping, plan, batch, items
@@ -196,7 +196,7 @@ class _Batch:
         _, state = self._chain([each.when], False)
         return bool(state) if isinstance(state, int) else pc.equal(state, pa.scalar(1, pa.int64()))
 
-    # -- rows that go the slow way
+    # -- rows that the renderer decides
 
     def _slow_rows(self, lines: int) -> _Slow:
         found = _Slow([None] * lines, [])
@@ -307,7 +307,7 @@ class _Batch:
 
 @dataclass(slots=True)
 class _Slow:
-    """What the slow rows came to: a part for each block, and their faults."""
+    """The result of the slow rows: a part for each block, and their faults."""
 
     at: list[Many | None]
     faults: list[tuple[int, Fault]]

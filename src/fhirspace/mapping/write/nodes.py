@@ -1,7 +1,7 @@
 """The nodes of a mapping as JSON text, for one row: what a mapping means, node by node.
 
 This is the interface of the reference renderer and of the kernel, which both write rows by it: `render` writes a row
-whole, the kernel writes pieces of a line for distinct cells. Nothing else of the renderer is used elsewhere.
+whole, the kernel writes parts of a line for distinct cells. Nothing else of the renderer is used elsewhere.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Row:
 
 
 def resources(mapping: Mapping, row: Row) -> list[tuple[str, str]]:
-    """The resources of a row as (resource type, JSON text); of an nested domain the one item, without a type.
+    """The resources of a row as (resource type, JSON text); of a nested domain the one item, without a type.
 
     `row.faults` and `row.candidates` grow. Nothing is raised for a faulty row: the caller looks at its faults.
     """
@@ -80,8 +80,8 @@ def _object(obj: Obj, row: Row, *, always: bool = False) -> tuple[str | None, bo
     if not holds(obj.when, row.cells):
         return None, False
     before = len(row.candidates)
-    fields, stands = object_fields(obj, row)
-    if not (stands or always or obj.always or (not dynamic(obj) and fields)):
+    fields, written = object_fields(obj, row)
+    if not (written or always or obj.always or (not dynamic(obj) and fields)):
         del row.candidates[before:]
         return None, False
     names = {name for name, _ in fields}
@@ -90,13 +90,13 @@ def _object(obj: Obj, row: Row, *, always: bool = False) -> tuple[str | None, bo
         for need in obj.required
         if not names & need.names
     ]
-    return "{" + ",".join(f'"{name}":{text}' for name, text in fields) + "}", stands
+    return "{" + ",".join(f'"{name}":{text}' for name, text in fields) + "}", written
 
 
 def object_fields(obj: Obj, row: Row) -> tuple[list[tuple[str, str]], bool]:
     """The fields of an object as (name, JSON text), and whether one of them makes the object written."""
     fields: list[tuple[str, str]] = []
-    stands = False
+    written = False
     for name, node in obj.fields:
         if isinstance(node, OneOf):
             chosen, triggers = choice_fields(node, row)
@@ -105,8 +105,8 @@ def object_fields(obj: Obj, row: Row) -> tuple[list[tuple[str, str]], bool]:
             text, triggers = node_text(node, row)
             if text is not None:
                 fields.append((name, text))
-        stands = stands or triggers
-    return fields, stands
+        written = written or triggers
+    return fields, written
 
 
 def choice_fields(alternatives: OneOf, row: Row) -> tuple[list[tuple[str, str]], bool]:
@@ -116,8 +116,8 @@ def choice_fields(alternatives: OneOf, row: Row) -> tuple[list[tuple[str, str]],
         if not holds(option.when, row.cells):
             continue
         before = len(row.candidates)
-        fields, stands = object_fields(option, row)
-        if stands:
+        fields, written = object_fields(option, row)
+        if written:
             return fields, True
         del row.candidates[before:]
         if fields and not fallback and not dynamic(option):
@@ -127,16 +127,16 @@ def choice_fields(alternatives: OneOf, row: Row) -> tuple[list[tuple[str, str]],
 
 def _list(arr: Arr, row: Row) -> tuple[str | None, bool]:
     texts: list[str] = []
-    stands = kept = False
+    written = kept = False
     for item in arr.items:
         text, triggers = node_text(item, row)
         if text is not None:
             texts.append(text)
-        stands = stands or triggers
+        written = written or triggers
         kept = kept or (isinstance(item, Obj) and item.always and text is not None)
-    if not texts or not (stands or kept or not dynamic(arr)):
+    if not texts or not (written or kept or not dynamic(arr)):
         return None, False
-    return "[" + ",".join(texts) + "]", stands
+    return "[" + ",".join(texts) + "]", written
 
 
 def carried_extension(cells: Table[str, str]) -> str:

@@ -82,7 +82,7 @@ _ROWWISE: Final[dict[tuple[int, int], pa.Array]] = {}
 
 
 def _rowwise(rows: int, parts: int) -> tuple[pa.Array, pa.Array]:
-    """Where the elements of a parts-by-rows array stand row by row, and where each row starts."""
+    """The places of the elements of a parts-by-rows array in row order, and where each row starts."""
     if (rows, parts) not in _ROWWISE:
         if len(_ROWWISE) > 4:
             _ROWWISE.clear()
@@ -99,7 +99,7 @@ def _rowwise(rows: int, parts: int) -> tuple[pa.Array, pa.Array]:
 def assemble(parts: Sequence[Part], own: Sequence[Part], rows: int, dead: pa.Array | None, size: int = 0) -> pa.Array:
     """The joined texts of all rows as a binary array without nulls; `dead` rows (a mask) have only their `own` parts.
 
-    Elements of all parts stand in one array of texts, the indices are brought into the order of the rows, and a single
+    Elements of all parts are in one array of texts, the indices are reordered by row, and a single
     `take` writes the lines one after the other: their bytes are copied once. `size` is about how many there will be.
     """
     texts: list[pa.Array] = [pa.array([""])]
@@ -116,10 +116,10 @@ def assemble(parts: Sequence[Part], own: Sequence[Part], rows: int, dead: pa.Arr
     if not places or not rows:
         return pa.array([b""] * rows, pa.binary())
     order, starts = _rowwise(rows, len(places))
-    pieces = _reserving(texts, rows * len(places), size).take(pa.concat_arrays(places).take(order))
-    offsets = pa.Array.from_buffers(pa.int32(), len(pieces) + 1, [None, pieces.buffers()[1]]).take(starts)
+    taken = _reserving(texts, rows * len(places), size).take(pa.concat_arrays(places).take(order))
+    offsets = pa.Array.from_buffers(pa.int32(), len(taken) + 1, [None, taken.buffers()[1]]).take(starts)
     return pa.Array.from_buffers(
-        pa.binary(), rows, [None, offsets.buffers()[1], pieces.buffers()[2] or pa.py_buffer(b"")]
+        pa.binary(), rows, [None, offsets.buffers()[1], taken.buffers()[2] or pa.py_buffer(b"")]
     )
 
 
@@ -155,7 +155,7 @@ def _texts(part: Part) -> pa.Array:
 
 
 def _place(part: Part, start: int, rows: int) -> pa.Array:
-    """Where each row's text stands if a part's texts start at `start`; 0 (no text) for none."""
+    """The place of each row's text if a part's texts start at `start`; 0 (no text) for none."""
     if isinstance(part, str):
         return pa.repeat(pa.scalar(start, pa.int32()), rows)
     place = pc.add(count(rows) if part.index is None else part.index, pa.scalar(start, pa.int32()))

@@ -1,8 +1,9 @@
-"""Stand-ins: how a text is rendered once for all cells of a kind, and cut where each row's own text goes.
+"""Placeholders: a text is rendered once for all cells of a class, and split where each row's own text is inserted.
 
-A column whose cells hardly repeat is *volatile*: instead of its cell, the renderer gets a stand-in, and in place of its
-codecs ones that answer with a mark. What all its codecs say of a cell, both ways, is the cell's *class*; cells of one
-class make the same text but for what stands at the marks. Values of other columns reach the renderer as they are.
+A column whose cells hardly repeat is *volatile*: instead of its cell, the renderer gets a placeholder, and instead of
+its codecs ones that return a mark. The results of all its codecs for a cell, in both directions, are the cell's
+*class*; cells of one class make the same text except at the marks. Values of other columns are given to the renderer
+unchanged.
 """
 
 from __future__ import annotations
@@ -23,18 +24,18 @@ _CUT: Final = re.compile(f"{MARK}(.)", re.DOTALL)
 CARRIED: Final = "@carried"
 ABSENT, SLOW = 0, 1
 """Codes of every column: no cell; a cell whose row the row-by-row renderer has to decide."""
-_NONE, _SAME, _OTHER, _UNREAD = "none", "same", "other", "unread"
+_NONE, _SAME, _OTHER, _NOT_READ = "none", "same", "other", "unread"
 
 
 def mark(number: int) -> str:
-    """The text of a stand-in or of what a volatile slot writes."""
+    """The text of a placeholder or of what a volatile slot writes."""
     return MARK + chr(_FIRST + number)
 
 
 def cut(text: str) -> tuple[list[str], list[int]]:
     """A rendered text as the fragments around its marks, and the marks' numbers."""
-    pieces = _CUT.split(text)
-    return pieces[::2], [ord(each) - _FIRST for each in pieces[1::2]]
+    parts = _CUT.split(text)
+    return parts[::2], [ord(each) - _FIRST for each in parts[1::2]]
 
 
 def each_column(domain: str) -> str:
@@ -57,7 +58,7 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A slot of a volatile column in the template: the number of its mark, and the leaf that it stands in."""
+    """A slot of a volatile column in the template: the number of its mark, and its leaf."""
 
     number: int
     leaf: Leaf
@@ -69,7 +70,7 @@ class Use:
         return len(self.leaf.slots) == 1
 
     def answer(self, cell: str) -> tuple[str, str | None] | None:
-        """What the slot says of a cell and the text that it writes; None where only whole rows can tell."""
+        """The slot's answer for a cell and the text that it writes; None if only whole rows decide."""
         faults: list[Fault] = []
         text = slot_text(self.slot, cell, faults)
         if faults:
@@ -81,10 +82,10 @@ class Use:
         if not self._plain(text):
             return None
         back = self.slot.codec.back(text) if self.slot.readable else None
-        return (_UNREAD if back is None else _SAME if back == cell else _OTHER), text
+        return (_NOT_READ if back is None else _SAME if back == cell else _OTHER), text
 
     def _plain(self, text: str) -> bool:
-        """Whether a text next to others in a leaf is told apart from them, and fits the leaf's pattern for sure."""
+        """Whether a text beside others in a leaf can be separated from them, and certainly fits the leaf's pattern."""
         codec = self.slot.codec
         if not text or "\n" in text or any(letter in text for letter in inner(self.leaf)):
             return False
@@ -98,7 +99,7 @@ class Use:
         if whole is None:
             return _NONE, None
         read = read_leaf(self.leaf, whole)
-        return (_SAME if read[0][1] == cell else _OTHER) if read else _UNREAD, text
+        return (_SAME if read[0][1] == cell else _OTHER) if read else _NOT_READ, text
 
 
 def longest(slot: Slot) -> int:
@@ -136,11 +137,11 @@ def _shown(slot: Slot, cells: Table[str, str]) -> str | None:
 
 
 class Stage:
-    """A mapping made ready for stand-ins: its template with the slots of the volatile columns exchanged.
+    """A mapping prepared for placeholders: its template with the slots of the volatile columns replaced.
 
     Args:
         mapping: the mapping.
-        volatile: the columns that get stand-ins; columns of nested items and the carried cells always do.
+        volatile: the columns that get placeholders; columns of nested items and the carried cells always do.
         columns: the columns of the tables to come, in order.
     """
 
@@ -220,8 +221,8 @@ class Stage:
 
         def back(_text: str) -> str | None:
             known = self.current[column]
-            told = known.answers[number]
-            return None if told == _UNREAD else known.cells[slot.column] if told == _SAME else MARK
+            answer = known.answers[number]
+            return None if answer == _NOT_READ else known.cells[slot.column] if answer == _SAME else MARK
 
         return replace(slot, codec=replace(slot.codec, out=out, back=back, verbatim=False, pattern=".+"))
 
@@ -255,12 +256,12 @@ class Profiler:
         for use in self.uses:
             if use.slot.column not in cells:
                 continue
-            told = use.answer(cells[use.slot.column])
-            if told is None or (told[0] == _OTHER and "." in use.slot.column):
+            answer = use.answer(cells[use.slot.column])
+            if answer is None or (answer[0] == _OTHER and "." in use.slot.column):
                 return SLOW, {}
-            answers[use.number] = told[0]
-            if told[1] is not None:
-                texts[use.number] = json_string(told[1])[1:-1] if use.leaf.kind == "string" else told[1]
+            answers[use.number] = answer[0]
+            if answer[1] is not None:
+                texts[use.number] = json_string(answer[1])[1:-1] if use.leaf.kind == "string" else answer[1]
         texts.update(
             (self._stage.raw[name], json_string(text)[1:-1]) for name, text in cells.items() if name in self._stage.raw
         )
@@ -274,7 +275,7 @@ class Profiler:
         return code
 
     def _cells(self, virtual: dict[str, str]) -> dict[str, str]:
-        """The stand-ins of a class: of the whole cell, the parts' put together again, as `settle` will do."""
+        """The placeholders of a class: of the whole cell, its parts joined again, as `best_cells` does."""
         raw = self._stage.raw
         for form in self._forms:
             name = f"{self._column}.{form.name}"

@@ -1,6 +1,6 @@
 """Plans: which columns are volatile and where the template is cut into sections, as a batch suggests.
 
-A plan decides speed and nothing else: whatever is volatile and wherever the cuts are, the bytes are the same.
+A plan affects speed and nothing else: whatever is volatile and wherever the cuts are, the bytes are the same.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Mapping
-from fhirspace.mapping.write.atoms import Atom, condition, homes, line
+from fhirspace.mapping.write.atoms import Atom, condition, deciding_columns, line
 from fhirspace.mapping.write.columns import NOTHING, Coded, GivenColumn, StableColumn, VolatileColumn, distinct, encoded
 from fhirspace.mapping.write.placeholders import CARRIED, Stage, compared, depends, each_column, looked_at, valued
 from fhirspace.mapping.write.sections import END, CarriedSection, Column, Section
@@ -22,13 +22,13 @@ from fhirspace.mapping.write.sections import END, CarriedSection, Column, Sectio
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """When the kernel takes which way; it changes the speed, never the bytes.
+    """The thresholds of the kernel; they change the speed, never the bytes.
 
     Attributes:
         few: a column with no more distinct values in a batch is never volatile.
         many: one with more always is.
-        growth: in between, one of whose distinct values more than this share first come in the second half is.
-        keys: a section has at most this share of the rows as distinct keys.
+        growth: in between, one is if more than this proportion of its distinct values first occur in the second half.
+        keys: a section has at most this proportion of the rows as distinct keys.
         rows: rows handled at once.
         table: distinct values of stable columns that are remembered before all tables are cleared.
     """
@@ -148,7 +148,7 @@ class Plan:
 
     def _carried_atoms(self) -> list[Atom]:
         shared = self._mapping.attach.on if self._mapping.attach else ()
-        found = homes(self._mapping)
+        found = deciding_columns(self._mapping)
         atoms = [
             Atom(found.get(name, frozenset()) | {name}, lambda _row, _writer: None, (), name)
             for name in self.names
@@ -156,9 +156,9 @@ class Plan:
         ]
         return [*atoms, Atom(frozenset(), lambda _row, writer: writer.close(END))] if atoms else []
 
-    def _cut(self, coded: dict[str, Coded], settled: set[str]) -> set[str]:
+    def _cut(self, coded: dict[str, Coded], fixed: set[str]) -> set[str]:
         """Cuts into sections; where an atom alone has too many keys, the column that should be volatile instead."""
-        cutter = _Cutter(coded, self.rows, self._least, settled)
+        cutter = _Cutter(coded, self.rows, self._least, fixed)
         self.carried: list[Section] = []
         if each_column(CARRIED) in self.columns:
             self.carried = [
@@ -182,10 +182,10 @@ def _compared(mapping: Mapping) -> set[str]:
 
 
 class _Cutter:
-    """Puts neighbouring atoms together as long as the rows of a batch have few distinct keys."""
+    """Joins neighbouring atoms as long as the rows of a batch have few distinct keys."""
 
-    def __init__(self, coded: dict[str, Coded], rows: int, least: int, settled: set[str]) -> None:
-        self._coded, self._rows, self._least, self._settled = coded, rows, least, settled
+    def __init__(self, coded: dict[str, Coded], rows: int, least: int, fixed: set[str]) -> None:
+        self._coded, self._rows, self._least, self._fixed = coded, rows, least, fixed
         self.too_many: set[str] = set()
 
     def cut(self, atoms: Sequence[Atom]) -> list[list[Atom]]:
@@ -202,7 +202,7 @@ class _Cutter:
             made.append([atom])
             key, names = self._with(None, atom.columns), set(atom.columns)
             if not self._good(key):
-                self._blame(atom.columns)
+                self._choose_volatile(atom.columns)
         return made
 
     def _with(self, key: pa.Array | None, names: Iterable[str]) -> pa.Array | None:
@@ -225,12 +225,12 @@ class _Cutter:
         half = pc.count_distinct(key.slice(0, self._rows // 2)).as_py()
         return bool(whole <= self._least and whole - half <= 0.4 * whole)
 
-    def _blame(self, names: Iterable[str]) -> None:
-        """Of columns that have too many keys together, the one with the most values is to be volatile."""
+    def _choose_volatile(self, names: Iterable[str]) -> None:
+        """Of columns that have too many keys together, the one with the most values becomes volatile."""
         counts = {
             name: pc.count_distinct(codes).as_py()
             for name in sorted(names)
-            if name not in self._settled
+            if name not in self._fixed
             and name[0] != "@"
             and not isinstance(codes := self._coded.get(name, NOTHING).codes, int)
         }

@@ -1,6 +1,6 @@
 """Rows to FHIR, row by row: the meaning of a mapping, and the path of rows that are wrong.
 
-The kernel makes the same bytes many times faster; tests hold the two equal.
+The kernel makes the same bytes many times faster; tests compare the two.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping as Table, Sequence
 
 from fhirspace.foreign import counted
-from fhirspace.mapping.cells import implied, settle, with_forms
+from fhirspace.mapping.cells import best_cells, implied, with_forms
 from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.template.values import Fault
@@ -25,12 +25,12 @@ class BadRow(Exception):
 def render(
     mapping: Mapping, cells: Table[str, str], each: Table[str, Sequence[str]] | None = None
 ) -> list[tuple[str, str]]:
-    """The resources of a row as (resource type, JSON text without line end); of an nested domain the one item.
+    """The resources of a row as (resource type, JSON text without line end); of a nested domain the one item.
 
     Args:
         mapping: the domain's mapping.
         cells: the filled cells of the row by column, computed helpers (``_X``) among them.
-        each: the JSON texts of the items that hang into this row, by domain, in order.
+        each: the JSON texts of the items nested in this row's resource, by domain, in order.
 
     Raises:
         BadRow: with every fault of the row.
@@ -38,7 +38,7 @@ def render(
     row = Row(with_forms(mapping, cells), each or {})
     made = resources(mapping, row)
     if not row.faults:
-        back = implied(mapping) | settle(mapping, row.candidates)
+        back = implied(mapping) | best_cells(mapping, row.candidates)
         shared = mapping.attach.on if mapping.attach else ()
         carried = {
             name: cell

@@ -9,7 +9,7 @@ from typing import Final
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.mapping.cells import implied, settle
+from fhirspace.mapping.cells import best_cells, implied
 from fhirspace.mapping.model import Node, children
 from fhirspace.mapping.write import nodes
 from fhirspace.mapping.write.atoms import LIST_BEGUN, Atom, Writer, reading
@@ -26,7 +26,7 @@ _TABLE: Final = 50_000
 
 @dataclass(slots=True)
 class Entry:
-    """The text of one key: fragments around marks, the columns without a cell, the state left; or that rows tell."""
+    """The text of one key: fragments around marks, columns without a cell, the state; or the renderer decides."""
 
     fragments: list[str]
     numbers: tuple[int, ...]
@@ -62,7 +62,7 @@ class Section:
     """Neighbouring atoms with one key.
 
     Args:
-        stage: the mapping made ready; atoms: the pieces; columns: all columns by name, the section's own among them.
+        stage: the prepared mapping; atoms: its parts; columns: all columns by name, the section's own among them.
     """
 
     def __init__(self, stage: Stage, atoms: Sequence[Atom], columns: dict[str, Column]) -> None:
@@ -216,7 +216,7 @@ class CarriedSection(Section):
     def _write(self, row: nodes.Row, writer: Writer) -> None:
         read = nodes.Row(row.cells, {})
         nodes.resources(self._reading, read)
-        back = implied(self._reading) | settle(self._reading, read.candidates)
+        back = implied(self._reading) | best_cells(self._reading, read.candidates)
         for atom in self.atoms:
             cell = row.cells.get(atom.column)
             if not atom.column:

@@ -1,7 +1,7 @@
 """Classes of a whole column of cells at once: regular expressions for the usual cells, Python for the others.
 
 The expressions here are narrower than the codecs, never wider: a cell that fits none is looked at by the codecs
-themselves, as is one cell of each class, so that what the class means is never written down twice.
+themselves, as is one cell of each class, so that the meaning of a class is defined once only.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _HEX: Final = frozenset("0123456789abcdef")
 
 @dataclass(frozen=True, slots=True)
 class Usual:
-    """One kind of usual cells: the expressions that they fit, and at which marks only their first ten letters stand."""
+    """One kind of usual cells: their expressions, and at which marks only their first ten letters are written."""
 
     fits: tuple[str, ...]
     heads: frozenset[int]
