@@ -2,7 +2,8 @@
 
 `parse` reads a document whole: numbers keep their spelling, duplicate names and what RFC 8259 does not know are
 refused. `decode` and `decoder` read the members that a type names, by msgspec. `strict` says whether a text is what
-`parse` takes, without the cost of `parse` for compact JSON.
+`parse` takes, without the cost of `parse`. Resources of files are read by `parse_resource`, which also finds what
+FHIR's JSON does not know, null and empty values, and by `resource_decoder`, where speed counts.
 """
 
 from __future__ import annotations
@@ -11,13 +12,22 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from math import isinf
 from typing import Any, Final, NoReturn, TypeVar, overload
 
 import msgspec
 
+from fhirspace.foreign import member
 from fhirspace.limits import allowed, limit
 
+_DIGITS: Final = 4_300
+"""Digits of a whole number that Python, like other programs, reads; each further one costs more than the one before."""
+_FINITE: Final = 300
+"""Characters of a number without an exponent that a double can hold in any case."""
 _WHOLE: Final = "complete and undamaged JSON"
+_SIZED: Final = "values of the kinds and sizes that belong there"
+_TWICE: Final = "each name once in an object"
+_MAYBE_EMPTY = re.compile(rb'null|""|\[\s*\]|\{\s*\}')
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NO_BACKSLASH = re.compile(rb"[^\\]")
 _CHUNK: Final = 1 << 20
@@ -51,15 +61,32 @@ class JsonError(msgspec.DecodeError):
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise JsonError("FS402", "each name once in an object")
+        raise JsonError("FS402", _TWICE)
     return found
+
+
+def _whole(text: str) -> Number:
+    if len(text) > _DIGITS and len(text.lstrip("-")) > _DIGITS:
+        raise JsonError("FS414", _SIZED)
+    return Number(text)
+
+
+def number(text: str) -> Number:
+    """A number with a fraction or an exponent, as it was spelt.
+
+    Raises:
+        JsonError: FS414, a double cannot hold it (1e999), so that programs differ in what they read.
+    """
+    if (len(text) > _FINITE or "e" in text or "E" in text) and isinf(float(text)):
+        raise JsonError("FS414", _SIZED)
+    return Number(text)
 
 
 def _refuse(_: str) -> NoReturn:
     raise JsonError("FS401", "a number in digits")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=Number, parse_int=Number, parse_constant=_refuse)
+_decoder = json.JSONDecoder(object_pairs_hook=_unique, parse_float=number, parse_int=_whole, parse_constant=_refuse)
 _scan: Callable[[str, int], tuple[Any, int]] = vars(_decoder)["scan_once"]
 
 
@@ -73,7 +100,8 @@ def parse(raw: bytes | str) -> Any:
         dict, list, str, bool, None, and `Number` for numbers.
 
     Raises:
-        JsonError: FS401 (not JSON), FS402 (a name twice in one object), FS403 (nested too deeply).
+        JsonError: FS401 (not JSON), FS402 (a name twice in one object), FS403 (nested too deeply), FS414 (a whole
+            number of more than 4,300 digits, or a number that no double can hold).
     """
     try:
         data = raw.encode() if isinstance(raw, str) else raw
@@ -143,32 +171,108 @@ def decoder(
     return guarded
 
 
-exact: Final = decoder(Any, float_hook=lambda text: msgspec.Raw(text.encode("ascii")), bound=False)
+exact: Final = decoder(Any, float_hook=lambda text: msgspec.Raw(number(text).encode("ascii")), bound=False)
 """`decode` of any JSON that was `strict` before, so that `msgspec.json.encode` writes each number as it was spelt."""
 
 
 def strict(raw: bytes | msgspec.Raw) -> Any:
-    """`exact` of what `parse` reads too, for a fraction of its cost where the JSON is compact.
+    """`exact` of what `parse` reads too, for a fraction of its cost.
 
     Raises:
-        JsonError: as `parse`; FS414 for whole numbers of more than 4,300 digits.
+        JsonError: as `parse`.
     """
-    bounded(bytes(raw))
-    found = exact(raw)
-    # Compact JSON with a name that comes twice is longer than what it is written as.
-    if len(msgspec.json.encode(found)) != len(bytes(raw)):
-        parse(bytes(raw))
+    data = bytes(raw)
+    bounded(data)
+    found = exact(data)
+    # A name that comes twice is written once only.
+    compact = msgspec.json.encode(found)
+    if len(compact) != len(data) and _quotes(compact) != _quotes(data):
+        raise JsonError("FS402", _TWICE)
     return found
+
+
+def parse_resource(raw: bytes) -> tuple[Any, list[str]]:
+    """`parse`, for a resource: it has no value that is null or empty (FHIR, "JSON Representation of Resources").
+
+    An empty value says nothing, so nobody can read it wrongly: it is left out, and with it what holds nothing else.
+    Null is a value in an array with a companion (`given` beside `_given`): an item that only the other one has.
+
+    Returns:
+        The resource without its empty values, and their paths in it (``name[0].text``), in order.
+
+    Raises:
+        JsonError: as `parse`.
+    """
+    found, empty = parse(raw), list[str]()
+    if found and _MAYBE_EMPTY.search(raw):
+        return _filled(found, "", empty) or type(found)(), empty
+    return found, empty
+
+
+def resource_decoder(kind: type[T]) -> Callable[[bytes], T]:
+    """A fast decoder of resources that refuses a name that comes twice, made for types that name every member.
+
+    What was read is written again, into one buffer, where a name comes once: it is as long as the text, or has as many
+    quotes (the text is not compact, or spelt with other escapes), unless a name came twice. Structs have to leave out
+    their defaults (`omit_defaults`). Bytes that they do not decode (`msgspec.Raw`) are not looked into: they have to be
+    decoded like this as well.
+
+    Raises:
+        msgspec.DecodeError: it is not of this type; JsonError as `strict`.
+    """
+    plain, write, buffer = msgspec.json.Decoder(kind).decode, msgspec.json.Encoder().encode_into, bytearray()
+
+    def guarded(raw: bytes) -> T:
+        found = plain(raw)
+        write(found, buffer)
+        if len(buffer) != len(raw) and len(buffer) != len(raw.rstrip()) and _quotes(buffer) != _quotes(raw):
+            strict(raw)  # which knows, also where the type passes members over
+        return found
+
+    return guarded
+
+
+def _quotes(raw: bytes | bytearray) -> int:
+    """The number of quotes around texts: twice the texts and names in JSON, however it is spelt."""
+    return (raw.replace(b"\\\\", b"").replace(b'\\"', b"") if b"\\" in raw else raw).count(b'"')
+
+
+def _filled(value: Any, path: str, empty: list[str]) -> Any:
+    """A value without the empty ones in it, whose paths are listed; None where nothing is left."""
+    if value is None or value in ("", [], {}):
+        empty.append(path.removeprefix("."))
+        return None
+    if isinstance(value, list):
+        return [item for item in _items(value, path, empty) if item is not None] or None
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for at, (name, inner) in enumerate(value.items(), 1):
+        inside = f"{path}.{member(name, at)}"
+        companion = value.get(name[1:] if name.startswith("_") else f"_{name}")
+        if isinstance(inner, list) and isinstance(companion, list) and inner:
+            found[name] = _items(inner, inside, empty, nulls=True)
+        else:
+            found[name] = _filled(inner, inside, empty)
+    return {name: inner for name, inner in found.items() if inner is not None} or None
+
+
+def _items(values: list[Any], path: str, empty: list[str], *, nulls: bool = False) -> list[Any]:
+    return [
+        None if nulls and value is None else _filled(value, f"{path}[{at}]", empty) for at, value in enumerate(values)
+    ]
 
 
 def _fault(error: Exception) -> JsonError:
     match error:
+        case JsonError():
+            return error
         case RecursionError():
             return JsonError("FS403", allowed("json-depth"))
         case UnicodeError():
             return JsonError("FS401", "UTF-8 text and whole surrogate pairs")
         case msgspec.ValidationError():
-            return JsonError("FS414", "values of the kinds and sizes that belong there")
+            return JsonError("FS414", _SIZED)
     return JsonError("FS401", _WHOLE)
 
 

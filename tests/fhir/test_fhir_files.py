@@ -175,8 +175,8 @@ def test_what_runs_write_is_no_input_beside_a_manifest(tmp_path: Path, name: str
 
 
 def test_numbers_keep_their_spelling() -> None:
-    found = parse(b' {"a":5.50,"b":-0,"c":1E400,"d":"5.50"} ')
-    assert found == {"a": "5.50", "b": "-0", "c": "1E400", "d": "5.50"}
+    found = parse(b' {"a":5.50,"b":-0,"c":1E300,"d":"5.50"} ')
+    assert found == {"a": "5.50", "b": "-0", "c": "1E300", "d": "5.50"}
     assert [type(value) for value in found.values()] == [Number, Number, Number, str]
 
 

@@ -161,7 +161,7 @@ def test_the_check_by_itself_calls_it_so_as_well(tmp_path: Path) -> None:
         ("validate", "FS403", 1),
         ("convert --to sdtm --out {out}", "FS403", 3),
         ("roundtrip", "FS403", 3),
-        ("plan", "FS522", 1),
+        ("plan", "FS403", 1),
     ],
 )
 def test_a_file_of_nothing_but_deep_lines_is_named_line_by_line(

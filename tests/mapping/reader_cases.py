@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhirspace.json import JsonError, Number, parse
+from fhirspace.json import JsonError, Number, parse, parse_resource
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL
 from fhirspace.mapping.read.extract import extract
@@ -22,6 +22,7 @@ class Read:
     rows: dict[tuple[str, int], Rows] = field(default_factory=dict)
     carried: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     unmapped: list[tuple[int, str]] = field(default_factory=list)
+    empty: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     problems: list[tuple[str, int | None]] = field(default_factory=list)
 
@@ -32,13 +33,14 @@ def told(lines: Iterable[tuple[int, bytes]], library: Library, *, notice: bool) 
     read = Read()
     for number, line in lines:
         try:
-            resource = parse(line)
+            resource, empty = parse_resource(line)
         except JsonError as error:
             read.problems.append((error.code, number))
             continue
         if not isinstance(resource, dict):
             read.problems.append(("FS414", number))
             continue
+        read.empty += [(number, path) for path in empty] if notice else []
         found = [blocks[key] for key in _systems(resource) if key in blocks]
         if not found:
             read.foreign.append(number)
@@ -79,6 +81,7 @@ def taken(batches: Iterable[ReadBatch]) -> Read:
                     rows = [(row.pop("@row"), row) for row in table.drop_columns(["@file"]).to_pylist()]
                     read.rows.setdefault((domain, index), []).extend((n, _filled(row)) for n, row in rows)
         read.unmapped += batch.unmapped
+        read.empty += [(line, path.partition(".")[2]) for line, path in batch.empty]
         read.foreign += batch.foreign
         read.problems += [(problem.code, problem.place.row) for problem in batch.problems]
     return read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +29,7 @@ class FromFhir:
     Attributes:
         tables: datasets by name, in their final form.
         unmapped: places of unmapped content: file, line, path.
+        empty: places of values that are null or empty, read as if they were left out: file, line, path.
         foreign: resources that no mapping claims: file, line.
         problems: lines that are no resources, resources that no mapping claims.
         resources: the number of resources read.
@@ -39,6 +39,7 @@ class FromFhir:
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
     unmapped: list[tuple[str, int, str]] = field(default_factory=list)
+    empty: list[tuple[str, int, str]] = field(default_factory=list)
     foreign: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     resources: int = 0
@@ -77,6 +78,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
             lines.clear()
             collector.add(batch)
             found.unmapped += [(file.name, line, path) for line, path in batch.unmapped]
+            found.empty += [(file.name, line, path) for line, path in batch.empty]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
             broken |= {problem.place.row or 0: None for problem in batch.problems}
@@ -93,7 +95,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
-    found.problems += [*_unmapped(found), *statuses.findings()]
+    found.problems += [*_empty(found), *_unmapped(found), *statuses.findings()]
     if accounting is not None:
         accounting.note(found.problems)
     return found
@@ -127,13 +129,24 @@ def _always_readable(file: FhirFile) -> bool:
 
 def _unmapped(found: FromFhir) -> Iterator[Problem]:
     """One warning for each path of a file that no mapping reads, at the first line that has it."""
-    counts = Counter((name, path) for name, _, path in found.unmapped)
-    first: dict[tuple[str, str], int] = {}
-    for name, line, path in found.unmapped:
-        first.setdefault((name, path), line)
-    for (name, path), line in first.items():
-        having = counted(counts[name, path], "resource has it", "resources have it")
-        yield Problem("FS441", Place(name, line, path), "an element that the mapping has a slot for", detail=having)
+    for place, resources in _first(found.unmapped):
+        having = counted(resources, "resource has it", "resources have it")
+        yield Problem("FS441", place, "an element that the mapping has a slot for", detail=having)
+
+
+def _empty(found: FromFhir) -> Iterator[Problem]:
+    """One finding for each path of a file that is empty, at the first line where it is."""
+    for place, resources in _first(found.empty):
+        having = counted(resources, "resource has it empty", "resources have it empty")
+        yield Problem("FS420", place, "a value, or no element", detail=having)
+
+
+def _first(places: Sequence[tuple[str, int, str]]) -> Iterator[tuple[Place, int]]:
+    """The first place of each path of a file, and how many resources have it."""
+    lines: dict[tuple[str, str], list[int]] = {}
+    for name, line, path in places:
+        lines.setdefault((name, path), []).append(line)
+    yield from ((Place(name, found[0], path), len(found)) for (name, path), found in lines.items())
 
 
 def write_unmapped(found: FromFhir, folder: OutputFolder) -> None:

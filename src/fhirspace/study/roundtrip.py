@@ -184,6 +184,7 @@ def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[st
 
 def _declare(found: FromFhir, proof: Proof) -> None:
     proof.losses += sorted({f"{file}: {path} is read by no mapping" for file, _, path in found.unmapped})
+    proof.losses += sorted({f"{file}: {path} is empty and is left out" for file, _, path in found.empty})
     proof.problems += found.problems
 
 
@@ -201,7 +202,7 @@ def _fhir(
     made = written(home)
     lines = {canonical(line) for line in _content(made)}
     renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes
-    declared = {(name, line) for name, line, *_ in (*found.unmapped, *found.foreign, *found.broken)}
+    declared = {(name, line) for name, line, *_ in (*found.unmapped, *found.empty, *found.foreign, *found.broken)}
     for file in found.files:
         rows = list(file.resources())
         lost = [

@@ -216,7 +216,7 @@ def test_a_file_of_several_types_cannot_stand_in_a_storage(tmp_path: Path) -> No
         loaded(started("azure", folder), folder, "azure")
 
 
-@pytest.mark.parametrize(("line", "code"), [("{", "FS522"), (dump(patient("p-0", active=True)), "FS521")])
+@pytest.mark.parametrize(("line", "code"), [("{", "FS401"), (dump(patient("p-0", active=True)), "FS521")])
 def test_a_line_that_cannot_be_sent_stops_the_import(line: str, code: str, tmp_path: Path) -> None:
     folder = trial(tmp_path)
     with (folder / "fhir" / "Patient.ndjson").open("a") as file:

@@ -124,13 +124,14 @@ def test_a_folder_or_one_file_of_ndjson_will_do(tmp_path: Path) -> None:
     ("lines", "code", "place"),
     [
         ([dump(patient("p-1")), dump(patient("p-2")), dump(patient("p-1", active=True))], "FS521", "Patient.ndjson:3"),
-        ([dump(patient("p-1")), "{not json"], "FS522", "Patient.ndjson:2"),
+        ([dump(patient("p-1")), "{not json"], "FS401", "Patient.ndjson:2"),
         (['{"resourceType":"Patient"}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"Patient","id":7}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"Patient","id":"a/../b"}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"Patient","id":"' + "a" * 65 + '"}'], "FS522", "Patient.ndjson:1"),
         (['{"resourceType":"../x","id":"a"}'], "FS522", "Patient.ndjson:1"),
-        (['[{"resourceType":"Patient","id":"a"}]'], "FS522", "Patient.ndjson:1"),
+        (['{"resourceType":"Patient","id":"a","id":"a"}'], "FS402", "Patient.ndjson:1"),
+        (['[{"resourceType":"Patient","id":"a"}]'], "FS414", "Patient.ndjson:1"),
     ],
 )
 def test_a_line_that_cannot_be_sent_does_not_hold_back_the_others(

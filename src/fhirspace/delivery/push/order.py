@@ -107,9 +107,9 @@ class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
     Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
-    content, FS522 a line is no resource. `twins` are lines that say the same once more; with `first_counts` also those
-    of a key that an earlier file has. `unread` are the files that cannot be read to their end, of which nothing is
-    sent; `files` are the others.
+    content, FS522 it has no type or id that can be sent, and those of `json.strict` (FS401, FS402, FS403, FS414).
+    `twins` are lines that say the same once more; with `first_counts` also those of a key that an earlier file has.
+    `unread` are the files that cannot be read to their end, of which nothing is sent; `files` are the others.
 
     Raises:
         InputError: FS523 there is no resource at all; the fault of the first file where none can be read.
@@ -202,12 +202,12 @@ class Order:
         return InputError(first.code, first.place, first.expected, first.detail)
 
     def _keep(self, number: int, row: int, offset: int, line: bytes, edges: dict[str, set[str]]) -> None:
-        resource, fault = _checked(line)
-        kind = "" if fault else resource["resourceType"]
-        key, digest = "/" if fault else f"{kind}/{resource['id']}", hashlib.sha256(line).digest()
+        resource, code, fault = _checked(line)
+        kind = "" if code else resource["resourceType"]
+        key, digest = "/" if code else f"{kind}/{resource['id']}", hashlib.sha256(line).digest()
         item = Item(key, digest, self._files[number], row, offset, (0, 0), self._names[number])
-        if fault:
-            self.faults.append(("FS522", item, fault))
+        if code:
+            self.faults.append((code, item, fault))
             return
         try:
             self._base.execute(
@@ -293,17 +293,19 @@ class Order:
                     yield key, line
 
 
-def _checked(line: bytes) -> tuple[dict[str, Any], str]:
-    """A resource, decoded, and what was expected where the line is none that can be sent ("" where it is one).
+def _checked(line: bytes) -> tuple[dict[str, Any], str, str]:
+    """A resource, decoded; code, and what was expected, where the line is none that can be sent (else "").
 
     Whatever is sent is strict JSON through and through: programs differ in what they read where a name comes twice.
     """
     try:
         found = strict(line)
     except JsonError as error:
-        return {}, error.expected
-    sendable = isinstance(found, dict) and looks_like_type(found.get("resourceType")) and is_id(found.get("id"))
-    return (found, "") if sendable else ({}, _RESOURCE)
+        return {}, error.code, error.expected
+    if not isinstance(found, dict):
+        return {}, "FS414", "a JSON object"
+    sendable = looks_like_type(found.get("resourceType")) and is_id(found.get("id"))
+    return (found, "", "") if sendable else ({}, "FS522", _RESOURCE)
 
 
 def _named(fault: InputError, file: FhirFile) -> Problem:

@@ -141,7 +141,7 @@ def many(one: Check, null: str) -> Check:
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         if type(value) is not list:
-            return [("", "FS414", "a JSON array")]
+            return [("", "FS420" if value is None else "FS414", "a JSON array")]
         if not value:
             return [("", "FS420", "an array with items, or nothing")]
         found: list[Finding] = []

@@ -19,7 +19,7 @@ from fhirspace.standards.fhir import Release
 _REMEMBERED = 4096
 _REMEMBERED_LENGTH = 512
 
-_members = decoder(dict[str, msgspec.Raw], bound=False)
+_members = decoder(dict[str, msgspec.Raw])
 
 
 class _Member:

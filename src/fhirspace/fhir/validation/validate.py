@@ -15,7 +15,7 @@ from fhirspace.fhir.validation.leaves import Finding
 from fhirspace.fhir.validation.quick import sound
 from fhirspace.fhir.wire import resource_type
 from fhirspace.foreign import member
-from fhirspace.json import JsonError, parse
+from fhirspace.json import JsonError, parse, parse_resource
 from fhirspace.standards.fhir import Release
 
 __all__ = ["check", "validate", "validate_files"]
@@ -65,7 +65,7 @@ def _file(file: FhirFile, release: Release, models: Any) -> Iterator[Problem]:
 
 def _resource(raw: bytes, release: Release, models: Any, place: Place) -> list[Problem]:
     try:
-        found = [] if sound(raw, release) else check(parse(raw), release)
+        found = [] if sound(raw, release) else _checked(raw, release)
     except JsonError as error:
         return [Problem(error.code, place, error.expected, _type(raw), error.detail)]
     if not found and models is not None:
@@ -77,6 +77,15 @@ def _resource(raw: bytes, release: Release, models: Any, place: Place) -> list[P
 def _type(raw: bytes) -> str:
     named = resource_type(raw)
     return member(named, 1) if named else ""
+
+
+def _checked(raw: bytes, release: Release) -> list[Finding]:
+    """The findings of the check; that something is empty is one of them, also where the element is not known."""
+    found = check(parse(raw), release)
+    if any(code == "FS420" for _, code, _ in found):
+        return found
+    kind = member(resource_type(raw), 1)
+    return [*found, *((f"{kind}.{path}", "FS420", "a value, or no element") for path in parse_resource(raw)[1])]
 
 
 def models_of(release: Release) -> Any:

@@ -26,13 +26,15 @@ class ReadBatch:
             domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
             columns that hold a cell; `@row` is the line.
         unmapped: (line, JSON path) of unmapped content; never its value.
+        empty: (line, JSON path) of values that are null or empty; they are read as if they were left out.
         foreign: lines of resources that no block claims.
-        problems: lines that are no JSON object (FS401, FS403, FS414).
+        problems: lines that are no JSON object (FS401, FS402, FS403, FS414).
         slow: how many lines were read by `extract`.
     """
 
     tables: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     unmapped: list[tuple[int, str]] = field(default_factory=list)
+    empty: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     slow: int = 0

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fhirspace.json import number
 from fhirspace.template.slots import Leaf, Slot
 from fhirspace.template.values import leaf_pattern, loose, read_leaf
 
@@ -143,9 +144,11 @@ def of_number(leaves: Sequence[Leaf]) -> Memo:
     texts = of_text(leaves)
 
     def make(raw: bytes) -> Any:
-        if not _NUMBER.fullmatch(raw):
+        if not _NUMBER.fullmatch(raw) or len(raw) > LONG:  # `json` judges the size
             raise Slow
-        return texts.make(raw.decode())
+        text = raw.decode()
+        number(text)
+        return texts.make(text)
 
     return Memo(make)
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from fhirspace.json import JsonError, decoder
+from fhirspace.json import JsonError, decoder, resource_decoder
 from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code
@@ -67,7 +67,9 @@ def compiled(
     source = "\n".join(maker.code.functions)
     code = compile(source, f"<reader of {mapping.domain!r}, block {index}>", "exec")
     exec(code, maker.code.names)  # noqa: S102  # nosec B102  # our own source, made from a checked mapping
-    return Program(msgspec.json.Decoder(rec.struct).decode, maker.code.names["read"], tuple(maker.parts), source)
+    # Unknown members are skipped unless they are noticed, and then nobody can say whether one of them came twice.
+    decode = resource_decoder(rec.struct) if notice else msgspec.json.Decoder(rec.struct).decode
+    return Program(decode, maker.code.names["read"], tuple(maker.parts), source)
 
 
 def keepable(template: Obj) -> list[str]:

@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.errors import Place, Problem
-from fhirspace.json import JsonError, decoder, parse
+from fhirspace.foreign import member
+from fhirspace.json import JsonError, decoder, parse_resource
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Block, Mapping, Obj
 from fhirspace.mapping.read.collect import Collector, ReadBatch, merge
@@ -117,7 +118,7 @@ class Reader:
             if not tried and _done(program, number, line):
                 return
         try:
-            resource = parse(line)
+            resource, empty = parse_resource(line)
         except JsonError as error:
             batch.problems.append(Problem(error.code, Place(file, number), error.expected, detail=error.detail))
             return
@@ -125,6 +126,7 @@ class Reader:
             batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))
             return
         batch.slow += 1
+        batch.empty += [(number, f"{_kind(resource)}.{path}") for path in empty]
         entry = self._entry(resource)
         if entry is None:
             batch.foreign.append(number)
@@ -206,6 +208,12 @@ def _head(line: bytes) -> dict[str, Any]:
     except JsonError:
         return {}
     return {"resourceType": head.resourceType, "identifier": head.identifier}
+
+
+def _kind(resource: dict[str, Any]) -> str:
+    """The type of a resource as it may be printed."""
+    kind = resource.get("resourceType")
+    return member(kind, 1) if isinstance(kind, str) else "resource"
 
 
 def _encodable(texts: Iterable[str]) -> bool:

@@ -78,15 +78,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """`ANY`: taken and not looked at. `NEVER`: beyond the generator, so that the decoder refuses it."""
+    """`ANY`: a text that is taken and not looked at. `NEVER`: beyond the generator, so that the decoder refuses it."""
 
     type: Any
 
 
 Shape: TypeAlias = Prim | Rec | Choice | Many | Kept | Other
-ANY: Final = Other(msgspec.Raw)
 NEVER: Final = Other(Literal["\0"])
 _TEXT: Final = Annotated[str, msgspec.Meta(min_length=1)]
+ANY: Final = Other(_TEXT)
 _PLAIN: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]*")
 _TAGS: Final = ("url", "system")
 
@@ -114,7 +114,7 @@ def type_of(shape: Shape) -> Any:
         case Choice():
             return Union[tuple(rec.struct for rec in shape.recs.values())]  # noqa: UP007 - the members are data
         case Many():
-            return list[type_of(shape.item)]  # type: ignore[misc]
+            return Annotated[list[type_of(shape.item)], msgspec.Meta(min_length=1)]  # type: ignore[misc]
         case Kept():
             return msgspec.Raw
         case Rec():
@@ -231,7 +231,8 @@ class Shapes:
         ]
         struct = msgspec.defstruct(
             ref, fields, rename={member.attr: name for name, member in members.items()}, kw_only=True, gc=False,
-            forbid_unknown_fields=strict, tag_field=tag[0] if tag else None, tag=tag[1] if tag else None,
+            forbid_unknown_fields=strict, omit_defaults=True,
+            tag_field=tag[0] if tag else None, tag=tag[1] if tag else None,
         )  # fmt: skip
         self.structs[ref] = struct
         return Rec(ref, struct, members)

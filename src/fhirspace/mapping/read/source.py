@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping as Table, Se
 from dataclasses import dataclass, replace
 from functools import partial
 
-import msgspec
-
+from fhirspace.json import resource_decoder
 from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, walk
 from fhirspace.mapping.read import memo
 from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
@@ -89,6 +88,10 @@ class Walk(Leaves):
     def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
         """Read an object. `need`: the fields that distinguish it from others must be there (see `extract.fits`)."""
         own = {mark.name for mark in marks(template)} if need else set()
+        if rec.members and not any(member.required for member in rec.members.values()):
+            self.code.put(
+                f"if {' is '.join([*(f'{var}.{each.attr}' for each in rec.members.values()), 'None'])}: raise Slow"
+            )
         names = nodes_of(template)
         for name, member in rec.members.items():
             if name in names:
@@ -165,7 +168,7 @@ class Walk(Leaves):
             self.code.put(
                 f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
             )
-        decode, names = msgspec.json.Decoder(type_of(shape)).decode, self.code.names
+        decode, names = resource_decoder(type_of(shape)), self.code.names
 
         def make(raw: bytes) -> tuple[str | None, ...]:
             return names[head](decode(raw))  # type: ignore[no-any-return]
