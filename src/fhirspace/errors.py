@@ -168,5 +168,5 @@ def explain(code: str) -> Entry:
     """The catalogue entry of a code. Raises UsageError (FS601) for a code that is not in the catalogue."""
     found = catalogue().get(code.upper())
     if found is None:
-        raise UsageError("FS601", code, "a code such as FS201; `fhirspace explain` lists them all")
+        raise UsageError("FS601", code, "a code such as FS201")
     return found

@@ -28,7 +28,7 @@ FILE_VARIABLE: Final = "FHIRSPACE_ID_KEY_FILE"
 KEYRING_VARIABLE: Final = "FHIRSPACE_ID_KEY_KEYRING"
 PUBLISHED: Final = "demo"
 """The word that stands for `DEMO_KEY` where a file is named; a file of this name is ``./demo``."""
-PUBLIC: Final = "ids are made with the published demonstration key: they are no pseudonyms"
+PUBLIC: Final = "ids are made with the published demonstration key, so they are not pseudonyms"
 """The message about ids that were made with `DEMO_KEY`."""
 NAME: Final = "id.key"
 _LEAST, _VARIED = 16, 8

@@ -26,14 +26,14 @@ def read_own(path: Path) -> bytes:
     try:
         descriptor = open_own(_target(path), os.O_RDONLY)
     except (OSError, ValueError) as error:
-        raise UsageError("FS630", str(path), "a regular file that can be read") from error
+        raise UsageError("FS630", str(path), "an ordinary file", getattr(error, "strerror", "") or "") from error
     try:
         check_own(os.fstat(descriptor), path, 0o077, "that only you can read (mode 0600)")
         data = os.read(descriptor, MOST + 1)
     finally:
         os.close(descriptor)
     if len(data) > MOST:
-        raise UsageError("FS630", str(path), f"at most {MOST} bytes")
+        raise UsageError("FS630", str(path), f"at most {MOST:,} bytes")
     return data
 
 

@@ -109,8 +109,10 @@ def _chosen(text: str) -> dict[str, int]:
     for pair in filter(None, text.split(",")):
         name, _, number = pair.partition("=")
         if name not in LIMITS or not (number.isascii() and number.isdigit()) or len(number) > 18 or int(number) < 1:
-            raise UsageError("FS619", "--limit", f"NAME=N, with N at least 1 and one of {', '.join(LIMITS)}")
+            raise UsageError(
+                "FS619", "--limit", f"NAME=N, where N is at least 1 and NAME is one of {', '.join(LIMITS)}"
+            )
         if (most := LIMITS[name].most) and int(number) > most:
-            raise UsageError("FS619", "--limit", f"{name}=N, with N at most {most}")
+            raise UsageError("FS619", "--limit", f"{name}=N, where N is at most {most}")
         found[name] = int(number)
     return found

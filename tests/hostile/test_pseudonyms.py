@@ -89,7 +89,7 @@ def test_ids_cannot_be_undone_by_trying_without_the_key(tmp_path: Path) -> None:
 def test_ids_of_the_published_key_hide_nothing(tmp_path: Path) -> None:
     convert([sample() / "records" / "demographics.csv"], to="fhir", out=tmp_path / "out", id_key=DEMO_KEY)
     assert len(found({json.loads(line)["id"] for line in lines(tmp_path / "out", "Patient")}, DEMO_KEY)) == SUBJECTS
-    assert "no pseudonyms" in manifest(tmp_path / "out")["id_key"]["note"]
+    assert "not pseudonyms" in manifest(tmp_path / "out")["id_key"]["note"]
 
 
 @pytest.mark.parametrize("named", ["option", "environment", "keyring", "site"])

@@ -46,7 +46,7 @@ def add_command(commands: Any, name: str, about: str, *examples: str) -> argpars
 def positive(text: str) -> int:
     """The value of an option that counts something. Raises argparse.ArgumentTypeError: it is below 1."""
     if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError("a whole number of at least 1 is wanted")
+        raise argparse.ArgumentTypeError("give a whole number of at least 1")
     return int(text)
 
 

@@ -9,19 +9,23 @@ This module holds the parser alone, so that ``--help`` is light; `fhirspace.cli.
 from __future__ import annotations
 
 import argparse
+import difflib
 import os
+import sys
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from fhirspace.cli.delivery_parsers import DELIVERY
 from fhirspace.cli.notices import notices
 from fhirspace.cli.options import Plain
 from fhirspace.cli.study_parsers import ABOUT_MAPPINGS, EVERYDAY
+from fhirspace.errors import EXIT_USAGE
 from fhirspace.foreign import shown
 from fhirspace.version import __version__
 
 _LONGEST = 2000
 """Characters of a message about wrong arguments."""
+_LACKING = "the following arguments are required"
 _ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
 _CODES = """exit codes:
   0 clean   1 findings   2 usage or configuration   3 done, with rows in quarantine
@@ -39,18 +43,18 @@ def refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         print("\n".join(parts), end="")
         parser.exit()
     if options.command is None:
-        parser.error("the following arguments are required: COMMAND")
+        parser.error(f"{_LACKING}: COMMAND")
     if options.command == "runs":
         options.audit = options.what[:1] == ["audit"]
         rest = options.what[options.audit :]
         if len(rest) > 1 or (options.audit and not rest):
-            parser.error("runs takes one journal at most, and `runs audit` exactly one")
+            parser.error("`runs` takes at most one journal, and `runs audit` exactly one")
         options.journal = Path(rest[0]) if rest else None
     if options.command == "convert":
         if options.workers is not None and options.engine != "processes":
-            parser.error("--workers goes with --engine processes")
+            parser.error("--workers needs --engine processes")
         if options.gzip and options.to != "fhir":
-            parser.error("--gzip goes with --to fhir")
+            parser.error("--gzip needs --to fhir")
         options.workers = options.workers or max(2, os.cpu_count() or 2)
 
 
@@ -71,8 +75,29 @@ def parser() -> argparse.ArgumentParser:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose messages are safe to print: they quote arguments, which a script may have from anywhere."""
+    """A parser whose messages are short, and safe to print: they quote arguments, which may come from anywhere."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse's; the arguments are noted for the message of an error."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """As argparse's, in one line."""
-        super().error(shown(message, _LONGEST))
+        """Ends with exit code 2, after the usage without what is optional, and one line that says what is wrong."""
+        unknown = next(filter(self._is_unknown, self._given), "") if message.startswith(_LACKING) else ""
+        if unknown:  # argparse would only report what is missing, often because of this misspelling
+            near = difflib.get_close_matches(unknown.partition("=")[0], self._option_string_actions, 1)
+            message = f"unknown option {unknown}" + (f" (did you mean {near[0]}?)" if near else "")
+        formatter = self._get_formatter()
+        needed = [each for each in self._actions if each.required or not each.option_strings]
+        formatter.add_usage(self.usage, needed, self._mutually_exclusive_groups)
+        help_text = f"`{self.prog} --help` describes all arguments."
+        self.exit(EXIT_USAGE, f"{formatter.format_help()}error: {shown(message, _LONGEST)}\n{help_text}\n")
+
+    def _is_unknown(self, given: str) -> bool:
+        name = given.partition("=")[0]
+        return (
+            name.startswith("--")
+            and name != "--"
+            and not any(option.startswith(name) for option in self._option_string_actions)
+        )

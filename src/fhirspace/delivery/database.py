@@ -26,6 +26,15 @@ _VERSION: Final = 1
 """The newest format of these files that is known; each file has its own in its head (``user_version``)."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside a database, and takes over when it opens it."""
+_IN_WORDS: Final = {
+    "SQLITE_NOTADB": "it is not an SQLite database",
+    "SQLITE_CORRUPT": "it is damaged",
+    "SQLITE_BUSY": "another program uses it",
+    "SQLITE_READONLY": "it cannot be written",
+    "SQLITE_CANTOPEN": "it cannot be opened",
+    "SQLITE_FULL": "the disk is full",
+}
+"""What SQLite's names of errors mean; rarer ones are shown as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +90,7 @@ class Base(sqlite3.Connection):
 
     def fault(self, why: str = "") -> UsageError:
         """The error for this file, with the name that SQLite has for what is wrong."""
-        return UsageError(self.form.code, self.place, self.form.expected, why)
+        return UsageError(self.form.code, self.place, self.form.expected, _IN_WORDS.get(why, why))
 
 
 class _Cursor(sqlite3.Cursor):

@@ -81,7 +81,7 @@ def journal_of(run: str, path: Path | None = None, traces: Traces = "written") -
     """
     found = [each for each in runs(path) if run == each["run"] or (run == LAST and not _undoes(each))]
     if not found:
-        raise UsageError("FS529", run, "a run of a journal on this machine (`fhirspace runs` lists them)")
+        raise UsageError("FS529", run)
     last = found[-1] if run != LAST else next((each for each in reversed(found) if _left(each, traces)), None)
     if last is None:
         raise UsageError(

@@ -151,7 +151,7 @@ def connect(server: str, config: Path | None = None, *, insecure_http: bool = Fa
         return Connection(Client(server, insecure_http=insecure_http), insecure_http=insecure_http)
     file = config or found_file()
     if file is None:
-        raise UsageError("FS543", "the server", f"a URL such as https://host/fhir, or a name in a file {FILE}")
+        raise UsageError("FS543", "the server", f"a URL such as https://host/fhir, or a name in a file `{FILE}`")
     settings = _settings(file, server)
     allowed = insecure_http or settings.insecure_http
     network = _network(settings, insecure_http=allowed)
@@ -173,7 +173,9 @@ def found_file() -> Path | None:
     here = Path(FILE)
     if here.is_file():
         if sys.platform != "win32" and (here.stat().st_uid not in (0, os.getuid()) or here.stat().st_mode & 0o002):
-            raise UsageError("FS540", FILE, "a file of your own that nobody else may write; or name it by --config")
+            raise UsageError(
+                "FS540", FILE, "a file of your own that no other user may write to, or its name with `--config`"
+            )
         return here
     shared = os.environ.get("XDG_CONFIG_HOME") or os.environ.get("APPDATA")
     own = Path(shared or Path.home() / ".config") / "fhirspace" / FILE
@@ -195,7 +197,7 @@ def _settings(file: Path, name: str) -> _Server:
     try:
         text = read_ordinary(file, limit("config-bytes")).decode("utf-8")
         if deep := _DEEP.search(text):
-            raise UsageError("FS540", Place(str(file), text.count("\n", 0, deep.start()) + 1), "keys of a few parts")
+            raise UsageError("FS540", Place(str(file), text.count("\n", 0, deep.start()) + 1), "keys with few dots")
         document = tomllib.loads(text)
     except RecursionError:
         raise UsageError("FS540", Place(str(file)), "lists and tables that are not nested so deeply") from None
@@ -204,7 +206,9 @@ def _settings(file: Path, name: str) -> _Server:
     except ValueError as error:  # TOMLDecodeError, and a number of more digits than Python reads
         line = _AT_LINE.search(str(error))  # none: at the end
         # No cause: its message may quote the file.
-        raise UsageError("FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), "TOML") from None
+        raise UsageError(
+            "FS540", Place(str(file), int(line[1]) if line else len(text.splitlines())), detail="not valid TOML"
+        ) from None
     source = _Source(file, text)
     servers = document.pop("servers", {})
     tables = servers if isinstance(servers, dict) else {"servers": servers}
@@ -275,7 +279,7 @@ class _Source:
         what, key = (match[1], match[2] or "") if match else ("", "")
         named = _NAMED.search(what)
         if named and "unknown" in what:
-            return self.fault(name, named[1], "a key that this sign-in knows")
+            return self.fault(name, named[1], "a setting that exists for this way to sign in")
         if named:
             return self.fault(name, "", f"the key `{named[1]}`, or one such as `{named[1]}_file` for a secret")
         what = "one of the values in the guide" if what.startswith("Invalid") else what.removeprefix("Expected ")

@@ -206,5 +206,5 @@ def moment(since: str) -> str:
     except ValueError:
         when = None
     if when is None or (when.tzinfo is None and len(since) != len("2024-05-01")):
-        raise UsageError("FS622", f"--since {since}", "YYYY-MM-DD, or an instant such as 2026-03-01T08:00:00Z")
+        raise UsageError("FS622", f"--since {since}")
     return (when if when.tzinfo else when.replace(tzinfo=UTC)).isoformat(timespec="milliseconds")

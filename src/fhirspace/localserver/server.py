@@ -149,7 +149,7 @@ def stop(fhir: Release | None = None, port: int | None = None, *, timeout: float
     """
     chosen = [item for item in status() if fhir in (None, item.fhir) and port in (None, item.port)]
     if not chosen and (fhir is not None or port is not None):
-        raise UsageError("FS506", f"127.0.0.1:{port}" if port else str(fhir), "a server that runs")
+        raise UsageError("FS506", f"127.0.0.1:{port}" if port else str(fhir))
     for server in chosen:
         _end(server, timeout)
         _note(server).unlink(missing_ok=True)
@@ -182,7 +182,7 @@ def _refuse_taken(port: int | None) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UsageError("FS503", f"127.0.0.1:{port}", "a port that nobody listens on") from error
+            raise UsageError("FS503", f"127.0.0.1:{port}") from error
 
 
 def _spawn(command: list[str], home: Path) -> subprocess.Popen[bytes]:
@@ -214,7 +214,7 @@ def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout:
     child.wait()
     log = (home / "server.log").read_text("utf-8", "replace")
     if port and "BindException" in log:
-        raise UsageError("FS503", f"127.0.0.1:{port}", "a port that nobody listens on")
+        raise UsageError("FS503", f"127.0.0.1:{port}")
     detail = f"not ready within {timeout:g} s" if ended is None else f"Java ended with {ended}"
     raise ServerError("FS504", Place(str(home / "server.log"), log.count("\n")), detail=detail)
 

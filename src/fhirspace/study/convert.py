@@ -244,7 +244,7 @@ def _write_records(
     accounting: Accounting,
 ) -> None:
     if source is None:
-        raise UsageError("FS614", Place(folder.root.name), "--source with the name or folder of source mappings")
+        raise UsageError("FS614", Place(folder.root.name))
     sources = pipeline.source_library(source, (), mappings)
     datasets = pipeline.Block({name: tabulation.table() for name, tabulation in tabulations.items()})
     made = pipeline.forms_back(datasets, sources)

@@ -110,7 +110,9 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
     if source is not None:
         path = folders.get(source, Path(source))
         if not path.is_dir():
-            raise UsageError("FS612", Place(source), "a folder, or one of " + (", ".join(folders) or "none"))
+            raise UsageError(
+                "FS612", Place(source), f"a folder that exists, or one of these names: {', '.join(folders)}"
+            )
         return SourceLibrary(path)
     wanted = set(forms)
     sharing = {name: len(wanted & {file.stem for file in path.glob("*.yaml")}) for name, path in folders.items()}
@@ -119,7 +121,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
         raise UsageError(
             "FS612",
             Place(listed(sorted(wanted))),
-            "--source with one of " + (", ".join(folders) or "your own folder"),
+            f"`--source` with a folder of your own, or with one of these names: {', '.join(folders)}",
         )
     return SourceLibrary(folders[best])
 

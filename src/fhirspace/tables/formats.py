@@ -66,7 +66,7 @@ def recognise(path: Path) -> Format:
     with path.open("rb") as stream:
         head = stream.read(4096)
     if not head:
-        raise InputError("FS102", Place(path.name), "content")
+        raise InputError("FS102", Place(path.name))
     if head.startswith(_ARCHIVES):
         raise InputError("FS154", Place(path.name), "an unpacked file")
     found = _by_content(head) or _by_name(path, head)

@@ -64,7 +64,7 @@ def given(path: Path) -> bool:
         InputError: FS101, there is nothing; FS156, FS157 as `is_file`.
     """
     if not path.is_symlink() and not path.exists():
-        raise InputError("FS101", Place(path.name), "a folder or a file")
+        raise InputError("FS101", Place(path.name))
     return _is_ordinary(path)
 
 

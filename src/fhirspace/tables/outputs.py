@@ -221,8 +221,10 @@ class OutputFolder:
             self._made = not self.root.is_dir()
             if self._made:
                 self.root.mkdir(parents=True, mode=0o777 if self._shared else 0o700, exist_ok=True)
-        except OSError:
-            raise InputError("FS143", Place(str(self.root)), "a folder that can be written") from None
+        except FileExistsError:
+            raise InputError("FS143", Place(str(self.root)), detail="a file has this name") from None
+        except OSError as error:
+            raise InputError("FS143", Place(str(self.root)), detail=error.strerror or "") from None
 
     def _leave_no_trace(self) -> None:
         """Remove the folder if this run made it and nothing came into it."""

@@ -43,9 +43,9 @@ def exclusive(root: Path) -> Iterator[None]:
         try:
             stack.enter_context(locked_folder(root))
         except BlockingIOError:
-            raise UsageError("FS147", str(root), "a folder that no other run writes to") from None
-        except OSError:
-            raise InputError("FS143", Place(str(root)), "a folder that can be written") from None
+            raise UsageError("FS147", str(root)) from None
+        except OSError as error:
+            raise InputError("FS143", Place(str(root)), detail=error.strerror or "") from None
         yield
 
 
@@ -79,15 +79,15 @@ def require_finished(path: Path) -> None:
     """
     for folder in (path, *path.absolute().parents[:2]):
         if _is_committed(folder):
-            raise UsageError("FS149", str(folder), "an output folder whose last run came to its end")
+            raise UsageError("FS149", str(folder))
 
 
 def begin(root: Path) -> Path:
     """Make the folder in which a run's files wait, and give it. Raises InputError (FS143): it cannot be made."""
     try:
         (root / STAGING).mkdir(mode=0o700)
-    except OSError:
-        raise InputError("FS143", Place(str(root)), "a folder that can be written") from None
+    except OSError as error:
+        raise InputError("FS143", Place(str(root)), detail=error.strerror or "") from None
     return root / STAGING
 
 

@@ -85,7 +85,7 @@ def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsy
     assert main(["demo", "--out", str(folder)]) == 0
     captured = capsys.readouterr()
     assert "FAIL" not in captured.err
-    assert captured.err.count("ids are made with the published demonstration key: they are no pseudonyms") == 1
+    assert captured.err.count("ids are made with the published demonstration key, so they are not pseudonyms") == 1
     assert captured.err.count("  ok   ") == 7
     head, _, *rows = captured.out.splitlines()
     assert head.split() == ["figure", "published", "SDTM", "FHIR"]

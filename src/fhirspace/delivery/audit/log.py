@@ -135,7 +135,7 @@ class Log:
         try:
             self._held.enter_context(locked(path.with_name(path.name + ".lock"), wait=False))
         except OSError as error:
-            raise UsageError("FS570", str(path), "an audit log that no other run uses") from error
+            raise UsageError("FS570", str(path)) from error
         try:
             self._file = open_own(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
             self._held.callback(os.close, self._file)

@@ -163,7 +163,7 @@ def nothing(server: str, others: Others) -> ServerError:
 def named(types: Sequence[str] | None) -> None:
     """Check types that the user named: they become names of files. Raises UsageError (FS623): FHIR has no such type."""
     if not all(map(is_type, types or ())):
-        raise UsageError("FS623", "--types", "names such as Patient and Observation")
+        raise UsageError("FS623", "--types")
 
 
 def searchable(statement: dict[str, Any]) -> list[str]:

@@ -65,7 +65,7 @@ def letters(folder: Path, run: str | None = None) -> list[Path]:
     """
     found = [file for file in _files(folder) if run is None or file.stem == file_name(run)]
     if not found:
-        raise UsageError("FS535", str(folder), "dead letters of a push")
+        raise UsageError("FS535", str(folder))
     return found
 
 
