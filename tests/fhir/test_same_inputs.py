@@ -85,7 +85,7 @@ KINDS = {
 }
 
 
-class Said(NamedTuple):
+class Capability(NamedTuple):
     """How a command ended: its exit code, the codes about the file as a whole, how many resources it read."""
 
     exit_code: int
@@ -106,13 +106,13 @@ COMMANDS: dict[str, tuple[list[str], Callable[[str], int]]] = {
 }
 
 
-def run(command: str, path: Path, name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> Said:
+def run(command: str, path: Path, name: str, home: Path, capsys: pytest.CaptureFixture[str]) -> Capability:
     options, counted = COMMANDS[command]
     with answered_by(FaultyServer(url=URL).respond):
         exit_code = main([command, str(path), *(each.format(out=home / "out") for each in options)])
     out, err = capsys.readouterr()
     codes = set(re.findall(rf"(FS\d{{3}}) {re.escape(name)}: ", out + err))
-    return Said(exit_code, codes, counted(out) if exit_code != 2 else 0)
+    return Capability(exit_code, codes, counted(out) if exit_code != 2 else 0)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.fhirserver.capability import Said, TypeSaid, read
+from fhirspace.fhirserver.capability import Capability, TypeCapability, read
 from fhirspace.fhirserver.products import Limits, known_servers, limits_of
 from tests.support import statements
 
@@ -52,7 +52,7 @@ def test_the_products_that_hospitals_ask_about_are_there() -> None:
     ],
 )
 def test_a_product_is_known_by_its_address_or_its_names(names: tuple[str, ...], server: str, key: str) -> None:
-    assert limits_of(Said(names=names), server).key == key
+    assert limits_of(Capability(names=names), server).key == key
 
 
 def test_a_statement_is_read_with_what_it_shares_between_types() -> None:
@@ -98,8 +98,8 @@ def test_a_sign_in_is_named_by_its_code_or_its_text() -> None:
 
 def test_flags_of_the_wrong_type_are_not_said() -> None:
     document = {"rest": [{"resource": [{"type": "Patient", "updateCreate": "true", "interaction": []}]}]}
-    assert read(document).types["Patient"] == TypeSaid()
-    assert TypeSaid().may("update") is None
+    assert read(document).types["Patient"] == TypeCapability()
+    assert TypeCapability().may("update") is None
 
 
 def test_what_a_server_says_cannot_steer_a_terminal() -> None:

@@ -23,7 +23,7 @@ from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir.canonical import cleaned
 from fhirspace.fhir.files import FhirFile
-from fhirspace.fhirserver.fetch import Held, fetch, modified, versions
+from fhirspace.fhirserver.fetch import Fetched, fetch, modified, versions
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.fhirserver.http.retry import since
 from fhirspace.folders import scratch
@@ -128,7 +128,7 @@ def verify(
     return report
 
 
-def _verified(report: VerifyReport, key: str, held: Held, book: Journal) -> None:
+def _verified(report: VerifyReport, key: str, held: Fetched, book: Journal) -> None:
     kind, known = key.partition("/")[0], book.known(key)
     if not held.line:
         report.missing += 1
@@ -249,7 +249,7 @@ class _Undo:
                 entries = []
         self._send(entries)
 
-    def _before(self, ours: Written, held: Held) -> Held | None:
+    def _before(self, ours: Written, held: Fetched) -> Fetched | None:
         """What stood before the run wrote (no bytes: nothing); None where there is nothing to do or it is left."""
         if not held.line:
             self.report.gone += 1
@@ -263,12 +263,12 @@ class _Undo:
             self._leave(ours.key, "FS515", "the version that the run made")
             return None
         if held.version == "1":
-            return Held(ours.key)
+            return Fetched(ours.key)
         history = versions(self.courier.client, held.key)
         if not any(each.version == held.version for each in history):
             self._leave(ours.key, "FS516", "the history of the resource")
             return None
-        return next(history, Held(ours.key))
+        return next(history, Fetched(ours.key))
 
     def _send(self, entries: list[Entry]) -> None:
         if not entries:
@@ -307,7 +307,7 @@ class _Undo:
         kind = key.partition("/")[0]
         self.report.problems.append(Problem(code, Place(kind), expected, kind, detail))
 
-    def _is_work_of(self, ours: Written, held: Held) -> bool:
+    def _is_work_of(self, ours: Written, held: Fetched) -> bool:
         """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
         same = self.book.seal.same(ours.content, content_of(self.book, ours.key, held.line))
         return same and since(modified(held.line), ours.sent)

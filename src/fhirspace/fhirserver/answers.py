@@ -1,11 +1,11 @@
-"""Whether an answer proves what it is taken for: that something was written or deleted, or that this is what was read.
+"""Checks whether an answer proves what it is taken for: a write, a deletion, or the content of a read.
 
 Source: FHIR, "http" (update, delete, ETag, Location, ``Prefer: return=minimal``), "Bundle" (transaction-response).
 
 A status of 200 proves nothing: sign-in pages, proxies and file servers give it too. Proof of a write is FHIR that
 names the resource: its body, or a version as ``ETag``, or an address ``Type/id`` below the base. Servers that are asked
-for no body send ``ETag`` and ``Location`` alone, so one of the three is enough, and none may name something else. An
-OperationOutcome with an error beside them takes the proof away.
+for no body send ``ETag`` and ``Location`` alone, so one of the three is enough, and none may name another resource. An
+OperationOutcome with an error beside them invalidates the proof.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ class Answer(msgspec.Struct):
 
     @property
     def denied(self) -> bool:
-        """Whether an OperationOutcome in it says that it failed, whatever the status says."""
-        return any(failures(said) for said in {bytes(self.outcome), bytes(self.resource)} if said)
+        """Whether it contains an OperationOutcome with an error, whatever its status."""
+        return any(failures(answer) for answer in {bytes(self.outcome), bytes(self.resource)} if answer)
 
     @property
     def version(self) -> str:
@@ -104,7 +104,7 @@ def whole(resource: bytes | msgspec.Raw) -> bool:
 
 
 def seen(answer: Response) -> str:
-    """What came, for messages: the status and the kind of body, and nothing of what it says."""
+    """The answer for messages: status and kind of body, none of its content."""
     kind = answer.headers.get("content-type", "").partition(";")[0].strip().lower()
     if not answer.body.strip():
         return f"status {answer.status} without a body"
@@ -119,13 +119,13 @@ def no_fhir(server: str, expected: str, answer: Response) -> ServerError:
 def absent(answer: Response) -> bool:
     """Whether an answer says that a resource is not there: 404 or 410, with FHIR or nothing as its body.
 
-    The "not found" of a proxy, a page, says nothing of the resource.
+    The "not found" page of a proxy proves nothing about the resource.
     """
     body = answer.body.strip()
     return answer.status in (404, 410) and (not body or head_of(body) is not None or body == b"{}")
 
 
-def told(answer: Response) -> Answer:
+def single_answer(answer: Response) -> Answer:
     """The answer to a request of one entry."""
     tell = answer.headers.get
     body = msgspec.Raw(answer.body) if answer.body[:1] == b"{" else msgspec.Raw(b"")
@@ -152,14 +152,14 @@ def matched(whole: Response, asked: Sequence[tuple[str, str]], kind: str, server
     if found is None or found.type != f"{kind}-response" or len(found.entry) != len(asked):
         return None
     try:
-        answers = [said_of(entry) for entry in found.entry]
+        answers = [answer_of(entry) for entry in found.entry]
     except JsonError:
         return None
     pairs = zip(asked, answers, strict=True)
     return answers if all(_fits(method, key, answer, server) for (method, key), answer in pairs) else None
 
 
-def said_of(entry: wire.Entry) -> Answer:
+def answer_of(entry: wire.Entry) -> Answer:
     """The answer in the entry of a Bundle. Raises JsonError: there is none."""
     answer = _answer(entry.response)
     answer.resource, answer.repeated = entry.resource, False
@@ -200,9 +200,9 @@ def wrote(key: str, answer: Answer, server: str, tag: re.Pattern[str] = _WEAK) -
 
 
 def deleted(key: str, answer: Answer) -> bool | None:
-    """Whether an answer to a DELETE proves that the resource is gone; None: it is to be looked for.
+    """Whether an answer to a DELETE proves that the resource is deleted; None: it must be read to check.
 
-    Many servers say 204 and nothing more, as does anything that takes no notice of what it is sent.
+    Many servers answer 204 without content, and so does a program that ignores the request.
     """
     if answer.code not in _DELETED or _names_another(key, answer):
         return False
@@ -213,7 +213,7 @@ def deleted(key: str, answer: Answer) -> bool | None:
 
 
 def _names_another(key: str, answer: Answer) -> bool:
-    """Whether body or location speak of something else than what was asked for, or the body is no FHIR."""
+    """Whether body or location name another resource than the requested one, or the body is no FHIR."""
     kind, name = _parts(key)
     place = _PLACE.search(answer.location.partition("?")[0])
     if place and (place[1] != kind or place[2] != (name or place[2])):

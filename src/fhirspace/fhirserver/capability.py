@@ -1,7 +1,7 @@
-"""What a CapabilityStatement (FHIR, "capabilities" interaction) says, read leniently.
+"""The content of a CapabilityStatement (FHIR, "capabilities" interaction), read leniently.
 
-Servers leave out much of it and some get it wrong: what is missing or of the wrong shape counts as not said (None),
-which is something else than denied (False).
+Servers leave out much of it and some get it wrong: an element that is missing or of the wrong shape counts as not
+stated (None), which differs from denied (False).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ _RELEASES = {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}
 
 
 @dataclass(frozen=True, slots=True)
-class TypeSaid:
-    """What is said of one resource type; `interactions` and `parameters` (of searches) are None where not said."""
+class TypeCapability:
+    """The capabilities of one resource type; `interactions` and `parameters` (of searches) are None if not stated."""
 
     interactions: frozenset[str] | None = None
     parameters: frozenset[str] | None = None
@@ -28,16 +28,16 @@ class TypeSaid:
     versioning: str = ""
 
     def may(self, interaction: str) -> bool | None:
-        """Whether an interaction is said to be there."""
+        """Whether an interaction is stated as supported."""
         return None if self.interactions is None else interaction in self.interactions
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """A CapabilityStatement: who the server is, and what it says it can do.
+class Capability:
+    """A CapabilityStatement: which server it is, and what it states to support.
 
     `release` is its ``fhirVersion``; `names` are the texts by which a product is recognised; `system` the interactions
-    of the whole system (None where not said); `security` the codes of ``rest.security.service``. `types` has those only
+    of the whole system (None if not stated); `security` the codes of ``rest.security.service``. `types` has those only
     that the release has: their names become parts of addresses and file names. `foreign` counts the others.
     """
 
@@ -46,7 +46,7 @@ class Said:
     version: str = ""
     names: tuple[str, ...] = ()
     system: frozenset[str] | None = None
-    types: Mapping[str, TypeSaid] = field(default_factory=dict)
+    types: Mapping[str, TypeCapability] = field(default_factory=dict)
     operations: frozenset[str] = frozenset()
     formats: tuple[str, ...] = ()
     security: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ def release_of(statement: Mapping[str, Any]) -> str:
     return _RELEASES.get(version[:3], version)
 
 
-def read(statement: Mapping[str, Any]) -> Said:
+def read(statement: Mapping[str, Any]) -> Capability:
     """A decoded CapabilityStatement of any release, R4 to R5."""
     software, built = _object(statement.get("software")), _object(statement.get("implementation"))
     rest = next(_objects(statement.get("rest")), {})
@@ -67,7 +67,7 @@ def read(statement: Mapping[str, Any]) -> Said:
     listed, release = list(_objects(rest.get("resource"))), release_of(statement)
     resources = [item for item in listed if is_type(item.get("type"), release)]
     names = (software.get("name"), statement.get("publisher"), statement.get("name"), built.get("description"))
-    return Said(
+    return Capability(
         release=text(statement.get("fhirVersion")),
         software=text(software.get("name")),
         version=text(software.get("version")),
@@ -81,9 +81,9 @@ def read(statement: Mapping[str, Any]) -> Said:
     )
 
 
-def _type(item: Mapping[str, Any], shared: frozenset[str]) -> TypeSaid:
+def _type(item: Mapping[str, Any], shared: frozenset[str]) -> TypeCapability:
     own = _codes(item.get("searchParam"), "name")
-    return TypeSaid(
+    return TypeCapability(
         interactions=_codes(item.get("interaction"), "code"),
         parameters=(own or frozenset()) | shared if own or shared else None,
         update_create=_flag(item.get("updateCreate")),

@@ -1,4 +1,4 @@
-"""The file of servers: where each is, how to sign in, and how much it takes; secrets stand in it by reference only.
+"""The file of servers: where each is, how to sign in, and how much it takes; secrets are given by reference only.
 
 It is TOML, with one table ``[servers.NAME]`` a server. See "Signing in" in ``docs/integration-engineer.md``.
 """
@@ -119,7 +119,7 @@ _KINDS = _Server | _Basic | _Bearer | _OAuth2 | _Smart
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client for one server, and what its settings say of how much to send: release, parallel requests, resources.
+    """A client for one server, and its settings for the amount to send: release, parallel requests, resources.
 
     `insecure_http`: data may go to another machine unencrypted.
     """
@@ -132,7 +132,7 @@ class Connection:
 
 
 def connect(server: str, config: Path | None = None, *, insecure_http: bool = False) -> Connection:
-    """Get ready to talk to a server; nothing is sent yet.
+    """Prepare the connection to a server; nothing is sent yet.
 
     Args:
         server: its FHIR base URL, with the bearer token of the environment if there is one; or its name in the file.
@@ -142,7 +142,7 @@ def connect(server: str, config: Path | None = None, *, insecure_http: bool = Fa
 
     Raises:
         UsageError: FS514 the URL cannot be used, FS540 no such file or no TOML, FS541 what it says does not fit, FS542
-            a secret stands in it, FS543 no such name, FS544 a secret cannot be read, FS545 packages are missing, FS547
+            it contains a secret, FS543 no such name, FS544 a secret cannot be read, FS545 packages are missing, FS547
             a certificate or key cannot be used, FS595 data would go to another machine unencrypted.
     """
     if "://" in server:
@@ -237,8 +237,8 @@ class _Source:
                 how = reference["how"][1:]
                 fields[reference[1]] = {"how": how, "where": self._where(name, key, how, value)}
             elif _LITERAL.fullmatch(key):
-                ways = ", ".join(f"`{key}_{how}`" for how in ("env", "file", "command", "keyring"))
-                raise UsageError("FS542", self._place(name, key), f"one of {ways}")
+                sources = ", ".join(f"`{key}_{how}`" for how in ("env", "file", "command", "keyring"))
+                raise UsageError("FS542", self._place(name, key), f"one of {sources}")
             else:
                 fields[key] = self._path(value) if key in ("ca", "cert", "key") else value
         try:
@@ -270,12 +270,12 @@ class _Source:
         return list(value)
 
     def _path(self, value: Any) -> Any:
-        """A path of the file is meant from the file's own folder."""
+        """A path in the file is relative to the file's own folder."""
         return str(self.file.parent / Path(value).expanduser()) if isinstance(value, str) and value else value
 
-    def _explained(self, name: str, said: str) -> UsageError:
-        """What msgspec says, without the values that it quotes for what is none of a list."""
-        match = _FAULT.fullmatch(said)
+    def _explained(self, name: str, message: str) -> UsageError:
+        """The message of msgspec, without the values that it quotes."""
+        match = _FAULT.fullmatch(message)
         what, key = (match[1], match[2] or "") if match else ("", "")
         named = _NAMED.search(what)
         if named and "unknown" in what:

@@ -1,4 +1,4 @@
-"""What a server holds now of given keys: many reads at once, in the order asked for.
+"""The current resources of given keys on a server: many reads at once, in the order of the keys.
 
 Source: FHIR, "http" (read, vread, history, batch).
 """
@@ -16,23 +16,23 @@ import msgspec
 from fhirspace.errors import ServerError
 from fhirspace.fhir import wire
 from fhirspace.fhirserver import address
-from fhirspace.fhirserver.answers import Answer, absent, decoded, head_of, no_fhir, said_of, whole
+from fhirspace.fhirserver.answers import Answer, absent, answer_of, decoded, head_of, no_fhir, whole
 from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.fhirserver.http.links import Link, Paging
 from fhirspace.fhirserver.http.retry import RETRIED
 from fhirspace.foreign import counted
 from fhirspace.json import JsonError
 
-_GONE = frozenset({404, 410})
+_ABSENT = frozenset({404, 410})
 _NO_BATCH = frozenset({400, 404, 405, 501})
-"""Answers of servers that take no batch of reads; what they say of themselves cannot be relied on."""
+"""Answers of servers that take no batch of reads; their CapabilityStatements cannot be relied on."""
 _TOO_LARGE = 413
 _HEADERS = {"Cache-Control": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
-    """A resource as the server holds it: its bytes and version; no bytes where it holds none."""
+class Fetched:
+    """A resource on the server: its bytes and version; no bytes if it is not there."""
 
     key: str
     line: bytes = b""
@@ -51,7 +51,7 @@ def modified(line: bytes) -> str:
 
 def fetch(
     client: Client, keys: Iterable[str], *, batch: bool = True, size: int = 100, connections: int = 1
-) -> Iterator[Held]:
+) -> Iterator[Fetched]:
     """Reads many resources.
 
     Args:
@@ -60,10 +60,10 @@ def fetch(
         size: keys a batch. connections: batches under way at once.
 
     Raises:
-        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither this resource nor "gone".
+        ServerError: FS510, FS511, FS512 as `Client.request`, or an answer that is neither this resource nor "deleted".
     """
     waiting = iter(keys)
-    flying: deque[Future[list[Held]]] = deque()
+    flying: deque[Future[list[Fetched]]] = deque()
     with ThreadPoolExecutor(connections) as pool:
         while True:
             while len(flying) < connections and (part := list(islice(waiting, size if batch else 1))):
@@ -73,10 +73,10 @@ def fetch(
             yield from flying.popleft().result()
 
 
-def versions(client: Client, key: str) -> Iterator[Held]:
-    """The versions of a resource that the server tells of, newest first; no bytes for a deletion.
+def versions(client: Client, key: str) -> Iterator[Fetched]:
+    """The versions of a resource that the server lists, newest first; no bytes for a deletion.
 
-    A page is asked for when it is needed, so that a long history costs no more than what is looked at.
+    A page is asked for when it is needed, so that a long history costs no more than the pages that are used.
 
     Raises:
         ServerError: as `fetch`; FS512 where the server keeps no history, FS519 and FS530 as `links.Paging`.
@@ -98,14 +98,14 @@ def versions(client: Client, key: str) -> Iterator[Held]:
         link = paging.next(links, answer.url)
 
 
-def _version(client: Client, key: str, entry: wire.Entry) -> Held:
-    said = _said(entry)
+def _version(client: Client, key: str, entry: wire.Entry) -> Fetched:
+    answer = _entry_answer(entry)
     if entry.method == "DELETE":
-        return Held(key, b"", address.version(said.version, client.server))
+        return Fetched(key, b"", address.version(answer.version, client.server))
     return _judged(client, key, Response(200, {}, bytes(entry.resource)))
 
 
-def _many(client: Client, keys: list[str]) -> list[Held]:
+def _many(client: Client, keys: list[str]) -> list[Fetched]:
     asked = [{"request": {"method": "GET", "url": key}} for key in keys]
     body = msgspec.json.encode({"resourceType": "Bundle", "type": "batch", "entry": asked})
     answer = client.request("POST", "", body, headers=_HEADERS)
@@ -121,43 +121,43 @@ def _many(client: Client, keys: list[str]) -> list[Held]:
         entries = counted(len(keys), "entry", "entries")
         raise no_fhir(client.server, f"a Bundle of type batch-response with {entries}", answer)
     try:
-        answers = [_said(entry) for entry in found.entry]
+        answers = [_entry_answer(entry) for entry in found.entry]
     except JsonError:
         raise no_fhir(client.server, "a Bundle of type batch-response", answer) from None
-    return [_held(client, key, said) for key, said in zip(keys, answers, strict=True)]
+    return [_resource(client, key, answer) for key, answer in zip(keys, answers, strict=True)]
 
 
-def _said(entry: wire.Entry) -> Answer:
+def _entry_answer(entry: wire.Entry) -> Answer:
     """The answer in an entry; an empty one where there is none. Raises JsonError: it is of another shape."""
-    return said_of(entry) if entry.response else Answer(resource=entry.resource)
+    return answer_of(entry) if entry.response else Answer(resource=entry.resource)
 
 
-def _held(client: Client, key: str, said: Answer) -> Held:
-    if said.status and not said.code:
+def _resource(client: Client, key: str, answer: Answer) -> Fetched:
+    if answer.status and not answer.code:
         raise ServerError("FS512", client.server, "a status of three digits in each entry of a batch-response")
-    code = said.code or 200
+    code = answer.code or 200
     if code in RETRIED:
         return _one(client, [key])[0]
-    return _judged(client, key, Response(code, {}, bytes(said.resource)))
+    return _judged(client, key, Response(code, {}, bytes(answer.resource)))
 
 
-def _one(client: Client, keys: list[str]) -> list[Held]:
+def _one(client: Client, keys: list[str]) -> list[Fetched]:
     return [_judged(client, keys[0], client.request("GET", keys[0], headers=_HEADERS))]
 
 
-def _judged(client: Client, key: str, answer: Response) -> Held:
-    """What an answer says of a key. Raises ServerError (FS512) where it is neither this resource nor says "gone"."""
+def _judged(client: Client, key: str, answer: Response) -> Fetched:
+    """The resource of a key by an answer. Raises ServerError (FS512): it is neither this resource nor "deleted"."""
     if absent(answer):
-        return Held(key)
+        return Fetched(key)
     kind, name, version = _parts(key)
-    if not answer.ok and answer.status not in _GONE:
+    if not answer.ok and answer.status not in _ABSENT:
         raise client.unexpected(answer)
     head = head_of(answer.body)
     if not answer.ok or head is None or (head.resourceType, head.id) != (kind, name) or not whole(answer.body):
         raise no_fhir(client.server, f"the {kind} that was asked for", answer)
     if version and head.version not in ("", version):
         raise no_fhir(client.server, f"the version of {kind} that was asked for", answer)
-    return Held(key, answer.body, address.version(head.version, client.server))
+    return Fetched(key, answer.body, address.version(head.version, client.server))
 
 
 def _parts(key: str) -> tuple[str, str, str]:

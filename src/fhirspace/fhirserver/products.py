@@ -1,6 +1,6 @@
-"""What is known about FHIR servers beside what they say of themselves: limits, habits, how bulk data get in and out.
+"""Facts about FHIR servers beyond their CapabilityStatements: limits, behaviour, bulk import and export.
 
-The facts are data (``servers.toml``, with the documents they come from); ``docs/servers.md`` is made out of it.
+The facts are data (``products.toml``, with the documents they come from); ``docs/servers.md`` is made out of it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from fhirspace.fhirserver.capability import Said
+from fhirspace.fhirserver.capability import Capability
 
 Known = Literal["yes", "no", "setting", ""]
 """Whether a server does a thing: it depends on its settings ("setting"), or nothing is known ("")."""
 
 SIZE = 160
-"""Entries of a bundle to begin with, where nothing speaks for another number."""
+"""Entries of a bundle to begin with, if nothing else is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Limits:
     """What is known of one product. None and "" mean that no limit is published, or nothing is known.
 
     Args:
-        key: its name in ``servers.toml``; "" for a server that is not known.
+        key: its name in ``products.toml``; "" for a server that is not known.
         name: as people call it.
         software: patterns of names in the CapabilityStatement; hosts: patterns of the host name.
         entries: most entries of a bundle; bytes: most bytes of a request; resource_bytes: of one resource.
@@ -66,7 +66,7 @@ class Limits:
 
 @cache
 def known_servers() -> tuple[Limits, ...]:
-    """All products with facts, in the order of ``servers.toml``."""
+    """All products with facts, in the order of ``products.toml``."""
     text = files("fhirspace.fhirserver").joinpath("products.toml").read_text("utf-8")
     return tuple(_limits(key, fields) for key, fields in tomllib.loads(text).items())
 
@@ -78,7 +78,7 @@ def _limits(key: str, fields: dict[str, Any]) -> Limits:
     return msgspec.convert({"key": key, **renamed}, Limits)
 
 
-def limits_of(said: Said, server: str) -> Limits:
+def limits_of(capability: Capability, server: str) -> Limits:
     """The facts of the product behind a CapabilityStatement and an address; `Limits()` where it is not known.
 
     The address is asked first: cloud services run products of other names.
@@ -88,6 +88,6 @@ def limits_of(said: Said, server: str) -> Limits:
         if any(re.search(pattern, host, re.I) for pattern in facts.hosts):
             return facts
     for facts in known_servers():
-        if any(re.search(pattern, name, re.I) for pattern in facts.software for name in said.names):
+        if any(re.search(pattern, name, re.I) for pattern in facts.software for name in capability.names):
             return facts
     return Limits()

@@ -31,7 +31,7 @@ _UNWILLING = (400, 404, 405, 501)
 
 
 class NotSearchableError(Exception):
-    """The server refuses this search; `answer` is what it said."""
+    """The server refuses this search; `answer` is its answer."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__("not searchable")
@@ -113,7 +113,7 @@ class Study:
     """What to search for on which server: the resources of a study, changed since a moment or at any time.
 
     `opened` is the server's time of the first search since it was set to None. `system` is that of the tag `name`.
-    `others` is what came and has another type or not the tag.
+    `others` counts resources of another type or without the tag.
     """
 
     client: Client
@@ -164,7 +164,7 @@ class Study:
 
 @dataclass(slots=True)
 class Pages:
-    """The matches of a search, page by page as they are asked for; they can be gone through once."""
+    """The matches of a search, page by page as they are asked for; they can be iterated once."""
 
     study: Study
     kind: str

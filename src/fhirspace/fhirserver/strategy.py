@@ -1,7 +1,7 @@
-"""The way of delivery: transactions, batches, single requests or conditional updates, in which size, and why.
+"""The strategy of delivery: transactions, batches, single requests or conditional updates, in which size, and why.
 
-Decided from what the server says of itself (FHIR, CapabilityStatement) and what is known of its product. What a server
-says wins over what is known of its product; where both are silent, that is said, with what is assumed.
+Decided from the server's CapabilityStatement and what is known of its product. The CapabilityStatement has priority; if
+neither says anything, the reason names the assumption.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from fhirspace.errors import ServerError
-from fhirspace.fhirserver.capability import Said, TypeSaid, read
+from fhirspace.fhirserver.capability import Capability, TypeCapability, read
 from fhirspace.fhirserver.products import SIZE, Known, Limits
 from fhirspace.foreign import counted
 
@@ -19,12 +19,12 @@ Carrier = Literal["transaction", "batch", "single"]
 Kind = Literal[Carrier, "conditional"]
 
 _MOST_BYTES = 8_000_000
-_NOT_SAID = TypeSaid()
+_NOT_STATED = TypeCapability()
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """How resources get to a server.
+class Strategy:
+    """How resources are sent to a server.
 
     Args:
         kind: ``PUT Type/id`` in transactions, in batches, or one a request ("single"); or ``PUT Type?identifier=``
@@ -35,7 +35,7 @@ class Way:
         rate: at most so many requests a second (None: nobody says).
         gzip: requests are sent compressed.
         why: a sentence for each of kind, size, connections and gzip.
-        without: the types, of those wanted, that this server takes in no way.
+        without: the wanted types that this server does not take at all.
     """
 
     kind: Kind
@@ -70,8 +70,8 @@ def way(
     batch: bool | None = None,
     gzip: bool | None = None,
     conditional: bool = False,
-) -> Way:
-    """The way of delivery to a server. A pure function.
+) -> Strategy:
+    """The strategy for a server. A pure function.
 
     Args:
         statement: its CapabilityStatement, decoded.
@@ -84,35 +84,36 @@ def way(
     Raises:
         ServerError: FS550, none of the types can be delivered.
     """
-    said = read(statement)
-    wanted = tuple(dict.fromkeys(types)) or tuple(said.types)
-    refusing = [name for name in wanted if not _takes_ids(said.types.get(name, _NOT_SAID), limits)]
+    capability = read(statement)
+    wanted = tuple(dict.fromkeys(types)) or tuple(capability.types)
+    refusing = [name for name in wanted if not _takes_ids(capability.types.get(name, _NOT_STATED), limits)]
     if conditional or refusing or (not wanted and limits.client_ids == "no"):
         kind: Kind = "conditional"
-        why = "As it was asked for." if conditional else _why_conditional(refusing, said, limits)
-        without = tuple(name for name in wanted if not _conditionally(said.types.get(name, _NOT_SAID), limits))
+        why = "As it was asked for." if conditional else _why_conditional(refusing, capability, limits)
+        without = tuple(name for name in wanted if not _conditionally(capability.types.get(name, _NOT_STATED), limits))
     else:
-        kind, why = _bundled(said, limits, batch)
-        without = tuple(name for name in wanted if said.types.get(name, _NOT_SAID).may("update") is False)
+        kind, why = _bundled(capability, limits, batch)
+        without = tuple(name for name in wanted if capability.types.get(name, _NOT_STATED).may("update") is False)
     if wanted and len(without) == len(wanted):
-        raise ServerError("FS550", said.software or limits.name, _expected(kind))
+        raise ServerError("FS550", capability.software or limits.name, _expected(kind))
     return _sized(kind, why, limits, gzip, without)
 
 
 def carrier(statement: Mapping[str, Any], limits: Limits) -> Carrier:
-    """As what a conditional update travels: in a Bundle, so that its identifier stands in no URL, where one is taken.
+    """As what a conditional update travels: in a Bundle, so that its identifier is in no URL, if the server takes
+    Bundles.
 
     Args: as `way`.
     """
     return _bundled(read(statement), limits, None)[0]
 
 
-def _takes_ids(of: TypeSaid, limits: Limits) -> bool:
+def _takes_ids(of: TypeCapability, limits: Limits) -> bool:
     """Whether ``PUT Type/id`` makes a resource; where nobody says, it is tried."""
     return limits.client_ids != "no" if of.update_create is None else of.update_create
 
 
-def _conditionally(of: TypeSaid, limits: Limits) -> bool:
+def _conditionally(of: TypeCapability, limits: Limits) -> bool:
     able = limits.conditional_update in ("yes", "setting") if of.conditional_update is None else of.conditional_update
     findable = of.parameters is None or "identifier" in of.parameters
     return able and findable and of.may("update") is not False
@@ -124,10 +125,10 @@ def _expected(kind: str) -> str:
     return "the interaction `update`"
 
 
-def _why_conditional(refusing: list[str], said: Said, limits: Limits) -> str:
-    stated = any(said.types.get(name, _NOT_SAID).update_create is False for name in refusing)
+def _why_conditional(refusing: list[str], capability: Capability, limits: Limits) -> str:
+    stated = any(capability.types.get(name, _NOT_STATED).update_create is False for name in refusing)
     who = "The server says" if stated else f"It is known of {limits.name}"
-    what = "" if not refusing or set(refusing) >= set(said.types) else f" for {_some(refusing)}"
+    what = "" if not refusing or set(refusing) >= set(capability.types) else f" for {_some(refusing)}"
     return f"{who} that it makes the ids itself{what}, so resources are found by their identifier."
 
 
@@ -135,9 +136,9 @@ def _some(names: list[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-def _bundled(said: Said, limits: Limits, batch: bool | None) -> tuple[Carrier, str]:
-    if said.system is not None:
-        return _stated(said.system, batch)
+def _bundled(capability: Capability, limits: Limits, batch: bool | None) -> tuple[Carrier, str]:
+    if capability.system is not None:
+        return _stated(capability.system, batch)
     known: list[tuple[Carrier, Known]] = [("transaction", limits.transaction), ("batch", limits.batch)]
     for kind, value in known:
         if value == "yes":
@@ -158,10 +159,10 @@ def _stated(system: frozenset[str], batch: bool | None) -> tuple[Carrier, str]:
     return "single", "The server says that it takes neither transactions nor batches."
 
 
-def _sized(kind: Kind, why: str, limits: Limits, gzip: bool | None, without: tuple[str, ...]) -> Way:
+def _sized(kind: Kind, why: str, limits: Limits, gzip: bool | None, without: tuple[str, ...]) -> Strategy:
     bundled = kind in ("transaction", "batch")
     size = min(limits.size, limits.entries or limits.size) if bundled else 1
-    return Way(
+    return Strategy(
         kind=kind,
         size=size,
         most=limits.entries if bundled else 1,
@@ -195,5 +196,5 @@ def _why_connections(kind: Kind, limits: Limits) -> str:
 
 
 def _why_gzip(gzip: bool | None) -> str:
-    said = {True: "A compressed request was tried and understood.", False: "A compressed request was refused."}
-    return "Not tried." if gzip is None else said[gzip]
+    reasons = {True: "A compressed request was tried and understood.", False: "A compressed request was refused."}
+    return "Not tried." if gzip is None else reasons[gzip]

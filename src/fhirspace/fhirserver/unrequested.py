@@ -1,7 +1,7 @@
 """Resources that a server sent and was not asked for: left out, counted, and reported without naming one of them.
 
-Servers pass over search parameters that they do not know (FHIR, "search", handling), and some return more than they
-were asked for. What is taken is judged here by its own type, its own tag and its own id, whatever was searched.
+Servers ignore search parameters that they do not know (FHIR, "search", handling), and some return more than they
+were asked for. Each resource is checked here by its own type, tag and id, whatever was searched.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _OUTCOME = "OperationOutcome"
 
 
 class Others:
-    """Sorts out what is not asked for, and remembers it: each resource counts once, however often it comes.
+    """Leaves out resources that were not requested, and counts them: each resource counts once, however often it comes.
 
     Args:
         server: whose resources they are, for messages. system, code: the tag that a resource must have.
@@ -89,10 +89,10 @@ class Others:
             Problem(code, place, _expected(asked, came), came or asked, _came(asked, came, len(left)))
             for (asked, came), left in sorted(self._left.items())
         ]
-        return found + [Problem("FS587", place, table=kind, detail=said) for kind, said in self._errors]
+        return found + [Problem("FS587", place, table=kind, detail=detail) for kind, detail in self._errors]
 
     def _untold(self, head: Head) -> bool:
-        """Whether it was cut down so far that its tag is not told."""
+        """Whether it was cut down so far that its tag is missing."""
         return not head.tagged_by(self._system)
 
     def _count(self, asked: str, came: str, head: Head) -> None:

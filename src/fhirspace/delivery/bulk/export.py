@@ -27,7 +27,7 @@ from fhirspace.fhir.wire import head_of
 from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
-from fhirspace.fhirserver.http.links import Link, at_home, followed, resolved
+from fhirspace.fhirserver.http.links import Link, followed, resolved, same_origin
 from fhirspace.fhirserver.http.origin import Origin, is_this_machine, origin_of
 from fhirspace.fhirserver.search import moment
 from fhirspace.fhirserver.unrequested import Others
@@ -286,14 +286,14 @@ class _Export:
     def _client(self, manifest: Manifest, output: Output) -> Client:
         """Who may fetch this file: the token goes to the server alone, and what was encrypted stays so."""
         server, link = self.client.server, self._link(output)
-        if manifest.requiresAccessToken and not at_home(server, link):
+        if manifest.requiresAccessToken and not same_origin(server, link):
             raise ServerError("FS564", server, "files at the server's own address, or without token")
         return self._elsewhere(link)
 
     def _elsewhere(self, link: Link) -> Client:
         """Who may fetch what is at a link of the server's: beyond its own address nobody shows a token."""
         server = self.client.server
-        if at_home(server, link):
+        if same_origin(server, link):
             return self.client if self.manifest.requiresAccessToken else self.anonymous
         there = origin_of(link)
         if there.scheme == "http" and (server.startswith("https:") or not is_this_machine(there.host)):

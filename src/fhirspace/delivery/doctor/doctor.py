@@ -16,11 +16,11 @@ from fhirspace.delivery.doctor.findings import Finding, Verdict
 from fhirspace.delivery.doctor.probes import Probed, Watch, probe, searchable
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_SERVER, ServerError
 from fhirspace.fhirserver.auth.kinds import from_environment
-from fhirspace.fhirserver.capability import Said, read
+from fhirspace.fhirserver.capability import Capability, read
 from fhirspace.fhirserver.http import tls
 from fhirspace.fhirserver.http.client import Client, release_of, require_release
 from fhirspace.fhirserver.products import Limits, limits_of
-from fhirspace.fhirserver.strategy import Way, way
+from fhirspace.fhirserver.strategy import Strategy, way
 
 TYPES = (
     "AdverseEvent",
@@ -61,7 +61,7 @@ class Preflight:
     server: str
     fhir: str
     findings: tuple[Finding, ...]
-    way: Way | None
+    way: Strategy | None
     limits: Limits
 
     @property
@@ -147,7 +147,7 @@ class Facts:
 
     server: str
     release: str
-    said: Said
+    said: Capability
     limits: Limits
     wanted: tuple[str, ...]
     probed: Probed
@@ -156,14 +156,14 @@ class Facts:
     now: datetime
 
 
-def _listed(said: Said, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _listed(said: Capability, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """The types wanted that the server lists; all of them where it lists none, or none of them."""
     return tuple(name for name in wanted if name in said.types) or wanted
 
 
 def _way(
     statement: dict[str, Any], limits: Limits, types: tuple[str, ...], probed: Probed
-) -> tuple[Way | None, list[Finding]]:
+) -> tuple[Strategy | None, list[Finding]]:
     try:
         return way(statement, limits, types, batch=probed.batch, gzip=probed.gzip), []
     except ServerError as error:

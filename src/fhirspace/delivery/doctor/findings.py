@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from fhirspace.delivery.doctor.probes import Probed
 from fhirspace.errors import explain
-from fhirspace.fhirserver.capability import Said, text
+from fhirspace.fhirserver.capability import Capability, text
 from fhirspace.fhirserver.http.origin import is_this_machine
 from fhirspace.fhirserver.http.tls import Certificate
 from fhirspace.fhirserver.products import Known, Limits
@@ -51,7 +51,7 @@ def _wrong(name: str, value: str, code: str, why: str = "") -> Finding:
     return Finding(name, value, explain(code).level, why, code)
 
 
-def software(said: Said, limits: Limits) -> Finding:
+def software(said: Capability, limits: Limits) -> Finding:
     """What product it is, and whether it is known."""
     name = f"{said.software or limits.name} {said.version}".strip()
     if not limits.key:
@@ -61,7 +61,7 @@ def software(said: Said, limits: Limits) -> Finding:
     )
 
 
-def bundles(said: Said, probed: Probed) -> Finding:
+def bundles(said: Capability, probed: Probed) -> Finding:
     """Which bundles it takes."""
     if probed.batch is False and said.system is not None and "batch" in said.system:
         return _wrong("bundles", "batch is said to work, but failed when tried", "FS559")
@@ -79,7 +79,7 @@ def strange(probed: Probed) -> Iterator[Finding]:
         yield _wrong("answers", "; ".join(probed.strange), "FS512", why)
 
 
-def types(said: Said, wanted: Sequence[str], without: Sequence[str]) -> Finding:
+def types(said: Capability, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     """Which of the types wanted it takes."""
     if not said.types:
         return Finding("types", "not said", "note")
@@ -89,7 +89,7 @@ def types(said: Said, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     return Finding("types", f"all that are wanted ({len(wanted)})")
 
 
-def ids(said: Said, limits: Limits, wanted: Sequence[str]) -> Iterator[Finding]:
+def ids(said: Capability, limits: Limits, wanted: Sequence[str]) -> Iterator[Finding]:
     """Whether clients may make ids, and conditional updates; where the server is silent, what is assumed."""
     there = [said.types[name] for name in wanted if name in said.types]
     created, conditional = [each.update_create for each in there], [each.conditional_update for each in there]
@@ -118,7 +118,7 @@ def _shares(flags: Sequence[bool | None]) -> str:
     return ", ".join(f"{word} for {count}" for word, count in some.items()) or "not said"
 
 
-def undo(said: Said, wanted: Sequence[str]) -> Finding:
+def undo(said: Capability, wanted: Sequence[str]) -> Finding:
     """Whether a run can be taken back: versions, their history, and deletes."""
     there = [said.types[name] for name in wanted if name in said.types]
     lacking = {
@@ -149,7 +149,7 @@ def searches(probed: Probed) -> Finding:
     return Finding("searches", f"{' '.join(known)} (tried on {probed.type})")
 
 
-def bulk(said: Said, limits: Limits) -> Iterator[Finding]:
+def bulk(said: Capability, limits: Limits) -> Iterator[Finding]:
     """How bulk data get in and out: what the server says, and what is known of its product."""
     for name, known in (("import", limits.bulk_import), ("export", limits.bulk_export)):
         value = f"${name}" if name in said.operations else "not said"
@@ -167,7 +167,7 @@ def limit(limits: Limits) -> Finding:
     return Finding("limits", "; ".join(part for part in parts if part) or "none known")
 
 
-def formats(said: Said) -> Finding:
+def formats(said: Capability) -> Finding:
     """Which formats it speaks."""
     short = dict.fromkeys(name.removeprefix("application/").removeprefix("fhir+") for name in said.formats)
     return Finding("formats", ", ".join(short) or "not said")
@@ -179,7 +179,7 @@ def compression(probed: Probed) -> Finding:
     return Finding("compression", f"answers: {'yes' if probed.packed else 'no'}, requests: {requests}")
 
 
-def sign_in(said: Said, probed: Probed, server: str, *, signed: bool) -> Finding:
+def sign_in(said: Capability, probed: Probed, server: str, *, signed: bool) -> Finding:
     """Whether a read needs a sign-in, and which is offered."""
     offers = [*dict.fromkeys(said.security), *_smart(probed)]
     offered = f"offered: {', '.join(offers)}" if offers else "the server does not say which kind"

@@ -9,7 +9,7 @@ from typing import Final
 from fhirspace.delivery.doctor.doctor import Preflight
 from fhirspace.delivery.doctor.findings import Finding, Verdict
 from fhirspace.errors import explain
-from fhirspace.fhirserver.strategy import Way
+from fhirspace.fhirserver.strategy import Strategy
 from fhirspace.foreign import COLOURS, shown
 
 _WIDTH: Final = 100
@@ -49,7 +49,7 @@ def _reason(finding: Finding) -> str:
     return " ".join(part for part in (f"{finding.code}:", entry.sentence, finding.why, entry.fix) if part)
 
 
-def _way(way: Way | None, wide: int, colour: bool) -> Iterator[str]:
+def _way(way: Strategy | None, wide: int, colour: bool) -> Iterator[str]:
     if way is None:
         yield _tint("delivery: no way", "error", colour)
         return

@@ -22,7 +22,7 @@ from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.order import Item, Reader
 from fhirspace.errors import UsageError
 from fhirspace.fhir.canonical import canonical, content
-from fhirspace.fhirserver.fetch import Held, fetch
+from fhirspace.fhirserver.fetch import Fetched, fetch
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.folders import open_own
 from fhirspace.foreign import member
@@ -191,7 +191,7 @@ class OursOnly:
 
     journal: Journal | None
 
-    def has(self, held: Held) -> bool:
+    def has(self, held: Fetched) -> bool:
         """Whether we wrote what the server holds: that version, or that content, whatever number its version has."""
         known = self.journal.known(held.key) if self.journal else None
         if self.journal is None or known is None:
@@ -228,7 +228,7 @@ def compare(
         yield _step(item, reader.line(item), held, ours)
 
 
-def _step(item: Item, line: bytes, held: Held, written: OursOnly | None) -> Step:
+def _step(item: Item, line: bytes, held: Fetched, written: OursOnly | None) -> Step:
     if not held.line:
         return Step(item.key, item.digest, "create")
     ours, theirs = canonical(line), canonical(held.line)

@@ -13,7 +13,7 @@ from typing import Self
 from urllib.parse import quote
 
 from fhirspace.delivery.push.order import Item
-from fhirspace.fhirserver.answers import Answer, deleted, matched, no_fhir, told, wrote
+from fhirspace.fhirserver.answers import Answer, deleted, matched, no_fhir, single_answer, wrote
 from fhirspace.fhirserver.fetch import fetch
 from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.fhirserver.http.retry import RETRIED
@@ -136,16 +136,16 @@ class Courier:
             if found is None:
                 reply.rest = whole
                 return reply
-            told = dict(zip(waiting, found, strict=True))
+            single_answer = dict(zip(waiting, found, strict=True))
             # HAPI answers 409 to a version that is no longer there: asking again would not bring it back.
-            final = {at for at in waiting if entries[at].match and told[at].code == 409}
-            again = [at for at, answer in told.items() if answer.code in RETRIED and at not in final]
+            final = {at for at in waiting if entries[at].match and single_answer[at].code == 409}
+            again = [at for at, answer in single_answer.items() if answer.code in RETRIED and at not in final]
             for answer in found:
                 answer.repeated |= whole.repeated or attempt > 1
-            reply.answers |= {at: answer for at, answer in told.items() if at not in again}
+            reply.answers |= {at: answer for at, answer in single_answer.items() if at not in again}
             if not again:
                 return reply
-            waiting, passing = again, told[again[0]]
+            waiting, passing = again, single_answer[again[0]]
             if attempt < most:
                 self.client.wait(attempt, whole)
         reply.rest = Response(passing.code, whole.headers, bytes(passing.outcome))
@@ -181,7 +181,7 @@ class Courier:
 
     def _proven(self, method: str, key: str, whole: Response) -> Answer:
         """The answer to one request. Raises ServerError (FS512) where it is a success and does not prove it."""
-        answer = told(whole)
+        answer = single_answer(whole)
         if method == "DELETE":
             proof = deleted(key, answer) if whole.ok or whole.status in (404, 410) else True
             if proof is None:

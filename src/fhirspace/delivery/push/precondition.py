@@ -18,7 +18,7 @@ from fhirspace.delivery.conditional.identify import unnamed
 from fhirspace.delivery.push.bundles import Courier, Entry, Reply
 from fhirspace.fhir.canonical import content
 from fhirspace.fhirserver.answers import Answer
-from fhirspace.fhirserver.fetch import Held, fetch, modified
+from fhirspace.fhirserver.fetch import Fetched, fetch, modified
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.strategy import Carrier
 
@@ -137,7 +137,7 @@ class _Work:
             self.reply.rest = None
         return any(moved)
 
-    def _judge(self, at: int, held: Held) -> bool:
+    def _judge(self, at: int, held: Fetched) -> bool:
         entry = self.waiting[at]
         theirs = _content(entry, held) if held.line else b""
         if theirs == entry.content:
@@ -165,7 +165,7 @@ def _place(entry: Entry) -> str:
     return (entry.sought.place if entry.sought else "") or entry.item.key
 
 
-def _content(entry: Entry, held: Held) -> bytes:
+def _content(entry: Entry, held: Fetched) -> bytes:
     """The digest of what the server holds, to be compared with the entry's: an id that the server made is left out."""
     return content(unnamed(held.line) if entry.sought else held.line)
 

@@ -1,6 +1,6 @@
 """Ways to sign in to a FHIR server: none, basic, bearer, OAuth2 client credentials, SMART Backend Services.
 
-All of them stand behind one small seam, `SignIn`; `transport.HttpTransport` asks it before each request. Secrets are
+All of them implement one small interface, `SignIn`; `transport.HttpTransport` calls it before each request. Secrets are
 given by reference (`secret.Secret`) and stay in memory: none goes into an argument, the environment, a log or an error.
 """
 
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class SignIn(Protocol):
-    """What a request shows to be let in. Several threads use it at a time."""
+    """The credentials of a request. Several threads use it at a time."""
 
     def header(self) -> str:
         """The value for ``Authorization`` now.

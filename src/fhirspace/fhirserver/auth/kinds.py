@@ -12,7 +12,7 @@ from fhirspace.fhirserver.auth import SignIn
 from fhirspace.fhirserver.auth.secret import Secret
 
 TOKEN = re.compile(r"[!-~]+")
-"""A token that can stand in a header: visible ASCII, no white space (RFC 6750, 2.1, and what servers really issue)."""
+"""A token that is legal in a header: visible ASCII, no white space (RFC 6750, 2.1, and what servers really issue)."""
 
 
 class Basic:
@@ -37,7 +37,7 @@ class Basic:
 class Bearer:
     """A token (RFC 6750) out of the environment, a file, a program or the keyring.
 
-    A file is read again when it was changed; any source is asked again when the server refuses the token.
+    A file is read again when it was changed; any source is read again when the server refuses the token.
     """
 
     def __init__(self, token: Secret) -> None:
@@ -70,7 +70,7 @@ class Bearer:
         except UsageError:
             if not self._value:
                 raise
-            return  # a file that is being replaced at this moment: the token we have serves on
+            return  # a file that is being replaced at this moment: the current token is used meanwhile
         self._value = f"Bearer {found}"
 
 

@@ -20,7 +20,7 @@ from fhirspace.fhirserver.http.retry import ATTEMPTS, passing, pause, repeated
 from fhirspace.fhirserver.http.transport import HttpTransport, Network, Response, checked_url
 from fhirspace.json import JsonError, decode
 
-# The codes of RFC 6749 (4.1.2.1 and 5.2) may be told; anything else a server puts there could quote a secret.
+# The codes of RFC 6749 (4.1.2.1 and 5.2) may be shown; any other text of a server could quote a secret.
 _ERRORS = frozenset(
     {"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type"}
     | {"invalid_scope", "access_denied", "server_error", "temporarily_unavailable"}
@@ -43,7 +43,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What a client shows to a token endpoint: fields of the form, and ``Authorization`` if it stands there."""
+    """A client's credentials for a token endpoint: fields of the form, and ``Authorization`` if it is used."""
 
     form: dict[str, str] = field(repr=False)
     header: str = field(default="", repr=False)

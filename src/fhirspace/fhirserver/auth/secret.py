@@ -1,4 +1,4 @@
-"""Secrets by reference: where one is kept, and how it is read at the moment it is needed."""
+"""Secrets by reference: where one is stored, and how it is read when it is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _PATIENCE = 60.0
 
 
 class Secret(msgspec.Struct, frozen=True):
-    """Where a secret is kept; never the secret itself.
+    """Where a secret is stored; never the secret itself.
 
     `where` is, by `how`: ``env`` the name of a variable, ``file`` a path, ``command`` a program with its arguments that
     prints the secret (no shell), ``keyring`` a service and a user name.

@@ -43,7 +43,7 @@ class _Rest(msgspec.Struct):
     security: _Security = msgspec.field(default_factory=_Security)
 
 
-class _Statement(msgspec.Struct):
+class _Capabilities(msgspec.Struct):
     rest: list[_Rest] = []
 
 
@@ -209,7 +209,7 @@ def _get(transport: HttpTransport, path: str, accept: str) -> Response:
 def _oauth_uri(statement: dict[str, Any]) -> str | None:
     """The token endpoint in ``CapabilityStatement.rest.security``, by the extension ``oauth-uris`` (SMART, 1.0)."""
     try:
-        rests = msgspec.convert(statement, _Statement).rest
+        rests = msgspec.convert(statement, _Capabilities).rest
     except (msgspec.ValidationError, RecursionError):
         return None
     uris = [each for rest in rests for each in rest.security.extension if each.url == _OAUTH_URIS]

@@ -1,9 +1,9 @@
-"""Answers read within bounds: so many seconds, so many bytes, and no more of what was compressed than is sensible.
+"""Answers read within bounds: seconds, bytes, and the ratio of compression.
 
 `http.client` bounds the lines of a head (65,536 bytes each, 100 headers), and a socket's time limit the wait for the
 next byte. Neither bounds the whole: a server may send one byte a second for ever, or a megabyte that unpacks to a
-gigabyte. So the time that is left is given to the socket before each read, also while the head is read, and bodies
-are unpacked here, piece by piece.
+gigabyte. So the time that is left is given to the socket before each read, also while the head is read, and bodies are
+unpacked here, block by block.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ ENCODINGS = "gzip, deflate"
 """What is asked for in ``Accept-Encoding``: what is unpacked here."""
 DEADLINE: ContextVar[float] = ContextVar("DEADLINE")
 """When the answer under way must be whole (monotonic clock); where nobody says, ``answer-seconds`` after its begin."""
-_PIECE = 1 << 16
+_BLOCK = 1 << 16
 _LARGE = 16 << 20
 _WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 _BARE_DEFLATE = -15
@@ -98,13 +98,13 @@ POOLS = {"http": _PlainPool, "https": _SecurePool}
 
 
 def body_of(raw: Any, server: str, bound: str, write: Callable[[bytes], object]) -> None:
-    """Read a body, unpacked, and hand it on in pieces.
+    """Read a body, unpacked, and pass it on in blocks.
 
     Args:
         raw: the answer, as `urllib3` gives it, with nothing of its body read.
         server: whose it is, for errors.
         bound: the limit in bytes, a name in `limits.LIMITS`.
-        write: gets the pieces.
+        write: gets the blocks.
 
     Raises:
         ServerError: FS519 too much, also by compression; FS512 compressed in a way that was not asked for, or broken.
@@ -114,20 +114,20 @@ def body_of(raw: Any, server: str, bound: str, write: Callable[[bytes], object])
     most, ratio, total = limit(bound), limit("expansion"), 0
     packed = _Packed(raw)
     try:
-        for piece in packed.unpacked(raw.headers.get("content-encoding", "")):
-            total += len(piece)
+        for block in packed.unpacked(raw.headers.get("content-encoding", "")):
+            total += len(block)
             if total > most:
                 raise answered_too_much(bound, server)
             if total > _LARGE and total > ratio * packed.read:
                 raise answered_too_much("expansion", server)
-            _written(write, piece)
+            _written(write, block)
     except (zlib.error, ValueError):
         raise ServerError("FS512", server, "a body that is not compressed, or whole and by gzip or deflate") from None
 
 
-def _written(write: Callable[[bytes], object], piece: bytes) -> None:
+def _written(write: Callable[[bytes], object], block: bytes) -> None:
     try:
-        write(piece)
+        write(block)
     except OSError as error:
         raise WriteError from error
 
@@ -139,16 +139,16 @@ class _Packed:
         self._raw = raw
         self.read = 0
 
-    def _pieces(self) -> Iterator[bytes]:
-        while piece := self._raw.read(_PIECE, decode_content=False):
-            self.read += len(piece)
-            yield piece
+    def _blocks(self) -> Iterator[bytes]:
+        while block := self._raw.read(_BLOCK, decode_content=False):
+            self.read += len(block)
+            yield block
 
     def unpacked(self, encoding: str) -> Iterator[bytes]:
         """The body, unpacked. Raises zlib.error or ValueError: it cannot be."""
         names = [name.strip().lower() for name in encoding.split(",") if name.strip().lower() not in ("", "identity")]
         if not names:
-            yield from self._pieces()
+            yield from self._blocks()
         elif len(names) > 1 or names[0] not in _WINDOWS:
             raise ValueError("another encoding")
         else:
@@ -157,14 +157,14 @@ class _Packed:
     def _inflated(self, name: str) -> Iterator[bytes]:
         inflate: Any = None
         whole = True
-        for piece in self._pieces():
-            rest, full = piece, False
+        for block in self._blocks():
+            rest, full = block, False
             while rest or full:
                 if inflate is None or inflate.eof:  # gzip may have several members, one after the other
                     inflate = zlib.decompressobj(_window(name, rest))
-                found = inflate.decompress(rest, _PIECE)
+                found = inflate.decompress(rest, _BLOCK)
                 yield found
-                rest, full = inflate.unconsumed_tail or inflate.unused_data, len(found) == _PIECE and not inflate.eof
+                rest, full = inflate.unconsumed_tail or inflate.unused_data, len(found) == _BLOCK and not inflate.eof
             whole = inflate.eof
         if not whole:
             raise ValueError("cut short")

@@ -1,8 +1,8 @@
-"""A FHIR REST client that survives what networks do: time limits, retries, and one seam for everything that is sent.
+"""A FHIR REST client that survives faults of networks: time limits, retries, and one interface for all requests.
 
-The seam is `Transport.send`: one attempt, one answer or `LostAnswer`. `Client` repeats it. Repeating is safe because
-only reads, searches and transactions of ``PUT Type/id`` are sent: each has the same effect once or twice. What has not
-(a conditional update that creates) says what to ask first.
+The interface is `Transport.send`: one attempt, one answer or `LostAnswer`. `Client` repeats it. Repeating is safe
+because only reads, searches and transactions of ``PUT Type/id`` are sent: each has the same effect once or twice. For
+requests without this property (a conditional update that creates) the caller gives a search that is sent first.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ Answered = TypeVar("Answered")
 
 @dataclass(slots=True)
 class Client:
-    """A FHIR server to talk to.
+    """A client for one FHIR server.
 
     Args:
         server: the FHIR base URL.
-        transport: the seam; None talks HTTP, with the token of the environment if there is one (`config.connect` knows
+        transport: the interface; None: HTTP, with the token of the environment if there is one (`config.connect` knows
             more ways to sign in).
         attempts: how often a request is tried in all.
         base: seconds of the first wait's upper bound; it doubles each time ("full jitter": a random part of it is
@@ -117,9 +117,9 @@ class Client:
             method, body, headers: as HTTP has them.
             path: an address below the FHIR base (`address`), or a `links.Link` that the server gave.
             attempts: how often in all; None as often as the client does.
-            final: statuses that asking again would not change.
+            final: statuses that repeating would not change.
             given: statuses that are returned, not raised, where asking again has not changed them.
-            instead: asked before what may have had effect is sent again; what it answers is taken.
+            instead: called before a request that may have had effect is sent again; its answer is used.
             sink: takes bodies that are too large for memory, where the transport can give them so (HTTP can).
 
         Returns:
@@ -155,11 +155,11 @@ class Client:
             raise self.unexpected(answer) from error
 
     def unexpected(self, answer: Response) -> ServerError:
-        """The error for an answer of a status that nobody expected here, or whose body is not whole."""
+        """The error for an answer with an unexpected status, or with an incomplete body."""
         if answer.ok:
             return no_fhir(self.server, "whole FHIR in JSON", answer)
-        said = reason(answer.body)
-        return ServerError("FS512", self.server, detail=f"status {answer.status}{said and f' ({said})'}")
+        reply = reason(answer.body)
+        return ServerError("FS512", self.server, detail=f"status {answer.status}{reply and f' ({reply})'}")
 
     def server_time(self) -> datetime:
         """The server's clock, by the ``Date`` of its last answer, to the second (rounded down)."""
@@ -173,7 +173,7 @@ class Client:
     def _note_clock(self, answer: Response) -> None:
         there = http_date(answer.headers.get("date", ""))
         if there is not None:
-            # `Date` is cut to the second: the server's clock is at most so far ahead of what it says.
+            # `Date` is truncated to the second: the server's clock is at most so far ahead of it.
             self.skew = there.timestamp() - time.time()
 
     def _keep_rate(self) -> None:

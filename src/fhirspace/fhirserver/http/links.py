@@ -1,8 +1,8 @@
-"""Links that a server gives, judged before they are followed: they could carry data and token elsewhere.
+"""Links that a server sends, checked before they are followed: they could lead data and token elsewhere.
 
 `Paging.next` links, ``Location`` and ``Content-Location``, status URLs and files of an export all pass here.
-Within the server's own scheme, host and port any path may be followed: servers behind a gateway page through other
-paths than their FHIR base, and a path of the same origin is in the same hands.
+Within the server's own scheme, host and port any path may be followed: gateways use other paths than the FHIR base for
+pages, and the same server answers at all paths of its origin.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Protocol
 from urllib.parse import urljoin, urlsplit
 
 from fhirspace.errors import ServerError
-from fhirspace.fhirserver.http.origin import has_plain_characters, home_of, is_at, origin_of
+from fhirspace.fhirserver.http.origin import has_plain_characters, is_at, origin_of, origin_of_base
 from fhirspace.limits import answered_too_much, limit
 
 _LONGEST = 8192
@@ -63,15 +63,15 @@ def resolved(server: str, link: str, came_with: str = "") -> Link:
     return Link(whole)
 
 
-def at_home(server: str, link: Link) -> bool:
+def same_origin(server: str, link: Link) -> bool:
     """Whether a link has the server's own scheme, host and port."""
-    return is_at(home_of(server), link)
+    return is_at(origin_of_base(server), link)
 
 
 def followed(server: str, link: str, came_with: str = "") -> Link:
     """`resolved`, for links that must stay at the server. Raises ServerError (FS530) where one leads away."""
     whole = resolved(server, link, came_with)
-    if not at_home(server, whole):
+    if not same_origin(server, whole):
         raise led_away(server, whole)
     return whole
 

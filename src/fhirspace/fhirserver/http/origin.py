@@ -1,8 +1,8 @@
-"""Where a URL leads: scheme, host and port, as every parser on the way to the network reads them.
+"""Origins of URLs: scheme, host and port, as all parsers in use read them.
 
 One parser may read ``http://one\\@two/`` as host ``one`` and the next as host ``two``. So a URL is judged only if the
-parsers of `urllib` and `urllib3` agree on it (`requests` connects by these two), and what they could disagree on is
-refused: backslashes, blanks, control characters and user names.
+parsers of `urllib` and `urllib3` agree on it (`requests` connects by these two), and characters on which they could
+disagree are refused: backslashes, blanks, control characters and user names.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def origin_of(url: str) -> Origin:
     return found
 
 
-def home_of(server: str) -> Origin | None:
+def origin_of_base(server: str) -> Origin | None:
     """Scheme, host and port of a FHIR base; None where it is no address at all."""
     try:
         return origin_of(prepared(server))
@@ -116,7 +116,7 @@ def _read_alike(server: str) -> None:
 def refuse_clear_text(server: str, *, allowed: bool) -> None:
     """Raises UsageError (FS595) where data would leave this machine unencrypted, and nobody allowed it.
 
-    Whatever begins with ``http://`` and is not this machine is meant, with a proxy on the way or without. Through a
+    Whatever begins with ``http://`` and is not this machine is meant, with a proxy or without. Through a
     proxy, https stays encrypted from end to end.
     """
     parts = urlsplit(server)

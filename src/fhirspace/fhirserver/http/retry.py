@@ -1,4 +1,4 @@
-"""What is worth asking again, how long to wait before it, and the loop that does it."""
+"""Which requests are repeated, how long to wait before it, and the loop that does it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BASE = 0.5
 CAP = 30.0
 _LONGEST_WAIT = 300.0
 _LONGEST_DATE = 100
-# Times of a server are computed with: those at the ends of the calendar would leave it.
+# Times of a server are used in computations: those at the ends of the calendar would overflow.
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 
 
@@ -38,7 +38,7 @@ def repeated(
         attempts: how often in all.
         wait: called between two attempts with the number of the first and its answer (None: it was lost).
         final: statuses that asking again would not change, although they often pass.
-        instead: called before an attempt when an earlier one may have had effect; what it answers is taken.
+        instead: called before an attempt when an earlier one may have had effect; its answer is used.
 
     Returns:
         That answer, `repeated` when an earlier attempt may have had effect; else the last one, which is `passing`, or
@@ -63,7 +63,7 @@ def repeated(
 
 
 def passing(answer: Response) -> bool:
-    """Worth asking again: a passing state of the server, or a success whose JSON was cut short on its way."""
+    """Whether a request is repeated: after a temporary error of the server, or a success whose JSON is incomplete."""
     if answer.status in RETRIED:
         return True
     return answer.ok and bool(answer.body) and not _whole(answer)
@@ -81,9 +81,9 @@ def _whole(answer: Response) -> bool:
 
 def pause(attempt: int, answer: Response | None, base: float = BASE, cap: float = CAP) -> float:
     """Seconds to wait after an attempt: ``Retry-After`` up to five minutes, else a random part of a doubling bound."""
-    told = retry_after(answer.headers.get("retry-after", "")) if answer else None
-    if told is not None:
-        return min(told, _LONGEST_WAIT)
+    asked = retry_after(answer.headers.get("retry-after", "")) if answer else None
+    if asked is not None:
+        return min(asked, _LONGEST_WAIT)
     return random.uniform(0, min(cap, base * 2 ** (attempt - 1)))  # noqa: S311  # nosec B311  # no secret
 
 

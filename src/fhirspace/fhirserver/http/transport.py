@@ -1,9 +1,9 @@
 """One attempt at one request over HTTP: where it may go, certificates, proxies, the sign-in, and bounds of the answer.
 
-The seam is `Transport.send`. All that is sent passes `HttpTransport._once`: the request is prepared, the URL that came
-of it is judged, and only then it gets a token. So nothing goes to another scheme, host or port than the server's own,
-whoever made the URL; nothing leaves this machine unencrypted unless it was allowed; certificates are always verified,
-and there is no way to switch that off.
+The interface is `Transport.send`. All requests pass `HttpTransport._once`: the request is prepared, its final URL is
+checked, and only then it gets a token. So nothing goes to another scheme, host or port than the server's own, whoever
+made the URL; nothing leaves this machine unencrypted unless it was allowed; certificates are always verified, and there
+is no way to switch that off.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fhirspace.errors import ServerError, UsageError
 from fhirspace.fhirserver.address import relative
 from fhirspace.fhirserver.http.answer import DEADLINE, ENCODINGS, POOLS, LateError, WriteError, body_of
 from fhirspace.fhirserver.http.links import Link, led_away
-from fhirspace.fhirserver.http.origin import checked_url, home_of, is_at, is_this_machine, refuse_clear_text
+from fhirspace.fhirserver.http.origin import checked_url, is_at, is_this_machine, origin_of_base, refuse_clear_text
 from fhirspace.limits import answered_too_much, limit
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HttpTransport", "LostAnswer", "Network", "Response", "Sink", "Transport", "checked_url"]
 
-# What OpenSSL says, and what would have been right; the first that fits is told.
+# Messages of OpenSSL, and what was expected; the first that matches is reported.
 _REFUSALS = (
     ("CERTIFICATE_VERIFY_FAILED", "a certificate for this host, valid today, signed by an authority that is trusted"),
     ("ALERT", "a client certificate and a version of TLS that the server accepts"),
@@ -42,7 +42,7 @@ _DROPPED = ("EOF", "TIMED OUT", "RESET")
 
 
 class LostAnswer(OSError):
-    """An attempt brought no whole answer: refused, dropped, cut short or too late. Whether it had effect is unknown."""
+    """An attempt without a complete answer: refused, dropped, cut short or late. It may have had effect."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Sink(Protocol):
 
 
 class Transport(Protocol):
-    """One attempt at one request. Doubles that inject faults implement this."""
+    """One attempt at one request. Test doubles that inject faults implement this."""
 
     def send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -92,7 +92,7 @@ class Network:
     Args:
         ca: a PEM file with the authorities that are trusted, in place of the public ones.
         cert: a PEM file with the client certificate (and its chain), for servers that ask for one.
-        key: a PEM file with its private key; None: it stands in `cert`.
+        key: a PEM file with its private key; None: it is in `cert`.
         key_password: what decrypts the key.
         proxy: the proxy's URL, in place of ``HTTPS_PROXY`` and its like; this machine is never reached through one.
         insecure_http: whether data may leave this machine unencrypted, over ``http://`` to another one.
@@ -118,7 +118,7 @@ class Network:
         return context
 
     def proxies(self, url: str) -> dict[str, str] | None:
-        """What `requests` is told for `url`; None leaves it to the environment."""
+        """The proxies for `requests` and `url`; None: those of the environment."""
         if is_this_machine(urlsplit(url).hostname):
             return {"http": "", "https": ""}
         return {"http": self.proxy, "https": self.proxy} if self.proxy else None
@@ -171,7 +171,7 @@ class HttpTransport:
     """`Transport` over `requests`; follows no redirect, for a redirect could carry data to another server.
 
     Args:
-        server: the base that relative paths stand on; its scheme, host and port are the only ones that are sent to.
+        server: the base of relative paths; requests are sent to its scheme, host and port only.
         sign_in: gives the header ``Authorization``; a 401 makes it renew once, then the request is sent again.
         network: certificates and proxy.
         timeout: seconds to connect, and seconds between two parts of an answer.
@@ -195,7 +195,7 @@ class HttpTransport:
         self._sign_in = sign_in
         self._network = network or Network()
         refuse_clear_text(self._base, allowed=self._network.insecure_http)
-        self._home = home_of(self._base)
+        self._own_origin = origin_of_base(self._base)
         self._timeout = timeout
         self._bound = bound
         self._session = _Session(self._network.context())
@@ -277,13 +277,13 @@ class HttpTransport:
         except requests.exceptions.InvalidHeader as error:
             raise ServerError("FS512", self._base, "versions and names that fit into a header") from error
         except ValueError as error:  # InvalidURL, MissingSchema and their like
-            if self._home is None:
+            if self._own_origin is None:
                 raise ServerError("FS510", self._base, "a valid address") from error
             raise led_away(self._base, url) from error
 
     def _judge(self, url: str) -> None:
         """Raises ServerError (FS530): what is about to be sent would go elsewhere than to the server."""
-        if not is_at(self._home, url):
+        if not is_at(self._own_origin, url):
             raise led_away(self._base, url)
 
     def _sent(self, request: requests.PreparedRequest, sink: Sink | None) -> Response:
@@ -294,13 +294,13 @@ class HttpTransport:
         answer = self._session.send(request, timeout=self._timeout, allow_redirects=False, **how)
         headers = {name.lower(): value for name, value in answer.headers.items()}
         write = sink.begin(answer.status_code, headers) if sink else None
-        pieces: list[bytes] = []
+        blocks: list[bytes] = []
         try:
-            body_of(answer.raw, self._base, "file-bytes" if write else self._bound, write or pieces.append)
+            body_of(answer.raw, self._base, "file-bytes" if write else self._bound, write or blocks.append)
         except BaseException:
             answer.raw.close()
             raise
-        return Response(answer.status_code, headers, b"".join(pieces), url=url, sunk=write is not None)
+        return Response(answer.status_code, headers, b"".join(blocks), url=url, sunk=write is not None)
 
     def unsigned(self) -> HttpTransport:
         """The same way through the network, without the sign-in."""
@@ -321,14 +321,14 @@ class HttpTransport:
 
 def _judged(error: Exception, url: str) -> ServerError | LostAnswer:
     if isinstance(error, requests.exceptions.SSLError):
-        said = str(error).upper()
-        if not any(word in said for word in _DROPPED):
+        reply = str(error).upper()
+        if not any(word in reply for word in _DROPPED):
             return ServerError(
-                "FS546", urlsplit(url).hostname or "", next(fit for word, fit in _REFUSALS if word in said)
+                "FS546", urlsplit(url).hostname or "", next(fit for word, fit in _REFUSALS if word in reply)
             )
     return LostAnswer(type(error).__name__)
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Stands where `requests` would otherwise look for a password in ``~/.netrc``."""
+    """Prevents that `requests` looks for a password in ``~/.netrc``."""
     return request
