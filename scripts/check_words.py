@@ -95,6 +95,7 @@ DONE: Final = (
     "src/fhirspace/study",
     "src/fhirspace/api",
     "src/fhirspace/mapping",
+    "src/fhirspace/fhirserver",
 )
 """Files and folders in which no word is left."""
 
