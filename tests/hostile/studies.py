@@ -14,7 +14,7 @@ from tests import small_study
 FHIR, SDTM = ["--to", "fhir", "--id-key", "demo"], ["--to", "sdtm", "--format", "csv"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # as `few`: mappings shipped for these tests alone
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`in`: datasets as CSV; `fhir` and `sdtm`: output folders made of them."""
     home = tmp_path_factory.mktemp("made")
