@@ -177,6 +177,24 @@ def test_wrong_usage_ends_with_2_and_says_why(arguments: list[str], capsys: pyte
     assert captured.out == ""
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["convert", "x", "--too", "fhir"], "error: unknown option --too (did you mean --to?)\n"),
+        (["convert", "x", "--xyz=1"], "error: unknown option --xyz=1\n"),
+        (["convert", "x", "--out", "y"], "error: the following arguments are required: --to\n"),
+    ],
+)
+def test_a_misspelt_option_is_named_instead_of_what_is_missing(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    usage, *said = capsys.readouterr().err.splitlines(keepends=True)
+    assert usage == "usage: fhirspace convert --to {fhir,sdtm,records} --out DIR INPUT [INPUT ...]\n"
+    assert said == [message, "`fhirspace convert --help` describes all arguments.\n"]
+
+
 # -- convert, validate, roundtrip
 
 

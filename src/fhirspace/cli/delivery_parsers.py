@@ -22,12 +22,12 @@ def _doctor(commands: Any) -> None:
     parser = add_command(
         commands,
         "doctor",
-        "look at a FHIR server before delivery: what it is, says and does; nothing is written",
+        "check before delivery what a FHIR server supports; writes nothing",
         "--server https://fhir.example.org/fhir",
         "--server https://fhir.example.org/fhir --fhir R5 --types Patient Observation --json",
     )
     server_option(parser)
-    parser.add_argument("--fhir", choices=RELEASES, help="refuse a server of another release")
+    parser.add_argument("--fhir", choices=RELEASES, help="stop if the server has another FHIR release")
     parser.add_argument(
         "--types", nargs="+", metavar="TYPE", default=[], help="resource types (default: all that fhirspace writes)"
     )
@@ -37,7 +37,7 @@ def _plan(commands: Any) -> None:
     parser = add_command(
         commands,
         "plan",
-        "what push would send, or with a server what would change there",
+        "show what push would send, or with a server what it would change there",
         "study",
         "study --server https://fhir.example.org/fhir --out monday.plan",
     )
@@ -50,20 +50,20 @@ def _plan(commands: Any) -> None:
 
 def _delivery_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--connections", type=positive, metavar="N", help="requests under way at once (default: as fits the server)"
+        "--connections", type=positive, metavar="N", help="number of parallel requests (default: chosen for the server)"
     )
-    parser.add_argument("--fhir", choices=RELEASES, help="refuse a server of another release")
+    parser.add_argument("--fhir", choices=RELEASES, help="stop if the server has another FHIR release")
     parser.add_argument("--journal", type=Path, metavar="FILE", help="the journal (default: DIR/journal.db)")
     key_option(parser, SITES_KEY)
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="write over what other clients changed (default: a conflict, left alone)",
+        help="overwrite what other clients changed (default: report a conflict and do not write)",
     )
     parser.add_argument(
         "--way",
         choices=("transaction", "batch", "single", "conditional"),
-        help="how resources travel; conditional: the server makes the ids (default: as the server says)",
+        help="how resources are sent; conditional: the server assigns the ids (default: what the server supports)",
     )
 
 
@@ -71,16 +71,16 @@ def _sending_options(parser: argparse.ArgumentParser) -> None:
     server_option(parser)
     _delivery_options(parser)
     parser.add_argument(
-        "--size", type=positive, metavar="N", help="most resources a bundle (default: as fits the server)"
+        "--size", type=positive, metavar="N", help="resources per bundle at most (default: chosen for the server)"
     )
     parser.add_argument(
-        "--rate", type=positive, metavar="N", help="most requests a second (default: as fits the server)"
+        "--rate", type=positive, metavar="N", help="requests per second at most (default: chosen for the server)"
     )
     parser.add_argument(
-        "--gzip", action=argparse.BooleanOptionalAction, help="compress what is sent (default: as fits the server)"
+        "--gzip", action=argparse.BooleanOptionalAction, help="compress requests (default: chosen for the server)"
     )
     parser.add_argument(
-        "--no-provenance", dest="provenance", action="store_false", help="write no Provenance of what was sent"
+        "--no-provenance", dest="provenance", action="store_false", help="do not send a Provenance for what was written"
     )
 
 
@@ -95,7 +95,9 @@ def _push(commands: Any) -> None:
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
     links_option(parser)
-    parser.add_argument("--plan", type=Path, metavar="FILE", help="do what this plan says, if the server still fits it")
+    parser.add_argument(
+        "--plan", type=Path, metavar="FILE", help="carry out this plan, unless the server has changed since"
+    )
     _sending_options(parser)
     _bulk_push_options(parser)
 
@@ -104,54 +106,56 @@ def _retry(commands: Any) -> None:
     parser = add_command(
         commands,
         "retry",
-        "send what a server refused once more",
+        "send rejected resources again",
         "study --server https://fhir.example.org/fhir",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="the folder that was pushed")
-    parser.add_argument("--run", metavar="RUN", help="the dead letters of this run only")
+    parser.add_argument("--run", metavar="RUN", help="only the dead letters of this run")
     _sending_options(parser)
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="the run's name, or last: the last run that wrote something")
-    server_option(parser, without="the run's own")
     parser.add_argument(
-        "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all of this machine)"
+        "run", metavar="RUN", help="the name of the run, or `last` for the last run that wrote something"
+    )
+    server_option(parser, without="that of the run")
+    parser.add_argument(
+        "--journal", type=Path, metavar="FILE", help="the journal or its folder (default: all journals of this machine)"
     )
     key_option(parser, SITES_KEY)
 
 
 def _verify(commands: Any) -> None:
-    _run_options(add_command(commands, "verify", "read back what a run delivered, and compare", "last"))
+    _run_options(add_command(commands, "verify", "read back what a run delivered and compare it", "last"))
 
 
 def _undo(commands: Any) -> None:
-    about = "take a run back: restore what was there before, delete what the run created"
+    about = "undo a run: restore what it changed, delete what it created"
     _run_options(add_command(commands, "undo", about, "20260501T101500Z-3f1c --server https://fhir.example.org/fhir"))
 
 
 def _status(commands: Any) -> None:
-    parser = add_command(commands, "status", "how far a delivery is", "study")
+    parser = add_command(commands, "status", "show the progress of a delivery", "study")
     parser.add_argument("journal", metavar="DIR|FILE", type=Path, help="the journal, or the folder with journal.db")
 
 
 def _bulk_push_options(parser: argparse.ArgumentParser) -> None:
-    bulk = parser.add_argument_group("bulk", "have the server import the files by itself ($import)")
-    bulk.add_argument("--bulk", action="store_true", help="by $import; the journal learns nothing of it")
+    bulk = parser.add_argument_group("bulk", "let the server fetch and import the files itself ($import)")
+    bulk.add_argument("--bulk", action="store_true", help="use $import; imported resources are not in the journal")
     bulk.add_argument(
         "--bulk-shape",
         choices=("hapi", "azure", "azure-initial", "google"),
         default="hapi",
-        help="how the server wants to be asked (default: hapi)",
+        help="the kind of $import that the server has (default: hapi)",
     )
     bulk.add_argument(
-        "--bulk-from", metavar="URL", help="where the same files are in a storage (default: they are served from here)"
+        "--bulk-from", metavar="URL", help="the address of the same files in a storage (default: fhirspace serves them)"
     )
     bulk.add_argument(
         "--bulk-bind",
         metavar="HOST[:PORT]",
         default="127.0.0.1",
-        help="serve the files at this address of ours, as the server reaches it (default: 127.0.0.1, a free port)",
+        help="serve the files at this address, which the server must reach (default: 127.0.0.1, a free port)",
     )
 
 
@@ -164,28 +168,41 @@ def _pull(commands: Any) -> None:
         "--server https://fhir.example.org/fhir --study SPACE --out changed --since 2026-03-01 --bulk",
     )
     server_option(parser)
-    parser.add_argument("--study", metavar="ID", required=True, help="the study, as in STUDYID")
-    parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="gets fhir/*.ndjson")
+    parser.add_argument("--study", metavar="ID", required=True, help="the identifier of the study, as in STUDYID")
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="the output folder; resources are written to fhir/*.ndjson",
+    )
     shared_option(parser)
     parser.add_argument("--types", metavar="TYPE", nargs="+", help="resource types (default: all that can be searched)")
-    parser.add_argument("--since", metavar="TIME", help="only what was changed since this date or instant")
-    parser.add_argument("--bulk", action="store_true", help="have the server make files of it ($export); resumable")
+    parser.add_argument("--since", metavar="TIME", help="only resources that changed since this date or instant")
+    parser.add_argument("--bulk", action="store_true", help="use the server's bulk export ($export); resumable")
     parser.add_argument(
         "--bulk-level",
         metavar="LEVEL",
         default="system",
-        help="export of the whole `system`, of every `Patient`, or of `Group/<id>` (default: system)",
+        help="what to export: the whole `system`, every `Patient`, or `Group/<id>` (default: system)",
     )
     parser.add_argument(
-        "--connections", type=positive, default=4, metavar="N", help="--bulk: files fetched at once (default: 4)"
+        "--connections",
+        type=positive,
+        default=4,
+        metavar="N",
+        help="with --bulk: number of parallel downloads (default: 4)",
     )
 
 
 def _runs(commands: Any) -> None:
-    about = "the runs of a journal, or of all journals of this machine; audit: whether its log is whole"
+    about = "list the runs of a journal, or of all journals of this machine; audit: check its audit log"
     parser = add_command(commands, "runs", about, "", "study", "audit study")
     parser.add_argument(
-        "what", nargs="*", metavar="[audit] DIR|FILE", help="the journal, or its folder; audit: check its audit.log"
+        "what",
+        nargs="*",
+        metavar="[audit] DIR|FILE",
+        help="the journal or its folder; with `audit`: check its audit.log",
     )
 
 
@@ -193,15 +210,15 @@ def _server(commands: Any) -> None:
     parser = add_command(
         commands,
         "server",
-        "a real FHIR server (HAPI) on this machine; nothing to install by hand",
+        "run a real FHIR server (HAPI) on this machine; nothing to install by hand",
         "start --fhir R5",
         "status",
         "stop",
     )
     parser.add_argument("action", choices=("start", "stop", "status"))
-    parser.add_argument("--fhir", choices=RELEASES, help="the release (start: default: R4)")
-    parser.add_argument("--port", type=positive, metavar="N", help="the port (start: default: a free one)")
-    parser.add_argument("--no-validate", action="store_true", help="start: let the server store invalid content")
+    parser.add_argument("--fhir", choices=RELEASES, help="the FHIR release (start: R4 by default)")
+    parser.add_argument("--port", type=positive, metavar="N", help="the port (start: a free one by default)")
+    parser.add_argument("--no-validate", action="store_true", help="start: allow the server to store invalid resources")
 
 
 DELIVERY = (_doctor, _plan, _push, _retry, _verify, _undo, _pull, _runs, _status, _server)

@@ -38,7 +38,7 @@ def add_command(commands: Any, name: str, about: str, *examples: str) -> argpars
         metavar="NAME=N",
         action="append",
         default=[],
-        help="change a bound on what is read, such as cell-bytes=2000000 (see the reference, Limits)",
+        help="change a limit for input and answers, such as cell-bytes=2000000 (docs/cli.md lists them)",
     )
     return parser
 
@@ -58,10 +58,15 @@ def release_option(parser: argparse.ArgumentParser) -> None:
 def study_options(parser: argparse.ArgumentParser) -> None:
     """`--source`, `--mappings` and `--fhir`: how a study is converted."""
     parser.add_argument(
-        "--source", metavar="NAME|DIR", help="source mappings of the EDC export (default: found by its forms)"
+        "--source", metavar="NAME|DIR", help="source mappings for the EDC export (default: those that have its forms)"
     )
     parser.add_argument(
-        "--mappings", metavar="DIR", type=Path, action="append", default=[], help="your own mappings; they win"
+        "--mappings",
+        metavar="DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="your own mappings; they replace shipped ones of the same name",
     )
     release_option(parser)
 
@@ -71,13 +76,15 @@ def key_option(parser: argparse.ArgumentParser, about: str) -> None:
     parser.add_argument("--id-key", metavar="FILE", help=about)
 
 
-SITES_KEY = "the file of the id key (default: your site's, see docs/pseudonyms.md; `demo`: the published one)"
+SITES_KEY = "the file with the id key (default: your site's key, see docs/pseudonyms.md; `demo`: the published key)"
 
 
 def links_option(parser: argparse.ArgumentParser) -> None:
     """`--follow-links`."""
     parser.add_argument(
-        "--follow-links", action="store_true", help="read links that lead out of the input folder too (else: FS152)"
+        "--follow-links",
+        action="store_true",
+        help="also read symbolic links that lead out of the input folder (otherwise: FS152)",
     )
 
 
@@ -86,7 +93,7 @@ def encoding_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--encoding",
         metavar="NAME",
-        help="the encoding of the texts of SAS transport files (default: UTF-8 or Windows-1252, where it is clear)",
+        help="the text encoding of SAS transport files (default: UTF-8 or Windows-1252, if it is clear which)",
     )
 
 
@@ -95,7 +102,7 @@ def shared_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shared",
         action="store_true",
-        help="for a folder that others read: modes as the umask says (default: files 0600, new folders 0700)",
+        help="for a folder that other users read: permissions by the umask (default: files 0600, new folders 0700)",
     )
 
 
@@ -106,7 +113,7 @@ def input_argument(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         type=Path,
         nargs="+",
-        help="a folder or files: EDC records, SDTM datasets or FHIR resources; which of them is recognised",
+        help="a folder or files with EDC records, SDTM datasets or FHIR resources; the kind is recognised",
     )
     links_option(parser)
     encoding_option(parser)
@@ -114,16 +121,18 @@ def input_argument(parser: argparse.ArgumentParser) -> None:
 
 def server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:
     """`without`: what happens when no server is named; "" where one must be."""
-    about = "the FHIR server's base address, or its name in the file" + (f" (default: {without})" if without else "")
+    about = "the FHIR server's base URL, or its name in the configuration file" + (
+        f" (default: {without})" if without else ""
+    )
     parser.add_argument("--server", metavar="URL|NAME", required=not without, help=about)
     parser.add_argument(
         "--config",
         metavar="FILE",
         type=Path,
-        help="the file of servers (default: fhirspace.toml, here or in ~/.config)",
+        help="the configuration file with servers (default: fhirspace.toml, here or in ~/.config/fhirspace)",
     )
     parser.add_argument(
         "--insecure-http",
         action="store_true",
-        help="let data go to another machine unencrypted (http://); never together with a sign-in",
+        help="allow sending data to another machine unencrypted (http://); not possible with a sign-in",
     )

@@ -28,8 +28,8 @@ _LONGEST = 2000
 _LACKING = "the following arguments are required"
 _ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
 _CODES = """exit codes:
-  0 clean   1 findings   2 usage or configuration   3 done, with rows in quarantine
-  4 server, sign-in or network   5 interrupted: the same command again resumes   70 a bug"""
+  0 clean   1 findings   2 usage or configuration   3 done, with quarantined rows or unread files
+  4 server, sign-in or network   5 interrupted: run the same command again to resume   70 a bug"""
 
 
 def refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--notices",
         action="store_true",
-        help="print sources and terms of the standards' facts in this package, and exit",
+        help="print the sources and licences of the standards' data in this package, and exit",
     )
     # Not `required`: argparse would refuse --version and --notices alone.
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
