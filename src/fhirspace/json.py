@@ -349,3 +349,7 @@ def members(raw: bytes | msgspec.Raw) -> dict[str, msgspec.Raw]:
     if data.count(b'"') - sum(bytes(value).count(b'"') for value in found.values()) != 2 * len(found):
         parse(data)
     return found
+
+
+canonical: Final = msgspec.json.Encoder(order="sorted").encode
+"""The one spelling of a value as JSON: names sorted, no blanks."""

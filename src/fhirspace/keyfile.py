@@ -7,6 +7,7 @@ import secrets
 import stat
 from pathlib import Path
 
+from fhirspace.atomic import write
 from fhirspace.errors import UsageError
 from fhirspace.folders import locked, open_own
 
@@ -68,10 +69,7 @@ def make_once(path: Path, data: bytes) -> None:
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        write(part, data, new=True)
         try:
             os.link(part, path)
         except FileExistsError:

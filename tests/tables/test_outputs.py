@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace import __version__
+from fhirspace import __version__, atomic
 from fhirspace.errors import FhirspaceError, InputError, Place, Problem, UsageError
-from fhirspace.tables import csv, durable
+from fhirspace.tables import csv
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.proof import Earlier
 
@@ -285,7 +285,7 @@ def test_systems_that_cannot_open_a_folder(tmp_path, monkeypatch):
         patch.setattr(os, "open", refuse)
         patch.setattr(os, "fsync", lambda descriptor: calls.append(("fsync", descriptor)))
         patch.setattr(os, "close", lambda descriptor: calls.append(("close", descriptor)))
-        durable.synchronise(Path(tmp_path))
+        atomic.synchronise(Path(tmp_path))
     assert calls == [("open", tmp_path)], "it is tried, and given up without touching any other descriptor"
 
 
@@ -295,7 +295,7 @@ def test_systems_that_cannot_synchronise_a_folder_and_disks_that_fail(tmp_path, 
 
     monkeypatch.setattr(os, "fsync", refuse)
     code = errno.EINVAL
-    durable.synchronise(Path(tmp_path))
+    atomic.synchronise(Path(tmp_path))
     code = errno.EIO
     with pytest.raises(OSError, match="no"):
-        durable.synchronise(Path(tmp_path))
+        atomic.synchronise(Path(tmp_path))

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from fhirspace.fhir.tags import VERSION
-from fhirspace.json import exact, strict
+from fhirspace.json import canonical as spelt, exact, strict
 
 # HAPI appends "#" and the id of the request (16 letters and digits) to whatever source was sent, or to nothing.
 _REQUEST = re.compile(r"#[A-Za-z0-9]{16}$")
@@ -45,8 +45,8 @@ def canonical(line: bytes) -> bytes:
     if isinstance(meta, dict):
         for name in _SETS:
             if isinstance(meta.get(name), list):
-                meta[name] = sorted(meta[name], key=lambda item: msgspec.json.encode(item, order="sorted"))
-    return msgspec.json.encode(resource, order="sorted")
+                meta[name] = sorted(meta[name], key=spelt)
+    return spelt(resource)
 
 
 def content(line: bytes) -> bytes:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-import msgspec
-
 from fhirspace.fhir.wire import head_of
-from fhirspace.json import JsonError, decode
+from fhirspace.json import JsonError, canonical, decode
 
 _MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
 """An id that a key has made, whole: 32 digits of a hash, and what distinguishes the resources of one subject."""
@@ -25,7 +23,7 @@ def named(lines: Iterable[bytes]) -> dict[tuple[str, bytes], str]:
     for line in lines:
         try:
             head = head_of(line)
-            spelt = msgspec.json.encode(decode(head.identifier), order="sorted")
+            spelt = canonical(decode(head.identifier))
         except JsonError:
             continue
         if spelt != b"null":

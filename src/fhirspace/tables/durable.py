@@ -1,8 +1,7 @@
-"""What others need of output folders: the manifest's name and content, the key of its ids, a rename made sure."""
+"""What others need of output folders: the manifest's name and content, the key of its ids."""
 
 from __future__ import annotations
 
-import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,6 @@ MANIFEST = "manifest.json"
 
 ID_KEY = "id_key"
 """Its entry that names the key of the ids by its fingerprint."""
-
-_CANNOT = (errno.EINVAL, errno.ENOTSUP, errno.EBADF)
-"""What file systems say that cannot synchronise a folder."""
 
 
 def manifest(folder: Path) -> dict[str, Any]:
@@ -38,22 +34,3 @@ def key_of(content: dict[str, Any]) -> str:
     entry = content.get(ID_KEY)
     found = entry.get("fingerprint") if isinstance(entry, dict) else None
     return found if isinstance(found, str) else ""
-
-
-def synchronise(folder: Path) -> None:
-    """Makes a rename in a folder last. Where folders cannot be opened or synchronised it is as good as it gets.
-
-    Raises:
-        OSError: the disk failed.
-    """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError as error:
-        if error.errno not in _CANNOT:
-            raise
-    finally:
-        os.close(descriptor)

@@ -21,9 +21,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+from fhirspace.atomic import replace, synchronise, write
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.folders import is_mine, locked_folder, strangers
-from fhirspace.tables.durable import MANIFEST, synchronise
+from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.proof import FOLDERS, Proof, listed, not_ours
 
 STAGING = ".fhirspace-staging"
@@ -110,12 +111,8 @@ def commit(root: Path, manifest: bytes, proof: Proof, *, mode: int = 0o600) -> N
     for folder in {path.parent for path in waiting.rglob("*")}:
         synchronise(folder)
     part = waiting / f"{MANIFEST}{_PART}"
-    with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
-        stream.write(manifest)
-        stream.flush()
-        os.fsync(stream.fileno())
-    part.replace(waiting / MANIFEST)
-    synchronise(waiting)
+    write(part, manifest, mode=mode, new=True)
+    replace(part, waiting / MANIFEST)
     complete(root, proof)
 
 
@@ -151,8 +148,7 @@ def complete(root: Path, proof: Proof | None = None) -> None:
     _remove(proof, earlier.keys() - files.keys())
     for folder in {(root / relative).parent for relative in files.keys() | earlier.keys()}:
         synchronise(folder)
-    (waiting / MANIFEST).replace(root / MANIFEST)
-    synchronise(root)
+    replace(waiting / MANIFEST, root / MANIFEST)
     shutil.rmtree(waiting, ignore_errors=True)
 
 

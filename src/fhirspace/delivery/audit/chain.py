@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple
 import msgspec
 
 from fhirspace.foreign import shown
-from fhirspace.json import JsonError, decoder
+from fhirspace.json import JsonError, canonical, decoder
 from fhirspace.limits import limit
 
 Event = Literal[
@@ -77,8 +77,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
 
 
 _decode = decoder(Record)
-encode = msgspec.json.Encoder(order="sorted").encode
-"""A record as canonical JSON: keys sorted, no spaces, nothing that is empty."""
+encode = canonical
+"""A record as canonical JSON; it leaves out what is empty."""
 
 
 def sealed(record: Record) -> Record:

@@ -17,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from fhirspace.atomic import synchronise
 from fhirspace.delivery.audit.chain import CLOSED, EMPTY, RS, Chain, Event, Head, Record, encode, sealed
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.folders import locked, open_own
 from fhirspace.foreign import counted
-from fhirspace.tables.durable import synchronise
 
 __all__ = ["AUDIT", "Audit", "Event", "Head", "Log", "Record", "anchor", "digest", "log_of", "records", "verify"]
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fhirspace.atomic import replace
 from fhirspace.errors import ServerError
 from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.fhirserver.http.links import Link, resolved
@@ -62,7 +63,7 @@ def fetch(
             if size > limit("file-bytes"):
                 raise answered_too_much("file-bytes", client.server)
         os.fsync(file.fileno())
-    part.replace(target)
+    replace(part, target)
     return measured(target)
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from fhirspace.atomic import replace, write
 from fhirspace.delivery.bulk.download import measured
 from fhirspace.errors import ServerError
 from fhirspace.fhirserver.address import is_type
-from fhirspace.folders import open_own, strangers
+from fhirspace.folders import strangers
 from fhirspace.json import JsonError, decode
 from fhirspace.limits import answered_too_much, limit
-from fhirspace.tables.durable import synchronise
 from fhirspace.tables.proof import not_ours
 
 FOLDER = ".bulk-export"
@@ -100,13 +100,8 @@ class Desk:
         """Put the state on the disk."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         part = self._file.with_suffix(".part")
-        descriptor = open_own(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(msgspec.json.encode(state))
-            file.flush()
-            os.fsync(descriptor)
-        part.replace(self._file)
-        synchronise(self.folder)
+        write(part, msgspec.json.encode(state))
+        replace(part, self._file)
 
     def path(self, number: int) -> Path:
         """Where the file of this number is, or will be."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 
+from fhirspace import atomic
 from fhirspace.delivery.database import Form, opened, stamp
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.order import Item, Reader
@@ -135,7 +136,7 @@ class PlanFile:
         """Puts the file in its place; without it nothing is left."""
         self._base.execute("COMMIT")
         if self._part != self._path:
-            self._part.replace(self._path)
+            atomic.replace(self._part, self._path)
             self._part = self._path
 
     def step(self, key: str) -> Step | None:
