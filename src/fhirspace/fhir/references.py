@@ -23,6 +23,9 @@ _LITERAL: Final = re.compile(
     rf"(?:/(?P<id>{ID})(?:/_history/(?P<version>{ID}))?|\?(?P<query>.+?))(?:#.*)?"
 )
 _MEMBER: Final = "reference"
+_NARRATIVE: Final = "div"
+_URL: Final = re.compile(r"div|url|uri|uuid|oid|[A-Za-z]+(?:Url|Uri|Uuid|Oid)")
+_LINK: Final = re.compile(r"""(\b(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
 _BLANKS: Final = re.compile(r"[ \t\r\n]*")
 
 
@@ -86,17 +89,42 @@ def rewritten(line: bytes, other: Callable[[str], str | None]) -> bytes:
         line: the resource as JSON; what is no JSON is given back as it is.
         other: the new text of a reference, None to leave it as it is.
     """
+    return _replaced(line, None, lambda _, text: other(text))
+
+
+def _replaced(line: bytes, wanted: Callable[[str], object] | None, other: Callable[[str, str], str | None]) -> bytes:
+    """JSON with other texts for members: those that are `wanted` by their name (None: references)."""
     try:
         text = line.decode()
         parts, done = [], 0
-        for start, end, found in _spans(text):
-            new = other(found)
+        for start, end, name, found in _spans(text, wanted):
+            new = other(name, found)
             if new is not None:
                 parts += [text[done:start], msgspec.json.encode(new).decode()]
                 done = end
     except ValueError:  # neither UTF-8 nor JSON
         return line
     return "".join([*parts, text[done:]]).encode() if parts else line
+
+
+def relinked(line: bytes, other: Callable[[str], str | None]) -> bytes:
+    """As `rewritten`, for elements that hold a URL by their name, and for the links of a narrative.
+
+    Source: FHIR, "http" (transaction processing rules): ``uri``, ``url``, ``oid`` and ``uuid``, ``href`` and ``src``.
+    Canonical addresses, systems and values of identifiers name something, and lead nowhere.
+    """
+
+    def link(found: re.Match[str]) -> str:
+        new = other(found[3])
+        return found[0] if new is None else f"{found[1]}{found[2]}{new}{found[2]}"
+
+    def target(name: str, text: str) -> str | None:
+        if name != _NARRATIVE:
+            return other(text)
+        new = _LINK.sub(link, text)
+        return None if new == text else new
+
+    return _replaced(line, _URL.fullmatch, target)
 
 
 def redirected(line: bytes, place: Callable[[str], str | None]) -> bytes:
@@ -110,20 +138,24 @@ def redirected(line: bytes, place: Callable[[str], str | None]) -> bytes:
     return rewritten(line, other)
 
 
-def _spans(text: str) -> Iterator[tuple[int, int, str]]:
-    """Start, end and value of the texts that are references, in their order. Raises ValueError: it is no JSON.
+def _spans(text: str, wanted: Callable[[str], object] | None) -> Iterator[tuple[int, int, str, str]]:
+    """Start, end, name and value of the texts that are wanted, in their order. Raises ValueError: it is no JSON.
 
     Where nothing is escaped, a name cannot be spelt in two ways, so that only places with the name are looked at.
     """
-    needle = '"' if "\\" in text else f'"{_MEMBER}"'
+    needle = '"' if wanted or "\\" in text else f'"{_MEMBER}"'
     at = text.find(needle)
     while at >= 0:
         name, end = value_at(text, at)
         colon = _after(text, end)
         start = _after(text, colon + 1)
-        if name == _MEMBER and text.startswith(":", colon) and text.startswith('"', start):
+        if (
+            (wanted(name) if wanted else name == _MEMBER)
+            and text.startswith(":", colon)
+            and text.startswith('"', start)
+        ):
             value, end = value_at(text, start)
-            yield start, end, value
+            yield start, end, name, value
         at = text.find(needle, end)
 
 

@@ -54,7 +54,9 @@ def facts_of(resource: dict[str, Any], base: str) -> Facts:
     spelled = msgspec.json.encode(resource, order="sorted")
     tags = meta.get("tag") if isinstance(meta, dict) else None
     tokens = [*_tokens("_tag", tags, "code"), *_tokens("identifier", resource.get("identifier"), "value")]
-    return Facts(hashlib.blake2b(spelled, digest_size=16).digest(), frozenset(tokens), frozenset(_refs(resource, base)))
+    # What a Bundle that is stored whole refers to is its own affair.
+    refs = frozenset(_refs(resource, base)) if resource.get("resourceType") != "Bundle" else frozenset()
+    return Facts(hashlib.blake2b(spelled, digest_size=16).digest(), frozenset(tokens), refs)
 
 
 def _tokens(name: str, items: Any, value: str) -> Iterator[str]:

@@ -93,8 +93,9 @@ def order(folder: Path, *, follow_links: bool = False, problems: list[Problem] |
         return found.types()
 
 
-def _unsendable(found: Order) -> list[Problem]:
-    return found.unread + [Problem(code, item.place, expected) for code, item, expected in found.faults]
+def _unsendable(found: Order, server: str = "") -> list[Problem]:
+    rejected = [Problem(code, item.place, expected) for code, item, expected in found.faults]
+    return found.unread + rejected + found.unresolved(server)
 
 
 def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpack[Options]) -> Planned:
@@ -138,7 +139,7 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
             if progress and (done % _EVERY == 0 or done == len(order)):
                 progress(done, len(order))
         found.types = file.counts()
-        found.problems = problems + _unsendable(order)
+        found.problems = problems + _unsendable(order, talk.server)
         file.keep()
     return found
 

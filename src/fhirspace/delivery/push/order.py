@@ -10,25 +10,30 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Final, Self
 
 from fhirspace.delivery.push.graph import components
-from fhirspace.delivery.push.unpack import unpacked
+from fhirspace.delivery.push.unpack import Refused, Unpacker
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.fhir.ndjson import places
-from fhirspace.fhir.references import keys_in, references
+from fhirspace.fhir.references import parsed, references, texts
 from fhirspace.fhir.wire import own_key
 from fhirspace.fhirserver.address import is_id, looks_like_type
 from fhirspace.folders import scratch
+from fhirspace.foreign import counted
 from fhirspace.json import JsonError, strict
 
+REQUEST: Final = "FS579"
+_EMPTY = hashlib.sha256(b"").digest()
+_BASES = 1000
+"""So many other places are told apart."""
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _RESOURCE = "a JSON object with resourceType and a legal id"
@@ -107,9 +112,11 @@ class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
     Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
-    content, FS522 it has no type or id that can be sent, and those of `json.strict` (FS401, FS402, FS403, FS414).
-    `twins` are lines that say the same once more; with `first_counts` also those of a key that an earlier file has.
-    `unread` are the files that cannot be read to their end, of which nothing is sent; `files` are the others.
+    content, FS522 it has no type or id that can be sent, FS579 an entry of a Bundle asks for something else than to be
+    written, and those of `json.strict` (FS401, FS402, FS403, FS414). `twins` are lines that say the same once more; with
+    `first_counts` also those of a key that an earlier file has. `unread` are the files that cannot be read to their end,
+    of which nothing is sent; `files` are the others. `away` counts references to other places by their base ("urn:"),
+    file and type.
 
     Raises:
         InputError: FS523 there is no resource at all; the fault of the first file where none can be read.
@@ -121,6 +128,7 @@ class Order:
         self.twins = 0
         self.files: list[FhirFile] = []
         self.unread: list[Problem] = []
+        self.away: dict[str, Counter[tuple[str, str]]] = {}
         self._names = [file.name for file in files]
         self._held = ExitStack()
         folder = self._held.enter_context(scratch())
@@ -174,10 +182,12 @@ class Order:
                                wave INT DEFAULT 0, level INT DEFAULT 0, unit INT) WITHOUT ROWID;
             BEGIN""")
         edges: dict[str, set[str]] = {}
+        unpack = Unpacker(folder, self._base)
         for number, file in enumerate(files):
             before = len(self.faults), self.twins
             try:
-                self._files[number] = unpacked(file, folder, number)
+                self._files[number] = unpack.unpacked(file, number)
+                self._refuse(unpack.refused, number)
                 for row, offset, line in places(self._files[number]):
                     self._keep(number, row, offset, line, edges)
                 self.files.append(file)
@@ -188,6 +198,12 @@ class Order:
             raise self._nothing()
         self._order(edges)
         self._base.execute("COMMIT")
+
+    def _refuse(self, refused: list[Refused], number: int) -> None:
+        """Notes the entries of a Bundle that ask for something that a push does not do."""
+        for entry in refused:
+            item = Item(entry.key, _EMPTY, self._files[number], entry.place, 0, (0, 0), self._names[number])
+            self.faults.append((REQUEST, item, f"a PUT or POST without a condition, and not {entry.asks}"))
 
     def _forget(self, number: int, faults: int, twins: int) -> None:
         """Takes back what was read of a file."""
@@ -221,7 +237,30 @@ class Order:
             else:
                 self.faults.append(("FS521", item, "each type and id once"))
             return
-        edges.setdefault(kind, set()).update(target.partition("/")[0] for target in keys_in(resource))
+        targets = edges.setdefault(kind, set())
+        for text in texts(resource):
+            found = parsed(text)
+            if found is not None and not found.base:
+                targets.add(found.type)
+            elif found is not None or text.startswith("urn:"):
+                self._leads_away(number, kind, found.base if found else "urn:")
+
+    def _leads_away(self, number: int, kind: str, base: str) -> None:
+        where = base if base in self.away or len(self.away) < _BASES else ""
+        self.away.setdefault(where, Counter())[self._names[number], kind] += 1
+
+    def unresolved(self, server: str) -> list[Problem]:
+        """A finding (FS509) for each file and type with references to what is neither in the input nor on `server`."""
+        found: Counter[tuple[str, str]] = Counter()
+        for base, counts in self.away.items():
+            if base != f"{server}/":
+                found.update(counts)
+        return [
+            Problem(
+                "FS509", Place(name), table=kind, detail=counted(count, f"reference in {kind}", f"references in {kind}")
+            )
+            for (name, kind), count in sorted(found.items())
+        ]
 
     def _order(self, edges: dict[str, set[str]]) -> None:
         known = {kind: targets & edges.keys() for kind, targets in edges.items()}

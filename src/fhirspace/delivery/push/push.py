@@ -31,7 +31,7 @@ from fhirspace.delivery.provenance import Source, Target, provenance, sources
 from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.push.bundles import Courier, Entry
 from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
-from fhirspace.delivery.push.order import Item, Order, Reader, Unit, inputs
+from fhirspace.delivery.push.order import REQUEST, Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
 from fhirspace.delivery.report import told
@@ -85,10 +85,11 @@ class PushReport:
 
     @property
     def exit_code(self) -> int:
-        """3 with rejected resources or files that could not be read, 1 with conflicts or other files, else 0."""
+        """3 with rejected resources or unreadable files, 1 with conflicts, other files or lost references, else 0."""
         if self.refused or self.unread:
             return EXIT_QUARANTINED
-        return EXIT_FINDINGS if self.conflicts or self.others else EXIT_CLEAN
+        lost = any(problem.code == "FS509" for problem in self.problems)
+        return EXIT_FINDINGS if self.conflicts or self.others or lost else EXIT_CLEAN
 
     @property
     def rate(self) -> float:
@@ -179,6 +180,7 @@ def _deliver(
         guarded = None if plan or options.get("overwrite") else Guarded(courier, how.strict)
         sender = Sender(guarded or courier, book, box, how.size, _noting(log), wanted, addressing, how.absent_version)
         sender.problems += (unread := [*problems, *order.unread])
+        sender.problems += order.unresolved(talk.server)
         work = _Work(sender, order, reader, log, options)
         work.report.others = sum(problem.code == "FS407" for problem in unread)
         work.report.unread = len(unread) - work.report.others
@@ -228,7 +230,7 @@ class _Work:
         sender = self.sender
         try:
             for code, item, expected in self.order.faults:
-                sender.refuse_unsent(code, item, expected, self.reader.line(item))
+                sender.refuse_unsent(code, item, expected, b"" if code == REQUEST else self.reader.line(item))
             for _ in sender.deliver_all(sender.batches(units, self.reader), connections):
                 self._show()
                 self.prove(_TOGETHER)

@@ -13,18 +13,19 @@ from fhirspace.delivery.audit.chain import Event
 from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
 from fhirspace.delivery.journal import RETRY, Journal, Known, Written
 from fhirspace.delivery.push.bundles import Courier, Entry, Reply, Terms
-from fhirspace.delivery.push.order import Item, Reader, Unit
+from fhirspace.delivery.push.order import REQUEST, Item, Reader, Unit
 from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Conflict, Guarded
 from fhirspace.delivery.push.rejected import DeadLetters
 from fhirspace.delivery.report import Counts
 from fhirspace.errors import Problem, ServerError
 from fhirspace.fhir.canonical import content
 from fhirspace.fhir.outcome import reason, suspects
-from fhirspace.fhir.references import references
+from fhirspace.fhir.references import parsed, references, texts
 from fhirspace.fhirserver.answers import Answer, no_fhir
 from fhirspace.fhirserver.fetch import fetch
 from fhirspace.fhirserver.http.client import Response
 from fhirspace.fhirserver.http.retry import since
+from fhirspace.json import exact
 from fhirspace.limits import limit
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
@@ -88,7 +89,7 @@ class Sender:
             loaded = [self._loaded(item, reader) for item in unit]
             heavy = sum(len(entry.line) for entry in loaded)
             full = entries + len(loaded) > self.size or weight + heavy > _MOST_BYTES
-            if batch and (full or not self._together(batch[-1], loaded)):
+            if batch and (full or not self._together(batch, loaded)):
                 yield batch
                 batch, entries, weight = [], 0, 0
             batch.append(loaded)
@@ -250,9 +251,15 @@ class Sender:
         kept = (known.content if known else None, self.journal.unanswered(key))
         return lambda digest: any(self.journal.seal.same(each, digest) for each in kept)
 
-    def _together(self, left: Loaded, right: Loaded) -> bool:
-        """Whether two units may travel in one bundle: in a transaction any, otherwise those of one stage."""
-        return self.courier.kind == "transaction" or left[0].item.stage == right[0].item.stage
+    def _together(self, batch: list[Loaded], unit: Loaded) -> bool:
+        """Whether a unit may travel with others: those of one stage may.
+
+        In a transaction any may, but for a conditional reference: it is resolved before anything is written.
+        """
+        stage = unit[0].item.stage
+        if self.courier.kind != "transaction":
+            return batch[-1][0].item.stage == stage
+        return not any(map(_is_conditional, unit)) or all(each[0].item.stage == stage for each in batch)
 
     def _orphaned(self, unit: Loaded) -> bool:
         """Whether it refers to what was refused in this run and never was on the server; then it is buried unsent."""
@@ -348,7 +355,8 @@ class Sender:
 
     def _refuse(self, code: str, entry: Entry, expected: str, answer: Response, detail: str = "") -> None:
         item = entry.item
-        self.dead.add(item, entry.line, answer)
+        if code != REQUEST:  # sent as a resource, it would be something else than was asked for
+            self.dead.add(item, entry.line, answer)
         self.problems.append(Problem(code, item.place, expected, item.key.split("/")[0], detail))
         self.counts.refused += 1
         if self.journal.known(item.key) is None:
@@ -357,6 +365,13 @@ class Sender:
         if self.addressing:
             self.journal.release(item.key)
         self.note("resource refused", {"status": answer.status}, [item.key])
+
+
+def _is_conditional(entry: Entry) -> bool:
+    """Whether it has a conditional reference (``Type?query``)."""
+    if b"?" not in entry.line:
+        return False
+    return any(found is not None and found.query for found in map(parsed, texts(exact(entry.line))))
 
 
 def _flat(units: list[Loaded]) -> list[Entry]:
