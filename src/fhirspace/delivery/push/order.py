@@ -111,12 +111,12 @@ def inputs(folder: Path, *, follow_links: bool = False, problems: list[Problem] 
 class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
-    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with different
-    content, FS522 it has no type or id that can be sent, FS579 an entry of a Bundle asks for something else than to be
-    written, and those of `json.strict` (FS401, FS402, FS403, FS414). `twins` are lines that say the same once more; with
-    `first_counts` also those of a key that an earlier file has. `unread` are the files that cannot be read to their end,
-    of which nothing is sent; `files` are the others. `away` counts references to other places by their base ("urn:"),
-    file and type.
+    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with
+    different content, FS522 it has no type or id that can be sent, FS579 an entry of a Bundle asks for something
+    else than to be written, and those of `json.strict` (FS401, FS402, FS403, FS414). `twins` are lines that say the
+    same once more; with `first_counts` also those of a key that an earlier file has. `unread` are the files that
+    cannot be read to their end, of which nothing is sent; `files` are the others. `away` counts references to other
+    places by their base ("urn:"), file and type.
 
     Raises:
         InputError: FS523 there is no resource at all; the fault of the first file where none can be read.
