@@ -67,12 +67,13 @@ NAMES: Final = {
     "attach": "a key of the mapping language",
     "Attach": "a key of the mapping language",
     "Attachment": "a data type of FHIR",
+    "SQLITE_LIMIT_ATTACHED": "a constant of SQLite",
     "way": "the option --way and its parameter are public",
     "statement": "a public attribute of the faulty server: its CapabilityStatement; elsewhere SQL",
     "home": "Path.home, and the home folder of tests",
     "gone": "the name of a public fault of the faulty server (410)",
     "gather": "a function of asyncio",
-    "held": "a lock",
+    "held": "a lock that is held, a resource that the server holds",
     "unread": "the folder unread/ and the attribute of Conversion are public",
     "piece": "a public parameter of pull: bytes of a file that are fetched at once",
 }
@@ -96,6 +97,7 @@ DONE: Final = (
     "src/fhirspace/api",
     "src/fhirspace/mapping",
     "src/fhirspace/fhirserver",
+    "src/fhirspace/delivery",
 )
 """Files and folders in which no word is left."""
 

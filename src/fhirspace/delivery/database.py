@@ -1,8 +1,8 @@
 """SQLite files of ours, opened so that a planted, damaged or foreign one is refused instead of doing harm.
 
 A database is more than data: its views and triggers are programs that run when it is read or written, and any column
-may hold any type. So what is opened must be an ordinary file with our tables and nothing else, and whatever SQLite
-says of it later, in the middle of a run too, is an error that names the file.
+may hold any type. So what is opened must be an ordinary file with our tables and nothing else, and any later error of
+SQLite, also in the middle of a run, names the file.
 """
 
 from __future__ import annotations
@@ -75,12 +75,12 @@ class Base(sqlite3.Connection):
         return _Cursor(self).executescript(*arguments)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> Any:
-        with self.told():
+        with self.errors_as_ours():
             return super().__exit__(kind, error, at)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """Turns SQLite's errors into ours. A wrong use of its interface is no fault of the file."""
+    def errors_as_ours(self) -> Iterator[None]:
+        """Converts SQLite's errors to ours. A wrong use of its interface is no fault of the file."""
         try:
             yield
         except sqlite3.ProgrammingError:
@@ -97,27 +97,27 @@ class _Cursor(sqlite3.Cursor):
     connection: Base
 
     def execute(self, *arguments: Any) -> Self:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().execute(*arguments)
 
     def executemany(self, *arguments: Any) -> Self:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().executemany(*arguments)
 
     def executescript(self, *arguments: Any) -> sqlite3.Cursor:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().executescript(*arguments)
 
     def fetchone(self) -> Any:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().fetchone()
 
     def fetchall(self) -> list[Any]:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().fetchall()
 
     def __next__(self) -> Any:
-        with self.connection.told():
+        with self.connection.errors_as_ours():
             return super().__next__()
 
 

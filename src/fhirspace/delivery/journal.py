@@ -1,6 +1,6 @@
-"""What a server is known to hold and what each run wrote: one SQLite file, so that a killed run resumes.
+"""The journal: what a server is known to hold and what each run wrote: one SQLite file, so that a killed run resumes.
 
-Before a bundle is sent its keys are noted (`intend`), after the answer what became of them (`record`). It holds server
+Its keys are recorded before a bundle is sent (`intend`), and the results after the answer (`record`). It holds server
 URLs, keys (``Type/id``; the server's too, where it makes them), SHA-256 digests, version numbers, times and counts; no
 content of any resource. The digests are sealed with the id key (see `seal`).
 """
@@ -79,7 +79,7 @@ FORM = Form(
     },
     indexes=frozenset({"searched", "placed", "unproven"}),
 )
-"""What a journal has to be to be opened."""
+"""The requirements for opening a journal."""
 _KEY = re.compile(r"[A-Z][A-Za-z]{0,63}/(?!\.{1,2}$)[A-Za-z0-9\-.]{1,64}")
 
 
@@ -110,9 +110,9 @@ class Written:
 
 
 class Journal:
-    """The journal file, held by this process alone, for one server. Use it in a `with`; `begin` starts a run.
+    """The journal file, locked by this process, for one server. Use it in a `with`; `begin` starts a run.
 
-    `seal` compares its digests, which it takes plain and gives as they are kept: sealed.
+    `seal` compares its digests, which it takes plain and returns sealed.
 
     Args:
         path: the file. server: the FHIR base URL. id_key: the key, or its file; None: see `Seal`.
@@ -143,10 +143,10 @@ class Journal:
         except BaseException:
             self._held.close()
             raise
-        with suppress(OSError):  # who holds it is a courtesy; some systems do not let a locked file be written
-            told = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
+        with suppress(OSError):  # the owner's name is for information; some systems do not let a locked file be written
+            owner = {"process": os.getpid(), "host": socket.gethostname(), "since": _now()}
             if not lock.stat().st_size or _holder(lock):  # else it is somebody else's, such as a package manager's
-                lock.write_text(json.dumps(told), "utf-8")
+                lock.write_text(json.dumps(owner), "utf-8")
 
     def _opened(self) -> Base:
         base = opened(self.path, FORM)
@@ -167,7 +167,7 @@ class Journal:
         self._held.close()
 
     def begin(self, run: str, *, resume: bool = True) -> None:
-        """Start a run; with `resume`, a push that was not finished (killed, a failing server) is taken up by name."""
+        """Start a run; with `resume`, a push that was not finished (killed, a failing server) is resumed by name."""
         query = """SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? AND run NOT LIKE ?
                    ORDER BY started DESC, run DESC LIMIT 1"""
         last = self._base.execute(query, (self.server, f"%{UNDO}", f"%{RETRY}")).fetchone() if resume else None
@@ -175,7 +175,7 @@ class Journal:
             self.run, self.resumed = last[0], True
         else:
             self.run = run
-            if run.endswith(RETRY):  # the letters of one that was broken off are sent again: it is over
+            if run.endswith(RETRY):  # the dead letters of an interrupted one are sent again: it is closed
                 statement = "UPDATE runs SET finished = ? WHERE server = ? AND run LIKE ? AND finished IS NULL"
                 self._base.execute(statement, (_now(), self.server, f"%{RETRY}"))
             self._base.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, self.server, _now()))
@@ -192,7 +192,7 @@ class Journal:
         query = """SELECT key, digest, content, version, run FROM delivered
                    WHERE server = ? AND (? IS NULL OR run = ?) AND key > ? ORDER BY key LIMIT 1000"""
         after = ""
-        # By the thousand: a read that stays open would hold back what is written meanwhile.
+        # By the thousand: a read that stays open would block the checkpoint of later writes.
         while rows := self._base.execute(query, (self.server, run, run, after)).fetchall():
             yield from ((self._key(key), Known(*rest)) for key, *rest in rows)
             after = rows[-1][0]
@@ -216,14 +216,14 @@ class Journal:
         return found[0] if found else None
 
     def unanswered(self, key: str) -> bytes | None:
-        """What is kept of the content that this run sent and got no answer to; None where there is no such thing."""
+        """The digest of the content that this run sent without an answer; None without one."""
         query = "SELECT content FROM writes WHERE run = ? AND key = ? AND state = 'sent'"
         found = self._base.execute(query, (self.run, key)).fetchone()
         return found[0] if found else None
 
     def record(
         self,
-        held: Iterable[tuple[str, bytes, bytes, str]],
+        stored: Iterable[tuple[str, bytes, bytes, str]],
         written: Iterable[Written] = (),
         dropped: Iterable[str] = (),
         places: Iterable[tuple[str, str]] = (),
@@ -231,13 +231,13 @@ class Journal:
         """Remember an answer, all or nothing; it is on the disk when this returns.
 
         Args:
-            held: (key, digest, digest of the canonical form, version) of all that the server now holds.
+            stored: (key, digest, digest of the canonical form, version) of everything that the server has now.
             written: those of them that this run created or updated.
             dropped: keys that were sent and not written by this run: their intent is forgotten.
             places: (key, the server's key) of those whose ids the server made.
         """
         server, run, seal = self.server, self.run, self.seal
-        known = [(server, key, seal(digest), seal(text), version, run) for key, digest, text, version in held]
+        known = [(server, key, seal(digest), seal(text), version, run) for key, digest, text, version in stored]
         done = [(run, w.key, seal(w.digest), w.version, seal(w.content), w.action, w.bundle) for w in written]
         self._base.execute("BEGIN IMMEDIATE")
         with self._base:
@@ -327,11 +327,11 @@ class Journal:
         return [Written(self._key(key), *rest) for key, *rest in self._base.execute(query, (run, after))]
 
     def close(self, run: str) -> None:
-        """Close a run that was not finished: it will not be taken up again."""
+        """Close a run that was not finished: it will not be resumed."""
         self._base.execute("UPDATE runs SET finished = ? WHERE run = ? AND finished IS NULL", (_now(), run))
 
     def unproven(self, bundles: int) -> list[list[Written]]:
-        """What this run wrote and no Provenance tells of yet, bundle by bundle, the first so many of them."""
+        """What this run wrote and no Provenance lists yet, bundle by bundle, the first so many of them."""
         query = """SELECT key, digest, content, version, action, bundle FROM writes INDEXED BY unproven
                    WHERE run = ?1 AND state = 'done' AND bundle < ?2 + (
                      SELECT min(bundle) FROM writes INDEXED BY unproven WHERE run = ?1 AND state = 'done')
@@ -353,7 +353,7 @@ class Journal:
         self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
     def displace(self, keys: Iterable[str]) -> None:
-        """Forget the server's keys of resources that are gone there."""
+        """Forget the server's keys of resources that are deleted there."""
         self._write("DELETE FROM places WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
     def samples(self) -> list[str]:
@@ -369,8 +369,8 @@ class Journal:
 
     def finish(self, report: dict[str, Any]) -> None:
         """Close the run with its counts."""
-        said = as_strict_json(dict(sorted(report.items()))).decode().rstrip()
-        self._base.execute("UPDATE runs SET finished = ?, report = ? WHERE run = ?", (_now(), said, self.run))
+        text = as_strict_json(dict(sorted(report.items()))).decode().rstrip()
+        self._base.execute("UPDATE runs SET finished = ?, report = ? WHERE run = ?", (_now(), text, self.run))
 
     def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         self._base.execute("BEGIN IMMEDIATE")
@@ -386,8 +386,8 @@ class Journal:
 
 def _holder(lock: Path) -> str:
     try:
-        told = decode(lock.read_bytes())
-        return f"process {told['process']} on {told['host']} has used it since {told['since']}"
+        owner = decode(lock.read_bytes())
+        return f"process {owner['process']} on {owner['host']} has used it since {owner['since']}"
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 

@@ -1,10 +1,10 @@
-"""Who put what on the server, out of which files: one Provenance for each bundle, and its way back for an undo.
+"""Provenance: who wrote what to the server, from which files. One for each bundle; an undo reads them.
 
-Source: FHIR R4, R4B and R5, "Provenance" (the elements used here stand in all three with the same shape), W3C PROV.
+Source: FHIR R4, R4B and R5, "Provenance" (the elements used here have the same shape in all three), W3C PROV.
 
 A Provenance carries the tag of its run; the resources themselves do not, since a tag that changes with each run would
 make a new version of everything. Nothing it refers to has to be on the server but its targets: the software and the
-files are told by identifiers. File names are left out, they are the user's and may name a patient.
+files are given as identifiers. File names are left out, they are the user's and may name a patient.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Source:
 def sources(files: Iterable[Path]) -> dict[Path, Source]:
     """What is known of input files.
 
-    A manifest (of fhirspace, in the folder of the file or the one above) is believed about the mappings of a file
-    only while the file still has the digest that stands there. Files are read as a stream.
+    A manifest (of fhirspace, in the folder of the file or the one above) is used for the mappings of a file only while
+    the file still has the digest in it. Files are read as a stream.
 
     Raises:
         OSError: a file cannot be read.

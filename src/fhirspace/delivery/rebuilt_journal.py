@@ -1,6 +1,6 @@
-"""A run's part of a journal, written anew out of its Provenances: the journal is gone, the run is to be undone.
+"""A run's part of a journal, rebuilt from its Provenances: the journal is lost, and the run is to be undone.
 
-Source: FHIR, "Provenance"; what stands in ours is told in `provenance`.
+Source: FHIR, "Provenance"; `provenance` describes the content of ours.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fhirspace.json import strict
 
 
 def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
-    """Notes what the server's Provenances tell of a run in a journal, and gives its path.
+    """Writes the content of a run's Provenances to a journal, and returns its path.
 
     Args:
         client: the server. run: the run's name. path: the journal; without it one of its own, which is remembered.
@@ -30,25 +30,25 @@ def rebuilt(client: Client, run: str, path: Path | None = None) -> Path:
         UsageError: FS529, the server has no Provenance of the run. ServerError: FS577, one of them names no version;
             FS512, one has no id or version that FHIR allows.
     """
-    told = [
+    writes = [
         each
         for number, found in enumerate(_provenances(client, run), 1)
         for each in _written(number, found, client.server)
     ]
-    if not told:
+    if not writes:
         raise UsageError("FS529", run, "a run of a journal on this machine, or one whose Provenances the server has")
     place = path or state_folder() / f"{run}.db"
-    with Journal(place, client.server) as book:
-        # The run last: one that is known, of which not everything is noted, would be undone in part.
-        book.run = run
-        book.record((), told)
-        book.begin(run, resume=False)
-        book.close(run)
+    with Journal(place, client.server) as journal:
+        # The run last: a known run that is recorded in part would be undone in part.
+        journal.run = run
+        journal.record((), writes)
+        journal.begin(run, resume=False)
+        journal.close(run)
     return place
 
 
 def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
-    """The run's Provenances; what a server sends beside them is never taken for its work (see `Study.pages`)."""
+    """The run's Provenances; other resources that a server sends are ignored (see `Study.pages`)."""
     try:
         for raw in Study(client, run, system=RUN).pages("Provenance"):
             found = decoded(raw, strict)
@@ -60,7 +60,7 @@ def _provenances(client: Client, run: str) -> Iterator[dict[str, Any]]:
 
 
 def _written(number: int, provenance: dict[str, Any], server: str) -> Iterator[Written]:
-    """What a Provenance tells that was written, and itself."""
+    """The writes that a Provenance lists, and itself."""
     version = provenance["meta"].get("versionId")
     if not version:
         raise ServerError("FS577", "Provenance.meta", "a versionId")

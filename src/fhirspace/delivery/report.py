@@ -1,4 +1,4 @@
-"""What the reports of delivery have in common: their form for ``--json``."""
+"""The common part of the reports of delivery: their form for ``--json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the resources; every resource of the input is in exactly one of these."""
+    """The resources by result; every resource of the input is in exactly one of these."""
 
     created: int = 0
     updated: int = 0
@@ -20,12 +20,12 @@ class Counts:
 
     @property
     def total(self) -> int:
-        """All resources that something became of."""
+        """All resources."""
         done = self.created + self.updated + self.unchanged + self.unchanged_on_server
         return done + self.conflicts + self.refused
 
 
-def told(report: Any, *names: str) -> dict[str, Any]:
+def as_dict(report: Any, *names: str) -> dict[str, Any]:
     """The named fields of a report, and its problems as lines of ``problems.ndjson``; figures are rounded."""
     fields = {name: _plain(getattr(report, name)) for name in names}
     return fields | {"problems": [problem.as_dict() for problem in report.problems]}

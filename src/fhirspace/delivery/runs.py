@@ -1,4 +1,4 @@
-"""What journals tell: the runs, where one of them is noted, and how far a delivery is. Read only."""
+"""Reads journals: the runs, the journal of a run, and the progress of a delivery."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Head(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class _Known(msgspec.Struct):
-    """What is looked at in a run's report."""
+    """The used part of a run's report."""
 
     audit: _Head | None = None
     undo: str = ""
@@ -135,7 +135,7 @@ def status(path: Path) -> list[dict[str, Any]]:
 
 
 def _undoes(run: dict[str, Any]) -> bool:
-    """Whether it took another run back; by its name, since one that was broken off has no report."""
+    """Whether it undid another run; by its name, since one that was broken off has no report."""
     return str(run["run"]).endswith(UNDO)
 
 

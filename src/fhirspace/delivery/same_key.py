@@ -1,4 +1,4 @@
-"""Whether what is to be delivered has the ids that the study had before: one key for the folder and for the server."""
+"""Checks that resources are delivered under the ids that the study had before: one key for folder and server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def check_study(client: Client, files: Iterable[FhirFile]) -> None:
     """A server that no journal knows may hold the study already, delivered from elsewhere: then by the same ids.
 
     The study's own resource is searched by its identifier, which names no person. A server that cannot search it is
-    believed to hold none.
+    assumed to hold none.
 
     Raises:
         UsageError: FS592, it is there under an id that another key has made. ServerError: FS510, FS511.
@@ -79,7 +79,7 @@ def _check(client: Client, line: bytes) -> None:
         system, value = identifiers[0]["system"], identifiers[0]["value"]
         made = all(isinstance(each, str) for each in (ours, system, value)) and _MADE.fullmatch(ours)
     except (JsonError, LookupError, TypeError):
-        return  # none of ours; what is wrong with it is for the push to say
+        return  # none of ours; the push reports what is wrong with it
     if made and any(each != ours and _MADE.fullmatch(each) for each in _ids(client, system, value)):
         raise UsageError("FS592", client.server, f"the study under {_STUDY}/{ours}")
 

@@ -1,4 +1,4 @@
-"""What a journal keeps of contents and searches: digests sealed with the id key, so that nobody can test guesses.
+"""Digests of contents and searches in a journal: sealed with the id key, so that nobody can test guesses.
 
 A resource of a trial is short and follows a form, and a search names one identifier. A plain digest of either is undone
 by trying all that may be in it. So the journal keeps a keyed hash of each digest, and knows its key by the fingerprint.

@@ -1,4 +1,4 @@
-"""A run looked at again, and taken back: `verify` reads back what it delivered, `undo` restores what was there before.
+"""A run verified and undone: `verify` reads back what it delivered, `undo` restores what was there before.
 
 Source: FHIR, "http" (read, history, update with If-Match, delete).
 """
@@ -18,7 +18,7 @@ from fhirspace.delivery.push.options import Progress, chosen
 from fhirspace.delivery.push.order import Item, Order
 from fhirspace.delivery.push.push import new_run
 from fhirspace.delivery.rebuilt_journal import rebuilt
-from fhirspace.delivery.report import told
+from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir.canonical import cleaned
@@ -30,7 +30,7 @@ from fhirspace.folders import scratch
 from fhirspace.idkey import IdKey
 
 _SNAPSHOT = {"X-Meta-Snapshot-Mode": "TAG, PROFILE, SECURITY_LABEL"}
-"""HAPI keeps the tags of earlier versions unless it is told not to; other servers do not know the header."""
+"""HAPI keeps the tags of earlier versions without this header; other servers do not know the header."""
 
 
 @dataclass(slots=True)
@@ -57,14 +57,14 @@ class VerifyReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return told(self, "run", "server", "total", "same", "missing", "changed", "unknown", "keys")
+        return as_dict(self, "run", "server", "total", "same", "missing", "changed", "unknown", "keys")
 
 
 @dataclass(slots=True)
 class UndoReport:
     """What an undo did: `restored` to the version before the run, `deleted`, `gone` already, `left` with a problem.
 
-    `unwritten` were on their way when the run was killed, and never arrived. `keys` are those that were left.
+    `unwritten` were being sent when the run was killed, and never arrived. `keys` are those that were left.
     """
 
     run: str
@@ -84,7 +84,7 @@ class UndoReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return told(self, "run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
+        return as_dict(self, "run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
 
 
 def verify(
@@ -105,7 +105,7 @@ def verify(
             without it.
         journal: the journal or its folder; None looks into all journals of this machine.
         connections: batches under way at once (as fits the server without it). progress: called after each hundred.
-        client: how to talk; None talks HTTP. id_key: the journal's key, or its file; None: the site's.
+        client: the transport; None: HTTP. id_key: the journal's key, or its file; None: the site's.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
@@ -113,30 +113,30 @@ def verify(
             from elsewhere and no server is given, FS590 it is of another key; ServerError: as `fetch`.
     """
     path, name, home = journal_of(run, journal, "delivered")
-    talk = client or Client(server or known_server(path, home), insecure_http=insecure_http)
-    statement = require_release(talk, None)
-    with Journal(path, talk.server, id_key) as book:
-        report = VerifyReport(name, talk.server)
-        known = dict.fromkeys(key for key, each in book.delivered(name))
-        how = chosen(statement, talk.server, (), {}, placed=book.placed())
-        places = (book.place(key) or key for key in known)
-        found = fetch(talk, places, batch=how.kind != "single", connections=connections or how.connections)
+    client = client or Client(server or known_server(path, home), insecure_http=insecure_http)
+    statement = require_release(client, None)
+    with Journal(path, client.server, id_key) as opened:
+        report = VerifyReport(name, client.server)
+        known = dict.fromkeys(key for key, each in opened.delivered(name))
+        how = chosen(statement, client.server, (), {}, placed=opened.placed())
+        places = (opened.place(key) or key for key in known)
+        found = fetch(client, places, batch=how.kind != "single", connections=connections or how.connections)
         for key, held in zip(known, found, strict=True):
-            _verified(report, key, held, book)
+            _verified(report, key, held, opened)
             if progress and (report.total % 100 == 0 or report.total == len(known)):
                 progress(report.total, len(known))
     return report
 
 
-def _verified(report: VerifyReport, key: str, held: Fetched, book: Journal) -> None:
-    kind, known = key.partition("/")[0], book.known(key)
+def _verified(report: VerifyReport, key: str, held: Fetched, journal: Journal) -> None:
+    kind, known = key.partition("/")[0], journal.known(key)
     if not held.line:
         report.missing += 1
         report.keys.append(key)
         report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
     elif known is None or known.content is None:
         report.unknown += 1
-    elif book.seal.same(known.content, content_of(book, key, held.line)):
+    elif journal.seal.same(known.content, content_of(journal, key, held.line)):
         report.same += 1
     else:
         report.changed += 1
@@ -157,10 +157,10 @@ def undo(
 ) -> UndoReport:
     """Take a run back: what it updated gets its version before the run again, what it created is deleted.
 
-    What was changed since (the server's version is not the one that the run made), and what others refer to, is left
-    alone and told. A killed undo is finished by the same call. Of a run that no journal knows (it was lost, or made on
-    another machine) a server that is named is asked: its Provenances tell what the run wrote. The key is needed only
-    for what was sent and never answered.
+    Resources that were changed since (the server's version is not the one that the run made), or that others reference,
+    are not touched and are reported. A killed undo is finished by the same call. Of a run that no journal knows (it was
+    lost, or made on another machine) the named server's Provenances list what the run wrote. The key is needed only for
+    what was sent and never answered.
 
     Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
     server makes the ids, and the run waits for some of them.
@@ -169,33 +169,33 @@ def undo(
     path, name, home = _journal_of(run, journal, asked)
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
-    talk = asked or Client(known_server(path, home), insecure_http=insecure_http)
-    statement = require_release(talk, None)
+    client = asked or Client(known_server(path, home), insecure_http=insecure_http)
+    statement = require_release(client, None)
     with ExitStack() as stack:
-        book = stack.enter_context(Journal(path, talk.server, id_key))
-        how = chosen(statement, talk.server, (), {}, placed=book.placed())
-        lost = book.unplaced(name)
-        if lost and not book.finished(name):
+        opened = stack.enter_context(Journal(path, client.server, id_key))
+        how = chosen(statement, client.server, (), {}, placed=opened.placed())
+        lost = opened.unplaced(name)
+        if lost and not opened.finished(name):
             raise UsageError("FS584", name, "an answer to everything that the run sent")
         folder = stack.enter_context(scratch())
-        book.begin(f"{new_run()}{UNDO}", resume=False)
-        log = stack.enter_context(Log(log_of(path), talk.server, book.run))
+        opened.begin(f"{new_run()}{UNDO}", resume=False)
+        log = stack.enter_context(Log(log_of(path), client.server, opened.run))
         log.append("undo", about=name)
         # 409: others refer to it, which waiting does not change.
-        courier = Courier(talk, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
-        work = _Undo(book, name, courier, how.size, UndoReport(name, talk.server), lost, progress)
+        courier = Courier(client, how.kind, headers=_SNAPSHOT, final=frozenset({409}))
+        work = _Undo(opened, name, courier, how.size, UndoReport(name, client.server), lost, progress)
         created = folder / "created.ndjson"
         work.restore(created, connections or how.connections)
         work.delete(created)
-        book.close(name)
+        opened.close(name)
         counts = {key: value for key, value in work.report.as_dict().items() if type(value) is int}
         head = log.append("run finished", counts=counts, about=name)
-        book.finish(counts | {"undo": name, "audit": head._asdict()})
+        opened.finish(counts | {"undo": name, "audit": head._asdict()})
     return work.report
 
 
 def _journal_of(run: str, journal: Path | None, client: Client | None) -> tuple[Path, str, str]:
-    """As `journal_of`, but a server that can be asked helps out where no journal knows the run."""
+    """As `journal_of`, but with a server its Provenances are used if no journal knows the run."""
     try:
         return journal_of(run, journal)
     except UsageError:
@@ -206,7 +206,7 @@ def _journal_of(run: str, journal: Path | None, client: Client | None) -> tuple[
 
 @dataclass(slots=True)
 class _Undo:
-    book: Journal
+    journal: Journal
     run: str
     courier: Courier
     size: int
@@ -215,15 +215,15 @@ class _Undo:
     progress: Progress | None
 
     def restore(self, created: Path, connections: int) -> None:
-        """Restores what was updated, and lays out what was created; restored content may no longer refer to that."""
+        """Restores what was updated, and stores what was created; restored content may no longer refer to that."""
         after, batch = "", self.courier.kind != "single"
         for key in sorted(self.lost):
             self._leave(key, "FS584", "an answer to it")
         with created.open("wb") as out:
-            while part := self.book.writes(self.run, after=after):
+            while part := self.journal.writes(self.run, after=after):
                 after = part[-1].key
                 part = [each for each in part if each.key not in self.lost]
-                places = [self.book.place(each.key) or each.key for each in part]
+                places = [self.journal.place(each.key) or each.key for each in part]
                 entries = []
                 found = fetch(self.courier.client, places, batch=batch, connections=connections)
                 for ours, held in zip(part, found, strict=True):
@@ -236,7 +236,7 @@ class _Undo:
                     self._send(entries[start : start + self.size])
 
     def delete(self, created: Path) -> None:
-        """Deletes what was created, that which refers before what it refers to."""
+        """Deletes what was created, referencing resources first."""
         if not created.stat().st_size:
             return
         with Order([FhirFile(created, "ndjson")]) as order:
@@ -250,7 +250,7 @@ class _Undo:
         self._send(entries)
 
     def _before(self, ours: Written, held: Fetched) -> Fetched | None:
-        """What stood before the run wrote (no bytes: nothing); None where there is nothing to do or it is left."""
+        """The version before the run (no bytes: nothing); None if there is nothing to do or it is left."""
         if not held.line:
             self.report.gone += 1
             self._done([ours.key], gone=True)
@@ -278,8 +278,8 @@ class _Undo:
         for entry in good:
             self.report.restored += bool(entry.line)
             self.report.deleted += not entry.line
-        self._done([self.book.key_at(entry.item.key) for entry in good if entry.line])
-        self._done([self.book.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
+        self._done([self.journal.key_at(entry.item.key) for entry in good if entry.line])
+        self._done([self.journal.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
         for at, answer in reply.answers.items():
             if entries[at] not in good:
                 self._refused(entries[at], answer.code)
@@ -291,13 +291,13 @@ class _Undo:
             self._refused(left[0], reply.rest.status)
 
     def _refused(self, entry: Entry, status: int) -> None:
-        self._leave(self.book.key_at(entry.item.key), "FS516", detail=f"status {status}")
+        self._leave(self.journal.key_at(entry.item.key), "FS516", detail=f"status {status}")
 
     def _done(self, keys: list[str], *, gone: bool = False) -> None:
-        self.book.mark(self.run, keys, "undone")
-        self.book.drop(keys)
+        self.journal.mark(self.run, keys, "undone")
+        self.journal.drop(keys)
         if gone:
-            self.book.displace(keys)
+            self.journal.displace(keys)
         if self.progress and keys:
             self.progress(self.report.total, 0)
 
@@ -309,7 +309,7 @@ class _Undo:
 
     def _is_work_of(self, ours: Written, held: Fetched) -> bool:
         """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
-        same = self.book.seal.same(ours.content, content_of(self.book, ours.key, held.line))
+        same = self.journal.seal.same(ours.content, content_of(self.journal, ours.key, held.line))
         return same and since(modified(held.line), ours.sent)
 
 

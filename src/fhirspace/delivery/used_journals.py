@@ -19,7 +19,7 @@ def journals() -> list[Path]:
 
 
 def remember(path: Path) -> None:
-    """Note a journal for `journals`; one with a line end in its path is not noted, since it would be taken for two."""
+    """Record a journal for `journals`; one with a line end in its path is left out, since it would be taken for two."""
     line = os.fsencode(path.absolute())  # names of files need not be UTF-8
     if b"\n" not in line and path.absolute() not in journals():
         noted = open_own(state_folder() / "journals.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.bulk.download import GoneError, fetch
+from fhirspace.delivery.bulk.download import NotThereError, fetch
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhirserver.http.client import Client, Response
 
@@ -93,5 +93,5 @@ def test_pieces_that_do_not_fit(answer: Response, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("status", [404, 410])
 def test_a_file_that_is_gone(status: int, tmp_path: Path) -> None:
-    with pytest.raises(GoneError):
+    with pytest.raises(NotThereError):
         got(Store(Response(status, {}, b"")), tmp_path / "f")

@@ -67,7 +67,7 @@ def test_it_is_known_and_a_push_would_work(found: Preflight, fhir: str) -> None:
 
 
 def test_client_ids_transactions_and_compressed_requests_work_as_said(found: Preflight, real: Client) -> None:
-    assert said(found)["client ids"] == "not said; a setting of HAPI FHIR, assumed"
+    assert said(found)["client ids"] == "not stated; a setting of HAPI FHIR, assumed"
     assert found.way and found.way.gzip
     packed = gzip.compress(bundle("transaction", put(PATIENT)))
     answer = real.request("POST", "", packed, headers={"Content-Type": JSON, "Content-Encoding": "gzip"})

@@ -2,11 +2,12 @@
 
 A line's ``hash`` is the SHA-256 of its canonical JSON (keys sorted, no spaces) without ``hash``; ``previous`` is the
 hash of the line before, 64 zeros in the first. So every change breaks the chain, but two: a file that is cut at a line
-end, and one whose end was computed anew by somebody who knows how. Both show against the `Head` that the journal keeps.
+end, and one whose end was computed anew by somebody who knows how. Both are detected by the `Head` that the journal
+stores.
 
 The file is only ever appended to. A line that a kill left unfinished stays; the next opening ends it by RS (0x1E, which
 no JSON holds) and a record of its own that says how many bytes it was and their SHA-256. So each line of the file is
-one record of the chain, and the record is what stands behind the last RS.
+one record of the chain, and the record is the text after the last RS.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ Event = Literal[
 CLOSED: Literal["line closed off"] = "line closed off"
 """The event of a record that closes off an unfinished line."""
 RS = b"\x1e"
-"""What stands between an unfinished line and the record that closes it off."""
+"""The separator between an unfinished line and the record that closes it."""
 
 
 class Head(NamedTuple):
@@ -66,13 +67,13 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forb
     about: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The line as it stands, without what is empty."""
+        """The line, without empty members."""
         return dict(msgspec.to_builtins(self))
 
     def __str__(self) -> str:
         counts = ", ".join(f"{name} {count:,}" for name, count in self.counts.items())
-        said = f"{self.event}: {counts}" if counts else self.event
-        text = f"{self.time}  {self.run}  {said}{self.about and f' ({self.about})'}"
+        summary = f"{self.event}: {counts}" if counts else self.event
+        text = f"{self.time}  {self.run}  {summary}{self.about and f' ({self.about})'}"
         return f"{self.sequence:>6}  {shown(text, 1000)}"
 
 
@@ -94,8 +95,8 @@ class Chain:
     """Follows a log line by line.
 
     Attributes:
-        head: the last line that holds.
-        fault: FS571, FS572 or FS575 (see the catalogue) where it does not hold any more; "" where all holds.
+        head: the last valid line.
+        fault: FS571, FS572 or FS575 (see the catalogue) if the chain is broken; "" if it is whole.
         tail: the bytes of a last line that is unfinished, unless it lacks its line end only.
         closed: the numbers of the lines that close off an unfinished one.
     """
@@ -105,7 +106,7 @@ class Chain:
         self.closed: list[int] = []
 
     def records(self, path: Path) -> Iterator[Record]:
-        """The records in their order, as far as the chain holds. An unfinished last line goes to `tail`."""
+        """The records in their order, as far as the chain is whole. An unfinished last line goes to `tail`."""
         most = limit("line-bytes")
         with path.open("rb") as file:
             while line := file.readline(most + 1):

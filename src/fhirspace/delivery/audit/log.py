@@ -1,6 +1,6 @@
 """The audit log of deliveries: written line by line, and verified.
 
-Its form stands in `chain`. No line holds a patient's value or a key of a resource: counts, and one SHA-256 over the
+`chain` defines its form. No line holds a patient's value or a key of a resource: counts, and one SHA-256 over the
 sorted keys of a bundle.
 """
 
@@ -31,9 +31,9 @@ AUDIT = "audit.log"
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What `verify` found: the last line that holds, the first fault (None: the log is whole), lines closed off.
+    """The result of `verify`: the last valid line, the first fault (None: the log is whole), lines closed off.
 
-    `anchored` says whether it was held against a head that the journal remembers.
+    `anchored`: it was compared with a head that the journal stores.
     """
 
     head: Head
@@ -94,7 +94,7 @@ def verify(path: Path, expected: Head | None = None) -> Audit:
 
 
 def records(path: Path) -> Iterator[Record]:
-    """The records of a log in their order, as far as the chain holds. Raises UsageError (FS576): there is no log."""
+    """The records of a log in their order, as far as the chain is whole. Raises UsageError (FS576): there is no log."""
     return _existing(path, Chain())
 
 
@@ -120,7 +120,7 @@ class Log:
 
     Args:
         path: the file, beside the journal; made with mode 0600 if it is missing.
-        server, run: stand in every line.
+        server, run: are in every line.
 
     Raises:
         UsageError: FS570 another process has it open, FS571 or FS572 it was tampered with: nothing is added to it.
@@ -228,6 +228,6 @@ class Log:
 
 
 def digest(keys: Iterable[str]) -> str:
-    """The SHA-256 of sorted keys, a line each, as it stands in ``keys``; "" for none."""
+    """The SHA-256 of sorted keys, a line each, as it is in ``keys``; "" for none."""
     text = "".join(f"{key}\n" for key in sorted(keys))
     return hashlib.sha256(text.encode()).hexdigest() if text else ""

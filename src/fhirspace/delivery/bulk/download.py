@@ -1,7 +1,8 @@
-"""The files of an export, fetched so that no part comes twice: what is whole is noted with size and SHA-256.
+"""The files of an export, fetched so that no part is fetched twice: complete files are recorded with size and SHA-256.
 
-Files come in pieces by ``Range`` (RFC 9110, 14) where the server can do that: then a half file goes on where it
-stopped. Elsewhere a file comes in one answer, and one that is half is fetched anew. Neither is kept in memory.
+Files are fetched in parts by ``Range`` (RFC 9110, 14) if the server supports it: then an incomplete file continues
+where it stopped. Otherwise a file comes in one answer, and an incomplete one is fetched anew. Neither is kept in
+memory.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from fhirspace.folders import open_own
 from fhirspace.limits import answered_too_much, limit
 
 NDJSON = "application/fhir+ndjson"
-PIECE = 8 << 20
+PART_BYTES = 8 << 20
 _HERE = frozenset({200, 206})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _HOPS = 5
@@ -31,19 +32,19 @@ Elsewhere = Callable[[Link], Client]
 _SPAN = re.compile(r"bytes (?:([0-9]{1,18})-[0-9]{1,18}|\*)/([0-9]{1,18}|\*)")
 
 
-class GoneError(Exception):
+class NotThereError(Exception):
     """The server no longer has the export."""
 
 
 def fetch(
-    client: Client, url: str, target: Path, piece: int = PIECE, elsewhere: Elsewhere | None = None
+    client: Client, url: str, target: Path, piece: int = PART_BYTES, elsewhere: Elsewhere | None = None
 ) -> tuple[int, str]:
     """Fetch one file to `target`, or what is missing of it; gives its size and SHA-256.
 
     A redirect is followed by the client that `elsewhere` gives for where it leads; without it, it is an error.
 
     Raises:
-        GoneError: it is no longer there.
+        NotThereError: it is no longer there.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS519 the file is
             too large, or does not come to an end.
         OSError: it cannot be written.
@@ -121,10 +122,10 @@ class _Source:
 
 
 def _piece(source: _Source, file: int, piece: int) -> bool:
-    """Append the next piece; gives whether it was the last."""
+    """Append the next part; returns whether it was the last."""
     start = os.fstat(file).st_size
     into = _Into(file, start)
-    # "identity": pieces of something compressed could not be put together.
+    # "identity": parts of a compressed answer could not be joined.
     sent = {"Accept": NDJSON, "Accept-Encoding": "identity", "Range": f"bytes={start}-{start + piece - 1}"}
     client, answer = source.client, source.get(sent, into)
     if answer.status == 206 and "content-encoding" in answer.headers:
@@ -134,7 +135,7 @@ def _piece(source: _Source, file: int, piece: int) -> bool:
         into.take(answer)
         return True
     if answer.status in (404, 410):
-        raise GoneError
+        raise NotThereError
     if answer.status not in (206, 416):
         raise client.unexpected(answer)
     return _next(client, answer, into, file, start)
@@ -159,6 +160,6 @@ def _next(client: Client, answer: Response, into: _Into, file: int, start: int) 
 
 
 def _begin(headers: Mapping[str, str]) -> int | None:
-    """Where in the file a piece begins; None: it does not say, or the piece is compressed."""
+    """The position of a part in the file; None: the server does not say, or the part is compressed."""
     span = _SPAN.fullmatch(headers.get("content-range", ""))
     return int(span[1]) if span and span[1] and "content-encoding" not in headers else None

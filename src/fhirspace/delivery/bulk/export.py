@@ -13,12 +13,12 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from fhirspace.delivery.bulk.download import PIECE, GoneError, fetch
+from fhirspace.delivery.bulk.download import PART_BYTES, NotThereError, fetch
 from fhirspace.delivery.bulk.jobs import LONGEST, failed, refused, watched
 from fhirspace.delivery.bulk.manifest import Desk, Manifest, Output, State
 from fhirspace.delivery.pull.pull import Progress, PullReport, named, nothing, output_folder, searchable
 from fhirspace.delivery.pull.reconcile import add
-from fhirspace.delivery.pull.spool import Gathered
+from fhirspace.delivery.pull.spool import Spool
 from fhirspace.errors import InputError, Place, Problem, ServerError, UsageError
 from fhirspace.fhir import ndjson
 from fhirspace.fhir.outcome import reason
@@ -70,7 +70,7 @@ def bulk_pull(
     level: str = "",
     connections: int = 4,
     longest: float = LONGEST,
-    piece: int = PIECE,
+    piece: int = PART_BYTES,
     shared: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
@@ -79,7 +79,7 @@ def bulk_pull(
 ) -> PullReport:
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``, by way of ``$export``.
 
-    The files are the same as `pull` writes. Killed and called again the same way it goes on where it stopped: what is
+    The files are the same as `pull` writes. If it was killed, the same call resumes: what is
     known is kept in ``out/.bulk-export`` until the end; then the job is deleted on the server.
 
     Args:
@@ -94,7 +94,7 @@ def bulk_pull(
         piece: bytes of a file that are fetched at once, where the server can do that.
         shared: as `pull`.
         progress: called with what is done of the job (of 100) and how many files have come.
-        client: how to talk; None talks HTTP.
+        client: the transport; None: HTTP.
         anonymous: how to fetch the server's files that must not see the token; None: as `client`, without its sign-in.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
@@ -106,24 +106,24 @@ def bulk_pull(
             FS561 it failed, FS564 a file is where it must not be fetched from, FS519 more than the bounds allow.
     """
     begin = time.monotonic()
-    talk = client or Client(server, insecure_http=insecure_http)
+    client = client or Client(server, insecure_http=insecure_http)
     named(types)
     if level not in ("", "Patient") and not (level.startswith("Group/") and is_id(level.removeprefix("Group/"))):
         raise UsageError("FS567", "--bulk-level", "system, Patient or Group/<id>")
-    plain = anonymous or _unsigned(talk)
-    report = PullReport(talk.server, study)
-    wanted = list(types or _exportable(talk, report))
+    plain = anonymous or _unsigned(client)
+    report = PullReport(client.server, study)
+    wanted = list(types or _exportable(client, report))
     asked = _Asked(study, tuple(wanted if types or not level else ()), moment(since) if since else None, level)
     with output_folder(out, types, shared=shared) as folder:
-        export = _Export(talk, plain, Desk(out), asked, connections, longest, piece, progress)
+        export = _Export(client, plain, Desk(out), asked, connections, longest, piece, progress)
         _brought(export, report)
-        others = Others(talk.server, TAG_SYSTEM, study)
+        others = Others(client.server, TAG_SYSTEM, study)
         try:
             _written(export, folder, wanted, lambda resource: others.asked_for(resource, "", types), report)
             if not report.files and not since:
-                raise nothing(talk.server, others)
+                raise nothing(client.server, others)
         except ServerError:
-            # What came makes no sense, or is nothing of the study: it must not be taken up again.
+            # What came makes no sense, or is nothing of the study: it must not be resumed.
             export.end()
             raise
         # Where the server was not asked to filter, others are what was to be expected.
@@ -157,7 +157,7 @@ def _stranger(client: Client, link: Link) -> Client:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What is asked for: as Parameters (so that nothing of it stands in a URL), or as a query where it must be."""
+    """What is asked for: as Parameters (so that nothing of it is in a URL), or as a query where it must be."""
 
     study: str
     types: tuple[str, ...]
@@ -197,7 +197,7 @@ class _Asked:
 
 @dataclass(slots=True)
 class _Export:
-    """One export: begun or found under way, watched, its files fetched."""
+    """One export: started or resumed, polled, its files fetched."""
 
     client: Client
     anonymous: Client
@@ -212,11 +212,11 @@ class _Export:
 
     @property
     def manifest(self) -> Manifest:
-        """What the export brought; nothing before `bring`."""
+        """The manifest of the export; nothing before `bring`."""
         return self.state.manifest if self.state and self.state.manifest else Manifest([])
 
     def bring(self) -> None:
-        """Have all files on the disk. Raises GoneError: the export is no longer there; ServerError as `bulk_pull`."""
+        """Have all files on the disk. Raises NotThereError: the export no longer exists; ServerError as `bulk_pull`."""
         request = self.asked.digest(self.client.server)
         self.state = self.desk.load(request)
         if self.state is None:
@@ -229,7 +229,7 @@ class _Export:
         self._fetch(self.state, self.state.manifest)
 
     def end(self) -> None:
-        """Tell the server that its files may go (if it does not hear it, they go later), and forget them here."""
+        """Delete the job on the server (if that fails, the server removes it later), and forget it here."""
         if self.state:
             with suppress(ServerError):
                 self.client.request("DELETE", self._status(self.state), attempts=2)
@@ -255,7 +255,7 @@ class _Export:
         percent = self.progress and _percent(self.progress)
         answer = watched(self.client, status, longest=self.longest, percent=percent)
         if answer.status in (404, 410):
-            raise GoneError
+            raise NotThereError
         if answer.status != 200:
             self.desk.clear()
             raise failed(self.client, answer)
@@ -268,10 +268,10 @@ class _Export:
     def _fetch(self, state: State, manifest: Manifest) -> None:
         missing = {number: output for number, output in enumerate(manifest.files) if not output.sha256}
         # All of them are judged before the first one is fetched.
-        ways = {number: (self._client(manifest, each), self._link(each)) for number, each in missing.items()}
+        sources = {number: (self._client(manifest, each), self._link(each)) for number, each in missing.items()}
         with ThreadPoolExecutor(self.connections) as pool:
             flying = {
-                pool.submit(fetch, *ways[number], self.desk.path(number), self.piece, self._elsewhere): output
+                pool.submit(fetch, *sources[number], self.desk.path(number), self.piece, self._elsewhere): output
                 for number, output in missing.items()
             }
             try:
@@ -315,12 +315,12 @@ def _brought(export: _Export, report: PullReport) -> None:
     try:
         export.bring()
         return
-    except GoneError:
+    except NotThereError:
         report.problems.append(Problem("FS565", Place(report.server)))
         export.desk.clear()
     try:
         export.bring()
-    except GoneError:
+    except NotThereError:
         raise ServerError("FS561", report.server, "an export that stays until it is fetched") from None
 
 
@@ -334,23 +334,23 @@ def _written(
     """
     manifest = export.manifest
     with ExitStack() as stack:
-        gathered = {kind: stack.enter_context(Gathered(folder, kind)) for kind in wanted}
+        spools = {kind: stack.enter_context(Spool(folder, kind)) for kind in wanted}
         for number, output in enumerate(manifest.output):
             rows = 0
             for resource in _lines(export.desk.path(number), export.client):
                 rows += 1
                 if asked_for(resource):
                     kind = head_of(resource).resourceType
-                    if kind not in gathered:
-                        gathered[kind] = stack.enter_context(Gathered(folder, kind))
-                    add(gathered[kind], resource, export.client)
+                    if kind not in spools:
+                        spools[kind] = stack.enter_context(Spool(folder, kind))
+                    add(spools[kind], resource, export.client)
             if output.count is not None and output.count != rows:
                 detail = f"{counted(output.count, 'resource')} announced, {rows} came"
                 report.problems.append(Problem("FS566", Place(output.type), table=output.type, detail=detail))
-        report.keep(gathered[kind] for kind in sorted(gathered))
+        report.keep(spools[kind] for kind in sorted(spools))
     for number in manifest.errors:
-        for said in dict.fromkeys(map(reason, _lines(export.desk.path(number), export.client))):
-            report.problems.append(Problem("FS566", Place(report.server), detail=said))
+        for why in dict.fromkeys(map(reason, _lines(export.desk.path(number), export.client))):
+            report.problems.append(Problem("FS566", Place(report.server), detail=why))
     report.problems += _deletions(export, report)
 
 
@@ -371,7 +371,7 @@ def _deletions(export: _Export, report: PullReport) -> Iterator[Problem]:
 
 
 def _lines(file: Path, client: Client) -> Iterator[bytes]:
-    """The lines of a file as it came, also where it came compressed without a word of it."""
+    """The lines of a file, also if it is compressed without a header saying so."""
     try:
         yield from (line for _, line in ndjson.read(file))
     except InputError as error:

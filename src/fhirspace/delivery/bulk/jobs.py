@@ -1,4 +1,4 @@
-"""A job on the server: looked at until it has ended, as seldom as the server asks, within bounds of our own."""
+"""A job on the server: polled until it has ended, as seldom as the server asks, within bounds of our own."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ LONGEST = 30.0
 _SHORTEST = 0.2
 _MANY = 50
 _PERCENT = re.compile(r"(\d{1,3})(?:\.\d+)?\s?%")
-# A failed job is told with 500 and an OperationOutcome; a passing 500 comes from something in between, without one.
-_TOLD = frozenset({500})
+# A failed job is answered with 500 and an OperationOutcome; a temporary 500 comes from a proxy, without one.
+_FINAL = frozenset({500})
 
 
 def still_running(answer: Response) -> bool:
@@ -37,10 +37,10 @@ def watched(
     longest: float = LONGEST,
     percent: Percent | None = None,
 ) -> Response:
-    """Look at a job until it has ended.
+    """Poll a job until it has ended.
 
     Args:
-        client: how to talk.
+        client: the server.
         url: its status URL.
         running: whether an answer says that it goes on.
         longest: the most seconds between two looks, whatever ``Retry-After`` says.
@@ -55,7 +55,7 @@ def watched(
     looks = strikes = 0
     begin, waited = time.monotonic(), 0.0
     while True:
-        answer = client.request("GET", url, headers={"Cache-Control": "no-cache"}, final=_TOLD)
+        answer = client.request("GET", url, headers={"Cache-Control": "no-cache"}, final=_FINAL)
         looks += 1
         if answer.status == 500 and not issues(answer.body):
             strikes += 1
@@ -66,8 +66,8 @@ def watched(
             _tell(answer, percent)
         else:
             return answer
-        told = retry_after(answer.headers.get("retry-after", ""))
-        pause = max(_SHORTEST, min(longest, told if told is not None else _SHORTEST * 1.5 ** min(looks, _MANY)))
+        seconds = retry_after(answer.headers.get("retry-after", ""))
+        pause = max(_SHORTEST, min(longest, seconds if seconds is not None else _SHORTEST * 1.5 ** min(looks, _MANY)))
         waited += pause
         if max(waited, time.monotonic() - begin) > limit("job-seconds"):
             raise answered_too_much("job-seconds", client.server)
@@ -76,14 +76,14 @@ def watched(
 
 def failed(client: Client, answer: Response) -> ServerError:
     """The error (FS561) for a job that did not end well."""
-    said = reason(answer.body)
-    return ServerError("FS561", client.server, detail=f"status {answer.status}{said and ': ' + said}")
+    why = reason(answer.body)
+    return ServerError("FS561", client.server, detail=f"status {answer.status}{why and ': ' + why}")
 
 
 def refused(client: Client, answer: Response) -> ServerError:
     """The error (FS560) for a job that was not begun."""
-    said = reason(answer.body)
-    return ServerError("FS560", client.server, "status 202", f"status {answer.status}{said and ': ' + said}")
+    why = reason(answer.body)
+    return ServerError("FS560", client.server, "status 202", f"status {answer.status}{why and ': ' + why}")
 
 
 def _tell(answer: Response, percent: Percent | None) -> None:

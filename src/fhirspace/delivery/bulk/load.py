@@ -16,7 +16,7 @@ from fhirspace.delivery.bulk.jobs import LONGEST, Percent, failed, refused, watc
 from fhirspace.delivery.bulk.serve import LOCAL, FileServer, consented, host_of, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.push.order import Order, Reader, Unit, inputs
-from fhirspace.delivery.report import told
+from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
@@ -52,22 +52,22 @@ class BulkReport:
 
     @property
     def missing(self) -> int:
-        """Resources that the server tells nothing of."""
+        """Resources that the server does not report."""
         return self.total - self.stored - self.failed
 
     @property
     def whole(self) -> bool:
-        """Whether every file was read and everything was stored, by what the server says of each file."""
-        told = any(problem.code == "FS562" for problem in self.problems)
-        return self.stored == self.total and not self.unread and not told
+        """Whether every file was read and everything was stored, by the server's report of each file."""
+        named = any(problem.code == "FS562" for problem in self.problems)
+        return self.stored == self.total and not self.unread and not named
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
-        return told(
+        return as_dict(
             self, "server", "shape", "total", "stored", "failed", "missing", "unread", "jobs", "seconds", "files"
         )
 
-    def count_unread(self, problems: Iterable[Problem]) -> None:
+    def count_unreadable(self, problems: Iterable[Problem]) -> None:
         """Count the files that cannot be read among the findings of an input."""
         self.unread += sum(problem.level == "error" for problem in problems)
 
@@ -82,7 +82,7 @@ class BulkReport:
             row = {"file": part.name, "type": part.kind, "sent": part.count, "stored": stored, "failed": fate.failed}
             self.files.append(row)
             if stored != part.count or fate.failed:
-                detail = f"{stored} of {counted(part.count, 'resource')} stored{fate.said and ': ' + fate.said}"
+                detail = f"{stored} of {counted(part.count, 'resource')} stored{fate.reasons and ': ' + fate.reasons}"
                 self.problems.append(Problem("FS562", Place(part.name), table=part.kind, detail=detail))
 
 
@@ -107,7 +107,7 @@ def bulk_push(
     where HAPI cuts a file between them it refuses them: `push` without bulk delivers those. The other servers check no
     references and get one job.
 
-    What is stored is not known to the journal of `push`: a bulk import tells no versions. A later `push` asks the
+    What is stored is not known to the journal of `push`: a bulk import returns no versions. A later `push` asks the
     server and finds the resources unchanged. Killed and called again, it imports everything again, which changes
     nothing where the server compares (HAPI), and makes new versions of the same content elsewhere.
 
@@ -121,37 +121,37 @@ def bulk_push(
         longest: the most seconds between two looks at a job.
         follow_links: follow links that lead out of the input folder, too.
         progress: called as jobs go on.
-        client: how to talk; None talks HTTP.
+        client: the transport; None: HTTP.
         insecure_http: whether data may go to another machine unencrypted: to the server where no `client` is given, and
             from `bind`.
 
     Raises:
-        InputError: FS521 a key stands twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
+        InputError: FS521 a key occurs twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
         UsageError: FS514 the URL cannot be used, FS567, FS598, FS599 an option cannot be used, FS592 the server holds
             the study under ids of another key, FS595 files would be served to other machines unencrypted.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
             release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
     """
     begin = time.monotonic()
-    talk = client or Client(server, insecure_http=insecure_http)
+    client = client or Client(server, insecure_http=insecure_http)
     way = shape_named(shape)
     if source is None and not way.serves:
         raise UsageError("FS599", "--bulk-from", f"the address of a storage, because {shape} imports only from there")
     if source is None:
         consented(bind, allowed=insecure_http)
-    report = BulkReport(talk.server, shape)
+    report = BulkReport(client.server, shape)
     files = inputs(folder, follow_links=follow_links, problems=report.problems)
-    report.count_unread(report.problems)
-    require_release(talk, fhir)
-    check_study(talk, files)
+    report.count_unreadable(report.problems)
+    require_release(client, fhir)
+    check_study(client, files)
     with ExitStack() as stack:
         waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source, report)
         total = sum(part.count for wave in waves for part in wave)
         for parts in waves if way.checks else [[part for wave in waves for part in wave]]:
             for job in [[part] for part in parts] if way.alone else [parts]:
                 tell = progress and _scaled(progress, report.total, job, total)
-                report.count(job, _run(talk, way, job, longest, tell))
-    report.problems.append(Problem("FS563", Place(talk.server)))
+                report.count(job, _run(client, way, job, longest, tell))
+    report.problems.append(Problem("FS563", Place(client.server)))
     report.seconds = time.monotonic() - begin
     return report
 
@@ -179,7 +179,7 @@ def _scaled(progress: Progress, before: int, parts: list[Part], total: int) -> P
 
 @contextmanager
 def _served(files: list[FhirFile], bind: str, report: BulkReport) -> Iterator[list[list[Part]]]:
-    """Waves of parts that stand in scratch files and are served until the block is left."""
+    """Waves of parts that are in scratch files and are served until the block is left."""
     with scratch() as folder, serving(bind) as served:
         stages = _stages(files, folder, report)
         served.offer([stage.spool for stage in stages])
@@ -248,7 +248,7 @@ def _stages(files: list[FhirFile], folder: Path | None, report: BulkReport) -> l
     depths: dict[str, int] = {}
     with Order(files) as order, Reader() as reader:
         report.problems += order.unread
-        report.count_unread(order.unread)
+        report.count_unreadable(order.unread)
         for code, item, expected in order.faults:
             raise InputError(code, item.place, expected)
         for (_, level), units in groupby(order.units(), key=lambda unit: unit[0].stage):

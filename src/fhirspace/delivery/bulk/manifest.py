@@ -1,4 +1,4 @@
-"""What is known of an export under way, on the disk after each step, so that a killed one goes on where it stopped."""
+"""The state of an unfinished export, on the disk after each step, so that a killed one can be resumed."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Desk:
     def load(self, request: str) -> State | None:
         """The export that was begun for the same request, if there is one, with the files that are whole.
 
-        A file gets its name when it is whole; one that differs from what was noted of it counts for nothing.
+        A file gets its name when it is whole; one that differs from its recorded digest is ignored.
         """
         try:
             state = decode(self._file.read_bytes(), State)

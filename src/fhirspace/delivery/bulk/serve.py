@@ -80,7 +80,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Nothing is said: a trace could quote what was asked for."""
+        """Nothing is printed: a trace could quote the request."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,7 +93,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """One of the files, whole; 404 for anything else."""
-        # Looked up by hash in a table of a few entries: how long that takes tells nothing of 256 random bits.
+        # Looked up by hash in a table of a few entries: its time reveals nothing of 256 random bits.
         file = self.served.files.get(self.path)
         if file is None:
             self.send_error(404)

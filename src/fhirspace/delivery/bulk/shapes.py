@@ -1,4 +1,4 @@
-"""How servers want an import asked for, and how they tell what became of it: HAPI, Azure, Google.
+"""How servers expect requests for imports, and how they report the result: HAPI, Azure, Google.
 
 There is no standard for ``$import``. HAPI takes a Parameters resource made after a proposal of SMART, Azure its own
 one, Google no FHIR at all. What is common to them is `Shape`.
@@ -39,11 +39,11 @@ class Part:
 
 @dataclass(slots=True)
 class Fate:
-    """What became of a part: how many the server says that it stored, how many failed, and why."""
+    """The result of a part: how many resources the server stored by its report, how many failed, and why."""
 
     stored: int = 0
     failed: int = 0
-    said: str = ""
+    reasons: str = ""
 
 
 class Shape(Protocol):
@@ -67,7 +67,7 @@ class Shape(Protocol):
         """Whether an answer of the status URL says that the job goes on."""
 
     def fates(self, answer: Response, parts: list[Part]) -> list[Fate] | None:
-        """What became of each part; None: the job failed as a whole."""
+        """The result of each part; None: the job failed as a whole."""
 
 
 class _Asynchronous:
@@ -109,16 +109,16 @@ class Hapi(_Asynchronous):
         report = next((text for text in _diagnostics(answer.body) if "Bulk Import Report" in text), None)
         if report is None:
             return None
-        pieces = self._source.split(report)[1:]
-        told = {url: self._fate(text) for url, text in zip(pieces[::2], pieces[1::2], strict=True)}
-        return [told.get(part.url, Fate()) for part in parts]
+        sections = self._source.split(report)[1:]
+        reply = {url: self._fate(text) for url, text in zip(sections[::2], sections[1::2], strict=True)}
+        return [reply.get(part.url, Fate()) for part in parts]
 
     def _fate(self, text: str) -> Fate:
         outcomes, _, errors = text.partition("Errors:")
         stored, refused = (sum(map(_number, found.findall(outcomes))) for found in (self._stored, self._failed))
-        told = self._error.findall(errors)
-        said = dict.fromkeys(map(_quotable, told))
-        return Fate(stored, max(refused, len(told)), "; ".join(filter(None, said)))
+        reply = self._error.findall(errors)
+        reasons = dict.fromkeys(map(_quotable, reply))
+        return Fate(stored, max(refused, len(reply)), "; ".join(filter(None, reasons)))
 
 
 class Azure(_Asynchronous):
@@ -139,20 +139,20 @@ class Azure(_Asynchronous):
 
     def fates(self, answer: Response, parts: list[Part]) -> list[Fate] | None:
         """See `Shape`."""
-        told = _decoded(answer.body)
-        if answer.status != 200 or not isinstance(told, dict):
+        reply = _decoded(answer.body)
+        if answer.status != 200 or not isinstance(reply, dict):
             return None
-        # What is not listed was not stored: an answer that says nothing proves nothing.
+        # What is not listed was not stored: an empty answer proves nothing.
         fates = {part.url: Fate() for part in parts}
-        for item in _objects(told.get("output")):
+        for item in _objects(reply.get("output")):
             fate = fates.get(str(item.get("inputUrl")))
             if fate:
                 fate.stored = _number(item.get("count"))
-        for item in _objects(told.get("error")):
+        for item in _objects(reply.get("error")):
             fate = fates.get(str(item.get("inputUrl")))
             if fate:
                 fate.failed += _number(item.get("count"))
-                fate.said = "the outcomes are in the storage, in the container `fhirlogs`"
+                fate.reasons = "the outcomes are in the storage, in the container `fhirlogs`"
         return [fates[part.url] for part in parts]
 
 
@@ -180,8 +180,8 @@ class Google:
 
     def status_url(self, client: Client, answer: Response) -> str | None:
         """See `Shape`."""
-        told = _decoded(answer.body)
-        name = str(told.get("name", "")) if isinstance(told, dict) else ""
+        reply = _decoded(answer.body)
+        name = str(reply.get("name", "")) if isinstance(reply, dict) else ""
         store = self._base.match(client.server)
         if not answer.ok or store is None or not name.startswith(f"{store[2]}/operations/"):
             return None
@@ -190,21 +190,21 @@ class Google:
 
     def running(self, answer: Response) -> bool:
         """See `Shape`."""
-        told = _decoded(answer.body)
-        return answer.ok and isinstance(told, dict) and "name" in told and not told.get("done")
+        reply = _decoded(answer.body)
+        return answer.ok and isinstance(reply, dict) and "name" in reply and not reply.get("done")
 
     def fates(self, answer: Response, parts: list[Part]) -> list[Fate] | None:
         """See `Shape`."""
-        told = _decoded(answer.body)
-        if not answer.ok or not isinstance(told, dict):
+        reply = _decoded(answer.body)
+        if not answer.ok or not isinstance(reply, dict):
             return None
-        metadata = told.get("metadata")
+        metadata = reply.get("metadata")
         counter = metadata.get("counter") if isinstance(metadata, dict) else None
         counter = counter if isinstance(counter, dict) else {}
-        if (told.get("error") and not counter) or not told.get("done"):
+        if (reply.get("error") and not counter) or not reply.get("done"):
             return None
-        said = "the reasons are in Cloud Logging" if told.get("error") or counter.get("failure") else ""
-        return [Fate(_number(counter.get("success")), _number(counter.get("failure")), said)]
+        reasons = "the reasons are in Cloud Logging" if reply.get("error") or counter.get("failure") else ""
+        return [Fate(_number(counter.get("success")), _number(counter.get("failure")), reasons)]
 
 
 SHAPES: dict[str, Callable[[], Shape]] = {
@@ -259,8 +259,8 @@ def _number(value: Any) -> int:
 
 def _diagnostics(body: bytes) -> list[str]:
     """The texts of an OperationOutcome; one that holds JSON (HAPI keeps its report so) gives the report in it."""
-    told = _decoded(body)
-    issues = _objects(told.get("issue")) if isinstance(told, dict) else []
+    reply = _decoded(body)
+    issues = _objects(reply.get("issue")) if isinstance(reply, dict) else []
     texts = [str(issue.get("diagnostics", "")) for issue in issues]
     inner = [_decoded(text.encode("utf-8", "replace")) for text in texts]
     return [
@@ -270,6 +270,6 @@ def _diagnostics(body: bytes) -> list[str]:
 
 
 def _quotable(text: str) -> str:
-    """What may be said of an error's text: HAPI's number and the element's path, no values (see `outcome`)."""
+    """The part of an error's text that may be shown: HAPI's number and the element's path (see `outcome`)."""
     issue = {"severity": "error", "code": "processing", "diagnostics": text}
     return reason(msgspec.json.encode({"resourceType": "OperationOutcome", "issue": [issue]}))

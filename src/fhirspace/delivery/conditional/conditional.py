@@ -1,10 +1,10 @@
-"""Resources to a server that makes the ids: conditional updates, each one looked for before it is sent twice.
+"""Resources to a server that makes the ids: conditional updates, each one searched before it is sent a second time.
 
 Source: FHIR, "http" (update, conditional update, search), "Bundle".
 
 A conditional update that finds nothing makes a resource. Sent again while the first one is under way, it makes two on
-many servers. So when an answer was lost, the resource is searched first, by POST: an identifier stands in no URL that
-a proxy could log. For the same reason the update itself stands in a Bundle of one entry, where the server takes any.
+many servers. So when an answer was lost, the resource is searched first, by POST: so that no identifier is in a URL
+that a proxy could log. For the same reason the update itself is in a Bundle of one entry, if the server takes Bundles.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Finder(Courier):
         """As `Courier.send`; every entry is answered.
 
         Raises:
-            ServerError: FS510, FS511, FS512 as `Client.request`; FS512 where it cannot be told which id was made.
+            ServerError: FS510, FS511, FS512 as `Client.request`; FS512 if it is unknown which id was made.
         """
         reply = Reply()
         for at, entry in enumerate(entries):
@@ -62,7 +62,7 @@ class Finder(Courier):
         if sought.place:
             item = replace(entry.item, key=sought.place)
             answer = self._single(replace(entry, item=item, line=named(sought.body, sought.place)))
-            if answer.code not in _AWAY or self._stands(sought.place):
+            if answer.code not in _AWAY or self._is_there(sought.place):
                 answer.location = sought.place
                 return answer
             if entry.terms and entry.terms.known:
@@ -71,7 +71,7 @@ class Finder(Courier):
             return held[0]
         return self._conditional(entry, sought)
 
-    def _stands(self, place: str) -> bool:
+    def _is_there(self, place: str) -> bool:
         return any(held.line for held in fetch(self.client, [place], batch=False))
 
     def _conditional(self, entry: Entry, sought: Sought) -> Answer:

@@ -1,8 +1,8 @@
-"""How a resource is found on a server that makes the ids itself: by an identifier, and as what it travels there.
+"""How a resource is found on a server that makes the ids itself: by an identifier, and in which form it is sent there.
 
 Source: FHIR, "http" (conditional update), "search" (token; the escaping of ``|``, ``,``, ``$``), "Identifier".
 
-Its own first identifier with system and value, else one that is added: system `ADDED`, value ``Type/id``. It travels
+Its own first identifier with system and value, else one that is added: system `ADDED`, value ``Type/id``. It is sent
 without its id, and its references lead to the ids that the server has made. Bytes of values are never written anew.
 """
 
@@ -45,8 +45,8 @@ class Addressing:
     Args:
         journal: knows the server's ids. definitions: the elements of the server's release.
         without: types that it does not find by identifier.
-        own: whether identifiers of their own may be used. They may name a patient, so never where they would stand in
-            the URL of a request.
+        own: whether identifiers of their own may be used. They may name a patient, so never where they would be in the
+            URL of a request.
     """
 
     journal: Journal
@@ -55,7 +55,7 @@ class Addressing:
     own: bool
 
     def addressed(self, unit: list[Entry]) -> list[Entry]:
-        """The entries as they travel, with their `sought`; the journal keeps each search for one key.
+        """The entries as they are sent, with their `sought`; the journal keeps each search for one key.
 
         Raises:
             UnfindableError: FS580 no identifier to be found by, FS581 another resource has the same one, FS582 they
@@ -108,7 +108,7 @@ def identified(parts: Parts, key: str, *, several: bool, own: bool) -> tuple[str
         kept = decode(raw, list[msgspec.Raw]) if raw and isinstance(held, list) else []
         parts["identifier"] = msgspec.Raw(msgspec.json.encode([*kept, added]))
     elif items:
-        raise UnfindableError("FS580", "an identifier with system and value that may stand in a URL")
+        raise UnfindableError("FS580", "an identifier with system and value that may be in a URL")
     else:
         parts["identifier"] = msgspec.Raw(msgspec.json.encode(added))
     return ours

@@ -1,4 +1,4 @@
-"""Preflight: what a FHIR server is, says, does and is known for, and by which way to deliver to it.
+"""Preflight: what a FHIR server is and supports, and the strategy to deliver to it.
 
 Only reads, searches that find nothing, and batches of one such read are sent: nothing is written.
 """
@@ -37,7 +37,7 @@ TYPES = (
     "ResearchStudy",
     "ResearchSubject",
 )
-"""What fhirspace writes; asked about where nobody names other types."""
+"""The types that fhirspace writes: the default types to check."""
 
 _EXITS: dict[Verdict, int] = {
     "error": EXIT_SERVER,
@@ -49,12 +49,12 @@ _EXITS: dict[Verdict, int] = {
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What was found out about a server before anything is sent to it.
+    """The result of examining a server before anything is sent to it.
 
     Args:
         server: the FHIR base; fhir: its release ("R4", ...).
         findings: in the order in which people read them.
-        way: how to deliver (None: there is no way, and a finding says so).
+        way: the strategy (None: delivery is impossible, and a finding says so).
         limits: what is known of its product.
     """
 
@@ -105,7 +105,7 @@ def doctor(
         server: its FHIR base URL.
         fhir: the release of what is to be delivered ("R4", "R4B", "R5"); None takes the server's.
         types: the resource types to be delivered; none are those that fhirspace writes.
-        client: how to talk; None talks HTTP.
+        client: the transport; None: HTTP.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
         signed: whether the client signs in; None: if the environment has a token.
         certificate: looks at the certificate of an https address.
@@ -116,38 +116,38 @@ def doctor(
         ServerError: FS510 unreachable, FS511 even the CapabilityStatement needs a sign-in, FS512 no FHIR server,
             FS513 another release.
     """
-    talk = client or Client(server, insecure_http=insecure_http)
-    watch = Watch(talk.seam, now)
-    talk = replace(talk, transport=watch)
-    statement = require_release(talk, fhir)
-    said = read(statement)
-    limits = limits_of(said, talk.server)
+    client = client or Client(server, insecure_http=insecure_http)
+    watch = Watch(client.seam, now)
+    client = replace(client, transport=watch)
+    statement = require_release(client, fhir)
+    capability = read(statement)
+    limits = limits_of(capability, client.server)
     wanted = tuple(dict.fromkeys(types)) or TYPES
-    kind = searchable(said.types, wanted)
-    probed = probe(talk, watch, kind, smart=bool(said.security))
-    chosen, refusal = _way(statement, limits, _listed(said, wanted), probed)
+    kind = searchable(capability.types, wanted)
+    probed = probe(client, watch, kind, smart=bool(capability.security))
+    chosen, refusal = _way(statement, limits, _listed(capability, wanted), probed)
     facts = Facts(
-        server=talk.server,
-        release=f"{release_of(statement)} ({said.release})",
-        said=said,
+        server=client.server,
+        release=f"{release_of(statement)} ({capability.release})",
+        capability=capability,
         limits=limits,
         wanted=wanted,
         probed=probed,
         signed=from_environment() is not None if signed is None else signed,
-        shown=certificate(talk.server) if talk.server.startswith("https:") else None,
+        shown=certificate(client.server) if client.server.startswith("https:") else None,
         now=datetime.fromtimestamp(now(), UTC),
     )
     findings = (*refusal, *_findings(facts, chosen.without if chosen else ()))
-    return Preflight(talk.server, release_of(statement), findings, chosen, limits)
+    return Preflight(client.server, release_of(statement), findings, chosen, limits)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """All that findings are made from."""
+    """Everything that the findings are made from."""
 
     server: str
     release: str
-    said: Capability
+    capability: Capability
     limits: Limits
     wanted: tuple[str, ...]
     probed: Probed
@@ -156,9 +156,9 @@ class Facts:
     now: datetime
 
 
-def _listed(said: Capability, wanted: tuple[str, ...]) -> tuple[str, ...]:
+def _listed(capability: Capability, wanted: tuple[str, ...]) -> tuple[str, ...]:
     """The types wanted that the server lists; all of them where it lists none, or none of them."""
-    return tuple(name for name in wanted if name in said.types) or wanted
+    return tuple(name for name in wanted if name in capability.types) or wanted
 
 
 def _way(
@@ -172,20 +172,20 @@ def _way(
 
 
 def _findings(facts: Facts, without: tuple[str, ...]) -> Iterator[Finding]:
-    said, probed, limits = facts.said, facts.probed, facts.limits
-    yield find.software(said, limits)
+    capability, probed, limits = facts.capability, facts.probed, facts.limits
+    yield find.software(capability, limits)
     yield Finding("release", facts.release)
     yield from find.strange(probed)
-    yield find.bundles(said, probed)
-    yield find.types(said, facts.wanted, without)
-    yield from find.ids(said, limits, facts.wanted)
+    yield find.bundles(capability, probed)
+    yield find.types(capability, facts.wanted, without)
+    yield from find.ids(capability, limits, facts.wanted)
     yield find.searches(probed)
-    yield find.undo(said, facts.wanted)
-    yield from find.bulk(said, limits)
+    yield find.undo(capability, facts.wanted)
+    yield from find.bulk(capability, limits)
     yield find.limit(limits)
-    yield find.formats(said)
+    yield find.formats(capability)
     yield find.compression(probed)
-    yield find.sign_in(said, probed, facts.server, signed=facts.signed)
+    yield find.sign_in(capability, probed, facts.server, signed=facts.signed)
     yield find.clocks(probed, signing=facts.signed or probed.read in (401, 403))
     yield find.encryption(facts.server, facts.shown, facts.now)
     yield find.proxy(tls.proxy_of(facts.server))

@@ -1,4 +1,4 @@
-"""What a doctor finds: pure functions from what a server says, does and is known for, to findings with verdicts."""
+"""The findings of `doctor`: pure functions of a server's CapabilityStatement, its answers and its product."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _wrong(name: str, value: str, code: str, why: str = "") -> Finding:
     return Finding(name, value, explain(code).level, why, code)
 
 
-def software(said: Capability, limits: Limits) -> Finding:
+def software(capability: Capability, limits: Limits) -> Finding:
     """What product it is, and whether it is known."""
-    name = f"{said.software or limits.name} {said.version}".strip()
+    name = f"{capability.software or limits.name} {capability.version}".strip()
     if not limits.key:
         return Finding("software", name, "note", "Nothing is known of this product beside what it says itself.")
     return Finding(
@@ -61,14 +61,14 @@ def software(said: Capability, limits: Limits) -> Finding:
     )
 
 
-def bundles(said: Capability, probed: Probed) -> Finding:
+def bundles(capability: Capability, probed: Probed) -> Finding:
     """Which bundles it takes."""
-    if probed.batch is False and said.system is not None and "batch" in said.system:
-        return _wrong("bundles", "batch is said to work, but failed when tried", "FS559")
+    if probed.batch is False and capability.system is not None and "batch" in capability.system:
+        return _wrong("bundles", "batch is stated, but failed when tried", "FS559")
     tried = {True: "; a batch was tried and works", False: "; a batch was tried and failed", None: ""}[probed.batch]
-    if said.system is None:
-        return Finding("bundles", f"not said{tried}", "note")
-    kinds = [kind for kind in ("transaction", "batch") if kind in said.system]
+    if capability.system is None:
+        return Finding("bundles", f"not stated{tried}", "note")
+    kinds = [kind for kind in ("transaction", "batch") if kind in capability.system]
     return Finding("bundles", (", ".join(kinds) or "none") + tried, "ok" if kinds else "note")
 
 
@@ -79,19 +79,19 @@ def strange(probed: Probed) -> Iterator[Finding]:
         yield _wrong("answers", "; ".join(probed.strange), "FS512", why)
 
 
-def types(said: Capability, wanted: Sequence[str], without: Sequence[str]) -> Finding:
+def types(capability: Capability, wanted: Sequence[str], without: Sequence[str]) -> Finding:
     """Which of the types wanted it takes."""
-    if not said.types:
-        return Finding("types", "not said", "note")
-    missing = [name for name in wanted if name not in said.types or name in without]
+    if not capability.types:
+        return Finding("types", "not stated", "note")
+    missing = [name for name in wanted if name not in capability.types or name in without]
     if missing:
         return _wrong("types", f"not taken: {', '.join(missing)}", "FS551")
     return Finding("types", f"all that are wanted ({len(wanted)})")
 
 
-def ids(said: Capability, limits: Limits, wanted: Sequence[str]) -> Iterator[Finding]:
-    """Whether clients may make ids, and conditional updates; where the server is silent, what is assumed."""
-    there = [said.types[name] for name in wanted if name in said.types]
+def ids(capability: Capability, limits: Limits, wanted: Sequence[str]) -> Iterator[Finding]:
+    """Whether clients may make ids, and conditional updates; what is assumed if the server does not state it."""
+    there = [capability.types[name] for name in wanted if name in capability.types]
     created, conditional = [each.update_create for each in there], [each.conditional_update for each in there]
     yield _able("client ids", created, limits, limits.client_ids, unknown="assumed")
     yield _able("conditional update", conditional, limits, limits.conditional_update, unknown="assumed not")
@@ -99,7 +99,7 @@ def ids(said: Capability, limits: Limits, wanted: Sequence[str]) -> Iterator[Fin
 
 def _able(name: str, flags: Sequence[bool | None], limits: Limits, known: Known, *, unknown: str) -> Finding:
     value = _shares(flags)
-    if value != "not said":
+    if value != "not stated":
         return Finding(name, value)
     silent = {
         "yes": f"{limits.name} does",
@@ -111,16 +111,16 @@ def _able(name: str, flags: Sequence[bool | None], limits: Limits, known: Known,
 
 
 def _shares(flags: Sequence[bool | None]) -> str:
-    counts = {"yes": flags.count(True), "no": flags.count(False), "not said": flags.count(None)}
+    counts = {"yes": flags.count(True), "no": flags.count(False), "not stated": flags.count(None)}
     some = {word: count for word, count in counts.items() if count}
     if len(some) == 1:
         return next(iter(some))
-    return ", ".join(f"{word} for {count}" for word, count in some.items()) or "not said"
+    return ", ".join(f"{word} for {count}" for word, count in some.items()) or "not stated"
 
 
-def undo(said: Capability, wanted: Sequence[str]) -> Finding:
-    """Whether a run can be taken back: versions, their history, and deletes."""
-    there = [said.types[name] for name in wanted if name in said.types]
+def undo(capability: Capability, wanted: Sequence[str]) -> Finding:
+    """Whether a run can be undone: versions, their history, and deletes."""
+    there = [capability.types[name] for name in wanted if name in capability.types]
     lacking = {
         "versions": any(each.versioning == "no-version" for each in there),
         "history": any(each.may("history-instance") is False for each in there),
@@ -130,12 +130,12 @@ def undo(said: Capability, wanted: Sequence[str]) -> Finding:
     if missing:
         return _wrong("undo", f"not for all types: {', '.join(missing)}", "FS557")
     if not any(each.versioning or each.interactions for each in there):
-        return Finding("undo", "not said", "note")
+        return Finding("undo", "not stated", "note")
     return Finding("undo", "versions, history, deletes")
 
 
 def searches(probed: Probed) -> Finding:
-    """Which of the searches needed it understands; tried, not only said."""
+    """Which of the searches needed it understands; tried, not only stated."""
     if probed.read in (401, 403):
         return Finding("searches", "not tried without sign-in", "note")
     known = [name for name, understood in probed.parameters.items() if understood]
@@ -149,10 +149,10 @@ def searches(probed: Probed) -> Finding:
     return Finding("searches", f"{' '.join(known)} (tried on {probed.type})")
 
 
-def bulk(said: Capability, limits: Limits) -> Iterator[Finding]:
-    """How bulk data get in and out: what the server says, and what is known of its product."""
+def bulk(capability: Capability, limits: Limits) -> Iterator[Finding]:
+    """Bulk import and export: what the server states, and what is known of its product."""
     for name, known in (("import", limits.bulk_import), ("export", limits.bulk_export)):
-        value = f"${name}" if name in said.operations else "not said"
+        value = f"${name}" if name in capability.operations else "not stated"
         yield Finding(f"bulk {name}", f"{value} ({limits.name}: {known})" if known else value)
 
 
@@ -167,21 +167,21 @@ def limit(limits: Limits) -> Finding:
     return Finding("limits", "; ".join(part for part in parts if part) or "none known")
 
 
-def formats(said: Capability) -> Finding:
+def formats(capability: Capability) -> Finding:
     """Which formats it speaks."""
-    short = dict.fromkeys(name.removeprefix("application/").removeprefix("fhir+") for name in said.formats)
-    return Finding("formats", ", ".join(short) or "not said")
+    short = dict.fromkeys(name.removeprefix("application/").removeprefix("fhir+") for name in capability.formats)
+    return Finding("formats", ", ".join(short) or "not stated")
 
 
 def compression(probed: Probed) -> Finding:
-    """Whether answers come compressed and requests may be; tried, not said."""
+    """Whether answers come compressed and requests may be; tried."""
     requests = {True: "yes", False: "no", None: "not tried"}[probed.gzip]
     return Finding("compression", f"answers: {'yes' if probed.packed else 'no'}, requests: {requests}")
 
 
-def sign_in(said: Capability, probed: Probed, server: str, *, signed: bool) -> Finding:
+def sign_in(capability: Capability, probed: Probed, server: str, *, signed: bool) -> Finding:
     """Whether a read needs a sign-in, and which is offered."""
-    offers = [*dict.fromkeys(said.security), *_smart(probed)]
+    offers = [*dict.fromkeys(capability.security), *_smart(probed)]
     offered = f"offered: {', '.join(offers)}" if offers else "the server does not say which kind"
     if probed.read == 401:
         return _wrong("sign-in", "refused" if signed else f"needed; {offered}", "FS511")
@@ -205,7 +205,7 @@ def _smart(probed: Probed) -> Iterator[str]:
 
 
 def clocks(probed: Probed, *, signing: bool) -> Finding:
-    """Whether the clocks agree; `signing` says that somebody has to sign in."""
+    """Whether the clocks agree; `signing`: a sign-in is needed."""
     if probed.skew is None:
         return Finding("clock", "the server does not tell its time", "note")
     off = abs(probed.skew)
@@ -231,7 +231,7 @@ def encryption(server: str, shown: Certificate | None, now: datetime) -> Finding
 
 
 def proxy(address: str | None) -> Finding:
-    """Whether a proxy of the environment stands between; its user name and password are not told."""
+    """Whether a proxy of the environment is used; its user name and password are not shown."""
     if address is None:
         return Finding("proxy", "none")
     parts = urlsplit(address)

@@ -1,4 +1,4 @@
-"""Harmless questions to a server: reads and searches that match nothing, and one batch with one read in it."""
+"""Harmless requests to a server: reads and searches that match nothing, and one batch with one read in it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ QUESTIONS: Mapping[str, str] = {
     "_lastUpdated": "lt1900-01-01",
     "identifier": f"https://fhirspace.org/doctor|{NOBODY}",
 }
-"""The searches that are needed, each asked so that nothing is found."""
+"""The searches that are needed, each with values that match nothing."""
 
 # A server that knows the preference refuses parameters that it does not know (FHIR, search, "handling").
 _STRICT = {"Prefer": "handling=strict", "Content-Type": "application/x-www-form-urlencoded"}
@@ -35,7 +35,7 @@ _STRICT = {"Prefer": "handling=strict", "Content-Type": "application/x-www-form-
 
 @dataclass(slots=True)
 class Watch:
-    """A `Transport` that keeps count of what it carries: how long answers took, and the clocks they showed.
+    """A `Transport` that measures: how long answers took, and the server's clock.
 
     Args:
         inner: what sends.
@@ -64,7 +64,7 @@ class Watch:
 
 
 def clock(headers: Mapping[str, str]) -> float | None:
-    """The server's time when it answered (RFC 9110, Date and Age), seconds since 1970; None: it does not say.
+    """The server's time when it answered (RFC 9110, Date and Age), seconds since 1970; None: it sends none.
 
     A Date has whole seconds, so half of one is added: it is right by half a second.
     """
@@ -82,7 +82,7 @@ class Probed:
         type: the resource type that was searched.
         read: 200 where a search was answered, else the status of the first: 401, 403, ...; None: no answer.
         parameters: the searches that were understood or refused.
-        ignored: those that brought something, although nothing fits them; strange: successes that are no FHIR.
+        ignored: those that returned something, although nothing matches; strange: successes that are no FHIR.
         batch: a batch of one read was answered as one; gzip: a compressed one too.
         packed: answers come compressed.
         smart: the SMART configuration, if asked for and there.
@@ -136,9 +136,9 @@ def probe(client: Client, watch: Watch, kind: str, *, smart: bool) -> Probed:
     )
 
 
-def searchable(said: Iterable[str], wanted: Iterable[str]) -> str:
+def searchable(listed: Iterable[str], wanted: Iterable[str]) -> str:
     """The type to ask for: Patient where the server has it, else the first wanted one that it has."""
-    there = list(said)
+    there = list(listed)
     return next((name for name in ("Patient", *wanted) if name in there), there[0] if there else "Patient")
 
 

@@ -1,4 +1,4 @@
-"""A preflight as a person reads it: the way first, then one line a finding, reasons under what needs attention."""
+"""A preflight as text: one line per finding, with the reasons of warnings and errors, then the strategy."""
 
 from __future__ import annotations
 
@@ -60,5 +60,5 @@ def _way(way: Strategy | None, wide: int, colour: bool) -> Iterator[str]:
             yield f"        {'' if number else label:<{wide}}  {_tint(line, 'faint', colour)}"
 
 
-def _tint(said: str, tone: str, colour: bool) -> str:
-    return f"\x1b[{COLOURS[tone]}m{said}\x1b[0m" if colour else said
+def _tint(words: str, tone: str, colour: bool) -> str:
+    return f"\x1b[{COLOURS[tone]}m{words}\x1b[0m" if colour else words

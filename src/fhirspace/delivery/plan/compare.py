@@ -1,8 +1,8 @@
 """What a push would change on a server, before anything is written: create, update, unchanged or conflict.
 
-A plan is a SQLite file (mode 0600): the server, and for each resource its key, digest and action, the version that the
-server held, and for updates the elements that differ: paths, never values. Digests are sealed with the id key, as in
-the journal. Memory does not grow with it.
+A plan is a SQLite file (mode 0600): the server, and for each resource its key, digest and action, the version on the
+server, and for updates the elements that differ: paths, never values. Digests are sealed with the id key, as in the
+journal. Memory does not grow with it.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ FORM = Form(
         },
     },
 )
-"""What a plan has to be to be opened."""
+"""The requirements for opening a plan."""
 _decode = decoder(Any, float_hook=str)
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What would become of one resource.
+    """The action for one resource.
 
     `version` is what the server holds ("" for nothing); `changes` are the elements that differ: ``+path`` only in
     ours, ``-path`` only on the server, ``~path`` in both.
@@ -188,7 +188,7 @@ def _step_of(row: Any) -> Step:
 
 @dataclass(frozen=True, slots=True)
 class OursOnly:
-    """Tells what we wrote, by the journal, from what other clients wrote; without a journal we wrote nothing."""
+    """Distinguishes by the journal what we wrote from what other clients wrote; without a journal we wrote nothing."""
 
     journal: Journal | None
 

@@ -1,4 +1,4 @@
-"""What a push would do: in which order, and against a server what it would create, update or leave alone.
+"""Plans: in which order a push would send, and what it would create, update or not touch.
 
 `plan` saves it as a plan file (see `compare`), and ``push --plan`` does just that, or nothing.
 """
@@ -23,7 +23,7 @@ from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen as chosen_key
 
 PLAN = "plan.db"
-_SHOWN, _TOLD, _EVERY = 1000, 20, 100
+_SHOWN, _SUMMARISED, _EVERY = 1000, 20, 100
 
 
 @dataclass(slots=True)
@@ -66,7 +66,8 @@ class Planned:
         ]
         table = [f"{shown(row[0], 64):<26}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]
         changed = [
-            f"{step.action} {shown(step.key)}: {shown(', '.join(step.changes), 1000)}" for step in self.changes[:_TOLD]
+            f"{step.action} {shown(step.key)}: {shown(', '.join(step.changes), 1000)}"
+            for step in self.changes[:_SUMMARISED]
         ]
         more = self.total("update") + self.total("conflict") - len(changed)
         return "\n".join(
@@ -111,41 +112,41 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
         InputError, UsageError, ServerError: as `push`; FS517, the server makes the ids; FS537, `out` is
             something else.
     """
-    talk, progress = client_of(server, options), options.get("progress")
-    statement = require_release(talk, options.get("fhir"))
+    client, progress = client_of(server, options), options.get("progress")
+    statement = require_release(client, options.get("fhir"))
     home = folder.parent if folder.is_file() else folder
     path, noted = out or home / PLAN, options.get("journal") or home / JOURNAL
     with ExitStack() as stack:
         problems: list[Problem] = []
         files = inputs(folder, follow_links=options.get("follow_links", False), problems=problems)
         given = folder_key(files, options.get("id_key"))
-        book = stack.enter_context(Journal(noted, talk.server, given)) if noted.is_file() else None
-        key = book.seal.key if book else chosen_key(given)
+        journal = stack.enter_context(Journal(noted, client.server, given)) if noted.is_file() else None
+        key = journal.seal.key if journal else chosen_key(given)
         order, reader = stack.enter_context(Order(files)), stack.enter_context(Reader())
-        types, placed = [kind for kind, _ in order.types()], book is not None and book.placed()
-        how = chosen(statement, talk.server, types, options, placed=placed)
+        types, placed = [kind for kind, _ in order.types()], journal is not None and journal.placed()
+        how = chosen(statement, client.server, types, options, placed=placed)
         if how.conditional:
-            raise UsageError("FS517", talk.server, "a server that takes the ids of the resources")
-        if book is None or not book.samples():
-            check_study(talk, order.files)
-        file = stack.enter_context(PlanFile(path, talk.server, key))
+            raise UsageError("FS517", client.server, "a server that takes the ids of the resources")
+        if journal is None or not journal.samples():
+            check_study(client, order.files)
+        file = stack.enter_context(PlanFile(path, client.server, key))
         items = (item for unit in order.units() for item in unit)
-        word = None if options.get("overwrite") else OursOnly(book)
-        steps = compare(talk, items, reader, word, batch=how.kind != "single", connections=how.connections)
-        found = Planned(talk.server, path)
+        word = None if options.get("overwrite") else OursOnly(journal)
+        steps = compare(client, items, reader, word, batch=how.kind != "single", connections=how.connections)
+        found = Planned(client.server, path)
         for done, step in enumerate(file.add(steps), 1):
             if len(found.changes) < _SHOWN and step.action in ("update", "conflict"):
                 found.changes.append(step)
             if progress and (done % _EVERY == 0 or done == len(order)):
                 progress(done, len(order))
         found.types = file.counts()
-        found.problems = problems + _unsendable(order, talk.server)
+        found.problems = problems + _unsendable(order, client.server)
         file.keep()
     return found
 
 
 def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: IdKey) -> Callable[[Item], str | None]:
-    """What a plan wants of each resource, after making sure that it still fits the input and the server."""
+    """What a plan requires of each resource, after checking that it still applies to the input and the server."""
     if plan.server != client.server:
         raise UsageError("FS538", plan.server, "the server that the plan was made for")
     if plan.id_key != key.fingerprint:
@@ -175,7 +176,7 @@ def by_plan(plan: PlanFile, client: Client, order: Order, reader: Reader, key: I
 
 
 def left_alone(plan: PlanFile, order: Order, counts: Counts, problems: list[Problem]) -> None:
-    """Tells of the conflicts, which a push by a plan passes over as if they were unchanged."""
+    """Reports the conflicts, which a push by a plan skips as if they were unchanged."""
     left = {step.key: step.version for step in plan.steps("conflict")}
     for item in (item for unit in order.units() for item in unit if item.key in left) if left else ():
         counts.conflicts += 1

@@ -1,7 +1,6 @@
-"""A study brought back from a FHIR server, as NDJSON in the server's own spelling, in an output folder.
+"""Pull: a study from a FHIR server as NDJSON in the server's own spelling, in an output folder.
 
-Each type is searched by the study's tag; then it is made sure that nothing is missing or out of date because somebody
-wrote meanwhile (`settle`).
+Each type is searched by the study's tag; then changes by other clients meanwhile are fetched (`reconcile`).
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhirspace.delivery.pull.reconcile import add, settle
-from fhirspace.delivery.pull.spool import Gathered
-from fhirspace.delivery.report import told
+from fhirspace.delivery.pull.reconcile import add, reconcile
+from fhirspace.delivery.pull.spool import Spool
+from fhirspace.delivery.report import as_dict
 from fhirspace.errors import Place, Problem, ServerError, UsageError
 from fhirspace.fhirserver.address import is_type
 from fhirspace.fhirserver.capability import read
@@ -32,7 +31,7 @@ Progress = Callable[[str, int], None]
 
 @dataclass(slots=True)
 class PullReport:
-    """What a pull brought: how many of each type, and the files written (``out/fhir/<Type>.ndjson``).
+    """The result of a pull: how many of each type, and the files written (``out/fhir/<Type>.ndjson``).
 
     `deleted` are keys of what was deleted on the server, as far as an export lists it. `replaced` is the result of an
     earlier run that was in the output folder.
@@ -52,9 +51,9 @@ class PullReport:
         """Resources of all types."""
         return sum(self.counts.values())
 
-    def keep(self, gathered: Iterable[Gathered]) -> None:
+    def keep(self, spools: Iterable[Spool]) -> None:
         """Have each type written, and count it."""
-        for one in gathered:
+        for one in spools:
             file = one.write()
             if file:
                 self.counts[one.kind] = len(one)
@@ -69,7 +68,7 @@ class PullReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, with problems as lines of ``problems.ndjson``."""
-        fields = told(self, "server", "study", "total", "counts", "files", "seconds", "deleted")
+        fields = as_dict(self, "server", "study", "total", "counts", "files", "seconds", "deleted")
         return fields | {"replaced": self.replaced.as_dict() if self.replaced else None}
 
 
@@ -87,11 +86,11 @@ def pull(
 ) -> PullReport:
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``.
 
-    Where data are changed meanwhile, the last state of each resource is written (see `settle`). What the server sends
-    of other types or studies is never written, and reported (FS585), as is what it announces and does not send (FS589).
-    Lines are sorted by id; numbers keep the server's spelling; what the server added to ``meta`` is taken off (see
-    `canonical.cleaned`). The files appear together, with ``manifest.json`` and ``problems.ndjson``, or nothing changes.
-    Those of an earlier pull into the folder are replaced or removed, except of types that are not asked for.
+    Where data are changed meanwhile, the last state of each resource is written (see `reconcile`). What the server
+    sends of other types or studies is never written, and reported (FS585), as is what it announces and does not send
+    (FS589). Lines are sorted by id; numbers keep the server's spelling; what the server added to ``meta`` is taken off
+    (see `canonical.cleaned`). The files appear together, with ``manifest.json`` and ``problems.ndjson``, or nothing
+    changes. Those of an earlier pull into the folder are replaced or removed, except of types that are not asked for.
 
     Args:
         server: the FHIR base URL.
@@ -101,7 +100,7 @@ def pull(
         since: only what was changed since this instant or date (a date begins at 00:00 UTC).
         shared: files get the modes that the umask gives, instead of being for their owner only.
         progress: called after each page.
-        client: how to talk; None talks HTTP.
+        client: the transport; None: HTTP.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
@@ -111,33 +110,33 @@ def pull(
             FS530 a link that leads away, FS531 nothing of the study is there (without `since`).
     """
     begin = time.monotonic()
-    talk = client or Client(server, insecure_http=insecure_http)
-    report = PullReport(talk.server, study)
+    client = client or Client(server, insecure_http=insecure_http)
+    report = PullReport(client.server, study)
     named(types)
-    search = Study(talk, study, moment(since) if since else None)
-    statement = capabilities(talk)
+    search = Study(client, study, moment(since) if since else None)
+    statement = capabilities(client)
     report.note_foreign(statement)
     with ExitStack() as stack:
         folder = stack.enter_context(output_folder(out, types, shared=shared))
-        gathered: list[Gathered] = []
+        spools: list[Spool] = []
         for kind in types if types is not None else searchable(statement):
-            one = stack.enter_context(Gathered(folder, kind))
+            one = stack.enter_context(Spool(folder, kind))
             try:
                 _gather(one, search, progress)
             except NotSearchableError as error:
                 if types is not None:
-                    raise talk.unexpected(error.answer) from None
+                    raise client.unexpected(error.answer) from None
                 report.problems.append(Problem("FS532", Place(kind), "a search by _tag", kind))
                 continue
-            gathered.append(one)
-        if settle(search, gathered):
-            report.problems += _missing(search, gathered)
+            spools.append(one)
+        if reconcile(search, spools):
+            report.problems += _missing(search, spools)
         else:
-            report.problems.append(Problem("FS568", Place(talk.server)))
-        report.keep(gathered)
+            report.problems.append(Problem("FS568", Place(client.server)))
+        report.keep(spools)
         report.problems += search.others.problems()
         if not report.files and not since:
-            raise nothing(talk.server, search.others)
+            raise nothing(client.server, search.others)
         folder.report(report.problems)
     report.replaced = folder.replaced
     report.seconds = time.monotonic() - begin
@@ -171,12 +170,12 @@ def searchable(statement: dict[str, Any]) -> list[str]:
 
     Names that are no types of its release are left out.
     """
-    return sorted(name for name, said in read(statement).types.items() if said.may("search-type") is not False)
+    return sorted(name for name, each in read(statement).types.items() if each.may("search-type") is not False)
 
 
-def _missing(study: Study, gathered: Iterable[Gathered]) -> Iterator[Problem]:
+def _missing(study: Study, spools: Iterable[Spool]) -> Iterator[Problem]:
     """Report (FS589) each type of which the server announced more resources at last than have come."""
-    for one in gathered:
+    for one in spools:
         come = len(one) + study.others.count(one.kind)
         if one.total is not None and one.total > come:
             announced = shown(f"{one.total:,}", 64)
@@ -184,7 +183,7 @@ def _missing(study: Study, gathered: Iterable[Gathered]) -> Iterator[Problem]:
             yield Problem("FS589", Place(study.client.server), table=one.kind, detail=detail)
 
 
-def _gather(one: Gathered, study: Study, progress: Progress | None) -> None:
+def _gather(one: Spool, study: Study, progress: Progress | None) -> None:
     pages = study.pages(one.kind)
     one.total = pages.total
     for turn, resource in enumerate(pages, 1):

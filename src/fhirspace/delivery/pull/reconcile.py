@@ -1,4 +1,4 @@
-"""What changed on a server while its pages were read: found out, and put right.
+"""Reconciles what was pulled with changes on the server while its pages were read.
 
 Pages are links over a set that others may change meanwhile. Some servers page through a snapshot: then what was
 deleted is still in it. Others count rows anew for each page: then a resource that was deleted, or moved to the end by
@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from fhirspace.delivery.pull.spool import Gathered
+from fhirspace.delivery.pull.spool import Spool
 from fhirspace.errors import ServerError
 from fhirspace.fhir.wire import head_of
 from fhirspace.fhirserver import address
@@ -26,12 +26,13 @@ from fhirspace.fhirserver.search import FRESH, NotSearchableError, Study
 from fhirspace.json import JsonError
 
 _ROUNDS = 6
-# A resource gets its time when it is written and is seen when its transaction ends: that may be a little later.
+# `lastUpdated` is set when a resource is written, but it becomes visible when its transaction commits, possibly some
+# seconds later. Hence the overlap.
 _LATE = timedelta(seconds=10)
 
 
-def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
-    """Bring what was gathered up to date; gives False when the data did not come to rest.
+def reconcile(study: Study, spools: Sequence[Spool]) -> bool:
+    """Bring the spooled resources up to date; returns False if the data kept changing.
 
     Raises:
         ServerError: as `Study.pages`.
@@ -44,7 +45,7 @@ def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
             study.client.sleep(1.0)
         before, study.opened = study.opened or begin, None
         # A type that was empty matters only when something changes: a new resource may refer to one of it.
-        chosen = [one for one in gathered if turn or len(one) or one.total]
+        chosen = [one for one in spools if turn or len(one) or one.total]
         moved = [one for one in chosen if _caught_up(study, one, since, before)]
         if not moved and all(_steady(study, one) for one in chosen):
             return True
@@ -54,15 +55,15 @@ def settle(study: Study, gathered: Sequence[Gathered]) -> bool:
     return False
 
 
-def add(one: Gathered, resource: bytes, client: Client) -> bool:
-    """`Gathered.add`. Raises ServerError (FS512): what the server sent is no resource."""
+def add(one: Spool, resource: bytes, client: Client) -> bool:
+    """`Spool.add`. Raises ServerError (FS512): what the server sent is no resource."""
     try:
         return one.add(resource)
     except JsonError as error:
         raise ServerError("FS512", client.server, "resources with an id") from error
 
 
-def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> bool:
+def _caught_up(study: Study, one: Spool, since: str, before: datetime) -> bool:
     """Fetch what was changed since; gives whether something was changed after `before`, or had not come."""
     try:
         pages = study.pages(one.kind, _lastUpdated=f"ge{since}")
@@ -75,7 +76,7 @@ def _caught_up(study: Study, one: Gathered, since: str, before: datetime) -> boo
     return moved
 
 
-def _steady(study: Study, one: Gathered) -> bool:
+def _steady(study: Study, one: Spool) -> bool:
     """Whether the server counts, at the beginning and now, as many as have come (what was left out among them)."""
     come = len(one) + study.others.count(one.kind)
     if one.total is None or one.total != come:
@@ -83,15 +84,15 @@ def _steady(study: Study, one: Gathered) -> bool:
     return come == 0 or study.count(one.kind) == come
 
 
-def _reconciled(study: Study, one: Gathered) -> bool:
-    """Compare with a list of all ids; gives whether something was put right."""
+def _reconciled(study: Study, one: Spool) -> bool:
+    """Compare with a list of all ids; returns whether something was corrected."""
     pages = study.pages(one.kind, _elements="id")
     listed = {head_of(resource).id for resource in pages} - study.others.ids(one.kind)
     one.total = pages.total
     return sum(_read_alone(study, one, name) for name in sorted(listed ^ one.ids())) > 0
 
 
-def _read_alone(study: Study, one: Gathered, name: str) -> bool:
+def _read_alone(study: Study, one: Spool, name: str) -> bool:
     answer = study.client.request("GET", address.key(one.kind, name, study.client.server), headers=FRESH)
     head = decoded(answer.body, head_of)
     if answer.ok and (head is None or (head.resourceType, head.id) != (one.kind, name)):

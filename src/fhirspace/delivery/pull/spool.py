@@ -1,4 +1,4 @@
-"""Resources of one type as they come from a server, in any order and more than once: the newest of each is kept.
+"""Resources of one type as a server sends them, in any order and more than once: the newest version of each is kept.
 
 The lines are spooled to a file without a name; only ids, versions and places are kept in memory. At the end they are
 written sorted by id into an output folder.
@@ -30,10 +30,10 @@ class _Kept:
     length: int
 
 
-class Gathered:
+class Spool:
     """The resources of one type, for an output folder. Use it in a `with`: it owns a scratch file there.
 
-    `total` is for the caller: how many the server said there are when all were listed last.
+    `total` is for the caller: the server's count when all were listed last.
     """
 
     def __init__(self, folder: OutputFolder, kind: str) -> None:
@@ -58,7 +58,7 @@ class Gathered:
         return set(self._kept)
 
     def add(self, resource: bytes) -> bool:
-        """Keep a resource; gives whether it was news. Raises JsonError: it is no resource.
+        """Keep a resource; returns whether it is new. Raises JsonError: it is no resource.
 
         One that is there in a later version is kept as it is.
         """
@@ -66,7 +66,7 @@ class Gathered:
         if head.resourceType != self.kind or not is_id(head.id):
             raise JsonError("FS522", "a resource of the type, with an id")
         line = cleaned(resource)
-        # A server that tells no versions: content is all there is to compare.
+        # A server without versions: only the content can be compared.
         version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()
         known = self._kept.get(head.id)
         if known is not None and (known.version == version or head.moment < known.moment):

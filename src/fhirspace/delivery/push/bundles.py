@@ -1,7 +1,7 @@
-"""Resources as transactions, batches or single requests, and what was answered for each of them.
+"""Resources as transactions, batches or single requests, and the answer for each of them.
 
-Source: FHIR, "http" (transaction, batch, update), "Bundle". Lines are joined as they stand: no value is parsed and
-written again on its way.
+Source: FHIR, "http" (transaction, batch, update), "Bundle". Lines are joined unchanged: no value is parsed and written
+again.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Entry:
 
 @dataclass(slots=True)
 class Reply:
-    """What became of entries that were sent together: answers by position, and for the others the whole answer.
+    """The result of entries that were sent together: answers by position, and for the others the whole answer.
 
     `conflicts` are positions of what another client changed and which was not written, with the version that the server
     holds ("": it was deleted there).
@@ -95,7 +95,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Courier:
-    """Sends entries by one way; safe to be used by several threads.
+    """Sends entries by one strategy; safe to be used by several threads.
 
     Args:
         client: the server. kind: how entries travel. squeeze: compress what is sent (gzip). headers: sent as well.
@@ -152,7 +152,7 @@ class Courier:
         return reply
 
     def send_apart(self, entries: list[Entry]) -> Reply:
-        """As `send`, and what a Bundle that fits nothing leaves open is sent once more, one entry a request."""
+        """As `send`; entries without an answer in a Bundle are sent once more, one per request."""
         reply = self.send(entries)
         if reply.rest is None or not reply.rest.ok:
             return reply

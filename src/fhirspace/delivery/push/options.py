@@ -1,4 +1,4 @@
-"""How to deliver: what `plan`, `push` and `retry` are told, and what follows from the server where nobody says."""
+"""The options of `plan`, `push` and `retry`, with defaults that follow from the server."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class Options(TypedDict, total=False):
     the ids. gzip: compress what is sent. rate: most requests a second.
     provenance: write a Provenance for each bundle, where the server takes them (unless it is False). follow_links:
     follow links that lead out of the input folder, too. overwrite: write over what other clients changed since our last
-    push, and over what the journal does not know. progress: called after each bundle. client: how to talk; HTTP without
-    it. insecure_http: whether data may go to another machine unencrypted, where no client is given. What is not given
-    follows from what the server says and what is known of its product (see `way`).
+    push, and over what the journal does not know. progress: called after each bundle. client: the transport; HTTP
+    without it. insecure_http: whether data may go to another machine unencrypted, where no client is given. What is not
+    given follows from what the server says and what is known of its product (see `way`).
     """
 
     journal: Path | None
@@ -55,10 +55,10 @@ def client_of(server: str, options: Options) -> Client:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """How it will be delivered: what the options say, and else what fits the server.
+    """The strategy: the options, and else what fits the server.
 
     `conditional`: the server makes the ids; the types `without` are not found by identifier there. `absent_version`:
-    see `Limits`. `strict`: the server says that it checks ``If-Match`` for all types of the input.
+    see `Limits`. `strict`: the server states that it checks ``If-Match`` for all types of the input.
     """
 
     kind: Carrier
@@ -78,13 +78,13 @@ def chosen(
     """How to deliver resources of some types to a server, by its CapabilityStatement.
 
     Args:
-        placed: this server has made ids for what was delivered before, and so it goes on.
+        placed: this server has assigned ids before, and continues to do so.
 
     Raises:
         ServerError: FS550 it takes none of the types.
     """
-    types, said = list(types), read(statement)
-    limits = limits_of(said, server)
+    types, capability = list(types), read(statement)
+    limits = limits_of(capability, server)
     asked = "conditional" if placed else options.get("way")
     fitting = way(statement, limits, types, conditional=asked == "conditional")
     kind = asked or fitting.kind
@@ -98,5 +98,5 @@ def chosen(
         kind == "conditional",
         fitting.without,
         limits.absent_version,
-        all(name in said.types and said.types[name].versioning == "versioned-update" for name in types),
+        all(name in capability.types and capability.types[name].versioning == "versioned-update" for name in types),
     )

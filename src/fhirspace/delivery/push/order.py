@@ -1,4 +1,4 @@
-"""What a push sends and in which order: targets of references before what refers to them.
+"""The order of a push: targets of references before referencing resources.
 
 The input is read once as a stream. A scratch SQLite file (deleted at the end) keeps one short row a resource: key,
 digest and place; so memory does not grow with the input. Types are ordered by the references found between them.
@@ -111,12 +111,12 @@ def inputs(folder: Path, *, follow_links: bool = False, problems: list[Problem] 
 class Order:
     """The resources of `files` in the order of sending. Use it in a `with`: it owns a scratch folder.
 
-    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key stands twice with
-    different content, FS522 it has no type or id that can be sent, FS579 an entry of a Bundle asks for something
-    else than to be written, and those of `json.strict` (FS401, FS402, FS403, FS414). `twins` are lines that say the
-    same once more; with `first_counts` also those of a key that an earlier file has. `unread` are the files that
-    cannot be read to their end, of which nothing is sent; `files` are the others. `away` counts references to other
-    places by their base ("urn:"), file and type.
+    Lines that cannot be sent are in `faults`: (code, item, what was expected), FS521 a key occurs twice with different
+    content, FS522 it has no type or id that can be sent, FS579 an entry of a Bundle asks for something else than to be
+    written, and those of `json.strict` (FS401, FS402, FS403, FS414). `twins` are identical lines;
+    with `first_counts` also those of a key that an earlier file has. `unread` are the files that cannot be read to
+    their end, of which nothing is sent; `files` are the others. `away` counts references to other places by their base
+    ("urn:"), file and type.
 
     Raises:
         InputError: FS523 there is no resource at all; the fault of the first file where none can be read.
@@ -160,7 +160,7 @@ class Order:
         return [(kind, count) for kind, count in found]
 
     def units(self) -> Iterator[Unit]:
-        """Everything, target before referrer, units in one piece."""
+        """Everything, targets before referencing resources, units undivided."""
         query = (
             "SELECT key, digest, file, row, offset, unit, wave, level FROM item ORDER BY wave, level, unit, file, row"
         )
@@ -274,7 +274,7 @@ class Order:
     def _order_within(self, circle: set[str], units: int) -> int:
         """Levels for the resources of types that refer in a circle; returns the number of units bound so far.
 
-        Those that refer to nothing that is left get the next level, again and again; the references stand in a file.
+        Those that refer to nothing that is left get the next level, again and again; the references are in a file.
         What goes round in circles, or down in very long chains, is left over and ordered in memory.
         """
         self._base.execute(

@@ -26,7 +26,7 @@ CONFLICT = frozenset({409, 412})
 """Answers to a precondition that does not hold."""
 NO_CHANGE = b"SUCCESSFUL_UPDATE_NO_CHANGE"
 """HAPI's code for an update that made no new version; ours for what the server was found to hold already."""
-_HELD = msgspec.Raw(b'{"resourceType":"OperationOutcome","id":"' + NO_CHANGE + b'"}')
+_UNCHANGED = msgspec.Raw(b'{"resourceType":"OperationOutcome","id":"' + NO_CHANGE + b'"}')
 _LOOKS = 4
 """So many times it is looked and sent once more, also where a client makes one attempt only."""
 
@@ -141,7 +141,7 @@ class _Work:
         entry = self.waiting[at]
         theirs = _content(entry, held) if held.line else b""
         if theirs == entry.content:
-            answer = Answer("200", f'W/"{held.version}"' if held.version else "", modified(held.line), _HELD)
+            answer = Answer("200", f'W/"{held.version}"' if held.version else "", modified(held.line), _UNCHANGED)
             answer.repeated, answer.location = self._repeated.get(at, False), _place(entry)
             self.reply.answers[at] = answer
         elif held.line and entry.terms and entry.terms.ours(theirs):

@@ -1,9 +1,9 @@
-"""Delivery of a folder of FHIR to a server: at least once sent, with exactly one effect.
+"""Delivery of a folder of FHIR to a server: sent at least once, with exactly one effect.
 
 Every resource goes as ``PUT Type/id`` (FHIR, "transaction", "batch" and "update" interactions), targets of references
-first; to a server that makes the ids itself, as a conditional update (see `conditional`). Before a bundle the journal
-notes what is sent, after the answer what the server holds; unchanged resources are not sent again, and a run that was
-killed goes on where it stopped, under its name.
+first; to a server that makes the ids itself, as a conditional update (see `conditional`). The journal records before
+each bundle what is sent, and after the answer what the server holds. Unchanged resources are not sent again, and a run
+that was killed is resumed under its name.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
 from fhirspace.delivery.push.order import REQUEST, Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
-from fhirspace.delivery.report import told
+from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InterruptedRun, Place, Problem, UsageError
 from fhirspace.fhir.canonical import content
@@ -55,7 +55,7 @@ class PushReport:
     """What a push did. `total` = created + updated + unchanged + unchanged_on_server + conflicts + refused, always.
 
     `unchanged` were known from the journal (or the plan) and not sent; `unchanged_on_server` were sent, and the server
-    held the same content already; `conflicts` were changed by other clients and left alone (`conflicting` names them).
+    had the same content already; `conflicts` were changed by other clients and left alone (`conflicting` names them).
     `dead` is the file with the refused resources (None: there are none). `unread` counts the files of the folder that
     could not be read, of which nothing was sent; `others` those that hold something else. Each of them is named in
     `problems`.
@@ -80,7 +80,7 @@ class PushReport:
 
     @property
     def sent(self) -> int:
-        """Resources that the server took: created, updated, or held already."""
+        """Resources that the server took: created, updated, or already there."""
         return self.created + self.updated + self.unchanged_on_server
 
     @property
@@ -100,7 +100,7 @@ class PushReport:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
         names = ("run", "server", "total", "sent", *_COUNTS, "unread", "others", "retries", "seconds", "dead")
         more = {"rate": round(self.rate, 1), "conflicting": [asdict(each) for each in self.conflicting]}
-        return told(self, *names) | more
+        return as_dict(self, *names) | more
 
 
 def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
@@ -110,7 +110,7 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
         folder: holds FHIR (see `order.inputs`); refused resources go to ``dead/<run>.ndjson`` in it. It may be one
             file.
         server: the FHIR base URL.
-        plan: a plan file; only what it says is done, and nothing at all when the server or the input has moved on.
+        plan: a plan file; only what it says is done, and nothing at all if the server or the input has changed.
         options: see `options.Options`.
 
     Raises:
@@ -156,50 +156,52 @@ def _deliver(
     letters: bool = False,
     problems: Sequence[Problem] = (),
 ) -> PushReport:
-    talk = client_of(server, options)
-    statement = require_release(talk, options.get("fhir"))
+    client = client_of(server, options)
+    statement = require_release(client, options.get("fhir"))
     path = options.get("journal") or home / JOURNAL
     key = folder_key(files, options.get("id_key"))
     with ExitStack() as stack:
-        book = stack.enter_context(Journal(path, talk.server, key))
-        book.seal.bind()
+        journal = stack.enter_context(Journal(path, client.server, key))
+        journal.seal.bind()
         order = stack.enter_context(Order(files, first_counts=letters))
         reader = stack.enter_context(Reader())
-        how = chosen(statement, talk.server, (kind for kind, _ in order.types()), options, placed=book.placed())
+        how = chosen(statement, client.server, (kind for kind, _ in order.types()), options, placed=journal.placed())
         if plan and how.conditional:
-            raise UsageError("FS517", talk.server, "a push without a plan")
-        talk.rate = talk.rate or how.rate
-        if not book.samples() and not how.conditional:
-            check_study(talk, order.files)
-        wanted = by_plan(plan, talk, order, reader, book.seal.key) if plan else None
-        book.begin(new_run() + RETRY * letters, resume=not letters)
-        log = stack.enter_context(Log(log_of(path), talk.server, book.run))
-        courier = (Finder if how.conditional else Courier)(talk, how.kind, how.gzip, given=FAILED)
-        addressing = _addressing(statement, book, how) if how.conditional else None
-        box = dead.DeadLetters(home, book.run)
+            raise UsageError("FS517", client.server, "a push without a plan")
+        client.rate = client.rate or how.rate
+        if not journal.samples() and not how.conditional:
+            check_study(client, order.files)
+        wanted = by_plan(plan, client, order, reader, journal.seal.key) if plan else None
+        journal.begin(new_run() + RETRY * letters, resume=not letters)
+        log = stack.enter_context(Log(log_of(path), client.server, journal.run))
+        courier = (Finder if how.conditional else Courier)(client, how.kind, how.gzip, given=FAILED)
+        addressing = _addressing(statement, journal, how) if how.conditional else None
+        box = dead.DeadLetters(home, journal.run)
         guarded = None if plan or options.get("overwrite") else Guarded(courier, how.strict)
-        sender = Sender(guarded or courier, book, box, how.size, _noting(log), wanted, addressing, how.absent_version)
+        sender = Sender(
+            guarded or courier, journal, box, how.size, _noting(log), wanted, addressing, how.absent_version
+        )
         sender.problems += (unread := [*problems, *order.unread])
-        sender.problems += order.unresolved(talk.server)
+        sender.problems += order.unresolved(client.server)
         work = _Work(sender, order, reader, log, options)
         work.report.others = sum(problem.code == "FS407" for problem in unread)
         work.report.unread = len(unread) - work.report.others
-        _check_journal(talk, book, sender)
+        _check_journal(client, journal, sender)
         if plan:
             left_alone(plan, order, sender.counts, sender.problems)
         # A Provenance has no identifier: where the server makes the ids, it could not be put there once only.
         if options.get("provenance", True) and "Provenance" in read(statement).types and not how.conditional:
             work.sources = list(sources(file.path for file in order.files).values())
         work.send(
-            _corrected(order.units(), [file.path for file in files], book, sender) if letters else order.units(),
+            _corrected(order.units(), [file.path for file in files], journal, sender) if letters else order.units(),
             how.connections,
         )
         return work.finish()
 
 
-def _addressing(statement: dict[str, Any], book: Journal, how: Chosen) -> Addressing:
+def _addressing(statement: dict[str, Any], journal: Journal, how: Chosen) -> Addressing:
     release = next((name for name in RELEASES if name == release_of(statement)), "R4")
-    return Addressing(book, definitions(release), how.without, own=how.kind != "single")
+    return Addressing(journal, definitions(release), how.without, own=how.kind != "single")
 
 
 def _noting(log: Log) -> Note:
@@ -210,7 +212,7 @@ def _noting(log: Log) -> Note:
 
 
 class _Work:
-    """One push: what is sent, and the books about it."""
+    """One push: what is sent, and its accounting."""
 
     def __init__(self, sender: Sender, order: Order, reader: Reader, log: Log, options: Options) -> None:
         self.sender, self.order, self.reader, self.log = sender, order, reader, log
@@ -226,7 +228,7 @@ class _Work:
         log.append("run started", counts={"resources": total})
 
     def send(self, units: Iterator[Unit], connections: int) -> None:
-        """Delivers everything. Raises InterruptedRun (FS527) on Ctrl-C; what the server refuses is in the report."""
+        """Delivers everything. Raises InterruptedRun (FS527) on Ctrl-C; rejected resources are in the report."""
         sender = self.sender
         try:
             for code, item, expected in self.order.faults:
@@ -248,10 +250,10 @@ class _Work:
     def prove(self, least: int) -> bool:
         """Writes a Provenance for each bundle that has none, if there are so many; whether there were.
 
-        A server that refuses them is told of once.
+        A server that refuses them is reported once.
         """
-        book, sender = self.sender.journal, self.sender
-        waiting = book.unproven(_TOGETHER) if self.sources else []
+        journal, sender = self.sender.journal, self.sender
+        waiting = journal.unproven(_TOGETHER) if self.sources else []
         if len(waiting) < least:
             return False
         entries = [self._provenance(written) for written in waiting]
@@ -262,8 +264,10 @@ class _Work:
             sender.problems.append(Problem("FS518", Place("Provenance"), table="Provenance"))
             return False
         rows = [Written(each.item.key, each.item.digest, each.content, to.version, "created") for each, to in good]
-        book.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
-        book.mark(book.run, [each.key for written in waiting for each in written] + [row.key for row in rows], "proven")
+        journal.record([(row.key, row.digest, row.content, row.version) for row in rows], rows)
+        journal.mark(
+            journal.run, [each.key for written in waiting for each in written] + [row.key for row in rows], "proven"
+        )
         self.log.append("provenance written", counts={"provenances": len(rows)}, keys=[row.key for row in rows])
         return True
 
@@ -271,14 +275,14 @@ class _Work:
         made: dict[str, list[Target]] = {"created": [], "updated": []}
         for each in written:
             made[each.action].append((each.key, each.version))
-        book = self.sender.journal
-        body = provenance(book.run, book.started(), made["created"], made["updated"], self.sources)
+        journal = self.sender.journal
+        body = provenance(journal.run, journal.started(), made["created"], made["updated"], self.sources)
         line = msgspec.json.encode(body)
         item = Item(f"Provenance/{body['id']}", hashlib.sha256(line).digest(), Path(), 0, 0, (0, 0))
         return Entry(item, line, content(line))
 
     def finish(self) -> PushReport:
-        """Closes the books."""
+        """Closes the run in journal and log."""
         self._fill()
         if self.sender.counts.total != self.report.total:
             raise RuntimeError("a resource was neither delivered nor refused")
@@ -321,14 +325,14 @@ def _existing(plan: Path) -> Path:
     return plan
 
 
-def _corrected(units: Iterator[Unit], files: list[Path], book: Journal, sender: Sender) -> Iterator[Unit]:
-    """Dead letters under their first places; what a later run delivered in another form is counted as unchanged."""
+def _corrected(units: Iterator[Unit], files: list[Path], journal: Journal, sender: Sender) -> Iterator[Unit]:
+    """Dead letters under their first places; what a later run delivered with other content is counted as unchanged."""
     origins = {file: dead.origins(file) for file in files}
     for unit in units:
         left = []
         for item in unit:
-            known = book.known(item.key)
-            if known is not None and known.run > item.file.stem and not book.seal.same(known.digest, item.digest):
+            known = journal.known(item.key)
+            if known is not None and known.run > item.file.stem and not journal.seal.same(known.digest, item.digest):
                 sender.counts.unchanged += 1
                 continue
             name, row = origins[item.file].get(item.key, (item.place.file, item.row))
@@ -337,12 +341,12 @@ def _corrected(units: Iterator[Unit], files: list[Path], book: Journal, sender: 
             yield left
 
 
-def _check_journal(client: Client, book: Journal, sender: Sender) -> None:
+def _check_journal(client: Client, journal: Journal, sender: Sender) -> None:
     """A server that was emptied or replaced at the same address must not be taken for one that holds everything.
 
-    The first and the last key of each type are looked up; one that is gone makes the journal start anew.
+    The first and the last key of each type are looked up; if one is missing, the journal starts anew.
     """
-    samples = [book.place(key) or key for key in book.samples()]
+    samples = [journal.place(key) or key for key in journal.samples()]
     if any(not held.line for held in fetch(client, samples, batch=False)):
-        book.forget()
-        sender.problems.append(Problem("FS526", Place(book.path.name)))
+        journal.forget()
+        sender.problems.append(Problem("FS526", Place(journal.path.name)))

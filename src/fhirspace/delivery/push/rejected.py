@@ -1,4 +1,4 @@
-"""Dead letters: refused resources as they stood, and beside them what the server said, for their owner only."""
+"""Dead letters: rejected resources, unchanged, and beside them the server's answers, for their owner only."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _head = decoder(_Head)
 
 
 class DeadLetters:
-    """The refused resources of one run; a run that is taken up again starts them anew, since it sends them again.
+    """The rejected resources of one run; a resumed run starts them anew, since it sends them again.
 
     Raises:
         InputError: FS152, their folder is a link that leads out of the folder that is pushed.
@@ -45,7 +45,7 @@ class DeadLetters:
             file.unlink(missing_ok=True)
 
     def add(self, item: Item, line: bytes, answer: Response) -> None:
-        """Append one with what the server said. It is on the disk when this returns."""
+        """Append one with the server's answer. It is on the disk when this returns."""
         self.path.parent.mkdir(mode=0o700, exist_ok=True)
         _append(self.path, line)
         head: dict[str, Any] = {"key": item.key, "file": in_utf8(item.place.file), "row": item.place.row}
@@ -84,11 +84,11 @@ def _files(folder: Path) -> list[Path]:
 
 def origins(letter: Path) -> dict[str, tuple[str, int]]:
     """For each key of a file of dead letters the file and row that it came from, as far as that is known."""
-    told = letter.with_name(letter.stem + _OUTCOMES)
-    if not told.is_file():
+    outcomes = letter.with_name(letter.stem + _OUTCOMES)
+    if not outcomes.is_file():
         return {}
     try:
-        heads = [_head(line) for line in told.read_bytes().split(b"\n") if line]
+        heads = [_head(line) for line in outcomes.read_bytes().split(b"\n") if line]
     except JsonError:
         return {}
     return {head.key: (head.file, head.row) for head in heads}

@@ -1,4 +1,4 @@
-"""Sends units in bundles; when one is refused, finds the guilty entries and delivers the rest; journals the answers."""
+"""Sends units in bundles; if one is rejected, finds the entries at fault and delivers the rest; keeps the journal."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fhirspace.json import exact
 from fhirspace.limits import limit
 
 REFUSED = frozenset({400, 404, 409, 410, 412, 413, 422})
-"""Answers that blame what was sent, not the moment: the guilty entry is looked for."""
+"""Answers that reject the content, whenever it is sent: the entry at fault is searched."""
 FAILED = frozenset({500})
 """The server fails: at one resource perhaps, which is then found."""
 _HASTY = 2
@@ -45,7 +45,7 @@ Note = Callable[[Event, dict[str, int], list[str]], None]
 
 
 def _say_nothing(event: Event, counts: dict[str, int], keys: list[str]) -> None:
-    """Nobody keeps a log."""
+    """Without a log."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class Sender:
     Args:
         courier: how entries travel. journal: what is known. dead: where refused resources go.
         size: most resources a bundle; halved when the server finds one too large (413).
-        note: is told what happens, for the audit log.
+        note: called for each event, for the audit log.
         wanted: of what was planned, the version that the server must hold (key -> version, "" for none); None sends
             everything that the journal does not know as delivered.
         addressing: how resources are found where the server makes the ids; None where it takes ours.
@@ -107,13 +107,13 @@ class Sender:
         units = self._ready(units)
         if units:
             courier = self.courier.hasty(attempts) if attempts else self.courier
-            self._settle(units, courier.send(_flat(units)))
+            self._take_reply(units, courier.send(_flat(units)))
 
     def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
         """Delivers all batches, up to `connections` at a time, and yields after each one.
 
-        Only batches of one stage fly together: what they refer to has landed. Answers are taken in this thread, so
-        that the journal has one writer, and each resource is in one batch only.
+        Only batches of one stage are sent at the same time: what they refer to is stored. Answers are taken in this
+        thread, so that the journal has one writer, and each resource is in one batch only.
 
         Raises:
             ServerError: as `deliver`; batches that still fly are not journalled, and their PUTs do no harm again.
@@ -129,7 +129,7 @@ class Sender:
                         stages = {entry.item.stage for entry in _flat(batch)}
                     if units := self._ready(batch):
                         flying[pool.submit(self.courier.send, _flat(units))] = units
-                    # One waits in line, so that no connection stands idle while an answer is journalled.
+                    # One bundle is queued ahead, so that no connection idles while an answer is written to the journal.
                     yield from self._land(flying, connections)
                 yield from self._land(flying, 0)
             finally:
@@ -139,7 +139,7 @@ class Sender:
         """Takes answers until at most so many batches fly."""
         while len(flying) > most:
             for landed in wait(flying, return_when=FIRST_COMPLETED).done:
-                self._settle(flying.pop(landed), landed.result())
+                self._take_reply(flying.pop(landed), landed.result())
                 yield
 
     def _ready(self, units: list[Loaded]) -> list[Loaded]:
@@ -153,7 +153,7 @@ class Sender:
         return ready
 
     def _addressed(self, unit: Loaded) -> Loaded:
-        """As it travels; what the server could not be made to find again is buried unsent."""
+        """The entry as it is sent; one that the server could not find again is rejected without being sent."""
         if self.addressing is None:
             return unit
         try:
@@ -163,7 +163,7 @@ class Sender:
                 self._refuse(error.code, entry, error.expected, _UNSENT)
             return []
 
-    def _settle(self, units: list[Loaded], reply: Reply) -> None:
+    def _take_reply(self, units: list[Loaded], reply: Reply) -> None:
         entries = _flat(units)
         self._accept([(entries[at], answer) for at, answer in reply.answers.items() if answer.good])
         for at, version in reply.conflicts.items():
@@ -173,53 +173,53 @@ class Sender:
                 self._judge(entries[at], answer)
         if reply.rest is not None:
             left = _without(units, reply.answers.keys() | reply.conflicts.keys())
-            blamed = suspects(reply.rest.body) if len(left) == len(units) else set()
-            self._settle_rest(left, reply.rest, blamed)
+            named = suspects(reply.rest.body) if len(left) == len(units) else set()
+            self._take_rest(left, reply.rest, named)
 
-    def _settle_rest(self, left: list[Loaded], said: Response, blamed: set[int]) -> None:
-        """What to do with units that were refused as a whole, or answered by nothing that fits them."""
-        if said.status in FAILED:
-            self._search_failure(left, said)
+    def _take_rest(self, left: list[Loaded], reply: Response, named: set[int]) -> None:
+        """Handles units that were rejected as a whole, or without a matching answer."""
+        if reply.status in FAILED:
+            self._search_failure(left, reply)
             return
-        if not said.ok and said.status not in REFUSED:
-            raise self.courier.client.unexpected(said)
-        if said.ok:  # what it answers may have been done
+        if not reply.ok and reply.status not in REFUSED:
+            raise self.courier.client.unexpected(reply)
+        if reply.ok:  # the server may have carried it out
             self._doubted |= {entry.item.key for entry in _flat(left)}
-        if said.status == 413 and len(left) > 1:
+        if reply.status == 413 and len(left) > 1:
             self.size = max(1, min(self.size, len(_flat(left)) // 2))
             self._in_parts(left)
         elif len(left) > 1:
-            for piece in pieces(left, blamed):
-                self.deliver(piece)
-        elif said.ok:
-            raise no_fhir(self.courier.client.server, "an answer that fits each entry of the Bundle", said)
+            for part in smaller(left, named):
+                self.deliver(part)
+        elif reply.ok:
+            raise no_fhir(self.courier.client.server, "an answer that fits each entry of the Bundle", reply)
         else:
-            self._bury(left[0], said)
+            self._reject(left[0], reply)
 
-    def _search_failure(self, units: list[Loaded], said: Response) -> None:
+    def _search_failure(self, units: list[Loaded], reply: Response) -> None:
         """Finds the units that the server fails at, rejects them, and delivers the others.
 
         Raises:
             ServerError: FS512, it fails at a read as well, or at one unit after the other.
         """
-        self._require_works(units[0][0], said)
+        self._require_works(units[0][0], reply)
         if len(units) == 1:
-            self._bury(units[0], said)
+            self._reject(units[0], reply)
             return
         half = len(units) // 2
         for part in (units[:half], units[half:]):
             self.deliver(part, _HASTY)
 
-    def _require_works(self, entry: Entry, said: Response) -> None:
+    def _require_works(self, entry: Entry, reply: Response) -> None:
         """Raises ServerError (FS512) unless the server answers a read that has nothing to do with what was sent."""
         client = self.courier.client
         try:
             for _ in fetch(client, [f"{entry.item.key.partition('/')[0]}/{uuid.uuid4()}"], batch=False):
                 pass
         except ServerError:
-            raise client.unexpected(said) from None
+            raise client.unexpected(reply) from None
         if self._failures >= limit("failures"):
-            raise client.unexpected(said)
+            raise client.unexpected(reply)
 
     def _in_parts(self, units: list[Loaded]) -> None:
         """Delivers units in bundles of `size`, which may become smaller meanwhile."""
@@ -262,7 +262,10 @@ class Sender:
         return not any(map(_is_conditional, unit)) or all(each[0].item.stage == stage for each in batch)
 
     def _orphaned(self, unit: Loaded) -> bool:
-        """Whether it refers to what was refused in this run and never was on the server; then it is buried unsent."""
+        """Whether the unit references a resource that this run rejected and the server never had.
+
+        It is then rejected with FS524 without being sent.
+        """
         if not self._lost or not any(references(entry.line) & self._lost for entry in unit):
             return False
         for entry in unit:
@@ -290,7 +293,7 @@ class Sender:
         self.note("bundle answered", {**made, "unchanged": len(dropped)}, [row[0] for row in held])
 
     def _action(self, item: Item, answer: Answer) -> str:
-        """Counts an answer, and tells what this run did to the resource: ``created``, ``updated``, or "" for nothing.
+        """Counts an answer, and returns what this run did to the resource: ``created``, ``updated``, or "" for nothing.
 
         What an earlier attempt wrote, whose answer was lost or never journalled, is answered as "no change": it is
         this run's work if the server changed it after this run first sent it.
@@ -314,14 +317,14 @@ class Sender:
         return answer.repeated or self.journal.resumed or item.key in self._doubted
 
     def _judge(self, entry: Entry, answer: Answer) -> None:
-        said = Response(answer.code, {}, bytes(answer.outcome))
+        reply = Response(answer.code, {}, bytes(answer.outcome))
         if answer.code in FAILED:
-            self._require_works(entry, said)
+            self._require_works(entry, reply)
         elif answer.code not in REFUSED:
-            raise self.courier.client.unexpected(said)
-        self._bury([entry], said)
+            raise self.courier.client.unexpected(reply)
+        self._reject([entry], reply)
 
-    def _bury(self, unit: Loaded, answer: Response) -> None:
+    def _reject(self, unit: Loaded, answer: Response) -> None:
         self._failures += answer.status in FAILED
         detail = ""
         if self.wanted and answer.status in CONFLICT and any(entry.match for entry in unit):
@@ -329,8 +332,8 @@ class Sender:
         elif answer.status == 412 and any(entry.sought for entry in unit):
             code, expected = "FS583", "one resource at most that has this identifier"
         else:
-            said = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
-            code, expected, detail = "FS520", "", f"status {answer.status}{said and ': ' + said}"
+            reply = _ENTRY_PATH.sub(unit[0].item.key.split("/")[0], reason(answer.body))
+            code, expected, detail = "FS520", "", f"status {answer.status}{reply and ': ' + reply}"
         for entry in unit:
             self._refuse(code, entry, expected, answer, detail)
 
@@ -341,7 +344,7 @@ class Sender:
         found = Conflict(item.key, known.version if known else "", version)
         self.conflicting.append(found)
         self.counts.conflicts += 1
-        if self.journal.run.endswith(RETRY):  # the letter may have been corrected: it must not be lost
+        if self.journal.run.endswith(RETRY):  # the dead letter may have been corrected: it must not be lost
             self.dead.add(item, entry.line, _CONFLICT)
         self.problems.append(Problem("FS539", item.place, table=item.key.partition("/")[0], detail=str(found)))
         self.journal.record((), (), [item.key])
@@ -350,7 +353,7 @@ class Sender:
         self.note("conflict", {"version": int(version) if version.isdecimal() else 0}, [item.key])
 
     def refuse_unsent(self, code: str, item: Item, expected: str, line: bytes) -> None:
-        """Buries what is not sent at all, and says why."""
+        """Rejects resources without sending them, with the reason."""
         self._refuse(code, Entry(item, line, b""), expected, _UNSENT)
 
     def _refuse(self, code: str, entry: Entry, expected: str, answer: Response, detail: str = "") -> None:
@@ -385,12 +388,12 @@ def _without(units: list[Loaded], answered: Set[int]) -> list[Loaded]:
     return [unit for unit in left if unit]
 
 
-def pieces(units: list[Loaded], blamed: set[int]) -> list[list[Loaded]]:
-    """Cut refused units up, in their order: the blamed ones (by entry number) alone; halves if that tells nothing."""
+def smaller(units: list[Loaded], named: set[int]) -> list[list[Loaded]]:
+    """Splits rejected units in order: those that the answer names (by entry) alone; halves if it names none."""
     marks = []
     position = 0
     for unit in units:
-        marks.append(any(position <= entry < position + len(unit) for entry in blamed))
+        marks.append(any(position <= entry < position + len(unit) for entry in named))
         position += len(unit)
     if all(marks) or not any(marks):
         half = len(units) // 2

@@ -1,4 +1,4 @@
-"""Bundles, arrays, single resources and compressed files laid out as NDJSON, so that a push reads one form only.
+"""Bundles, arrays, single resources and compressed files written as NDJSON, so that a push reads one format only.
 
 A document or a message is one resource: it is laid out whole. Of another Bundle each entry is: a reference to an
 entry's `fullUrl` means its resource and becomes a relative one (``Type/id``), with the version that it names; so does a

@@ -56,7 +56,7 @@ class Rec:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Objects told apart by the constant text of one field: a tagged union."""
+    """Objects distinguished by the constant text of one field: a tagged union."""
 
     tag: str
     recs: dict[str, Rec]
