@@ -28,7 +28,7 @@ _LONGEST = 2000
 _LACKING = "the following arguments are required"
 _ABOUT = "Clinical-trial records to and from HL7 FHIR and CDISC SDTM, with a proof that nothing is lost."
 _CODES = """exit codes:
-  0 clean   1 findings   2 usage or configuration   3 done, with quarantined rows or unread files
+  0 clean   1 findings   2 usage or configuration   3 done, with quarantined rows or files not read
   4 server, sign-in or network   5 interrupted: run the same command again to resume   70 a bug"""
 
 

@@ -33,7 +33,7 @@ from fhirspace.json import JsonError, strict
 REQUEST: Final = "FS579"
 _EMPTY = hashlib.sha256(b"").digest()
 _BASES = 1000
-"""So many other places are told apart."""
+"""So many other places are counted separately."""
 _LONGEST = 64
 """So many levels of references are found by the database; what goes deeper is ordered in memory."""
 _RESOURCE = "a JSON object with resourceType and a legal id"
