@@ -486,9 +486,9 @@ def test_server_starts_stops_and_tells(
     ]
     asked: list[Any] = []
 
-    def start(fhir: str, port: int | None, *, validate: bool, progress: Callable[[str], None]) -> server.RunningServer:
+    def start(fhir: str, port: int | None, *, progress: Callable[[str], None], **more: Any) -> server.RunningServer:
         progress("starting")
-        asked.append((fhir, port, validate))
+        asked.append((fhir, port, more))
         return found[0]
 
     def stop(fhir: str | None, port: int | None) -> list[server.RunningServer]:
@@ -505,7 +505,11 @@ def test_server_starts_stops_and_tells(
     assert main(["server", "status", "--fhir", "R5", "--json"]) == 0
     row = {"url": "http://127.0.0.1:82/fhir", "fhir": "R5", "pid": 12, "port": 82}
     assert json.loads(capsys.readouterr().out) == [row]
-    assert asked == [("R4", 81, False), ("R5", None)]
+    more = ["--timeout", "9", "--database", "x/db", "--no-client-ids"]
+    assert main(["server", "start", *more]) == 0
+    usual = {"validate": False, "client_ids": True, "database": None, "timeout": 240}
+    chosen = {"validate": True, "client_ids": False, "database": Path("x/db"), "timeout": 9}
+    assert asked == [("R4", 81, usual), ("R5", None), ("R4", None, chosen)]
 
 
 # -- mappings and codes

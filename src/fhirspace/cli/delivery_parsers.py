@@ -218,6 +218,22 @@ def _server(commands: Any) -> None:
     parser.add_argument("action", choices=("start", "stop", "status"))
     parser.add_argument("--fhir", choices=RELEASES, help="the FHIR release (start: R4 by default)")
     parser.add_argument("--port", type=positive, metavar="N", help="the port (start: a free one by default)")
+    parser.add_argument(
+        "--timeout",
+        type=positive,
+        metavar="SECONDS",
+        default=240,
+        help="start: how long to wait for a server that makes no progress (default: 240)",
+    )
+    parser.add_argument(
+        "--database", type=Path, metavar="FILE", help="start: keep the data in this file (default: in memory)"
+    )
+    parser.add_argument(
+        "--client-ids",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="start: take resources under ids made by the client (default: yes)",
+    )
     parser.add_argument("--no-validate", action="store_true", help="start: allow the server to store invalid resources")
 
 

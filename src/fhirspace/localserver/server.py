@@ -31,6 +31,10 @@ Progress = Callable[[str], None]
 
 # Both of Java's compilers and a collector of several threads: validation is the long part (decision 3 has the figures).
 _JVM = ["-Xmx1500m", "-XX:+UseParallelGC", "-Dfile.encoding=UTF-8"]
+_EVERY = 15.0
+"""Seconds between two lines of progress, and the most between two looks at whether the server goes on."""
+_LONGEST = 10
+"""So many times its time limit a server may take, whatever it does."""
 # Children of this very process: kept, so that one that ended is reaped and not taken for a living one.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
@@ -71,7 +75,7 @@ def start(
         client_ids: take resources under ids made by the client; otherwise only the server makes them.
         folder: for its log and settings; None makes one in the cache folder.
         database: a file (without ending) to keep the data in; None keeps them in memory until it stops.
-        timeout: seconds to wait for it.
+        timeout: seconds to wait for it while nothing shows that it goes on: no work of its process, no line in its log.
         progress: called with a line of text now and then.
 
     Raises:
@@ -101,7 +105,7 @@ def start(
     if progress:
         progress(f"starting HAPI FHIR ({fhir})")
     child = _spawn([str(java), f"@{arguments}"], home)
-    ready = _wait(child, home, port, timeout)
+    ready = _wait(child, home, port, timeout, progress)
     server = RunningServer(f"http://127.0.0.1:{ready}/fhir", child.pid, ready, fhir, home)
     _note(server).write_text(json.dumps({**asdict(server), "folder": str(home)}), "utf-8")
     return server
@@ -198,14 +202,24 @@ def _spawn(command: list[str], home: Path) -> subprocess.Popen[bytes]:
     return child
 
 
-def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout: float) -> int:
-    """The port, once the server has written it. A server that does not come up is ended."""
-    end = time.monotonic() + timeout
+def _wait(
+    child: subprocess.Popen[bytes], home: Path, port: int | None, timeout: float, progress: Progress | None
+) -> int:
+    """The port, once the server has written it. A server that does nothing for it any more is ended."""
+    begin = moved = said = looked = time.monotonic()
+    seen = _signs(child.pid, home)
     try:
-        while time.monotonic() < end and child.poll() is None:
+        while time.monotonic() < min(moved + timeout, begin + _LONGEST * timeout) and child.poll() is None:
             with contextlib.suppress(FileNotFoundError):
                 return int((home / "ready").read_text("ascii"))
             time.sleep(0.1)
+            now = time.monotonic()
+            if progress and now >= said + _EVERY:
+                said = now
+                progress(f"the server is starting, {now - begin:.0f} s so far")
+            if now >= looked + min(_EVERY, timeout / 4):
+                looked, before, seen = now, seen, _signs(child.pid, home)
+                moved = now if seen != before else moved
     except BaseException:
         child.kill()
         raise
@@ -215,8 +229,18 @@ def _wait(child: subprocess.Popen[bytes], home: Path, port: int | None, timeout:
     log = (home / "server.log").read_text("utf-8", "replace")
     if port and "BindException" in log:
         raise UsageError("FS503", f"127.0.0.1:{port}")
-    detail = f"not ready within {timeout:g} s" if ended is None else f"Java ended with {ended}"
+    detail = f"no progress within {timeout:g} s" if ended is None else f"Java ended with {ended}"
     raise ServerError("FS504", Place(str(home / "server.log"), log.count("\n")), detail=detail)
+
+
+def _signs(pid: int, home: Path) -> tuple[int, int]:
+    """What changes while a server comes up: seconds of CPU of its process (0 where that is not known), bytes of log."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+        cpu = (int(fields[11]) + int(fields[12])) // os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        cpu = 0
+    return cpu, (home / "server.log").stat().st_size
 
 
 def _command_line(pid: int) -> str:
