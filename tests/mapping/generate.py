@@ -171,7 +171,7 @@ _RESULT = st.one_of(
 )  # fmt: skip
 _DURATION = st.sampled_from(["P1D", "PT30M", "-PT15M", "P6M", "P1Y2M3DT4H5M6S", "P2W", "PT1.5H"])
 _BY_NAME: dict[str, SearchStrategy[str]] = {
-    "date": _DAY, "datetime": _DAY, "decimal": _NUMBER, "integer": _INTEGER, "duration": _DURATION,
+    "date": _DAY, "datetime": _DAY, "decimal": _NUMBER, "number": _INTEGER, "integer": _INTEGER, "duration": _DURATION,
     "yes": st.just("Y"), "yes/no": st.sampled_from(["Y", "N"]), "comparator": st.sampled_from(["<", ">", "<=", ">="]),
 }  # fmt: skip
 

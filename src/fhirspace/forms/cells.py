@@ -241,4 +241,5 @@ def _numeric(leaf: Leaf) -> bool:
     slot = leaf.slots[0]
     outputs = slot.codec.outputs
     coded = outputs is not None and all(re.fullmatch(r"(-?[0-9]+(\.[0-9]+)?)?", text) for text in outputs)
-    return len(leaf.parts) == 1 and (coded or slot.codec.name.split()[0].rstrip("+") in {"integer", "decimal"})
+    name = slot.codec.name.split()[0].rstrip("+")
+    return len(leaf.parts) == 1 and (coded or name in {"integer", "decimal", "number"})

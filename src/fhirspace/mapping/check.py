@@ -52,7 +52,7 @@ def _pseudonymous(mapping: Mapping) -> None:
         for slot in made.slots if isinstance(made, Leaf) else ():
             codec = slot.codec
             hashed = codec.name.removesuffix("+") in ("id", "fhirid")
-            counted = codec.name in ("integer", "decimal") and _COUNTED.fullmatch(slot.column)
+            counted = codec.name in ("integer", "decimal", "number") and _COUNTED.fullmatch(slot.column)
             if not hashed and not counted and codec.outputs is None:
                 hint = f"<{slot.column} id> or <{slot.column} fhirid>, so that the cell cannot be read from the id"
                 raise MappingError("FS349", Place(mapping.file, block.root.line, f"{block.resource}.id"), hint)

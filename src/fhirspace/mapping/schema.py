@@ -18,6 +18,7 @@ CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "text": ("the cell as it is", ("Headache",)),
     "integer": ("a whole number of at most nine digits", ("3", "007")),
     "decimal": ("a decimal number; its digits stay as they are spelt", ("5.50", ".5")),
+    "number": ("a number in its shortest spelling, for ids and references: visit 1.0 is visit 1", ("1.0", "2.01")),
     "date": ("an ISO 8601 date, whole or partial; a time of day is carried", ("2024-03-05", "2024-03")),
     "datetime": (
         "an ISO 8601 date/time, whole or partial; a time of day without its offset from UTC is carried",

@@ -24,6 +24,8 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has
 
 MAX_LABEL = 40
+MOST_DIGITS = 9
+_LONGEST_NUMBER = 100
 # A record without these cannot be identified, or has no topic; other required variables may be filled later.
 _NAMING = frozenset({"Identifier", "Topic"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
@@ -172,9 +174,9 @@ def _check_domain_code(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
 def _check_variable(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterator[Finding]:
     column = variable.name
     if variable.type == "Num":
-        yield from _bad_cells(
-            "FS730", table, name, column, lambda c: canonical_number(c) is not None, expected="a decimal number"
-        )
+        whole = column.endswith(("SEQ", "CD")) or column == "TAETORD"
+        expected = "a whole number of at most nine digits" if whole else "a decimal number"
+        yield from _bad_cells("FS730", table, name, column, _whole if whole else _number, expected=expected)
     if "datetime" in variable.format or column.endswith("DTC"):
         yield from _bad_cells(
             "FS728", table, name, column, iso8601.valid, expected="an ISO 8601 date, as far as it is known"
@@ -193,6 +195,16 @@ def _check_variable(table: pa.Table, name: str, variable: sdtm.Variable) -> Iter
         short = f"at most {MAX_LABEL} bytes"
         yield from _bad_cells("FS733", table, name, column, lambda c: len(c.encode()) <= MAX_LABEL, expected=short)
     yield from _check_terms(table, name, variable)
+
+
+def _number(cell: str) -> bool:
+    return canonical_number(cell) is not None
+
+
+def _whole(cell: str) -> bool:
+    """Whether a cell is a number that the `integer` codec of mappings takes: sequence numbers and MedDRA codes."""
+    plain = canonical_number(cell) if len(cell) <= _LONGEST_NUMBER else None
+    return plain is not None and "." not in plain and len(plain.lstrip("-")) <= MOST_DIGITS
 
 
 def _duration_or_interval(cell: str) -> bool:
@@ -237,7 +249,7 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
         )
     keys = [key for key in spec.keys if key in table.column_names]
     # A dataset that lacks even the topic of its key cannot be judged.
-    if keys != [key for key in keys if key in {"STUDYID", "USUBJID"}] or spec.name == "DM":
+    if keys and (keys != [key for key in keys if key in {"STUDYID", "USUBJID"}] or spec.name == "DM"):
         expected = "records apart in " + ", ".join(keys)
         # Without a sequence number two rows of one key cannot be distinguished.
         alone = not any(name.endswith("SEQ") for name in spec.names)

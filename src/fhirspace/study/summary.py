@@ -25,10 +25,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.mapping.model import Mapping, Obj, slots, walk
-from fhirspace.sdtm.columns import filled_columns, text
+from fhirspace.sdtm.columns import by_distinct, filled_columns, text
 from fhirspace.sdtm.derive.timing import planned_visits
 from fhirspace.sdtm.derive.work import Visit
 from fhirspace.sdtm.longtext.divide import taken_names
+from fhirspace.standards.units import canonical_number
 from fhirspace.study.dataset import Tabulation
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt.checks import cell_length
@@ -137,8 +138,13 @@ def keys_of(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
 
 
 def joined(table: pa.Table, columns: list[str]) -> pa.Array:
-    """The cells of some columns as one text each row, null where one of them is empty."""
-    return pc.binary_join_element_wise(*(text(table, name) for name in columns), _GLUE, null_handling="emit_null")
+    """The cells of some columns as one text each row, null where one of them is empty; visit 1.0 is visit 1."""
+    cells = (_numbers(text(table, name)) if name == "VISITNUM" else text(table, name) for name in columns)
+    return pc.binary_join_element_wise(*cells, _GLUE, null_handling="emit_null")
+
+
+def _numbers(cells: pa.Array) -> pa.Array:
+    return by_distinct(cells, lambda cell: canonical_number(cell) or cell, pa.string())
 
 
 def _uses_parameters(names: Iterable[str]) -> bool:

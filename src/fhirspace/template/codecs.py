@@ -14,6 +14,8 @@ from typing import Final
 
 from fhirspace.idkey import IdKey, site_key
 from fhirspace.standards.iso8601 import DURATION, valid_duration
+from fhirspace.standards.numbers import is_number
+from fhirspace.standards.units import canonical_number
 from fhirspace.template.codec import CellError, Codec, Out
 from fhirspace.template.dates import date_out, datetime_out
 from fhirspace.template.shapes import ShapeError, day_shape
@@ -23,9 +25,10 @@ STRINGS: Final = frozenset(
 )
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE](?:0|[+-]?[1-9][0-9]{0,9}))?"
 """FHIR's decimal: at most 18 digits before and 17 after the point (R5, Datatypes)."""
+_SPELT: Final = r"-?(?:0*[0-9]{1,18}(?:\.[0-9]{0,17})?|0*\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,3})?"
+"""Numbers in spellings that JSON does not have (``070``, ``.94``, ``5.``). A plus is none: ``+1`` is a grade."""
 _INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,8})"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LOOSE: Final = re.compile(r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]+)?")
 
 
 def _text_out(cell: str) -> str:
@@ -43,17 +46,20 @@ def _never(_text: str) -> None:
 
 
 _NUMBER_RE: Final = re.compile(_NUMBER)
+_LONGEST_NUMBER: Final = 100
 _INTEGER_RE: Final = re.compile(_INTEGER)
 
 
 def _plain_number(cell: str) -> str | None:
     """The JSON spelling of a number that SDTM or an EDC spells otherwise (``.5``, ``+3``, ``007``), or None."""
-    if not _LOOSE.fullmatch(cell):
+    cell = cell.strip()
+    if not is_number(cell):
         return None
     sign = "-" if cell[0] == "-" else ""
     mantissa, _, exponent = cell.lstrip("+-").replace("E", "e").partition("e")
     whole, _, fraction = mantissa.partition(".")
     whole = whole.lstrip("0") or "0"
+    exponent = exponent and str(int(exponent))
     return sign + whole + (f".{fraction}" if fraction else "") + (f"e{exponent}" if exponent else "")
 
 
@@ -68,13 +74,24 @@ def _decimal_out(cell: str) -> str | None:
     return plain if _NUMBER_RE.fullmatch(plain) else None
 
 
+_SHORTEST: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{0,16}[1-9])?"
+_SHORTEST_RE: Final = re.compile(_SHORTEST)
+
+
+def _number_out(cell: str) -> str | None:
+    plain = canonical_number(cell) if len(cell) <= _LONGEST_NUMBER else None
+    if plain is None:
+        raise CellError("FS202", "a number such as 1 or 2.01")
+    return plain if _SHORTEST_RE.fullmatch(plain) else None
+
+
 def _integer_out(cell: str) -> str:
     if _INTEGER_RE.fullmatch(cell):
         return cell
-    plain = _plain_number(cell)
-    if plain is None or "e" in plain or "." in plain or len(plain.lstrip("-")) > 9:
+    plain = canonical_number(cell) if len(cell) <= _LONGEST_NUMBER else None
+    if plain is None or "." in plain or len(plain.lstrip("-")) > 9:
         raise CellError("FS204", "a whole number of at most nine digits")
-    return "0" if plain == "-0" else plain
+    return plain
 
 
 def _ny(truths: Mapping[str, str]) -> Out:
@@ -198,7 +215,10 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
             verbatim=True,
             rank=0,
         ),
-        "decimal": Codec("decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0),
+        "decimal": Codec(
+            "decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0, cells=_SPELT
+        ),
+        "number": Codec("number", _number_out, _same, STRINGS | {"decimal"}, _SHORTEST, verbatim=True, rank=0),
         "date": Codec("date", date_out, _same, frozenset({"date", "dateTime", "string", "cell"}), ".+"),
         "datetime": Codec("datetime", datetime_out, _same, frozenset({"dateTime", "string", "cell"}), ".+"),
         "yes": Codec("yes", _ny({"Y": "true"}), {"true": "Y"}.get, boolean, "Y|N|U|NA", outputs=truths),
@@ -243,6 +263,7 @@ NAMES: Final = (
     "text",
     "integer",
     "decimal",
+    "number",
     "date",
     "datetime",
     "yes",

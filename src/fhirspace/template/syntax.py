@@ -100,8 +100,12 @@ class Syntax:
         names = [part.column for part in parts if isinstance(part, Slot)]
         if not names or len(set(names)) != len(names) or any(not re.fullmatch(r"[a-z]\w*", each) for each in names):
             raise MappingError("FS315", self._place(line, name), "parts with different names in small letters")
+        spelt = [part for part in parts if isinstance(part, Slot) and part.codec.cells]
         pattern = "".join(
-            re.escape(part) if isinstance(part, str) else f"(?P<{part.column}>{part.codec.pattern})" for part in parts
+            re.escape(part)
+            if isinstance(part, str)
+            else f"(?P<{part.column}>{part.codec.cells if spelt == [part] else part.codec.pattern})"
+            for part in parts
         )
         return Form(name, pattern, parts)
 
@@ -125,7 +129,7 @@ def opened(closed: Codec) -> Codec:
     """The open twin of a codec: a cell outside is carried, not quarantined."""
     return Codec(
         closed.name + "+", closed.out, closed.back, closed.types, closed.pattern,
-        closed.verbatim, closed.rank, closed.readable, closed.outputs, open=True,
+        closed.verbatim, closed.rank, closed.readable, closed.outputs, open=True, cells=closed.cells,
     )  # fmt: skip
 
 

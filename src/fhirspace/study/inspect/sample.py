@@ -22,7 +22,9 @@ _IDENTIFIERS: Final = {
     "STUDYID": "STUDY1", "USUBJID": "STUDY1-01-001", "SUBJID": "001", "SITEID": "01", "_SYNTHETIC": "HTEST",
     "VISITNUM": "1", "QNAM": "AETRTEM", "IDVAR": "AESEQ", "IDVARVAL": "1",
 }  # fmt: skip
-_TYPED: Final = {"decimal": "5.5", "integer": "1", "yes": "Y", "yes/no": "Y", "duration": "P3D", "comparator": "<"}
+_TYPED: Final = {
+    "decimal": "5.5", "number": "5.5", "integer": "1", "yes": "Y", "yes/no": "Y", "duration": "P3D", "comparator": "<",
+}  # fmt: skip
 
 
 def sample(mapping: Mapping, *, full: bool = False) -> dict[str, str]:
