@@ -38,7 +38,7 @@ _FEW = 20
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One contender's turn: how many resources it sent, what it and the server spent, how many the server then held."""
+    """One contender's turn: how many resources it sent, what it and the server spent, how many the server then has."""
 
     count: int
     spent: Spent
@@ -165,7 +165,7 @@ def _line(row: Row, first: Row) -> str:
 def checks(rows: Sequence[Row], title: str) -> list[Line]:
     """What is asked for of fhirspace, beside the best of the others that lost nothing.
 
-    Its rate is compared where it sends what they send; what its Provenances cost on top is told beside it.
+    Its rate is compared where it sends what they send; the additional cost of its Provenances is reported beside it.
     """
     first, same, *others = rows
     whole = [row for row in others if row.held == 1]
@@ -238,8 +238,8 @@ def main() -> int:
     print(*lines, sep="\n")
     if options.json:
         found = {title: [asdict(row) for row in rows] for title, rows in tables.items()}
-        said = {"load": load, "tables": found, "figures": [line._asdict() for line in lines]}
-        options.json.write_text(json.dumps(said, indent=1) + "\n", "utf-8")
+        report = {"load": load, "tables": found, "figures": [line._asdict() for line in lines]}
+        options.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
     return 0 if all(line.good for line in lines) else 1
 
 

@@ -186,7 +186,7 @@ def _measured(domain: str, kind: Any, rows: int, folder: Path, sample: int) -> d
             if sample and turn % max(turns // 10, 1) == 0 and compared < sample:
                 some = rendered.texts[0].slice(len(batch) // 3, share).to_pylist()
                 other, compared = other + _beside(kind, some), compared + len(some)
-            del rendered, lines  # as an engine does: two batches of lines are never held
+            del rendered, lines  # as an engine does: two batches of lines are never in memory
             begun = time.process_time()
     figures = {
         "rows": done, "bad": bad, "bytes a row": size / done, "rows a CPU second": done / spent,

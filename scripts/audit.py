@@ -69,11 +69,11 @@ def audit(service: str) -> Outcome:
         return judged(done.returncode, out.read_text("utf-8") if out.is_file() else "", done.stderr)
 
 
-def judged(code: int, report: str, said: str) -> Outcome:
+def judged(code: int, report: str, stderr: str) -> Outcome:
     """What pip-audit's exit code, its report (JSON; "" for none) and its messages come to."""
-    last = said.strip().splitlines()[-1:] or [f"pip-audit ended with {code}"]
+    last = stderr.strip().splitlines()[-1:] or [f"pip-audit ended with {code}"]
     if not report:
-        return Outcome("unreachable" if _NETWORK.search(said) else "failed", tuple(last))
+        return Outcome("unreachable" if _NETWORK.search(stderr) else "failed", tuple(last))
     packages = json.loads(report)["dependencies"]
     unknown = [str(each["name"]) for each in packages if "skip_reason" in each]
     advisories = tuple(_advisories(packages))

@@ -3,7 +3,7 @@
 python -I scripts/check_base.py    # in that environment (``tox run -e base`` makes it); exit code 1 with the faults
 
 Each command is run as its users run it: the installed ``fhirspace``, the default options, in an empty folder. It needs
-nothing but Python, so that no package of the tests can stand in for one that the base install lacks.
+nothing but Python, so that no package of the tests can replace one that the base install lacks.
 """
 
 from __future__ import annotations

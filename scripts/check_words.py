@@ -38,7 +38,7 @@ WORDS: Final = {
     "blamed?|blaming": "lineage, cause",
     "gates?": "screening",
 }
-"""What is not said, as a regular expression of whole words, and what is said instead."""
+"""Words of the left column, as regular expressions of whole words, and their replacements."""
 
 NAME_WORDS: Final = WORDS | {
     "ways?": "strategy, direction",
@@ -84,20 +84,9 @@ DONE: Final = (
     "CONTRIBUTING.md",
     "SECURITY.md",
     "docs",
-    "src/fhirspace/template",
-    "src/fhirspace/standards",
-    "src/fhirspace/localserver",
-    "src/fhirspace/forms",
-    "src/fhirspace/engines",
-    "src/fhirspace/sdtm",
-    "src/fhirspace/testing",
-    "src/fhirspace/tables",
-    "src/fhirspace/cli",
-    "src/fhirspace/study",
-    "src/fhirspace/api",
-    "src/fhirspace/mapping",
-    "src/fhirspace/fhirserver",
-    "src/fhirspace/delivery",
+    "src",
+    "scripts",
+    "benchmarks",
 )
 """Files and folders in which no word is left."""
 

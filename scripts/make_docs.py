@@ -83,11 +83,11 @@ def _entry(entry: Entry) -> Iterator[str]:
     yield from _wrapped(f"*What to do:* {_plain(entry.fix)}")
 
 
-def _wrapped(text: str, hang: str = "") -> list[str]:
+def _wrapped(text: str, indent: str = "") -> list[str]:
     """A paragraph in lines of at most 120 characters; code in backticks is never divided."""
     whole = re.sub(r"`[^`]{1,100}`", lambda code: code[0].replace(" ", "\0"), text)
     whole = re.sub(r" (?=(?:[-+*#>|]|\d+[.)]) )", "\0", whole)
-    lines = textwrap.wrap(whole, 120, subsequent_indent=hang, break_long_words=False, break_on_hyphens=False)
+    lines = textwrap.wrap(whole, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
     return [line.replace("\0", " ") for line in lines]
 
 

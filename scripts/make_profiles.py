@@ -1,6 +1,6 @@
 """Writes mappings/profiles/*.json: a StructureDefinition for each extension of ours that the domain mappings use.
 
-What an extension holds and where it stands is read from the compiled mappings of all releases, so that the published
+The content of an extension and its place are read from the compiled mappings of all releases, so that the published
 definitions cannot disagree with what is written. Run it after a change of a mapping; a test holds that the files are
 up to date. Source: FHIR R4, "Defining Extensions".
 """
@@ -79,7 +79,7 @@ def _name(obj: Obj) -> str:
 
 
 def _parent(mapping: Mapping, mappings: dict[str, Mapping]) -> str:
-    """Where the items of an attached domain stand: in the object with their place; SUPP-- at any element."""
+    """The place of a nested domain's items: in the object with their place; SUPP-- at any element."""
     if mapping.attach is None or mapping.attach.via:
         return "Element"
     for root in mappings[mapping.attach.to].roots():
@@ -148,7 +148,7 @@ def _open(name: str, contexts: list[str], text: str) -> dict[str, Any]:
 
 
 def _with_more(made: dict[str, Any]) -> dict[str, Any]:
-    """An extension of parts beside which whole extensions stand: its slicing is open."""
+    """An extension of parts beside whole extensions: its slicing is open."""
     for element in made["differential"]["element"]:
         if "slicing" in element:
             element["slicing"]["rules"] = "open"

@@ -3,8 +3,8 @@
 python scripts/make_sbom.py --out dist/fhirspace.cdx.json
 
 It lists the Python packages of ``requirements.lock``, what each needs, the SHA-256 of every file that may be installed,
-and the jars of the local FHIR server, which are fetched at its first start. It is held against the schema, which needs
-``cyclonedx-python-lib[json-validation]`` (``tox run -e sbom`` has it).
+and the jars of the local FHIR server, which are fetched at its first start. It is checked against the schema, which
+needs ``cyclonedx-python-lib[json-validation]`` (``tox run -e sbom`` has it).
 """
 
 from __future__ import annotations

@@ -304,7 +304,7 @@ def _deeper(raw: bytes, most: int) -> bool:
 
 
 def _chunks(raw: bytes) -> Iterator[bytes]:
-    """Pieces of a text that cut no escape apart."""
+    """Parts of a text, divided outside of escapes."""
     start = 0
     while start < len(raw):
         whole = _NO_BACKSLASH.search(raw, start + _CHUNK)

@@ -33,7 +33,7 @@ def cleaned(resource: bytes) -> bytes:
 def canonical(line: bytes) -> bytes:
     """`cleaned`, with sorted keys, and the sets ``meta.profile``, ``.security`` and ``.tag`` in one order.
 
-    A version in a Provenance's target is left out where it stands beside as an identifier: HAPI cuts it off.
+    A version in a Provenance's target is left out if the target also has it as an identifier: HAPI cuts it off.
 
     Raises:
         JsonError: it is no JSON; what is sent, and what a server sends, is looked at by `json.strict` before.

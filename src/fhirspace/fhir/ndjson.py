@@ -19,7 +19,7 @@ BOM = b"\xef\xbb\xbf"
 
 
 def open_bytes(path: Path) -> IO[bytes]:
-    """Open a file for reading, compressed by gzip or not (told by its first bytes).
+    """Open a file for reading, compressed by gzip or not (recognised by its first bytes).
 
     Raises:
         InputError: FS404, the file cannot be opened; what `gunzip.unpacked` raises, while it is read.
@@ -31,7 +31,7 @@ def open_bytes(path: Path) -> IO[bytes]:
 
 
 def is_packed(path: Path) -> bool:
-    """Whether a file is compressed by gzip, told by its first bytes. Raises OSError."""
+    """Whether a file is compressed by gzip, by its first bytes. Raises OSError."""
     with path.open("rb") as stream:
         return stream.read(len(gunzip.MAGIC)) == gunzip.MAGIC
 

@@ -1,7 +1,7 @@
 """OperationOutcome (FHIR) read for people and logs: where and which rule, no patient values.
 
 Servers quote what they were sent in ``diagnostics`` and ``details.text``. Of these only HAPI's own error numbers and
-the element path of an unresolved reference are taken over; the whole outcome stands beside the dead letter.
+the element path of an unresolved reference are used; the whole outcome is written beside the dead letter.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def failures(body: bytes) -> list[Issue]:
 
 def reason(body: bytes, limit: int = 3) -> str:
     """One line: the first `limit` failures without repeats; "" when the body says nothing that can be quoted."""
-    said = list(dict.fromkeys(str(issue) for issue in failures(body) if str(issue)))
-    more = f" and {len(said) - limit} more" if len(said) > limit else ""
-    return "; ".join(said[:limit]) + more
+    texts = list(dict.fromkeys(str(issue) for issue in failures(body) if str(issue)))
+    more = f" and {len(texts) - limit} more" if len(texts) > limit else ""
+    return "; ".join(texts[:limit]) + more
 
 
 def suspects(body: bytes) -> set[int]:

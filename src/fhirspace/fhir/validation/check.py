@@ -75,7 +75,7 @@ class Checker:
         return found
 
     def resource(self, value: Any, scope: Scope) -> list[Finding] | None:
-        """Check a resource that stands by itself: its references to ``#id`` meet its own contained resources."""
+        """Check a resource on its own: its references to ``#id`` refer to its own contained resources."""
         own = Scope(contained_types(value), scope.depth)
         found = self._typed(value, own) or []
         found += [(f"contained[{place}]", "FS419", "a reference to its id") for place in unused(value, own)]
@@ -100,7 +100,7 @@ class Checker:
         return self.object(kind)(value, scope)
 
     def element(self, element: Element) -> Check:
-        """The check of all that stands under an element's JSON name."""
+        """The check of the content under an element's JSON name."""
         one = self._one(element)
         if not element.is_list:
             return one
@@ -275,7 +275,7 @@ class ExtensionCheck(ObjectCheck):
 
 
 def _names(elements: Iterable[Element]) -> frozenset[str]:
-    """The JSON names that make elements stand: a primitive also stands by its companion."""
+    """The JSON names by which elements are present: a primitive also by its companion."""
     return frozenset(
         name
         for element in elements

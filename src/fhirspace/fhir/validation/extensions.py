@@ -29,7 +29,7 @@ class Shape:
     Attributes:
         values: the JSON names of its value (``valueString``), empty where it has none; None: anything.
         required: whether it must have a value.
-        parts: the shapes of its parts by their ``url``; most: how often a part may stand ("*": as often as it likes).
+        parts: the shapes of its parts by their ``url``; most: how often a part may occur ("*": any number).
         closed: whether it has no other parts.
     """
 
@@ -104,7 +104,7 @@ class _Elements:
 
 
 def check(raw: bytes, shapes: dict[str, Shape]) -> Iterator[Fault]:
-    """What is wrong with the extensions of a resource, wherever they stand. What is no JSON is not looked at."""
+    """What is wrong with the extensions of a resource, wherever they are. A line that is no JSON is not checked."""
     try:
         resource = json.parse(raw)
     except json.JsonError:

@@ -134,7 +134,7 @@ def _short(value: str) -> bool:
 
 
 def _calendar(value: str) -> bool:
-    """Whether the day of a date exists; the pattern has held year, month and day within their bounds."""
+    """Whether the day of a date exists; the pattern has checked the bounds of year, month and day."""
     if len(value) < 10 or value[8:10] <= "28":
         return True
     try:

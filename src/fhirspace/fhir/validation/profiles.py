@@ -27,12 +27,12 @@ def extension_definition(
 
     Args:
         name: the last part of its address, as in ``unit-original``.
-        context: where it may stand (``Observation``, ``Element``), one or several.
+        context: where it may be used (``Observation``, ``Element``), one or several.
         value: the type of its value (``string``) or several; or, for an extension made of parts, the type of
             each part by its name.
         description: what it carries, one sentence.
         release: the release of FHIR that it is written for.
-        many: whether it may stand several times.
+        many: whether it may occur several times.
 
     Raises:
         ValueError: a value type is none that an extension of that release can have.

@@ -32,7 +32,7 @@ class _Member:
         self.good: set[bytes] = set()
 
     def sound(self, raw: bytes) -> bool:
-        """Whether the text of the member is strict JSON and right, whatever stands around it."""
+        """Whether the text of the member is strict JSON and right, whatever is around it."""
         scope = Scope({})
         if self._check(parse(raw), scope) or scope.used:
             return False
@@ -67,7 +67,7 @@ def sound(line: bytes, release: Release) -> bool:
     """Whether a resource is certainly right; False says nothing.
 
     Args:
-        line: the resource, compact JSON as it stands in NDJSON.
+        line: the resource, compact JSON as in NDJSON.
         release: the release of FHIR it is written in.
     """
     try:
@@ -84,4 +84,4 @@ def sound(line: bytes, release: Release) -> bool:
             length += len(name) + len(text) + 4
     except JsonError:
         return False
-    return length == len(line)  # a name that stands twice, or blanks between the members, would make it longer
+    return length == len(line)  # a name that occurs twice, or blanks between the members, would make it longer
