@@ -18,6 +18,7 @@ from fhirspace.version import __version__
 
 if TYPE_CHECKING:
     from fhirspace.api.delivery import bulk_pull, bulk_push, doctor, plan, pull, push, retry, undo, verify
+    from fhirspace.api.demonstration import demo
     from fhirspace.api.functions import convert, roundtrip, validate
     from fhirspace.api.journals import connect, runs, status
     from fhirspace.api.result import Resources, Tables
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from fhirspace.mapping.read.extract import extract
     from fhirspace.mapping.write.render import render
     from fhirspace.study.convert import Conversion
-    from fhirspace.study.demo.run import demo
     from fhirspace.study.roundtrip import Proof
 
 __all__ = [
@@ -119,11 +119,11 @@ _MODULES = {
     "forms.library": ("SourceLibrary",),
     "api.delivery": ("bulk_pull", "bulk_push", "doctor", "plan", "pull", "push", "retry", "undo", "verify"),
     "api.journals": ("connect", "runs", "status"),
+    "api.demonstration": ("demo",),
     "api.functions": ("convert", "roundtrip", "validate"),
     "api.result": ("Resources", "Tables"),
     "api.study": ("Study",),
     "study.convert": ("Conversion",),
-    "study.demo.run": ("demo",),
     "study.roundtrip": ("Proof",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -165,7 +165,9 @@ def catalogue() -> dict[str, Entry]:
 
 
 def explain(code: str) -> Entry:
-    """The catalogue entry of a code. Raises UsageError (FS601) for a code that is not in the catalogue."""
+    """The catalogue entry of a code. Raises UsageError: FS601 the catalogue has no such code, FS641 it is no text."""
+    if not isinstance(code, str) or not code or "\0" in code:
+        raise UsageError("FS641", "code", "a text such as FS201")
     found = catalogue().get(code.upper())
     if found is None:
         raise UsageError("FS601", code, "a code such as FS201")

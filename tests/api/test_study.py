@@ -9,6 +9,7 @@ import tempfile
 from decimal import Decimal
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -38,6 +39,8 @@ def temporary(tmp_path, monkeypatch) -> Path:
 def tables(kind: str, texts: dict[str, str] = TEXTS) -> dict[str, object]:
     if kind == "arrow":
         return {name: small_study.table(text).select(text.split("\n", 1)[0].split(",")) for name, text in texts.items()}
+    if kind == "duckdb":
+        return {name: duckdb.from_arrow(table) for name, table in tables("arrow", texts).items()}
     read = {"pandas": pd.read_csv, "polars": pl.read_csv}[kind]
     return {name: read(io.StringIO(text)) for name, text in texts.items()}
 
@@ -46,7 +49,7 @@ def written(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow"])
+@pytest.mark.parametrize("kind", ["pandas", "polars", "arrow", "duckdb"])
 def test_tables_become_what_their_files_become(kind, tmp_path):
     source = small_study.write(tmp_path / "in")
     fhirspace.convert(source, to="fhir", out=tmp_path / "by_files", id_key="demo")
@@ -169,6 +172,16 @@ def test_names_of_columns_that_no_file_may_have_are_refused(names, code):
     with pytest.raises(FhirspaceError) as caught:
         Study({"DM": pa.Table.from_arrays([pa.array(["1"])] * len(names), names=names)})
     assert caught.value.code == code
+
+
+def test_a_query_of_duckdb_is_a_table():
+    query = "SELECT *, 5.50::DECIMAL(5,2) AS AENUM, DATE '2024-01-02' AS AEDAY, NULL AS AENULL FROM ae ORDER BY AETERM"
+    with duckdb.connect() as connection:
+        connection.register("ae", tables("arrow")["AE"])
+        study = Study({"AE": connection.sql(query), "DM": tables("duckdb")["DM"]}, id_key="demo")
+    made = study.to_fhir()
+    assert [each["event"]["text"] for each in made.resources("AdverseEvent")] == ["Fall", "Headache", "Rash"]
+    assert {"AENUM", "AEDAY"} <= set(study.problems["column"].to_pylist())
 
 
 def test_where_a_variable_is_written():

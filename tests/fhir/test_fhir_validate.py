@@ -22,7 +22,7 @@ def written(path: Path, *resources: Json, indent: int | None = None) -> Path:
 
 
 def found(*paths: Path, release: Release = "R4", full: bool = False) -> list[tuple[str, str, int | None, str | None]]:
-    problems = validate(paths, release=release, full=full)
+    problems = validate(paths, fhir=release, full=full)
     return [(item.code, item.place.file, item.place.row, item.place.column) for item in problems]
 
 

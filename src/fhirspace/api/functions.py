@@ -144,7 +144,7 @@ def validate(
     """
     return checks.validate(
         arguments.paths("paths", paths),
-        release=arguments.choice("fhir", fhir, RELEASES),
+        fhir=arguments.choice("fhir", fhir, RELEASES),
         full=arguments.flag("full", full),
         profile=None if profile is None else arguments.path("profile", profile),
         follow_links=arguments.flag("follow_links", follow_links),

@@ -92,7 +92,7 @@ def validate(options: Namespace) -> int:
     count, worst = 0, EXIT_CLEAN
     for problem in run(
         options.paths,
-        release=options.fhir,
+        fhir=options.fhir,
         full=options.full,
         profile=options.profile,
         follow_links=options.follow_links,

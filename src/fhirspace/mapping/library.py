@@ -25,7 +25,7 @@ class Library:
     """All domain mappings of some folders for one release.
 
     Args:
-        release: R4, R4B or R5.
+        fhir: the release of FHIR: R4, R4B or R5.
         folders: the user's own mapping folders; the shipped one comes first unless `bare`.
         key: the key of ids (see the codec ``id``); None: the site's, looked up when the first id is made.
         bare: leave the shipped mappings out.
@@ -35,9 +35,9 @@ class Library:
     """
 
     def __init__(
-        self, release: Release, folders: Iterable[Path] = (), *, key: IdKey | None = None, bare: bool = False
+        self, fhir: Release, folders: Iterable[Path] = (), *, key: IdKey | None = None, bare: bool = False
     ) -> None:
-        self.release = release
+        self.release: Release = fhir
         self.folders = [*([] if bare else [shipped()]), *folders]
         self._key = key
 

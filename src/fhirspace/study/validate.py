@@ -17,7 +17,7 @@ from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
 def validate(
     paths: Sequence[Path],
     *,
-    release: Release = "R4",
+    fhir: Release = "R4",
     full: bool = False,
     profile: Path | None = None,
     follow_links: bool = False,
@@ -29,7 +29,7 @@ def validate(
 
     Args:
         paths: folders or files.
-        release: the FHIR release.
+        fhir: the FHIR release.
         full: run fhir.resources over every resource as well (needs the extra ``full``).
         profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
         follow_links: follow links that lead out of an input folder, too.
@@ -47,7 +47,7 @@ def validate(
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
         if given.kind == "fhir":
-            yield from fhir_validate.validate_files(given.fhir, release=release, full=full)
+            yield from fhir_validate.validate_files(given.fhir, fhir=fhir, full=full)
             if shapes:
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":

@@ -23,12 +23,12 @@ __all__ = ["check", "validate", "validate_files"]
 _MODELS = {"R4": "fhir.resources.R4B", "R4B": "fhir.resources.R4B", "R5": "fhir.resources"}
 
 
-def validate(paths: Iterable[Path], *, release: Release = "R4", full: bool = False) -> Iterator[Problem]:
+def validate(paths: Iterable[Path], *, fhir: Release = "R4", full: bool = False) -> Iterator[Problem]:
     """Check FHIR files.
 
     Args:
         paths: files and folders, as `files.find` takes them.
-        release: the release of FHIR they are written in.
+        fhir: the release of FHIR they are written in.
         full: check by the models of fhir.resources as well (R4 by those of R4B; the own check knows R4).
 
     Yields:
@@ -42,15 +42,15 @@ def validate(paths: Iterable[Path], *, release: Release = "R4", full: bool = Fal
     yield from found.problems()
     if not found.files and not found.faults:
         yield Problem("FS406", Place("."), "files of NDJSON or JSON")
-    yield from validate_files(found.files, release=release, full=full)
+    yield from validate_files(found.files, fhir=fhir, full=full)
 
 
-def validate_files(files: Iterable[FhirFile], *, release: Release, full: bool) -> Iterator[Problem]:
+def validate_files(files: Iterable[FhirFile], *, fhir: Release, full: bool) -> Iterator[Problem]:
     """`validate` for files that were recognised before; one that cannot be read to its end is a finding, too."""
-    models = models_of(release) if full else None
+    models = models_of(fhir) if full else None
     for file in files:
         try:
-            yield from _file(file, release, models)
+            yield from _file(file, fhir, models)
         except InputError as error:
             yield error.problem
 

@@ -96,7 +96,7 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"), shared=shared)
     resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
-    findings = sum(1 for _ in validate([out / "fhir"], release=fhir, full=_has_models()))
+    findings = sum(1 for _ in validate([out / "fhir"], fhir=fhir, full=_has_models()))
     steps.check(f"every resource validated ({fhir})", counted(findings, "finding"), findings == 0)
     proof = roundtrip(records, fhir=fhir)
     cells = sum(leg.cells for leg in proof.legs)
