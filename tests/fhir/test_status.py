@@ -13,6 +13,8 @@ from fhirspace.standards.fhir import RELEASES, Release, definitions
 
 STATUS = {"status", "verificationStatus", "clinicalStatus", "actuality", "intent", "active", "adherence"}
 
+BACKPORT = "http://hl7.org/fhir/uv/ae-research-backport-ig/StructureDefinition/status"
+
 
 def kinds(release: Release) -> set[str]:
     """The resource types that our mappings write, contained ones too."""
@@ -79,6 +81,15 @@ def test_no_code_is_listed_that_no_release_has() -> None:
         (
             {"resourceType": "Observation", "component": [{}, {"modifierExtension": []}]},
             [Verdict("not understood", "component[1].modifierExtension")],
+        ),
+        ({"resourceType": "AdverseEvent", "modifierExtension": [{"url": BACKPORT, "valueCode": "completed"}]}, []),
+        (
+            {"resourceType": "AdverseEvent", "modifierExtension": [{"url": BACKPORT, "valueCode": "entered-in-error"}]},
+            [Verdict("never", "modifierExtension", "entered-in-error")],
+        ),
+        (
+            {"resourceType": "AdverseEvent", "modifierExtension": [{"url": BACKPORT, "valueCode": "x"}, {"url": "x"}]},
+            [Verdict("not understood", "modifierExtension"), Verdict("not understood", "modifierExtension")],
         ),
         ({"resourceType": ["Observation"], "status": "cancelled", "contained": {"status": 1}}, []),
     ],

@@ -35,15 +35,20 @@ class Verdict(NamedTuple):
 
 
 @cache
+def _file() -> dict[str, Any]:
+    return tomllib.loads(files("fhirspace.standards").joinpath("data", "status.toml").read_text("utf-8"))
+
+
+@cache
 def rules() -> Mapping[str, Mapping[str, Mapping[str, Outcome]]]:
     """The outcome of each code, by resource type and path of the element."""
-    lists = tomllib.loads(files("fhirspace.standards").joinpath("data", "status.toml").read_text("utf-8"))
     return {
         kind: {
             path: {code: outcome for outcome, codes in outcomes.items() for code in codes}
             for path, outcomes in elements.items()
         }
-        for kind, elements in lists.items()
+        for kind, elements in _file().items()
+        if kind != "modifiers"
     }
 
 
@@ -86,8 +91,32 @@ def verdicts(resource: Mapping[str, Any]) -> list[Verdict]:
     for position, inner in enumerate(contained if isinstance(contained, list) else ()):
         if isinstance(inner, dict):
             found += _of(inner, str(inner.get("resourceType", "")), f"contained[{position}].")
-    found += [Verdict("not understood", path) for path in _modifiers(resource, "")]
+    known, rest = _known(resource)
+    found += known
+    found += [Verdict("not understood", path) for path in _modifiers(rest, "")]
     return found
+
+
+def _known(resource: Mapping[str, Any]) -> tuple[list[Verdict], Mapping[str, Any]]:
+    """What modifier extensions say that are a status, and the resource without them."""
+    extensions = resource.get("modifierExtension")
+    if not isinstance(extensions, list):
+        return [], resource
+    found, left = list[Verdict](), list[Any]()
+    for each in extensions:
+        lists = _file()["modifiers"]
+        if isinstance(each, dict) and each.keys() == {"url", "valueCode"} and str(each["url"]) in lists:
+            kind, path = lists[str(each["url"])].split(".")
+            outcome = rules()[kind][path].get(str(each["valueCode"]), "not understood")
+            found += (
+                [Verdict(outcome, "modifierExtension", str(each["valueCode"]) if outcome != "not understood" else "")]
+                if outcome != "row"
+                else []
+            )
+        else:
+            left.append(each)
+    rest = {name: value for name, value in resource.items() if name != "modifierExtension"}
+    return found, rest | ({"modifierExtension": left} if left or not extensions else {})
 
 
 def _of(resource: Mapping[str, Any], kind: str, base: str = "") -> Iterator[Verdict]:

@@ -2,7 +2,8 @@
 
 A file of ``codes/`` has a header. Its first column, ``value``, is the cell; ``code`` is what ``codes(NAME)`` writes;
 any further column C is what ``codes(NAME.C)`` writes (a display, say). Where several values share a code, the
-one with ``Y`` in a column ``reverse`` is read back, else the first. A C-code such as ``C66731`` names a CDISC codelist:
+one with ``Y`` in a column ``reverse`` is read back, else the first. A column ``also`` has further codes that are read
+and never written, with ``|`` between them. A C-code such as ``C66731`` names a CDISC codelist:
 ``codes(C66731)`` checks submission values and keeps them, ``codes(C66731.ncit)`` writes their NCI C-codes,
 ``codes(C66731.preferred)`` their preferred terms.
 """
@@ -88,7 +89,8 @@ class CodeLists:
                     "FS312", place, f"one of the columns {', '.join(list(rows[0])[1:])} of the code list {name}"
                 )
             filled = [row for row in rows if row[target]]
-            reverse = {row[target]: row["value"] for row in filled if row.get("reverse") == "Y"}
+            reverse = {code: row["value"] for row in filled for code in row.get("also", "").split("|") if code}
+            reverse |= {row[target]: row["value"] for row in filled if row.get("reverse") == "Y"}
             return {row["value"]: row[target] for row in filled}, reverse
         if re.fullmatch(r"C\d+", name):
             return _terminology(name, column, place), {}
