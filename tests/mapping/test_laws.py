@@ -72,7 +72,7 @@ def read(
         assert all(cells.get(name, cell) == cell for name, cell in told.items() if name not in found.carried)
         cells |= told
         carried |= found.carried
-        nested |= found.nested
+        nested |= {name: list[Cells](rows) for name, rows in found.nested.items()}
         unmapped += found.unmapped
     return cells, nested, unmapped
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from fhirspace.fhir.status import rules
 from fhirspace.mapping.read.reader import ReadBatch, Reader
 from fhirspace.standards.fhir import Release, definitions
-from fhirspace.study.statuses import StatusScreen
+from fhirspace.study.reading.statuses import StatusScreen
 from tests.mapping.generate import CLEAN, Row, rows
 from tests.mapping.test_laws import cases, library, written
 

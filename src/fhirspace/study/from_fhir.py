@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,9 @@ from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
-from fhirspace.study.statuses import StatusScreen
+from fhirspace.study.reading.edited import reconcile
+from fhirspace.study.reading.statuses import StatusScreen
+from fhirspace.study.reading.subjects import SubjectScreen
 from fhirspace.tables.outputs import OutputFolder
 
 
@@ -69,36 +71,51 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         InputError: FS404 and others of the first file, where none can be read to its end.
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
-    statuses = StatusScreen(library)
+    contradictory: set[tuple[str, str, int]] = set()
+    statuses, subjects = StatusScreen(library), SubjectScreen()
     found.files = _readable(files, accounting)
     for file in found.files:
-        before, broken, lines = found.resources, dict[int, None](), dict[int, bytes]()
+        before, lines = found.resources, dict[int, bytes]()
         for batch in reader.read(_counted(file.resources(), found, lines), file.name):
             statuses.apply(batch, lines, file.name)
+            subjects.apply(batch, lines, file.name)
             lines.clear()
             collector.add(batch)
             found.unmapped += [(file.name, line, path) for line, path in batch.unmapped]
             found.empty += [(file.name, line, path) for line, path in batch.empty]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
-            broken |= {problem.place.row or 0: None for problem in batch.problems}
-        found.broken += [(file.name, line) for line in broken]
+            contradictory.update((file.name, column, line) for line, column in batch.contradictory)
         if accounting is not None:
             accounting.read(file.name, found.resources - before)
-            accounting.quarantine_lines(
-                file.name, (raw for line, raw in file.resources() if line in broken) if broken else ()
-            )
+    tables, problems = subjects.take_out(collector.tables())
+    reconciled = reconcile(tables, library)
+    found.problems += problems
+    broken = _broken(found)
+    for file in found.files:
+        if accounting is not None and (held := broken.get(file.name)):
+            accounting.quarantine_lines(file.name, (raw for line, raw in file.resources() if line in held))
     found.tables = {
-        name: tabulate(table, name) if sdtm.known(name) else table for name, table in sorted(collector.tables().items())
+        name: tabulate(table, name) if sdtm.known(name) else table for name, table in reconciled.tables.items()
     }
+    found.problems += reconciled.problems
     found.problems += [
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
-    found.problems += [*_empty(found), *_unmapped(found), *statuses.findings()]
+    found.problems += [*_empty(found), *_unmapped(found), *statuses.findings(), *_contradictions(contradictory)]
     if accounting is not None:
         accounting.note(found.problems)
     return found
+
+
+def _broken(found: FromFhir) -> dict[str, dict[int, None]]:
+    """The lines of each file that have a problem so far: they give no row."""
+    broken: dict[str, dict[int, None]] = {}
+    for problem in found.problems:
+        broken.setdefault(problem.place.file, {})[problem.place.row or 0] = None
+    found.broken = [(file, line) for file, lines in broken.items() for line in lines]
+    return broken
 
 
 def _readable(files: Sequence[FhirFile], accounting: Accounting | None) -> list[FhirFile]:
@@ -125,6 +142,12 @@ def _always_readable(file: FhirFile) -> bool:
     """Whether no line can be too long, and nothing is unpacked or taken apart."""
     small = file.path.stat().st_size <= limit("line-bytes")
     return file.kind == "ndjson" and small and not is_packed(file.path)
+
+
+def _contradictions(places: Collection[tuple[str, str, int]]) -> Iterator[Problem]:
+    """One warning for each column of a file of which elements contradict each other, at the first line."""
+    for place, resources in _first([(name, line, column) for name, column, line in sorted(places)]):
+        yield Problem("FS448", place, detail=counted(resources, "resource has it", "resources have it"))
 
 
 def _unmapped(found: FromFhir) -> Iterator[Problem]:

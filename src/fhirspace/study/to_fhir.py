@@ -14,9 +14,10 @@ from fhirspace.engines import Made, inline, processes
 from fhirspace.engines.packed import Packed
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.library import Library, block_of
-from fhirspace.mapping.model import Attach, Mapping
+from fhirspace.mapping.model import Attach, Carried, Mapping, walk
 from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import Groups, text
+from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
 from fhirspace.study.helper_columns import Helpers
@@ -82,13 +83,20 @@ class DomainJob:
     def _run(self, batch: pa.RecordBatch) -> tuple[Rendered, Report]:
         self._kernel = self._kernel or Kernel(self.mapping)
         each = {name: children.texts(batch) for name, children in self.nested.items()}
-        made = self._kernel.run(self.helpers.add(self.mapping, batch), each)
+        made = self._kernel.run(with_digest(self.mapping, self.helpers.add(self.mapping, batch)), each)
         bad = sorted({row for row, _ in made.faults})
         report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults))
         if bad:
             report.quarantined = batch.take(pa.array(bad, pa.int64()))
             report.orphaned = {name: list(children.rows_at(batch, bad)) for name, children in self.nested.items()}
         return made, report
+
+
+def with_digest(mapping: Mapping, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with the digest of what its derived cells rest on, to be carried (see `study.reading.edited`)."""
+    if not any(isinstance(node, Carried) for root in mapping.roots() for node in walk(root)):
+        return batch
+    return batch.append_column(basis.DIGEST, basis.digests(batch, mapping.domain))
 
 
 def problems(mapping: Mapping, batch: pa.RecordBatch, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:

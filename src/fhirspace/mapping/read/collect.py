@@ -12,9 +12,11 @@ import pyarrow.compute as pc
 from fhirspace.errors import Problem
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, slots
-from fhirspace.mapping.read.rows import CARRIED_PART
+from fhirspace.mapping.read.rows import CARRIED_PART, ELEMENT
 
 _PLACE = ("@file", "@row")
+_NEVER = 9
+"""The rank of a column in a part from which it is never read."""
 
 
 @dataclass(slots=True)
@@ -28,6 +30,7 @@ class ReadBatch:
         unmapped: (line, JSON path) of unmapped content; never its value.
         empty: (line, JSON path) of values that are null or empty; they are read as if they were left out.
         foreign: lines of resources that no block claims.
+        contradictory: (line, column) where two elements say different things of a column.
         problems: lines that are no JSON object (FS401, FS402, FS403, FS414).
         slow: how many lines were read by `extract`.
     """
@@ -36,6 +39,7 @@ class ReadBatch:
     unmapped: list[tuple[int, str]] = field(default_factory=list)
     empty: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
+    contradictory: list[tuple[int, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     slow: int = 0
 
@@ -100,7 +104,31 @@ def merge(parts: Sequence[tuple[int, pa.Table]], mapping: Mapping) -> pa.Table:
     }
     names = dict.fromkeys(name for table in taken.values() for name in table.column_names if name not in _PLACE)
     columns = {name: _coalesced(name, taken, _order(mapping, name, list(taken))) for name in (*names, *_PLACE)}
-    return pa.table(columns)
+    return pa.table(columns | _stated(taken, mapping, columns))
+
+
+def _stated(tables: dict[int, pa.Table], mapping: Mapping, columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """What the elements of the other parts say of the columns that one part carries."""
+    found: dict[str, pa.Array] = {}
+    if CARRIED_PART not in tables:
+        return found
+    carried = tables[CARRIED_PART]
+    for name in carried.column_names:
+        apart = [
+            table
+            for index, table in tables.items()
+            if index != CARRIED_PART
+            and _rank(mapping, name, index) < _NEVER
+            and ELEMENT + name not in table.column_names
+        ]
+        others = [table[name] for table in apart if name in table.column_names]
+        if others and name not in (*mapping.key, *_PLACE):
+            own = columns.get(ELEMENT + name)
+            first = [pc.if_else(pc.equal(own, ""), pa.scalar(None, pa.string()), own)] if own is not None else []
+            stated = pc.coalesce(*first, *others, "")
+            there = pc.is_valid(carried[name])
+            found[ELEMENT + name] = pc.if_else(there, stated, pa.scalar(None, pa.string()))
+    return found
 
 
 def _keys(table: pa.Table, key: Iterable[str], position: int) -> Iterator[tuple[object, ...]]:
@@ -126,7 +154,7 @@ def _rank(mapping: Mapping, column: str, index: int) -> int:
     if index == CARRIED_PART:
         return 0
     found = [slot.codec.rank for _, slot in slots(mapping.blocks[index].root) if slot.readable and slot.base == column]
-    return min(found, default=9)
+    return min(found, default=_NEVER)
 
 
 def _coalesced(name: str, tables: dict[int, pa.Table], order: Sequence[int]) -> pa.ChunkedArray:

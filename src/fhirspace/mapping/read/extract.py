@@ -5,7 +5,7 @@ The compiled reader makes the same rows many times faster; tests compare the two
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Table
+from collections.abc import Iterator, Mapping as Table
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,30 +14,41 @@ from fhirspace.json import Number
 from fhirspace.mapping.cells import best_cells, implied
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
 from fhirspace.template.slots import Leaf, once
-from fhirspace.template.values import Candidates, read_leaf
+from fhirspace.template.values import Candidates, Fault, read_leaf, slot_text
 
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 """What a server adds to ``meta``; never content."""
+
+
+class Cells(dict[str, str]):
+    """The cells of a row by column. `elements`: what the elements say of columns whose cells were carried, or None."""
+
+    __slots__ = ("elements",)
+
+    def __init__(self, cells: Table[str, str], elements: Table[str, str | None]) -> None:
+        super().__init__(cells)
+        self.elements = dict(elements)
 
 
 @dataclass(slots=True)
 class Extracted:
     """What one resource gives: the row's cells, rows of nested domains, and the paths of unmapped content.
 
-    `carried` are the columns whose cells were carried.
+    `carried` are the columns whose cells were carried, `contradictory` those of which elements differ.
     """
 
-    cells: dict[str, str]
-    nested: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    cells: Cells
+    nested: dict[str, list[Cells]] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
     carried: frozenset[str] = frozenset()
+    contradictory: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Found:
     candidates: Candidates = field(default_factory=list)
     carried: dict[str, str] = field(default_factory=dict)
-    nested: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    nested: dict[str, list[Cells]] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
 
 
@@ -58,13 +69,30 @@ def extract(
     for domain, rows in list(extracted.nested.items()):
         attach = items[domain].attach
         shared = {name: extracted.cells[name] for name in (attach.on if attach else ()) if name in extracted.cells}
-        extracted.nested[domain] = [row | shared for row in rows]
+        extracted.nested[domain] = [
+            Cells(row | shared, {name: cell for name, cell in row.elements.items() if name not in shared})
+            for row in rows
+        ]
     return extracted
 
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:
-    cells = implied(mapping) | best_cells(mapping, found.candidates) | found.carried
-    return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried))
+    stated = implied(mapping) | best_cells(mapping, found.candidates)
+    cells = Cells(stated | found.carried, {name: stated.get(name) for name in found.carried})
+    contradictory = tuple(_contradictory(found.candidates, stated))
+    return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried), contradictory)
+
+
+def _contradictory(candidates: Candidates, stated: Table[str, str]) -> Iterator[str]:
+    """The columns that would not give one of the elements again from which they are read."""
+    seen: set[str] = set()
+    for slot, cell in candidates:
+        taken = stated.get(slot.column)
+        if taken not in (None, cell) and slot.column not in seen:
+            faults: list[Fault] = []
+            if slot_text(slot, str(taken), faults) != slot_text(slot, cell, faults):
+                seen.add(slot.column)
+                yield slot.column
 
 
 def fits(template: Obj, value: Any) -> bool:

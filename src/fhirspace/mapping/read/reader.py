@@ -141,9 +141,10 @@ class Reader:
             batch.problems.append(Problem("FS401", Place(file, number), "text that UTF-8 can hold"))
             return
         if not entry.block.once:
-            self._part(entry.mapping.domain, entry.index).add(found.cells, number, found.carried)
+            self._part(entry.mapping.domain, entry.index).add(found.cells, number)
         for domain, row in rows:
             self._part(domain, 0).add(row, number)
+        batch.contradictory += [(number, column) for column in found.contradictory]
         if self._notice:
             batch.unmapped += [(number, path) for path in found.unmapped]
 

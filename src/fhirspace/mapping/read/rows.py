@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping as Table, Sequence
+from collections.abc import Mapping as Table, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
+from fhirspace.mapping.read.extract import Cells
 from fhirspace.mapping.read.memo import Fold
 from fhirspace.mapping.read.shapes import Cell
 
@@ -15,6 +16,9 @@ Column: TypeAlias = Sequence[str | None] | pa.Array
 
 CARRIED_PART = -1
 """The part of a domain with several row-giving blocks that holds its carried cells, beside the blocks' own."""
+
+ELEMENT = "@element:"
+"""Before a column's name: the column of what the elements say where its cell was carried; "" where they say nothing."""
 
 
 class CarriedCell(NamedTuple):
@@ -55,12 +59,13 @@ class Part:
         self.groups, self.folds = groups, folds
         self.plain = tuple(name for name in self.columns if name not in apart)
 
-    def add(self, cells: Table[str, str], line: int, carried: Iterable[str] = ()) -> None:
-        """Add a row given as cells by column; `carried` are the columns whose cells were carried."""
-        rest = [name for name in cells if name not in self.columns]
-        held = [CarriedCell(name, cells[name]) for name in dict.fromkeys((*rest, *carried)) if cells[name] != ""]
+    def add(self, row: Cells, line: int) -> None:
+        """Add a row that `extract` read."""
+        rest = [name for name in row if name not in self.columns]
+        held = [CarriedCell(name, row[name]) for name in dict.fromkeys((*rest, *row.elements)) if row[name] != ""]
         if held:
             self.carried.append((len(self.rows), held))
+        cells = {**row, **{cell.url: row.elements.get(cell.url) or "" for cell in held}}
         plain = [cells.get(name) or None for name in self.plain]
         groups = [tuple(cells.get(name) or None for name in names) for names in self.groups]
         self.rows.append((*plain, *groups, *(fold.index(cells) for fold in self.folds)))
@@ -111,15 +116,23 @@ class Part:
         ]  # fmt: skip
 
     def _patches(self, columns: Table[str, Column]) -> dict[str, list[str | None]]:
-        """The columns with carried cells, whole."""
+        """The columns with carried cells, whole, and beside them what the elements say (`ELEMENT`)."""
         patches: dict[str, list[str | None]] = {}
+        stated: dict[str, list[str | None]] = {}
+        known = set(self.columns)
         for row, cells in self.carried:
             for cell in cells:
-                column = patches.get(cell.url)
+                name = cell.url
+                column = patches.get(name)
                 if column is None:
-                    column = patches[cell.url] = self._listed(columns.get(cell.url))
+                    column = patches[name] = self._listed(columns.get(name))
+                    if name in known:
+                        stated[name] = [None] * len(self.rows)
+                if name in stated and stated[name][row] is None:
+                    stated[name][row] = column[row] or ""
                 column[row] = cell.valueString
-        return {name: cells for name, cells in patches.items() if not (name in self.on or _reserved(name))}
+        left = {name: cells for name, cells in patches.items() if not (name in self.on or _reserved(name))}
+        return left | {ELEMENT + name: cells for name, cells in stated.items() if name in left}
 
     def _listed(self, column: Column | None) -> list[str | None]:
         if column is None:
@@ -158,7 +171,7 @@ def text_table(columns: Table[str, Column], lines: Sequence[int], file: str) -> 
     for name, cells in columns.items():
         if isinstance(cells, pa.Array):
             made |= {name: cells} if cells.null_count < len(cells) else {}
-        elif any(cells):
+        elif any(cells) or (name.startswith(ELEMENT) and any(cell is not None for cell in cells)):
             made[name] = pa.array(cells, pa.string())
     made["@file"] = pa.DictionaryArray.from_arrays(pa.array([0] * len(lines), pa.int32()), [file])
     made["@row"] = pa.array(lines, pa.int64())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,7 +56,7 @@ class StatusScreen:
         rows = self._rows(batch, by_line)
         judged = {number: _judge(found, rows.get(number, [])) for number, found in by_line.items()}
         out = [number for number, each in judged.items() if each.out]
-        self._drop(batch, out)
+        drop(batch, out)
         batch.problems += [_problem(judged[number], Place(file, number)) for number in out]
         for number, each in judged.items():
             if not each.out and each.verdict is not None:
@@ -89,16 +89,6 @@ class StatusScreen:
                     found.setdefault(row["@row"], []).append((domain, row))
         return found
 
-    def _drop(self, batch: ReadBatch, lines: list[int]) -> None:
-        """Take out all that some lines gave, nested rows too."""
-        gone = pa.array(lines, pa.int64())
-        for domain, parts in list(batch.tables.items()):
-            left = {part: table.filter(pc.invert(pc.is_in(table["@row"], gone))) for part, table in parts.items()}
-            batch.tables[domain] = {part: table for part, table in left.items() if table.num_rows}
-            if not batch.tables[domain]:
-                del batch.tables[domain]
-        batch.unmapped = [place for place in batch.unmapped if place[0] not in lines]
-
     def _mark(self, batch: ReadBatch, line: int, column: str) -> None:
         """Set a column to NOT DONE in the rows of a line."""
         domain = column.removesuffix("STAT")
@@ -110,6 +100,19 @@ class StatusScreen:
             batch.tables[domain][part] = (
                 table.set_column(at, column, cells) if at >= 0 else table.add_column(0, column, cells)
             )
+
+
+def drop(batch: ReadBatch, lines: Collection[int]) -> None:
+    """Take out of a batch all rows that some lines gave, nested ones too."""
+    if not lines:
+        return
+    gone = pa.array(lines, pa.int64())
+    for domain, parts in list(batch.tables.items()):
+        left = {part: table.filter(pc.invert(pc.is_in(table["@row"], gone))) for part, table in parts.items()}
+        batch.tables[domain] = {part: table for part, table in left.items() if table.num_rows}
+        if not batch.tables[domain]:
+            del batch.tables[domain]
+    batch.unmapped = [place for place in batch.unmapped if place[0] not in lines]
 
 
 def _computed(block: Block) -> bool:
