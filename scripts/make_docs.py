@@ -64,7 +64,8 @@ def errors() -> str:
         "",
         "Generated from `src/fhirspace/catalogue/` by `scripts/make_docs.py`; `fhirspace explain CODE` prints one.",
         "",
-        "An **error** puts the row into quarantine, or stops the run; a **warning** keeps it and gives exit code 1;",
+        "An **error** stops the run, puts the row into quarantine if the output cannot hold it or with `--strict`, or is",
+        "reported and gives exit code 1; a **warning** keeps the row and gives exit code 1;",
         "a **note** keeps the row and is reported only.",
     ]
     for prefix, entries in groupby(catalogue().values(), lambda entry: entry.code[:3]):

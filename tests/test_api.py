@@ -33,6 +33,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "id_key": [("", "FS641"), (7, "FS641")],
     "new_ids": [("no", "FS641")],
     "follow_links": [("no", "FS641")],
+    "strict": [("no", "FS641")],
     "encoding": [("latin-99", "FS641"), ("", "FS641"), (7, "FS641"), ("hex", "FS641")],
     "progress": [("bar", "FS641")],
     "full": [("no", "FS641")],

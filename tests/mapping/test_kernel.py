@@ -308,7 +308,7 @@ def test_texts_too_long_for_small_offsets_have_large_ones(monkeypatch: pytest.Mo
 def test_a_slice_of_the_texts_is_not_needed_to_find_the_lines() -> None:
     _, table = plain(lab(10))
     made = Kernel(mappings("R4")["LB"]).run(table)
-    cut = kernels.Rendered([made.texts[0].slice(3, 4)], [])
+    cut = kernels.Rendered([made.texts[0].slice(3, 4)], [], [])
     assert cut.lines(0).to_pybytes() == b"".join(made.texts[0].to_pylist()[3:7])
 
 

@@ -111,7 +111,7 @@ def test_a_lost_row_and_a_lost_dataset_end_with_1(tmp_path: Path, monkeypatch: p
 
 def test_rows_that_cannot_go_are_no_proof(tmp_path: Path) -> None:
     source = small_study.write(tmp_path / "in", AE=small_study.AE.replace("2024-02-01", "soon"))
-    proof = roundtrip(source)
+    proof = roundtrip(source, strict=True)
     assert (proof.exit_code, proof.quarantined) == (3, 1)
     (verdict,) = (line for line in proof.summary().splitlines() if "exact" in line)
     assert verdict == "NOT complete: 1 row or file is quarantined; only the carried rows are exact (R4)"

@@ -44,6 +44,7 @@ def convert(
     new_ids: bool = False,
     follow_links: bool = False,
     encoding: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -64,6 +65,7 @@ def convert(
         new_ids: the folder may hold output of another key, whose ids are replaced.
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
+        strict: quarantine each row with an error, instead of those only that the output cannot hold.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -87,6 +89,7 @@ def convert(
         gzip=gzip,
         shared=arguments.flag("shared", shared),
         new_ids=arguments.flag("new_ids", new_ids),
+        strict=arguments.flag("strict", strict),
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
         encoding=arguments.encoding(encoding),
@@ -102,11 +105,12 @@ def roundtrip(
     id_key: IdKey | PathLike | None = None,
     follow_links: bool = False,
     encoding: str | None = None,
+    strict: bool = False,
 ) -> Proof:
     """Carry an input to FHIR and back, and compare every cell (of FHIR input: every resource). Nothing is written.
 
     Args:
-        paths, source, mappings, fhir, follow_links, encoding: as in `convert`.
+        paths, source, mappings, fhir, follow_links, encoding, strict: as in `convert`.
         id_key: for FHIR input: compare the ids too, which this key must have made.
 
     Returns:
@@ -115,8 +119,12 @@ def roundtrip(
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
-    given, name = arguments.paths("paths", paths), arguments.encoding(encoding)
-    return trip.roundtrip(given, **_common(source, mappings, fhir, id_key, follow_links), encoding=name)
+    return trip.roundtrip(
+        arguments.paths("paths", paths),
+        encoding=arguments.encoding(encoding),
+        strict=arguments.flag("strict", strict),
+        **_common(source, mappings, fhir, id_key, follow_links),
+    )
 
 
 def validate(

@@ -75,6 +75,7 @@ def convert(options: Namespace) -> int:
             shared=options.shared,
             follow_links=options.follow_links,
             encoding=arguments.encoding(options.encoding),
+            strict=options.strict,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:
@@ -117,7 +118,7 @@ def roundtrip(options: Namespace) -> int:
 
     how = {"source": options.source, "mappings": options.mappings, "fhir": options.fhir, "id_key": options.id_key}
     encoding = arguments.encoding(options.encoding)
-    proof = run(options.input, **how, follow_links=options.follow_links, encoding=encoding)
+    proof = run(options.input, **how, follow_links=options.follow_links, encoding=encoding, strict=options.strict)
     tell_problems(proof.problems)
     give(proof.as_dict(), proof.summary(), as_json=options.json)
     return proof.exit_code

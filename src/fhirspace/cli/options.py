@@ -97,6 +97,15 @@ def encoding_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def strict_option(parser: argparse.ArgumentParser) -> None:
+    """`--strict`: rows with errors do not pass."""
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="quarantine each row with an error (default: only those that the output cannot hold)",
+    )
+
+
 def shared_option(parser: argparse.ArgumentParser) -> None:
     """`--shared`: modes of what is written."""
     parser.add_argument(

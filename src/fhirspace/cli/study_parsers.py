@@ -15,6 +15,7 @@ from fhirspace.cli.options import (
     positive,
     release_option,
     shared_option,
+    strict_option,
     study_options,
 )
 
@@ -52,6 +53,7 @@ def _convert(commands: Any) -> None:
         "study-fhir --to records --source space --out back",
     )
     input_argument(parser)
+    strict_option(parser)
     parser.add_argument("--to", choices=("fhir", "sdtm", "records"), required=True, help="what to convert to")
     parser.add_argument("--out", metavar="DIR", type=Path, required=True, help="the output folder")
     shared_option(parser)
@@ -109,6 +111,7 @@ def _roundtrip(commands: Any) -> None:
         "study/sdtm --fhir R5 --json",
     )
     input_argument(parser)
+    strict_option(parser)
     study_options(parser)
     key_option(
         parser, "FHIR input: also compare ids, which were made with the key in this file (default: only references)"

@@ -32,9 +32,14 @@ class Account:
 
 
 class Accounting:
-    """Keeps an `Account` a table and all problems; written into an output folder at the end of a run."""
+    """Keeps an `Account` a table and all problems; written into an output folder at the end of a run.
 
-    def __init__(self) -> None:
+    Attributes:
+        strict: every row with an error is quarantined, instead of those only that the output cannot hold.
+    """
+
+    def __init__(self, *, strict: bool = False) -> None:
+        self.strict = strict
         self.accounts: dict[str, Account] = {}
         self.problems: list[Problem] = []
         self._unreadable: list[Path] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -99,6 +99,7 @@ def convert(
     new_ids: bool = False,
     follow_links: bool = False,
     encoding: str | None = None,
+    strict: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -117,6 +118,7 @@ def convert(
         new_ids: the folder may hold the output of another key, whose ids these replace.
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
+        strict: quarantine each row with an error, instead of those only that the output cannot hold.
         progress: called after each batch of a dataset.
 
     Raises:
@@ -133,7 +135,7 @@ def convert(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
     key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
-    library, accounting = Library(fhir, folders, key=key), Accounting()
+    library, accounting = Library(fhir, folders, key=key), Accounting(strict=strict)
     for path, fault in given.faults.items():
         accounting.refuse(path, fault)
     accounting.note(given.problems)
@@ -231,7 +233,8 @@ def _write(
     elif form == "csv":
         csv.write(table, path)
     else:
-        variables = [_variable(name, column, study.lengths[name, column]) for column in data_columns(table)]
+        numbers = {column for column, kind in checked.columns.items() if kind == "Num"} if checked else None
+        variables = [_variable(name, column, study.lengths[name, column], numbers) for column in data_columns(table)]
         label = sdtm.domain(name).label if sdtm.known(name) else name
         xpt.write(table, path, name=name, label=label, variables=variables, checked=checked)
 
@@ -254,15 +257,19 @@ def _write_records(
             csv.write(table, part)
 
 
-def _variable(dataset: str, name: str, longest: int | None = None) -> xpt.Variable:
+def _variable(
+    dataset: str, name: str, longest: int | None = None, numbers: Container[str] | None = None
+) -> xpt.Variable:
     """What a transport file says of a variable: name, label, type, and the length that its cells need.
 
     Args:
         dataset, name: the variable's; longest: the bytes of the study's longest cell, those of the table without it. A
-            text too long for any variable is left to `xpt.write` to refuse.
+            text too long for any variable is left to `xpt.write` to refuse. numbers: the numeric variables all of whose
+            cells are numbers; another one is written as text, so that none of its cells is lost.
     """
     known = sdtm.variable(dataset, name) if sdtm.known(dataset) else None
     length = None if longest is None else min(longest, MAX_BYTES)
     if known:
-        return name, known.label, known.type, length if known.type == "Char" else None
+        kind = "Char" if numbers is not None and name not in numbers else known.type
+        return name, known.label, kind, length if kind == "Char" else None
     return name, part_label(dataset, name) or name, "Char", length

@@ -23,10 +23,10 @@ def source_records(
     """The records whose rows have an error: form, row (from 0) of its table, and the problem at the record's column.
 
     Args:
-        found: what is found in the tabulations; tables: these; made: what the source mappings made; sources: those.
+        found: errors in the tabulations; tables: these; made: what the source mappings made; sources: those.
         records: the forms that the tabulations were made of.
     """
-    errors = [each for each in found if each.row is not None and each.problem.level == "error"]
+    errors = [each for each in found if each.row is not None]
     if not errors:
         return
     known: dict[tuple[str, int | None], tuple[str, int]]

@@ -39,7 +39,7 @@ from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import source_records
-from fhirspace.study.screening import Screening, conforming, screen
+from fhirspace.study.screening import Screening, blocking, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import formats
@@ -216,7 +216,8 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
         block, derivation = derive(made, sources)
         tables = dict(block.tables)
         look = check(block, kinds)
-        faulty = list(source_records(look.findings, tables, made, sources, left))
+        errors = [each for each in look.findings if blocking(each.problem, strict=accounting.strict)]
+        faulty = list(source_records(errors, tables, made, sources, left))
         if not faulty:
             break
         accounting.note(dict.fromkeys(problem for _, _, problem in faulty))

@@ -120,13 +120,14 @@ def roundtrip(
     id_key: IdKey | Path | str | None = None,
     follow_links: bool = False,
     encoding: str | None = None,
+    strict: bool = False,
 ) -> Proof:
     """Converts an input to FHIR and back and compares every cell (FHIR input: every resource).
 
     Records go records -> SDTM -> FHIR -> SDTM -> records, and both the datasets and the forms are compared.
 
     Args:
-        paths: a folder or files; source, mappings, fhir, follow_links, encoding: as in `convert`.
+        paths: a folder or files; source, mappings, fhir, follow_links, encoding, strict: as in `convert`.
         id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this run only
             makes the ids, and ids of FHIR input are renamed before the comparison.
 
@@ -136,7 +137,7 @@ def roundtrip(
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links, encoding=encoding)
     library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
-    accounting, proof = Accounting(), Proof(fhir)
+    accounting, proof = Accounting(strict=strict), Proof(fhir)
     for path, fault in given.faults.items():
         accounting.refuse(path, fault)
     accounting.note(given.problems)

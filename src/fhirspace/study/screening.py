@@ -23,6 +23,14 @@ from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt import Checked
 from fhirspace.tables.xpt.checks import Kind, number_fault
 
+INFORMING = frozenset({"FS723", "FS727", "FS728", "FS730", "FS733", "FS734"})
+"""Errors of conformance in rows that can be written all the same: they are reported, and the rows are kept."""
+
+
+def blocking(problem: Problem, *, strict: bool = False) -> bool:
+    """Whether a finding keeps its row out of the output: an error, and, unless it is `strict`, one that prevents it."""
+    return problem.level == "error" and (strict or problem.code not in INFORMING)
+
 
 @dataclass(slots=True)
 class Screening:
@@ -99,7 +107,10 @@ def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool) -> tuple[s
 
 
 def conforming(
-    tables: dict[str, pa.Table], accounting: Accounting, formats: Sequence[str] = (), look: Screening | None = None
+    tables: dict[str, pa.Table],
+    accounting: Accounting,
+    formats: Sequence[str] = (),
+    look: Screening | None = None,
 ) -> Screening:
     """The tables without the rows that break a rule, which are quarantined with the rows that depend on them.
 
@@ -119,7 +130,7 @@ def conforming(
             if problem not in seen:
                 seen.add(problem)
                 accounting.note([problem])
-            if problem.level == "error":
+            if blocking(problem, strict=accounting.strict):
                 rows = range(left[problem.table].num_rows) if row is None else (row,)
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):

@@ -34,12 +34,16 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(slots=True)
 class Report:
-    """The report of a job about a batch: its rows, the bad ones whole, their problems, their orphaned child rows."""
+    """The report of a job about a batch.
+
+    Its rows, the bad ones whole, their problems, those of carried cells (`tolerated`), their orphaned child rows.
+    """
 
     rows: int
     bad: list[int]
     quarantined: pa.RecordBatch | None
     problems: list[Problem]
+    tolerated: list[Problem] = field(default_factory=list)
     orphaned: dict[str, list[int]] = field(default_factory=dict)
 
 
@@ -51,16 +55,17 @@ class DomainJob:
     domain: str
     helpers: Helpers
     nested: dict[str, NestedRows]
+    strict: bool = False
     _kernel: Kernel | None = None
     _mapping: Mapping | None = None
 
-    def __getstate__(self) -> tuple[Library, str, Helpers]:
+    def __getstate__(self) -> tuple[Library, str, Helpers, bool]:
         if self.nested:
             raise TypeError("the rows of child tables are made in one process")
-        return self.library, self.domain, self.helpers
+        return self.library, self.domain, self.helpers, self.strict
 
-    def __setstate__(self, state: tuple[Library, str, Helpers]) -> None:
-        self.library, self.domain, self.helpers = state
+    def __setstate__(self, state: tuple[Library, str, Helpers, bool]) -> None:
+        self.library, self.domain, self.helpers, self.strict = state
         self.nested, self._kernel, self._mapping = {}, None, None
 
     @property
@@ -81,11 +86,12 @@ class DomainJob:
         return made.texts[0].cast(pa.string()), report
 
     def _run(self, batch: pa.RecordBatch) -> tuple[Rendered, Report]:
-        self._kernel = self._kernel or Kernel(self.mapping)
+        self._kernel = self._kernel or Kernel(self.mapping, strict=self.strict)
         each = {name: children.texts(batch) for name, children in self.nested.items()}
         made = self._kernel.run(with_digest(self.mapping, self.helpers.add(self.mapping, batch)), each)
         bad = sorted({row for row, _ in made.faults})
-        report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults))
+        carried = problems(self.mapping, batch, made.tolerated)
+        report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults), carried)
         if bad:
             report.quarantined = batch.take(pa.array(bad, pa.int64()))
             report.orphaned = {name: list(children.rows_at(batch, bad)) for name, children in self.nested.items()}
@@ -177,6 +183,7 @@ class _Writer:
         sinks: _Sinks,
         progress: Progress,
     ) -> None:
+        self._reported = {(each.table, each.place) for each in accounting.problems if each.level == "error"}
         self._tabulations, self._library = tabulations, library
         self._accounting, self._sinks, self._progress = accounting, sinks, progress
         self._helpers = Helpers(study)
@@ -189,7 +196,7 @@ class _Writer:
         mapping = self._library.mappings[name]
         tabulation = self._apart(mapping, self._tabulations[name])
         nested = self._nested_rows(mapping)
-        job = DomainJob(self._library, name, self._helpers, nested)
+        job = DomainJob(self._library, name, self._helpers, nested, self._accounting.strict)
         bound = bool(nested) or any(block.once for block in mapping.blocks)
         task = Packed(job) if gzip else job
         if workers > 1 and not bound and tabulation.rows > BATCH:
@@ -238,6 +245,7 @@ class _Writer:
 
     def _account_for(self, name: str, report: Report) -> None:
         self._accounting.note(report.problems)
+        self._accounting.note(each for each in report.tolerated if (each.table, each.place) not in self._reported)
         if report.quarantined is not None:
             self._accounting.quarantine_rows(name, report.quarantined, range(len(report.bad)))
         for child, rows in report.orphaned.items():
@@ -269,7 +277,8 @@ class _Writer:
         name = mapping.domain
         table = self._tabulations[name].table()
         self._nested[name] = self._nested_rows(mapping)
-        job, texts = DomainJob(self._library, name, self._helpers, self._nested[name]), [pa.nulls(0, pa.string())]
+        job = DomainJob(self._library, name, self._helpers, self._nested[name], self._accounting.strict)
+        texts = [pa.nulls(0, pa.string())]
         self._written.add(name)
         known, done = self._quarantined.setdefault(name, set()), 0
         for batch in InMemory(table).batches():

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fhirspace.study import inputs
-from fhirspace.study.convert import _variable
+from fhirspace.study.convert import _variable, convert
+from fhirspace.study.screening import INFORMING
 from fhirspace.tables import parquet, xpt
 from fhirspace.tables.text import data_columns
 from tests.study.bad.bad_runs import (
@@ -64,9 +65,11 @@ def children(folder: Path, row: int) -> int:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_a_bad_row_falls_with_its_qualifiers_and_nothing_else(name: str, datasets: Path, go: Run) -> None:
+def test_a_row_with_an_error_is_quarantined_with_its_qualifiers_where_strict(
+    name: str, datasets: Path, go: Run
+) -> None:
     fault, told = CELLS[name]
-    outcome = go(datasets / "csv", (fault,), "--to", "fhir")
+    outcome = go(datasets / "csv", (fault,), "--to", "fhir", "--strict")
     fallen = children(datasets / "csv", 3)
     assert fallen
     assert outcome.exit_code == 3
@@ -74,6 +77,31 @@ def test_a_bad_row_falls_with_its_qualifiers_and_nothing_else(name: str, dataset
     assert {code for code, file, *_ in outcome.places() if file == "suppae.csv"} == {"FS735"}
     assert outcome.quarantined() == {"AE": 1, "SUPPAE": fallen}
     assert all(count["out"] for count in outcome.tables.values())
+
+
+KEPT = {name: told for name, (_, told) in CELLS.items() if told[0] in INFORMING}
+
+
+@pytest.mark.parametrize("name", KEPT)
+def test_a_row_with_an_error_of_conformance_is_kept_and_reported(
+    name: str, datasets: Path, go: Run, tmp_path: Path
+) -> None:
+    fault, told = CELLS[name]
+    outcome = go(datasets / "csv", (fault,), "--to", "fhir")
+    orphans = {"SUPPAE": children(datasets / "csv", 3)} if told[0] == "FS727" else {}  # they name another subject
+    assert (outcome.exit_code, outcome.quarantined()) == (3 if orphans else 1, orphans)
+    assert {place for place in outcome.places() if place[1] == "ae.csv"} == {told}
+    back = tmp_path / "back"
+    assert convert(outcome.out / "fhir", to="sdtm", formats=["csv", "xpt"], out=back).exit_code == 1
+    (given, now) = (sorted(table(folder / "ae.csv")[1:]) for folder in (tmp_path / "given", back / "sdtm"))
+    columns = [table(folder / "ae.csv")[0] for folder in (tmp_path / "given", back / "sdtm")]
+    assert [dict(zip(columns[1], row, strict=True)) for row in now] == [
+        dict(zip(columns[0], row, strict=True)) for row in given
+    ]
+
+
+def test_every_error_that_informs_has_a_case() -> None:
+    assert {told[0] for told in KEPT.values()} == INFORMING - {"FS733"}  # a long label: tests/cases/findings
 
 
 def test_a_time_without_zone_is_kept_as_it_is(datasets: Path, go: Run) -> None:
@@ -144,7 +172,7 @@ def test_without_dm_that_is_told(datasets: Path, go: Run) -> None:
 
 
 def test_rows_of_a_subject_that_fell_fall_too(datasets: Path, go: Run) -> None:
-    outcome = go(datasets / "csv", (cell("dm", 2, SEX=CANARY),), "--to", "fhir")
+    outcome = go(datasets / "csv", (cell("dm", 2, SEX=CANARY),), "--to", "fhir", "--strict")
     subject = table(datasets / "csv" / "dm.csv")[1][2]
     for name in ("AE", "VS", "DS", "SUPPAE"):
         header, *rows = table(datasets / "csv" / f"{name.lower()}.csv")
@@ -180,7 +208,9 @@ def test_a_dataset_with_no_row_is_told(datasets: Path, go: Run) -> None:
 
 
 def test_a_bad_row_does_not_become_a_record(datasets: Path, go: Run) -> None:
-    outcome = go(datasets / "csv", (cell("ae", 3, AESTDTC="2031-02-60"),), "--to", "records", "--source", "space")
+    outcome = go(
+        datasets / "csv", (cell("ae", 3, AESTDTC="2031-02-60"),), "--to", "records", "--source", "space", "--strict"
+    )
     assert outcome.exit_code == 3
     assert ("FS728", "ae.csv", 3, "AESTDTC") in outcome.places()
     events = table(outcome.out / "records" / "adverse_events.csv")
@@ -228,7 +258,7 @@ BINARY = {
 @pytest.mark.parametrize("name", BINARY)
 def test_binary_formats_are_looked_over_like_text(name: str, form: str, datasets: Path, go: Run) -> None:
     change, code, column = BINARY[name]
-    outcome = go(datasets / form, (edited("ae", form, change),), "--to", "fhir")
+    outcome = go(datasets / form, (edited("ae", form, change),), "--to", "fhir", "--strict")
     assert outcome.exit_code == 3
     assert {place for place in outcome.places() if place[1] == f"ae.{form}"} == {(code, f"ae.{form}", 3, column)}
     assert outcome.quarantined() == {"AE": 1, "SUPPAE": children(datasets / "csv", 3)}

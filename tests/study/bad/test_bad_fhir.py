@@ -76,7 +76,7 @@ VALUES: dict[str, tuple[Patch, str, str]] = {
 @pytest.mark.parametrize("name", VALUES)
 def test_a_resource_with_a_bad_value_does_not_become_a_row(name: str, resources: Path, go: Run) -> None:
     fault, code, column = VALUES[name]
-    outcome = go(resources, (fault,), "--to", "sdtm", "--format", "csv")
+    outcome = go(resources, (fault,), "--to", "sdtm", "--format", "csv", "--strict")
     lines = rows(resources / EVENTS)
     assert outcome.exit_code == 3
     assert (code, EVENTS, 2, column) in outcome.places()

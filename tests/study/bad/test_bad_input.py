@@ -229,7 +229,9 @@ def test_a_bad_demographics_record_alone_leaves_the_subject_in(records: Path, go
 
 def test_records_of_a_subject_that_fell_are_orphans_and_fall_too(records: Path, go: Run) -> None:
     """Where the forms that make a subject are bad, whatever is recorded of the subject lands in quarantine whole."""
-    outcome = go(records, (cell(DM, 2, sex=CANARY), cell("eligibility", 2, consent_date=CANARY)), "--to", "fhir")
+    outcome = go(
+        records, (cell(DM, 2, sex=CANARY), cell("eligibility", 2, consent_date=CANARY)), "--to", "fhir", "--strict"
+    )
     subject = table(records / f"{DM}.csv")[1][1]
     of_subject = {form: sum(row[1] == subject for row in table(records / f"{form}.csv")) for form in (AE, VS)}
     assert outcome.exit_code == 3

@@ -81,7 +81,7 @@ def test_records_to_datasets(where: Spots, records: Path) -> None:
     forms = sorted(path.stem for path in records.glob("*.csv"))
     with tempfile.TemporaryDirectory() as scratch:
         source = spoilt(records, Path(scratch) / "in", forms, where)
-        outcome = done(source, "sdtm", Path(scratch) / "out")
+        outcome = done(source, "sdtm", Path(scratch) / "out", "--strict")
         assert outcome.exit_code in (0, 1, 3)
         assert (outcome.exit_code == 3) == bool(outcome.quarantined())
         assert outcome.books_balance()

@@ -136,7 +136,9 @@ def test_a_mapping_of_ones_own_carries_them_there_and_back(release: Any, own: Pa
 
 def test_a_faulty_row_of_a_sponsors_own_domain_is_found(own: Path, tmp_path: Path) -> None:
     faulty = XB.replace("TINY-1,1", "TINY-9,1").replace("2024-02\n", "soon\n")
-    done = convert(small_study.write(tmp_path / "in", XB=faulty), to="fhir", out=tmp_path / "out", mappings=[own])
+    done = convert(
+        small_study.write(tmp_path / "in", XB=faulty), to="fhir", out=tmp_path / "out", mappings=[own], strict=True
+    )
     assert done.tables["XB"] == {"in": 2, "out": 0, "quarantined": 2}
     found = {(each.code, str(each.place)) for each in done.problems if each.level == "error"}
     assert found == {("FS727", "xb.csv:2:USUBJID"), ("FS728", "xb.csv:3:XBDTC")}

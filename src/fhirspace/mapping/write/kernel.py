@@ -36,10 +36,12 @@ class Rendered:
             a block's lines end with a line end. Null where the block's condition does not hold, where a block that is
             made once has been made before, and where the row is bad. Nulls have no bytes.
         faults: (row of the batch, fault), all faults of each bad row, in order.
+        tolerated: (row of the batch, fault), of cells that no element can hold and that are carried.
     """
 
     texts: list[pa.Array]
     faults: list[tuple[int, Fault]]
+    tolerated: list[tuple[int, Fault]]
 
     def lines(self, block: int) -> pa.Buffer:
         """The bytes of all lines of a block, one after the other, ready to be written."""
@@ -58,10 +60,11 @@ class Kernel:
     Args:
         mapping: the domain's mapping.
         tuning: thresholds, for tests and measurements.
+        strict: a row with a cell that no element can hold is a bad row; otherwise the cell is carried.
     """
 
-    def __init__(self, mapping: Mapping, tuning: Tuning | None = None) -> None:
-        self._mapping = mapping
+    def __init__(self, mapping: Mapping, tuning: Tuning | None = None, *, strict: bool = True) -> None:
+        self._mapping, self._strict = mapping, strict
         self._tuning = tuning or Tuning()
         self._plan: Plan | None = None
         self._strained = 0
@@ -79,6 +82,7 @@ class Kernel:
         whole = pa.Table.from_batches([batch]) if isinstance(batch, pa.RecordBatch) else batch
         texts: list[list[pa.Array]] = [[] for _ in self._mapping.blocks or [None]]
         faults: list[tuple[int, Fault]] = []
+        tolerated: list[tuple[int, Fault]] = []
         start = 0
         for piece in whole.to_batches(max_chunksize=self._tuning.rows):
             items = {domain: _part(array, start, len(piece)) for domain, array in (each or {}).items()}
@@ -86,13 +90,14 @@ class Kernel:
             for block, array in zip(texts, made.texts, strict=True):
                 block.append(array)
             faults += [(start + row, fault) for row, fault in made.faults]
+            tolerated += [(start + row, fault) for row, fault in made.tolerated]
             start += len(piece)
-        return Rendered([_concatenated(arrays) for arrays in texts], faults)
+        return Rendered([_concatenated(arrays) for arrays in texts], faults, tolerated)
 
     def _piece(self, batch: pa.RecordBatch, items: dict[str, pa.Array]) -> Rendered:
         plan = self._planned(batch)
         before = plan.rendered
-        made = _Batch(self._mapping, plan, batch, items).run(self._made)
+        made = _Batch(self._mapping, plan, batch, items, strict=self._strict).run(self._made)
         strained = len(batch) > 256 and plan.rendered - before > len(batch) // 8
         self._strained = self._strained + 1 if strained else 0
         return made
@@ -132,8 +137,11 @@ def _concatenated(arrays: list[pa.Array]) -> pa.Array:
 class _Batch:
     """One batch while a plan is applied to it."""
 
-    def __init__(self, mapping: Mapping, plan: Plan, batch: pa.RecordBatch, items: dict[str, pa.Array]) -> None:
+    def __init__(
+        self, mapping: Mapping, plan: Plan, batch: pa.RecordBatch, items: dict[str, pa.Array], *, strict: bool
+    ) -> None:
         self._mapping, self._plan, self._batch, self._items = mapping, plan, batch, items
+        self._strict = strict
         self._rows = len(batch)
         self._coded = plan.code(batch, {each_column(domain): array for domain, array in items.items()})
         self._slow: pa.Array | None = None
@@ -142,7 +150,7 @@ class _Batch:
     def run(self, made_before: list[set[tuple[str | None, ...]]]) -> Rendered:
         plan = self._plan
         if not self._rows:
-            return Rendered([pa.array([], pa.binary()) for _ in plan.lines], [])
+            return Rendered([pa.array([], pa.binary()) for _ in plan.lines], [], [])
         self._find_slow_cells()
         self._carried, state = self._chain(plan.carried, None)
         self._coded[each_column(CARRIED)] = Coded(state)
@@ -155,7 +163,7 @@ class _Batch:
             if each.once:
                 alive = self._first(each, alive, made_before[place])
             texts.append(self._assembled(each, chain, alive, slow.at[place]))
-        return Rendered(texts, slow.faults)
+        return Rendered(texts, slow.faults, slow.tolerated)
 
     # -- keys
 
@@ -199,7 +207,7 @@ class _Batch:
     # -- rows that the renderer decides
 
     def _slow_rows(self, lines: int) -> _Slow:
-        found = _Slow([None] * lines, [])
+        found = _Slow([None] * lines, [], [])
         if self._slow is None or not pc.any(self._slow).as_py():
             self._slow = None
             return found
@@ -213,7 +221,7 @@ class _Batch:
                 name: column[order] for name, column in zip(names, columns, strict=True) if column[order] is not None
             }
             items = {domain: [array[order]] for domain, array in each.items() if array[order] is not None}
-            made = self._one(cells, items, found.faults, place)
+            made = self._one(cells, items, found, place)
             for block, text in zip(texts, made or [None] * lines, strict=True):
                 block.append(text)
         index = pc.replace_with_mask(pa.nulls(self._rows, pa.int32()), self._slow, count(len(places)))
@@ -232,13 +240,15 @@ class _Batch:
         return pc.replace_with_mask(rows, self._slow, given)
 
     def _one(
-        self, cells: dict[str, str], items: dict[str, list[str]], faults: list[tuple[int, Fault]], row: int
+        self, cells: dict[str, str], items: dict[str, list[str]], found: _Slow, row: int
     ) -> list[str | None] | None:
+        tolerated: list[Fault] | None = None if self._strict else []
         try:
-            made = iter(render(self._mapping, cells, items))
+            made = iter(render(self._mapping, cells, items, tolerated=tolerated))
         except BadRow as bad:
-            faults += [(row, fault) for fault in bad.faults]
+            found.faults += [(row, fault) for fault in bad.faults]
             return None
+        found.tolerated += [(row, fault) for fault in tolerated or ()]
         if not self._mapping.blocks:
             return [next(made)[1]]
         conditional = any(block.when for block in self._mapping.blocks)
@@ -311,6 +321,7 @@ class _Slow:
 
     at: list[Many | None]
     faults: list[tuple[int, Fault]]
+    tolerated: list[tuple[int, Fault]]
 
 
 def _plain(column: pa.Array) -> pa.Array:
