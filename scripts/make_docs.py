@@ -64,8 +64,8 @@ def errors() -> str:
         "",
         "Generated from `src/fhirspace/catalogue/` by `scripts/make_docs.py`; `fhirspace explain CODE` prints one.",
         "",
-        "An **error** stops the run, puts the row into quarantine if the output cannot hold it or with `--strict`, or is",
-        "reported and gives exit code 1; a **warning** keeps the row and gives exit code 1;",
+        "An **error** stops the run, or puts the row into quarantine if the output cannot hold it or with `--strict`;",
+        "otherwise the row is kept and the exit code is 1. A **warning** keeps the row and gives exit code 1;",
         "a **note** keeps the row and is reported only.",
     ]
     for prefix, entries in groupby(catalogue().values(), lambda entry: entry.code[:3]):
