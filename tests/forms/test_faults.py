@@ -66,7 +66,7 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         HEAD + "let: {subject: x}\nrows: {LBORRES: $subjct}", "FS331", "f.yaml:5:$subjct", "$subject",
     ),
     "constant in a text": (HEAD + "rows: {LBORRES: x$y}", "FS331", "f.yaml:4:$y", "a constant"),
-    "constant of itself": (HEAD + "let: {a: $b, b: $a}\nrows: {LBORRES: $a}", "FS303", "f.yaml:4:$a", "constants"),
+    "constant of itself": (HEAD + "let: {a: $b, b: $a}\nrows: {LBORRES: $a}", "FS303", "f.yaml:4:$a", "$a refers to itself through $b"),
     "form of a cell": (
         HEAD + "forms: {a: {number: <value decimal>}}\nrows: {LBORRES: <a.text>}", "FS342", "f.yaml:5:a.text", "number",
     ),
@@ -82,7 +82,7 @@ def test_a_wrong_mapping_is_refused_where_it_is_wrong(
         SourceLibrary(tmp_path).forms  # noqa: B018
     problem = caught.value.problem
     assert (problem.code, str(problem.place)) == (code, place)
-    assert expected in problem.expected
+    assert expected in f"{problem.detail} {problem.expected}"
     assert explain(code).fix
 
 

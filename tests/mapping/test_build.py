@@ -112,7 +112,7 @@ def test_a_wrong_mapping_names_file_line_and_what_would_fit(tmp_path: Path, name
     assert found.code == code, found
     assert found.place.file == "zz.yaml"
     assert line is None or found.place.row == line, found
-    assert hint in found.expected
+    assert hint in f"{found.detail} {found.expected}"
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_a_wrong_code_list_names_its_file(tmp_path: Path, content: str, hint: st
         (tmp_path / "domains" / "zz.yaml").write_text(text.replace("$fs", "https://x.example"), "utf-8")
         Library("R4", [tmp_path], bare=True).mappings  # noqa: B018
     assert (caught.value.code, caught.value.problem.place.file) == ("FS313", "BAD.csv")
-    assert hint in caught.value.problem.expected
+    assert hint in f"{caught.value.problem.detail} {caught.value.problem.expected}"
 
 
 def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
@@ -157,7 +157,7 @@ item Observation.extension:
         (
             changed("[<carried>]", "[<each YY>, <carried>]"),
             CHILD.replace("attach: {to: ZZ", "attach: {to: YY"),
-            "circle",
+            "leads from YY to YY",
         ),
     ],
 )
@@ -165,4 +165,4 @@ def test_attached_rows_need_a_place_and_no_circle(tmp_path: Path, parent: str, c
     with pytest.raises(MappingError) as caught:
         load(tmp_path, parent, more=child)
     assert caught.value.code in {"FS340", "FS303"}
-    assert hint in caught.value.problem.expected
+    assert hint in f"{caught.value.problem.detail} {caught.value.problem.expected}"

@@ -15,7 +15,7 @@ from fhirspace.template.codec import CellError, Codec
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.shapes import ShapeError, time_shape
 from fhirspace.template.slots import Cond, Form, Leaf, Slot
-from fhirspace.template.syntax import Syntax, substitute
+from fhirspace.template.syntax import Syntax, circle, substitute
 
 _NAME = re.compile(r"\$[a-zA-Z][A-Za-z0-9]*")
 _TIME = re.compile(r"time(?P<open>\+)?(?:\((?P<shape>[^()]*)\))?")
@@ -168,12 +168,13 @@ class CellReader:
     # -- the shapes of nodes
 
     def _resolve(self, node: nodes.Node) -> nodes.Node:
-        seen: set[str] = set()
+        seen: list[str] = []
         while isinstance(node, nodes.Text) and _NAME.fullmatch(node.text):
-            if node.text in seen:
-                raise self._error("FS303", node.line, node.text, "constants that do not stand for themselves")
-            seen.add(node.text)
-            found = self._lets.get(node.text[1:])
+            name = node.text[1:]
+            if name in seen:
+                raise MappingError("FS303", Place(self._file, node.line, node.text), detail=circle(name, seen))
+            seen.append(name)
+            found = self._lets.get(name)
             if found is None:
                 raise self._unknown(node.line)(node.text, (f"${name}" for name in self._lets))
             node = found

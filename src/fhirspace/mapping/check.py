@@ -63,9 +63,8 @@ def _nested(mapping: Mapping, mappings: dict[str, Mapping]) -> None:
     current = mapping
     while current.attach is not None:
         if current.attach.to in seen:
-            raise MappingError(
-                "FS303", Place(mapping.file, None, "attach"), "datasets that do not hang into each other in a circle"
-            )
+            chain = f"`attach:` leads from {' to '.join([*seen, current.attach.to])}"
+            raise MappingError("FS303", Place(mapping.file, None, "attach"), detail=chain)
         found = mappings.get(current.attach.to)
         if found is None:
             raise MappingError(

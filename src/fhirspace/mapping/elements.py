@@ -18,7 +18,7 @@ from fhirspace.standards.fhir import Definitions, Element
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.slots import Cond, Leaf, Slot
-from fhirspace.template.syntax import LET, Syntax, substitute
+from fhirspace.template.syntax import LET, Syntax, circle, substitute
 
 _REFERENCE = r"[A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64}|#[A-Za-z0-9.-]{1,64}|(?:urn|https?):\S+"
 """What a reference has to be: to a legal id, to something contained, or absolute (FHIR, References)."""
@@ -147,7 +147,7 @@ class Elements:
         while isinstance(node, nodes.Text) and re.fullmatch(r"\$[a-zA-Z][A-Za-z0-9]*", node.text):
             name = node.text[1:]
             if name in scope.using:
-                raise self._error("FS303", node.line, node.text, "constants that do not stand for themselves")
+                raise self._circle(node.line, name, scope)
             found = scope.lets.get(name)
             if found is None:
                 raise self._unknown(node.line)(node.text, (f"${each}" for each in scope.lets))
@@ -162,7 +162,7 @@ class Elements:
             value = scope.lets.get(name)
             if isinstance(value, nodes.Text):
                 if name in scope.using:
-                    raise self._error("FS303", node.line, f"${name}", "constants that do not stand for themselves")
+                    raise self._circle(node.line, name, scope)
                 texts[name] = self._filled(value, replace(scope, using=(*scope.using, name)))
         fail = self._unknown(node.line)
         text = substitute(
@@ -221,6 +221,9 @@ class Elements:
         for key, _ in node.items:
             if key.text not in keys:
                 raise self._error("FS304", key.line, key.text, "one of " + ", ".join(keys))
+
+    def _circle(self, line: int, name: str, scope: Scope) -> MappingError:
+        return MappingError("FS303", Place(self._file, line, f"${name}"), detail=circle(name, scope.using))
 
     def _error(self, code: str, line: int, key: str | None, expected: str) -> MappingError:
         return MappingError(code, Place(self._file, line, key), expected)

@@ -259,9 +259,8 @@ class _Writer:
             return
         known.update(orphaned)
         table = self._tabulations[child].table()
-        self._accounting.note(
-            Problem("FS211", place(table, row), "a row of the dataset that it belongs to", child) for row in orphaned
-        )
+        wanted = _parent(self._library.mappings[child].attach)
+        self._accounting.note(Problem("FS211", place(table, row), wanted, child) for row in orphaned)
         self._accounting.quarantine_rows(child, table, orphaned)
         batches = table.take(pa.array(orphaned, pa.int64())).unify_dictionaries().combine_chunks().to_batches()
         for grandchild, children in self._nested.get(child, {}).items():
@@ -293,3 +292,11 @@ class _Writer:
         block = block_of(parent, name)
         attach = mapping.attach or Attach(parent.domain, (), ())
         return NestedRows(attach, table, joined, shared=bool(block and block.once))
+
+
+def _parent(attach: Attach | None) -> str:
+    """The parent record that a nested row needs, by its dataset and the names of the columns of its key."""
+    if attach is None:
+        return "its parent record"
+    linked = [f"the key that {' and '.join(attach.via)} give"] if attach.via else []
+    return f"a record of {attach.to} with the same " + " and ".join([", ".join(attach.on), *linked])

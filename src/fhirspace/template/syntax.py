@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -131,6 +131,13 @@ def opened(closed: Codec) -> Codec:
         closed.name + "+", closed.out, closed.back, closed.types, closed.pattern,
         closed.verbatim, closed.rank, closed.readable, closed.outputs, open=True, cells=closed.cells,
     )  # fmt: skip
+
+
+def circle(name: str, through: Sequence[str]) -> str:
+    """How a constant refers to itself; `through` has the constants read before, from the first one on."""
+    between = list(through)[list(through).index(name) + 1 :]
+    chain = " through " + ", ".join(f"${each}" for each in between) if between else ""
+    return f"${name} refers to itself{chain}"
 
 
 def substitute(

@@ -200,7 +200,7 @@ def prefixed_map(node: Map, prefix: str) -> Map:
 def _node(node: yaml.Node, file: str, above: tuple[int, ...]) -> Node:
     line = node.start_mark.line + 1
     if id(node) in above:
-        raise MappingError("FS303", Place(file, line), "a YAML alias that does not contain itself")
+        raise MappingError("FS303", Place(file, line), detail="a YAML alias contains itself")
     inside = (*above, id(node))
     if isinstance(node, yaml.ScalarNode):
         return Text(str(node.value), line)

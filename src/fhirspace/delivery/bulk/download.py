@@ -155,7 +155,7 @@ def _next(client: Client, answer: Response, into: _Into, file: int, start: int) 
     into.take(answer)
     here = os.fstat(file).st_size
     if _begin(answer.headers) != start or here == start:
-        raise ServerError("FS512", client.server, "the piece of the file that was asked for")
+        raise ServerError("FS512", client.server, "the requested part of the file")
     return size is not None and here >= size
 
 

@@ -63,7 +63,7 @@ class Addressing:
         """
         open_keys = {entry.item.key for entry in unit if not self._place(entry.item.key)}
         if any(references(entry.line) & open_keys for entry in unit):
-            raise UnfindableError("FS582", "references that do not lead in a circle")
+            raise UnfindableError("FS582", "references without a circle")
         return [self._one(entry) for entry in unit]
 
     def _one(self, entry: Entry) -> Entry:
@@ -108,7 +108,7 @@ def identified(parts: Parts, key: str, *, several: bool, own: bool) -> tuple[str
         kept = decode(raw, list[msgspec.Raw]) if raw and isinstance(held, list) else []
         parts["identifier"] = msgspec.Raw(msgspec.json.encode([*kept, added]))
     elif items:
-        raise UnfindableError("FS580", "an identifier with system and value that may be in a URL")
+        raise UnfindableError("FS580", "an identifier with system and value that can be part of a URL")
     else:
         parts["identifier"] = msgspec.Raw(msgspec.json.encode(added))
     return ours

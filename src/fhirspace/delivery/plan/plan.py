@@ -126,7 +126,7 @@ def plan(folder: Path, server: str, *, out: Path | None = None, **options: Unpac
         types, placed = [kind for kind, _ in order.types()], journal is not None and journal.placed()
         how = chosen(statement, client.server, types, options, placed=placed)
         if how.conditional:
-            raise UsageError("FS517", client.server, "a server that takes the ids of the resources")
+            raise UsageError("FS517", client.server, "a server that accepts ids from clients")
         if journal is None or not journal.samples():
             check_study(client, order.files)
         file = stack.enter_context(PlanFile(path, client.server, key))

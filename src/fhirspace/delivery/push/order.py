@@ -82,7 +82,7 @@ class Reader:
         file.seek(item.offset)
         text = file.readline().strip()
         if hashlib.sha256(text).digest() != item.digest:
-            raise InputError("FS528", item.place, "the line that was read first")
+            raise InputError("FS528", item.place)
         return text
 
 
