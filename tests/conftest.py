@@ -41,9 +41,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The laws of mappings hold in each release; `tox run -e fast` leaves R4B out (`slow`)."""
+    """The laws of mappings hold in each release; `tox run -e fast` leaves R4B and R5 out (`slow`)."""
     for item in items:
-        if "/tests/mapping/" in item.path.as_posix() and "R4B" in item.name.partition("[")[2]:
+        given = item.name.partition("[")[2]
+        if "/tests/mapping/" in item.path.as_posix() and ("R4B" in given or "R5" in given):
             item.add_marker(pytest.mark.slow)
 
 

@@ -71,6 +71,7 @@ def test_fhir_comes_back_as_tables(tmp_path):
     assert {path.suffix for path in made.write(tmp_path / "xpt").out.joinpath("sdtm").iterdir()} == {".xpt"}
 
 
+@pytest.mark.slow
 def test_forms_become_datasets_and_records():
     forms = {name: pl.read_csv(sample() / "records" / f"{name}.csv", infer_schema=False) for name in FORMS}
     made = Study(forms, source="space").to_sdtm()
@@ -95,6 +96,7 @@ def test_problems_and_quarantined_rows_are_tables():
     assert study.problems.schema == made.problems.schema
 
 
+@pytest.mark.slow
 def test_validate_gives_a_table():
     study = Study(tables("polars", TEXTS | {"AE": small_study.AE.replace("MILD", "MILDEST")}))
     assert "AESEV" in study.validate().column("column").to_pylist()
@@ -118,6 +120,7 @@ def test_numbers_in_resources_keep_their_digits():
     assert isinstance(values[0], Decimal)
 
 
+@pytest.mark.slow
 def test_the_folder_is_private_and_goes_with_its_object(temporary):
     study = Study(tables("arrow"), id_key="demo")
     made = study.to_fhir()

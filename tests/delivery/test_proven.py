@@ -56,6 +56,7 @@ def test_each_bundle_has_its_own(server: FaultyServer, there: Client, tmp_path: 
     assert status(folder)[0]["delivered"].keys() == {"Observation", "Organization", "Patient", "ResearchStudy"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["reset_after", "short_body", "broken"])
 def test_a_run_that_was_broken_off_tells_of_everything_in_the_end(
     server: FaultyServer, there: Client, tmp_path: Path, fault: str
@@ -97,6 +98,7 @@ def test_a_passing_fault_of_one_is_mended(server: FaultyServer, there: Client, t
     assert told(server, report.run) == [("Patient/p", "1")]
 
 
+@pytest.mark.slow
 def test_a_run_is_taken_back_without_its_journal(server: FaultyServer, there: Client, tmp_path: Path) -> None:
     folder = trial(tmp_path, patients=30, each=9)
     push(folder, server.url, client=there, size=10)

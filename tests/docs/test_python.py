@@ -13,6 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 BLOCK = re.compile(r"^```(?P<kind>\w+)\n(?P<body>.*?)^```$", re.M | re.S)
 
 
+@pytest.mark.slow
 def test_the_page_on_python_works(tmp_path, monkeypatch):
     pytest.importorskip("fhir.resources")
     monkeypatch.chdir(tmp_path)

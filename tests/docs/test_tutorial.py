@@ -35,6 +35,7 @@ def matches(expected: str, out: str) -> bool:
     return re.search("^" + pattern, out, re.M) is not None
 
 
+@pytest.mark.slow
 def test_the_tutorial_works_as_it_stands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     ran = 0

@@ -119,6 +119,7 @@ def test_a_report_that_cannot_travel_ends_the_run(count: int, sinks: dict[str, G
         list(processes.run(OddReport(), batches(count), sinks, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [0, 1, 12])
 @pytest.mark.parametrize("padding", [0, 400_000])
 def test_a_killed_worker_ends_the_run_at_once(made: int, padding: int, sinks: dict[str, Growing]) -> None:
@@ -135,6 +136,7 @@ def test_a_worker_that_leaves_ends_the_run(workers: int, sinks: dict[str, Growin
         list(processes.run(Lines(57, "leaves"), batches(25), sinks, workers))
 
 
+@pytest.mark.slow
 def test_this_process_and_all_others_take_their_part(sinks: dict[str, Growing]) -> None:
     found: set[int] = set()
     with closing(processes.run(Where(), batches(LONG), sinks, 3)) as reports:
@@ -187,6 +189,7 @@ def started(folder: Path) -> Iterator[tuple[subprocess.Popen[str], list[psutil.P
         child.communicate(timeout=20)
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_processes_without_a_word_of_the_workers(tmp_path: Path) -> None:
     with started(tmp_path) as (child, workers):
         os.killpg(child.pid, signal.SIGINT)
@@ -196,6 +199,7 @@ def test_ctrl_c_ends_all_processes_without_a_word_of_the_workers(tmp_path: Path)
         assert ended(workers)
 
 
+@pytest.mark.slow
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     with started(tmp_path) as (child, workers):
         child.kill()

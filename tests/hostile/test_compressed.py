@@ -182,6 +182,7 @@ def test_a_line_beyond_its_bound_is_not_planned(
     assert "FS405 a.ndjson:2" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does it")
 def test_a_bomb_takes_little_memory(tmp_path: Path) -> None:
     (tmp_path / "a.json.gz").write_bytes(bomb(200_000_000, b'{"resourceType":"Patient","id":"a"'))

@@ -89,6 +89,7 @@ FIRST = {"fhir/Patient.ndjson": b"1", "fhir/Group.ndjson": b"1", "quarantine/ae.
 SECOND = {"fhir/Patient.ndjson": b"2", "fhir/Observation.ndjson": b"2", "sdtm/ae.csv": b"2"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [{}, FIRST], ids=["a new folder", "over an earlier run"])
 def test_killed_before_every_step(first: dict[str, bytes], tmp_path: Path) -> None:
     """At each step once. Then the next run finds a whole run, and leaves one."""
@@ -133,6 +134,7 @@ def _after_the_kill(root: Path, before: dict[str, bytes]) -> str:
     return "after"
 
 
+@pytest.mark.slow
 def test_killed_again_while_it_is_brought_to_its_end(tmp_path: Path) -> None:
     """Some kills past the commit point, and then every kill of what brings the run to its end."""
     pairs = 0

@@ -55,6 +55,7 @@ def test_a_footer_does_not_end_the_process(name: str, ended: dict[str, str]) -> 
     assert ended.get(f"{list(FOOTERS).index(name):02}") == "FS121"
 
 
+@pytest.mark.slow
 def test_such_a_file_without_faults_is_read(tmp_path: Path) -> None:
     write(tmp_path / "00.parquet", [(1, [Column([CELL])])], ["A"])
     done = subprocess.run(

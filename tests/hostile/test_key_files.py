@@ -163,6 +163,7 @@ def test_what_a_user_may_do_with_a_key_file(tmp_path: Path, monkeypatch: pytest.
 _FIRST = "from fhirspace.idkey import site_key; print(site_key().fingerprint)"
 
 
+@pytest.mark.slow
 def test_eight_processes_at_the_first_use_have_one_key(tmp_path: Path) -> None:
     started = [subprocess.Popen([sys.executable, "-c", _FIRST], stdout=subprocess.PIPE, text=True) for _ in range(8)]
     told = {each.communicate(timeout=60)[0] for each in started}

@@ -224,6 +224,7 @@ def test_no_key_is_made_for_an_input_that_cannot_be_read(
     assert key_of(manifest(out)) == site_key().fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_key")
 def test_no_key_is_made_for_a_wrong_mapping_or_beside_ids_of_another_key(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
@@ -445,6 +446,7 @@ def test_a_journal_of_foreign_resources_takes_any_key(tmp_path: Path, emptied: F
 # -- what needs no key
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_key")
 def test_fhir_of_another_key_is_read_exactly_and_without_any_key(tmp_path: Path) -> None:
     source = [sample() / "records" / name for name in ("demographics.csv", "adverse_events.csv")]
@@ -459,6 +461,7 @@ def test_fhir_of_another_key_is_read_exactly_and_without_any_key(tmp_path: Path)
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_own_key")
 def test_a_round_trip_needs_no_key_and_sees_a_changed_reference_all_the_same(tmp_path: Path) -> None:
     out = tmp_path / "out"

@@ -183,6 +183,7 @@ def test_what_is_unpacked_at_once_is_bounded(name: str, tmp_path: Path, monkeypa
     assert rows == 200
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does it")
 def test_900_mb_in_a_cell_are_refused_in_little_memory(tmp_path: Path) -> None:
     home = tmp_path / "in"
@@ -199,6 +200,7 @@ def test_900_mb_in_a_cell_are_refused_in_little_memory(tmp_path: Path) -> None:
     assert run.peak < 300
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is measured as Linux does it")
 def test_a_long_text_for_each_of_many_rows_takes_little_memory(tmp_path: Path) -> None:
     home = tmp_path / "in"

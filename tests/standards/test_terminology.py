@@ -31,6 +31,7 @@ def test_opening_one_codelist_parses_no_other():
     assert "terms" not in vars(race)
 
 
+@pytest.mark.slow
 def test_every_codelist_can_be_read_and_has_terms():
     assert terminology.version() == "2025-03-28"
     for code in terminology.codelists():

@@ -144,6 +144,7 @@ def test_derivations_of_blocks_are_those_of_the_study(study: dict[str, pa.Table]
     assert derived["SE"].num_rows == 2
 
 
+@pytest.mark.slow
 def test_derivations_of_blocks_of_space(made: SourceRows, sources: SourceLibrary) -> None:
     whole = pipeline.derive(made, sources)
     known = summary.for_deriving(made.tables)
@@ -180,6 +181,7 @@ def resources(tables: Tables, folder: Path, library: Library) -> Counter[bytes]:
     return Counter(line for file in (folder / "fhir").glob("*.ndjson") for line in file.read_bytes().splitlines())
 
 
+@pytest.mark.slow
 def test_resources_of_blocks_are_those_of_the_study(made: SourceRows, sources: SourceLibrary, tmp_path: Path) -> None:
     library = Library("R4", key=DEMO_KEY)
     tables = pipeline.derive(made, sources).block.tables

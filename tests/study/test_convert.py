@@ -38,6 +38,7 @@ def same(left: dict[str, Any], right: dict[str, Any]) -> None:
 # -- the formats of SDTM, as other programs read them
 
 
+@pytest.mark.slow
 def test_pyreadstat_reads_transport_files_with_types_and_labels(space: Space) -> None:
     pyreadstat = pytest.importorskip("pyreadstat")
     for path in sorted((space.sdtm().out / "sdtm").glob("*.xpt")):
@@ -57,6 +58,7 @@ def test_pyreadstat_reads_transport_files_with_types_and_labels(space: Space) ->
                 assert frame[column].tolist() == pc.fill_null(table[column].cast("string"), "").to_pylist(), column
 
 
+@pytest.mark.slow
 def test_pandas_reads_parquet_and_csv_as_the_same_text(space: Space) -> None:
     pandas = pytest.importorskip("pandas")
     for path in sorted((space.sdtm().out / "sdtm").glob("*.parquet")):
@@ -89,12 +91,14 @@ def _digests(folder: Path, prefix: str = "") -> dict[str, str]:
 # -- each way
 
 
+@pytest.mark.slow
 def test_records_and_their_datasets_make_the_same_resources(space: Space, tmp_path: Path) -> None:
     done = convert(space.sdtm().out, to="fhir", out=tmp_path)
     assert done.exit_code == 0
     assert _digests(tmp_path, "fhir/") == _digests(space.fhir().out, "fhir/")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_resources_become_the_datasets_that_they_were_made_of(release: Any, space: Space, tmp_path: Path) -> None:
     done = convert(space.fhir(release).out, to="sdtm", out=tmp_path, fhir=release)
@@ -105,6 +109,7 @@ def test_resources_become_the_datasets_that_they_were_made_of(release: Any, spac
     same(datasets(space.sdtm().out), datasets(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["sdtm", "fhir"])
 def test_records_come_back_cell_by_cell(way: str, space: Space, tmp_path: Path) -> None:
     start = space.sdtm().out if way == "sdtm" else space.fhir().out
@@ -116,6 +121,7 @@ def test_records_come_back_cell_by_cell(way: str, space: Space, tmp_path: Path) 
         assert compare(left, right, ()) == [], path.name
 
 
+@pytest.mark.slow
 def test_an_own_source_folder_can_be_named(space: Space, tmp_path: Path) -> None:
     from fhirspace.template.folders import shipped
 
@@ -228,6 +234,7 @@ def test_any_number_of_workers_writes_the_same_bytes(
     assert json.loads((tmp_path / "3" / "manifest.json").read_bytes())["tables"]["VS"]["quarantined"] > 0
 
 
+@pytest.mark.slow
 def test_compressed_resources_are_the_same_for_any_number_of_workers_and_are_read_as_they_are(
     space: Space, tmp_path: Path, many_batches: list[tuple[str, int]]
 ) -> None:

@@ -63,6 +63,7 @@ def qualifiers(done: Conversion, form: str) -> list[str]:
     return [name for name in loaded["QNAM"].to_pylist() if name[-1].isdigit()]
 
 
+@pytest.mark.slow
 def test_a_transport_file_has_the_parts_and_the_others_the_whole_text(made: dict[str, Conversion]) -> None:
     assert {name: done.exit_code for name, done in made.items()} == dict.fromkeys(made, 0)
     assert (
@@ -130,6 +131,7 @@ def test_datasets_come_back_out_of_fhir_byte_for_byte(
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_the_proof_is_exact(made: dict[str, Conversion]) -> None:
     assert roundtrip(made["xpt"].out / "sdtm").exit_code == 0
 

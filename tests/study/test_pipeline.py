@@ -194,6 +194,7 @@ def copy(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
     return {name: each.slice(0) for name, each in tables.items()}
 
 
+@pytest.mark.slow
 def test_pure_steps_give_the_same_twice_and_change_nothing(space: Space) -> None:
     sources = pipeline.source_library("space", (), [])
     records = pipeline.read(recognise([space.records]), Accounting(), sources)
@@ -223,6 +224,7 @@ WAYS: dict[str, tuple[conversion.Target, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", WAYS)
 def test_convert_calls_each_step_once(kind: str, space: Space, tmp_path: Path, calls: Calls) -> None:
     target, steps = WAYS[kind]

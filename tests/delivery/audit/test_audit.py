@@ -116,6 +116,7 @@ def test_two_at_once_exclude_each_other(path: Path) -> None:
 # -- what shows
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(data=st.data(), piece=st.binary(max_size=6))
 def test_every_edit_shows(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, piece: bytes) -> None:

@@ -115,6 +115,7 @@ def test_everything_arrives_once_and_refers_to_the_ids_that_the_server_made(
     assert updates(making) == 32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kinds", CARRIERS)
 @pytest.mark.parametrize("seed", range(2))
 def test_a_third_of_all_answers_failing_makes_nothing_twice(
@@ -130,6 +131,7 @@ def test_a_third_of_all_answers_failing_makes_nothing_twice(
     exactly_once(making, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kinds", "fault"),
     [(kinds, fault) for kinds in CARRIERS for fault in PASSING if "batch" in kinds or fault not in OF_BUNDLES],

@@ -165,6 +165,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(VALUES, VALUES)
 def test_there_is_a_difference_where_there_is_one(before: Any, after: Any) -> None:
     left, right = (json.dumps({"x": value}).encode() for value in (before, after))

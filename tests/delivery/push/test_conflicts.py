@@ -240,6 +240,7 @@ def rounds(client: Client, read: Any, tmp_path: Path, count: int, **how: Any) ->
         yield sorted(named)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 def test_two_clients_that_edit_at_random_lose_no_update(
     server: FaultyServer, client: Client, tmp_path: Path, way: Any

@@ -81,6 +81,7 @@ def test_chains_of_any_length_with_a_spoilt_line_among_them(tmp_path: Path, leng
     ]
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.integers(0, 9), st.sets(st.integers(0, 9), max_size=3), max_size=10))
 def test_targets_come_first_and_circles_together(graph: dict[int, set[int]]) -> None:
     nodes = graph.keys() | {target for targets in graph.values() for target in targets}

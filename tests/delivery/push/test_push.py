@@ -94,6 +94,7 @@ def test_one_fault_is_safe(faulty: FaultyServer, client: Client, tmp_path: Path,
     exactly_once(faulty, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_a_third_of_all_answers_failing_is_safe(
     faulty: FaultyServer, client: Client, tmp_path: Path, seed: int

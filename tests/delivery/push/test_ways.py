@@ -27,6 +27,7 @@ def test_a_server_gets_what_it_takes(faulty: FaultyServer, client: Client, tmp_p
     exactly_once(faulty, folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fault_of",
     [(way, fault) for way in WAYS for fault in PASSING if way != "single" or fault not in OF_BUNDLES],

@@ -254,6 +254,7 @@ BINARY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["parquet", "xpt"])
 @pytest.mark.parametrize("name", BINARY)
 def test_binary_formats_are_looked_over_like_text(name: str, form: str, datasets: Path, go: Run) -> None:

@@ -73,6 +73,7 @@ VALUES: dict[str, tuple[Patch, str, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", VALUES)
 def test_a_resource_with_a_bad_value_does_not_become_a_row(name: str, resources: Path, go: Run) -> None:
     fault, code, column = VALUES[name]
@@ -206,6 +207,7 @@ def test_without_its_patient_and_research_subject_all_rows_of_a_subject_are_orph
     assert ("FS738", "DM", None, None) in outcome.places("warning")
 
 
+@pytest.mark.slow
 def test_validate_and_roundtrip_tell_a_broken_file_too(
     resources: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -75,6 +75,7 @@ def tree(out: Path) -> dict[str, bytes]:
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
+@pytest.mark.slow
 @QUICK
 @given(where=spots)
 def test_records_to_datasets(where: Spots, records: Path) -> None:
@@ -126,6 +127,7 @@ def test_datasets_to_fhir_and_back(where: Spots, datasets: Path) -> None:
         assert {name: count["in"] for name, count in back.tables.items() if name.isupper()} == out
 
 
+@pytest.mark.slow
 @settings(QUICK, max_examples=2)
 @given(where=spots)
 @pytest.mark.parametrize("target", ["fhir", "sdtm"])

@@ -116,6 +116,7 @@ def test_forms_and_code_lists_without_a_header(
         assert CANARY not in said.out + said.err
 
 
+@pytest.mark.slow
 def test_every_form_of_the_sample(tmp_path: Path, go: Run) -> None:
     forms = sorted(path.stem for path in (sample() / "records").glob("*.csv"))
     whole = export(tmp_path / "whole", forms)
@@ -123,6 +124,7 @@ def test_every_form_of_the_sample(tmp_path: Path, go: Run) -> None:
     assert go(whole, (), "--to", "fhir").exit_code == 0
 
 
+@pytest.mark.slow
 def test_datasets_and_resources(datasets: Path, resources: Path, go: Run, tmp_path: Path) -> None:
     fault = resource("AdverseEvent.ndjson", 1, lambda each: each.update(date=CANARY, foo=CANARY))
     outcome = go(resources, (fault,), "--to", "sdtm")

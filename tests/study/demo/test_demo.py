@@ -104,6 +104,7 @@ def test_the_demonstration_ends_well_with_a_table_of_figures(folder: Path, capsy
     assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_as_json_it_is_one_document_and_a_server_is_a_further_column(
     folder: Path, delivered: SimpleNamespace, capsys: pytest.CaptureFixture[str]
@@ -119,6 +120,7 @@ def test_as_json_it_is_one_document_and_a_server_is_a_further_column(
     assert not (folder / "fresh-journal.db").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("fault", "step"), [({"lose": 1}, "pulled back"), ({"versions": 2}, "pushed again")])
 @pytest.mark.usefixtures("quick")
 def test_what_a_server_gets_wrong_ends_with_1(

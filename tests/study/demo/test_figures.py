@@ -68,6 +68,7 @@ def test_one_wrong_cell_is_noticed(
     assert from_datasets(wrong, published) != published.figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["AdverseEvent", "Condition", "Observation"])
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_a_missing_kind_of_resource_is_noticed(release: Any, kind: str, space: Space, published: Published) -> None:

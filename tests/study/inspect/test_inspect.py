@@ -86,6 +86,7 @@ def test_list_gives_each_dataset_once_with_its_releases():
     assert len([line for line in text.splitlines() if line.startswith("DM ")]) == 1
 
 
+@pytest.mark.slow
 def test_list_of_a_user_has_the_own_forms(own):
     data, text = views.list("pulse", mappings=[own], source="clinic")
     expected = {"form": "pulse", "source": "clinic", "file": "pulse.yaml", "key": ["subject", "visit"], "makes": ["VS"]}
@@ -93,6 +94,7 @@ def test_list_of_a_user_has_the_own_forms(own):
     assert "pulse  clinic" in text
 
 
+@pytest.mark.slow
 def test_check_says_ok_and_how_much_it_checked(own):
     data, text = views.check(mappings=[own], source="clinic")
     assert data["ok"] and data["forms"] == {"clinic": 1} and set(data["datasets"]) == set(RELEASES)
