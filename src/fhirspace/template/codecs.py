@@ -218,7 +218,7 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
         "decimal": Codec(
             "decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0, cells=_SPELT
         ),
-        "number": Codec("number", _number_out, _same, STRINGS | {"decimal"}, _SHORTEST, verbatim=True, rank=0),
+        "number": Codec("number", _number_out, _same, STRINGS | {"decimal"}, _SHORTEST, verbatim=True, rank=1),
         "date": Codec("date", date_out, _same, frozenset({"date", "dateTime", "string", "cell"}), ".+"),
         "datetime": Codec("datetime", datetime_out, _same, frozenset({"dateTime", "string", "cell"}), ".+"),
         "yes": Codec("yes", _ny({"Y": "true"}), {"true": "Y"}.get, boolean, "Y|N|U|NA", outputs=truths),
