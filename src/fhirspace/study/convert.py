@@ -13,6 +13,7 @@ from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.standards import sdtm
@@ -149,6 +150,7 @@ def convert(
         if not any(account.rows_in for account in accounting.accounts.values()) and not result.resources:
             raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
+            prepared = pipeline.localise(prepared, _design(given, source, folders))
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
                 library = Library(fhir, folders, key=key)
@@ -163,6 +165,14 @@ def convert(
     result.replaced = folder.replaced
     result.tables, result.id_key = accounting.as_dict(), key.fingerprint if key else ""
     return result
+
+
+def _design(given: Input, source: str | None, mappings: list[Path]) -> StudyDesign:
+    """The design of the study: of the source mappings of its records, or those that are named."""
+    if source is None and given.kind != "records":
+        return StudyDesign()
+    forms = given.files if given.kind == "records" else ()
+    return pipeline.design_of(pipeline.source_library(source, forms, mappings))
 
 
 def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) -> IdKey | None:
@@ -196,7 +206,8 @@ def _prepared(
         return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds)
     if given.kind == "sdtm":
         return pipeline.from_sdtm(given, library, accounting, kinds)
-    prepared, found = pipeline.extract(given, library, accounting, kinds)
+    design = _design(given, source, mappings)
+    prepared, found = pipeline.extract(given, library, accounting, kinds, design)
     write_unmapped(found, folder)
     result.resources, result.unread = found.resources, len(found.unmapped)
     return prepared

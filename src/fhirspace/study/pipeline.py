@@ -33,6 +33,7 @@ from fhirspace.sdtm.derive.derive import Derivation
 from fhirspace.sdtm.derive.design import StudyDesign, load_study
 from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
+from fhirspace.sdtm.zones import with_offsets, without_offsets
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
@@ -178,7 +179,7 @@ def derive(made: SourceRows, sources: SourceLibrary, study: StudySummary | None 
         made: the rows of a block; sources: the mappings that made them, with the design of the study.
         study: made by `for_deriving`; of these rows if it is not given.
     """
-    design = load_study(sources.study) if sources.study else StudyDesign()
+    design = design_of(sources)
     study = study or for_deriving(made.tables)
     derivation = derivations.derive(made.tables, design, filled=study.filled, visits=study.visits)
     tables: dict[str, pa.Table] = {}
@@ -236,13 +237,17 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
 
 
 def extract(
-    given: Input, library: Library, accounting: Accounting, kinds: Sequence[str] = ()
+    given: Input,
+    library: Library,
+    accounting: Accounting,
+    kinds: Sequence[str] = (),
+    design: StudyDesign | None = None,
 ) -> tuple[Prepared, FromFhir]:
     """Tabulations of a study from its FHIR files, and what the files gave besides; see `from_fhir`.
 
     Args:
         given: the input; library: the mappings; accounting: of the run.
-        kinds: the formats in which the datasets are to be written.
+        kinds: the formats in which the datasets are to be written. design: of the study, for its declared zones.
 
     Raises:
         InputError: of the first file, where none can be read to its end.
@@ -250,7 +255,8 @@ def extract(
     found = from_fhir(given.fhir, library, accounting)
     for name, table in found.tables.items():
         accounting.read(name, table.num_rows)
-    clean = conforming(found.tables, accounting, kinds, check(Block(found.tables), kinds))
+    tables = without_offsets(found.tables, design or StudyDesign())
+    clean = conforming(tables, accounting, kinds, check(Block(tables), kinds))
     return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean), found
 
 
@@ -318,6 +324,19 @@ def render(
 ) -> None:
     """Writes the resources of datasets into a folder, and accounts for every row; see `to_fhir`."""
     to_fhir(prepared.tabulations, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
+
+
+def design_of(sources: SourceLibrary) -> StudyDesign:
+    """What the study of some source mappings says of itself. Raises UsageError FS703: its file is wrong."""
+    return load_study(sources.study) if sources.study else StudyDesign()
+
+
+def localise(prepared: Prepared, design: StudyDesign) -> Prepared:
+    """Tabulations ready for FHIR: their times with the offsets of the declared zones, if there are any."""
+    if not design.zone and not design.zones:
+        return prepared
+    tables = with_offsets({name: each.table() for name, each in prepared.tabulations.items()}, design)
+    return replace(prepared, tabulations={name: InMemory(table) for name, table in tables.items()})
 
 
 def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:

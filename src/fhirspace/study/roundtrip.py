@@ -17,6 +17,7 @@ from fhirspace.foreign import counted, shown
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.zones import without_offsets
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
@@ -150,7 +151,9 @@ def roundtrip(
             sources = pipeline.source_library(source, given.files, folders)
             records = pipeline.read(given, accounting, sources)
             before = pipeline.from_records(records, sources, accounting)
-            after = _tabulations(before, library, accounting, folder, proof)
+            design = pipeline.design_of(sources)
+            before = pipeline.localise(before, design)
+            after = without_offsets(_tabulations(before, library, accounting, folder, proof), design)
             made = pipeline.forms_back(pipeline.Block(after), sources)
             for name, table in records.tables.items():
                 keys = sources.forms[name].mapping.key if name in sources.forms else ()

@@ -8,6 +8,7 @@ A ``study.yaml`` beside the source mappings holds it::
       - {etcd: SCRN, element: Screening, epoch: SCREENING, start: RFICDTC}
       - {etcd: FU, element: Follow-up, epoch: FOLLOW-UP, start: RFXENDTC + 1}
     units: {all: SI, LB: {HGB: g/L}}  # or conventional, or as collected
+    zone: Australia/Sydney                      # or by site: {"10": Australia/Sydney, "20": Europe/Berlin}
     reference: {start: RFXSTDTC, end: RFXENDTC}
     actual arm: as planned
 """
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from fhirspace.errors import MappingError, Place, UsageError
 from fhirspace.standards.units import SYSTEMS, canonical_number
@@ -60,6 +62,7 @@ class StudyDesign:
     """The design of a study.
 
     `units` maps domain -> test code -> standard unit; `unit_system` says which units all other tests get.
+    `zone` is the time zone of the study (IANA), `zones` those of sites by SITEID, which win.
     `unscheduled` is the pattern (searched, whatever the case) of visit labels that stand for no planned visit.
     `reference_start` and `reference_end` name the dates of DM that RFSTDTC and RFENDTC repeat.
     `actual_arm_as_planned`: treated subjects got what was planned for them.
@@ -69,6 +72,8 @@ class StudyDesign:
     elements: tuple[Element, ...] = ()
     units: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     unit_system: str = "SI"
+    zone: str = ""
+    zones: Mapping[str, str] = field(default_factory=dict)
     unscheduled: str = "UNSCH"
     reference_start: str = "RFXSTDTC"
     reference_end: str = "RFXENDTC"
@@ -93,18 +98,20 @@ def load_study(path: Path) -> StudyDesign:
 
 
 def _design(content: dict[str, Any], name: str) -> StudyDesign:
-    known = {"visits", "elements", "units", "unscheduled", "reference", "actual arm"}
+    known = {"visits", "elements", "units", "unscheduled", "reference", "actual arm", "zone"}
     for key in content:
         if key not in known:
             raise UsageError("FS703", Place(name, None, str(key)), "one of " + ", ".join(sorted(known)))
     try:
         reference = content.get("reference", {})
-        units = content.get("units", {})
+        units, zone = content.get("units", {}), content.get("zone", "")
         units = {"all": units} if isinstance(units, str) else units
         return StudyDesign(
             visits=tuple(_visit(item) for item in content.get("visits", ())),
             elements=tuple(_element(item) for item in content.get("elements", ())),
             units={domain: dict(tests) for domain, tests in units.items() if domain != "all"},
+            zone=_zone(zone) if isinstance(zone, str) else "",
+            zones={} if isinstance(zone, str) else {site: _zone(name) for site, name in zone.items()},
             unit_system=_system(units.get("all", "SI")),
             unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
             reference_start=_reference(reference.get("start", "RFXSTDTC")),
@@ -139,6 +146,16 @@ def _element(item: dict[str, str]) -> Element:
         raise ValueError(item)
     days = int(matched["days"] or 0) * (-1 if matched["sign"] == "-" else 1)
     return Element(item["etcd"], item["element"], item["epoch"], _reference(matched["date"]), days)
+
+
+def _zone(name: str) -> str:
+    """The name of a time zone. Raises ValueError, KeyError: there is none such."""
+    try:
+        if name:
+            ZoneInfo(name)
+    except OSError:  # a folder of the list, such as Europe
+        raise ValueError(name) from None
+    return name
 
 
 def _system(name: str) -> str:
