@@ -183,7 +183,7 @@ class Proof:
 
 def not_ours(path: Path) -> UsageError:
     """The error (FS144) for a file in the output folder that is not ours, or no longer as it was written."""
-    return UsageError("FS144", str(path), "a free place, or the file as fhirspace wrote it")
+    return UsageError("FS144", str(path))
 
 
 def real_folder(root: Path, folder: Path) -> None:
