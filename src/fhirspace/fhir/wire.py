@@ -94,8 +94,11 @@ def own_key(raw: bytes) -> str:
 _NOTHING = msgspec.Raw(b"")
 
 
-class _Request(msgspec.Struct):
+class Request(msgspec.Struct):
+    """``Bundle.entry.request``; "" for what is missing."""
+
     method: str = ""
+    url: str = ""
 
 
 class _Search(msgspec.Struct):
@@ -109,7 +112,7 @@ class Link(msgspec.Struct):
     url: str = ""
 
 
-_request = decoder(_Request)
+_request = decoder(Request)
 _search = decoder(_Search)
 _links = decoder(list[Link])
 _total = decoder(int)
@@ -125,9 +128,9 @@ class Entry(msgspec.Struct):
     search: msgspec.Raw = _NOTHING
 
     @property
-    def method(self) -> str:
-        """``request.method``; "" without one. Raises JsonError: it is of another shape."""
-        return _request(self.request).method if self.request else ""
+    def asked(self) -> Request:
+        """``request``. Raises JsonError: it is of another shape."""
+        return _request(self.request) if self.request else Request()
 
     @property
     def mode(self) -> str:

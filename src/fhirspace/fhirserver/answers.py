@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import urljoin
 
 import msgspec
@@ -20,6 +20,7 @@ import msgspec
 from fhirspace.errors import ServerError
 from fhirspace.fhir import wire
 from fhirspace.fhir.outcome import failures
+from fhirspace.fhir.references import Reference, parsed
 from fhirspace.fhir.wire import Head
 from fhirspace.fhirserver.address import ID, is_id
 from fhirspace.fhirserver.http.transport import Response
@@ -32,17 +33,9 @@ _DELETED = frozenset({200, 204, 404, 410})
 # Bundle.entry.response.status: "201", or "201 Created".
 _STATUS = re.compile(r"([1-5][0-9]{2})(?:\s.*)?", re.DOTALL | re.ASCII)
 _MEDIA = re.compile(r"[a-z0-9][a-z0-9.+-]{0,40}/[a-z0-9][a-z0-9.+-]{0,60}")
-_PLACE = re.compile(rf"(?:^|/)([A-Z][A-Za-z]{{0,63}})/({ID})(?:/_history/({ID}))?$")
 _WEAK = re.compile(rf'W/"({ID})"')
 # HAPI leaves quotes and ``W/`` out where the tag is an element of a Bundle and no header.
 TAG = re.compile(rf'(?:W/)?"?({ID})"?')
-
-
-class _Place(NamedTuple):
-    """A resource that an address names: its key, and its version ("" where none is named)."""
-
-    key: str
-    version: str
 
 
 class Answer(msgspec.Struct):
@@ -215,8 +208,8 @@ def deleted(key: str, answer: Answer) -> bool | None:
 def _names_another(key: str, answer: Answer) -> bool:
     """Whether body or location name another resource than the requested one, or the body is no FHIR."""
     kind, name = _parts(key)
-    place = _PLACE.search(answer.location.partition("?")[0])
-    if place and (place[1] != kind or place[2] != (name or place[2])):
+    place = _named(answer.location)
+    if place and (place.type != kind or place.id != (name or place.id)):
         return True
     if not bytes(answer.resource):
         return False
@@ -228,15 +221,21 @@ def _names_another(key: str, answer: Answer) -> bool:
     return body.resourceType != kind or body.id != (name or body.id) or not is_id(body.id)
 
 
-def _place(location: str, server: str) -> _Place | None:
+def _named(address: str) -> Reference | None:
+    """The resource that an address names at its end, maybe with a version."""
+    found = parsed(address.partition("?")[0])
+    return found if found and is_id(found.id) and is_id(found.version or found.id) else None
+
+
+def _place(location: str, server: str) -> Reference | None:
     """What an address below the base names; it may be relative to the base."""
     try:
         whole = urljoin(f"{server}/", location.partition("?")[0])
     except ValueError:
         return None
     below = whole.removeprefix(f"{server}/")
-    found = _PLACE.fullmatch(below) if location and below != whole else None
-    return _Place(f"{found[1]}/{found[2]}", found[3] or "") if found else None
+    found = _named(below) if location and below != whole else None
+    return found if found and found.base in ("", "/") else None
 
 
 def _parts(key: str) -> tuple[str, str]:

@@ -100,7 +100,7 @@ def versions(client: Client, key: str) -> Iterator[Fetched]:
 
 def _version(client: Client, key: str, entry: wire.Entry) -> Fetched:
     answer = _entry_answer(entry)
-    if entry.method == "DELETE":
+    if entry.asked.method == "DELETE":
         return Fetched(key, b"", address.version(answer.version, client.server))
     return _judged(client, key, Response(200, {}, bytes(entry.resource)))
 

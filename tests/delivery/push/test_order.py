@@ -160,3 +160,16 @@ def test_a_file_without_resources_is_said(tmp_path: Path) -> None:
 def test_nothing_to_push(tmp_path: Path) -> None:
     with pytest.raises(FhirspaceError, match="FS523"):
         inputs(tmp_path)
+
+
+def test_of_a_file_that_breaks_off_nothing_is_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither its resources nor its faults and twins count; the same resource in a later file does."""
+    monkeypatch.setenv("FHIRSPACE_LIMITS", "line-bytes=500")
+    twice, other = dump(patient("p-1")), dump(patient("p-1", active=True))
+    (tmp_path / "a.ndjson").write_text("\n".join([twice, twice, other, dump(patient("p-2")), "x" * 600]))
+    (tmp_path / "b.ndjson").write_text("\n".join([twice, dump(patient("p-3"))]))
+    with Order(inputs(tmp_path)) as found:
+        assert [item.key for unit in found.units() for item in unit] == ["Patient/p-1", "Patient/p-3"]
+        assert (found.faults, found.twins) == ([], 0)
+        assert [(problem.code, str(problem.place)) for problem in found.unread] == [("FS405", "a.ndjson:5")]
+        assert [file.name for file in found.files] == ["b.ndjson"]

@@ -23,7 +23,7 @@ from fhirspace.errors import InputError, Place, Problem, ServerError, UsageError
 from fhirspace.fhir import ndjson
 from fhirspace.fhir.outcome import reason
 from fhirspace.fhir.tags import TAG_SYSTEM
-from fhirspace.fhir.wire import head_of
+from fhirspace.fhir.wire import bundle_of, head_of
 from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
@@ -32,7 +32,7 @@ from fhirspace.fhirserver.http.origin import Origin, is_this_machine, origin_of
 from fhirspace.fhirserver.search import moment
 from fhirspace.fhirserver.unrequested import Others
 from fhirspace.foreign import counted
-from fhirspace.json import decoder
+from fhirspace.json import JsonError, decoder
 from fhirspace.tables.outputs import OutputFolder
 
 _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
@@ -40,24 +40,6 @@ _UNWILLING = frozenset({400, 404, 405, 414, 415, 422, 501})
 _NEVER = frozenset({"Binary", "Parameters", "Bundle"})
 _ASYNC = {"Prefer": "respond-async"}
 _manifest = decoder(Manifest)
-
-
-class _Request(msgspec.Struct):
-    method: str = ""
-    url: str = ""
-
-
-class _Entry(msgspec.Struct):
-    request: _Request = msgspec.field(default_factory=_Request)
-
-
-class _Deleted(msgspec.Struct):
-    """A Bundle of what was deleted."""
-
-    entry: list[_Entry] = []
-
-
-_deleted = decoder(_Deleted)
 
 
 def bulk_pull(
@@ -359,15 +341,22 @@ def _deletions(export: _Export, report: PullReport) -> Iterator[Problem]:
     found: dict[str, list[str]] = {}
     for number in range(export.manifest.errors.stop, len(export.manifest.files)):
         for line in _lines(export.desk.path(number), export.client):
-            bundle = decoded(line, _deleted)
-            for entry in bundle.entry if bundle else ():
-                if entry.request.method == "DELETE" and is_key(entry.request.url):
-                    found.setdefault(entry.request.url.partition("/")[0], []).append(entry.request.url)
+            for key in _deleted(line):
+                found.setdefault(key.partition("/")[0], []).append(key)
     report.deleted = sorted(key for keys in found.values() for key in keys)
     for kind, keys in sorted(found.items()):
         yield Problem(
             "FS578", Place(report.server), table=kind, detail=counted(len(keys), f"deleted {kind}", f"deleted {kind}")
         )
+
+
+def _deleted(line: bytes) -> list[str]:
+    """The keys that a Bundle says were deleted; none where it is no such Bundle."""
+    try:
+        asked = [entry.asked for entry in bundle_of(line).entry]
+    except JsonError:
+        return []
+    return [each.url for each in asked if each.method == "DELETE" and is_key(each.url)]
 
 
 def _lines(file: Path, client: Client) -> Iterator[bytes]:
