@@ -33,8 +33,8 @@ SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 """How the names of FHIR files end, in upper case too. A file that the user names may be called anything."""
 _RUNS: Final = frozenset({MANIFEST, "problems.ndjson", "unread.ndjson"})
 """What runs of ours write beside resources under a name of this kind."""
-_BESIDE: Final = (".db", ".db-journal", ".db-wal", ".db-shm", ".log")
-"""How the names of journals, plans and audit logs end, which deliveries write beside resources."""
+_BESIDE: Final = (".db", ".db-journal", ".db-wal", ".db-shm", ".db.lock", ".log", ".log.lock")
+"""How the names of journals, plans, audit logs and their locks end, which deliveries write beside resources."""
 _LOOKED_AT: Final = 100
 _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 

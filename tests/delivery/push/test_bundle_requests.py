@@ -214,3 +214,10 @@ def test_one_urn_in_two_files_with_the_same_content_is_one(
         )
     report = push(tmp_path, faulty.url, client=client)
     assert (report.created, report.unchanged, len(faulty.store)) == (3, 1, 3)
+
+
+def test_what_a_push_leaves_beside_its_input_is_no_finding(
+    faulty: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    folder = bundle(tmp_path, entry(patient(id="p")))
+    assert [push(folder, faulty.url, client=client).exit_code for _ in range(2)] == [0, 0]
