@@ -206,7 +206,7 @@ def _wait(
     child: subprocess.Popen[bytes], home: Path, port: int | None, timeout: float, progress: Progress | None
 ) -> int:
     """The port, once the server has written it. A server that does nothing for it any more is ended."""
-    begin = moved = said = looked = time.monotonic()
+    begin = moved = shown_at = looked = time.monotonic()
     seen = _signs(child.pid, home)
     try:
         while time.monotonic() < min(moved + timeout, begin + _LONGEST * timeout) and child.poll() is None:
@@ -214,8 +214,8 @@ def _wait(
                 return int((home / "ready").read_text("ascii"))
             time.sleep(0.1)
             now = time.monotonic()
-            if progress and now >= said + _EVERY:
-                said = now
+            if progress and now >= shown_at + _EVERY:
+                shown_at = now
                 progress(f"the server is starting, {now - begin:.0f} s so far")
             if now >= looked + min(_EVERY, timeout / 4):
                 looked, before, seen = now, seen, _signs(child.pid, home)
