@@ -13,6 +13,7 @@ from fhirspace.foreign import member
 from fhirspace.json import Number
 from fhirspace.mapping.cells import best_cells, implied
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
+from fhirspace.standards.units import canonical_number
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, Fault, read_leaf, slot_text
 
@@ -90,7 +91,9 @@ def _contradictory(candidates: Candidates, stated: Table[str, str]) -> Iterator[
         taken = stated.get(slot.column)
         if taken not in (None, cell) and slot.column not in seen:
             faults: list[Fault] = []
-            if slot_text(slot, str(taken), faults) != slot_text(slot, cell, faults):
+            texts = [slot_text(slot, each, faults) or "" for each in (str(taken), cell)]
+            numbers = [canonical_number(text) or text for text in texts]  # an id spells a number in one way only
+            if numbers[0] != numbers[1]:
                 seen.add(slot.column)
                 yield slot.column
 
