@@ -7,7 +7,7 @@ says whether they changed (`fhirspace.sdtm.derive.basis`): then they are derived
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping as Table
+from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ from fhirspace.sdtm.derive.derive import derive
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import data_columns, place
 from fhirspace.template.dates import upto
+from fhirspace.template.slots import Leaf
 from fhirspace.template.values import virtual_cells
 
 
@@ -92,7 +93,8 @@ def _stale(mapping: Mapping, table: pa.Table, name: str) -> pa.Array:
     rows = pc.indices_nonzero(pc.is_valid(table[ELEMENT + name]))
     some = table.take(rows)
     pairs = columns.Groups(some, (name, ELEMENT + name))
-    fine = [_plainly(mapping, name, cell or "", stated or "") for cell, stated in pairs.cells]
+    leaves = _leaves(mapping, name)
+    fine = [_plainly(mapping, leaves, name, cell or "", stated or "") for cell, stated in pairs.cells]
     if not all(fine):
         deciding = columns.Groups(_keys(mapping, some, name), ["pair", *_deciding(mapping)])
         sure = pairs.flags(fine).to_pylist()
@@ -104,17 +106,18 @@ def _stale(mapping: Mapping, table: pa.Table, name: str) -> pa.Array:
     return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
 
 
-def _plainly(mapping: Mapping, name: str, cell: str, stated: str) -> bool:
-    """Whether a cell is written as an element that says this, whatever else the row holds; False is no answer."""
-    cells = with_forms(mapping, {name: cell})
-    found = []
-    for root in mapping.roots():
-        for leaf, slot in slots(root):
-            if slot.base == name and slot.readable and len(leaf.slots) == 1:
-                row = Row(cells, {})
-                node_text(leaf, row)
-                found += row.candidates
-    return best_cells(mapping, found).get(name, "") == stated
+def _plainly(mapping: Mapping, leaves: Sequence[Leaf], name: str, cell: str, stated: str) -> bool:
+    """Whether a cell alone is written as an element that states this; False leaves it to `_exactly`."""
+    row = Row(with_forms(mapping, {name: cell}), {})
+    for leaf in leaves:
+        node_text(leaf, row)
+    return best_cells(mapping, row.candidates).get(name, "") == stated
+
+
+def _leaves(mapping: Mapping, name: str) -> list[Leaf]:
+    """The leaves that a column alone fills, and from which it is read."""
+    found = (each for root in mapping.roots() for each in slots(root))
+    return [leaf for leaf, slot in found if slot.base == name and slot.readable and len(leaf.slots) == 1]
 
 
 def _exactly(mapping: Mapping, table: pa.Table, row: int, name: str) -> bool:
@@ -199,7 +202,7 @@ def _marks(domain: str, table: pa.Table, stale: Table[str, pa.Array]) -> list[_M
         changed = pc.fill_null(pc.not_equal(basis.half(number, before), basis.half(number, now)), False)
         for name in stale.keys() & set(basis.names(group, domain)[0]):
             changed = pc.or_(changed, stale[name])
-        unsure = pc.and_(pc.is_null(before), pc.invert(changed))
+        unsure = pc.and_(pc.and_(pc.is_null(before), pc.is_valid(now)), pc.invert(changed))
         found.append(_Mark(changed, unsure) if there[number] else _Mark(nothing, nothing))
     return found if any(pc.any(each).as_py() for mark in found for each in (mark.changed, mark.unsure)) else []
 
