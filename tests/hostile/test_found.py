@@ -56,7 +56,8 @@ def test_a_damaged_transport_file_is_named(name: str, tmp_path: Path) -> None:
     assert broken != text
     (tmp_path / "ae.xpt").write_bytes(broken)
     done = ran("convert", tmp_path / "ae.xpt", "--to", "fhir", "--out", tmp_path / "out")
-    assert (done.code, "FS131 ae.xpt" in done.said or "FS104 ae.xpt" in done.said) == (2, True), done.said
+    codes = ("FS131", "FS104", "FS148")
+    assert (done.code, any(f"{code} ae.xpt" in done.said for code in codes)) == (2, True), done.said
 
 
 Change = Callable[[bytes], bytes]
