@@ -136,7 +136,7 @@ def convert(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
     key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
-    # Reading writes rows again in memory, to compare them with their elements; which key makes the ids is no matter then.
+    # Reading writes rows again in memory, to compare them with their elements: any key makes their ids.
     passing = IdKey.random() if given.kind == "fhir" else key
     library, accounting = Library(fhir, folders, key=passing), Accounting(strict=strict)
     for path, fault in given.faults.items():
