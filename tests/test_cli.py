@@ -236,7 +236,7 @@ def test_convert_as_json_is_one_document(tiny: Path, tmp_path: Path, document: C
 
 def test_rows_in_quarantine_end_with_3_and_no_value_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = small_study.write(tmp_path / "in", AE=small_study.AE.replace("2024-02-01", "SECRET"))
-    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 3
+    assert main(["convert", str(source), "--to", "fhir", "--strict", "--out", str(tmp_path / "out")]) == 3
     captured = capsys.readouterr()
     assert "error: FS" in captured.err
     assert "ae.csv:2:AESTDTC" in captured.err
@@ -247,7 +247,7 @@ def test_rows_in_quarantine_end_with_3_and_no_value_is_told(tmp_path: Path, caps
 def test_only_the_first_problems_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = "".join(f"TINY,AE,TINY-1,{n},Rash,Rash,MILD,N,never\n" for n in range(1, 31))
     source = small_study.write(tmp_path / "in", AE=small_study.AE.splitlines()[0] + "\n" + rows)
-    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 3
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
     assert said.count("error: ") == 20
     assert re.search(r"^\.\.\. and \d+ more; all of them are in .*problems\.ndjson$", said, re.M)

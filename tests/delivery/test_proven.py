@@ -57,7 +57,7 @@ def test_each_bundle_has_its_own(server: FaultyServer, there: Client, tmp_path: 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("fault", ["reset_after", "short_body", "broken"])
+@pytest.mark.parametrize("fault", ["reset_after", "short_body"])
 def test_a_run_that_was_broken_off_tells_of_everything_in_the_end(
     server: FaultyServer, there: Client, tmp_path: Path, fault: str
 ) -> None:

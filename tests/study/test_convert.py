@@ -228,7 +228,7 @@ def test_any_number_of_workers_writes_the_same_bytes(
         lines[row] = re.sub(r"\b20(\d\d-\d\d-\d\d)", r"2O\1", lines[row])
     bad.write_text("\n".join(lines) + "\n", "utf-8")
     for workers in (1, 3):
-        convert([*files[:-1], bad], to="fhir", out=tmp_path / str(workers), workers=workers)
+        convert([*files[:-1], bad], to="fhir", out=tmp_path / str(workers), workers=workers, strict=True)
     assert many_batches == [("LB", 3), ("VS", 3)]
     assert _digests(tmp_path / "1") == _digests(tmp_path / "3")
     assert json.loads((tmp_path / "3" / "manifest.json").read_bytes())["tables"]["VS"]["quarantined"] > 0

@@ -121,7 +121,7 @@ RECORDS = {
 @pytest.mark.parametrize("name", RECORDS)
 def test_records(name: str, target: str, records: Path, go: Run, tmp_path: Path) -> None:
     expected = RECORDS[name]
-    outcome = go(records, expected.faults, "--to", target, "--format", "csv")
+    outcome = go(records, expected.faults, "--to", target, "--format", "csv", "--strict")
     form = expected.file.removesuffix(".csv")
 
     assert outcome.exit_code == expected.exit_code

@@ -80,7 +80,7 @@ def members(content: mmap.mmap, file: str) -> list[Member]:
         InputError: FS104 (cut short), FS131 (not version 5, or not what its header says), FS160.
     """
     if content[:48] == MAGICS[1]:
-        raise InputError("FS131", Place(file), "version 5", "The file is of version 8.")
+        raise InputError("FS131", Place(file), "version 5", "it is of version 8")
     if content[:48] != MAGICS[0]:
         raise _odd(file)
     starts = [_LIBRARY]

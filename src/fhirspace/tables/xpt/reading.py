@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.foreign import counted
 from fhirspace.tables.text import TEXT, encode, number_text, repeats, with_provenance
 from fhirspace.tables.xpt import dates, numbers
 from fhirspace.tables.xpt.headers import Field, Member, mapped, members
@@ -60,7 +61,7 @@ def read(path: Path, dataset: str | None = None, *, encoding: str | None = None)
 
 def _chosen(found: list[Member], dataset: str | None, file: str) -> Member:
     if dataset is None and len(found) > 1:
-        raise InputError("FS131", Place(file), "one dataset", f"It holds {len(found)} datasets.")
+        raise InputError("FS131", Place(file), "one dataset", f"it holds {counted(len(found), 'dataset')}")
     for member in found:
         if dataset in (None, member.name):
             return member
@@ -162,7 +163,7 @@ def _described(field: Field, encoding: str) -> pa.Field:
 
 
 def _dates_read(field: Field, file: str) -> Problem:
-    return Problem("FS158", Place(file, None, field.name), "ISO 8601 text", f"The format is {field.format}.")
+    return Problem("FS158", Place(file, None, field.name), "ISO 8601 text", f"its format is {field.format}")
 
 
 def _looks_foreign(value: bytes) -> bool:
