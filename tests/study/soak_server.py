@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirspace.study.from_fhir import fhir_files
+from fhirspace.study.reading.from_fhir import fhir_files
 from fhirspace.tables import xpt
 from tests.study.space_study import Space
 from tests.study.test_server import *  # noqa: F403 - the same tests, with everything

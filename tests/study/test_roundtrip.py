@@ -13,7 +13,7 @@ import pytest
 from fhirspace.standards import sdtm
 from fhirspace.study import pipeline, roundtrip as module
 from fhirspace.study.convert import convert
-from fhirspace.study.from_fhir import FromFhir, from_fhir
+from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables.compare import Difference
 from tests import small_study

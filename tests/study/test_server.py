@@ -25,7 +25,7 @@ from fhirspace.fhir.canonical import canonical
 from fhirspace.study.convert import convert
 from fhirspace.study.demo.figures import Published, from_resources
 from fhirspace.study.demo.run import sample
-from fhirspace.study.from_fhir import fhir_files
+from fhirspace.study.reading.from_fhir import fhir_files
 from fhirspace.tables import xpt
 from fhirspace.tables.compare import compare
 from tests.study.space_study import Space

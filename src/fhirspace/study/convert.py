@@ -21,8 +21,8 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.from_fhir import write_unmapped
 from fhirspace.study.inputs import Input, recognise
+from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.screening import Screening
 from fhirspace.study.summary import StudySummary, for_writing
 from fhirspace.study.to_fhir import Progress

@@ -37,9 +37,9 @@ from fhirspace.sdtm.zones import with_offsets, without_offsets
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
-from fhirspace.study.from_fhir import FromFhir, from_fhir
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import source_records
+from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
 from fhirspace.study.screening import Screening, blocking, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
 from fhirspace.study.to_fhir import Progress, to_fhir

@@ -22,8 +22,8 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.from_fhir import FromFhir, from_fhir, written
 from fhirspace.study.inputs import recognise
+from fhirspace.study.reading.from_fhir import FromFhir, from_fhir, written
 from fhirspace.study.renaming import Renaming, named
 from fhirspace.tables.compare import Difference, compare
 from fhirspace.tables.outputs import OutputFolder

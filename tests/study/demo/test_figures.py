@@ -13,7 +13,7 @@ import pytest
 from fhirspace.study.convert import convert
 from fhirspace.study.demo.figures import Figures, Published, Response, from_datasets, from_resources
 from fhirspace.study.demo.run import sample
-from fhirspace.study.from_fhir import fhir_files
+from fhirspace.study.reading.from_fhir import fhir_files
 from fhirspace.tables import csv, xpt
 from fhirspace.tables.text import as_rows
 from tests.study.space_study import Space

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Set
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
@@ -16,6 +16,7 @@ from fhirspace.delivery.push.bundles import Courier, Entry, Reply, Terms
 from fhirspace.delivery.push.order import REQUEST, Item, Reader, Unit
 from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Conflict, Guarded
 from fhirspace.delivery.push.rejected import DeadLetters
+from fhirspace.delivery.push.units import Loaded, flat, smaller, without
 from fhirspace.delivery.report import Counts
 from fhirspace.errors import Problem, ServerError
 from fhirspace.fhir.canonical import content
@@ -38,8 +39,6 @@ _MOST_BYTES = 8_000_000
 _ENTRY_PATH = re.compile(r"Bundle\.entry\[\d+\](\.resource)?")
 _UNSENT = Response(0, {}, b"")
 _CONFLICT = Response(412, {}, b"")
-Loaded = list[Entry]
-"""A unit with the lines of its items."""
 Note = Callable[[Event, dict[str, int], list[str]], None]
 """Called with an event, counts, and the keys of the resources that it is about."""
 
@@ -107,7 +106,7 @@ class Sender:
         units = self._ready(units)
         if units:
             courier = self.courier.hasty(attempts) if attempts else self.courier
-            self._take_reply(units, courier.send(_flat(units)))
+            self._take_reply(units, courier.send(flat(units)))
 
     def deliver_all(self, batches: Iterable[list[Loaded]], connections: int) -> Iterator[None]:
         """Delivers all batches, up to `connections` at a time, and yields after each one.
@@ -123,12 +122,12 @@ class Sender:
         with ThreadPoolExecutor(connections) as pool:
             try:
                 for batch in batches:
-                    stages |= {entry.item.stage for entry in _flat(batch)}
+                    stages |= {entry.item.stage for entry in flat(batch)}
                     if len(stages) > 1:
                         yield from self._land(flying, 0)
-                        stages = {entry.item.stage for entry in _flat(batch)}
+                        stages = {entry.item.stage for entry in flat(batch)}
                     if units := self._ready(batch):
-                        flying[pool.submit(self.courier.send, _flat(units))] = units
+                        flying[pool.submit(self.courier.send, flat(units))] = units
                     # One bundle is queued ahead, so that no connection idles while an answer is written to the journal.
                     yield from self._land(flying, connections)
                 yield from self._land(flying, 0)
@@ -146,7 +145,7 @@ class Sender:
         """Those that can be sent now, noted in the journal as being on their way."""
         ready = [found for unit in units if not self._orphaned(unit) and (found := self._addressed(unit))]
         if ready:
-            entries = _flat(ready)
+            entries = flat(ready)
             now = self.courier.client.server_time().isoformat()
             rows = ((entry.item.key, entry.item.digest, entry.content) for entry in entries)
             self.journal.intend(rows, now)
@@ -164,7 +163,7 @@ class Sender:
             return []
 
     def _take_reply(self, units: list[Loaded], reply: Reply) -> None:
-        entries = _flat(units)
+        entries = flat(units)
         self._accept([(entries[at], answer) for at, answer in reply.answers.items() if answer.good])
         for at, version in reply.conflicts.items():
             self._leave(entries[at], version)
@@ -172,7 +171,7 @@ class Sender:
             if not answer.good:
                 self._judge(entries[at], answer)
         if reply.rest is not None:
-            left = _without(units, reply.answers.keys() | reply.conflicts.keys())
+            left = without(units, reply.answers.keys() | reply.conflicts.keys())
             named = suspects(reply.rest.body) if len(left) == len(units) else set()
             self._take_rest(left, reply.rest, named)
 
@@ -184,9 +183,9 @@ class Sender:
         if not reply.ok and reply.status not in REFUSED:
             raise self.courier.client.unexpected(reply)
         if reply.ok:  # the server may have carried it out
-            self._doubted |= {entry.item.key for entry in _flat(left)}
+            self._doubted |= {entry.item.key for entry in flat(left)}
         if reply.status == 413 and len(left) > 1:
-            self.size = max(1, min(self.size, len(_flat(left)) // 2))
+            self.size = max(1, min(self.size, len(flat(left)) // 2))
             self._in_parts(left)
         elif len(left) > 1:
             for part in smaller(left, named):
@@ -375,33 +374,3 @@ def _is_conditional(entry: Entry) -> bool:
     if b"?" not in entry.line:
         return False
     return any(found is not None and found.query for found in map(parsed, texts(exact(entry.line))))
-
-
-def _flat(units: list[Loaded]) -> list[Entry]:
-    return [entry for unit in units for entry in unit]
-
-
-def _without(units: list[Loaded], answered: Set[int]) -> list[Loaded]:
-    """The units without the entries (by position) that were answered."""
-    places = iter(range(len(_flat(units))))
-    left = [[entry for entry in unit if next(places) not in answered] for unit in units]
-    return [unit for unit in left if unit]
-
-
-def smaller(units: list[Loaded], named: set[int]) -> list[list[Loaded]]:
-    """Splits rejected units in order: those that the answer names (by entry) alone; halves if it names none."""
-    marks = []
-    position = 0
-    for unit in units:
-        marks.append(any(position <= entry < position + len(unit) for entry in named))
-        position += len(unit)
-    if all(marks) or not any(marks):
-        half = len(units) // 2
-        return [units[:half], units[half:]]
-    cut: list[list[Loaded]] = []
-    for index, (unit, mark) in enumerate(zip(units, marks, strict=True)):
-        if mark or not cut or marks[index - 1]:
-            cut.append([unit])
-        else:
-            cut[-1].append(unit)
-    return cut

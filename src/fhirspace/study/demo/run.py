@@ -18,7 +18,7 @@ from fhirspace.idkey import DEMO_KEY, PUBLIC, IdKey, chosen
 from fhirspace.standards.fhir import Release
 from fhirspace.study.convert import Conversion, convert
 from fhirspace.study.demo.figures import Figures, Published, from_datasets, from_resources
-from fhirspace.study.from_fhir import fhir_files
+from fhirspace.study.reading.from_fhir import fhir_files
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.study.validate import validate
 from fhirspace.tables import xpt
