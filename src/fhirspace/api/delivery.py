@@ -3,6 +3,8 @@
 An argument that is None is not given: what fits the server, the site or the folder is taken. The same name means the
 same in every function: `fhir` the release, `journal` the file of what was delivered or its folder, `client` the
 transport (None: HTTP), `insecure_http` whether data may go to another machine unencrypted where no client is given.
+
+A function spells its arguments once, in its signature: its ``locals()`` are these arguments, each checked by its name.
 """
 
 from __future__ import annotations
@@ -71,24 +73,7 @@ def push(
             journal, the plan or the key. InputError: FS523 nothing to push, or a file cannot be read.
         ServerError: FS510 to FS513. InterruptedRun: FS527, stopped by Ctrl-C; the same call goes on.
     """
-    given = checked(
-        ("folder", "server"),
-        folder=folder,
-        server=server,
-        fhir=fhir,
-        journal=journal,
-        id_key=id_key,
-        way=way,
-        size=size,
-        connections=connections,
-        rate=rate,
-        follow_links=follow_links,
-        progress=progress,
-        client=client,
-        insecure_http=insecure_http,
-    )
-    more = checked((), plan=plan, gzip=gzip, provenance=provenance)
-    return pushing.push(**given, **more)
+    return pushing.push(**checked(("folder", "server"), **locals()))
 
 
 def retry(
@@ -120,24 +105,7 @@ def retry(
     Raises:
         UsageError: FS535, there are none; others as `push`.
     """
-    given = checked(
-        ("folder", "server"),
-        folder=folder,
-        server=server,
-        fhir=fhir,
-        journal=journal,
-        id_key=id_key,
-        way=way,
-        size=size,
-        connections=connections,
-        rate=rate,
-        follow_links=follow_links,
-        progress=progress,
-        client=client,
-        insecure_http=insecure_http,
-    )
-    more = checked((), run=run, gzip=gzip, provenance=provenance)
-    return pushing.retry(**given, **more)
+    return pushing.retry(**checked(("folder", "server"), **locals()))
 
 
 def plan(
@@ -169,24 +137,7 @@ def plan(
     Raises:
         As `push`; UsageError: FS517 the server makes the ids, FS537 `out` is something else.
     """
-    given = checked(
-        ("folder", "server"),
-        folder=folder,
-        server=server,
-        fhir=fhir,
-        journal=journal,
-        id_key=id_key,
-        way=way,
-        size=size,
-        connections=connections,
-        rate=rate,
-        follow_links=follow_links,
-        progress=progress,
-        client=client,
-        insecure_http=insecure_http,
-    )
-    more = checked((), out=out, overwrite=overwrite)
-    return planning.plan(**given, **more)
+    return planning.plan(**checked(("folder", "server"), **locals()))
 
 
 def verify(
@@ -211,8 +162,7 @@ def verify(
     Raises:
         UsageError: FS641 an argument; FS525, FS529, FS588, FS590, FS597 the run or its journal. ServerError: as `push`.
     """
-    given = checked(("run",), run=run, server=server, journal=journal, id_key=id_key, connections=connections)
-    return taken_back.verify(**given, **checked((), progress=progress, client=client, insecure_http=insecure_http))
+    return taken_back.verify(**checked(("run",), **locals()))
 
 
 def undo(
@@ -236,8 +186,7 @@ def undo(
     Raises:
         As `verify`; UsageError: FS584; ServerError: FS577.
     """
-    given = checked(("run",), run=run, server=server, journal=journal, id_key=id_key, connections=connections)
-    return taken_back.undo(**given, **checked((), progress=progress, client=client, insecure_http=insecure_http))
+    return taken_back.undo(**checked(("run",), **locals()))
 
 
 def pull(
@@ -266,9 +215,7 @@ def pull(
         UsageError: FS641 an argument; FS514, FS595 the URL; FS567 `since` or `types`; FS144, FS145, FS147 the folder.
         ServerError: FS510 to FS512, FS519, FS530, FS531.
     """
-    given = checked(("server", "study", "out"), server=server, study=study, out=out, types=types, since=since)
-    more = checked((), shared=shared, progress=progress, client=client, insecure_http=insecure_http)
-    return pulling.pull(**given, **more)
+    return pulling.pull(**checked(("server", "study", "out"), **locals()))
 
 
 def bulk_pull(
@@ -300,10 +247,7 @@ def bulk_pull(
     Raises:
         As `pull`; UsageError: FS567 `level`; ServerError: FS560 and others of the export.
     """
-    given = checked(("server", "study", "out"), server=server, study=study, out=out, types=types, since=since)
-    given |= checked((), level=level, connections=connections, longest=longest, piece=piece, shared=shared)
-    more = checked((), progress=progress, client=client, anonymous=anonymous, insecure_http=insecure_http)
-    return export.bulk_pull(**given, **more)
+    return export.bulk_pull(**checked(("server", "study", "out"), **locals()))
 
 
 def bulk_push(
@@ -333,9 +277,7 @@ def bulk_push(
         UsageError: FS640, FS641 an argument; FS514, FS567, FS592, FS595. InputError: FS521 to FS523, FS528.
         ServerError: FS510 to FS513 and those of the import.
     """
-    given = checked(("folder", "server", "shape"), folder=folder, server=server, shape=shape, source=source, bind=bind)
-    given |= checked((), fhir=fhir, longest=longest, follow_links=follow_links)
-    return load.bulk_push(**given, **checked((), progress=progress, client=client, insecure_http=insecure_http))
+    return load.bulk_push(**checked(("folder", "server", "shape"), **locals()))
 
 
 def doctor(
@@ -358,5 +300,4 @@ def doctor(
     Raises:
         UsageError: FS640, FS641 an argument; FS514, FS595 the URL. ServerError: FS510 to FS513.
     """
-    given = checked(("server",), server=server, fhir=fhir, types=types, signed=signed)
-    return preflight.doctor(**given, **checked((), client=client, insecure_http=insecure_http))
+    return preflight.doctor(**checked(("server",), **locals()))

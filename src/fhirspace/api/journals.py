@@ -47,4 +47,4 @@ def connect(server: str, config: PathLike | None = None, *, insecure_http: bool 
     Raises:
         UsageError: FS641 an argument; FS514, FS540 to FS547, FS595 the file, the name, a secret or the URL.
     """
-    return servers.connect(**checked(("server",), server=server, config=config, insecure_http=insecure_http))
+    return servers.connect(**checked(("server",), **locals()))
