@@ -77,17 +77,17 @@ def _cells(table: pa.Table, variables: Sequence[Variable], sizes: Sequence[int])
 
 
 def _header(name: str, label: str, variables: Sequence[Variable], sizes: Sequence[int]) -> bytes:
-    when = _timestamp() * 2
+    when = _timestamp()
     described = b"".join(_variables(variables, sizes))
     return b"".join(
         (
             _record(b"LIBRARY"),
-            _line(b"SAS     SAS     SASLIB  6.06    bsd4.2", when[:16]),
-            _line(when[:16]),
+            _line(b"SAS     SAS     SASLIB  6.06    bsd4.2", when),
+            _line(when),
             _record(b"MEMBER", b"0" * 17 + b"16" + b"0" * 8 + b"140"),
             _record(b"DSCRPTR"),
-            _line(b"SAS     " + name.encode().ljust(8) + b"SASDATA 6.06    bsd4.2", when[:16]),
-            _line(when[:16] + b" " * 16 + label.encode().ljust(40)),
+            _line(b"SAS     " + name.encode().ljust(8) + b"SASDATA 6.06    bsd4.2", when),
+            _line(when + b" " * 16 + label.encode().ljust(40)),
             _record(b"NAMESTR", b"0" * 6 + f"{len(variables):04}".encode() + b"0" * 20),
             described + b" " * (-len(described) % LINE),
             _record(b"OBS"),
@@ -95,8 +95,8 @@ def _header(name: str, label: str, variables: Sequence[Variable], sizes: Sequenc
     )
 
 
-def _record(kind: bytes, numbers_: bytes = b"0" * 30) -> bytes:
-    return (b"HEADER RECORD*******" + kind.ljust(8) + b"HEADER RECORD!!!!!!!" + numbers_).ljust(LINE)
+def _record(kind: bytes, digits: bytes = b"0" * 30) -> bytes:
+    return (b"HEADER RECORD*******" + kind.ljust(8) + b"HEADER RECORD!!!!!!!" + digits).ljust(LINE)
 
 
 def _line(text: bytes, when: bytes = b"") -> bytes:
