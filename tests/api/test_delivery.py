@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+import requests
 
 import fhirspace
 from fhirspace.fhir.canonical import canonical
@@ -61,3 +63,18 @@ def test_push_verify_pull_and_undo(tmp_path: Path) -> None:
         assert (taken.restored, taken.deleted, taken.problems) == (1, 1, [])  # deleted: its Provenance
         assert stored(server).keys() == first.keys()
         assert {each["run"] for each in fhirspace.runs(study)} >= {pushed.run, second.run}
+
+
+def test_overwrite_replaces_what_others_changed(tmp_path: Path) -> None:
+    study = converted(tmp_path)
+    with serving() as server:
+        fhirspace.push(study, server.url, id_key="demo")
+        first = stored(server)
+        key = next(key for key in first if key.startswith("AdverseEvent/"))
+        changed = json.loads(server.store[key]) | {"language": "de"}
+        requests.put(f"{server.url}/{key}", json=changed, timeout=10).raise_for_status()
+        small_study.write(tmp_path / "records", AE=small_study.AE.replace(",N,", ",Y,"))
+        fhirspace.convert(tmp_path / "records", to="fhir", out=study, id_key="demo")
+        assert fhirspace.push(study, server.url, id_key="demo").conflicts == 1
+        forced = fhirspace.push(study, server.url, id_key="demo", overwrite=True)
+        assert (forced.conflicts, forced.updated) == (0, 1)

@@ -96,6 +96,13 @@ def test_problems_and_quarantined_rows_are_tables():
     assert study.problems.schema == made.problems.schema
 
 
+def test_strict_quarantines_rows_with_an_error():
+    ae = small_study.AE + "TINY,AE,TINY-9,1,Lost,Lost,MILD,N,2024-03-01\n"  # a subject that is not in DM
+    texts = tables("pandas", TEXTS | {"AE": ae})
+    assert Study(texts, id_key="demo").to_fhir().exit_code == 1
+    assert Study(texts, id_key="demo", strict=True).to_fhir().exit_code == 3
+
+
 @pytest.mark.slow
 def test_validate_gives_a_table():
     study = Study(tables("polars", TEXTS | {"AE": small_study.AE.replace("MILD", "MILDEST")}))

@@ -46,14 +46,6 @@ def test_lacks_zone(text, bare):
     assert dates.lacks_zone(text) is bare
 
 
-@given(DAYS, DAYS)
-def test_a_study_day_is_never_zero_and_counts_days(day, reference):
-    number = dates.study_day(day.toordinal(), reference.toordinal())
-    assert number != 0
-    assert (number > 0) == (day >= reference)
-    assert (day + timedelta(days=1) == reference) == (number == -1)
-
-
 @given(DAYS)
 def test_only_complete_and_possible_dates_have_a_day(day):
     assert dates.day_of(day.isoformat()) == dates.day_of(day.isoformat() + "T10:00") == day.toordinal()

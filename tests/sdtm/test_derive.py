@@ -1,3 +1,5 @@
+from datetime import date, timedelta
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -25,6 +27,13 @@ def test_study_days_have_no_zero_and_need_complete_dates():
     result = derive({"DM": DM, "AE": ae})
     assert cells(result.tables["AE"], "AESTDY", "AEENDY") == ["-1|1", "-|2", "-|-", "-|-", "77|-"]
     assert ("AE", "AESTDY") in methods(result)
+
+
+@given(st.dates(date(1900, 1, 1), date(2100, 1, 1)), st.integers(-400, 400))
+def test_a_study_day_is_never_zero_and_counts_days(reference, apart):
+    dm = table("USUBJID|RFSTDTC", f"A|{reference}")
+    ae = table("USUBJID|AESTDTC", f"A|{reference + timedelta(days=apart)}")
+    assert cells(derive({"DM": dm, "AE": ae}).tables["AE"], "AESTDY") == [str(apart + 1 if apart >= 0 else apart)]
 
 
 def test_the_domain_code_is_filled_in_but_not_overwritten():

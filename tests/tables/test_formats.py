@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def test_a_folder_is_read_by_name(folder):
-    loaded = formats.read_folder(folder)
+    loaded = {name: formats.load(found) for name, found in formats.scan(folder).items()}
     assert list(loaded) == ["c", "p", "x"]
     for item in loaded.values():
         assert item.table.column("A").to_pylist() == ["x"]

@@ -48,6 +48,7 @@ def push(
     gzip: bool | None = None,
     rate: float | None = None,
     provenance: bool = True,
+    overwrite: bool = False,
     follow_links: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
@@ -65,6 +66,7 @@ def push(
         way: "transaction", "batch", "single" or "conditional" (the server makes the ids).
         size: most resources a bundle. connections: bundles sent at once. rate: most requests a second.
         gzip: compress what is sent. provenance: write a Provenance for each bundle, where the server takes them.
+        overwrite: write over what others changed on the server since our last push, instead of reporting a conflict.
         follow_links: follow links that lead out of the input folder, too.
         progress, client, insecure_http: see the module.
 
@@ -90,6 +92,7 @@ def retry(
     gzip: bool | None = None,
     rate: float | None = None,
     provenance: bool = True,
+    overwrite: bool = False,
     follow_links: bool = False,
     progress: Progress | None = None,
     client: Client | None = None,
@@ -100,7 +103,7 @@ def retry(
     Args:
         run: only those that this run rejected; None: of all runs.
         folder, server, fhir, journal, id_key, way, size, connections, gzip, rate, provenance: as of `push`.
-        follow_links, progress, client, insecure_http: as of `push`.
+        overwrite, follow_links, progress, client, insecure_http: as of `push`.
 
     Raises:
         UsageError: FS535, there are none; others as `push`.

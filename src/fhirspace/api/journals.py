@@ -1,4 +1,4 @@
-"""The public functions that look at journals and at the file of servers; nothing is sent."""
+"""The public functions that look at journals and at the configuration file; nothing is sent."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def connect(server: str, config: PathLike | None = None, *, insecure_http: bool 
     """Prepare the connection to a server, with its sign-in; nothing is sent yet.
 
     Args:
-        server: its FHIR base URL, or its name in the file of servers.
+        server: its FHIR base URL, or its name in the configuration file.
         config: that file; None: ``FHIRSPACE_CONFIG``, ``fhirspace.toml`` in the working folder, or the user's settings.
         insecure_http: whether data may go to another machine unencrypted; the server's entry may say so as well.
 

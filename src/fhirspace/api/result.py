@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 import pyarrow as pa
 
@@ -39,6 +39,17 @@ _SUFFIX = ".ndjson"
 _as_dict = json.decoder(dict[str, Any], float_hook=Decimal)
 
 
+class Options(TypedDict):
+    """What every conversion of a study has in common; see `fhirspace.convert`."""
+
+    source: PathLike | None
+    mappings: list[Path]
+    id_key: IdKey | PathLike | None
+    follow_links: bool
+    encoding: str | None
+    strict: bool
+
+
 def problem_table(problems: Iterable[Problem]) -> pa.Table:
     """Problems as a table: code, level, table, file, row (the first record is row 2), column, sentence and others."""
     return pa.Table.from_pylist([problem.as_dict() for problem in problems], schema=_PROBLEM)
@@ -56,13 +67,10 @@ class _Result:
         self,
         study: object,
         paths: list[Path],
+        options: Options,
         *,
         to: Target,
         fhir: Release,
-        source: PathLike | None,
-        mappings: list[Path],
-        id_key: IdKey | PathLike | None,
-        follow_links: bool,
         engine: Engine = "inline",
         workers: int | None = None,
         progress: Progress | None = None,
@@ -77,10 +85,7 @@ class _Result:
                 to=to,
                 out=out,
                 fhir=fhir,
-                source=source,
-                mappings=mappings,
-                id_key=id_key,
-                follow_links=follow_links,
+                **options,
                 engine=engine,
                 workers=workers,
                 **more,

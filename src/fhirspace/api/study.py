@@ -11,16 +11,15 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable
 from contextlib import ExitStack
-from pathlib import Path
 from types import TracebackType
-from typing import Any, TypedDict
+from typing import Any
 
 import pyarrow as pa
 
 from fhirspace import arguments
 from fhirspace.api import frames, functions
 from fhirspace.api.functions import Engine, Format
-from fhirspace.api.result import Resources, Tables, problem_table
+from fhirspace.api.result import Options, Resources, Tables, problem_table
 from fhirspace.arguments import PathLike
 from fhirspace.errors import UsageError
 from fhirspace.folders import scratch
@@ -33,15 +32,6 @@ from fhirspace.study.convert import Conversion, Target
 from fhirspace.study.inspect.variables import targets
 from fhirspace.study.pipeline import own_folders
 from fhirspace.study.to_fhir import Progress
-
-
-class _Options(TypedDict):
-    """What every conversion of a study has in common."""
-
-    source: PathLike | None
-    mappings: list[Path]
-    id_key: IdKey | PathLike | None
-    follow_links: bool
 
 
 class Study:
@@ -66,6 +56,7 @@ class Study:
         source: PathLike | None = None,
         mappings: PathLike | Iterable[PathLike] = (),
         id_key: IdKey | PathLike | None = None,
+        strict: bool = False,
     ) -> None:
         """Take tables, SDTM datasets or EDC forms, each with the Arrow PyCapsule interface.
 
@@ -75,12 +66,13 @@ class Study:
             source: the name or folder of the source mappings of EDC forms; without it they are found by the forms.
             mappings: a folder with your own mappings, or several; they win over the shipped ones.
             id_key: the key of the ids, or its file; None: your site's. "demo" is the published key.
+            strict: quarantine each row with an error, instead of those only that the output cannot hold.
 
         Raises:
             UsageError: FS640, FS641 an argument. InputError: FS107, FS108, FS116, FS122, FS123: a column cannot be
                 taken; the place names the table and the column.
         """
-        self._start(source, mappings, id_key, follow_links=False)
+        self._start(source, mappings, id_key, strict=strict)
         stack = ExitStack()
         self.close = weakref.finalize(self, stack.close)
         try:
@@ -99,28 +91,34 @@ class Study:
         mappings: PathLike | Iterable[PathLike] = (),
         id_key: IdKey | PathLike | None = None,
         follow_links: bool = False,
+        encoding: str | None = None,
+        strict: bool = False,
     ) -> Study:
         """A study out of a folder, a file, or several, which are read by each conversion.
 
         Args:
-            paths, source, mappings, id_key, follow_links: as of `fhirspace.convert`.
+            paths, source, mappings, id_key, follow_links, encoding, strict: as of `fhirspace.convert`.
 
         Raises:
             UsageError: FS641 an argument. Files are not looked at before a conversion.
         """
         study = cls.__new__(cls)
-        study._start(source, mappings, id_key, follow_links)
+        study._start(source, mappings, id_key, follow_links=follow_links, encoding=encoding, strict=strict)
         study._paths = arguments.paths("paths", paths)
         study._name = listed(path.name for path in study._paths)
         study.close = weakref.finalize(study, lambda: None)
         return study
 
-    def _start(self, source: Any, mappings: Any, id_key: Any, follow_links: Any) -> None:
-        self._options: _Options = {
+    def _start(
+        self, source: Any, mappings: Any, id_key: Any, *, follow_links: Any = False, encoding: Any = None, strict: Any
+    ) -> None:
+        self._options: Options = {
             "source": None if source is None else arguments.text("source", source),
             "mappings": arguments.paths("mappings", mappings, empty=True),
             "id_key": id_key if id_key is None or isinstance(id_key, IdKey) else arguments.text("id_key", id_key),
             "follow_links": arguments.flag("follow_links", follow_links),
+            "encoding": arguments.encoding(encoding),
+            "strict": arguments.flag("strict", strict),
         }
         self.problems = problem_table(())
         self.quarantined: dict[str, pa.Table] = {}
@@ -146,7 +144,7 @@ class Study:
         made = Resources(
             self,
             self._paths,
-            **self._options,
+            self._options,
             fhir=fhir,
             to="fhir",
             engine=engine,
@@ -171,7 +169,7 @@ class Study:
         return self._tables("records", fhir)
 
     def _tables(self, to: Target, fhir: Release) -> Tables:
-        made = Tables(self, self._paths, **self._options, fhir=fhir, to=to)
+        made = Tables(self, self._paths, self._options, fhir=fhir, to=to)
         self.problems, self.quarantined = made.problems, made.quarantined
         return made
 

@@ -161,7 +161,7 @@ def plan(options: Namespace) -> int:
 
 
 def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:
-    """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the file of servers."""
+    """How to deliver, from the options that `plan`, `push` and `retry` share, and else from the configuration file."""
     given = {"client": there.client, "fhir": there.fhir, "connections": there.connections, "size": there.size}
     names = ("journal", "id_key", "size", "connections", "fhir", "way", "gzip", "rate", "provenance")
     given |= {name: getattr(options, name) for name in names if getattr(options, name, None) is not None}

@@ -23,6 +23,7 @@ _LITERAL: Final = re.compile(
     rf"(?:/(?P<id>{ID})(?:/_history/(?P<version>{ID}))?|\?(?P<query>.+?))(?:#.*)?"
 )
 _MEMBER: Final = "reference"
+_NAMES: Final = frozenset({"id", _MEMBER})
 _NARRATIVE: Final = "div"
 _URL: Final = re.compile(r"div|url|uri|uuid|oid|[A-Za-z]+(?:Url|Uri|Uuid|Oid)")
 _LINK: Final = re.compile(r"""(\b(?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
@@ -90,6 +91,11 @@ def rewritten(line: bytes, other: Callable[[str], str | None]) -> bytes:
         other: the new text of a reference, None to leave it as it is.
     """
     return _replaced(line, None, lambda _, text: other(text))
+
+
+def renamed(line: bytes, other: Callable[[str], str | None]) -> bytes:
+    """As `rewritten`, for the values of ``id`` elements as well as of references."""
+    return _replaced(line, _NAMES.__contains__, lambda _, text: other(text))
 
 
 def _replaced(line: bytes, wanted: Callable[[str], object] | None, other: Callable[[str, str], str | None]) -> bytes:

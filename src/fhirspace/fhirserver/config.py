@@ -1,4 +1,4 @@
-"""The file of servers: where each is, how to sign in, and how much it takes; secrets are given by reference only.
+"""The configuration file: where each is, how to sign in, and how much it takes; secrets are given by reference only.
 
 It is TOML, with one table ``[servers.NAME]`` a server. See "Signing in" in ``docs/integration-engineer.md``.
 """
@@ -162,7 +162,7 @@ def connect(server: str, config: Path | None = None, *, insecure_http: bool = Fa
 
 
 def found_file() -> Path | None:
-    """The file of servers, by ``FHIRSPACE_CONFIG``, the working folder, the user's settings; None: there is none.
+    """The configuration file, by ``FHIRSPACE_CONFIG``, the working folder, the user's settings; None: there is none.
 
     Raises:
         UsageError: FS540, the one in the working folder is another user's: it could name programs to run.
@@ -222,7 +222,7 @@ def _settings(file: Path, name: str) -> _Server:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """The file of servers, to say where in it a fault is."""
+    """The configuration file, to say where in it a fault is."""
 
     file: Path
     text: str

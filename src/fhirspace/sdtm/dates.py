@@ -22,11 +22,6 @@ def day_of(text: str) -> int | None:
     return found[0] if found and found[0] == found[1] else None
 
 
-def study_day(day: int, reference: int) -> int:
-    """The study day of a date: the reference day is 1, the day before it -1; there is no day 0."""
-    return day - reference + (1 if day >= reference else 0)
-
-
 def lacks_zone(text: str) -> bool:
     """Whether a text holds a time of day without an offset from UTC."""
     try:

@@ -59,11 +59,6 @@ class Block:
 
     tables: Mapping[str, pa.Table]
 
-    @property
-    def study_level(self) -> list[str]:
-        """The datasets that are about no subject, such as TA and TS: each block of a study has them whole."""
-        return [name for name, table in self.tables.items() if "USUBJID" not in table.column_names]
-
 
 class Derived(NamedTuple):
     """The datasets that `derive` makes, in their final form, and what was derived how."""

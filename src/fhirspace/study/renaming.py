@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from fhirspace.fhir.references import renamed
 from fhirspace.fhir.wire import head_of
 from fhirspace.json import JsonError, canonical, decode
 
-_MADE = re.compile(rb"\b[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?(?![A-Za-z0-9.-])")
-"""An id that a key has made, whole: 32 digits of a hash, and what distinguishes the resources of one subject."""
+_MADE = re.compile(r"[a-f][0-9a-f]{31}(?:-[A-Za-z0-9.-]{1,31})?")
+"""An id that a key has made: 32 digits of a hash, and what distinguishes the resources of one subject."""
 _HASH = 32
 
 
@@ -32,26 +33,29 @@ def named(lines: Iterable[bytes]) -> dict[tuple[str, bytes], str]:
 
 
 class Renaming:
-    """Renames ids in resources.
+    """Renames ids in resources: in ``id`` and in references, read as JSON.
 
     Args:
         before: ids by type and identifiers, as they are in the resources; after: as they shall be (see `named`).
     """
 
     def __init__(self, before: dict[tuple[str, bytes], str], after: dict[tuple[str, bytes], str]) -> None:
-        self._whole: dict[bytes, bytes] = {}
-        self._hashes: dict[bytes, bytes] = {}
+        self._whole: dict[str, str] = {}
+        self._hashes: dict[str, str] = {}
         for place, old in before.items():
-            new = after.get(place, "").encode()
-            if _MADE.fullmatch(old.encode()) and _MADE.fullmatch(new):
-                self._whole.setdefault(old.encode(), new)
-                self._hashes.setdefault(old.encode()[:_HASH], new[:_HASH])
+            new = after.get(place, "")
+            if _MADE.fullmatch(old) and _MADE.fullmatch(new):
+                self._whole.setdefault(old, new)
+                self._hashes.setdefault(old[:_HASH], new[:_HASH])
 
     def __call__(self, line: bytes) -> bytes:
         """The resource with the other ids; an id without a counterpart is not changed."""
-        return _MADE.sub(self._other, line)
+        return renamed(line, self._other)
 
-    def _other(self, found: re.Match[bytes]) -> bytes:
-        old = found[0]
+    def _other(self, text: str) -> str | None:
+        """The text of an id or a reference with the other id; None to leave it."""
+        path, slash, old = text.rpartition("/")
+        if not _MADE.fullmatch(old):
+            return None
         start = old[:_HASH]
-        return self._whole.get(old) or self._hashes.get(start, start) + old[_HASH:]
+        return path + slash + (self._whole.get(old) or self._hashes.get(start, start) + old[_HASH:])

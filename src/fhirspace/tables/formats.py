@@ -164,8 +164,3 @@ def load(found: Found) -> Loaded:
         table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding)
         return Loaded(table, problems=problems)
     return Loaded(parquet.read(found.path))
-
-
-def read_folder(path: Path) -> dict[str, Loaded]:
-    """Reads all tables of a folder (or one file) into memory, by name; raises what `scan` and `load` raise."""
-    return {name: load(found) for name, found in scan(path).items()}

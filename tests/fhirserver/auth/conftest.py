@@ -1,4 +1,4 @@
-"""Fixtures of the sign-in tests: an authority of certificates, one of tokens, keys, and a file of servers."""
+"""Fixtures of the sign-in tests: an authority of certificates, one of tokens, keys, and a configuration file."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def authority(faulty: FaultyServer, certificates: Authority, keys: dict[str, Pat
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a file of servers with one server, ``main``."""
+    """Writes a configuration file with one server, ``main``."""
 
     def write(**fields: Any) -> Path:
         file = tmp_path / "servers.toml"
