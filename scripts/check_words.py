@@ -59,6 +59,7 @@ PHRASES: Final = {
     r"\b(?:in|a) standing (?:position|order)\b": "the position of a subject",
     r"\bon hold\b": "a status",
     r"\bstudy book\b|\bnotebooks?\b": "a program for Python",
+    r"\bdrug (?:was|is) held\b|what was held or forgotten": "the medical term for a dose that is left out",
     r"\bSTANDING\b": "a code of controlled terminology",
 }
 """Phrases in which a word is right, and why."""
@@ -87,6 +88,8 @@ DONE: Final = (
     "src",
     "scripts",
     "benchmarks",
+    "mappings",
+    "samples",
 )
 """Files and folders in which no word is left."""
 
@@ -160,6 +163,14 @@ def _module(file: str, text: str) -> Iterator[Word]:
             yield from _words(file, node.value.value, node.lineno)
 
 
+def _comments(file: str, text: str) -> Iterator[Word]:
+    """Words of the comments of a YAML or TOML file."""
+    for line, row in enumerate(text.splitlines(), 1):
+        found = re.search(r"(?:^|\s)#\s.*", row)
+        if found:
+            yield from _words(file, found[0], line)
+
+
 def _names(file: str, line: int, name: str) -> Iterator[Word]:
     if name.strip("_") in NAMES:
         return
@@ -169,7 +180,7 @@ def _names(file: str, line: int, name: str) -> Iterator[Word]:
                 yield Word(file, line, name, instead)
 
 
-_READERS: Final = {".md": _page, ".py": _module}
+_READERS: Final = {".md": _page, ".py": _module, ".yaml": _comments, ".toml": _comments}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -44,6 +44,11 @@ def test_words_of_a_module_are_found(tmp_path, monkeypatch, text, expected):
     assert found("module.py", text, tmp_path, monkeypatch) == expected
 
 
+def test_words_of_comments_in_a_mapping_are_found(tmp_path, monkeypatch):
+    text = "# It is told.\ntext: it stands  # a note that stands here\ncolor: '#told'\n"
+    assert found("mapping.yaml", text, tmp_path, monkeypatch) == [(1, "told"), (2, "stands")]
+
+
 def test_the_findings_are_printed(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(words, "ROOT", tmp_path)
     (tmp_path / "page.md").write_text("It is told.\n", "utf-8")

@@ -132,7 +132,7 @@ def _outcome(who: Person, end: date, draw: Draw) -> tuple[date | None, int]:
 
 
 def _neutropenia(who: Person, grade: int, days: dict[str, date], draw: Draw) -> Event:
-    """Found by the blood count of one of the early visits, gone before the next scheduled one."""
+    """Found by the blood count of one of the early visits, no longer there at the next scheduled one."""
     visits = [label for label in NADIRS if label in days]
     start = days[draw.pick(visits[: min(len(visits), who.cycles)])]
     later = [(day - start).days for day in days.values() if day > start]

@@ -33,7 +33,7 @@ def _assessments(of: Plan) -> list[tuple[Visit, str, str, bool]]:
 
 
 def _grade(visit: Visit, histology: str, baseline: str, draw: Draw) -> tuple[str, str]:
-    """The coded finding (1 no SIL, 2 LSIL, 3 HSIL) and its AIN grade; LSIL may remain where HSIL has gone."""
+    """The coded finding (1 no SIL, 2 LSIL, 3 HSIL) and its AIN grade; LSIL may remain after HSIL has cleared."""
     if histology == "NO HSIL":
         return ("2", "AIN1") if draw.chance(35) else ("1", "")
     if visit.label == SCREENING:

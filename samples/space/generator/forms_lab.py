@@ -46,7 +46,7 @@ def blood_count(of: Plan) -> Iterator[Row]:
     draw = Draw(of.who.index, "blood count")
     low = nadirs(of)
     level = {"hb": draw.bell(134, 164), "plt": draw.bell(170, 330), "lym": draw.bell(130, 290)}
-    for visit, day in of.held_visits():
+    for visit, day in of.attended_visits():
         if visit.planned is None and not visit.recheck:
             continue
         lost = visit.planned is not None and visit.label != SCREENING and visit.label not in low and draw.chance(3)
@@ -84,7 +84,7 @@ def chemistry(of: Plan) -> Iterator[Row]:
     draw = Draw(of.who.index, "chemistry")
     level = {name: draw.bell(low, high) for name, low, high, _ in CHEMISTRY}
     filtration, thyroid = draw.bell(68, 108), draw.bell(60, 340)
-    for visit, day in of.held_visits():
+    for visit, day in of.attended_visits():
         if visit.planned is None:
             continue
         lost = visit.label != SCREENING and draw.chance(3)
@@ -114,7 +114,7 @@ def cd4_cd8_viral_load(of: Plan) -> Iterator[Row]:
     if who.cd4 is None:
         return
     ratio, share = draw.bell(60, 140), draw.between(68, 80)
-    for visit, day in of.held_visits():
+    for visit, day in of.attended_visits():
         if visit.label not in CELLS:
             continue
         first = visit.label == SCREENING
@@ -140,7 +140,7 @@ def vitals(of: Plan) -> Iterator[Row]:
     draw = Draw(of.who.index, "vitals")
     weight, height, pounds = draw.bell(640, 1020), draw.bell(1660, 1900), draw.chance(12)
     pressure = draw.bell(112, 142)
-    for visit, day in of.held_visits():
+    for visit, day in of.attended_visits():
         skipped = visit.label != SCREENING and draw.chance(2)
         why = "Equipment being calibrated" if draw.chance(50) else "Overlooked"
         row = {"visit": visit.label, "vitals_done": yes(not skipped), "not_done_reason": why if skipped else ""}
@@ -166,7 +166,7 @@ def immune_monitoring(of: Plan) -> Iterator[Row]:
     """Activated T cells and the CD4 response to HPV16 E6 and E7 (OX40+ CD25+ cells); positive from 0.20 %."""
     draw = Draw(of.who.index, "immune")
     activated4, activated8, answers = draw.bell(120, 420), draw.bell(250, 1300), draw.chance(35)
-    for visit, day in of.held_visits():
+    for visit, day in of.attended_visits():
         if visit.label not in IMMUNE:
             continue
         lost = draw.chance(5)

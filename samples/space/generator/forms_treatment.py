@@ -34,7 +34,7 @@ TREATMENT: dict[str, Drug] = {
     "CLOPIDOGREL": ("Plavix", "CLOPIDOGREL", "B01AC04", "75", "mg", "1", "1"),
     "METRONIDAZOLE": ("Metronidazole", "METRONIDAZOLE", "J01XD01", "500", "mg", "3", "4"),
 }
-STANDING: dict[str, Drug] = {
+LONG_TERM: dict[str, Drug] = {
     "Hypertension": ("Coversyl", "PERINDOPRIL", "C09AA04", "5", "mg", "1", "1"),
     "Hypercholesterolaemia": ("Lipitor", "ATORVASTATIN", "C10AA05", "20", "mg", "1", "1"),
     "Depression": ("Zoloft", "SERTRALINE", "N06AB06", "50", "mg", "1", "1"),
@@ -130,10 +130,10 @@ def _medicines(of: Plan, draw: Draw) -> Iterator[Row]:
         drug = (brand, name, *rest)
         yield _medicine(drug, "HIV infection", edc_date(began, "year" if draw.chance(35) else "month"), "", before=True)
     for _, coded in conditions(of):
-        if coded in STANDING:
+        if coded in LONG_TERM:
             began = date(who.consent.year - draw.between(1, 4), draw.between(1, 12), 1)
             when = edc_date(began, "year" if draw.chance(50) else "month")
-            yield _medicine(STANDING[coded], coded, when, "", before=True)
+            yield _medicine(LONG_TERM[coded], coded, when, "", before=True)
     drug = PROPHYLAXIS[who.thromboprophylaxis]
     yield _medicine(drug, "Thromboprophylaxis", edc_date(who.first_dose), edc_date(who.last_dose))
     for number, event in enumerate(of.events, 1):

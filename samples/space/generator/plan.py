@@ -45,7 +45,7 @@ class Plan:
     visits: list[Visit]
     events: list[Event]
 
-    def held_visits(self) -> list[tuple[Visit, date]]:
+    def attended_visits(self) -> list[tuple[Visit, date]]:
         """The visits that took place, with their dates."""
         return [(visit, visit.day) for visit in self.visits if visit.day is not None]
 
@@ -106,7 +106,7 @@ def _unscheduled(who: Person, found: list[Event], taken: set[date], draw: Draw) 
 
 
 def _in_order(scheduled: list[Visit], extra: list[Visit], who: Person) -> list[Visit]:
-    """Unscheduled visits stand before the first scheduled visit that is later, by its date or its planned day."""
+    """Unscheduled visits come before the first scheduled visit that is later, by its date or its planned day."""
 
     def when(visit: Visit) -> date:
         return visit.day or _nominal(who, visit.planned or 0)
@@ -128,4 +128,4 @@ def plan(who: Person) -> Plan:
 def nadirs(of: Plan) -> dict[str, int]:
     """The grade of neutropenia at each visit whose blood count found one."""
     grades = {event.start: event.grade for event in of.events if event.kind == "AENEUT"}
-    return {visit.label: grades[day] for visit, day in of.held_visits() if visit.label in NADIRS and day in grades}
+    return {visit.label: grades[day] for visit, day in of.attended_visits() if visit.label in NADIRS and day in grades}
