@@ -174,8 +174,39 @@ def test_a_missing_column_stops_the_form(wide: SourceLibrary) -> None:
     assert (made.tables, made.quarantined["wide"].num_rows) == ({}, 1)
 
 
-def test_a_column_whose_name_cannot_be_a_label_stops_the_form(wide: SourceLibrary) -> None:
-    made = wide.to_rows({"wide": form({**GOOD, "x" * 41: "1", "größe": "2"})})
+NAMES = {
+    "forty bytes": "x" * 40,
+    "more": "completion_project_questionnaire_complete",
+    "the same forty bytes": "completion_project_questionnaire_completed_by",
+    "hundreds of bytes": "Have you ever been told that this medicine is not for you? " * 5,
+    "not ASCII": "größe",
+    "no ASCII at all": "환자의 체중을 킬로그램으로 적어 주십시오",
+    "a blank at its end": "weight ",
+    "a new line in it": "Weight\n(kg)",
+    "a backslash": "\\weight of the patient in kilograms, as told",
+    "the words of a name": "Column name of WEI23456",
+}
+
+
+def test_a_column_with_any_name_comes_back_under_it(wide: SourceLibrary) -> None:
+    record = {**GOOD, **{name: str(at) for at, name in enumerate(NAMES.values())}}
+    made = wide.to_rows({"wide": form(record, {**record, "repeat": "2"})})
+    assert {code for code, _ in said(made)} == {"FS254"}
+    labels = [label for variables in made.labels.values() for label in variables.values()]
+    assert len(set(labels)) == len(labels) and max(len(label.encode()) for label in labels) <= 40
+    assert "x" * 40 in labels and any(label.startswith("completion_project_questionnair~COM") for label in labels)
+    back = plain(wide.to_records(made.tables, made.labels).records["wide"])
+    assert [{name: row[name] for name in NAMES.values()} for row in back] == [
+        {name: str(at) for at, name in enumerate(NAMES.values())}
+    ] * 2
+
+
+def test_a_column_that_has_no_variable_of_its_own_stops_the_form(
+    wide: SourceLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert [code for code, _ in said(wide.to_rows({"wide": form({**GOOD, "odd\x01": "1"})}))] == ["FS261"]
+    monkeypatch.setattr("fhirspace.forms.to_sdtm.hashed_name", lambda form, column: "XSAME123")
+    made = wide.to_rows({"wide": form({**GOOD, "one": "1", "two": "2"})})
     assert [code for code, _ in said(made)] == ["FS261", "FS261"]
     assert made.quarantined["wide"].num_rows == 1
 

@@ -11,12 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.forms.model import Cell, Given, Option, reader
+from fhirspace.forms.supplemental import CONTROLS
 from fhirspace.standards import iso8601
 from fhirspace.tables.text import TEXT, decode, has
 from fhirspace.template.codec import CellError
 from fhirspace.template.slots import Cond, Leaf, Slot
-
-CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
 
 
 @dataclass(frozen=True, slots=True)

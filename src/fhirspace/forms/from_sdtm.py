@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import Problem
 from fhirspace.forms.columns import Memo, column, equals, every, read_texts
 from fhirspace.forms.model import Document, FormMapping, Line, Source
-from fhirspace.forms.supplemental import hashed_name, unspelt
+from fhirspace.forms.supplemental import hashed_name, name_variable, named_by, unspelt, variable_of
 from fhirspace.forms.to_sdtm import Labels
 from fhirspace.tables.text import TEXT, has, place, row_column, with_provenance
 
@@ -171,7 +171,7 @@ class _Reader:
         for claim in claims:
             if claim is None:
                 continue
-            auto = self._form.autos[claim.document.dataset].get(name) or hashed_name(self._form.form, name)
+            auto = variable_of(self._form, claim.document.dataset, name)
             if has(claim.table, auto):
                 cells, speaks = unspelt(column(claim.table, auto))
                 speaks = pc.fill_null(speaks.take(claim.inverse), False)
@@ -179,13 +179,23 @@ class _Reader:
         return found
 
     def _unknown(self, claims: Iterable[_Claim | None]) -> Iterator[str]:
-        """The columns that the mapping does not know: automatic variables whose label gives their name."""
+        """The columns that the mapping does not know: automatic variables whose label gives their name.
+
+        Where the label has a part of the name only, the name is in a variable of its own.
+        """
         seen: dict[str, None] = {}
         for claim in claims:
             for variable, label in self._labels.get(claim.document.dataset, {}).items() if claim else ():
-                if label not in self._form.columns and hashed_name(self._form.form, label) == variable:
-                    seen[label] = None
+                seen.update(
+                    (name, None) for name in _names(claim, variable, label) if self._is_of(name, variable, label)
+                )
         yield from seen
+
+    def _is_of(self, name: str, variable: str, label: str) -> bool:
+        of = named_by(label)
+        made = hashed_name(self._form.form, name) if of is None else name_variable(self._form.form, name)
+        own = of is None or hashed_name(self._form.form, name) == of
+        return name not in self._form.columns and made == variable and own
 
     def _ordered(self, table: pa.Table) -> pa.Table:
         """The records in the order of their keys, whole numbers by size, with the form's own provenance."""
@@ -213,6 +223,14 @@ def _recognised(
         shown = [*(line.own or ()), *form.autos[document.dataset].values()]
         filled = [column(table, variable).is_valid() for variable in shown if has(table, variable)]
         yield _any(filled, table.num_rows)
+
+
+def _names(claim: _Claim | None, variable: str, label: str) -> list[str]:
+    """What a variable says to be the name of a column: its label, or its cells."""
+    if claim is None or named_by(label) is None:
+        return [label]
+    cells = unspelt(column(claim.table, variable))[0].unique().to_pylist()
+    return [name for name in cells if name]
 
 
 def _any(masks: list[pa.Array], count: int) -> pa.Array:

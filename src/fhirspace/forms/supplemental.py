@@ -24,7 +24,13 @@ EMPTY = "\\\\"
 """How an empty cell is spelt where an empty variable would be read as something else."""
 
 LABEL = 40
-"""Longest label of a supplemental qualifier (SDTMIG 3.4, section 8.4)."""
+"""Longest label of a supplemental qualifier in bytes (SDTMIG 3.4, section 8.4)."""
+
+CONTROLS = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"
+"""Characters that no text of a tabulation may have."""
+
+_DECLARED = "\0supplemental"
+_NAMES = "Column name of "
 
 
 def hashed_name(form: str, column: str) -> str:
@@ -40,6 +46,40 @@ def plain_name(column: str) -> str | None:
     return column.upper() if re.fullmatch(r"[a-z][a-z0-9]{0,7}|[A-Z][A-Z0-9]{0,7}", column) else None
 
 
+def variable_of(form: FormMapping, dataset: str, column: str) -> str:
+    """The variable of a dataset that carries the cells of a column of a form."""
+    return form.autos[dataset].get(column) or hashed_name(form.form, column)
+
+
+def label_of(column: str, variable: str) -> str:
+    """The label of a column's variable: the column's name, or as much of it as fits with the variable behind it."""
+    if names_itself(column):
+        return column
+    plain = "".join(letter for letter in column if letter.isascii() and letter.isprintable())
+    return f"{plain[: LABEL - 1 - len(variable)].rstrip()}~{variable}"
+
+
+def names_itself(column: str) -> bool:
+    """Whether a column's name is a legal label, so that the label gives the name back."""
+    fits = len(column.encode()) <= LABEL and column == column.strip()
+    return fits and column.isprintable() and named_by(column) is None
+
+
+def name_variable(form: str, column: str) -> str:
+    """The variable that has the name of an unmapped column beside its cells, where the label has a part of it only."""
+    return hashed_name(form, f"\0{column}")
+
+
+def name_label(variable: str) -> str:
+    """The label of the variable that has the name of the column of another variable."""
+    return _NAMES + variable
+
+
+def named_by(label: str) -> str | None:
+    """The inverse of `name_label`, None for any other label."""
+    return label.removeprefix(_NAMES) if label.startswith(_NAMES) else None
+
+
 def with_autos(forms: Iterable[FormMapping]) -> list[FormMapping]:
     """The forms with a name for each of their columns in each dataset that they make.
 
@@ -53,7 +93,8 @@ def with_autos(forms: Iterable[FormMapping]) -> list[FormMapping]:
     taken: dict[str, dict[str, tuple[str, str]]] = {}
     for form in forms:
         for document in form.documents:
-            own = {name: ("", name) for name, _ in document.supplemental}
+            # Of no column: a cell carried in such a variable could not be told from what the mapping writes there.
+            own = {name: (_DECLARED, name) for name, _ in document.supplemental}
             taken.setdefault(document.dataset, {}).update(own)
     return [
         replace(form, autos={name: _names(form, name, taken[name], merged) for name in taken if _makes(form, name)})

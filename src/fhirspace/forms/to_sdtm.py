@@ -7,6 +7,9 @@ cell, so that records -> rows -> records is exact whatever the mapping says.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -14,9 +17,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
-from fhirspace.forms.columns import CONTROLS, Columns, both, every
+from fhirspace.forms.columns import Columns, both, every
 from fhirspace.forms.model import Document, FormMapping, Line, Source
-from fhirspace.forms.supplemental import EMPTY, LABEL, hashed_name, spelt
+from fhirspace.forms.supplemental import (
+    CONTROLS,
+    EMPTY,
+    hashed_name,
+    label_of,
+    name_label,
+    name_variable,
+    names_itself,
+    spelt,
+    variable_of,
+)
 from fhirspace.standards import sdtm
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, has, place, repeats, row_column
 
@@ -107,12 +120,20 @@ class _Writer:
         missing = [name for name in self._form.columns if name not in names and name not in self._form.carried]
         for name in missing:
             self._head("FS253", name, "the column in the header, or a mapping that does not read it")
-        for name in names:
-            if name not in self._order or self._order[name] >= len(self._form.columns):
-                travels = len(name) <= LABEL and name.isascii() and name.isprintable()
-                self._head("FS254" if travels else "FS261", name, "a column that the mapping names")
-                missing += [] if travels else [name]
+        unmapped = [name for name in names if name not in self._form.columns]
+        clashing = self._clashing(unmapped)
+        for name in unmapped:
+            travels = name not in clashing and not re.search(CONTROLS, name)
+            self._head("FS254" if travels else "FS261", name, "a column that the mapping names")
+            missing += [] if travels else [name]
         return not missing
+
+    def _clashing(self, names: Iterable[str]) -> set[str]:
+        """The unmapped columns that cannot have the variable made from their name: another column has it."""
+        taken = {variable for variables in self._form.autos.values() for variable in variables.values()}
+        made = {name: hashed_name(self._form.form, name) for name in names}
+        counts = Counter(made.values())
+        return {name for name, variable in made.items() if variable in taken or counts[variable] > 1}
 
     def _head(self, code: str, column: str | None, expected: str) -> None:
         file = self._table[FILE][0].as_py() if self._count and has(self._table, FILE) else f"{self._form.form}.csv"
@@ -230,9 +251,14 @@ class _Writer:
             here = pc.and_(lost, pc.fill_null(pc.equal(lines[1], at), False))
             if pc.any(here).as_py():
                 dataset = each.document.dataset
-                auto = self._form.autos[dataset].get(name) or hashed_name(self._form.form, name)
-                each.carried[auto] = pc.if_else(here, cells, pa.scalar(None, TEXT))
-                self._labels.setdefault(dataset, {})[auto] = name[:LABEL]
+                variable = variable_of(self._form, dataset, name)
+                each.carried[variable] = pc.if_else(here, cells, pa.scalar(None, TEXT))
+                labels = self._labels.setdefault(dataset, {})
+                labels[variable] = label_of(name, variable)
+                if name not in self._form.columns and not names_itself(name):
+                    named = name_variable(self._form.form, name)
+                    each.carried[named] = pc.if_else(here, spelt(pa.array([name], TEXT))[0], pa.scalar(None, TEXT))
+                    labels[named] = name_label(variable)
 
     def _read_back(self, name: str, written: list[_Written]) -> pa.Array:
         """A column as it would be read from the rows."""

@@ -91,7 +91,7 @@ def own_folders(mappings: Iterable[Path]) -> list[Path]:
     return own
 
 
-def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[Path]) -> SourceLibrary:
+def source_library(source: str | None, forms: Iterable[str], mappings: Sequence[Path]) -> SourceLibrary:
     """The source mappings of a name, of a folder, or, without either, those whose forms an input has.
 
     Raises:
@@ -109,7 +109,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
             raise UsageError(
                 "FS612", Place(source), f"a folder that exists, or one of these names: {', '.join(folders)}"
             )
-        return SourceLibrary(path)
+        return SourceLibrary(path, mappings)
     wanted = set(forms)
     sharing = {name: len(wanted & {file.stem for file in path.glob("*.yaml")}) for name, path in folders.items()}
     best = max(sharing, key=lambda name: sharing[name], default=None)
@@ -119,7 +119,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Iterable[
             Place(listed(sorted(wanted))),
             f"`--source` with a folder of your own, or with one of these names: {', '.join(folders)}",
         )
-    return SourceLibrary(folders[best])
+    return SourceLibrary(folders[best], mappings)
 
 
 def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
