@@ -183,7 +183,7 @@ NAMES = {
     "no ASCII at all": "환자의 체중을 킬로그램으로 적어 주십시오",
     "a blank at its end": "weight ",
     "a new line in it": "Weight\n(kg)",
-    "a backslash": "\\weight of the patient in kilograms, as told",
+    "a backslash": "\\weight of the patient in kilograms",
     "the words of a name": "Column name of WEI23456",
 }
 

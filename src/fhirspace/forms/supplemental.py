@@ -93,7 +93,7 @@ def with_autos(forms: Iterable[FormMapping]) -> list[FormMapping]:
     taken: dict[str, dict[str, tuple[str, str]]] = {}
     for form in forms:
         for document in form.documents:
-            # Of no column: a cell carried in such a variable could not be told from what the mapping writes there.
+            # Of no column: a cell carried there could not be distinguished from what the mapping writes.
             own = {name: (_DECLARED, name) for name, _ in document.supplemental}
             taken.setdefault(document.dataset, {}).update(own)
     return [
