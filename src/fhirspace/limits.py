@@ -34,6 +34,7 @@ class Limit:
 LIMITS = {
     "cell-bytes": Limit(1_000_000, "bytes in a cell"),
     "columns": Limit(10_000, "columns in a table"),
+    "datasets": Limit(10_000, "datasets in a file"),
     "rows": Limit(10_000_000, "rows in a table"),
     "bad-rows": Limit(100_000, "rows of a file that cannot be read"),
     "header-bytes": Limit(1024**2, "bytes in the header of a CSV file"),

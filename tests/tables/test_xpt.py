@@ -9,20 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.errors import InputError, Place
-from fhirspace.tables import text, xpt
+from fhirspace.tables import description, formats, text, xpt
 from fhirspace.tables.compare import compare
 from fhirspace.tables.xpt import checks, dates, headers, numbers
 
 MSG20 = Path(__file__).parents[3] / "shared/data/msg20"
 VARIABLES: list[xpt.Variable] = [("A", "A label", "Char", None), ("N", "A number", "Num", None)]
+C, N = VARIABLES
 
 
 def made(a=("x", None, "\u00e9"), n=("1", "5.5", None)):
     return text.from_columns({"A": list(a), "N": list(n)}, file="t.xpt")
 
 
-def write(path, table=None, variables=VARIABLES, name="DD", label="A dataset"):
-    xpt.write(made() if table is None else table, path, name=name, label=label, variables=variables)
+def write(path, table=None, variables=VARIABLES, name="DD", label="A dataset", **options):
+    xpt.write(made() if table is None else table, path, name=name, label=label, variables=variables, **options)
     return path
 
 
@@ -51,6 +52,58 @@ def test_columns_without_a_filled_cell_keep_their_type(tmp_path):
     table, _ = xpt.read(write(tmp_path / "t.xpt", made([None], ["1"])))
     assert table.schema.field("A").metadata[b"type"] == b"Char"
     assert table.column("A").to_pylist() == [None]
+
+
+FORMATS = [("", ""), ("$20.", "$CHAR20."), ("8.2", "BEST12."), ("F.", ""), ("$F5.", "E8601DA10."), ("$", "12.")]
+
+
+@pytest.mark.parametrize("forms", FORMATS, ids=map(str, FORMATS))
+def test_formats_and_informats_are_written_and_read(forms, tmp_path):
+    form, informat = forms
+    path = write(tmp_path / "t.xpt", formats={"A": forms})
+    column = description.of(xpt.read(path)[0]).columns[0]
+    assert (column.format, column.informat) == (form + "." * (form == "$"), informat)
+    witness = pyreadstat.read_xport(path)[1].original_variable_types["A"] or ""
+    assert witness.rstrip(".") in (form.rstrip("."), "NULL")
+
+
+def test_dates_have_the_length_and_format_of_their_texts(tmp_path):
+    path = write(tmp_path / "t.xpt", made(["x"], ["0"]), formats={"N": ("DATE9.", "DATE9.")})
+    column = description.of(xpt.read(path)[0]).columns[1]
+    assert column == description.Column("N", "A number", "Char")
+
+
+@pytest.mark.parametrize(("cell", "size"), [("1", 3), ("-2.5", 3), ("0.1", 8), (None, 3), ("65537", 8)])
+def test_numbers_are_as_short_as_is_wanted_where_their_digits_fit(cell, size, tmp_path):
+    path = write(tmp_path / "t.xpt", made(["x"], [cell]), variables=[C, ("N", "", "Num", 3)])
+    table, _ = xpt.read(path)
+    assert table.column("N").to_pylist() == [cell]
+    assert description.of(table).columns[1].length == size
+    assert pyreadstat.read_xport(path)[0]["N"].fillna(-1).tolist() == [float(cell or -1)]
+
+
+def test_a_dataset_without_rows_keeps_its_variables(tmp_path):
+    path = write(tmp_path / "t.xpt", made([], []), variables=[("A", "A", "Char", 7), N])
+    table, problems = xpt.read(path, empty=True)
+    assert (table.num_rows, problems) == (0, [])
+    assert [(each.name, each.type, each.length) for each in description.of(table).columns] == [
+        ("A", "Char", 7),
+        ("N", "Num", 8),
+    ]
+
+
+def test_a_file_is_searched_for_datasets_once(tmp_path, monkeypatch):
+    (found,) = formats.scan(write(tmp_path / "t.xpt")).values()
+    monkeypatch.setattr("fhirspace.tables.xpt.reading.spans", None)
+    assert formats.load(found).table.num_rows == 3
+
+
+def test_the_number_of_datasets_has_its_own_limit(tmp_path, monkeypatch):
+    first = write(tmp_path / "t.xpt")
+    first.write_bytes(first.read_bytes() + write(tmp_path / "u.xpt", name="EE").read_bytes()[240:])
+    monkeypatch.setenv("FHIRSPACE_LIMITS", "datasets=1")
+    with pytest.raises(InputError, match="datasets=N"):
+        xpt.datasets(first)
 
 
 def test_no_row_can_be_written_but_is_no_success_to_read(tmp_path):
@@ -127,7 +180,8 @@ def test_special_missing_values_are_read_as_missing_and_said(tmp_path):
     path = write(tmp_path / "t.xpt")
     content = bytearray(path.read_bytes())
     with headers.mapped(path) as mapped:
-        (member,) = headers.members(mapped, path.name)
+        (span,) = headers.spans(mapped, path.name)
+        member = headers.member(mapped, span, path.name)
     start, width = member.start, member.width
     assert content[start + 2 * width + 2 : start + 3 * width] == b"." + bytes(7)
     content[start + 2 * width + 2] = ord("A")
@@ -199,10 +253,10 @@ def test_short_numbers_are_read(size):
     assert missing.tolist() == [0, 0, 0, 0, ord(".")]
 
 
-def formatted(path, *formats):
+def formatted(path, *names):
     """Writes the formats of the variables into the header, as SAS does."""
     content = bytearray(path.read_bytes())
-    for number, form in enumerate(formats):
+    for number, form in enumerate(names):
         at = 640 + number * 140 + 56
         content[at : at + 8] = form.encode().ljust(8)
     path.write_bytes(bytes(content))
@@ -228,7 +282,7 @@ def test_numbers_with_a_format_of_dates_are_dates(form, cell, right, tmp_path):
     assert table.column("N").to_pylist() == [right]
     assert [(each.code, str(each.place)) for each in problems] == ([("FS158", "t.xpt:N")] if right != cell else [])
     assert table.schema.field("N").metadata[b"type"] == (b"Num" if right == cell else b"Char")
-    assert table.schema.field("N").metadata.get(b"format") == (b"BEST" if form == "BEST" else None)
+    assert table.schema.field("N").metadata.get(b"format") == (b"BEST." if form == "BEST" else None)
 
 
 @pytest.mark.parametrize(
@@ -253,7 +307,7 @@ def test_several_datasets_of_a_file_are_read_by_name(tmp_path):
     first = write(tmp_path / "t.xpt", made(["x", "y"], ["1", "2"]))
     second = write(tmp_path / "u.xpt", made(["z"], ["3"]), name="EE")
     first.write_bytes(first.read_bytes() + second.read_bytes()[240:])
-    assert xpt.names(first) == ["DD", "EE"]
+    assert [each.name for each in xpt.datasets(first)] == ["DD", "EE"]
     assert xpt.read(first, "DD")[0].column("A").to_pylist() == ["x", "y"]
     assert xpt.read(first, "EE")[0].column("N").to_pylist() == ["3"]
     with pytest.raises(InputError, match="FS131"):
@@ -306,7 +360,6 @@ def test_an_encoding_is_guessed_only_where_it_is_clear(encoding, tmp_path):
     assert (table.column("A").to_pylist(), problems) == ([words], [])
 
 
-C, N = VARIABLES
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long name": ({"variables": [("ABCDEFGHI", "", "Char", None), N], "table": None}, "FS133"),
     "odd name": ({"name": "A-B"}, "FS133"),
@@ -327,7 +380,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no variable at all": ({"variables": [], "table": pa.table({"_A": ["x"]})}, "FS139"),
     "variable twice": ({"variables": [C, C, N]}, "FS139"),
     "long variable": ({"variables": [("A", "", "Char", 201), N]}, "FS139"),
-    "short number": ({"variables": [C, ("N", "", "Num", 4)]}, "FS139"),
+    "short number": ({"variables": [C, ("N", "", "Num", 1)]}, "FS139"),
+    "long number": ({"variables": [C, ("N", "", "Num", 9)]}, "FS139"),
+    "a format that is none": ({"formats": {"N": ("8.2.1", "")}}, "FS161"),
+    "a long informat": ({"formats": {"N": ("", "LONGERNAM9.")}}, "FS161"),
+    "a wide format": ({"formats": {"N": ("F99999.", "")}}, "FS161"),
     "empty last row": ({"variables": [C], "table": pa.table({"A": ["x", None]})}, "FS140"),
 }
 

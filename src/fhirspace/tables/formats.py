@@ -35,14 +35,14 @@ _EXTENSIONS = {
 class Found:
     """A table of a folder: its name (the file's without extension), its path and its format.
 
-    Of a SAS transport file with several datasets each is one, with the name of the dataset. The encoding is that of the
-    texts of transport files, where somebody has named it.
+    Of a SAS transport file with several datasets each is one, with the name of the dataset; where it is in the file was
+    found out when it was listed. The encoding is that of the texts of transport files, where somebody has named it.
     """
 
     name: str
     path: Path
     format: Format
-    dataset: str | None = None
+    dataset: xpt.Dataset | None = None
     encoding: str | None = None
 
 
@@ -139,11 +139,11 @@ def scan(
 def _tables(file: Path, encoding: str | None) -> Iterator[Found]:
     """The tables of a file: one, but of a SAS transport file with several datasets each of them."""
     kind = recognise(file)
-    datasets = xpt.names(file) if kind == "xpt" else []
+    datasets = xpt.datasets(file) if kind == "xpt" else []
     if len(datasets) > 1:
-        yield from (Found(name, file, kind, name, encoding) for name in datasets)
+        yield from (Found(each.name, file, kind, each, encoding) for each in datasets)
     elif kind in TABLES:
-        yield Found(file.stem, file, kind, None, encoding)
+        yield Found(file.stem, file, kind, next(iter(datasets), None), encoding)
 
 
 def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None) -> list[Path]:
@@ -156,11 +156,15 @@ def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None
     return list(listing.files(path, named, follow=follow_links, odd=faults))
 
 
-def load(found: Found) -> Loaded:
-    """Reads one table file into memory; raises what its format's `read` raises."""
+def load(found: Found, *, empty: bool = False) -> Loaded:
+    """Reads one table file into memory; raises what its format's `read` raises.
+
+    Args:
+        found: the file; empty: one without rows is a table without rows, instead of an error (FS103).
+    """
     if found.format == "csv":
-        return Loaded(*csv.read(found.path))
+        return Loaded(*csv.read(found.path, empty=empty))
     if found.format == "xpt":
-        table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding)
+        table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding, empty=empty)
         return Loaded(table, problems=problems)
-    return Loaded(parquet.read(found.path))
+    return Loaded(parquet.read(found.path, empty=empty))

@@ -55,12 +55,13 @@ class Rejected:
         return [problem for row in self.rows for problem in row.problems]
 
 
-def read(path: Path, *, delimiter: str | None = None) -> tuple[pa.Table, Rejected]:
+def read(path: Path, *, delimiter: str | None = None, empty: bool = False) -> tuple[pa.Table, Rejected]:
     """Reads a CSV file into memory.
 
     Args:
         path: the file.
         delimiter: one character; when absent, the one that the header uses.
+        empty: a file without records is a table without rows, instead of an error.
 
     Returns:
         The good rows as a text table with ``@file`` and ``@row``, and the bad rows. Columns whose values repeat come
@@ -70,17 +71,19 @@ def read(path: Path, *, delimiter: str | None = None) -> tuple[pa.Table, Rejecte
         InputError: FS101-FS105, FS107, FS108, FS113, FS114, FS116, FS118, FS160: nothing of the file can be used.
     """
     tables, rejected = [], Rejected()
-    for table, bad in blocks(path, delimiter=delimiter):
+    for table, bad in blocks(path, delimiter=delimiter, empty=empty):
         tables.append(table)
         rejected.columns = bad.columns
         rejected.rows += bad.rows
     return pa.concat_tables(tables).unify_dictionaries(), rejected
 
 
-def blocks(path: Path, *, delimiter: str | None = None) -> Iterator[tuple[pa.Table, Rejected]]:
+def blocks(
+    path: Path, *, delimiter: str | None = None, empty: bool = False
+) -> Iterator[tuple[pa.Table, Rejected]]:
     """Reads a CSV file block by block, in bounded memory; see `read` for what each block holds."""
     with open_csv(path, delimiter) as (stream, header):
-        yield from _Reader(stream, header).blocks()
+        yield from _Reader(stream, header).blocks(empty=empty)
 
 
 class _Reader:
@@ -91,7 +94,7 @@ class _Reader:
         self.row, self.line, self.bad = 2, 1 + header.lines, 0
         self.types: dict[str, Any] = {}
 
-    def blocks(self) -> Iterator[tuple[pa.Table, Rejected]]:
+    def blocks(self, *, empty: bool) -> Iterator[tuple[pa.Table, Rejected]]:
         carried, final, seen = self.header.rest, False, 0
         while not final:
             chunk = self.stream.read(BLOCK)
@@ -107,7 +110,7 @@ class _Reader:
             seen += table.num_rows + len(rejected)
             if seen > limit("rows"):
                 raise too_much("rows", Place(self.header.file, self.row))
-            if final and not seen:
+            if final and not seen and not empty:
                 raise InputError("FS103", Place(self.header.file, 2), "at least one record")
             yield table, rejected
 

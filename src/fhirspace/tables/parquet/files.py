@@ -26,6 +26,7 @@ from fhirspace.tables.text import (
     file_column,
     number_text,
     row_column,
+    with_provenance,
 )
 
 ROW_GROUP = 131_072
@@ -52,8 +53,11 @@ def batches(path: Path, *, size: int = 32_768, use_threads: bool = False) -> Ite
         yield from _batches(opened, size, use_threads)
 
 
-def read(path: Path, *, use_threads: bool = True) -> pa.Table:
-    """A whole Parquet file as a text table; see `batches`."""
+def read(path: Path, *, use_threads: bool = True, empty: bool = False) -> pa.Table:
+    """A whole Parquet file as a text table; see `batches`. One without rows is none of its errors if it may be empty."""
+    if empty and not count(path):
+        columns = {name: pa.array([], TEXT) for name in names(path)}
+        return with_provenance(pa.table(columns), path.name)
     return pa.Table.from_batches(batches(path, use_threads=use_threads)).unify_dictionaries()
 
 

@@ -7,20 +7,23 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
+from fhirspace.standards.numbers import is_number
 from fhirspace.tables.csv.scan import CONTROL
+from fhirspace.tables.description import Kind
 from fhirspace.tables.text import data_columns, decode, number_text, place
+from fhirspace.tables.xpt import numbers
+from fhirspace.tables.xpt.headers import form_bytes
 
-Kind = Literal["Char", "Num"]
 Variable = tuple[str, str, Kind, int | None]
 """Name, label, type, and length in bytes (None: that of the longest cell)."""
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,7}")
-_NUMBER = re.compile(r"[+-]?(?:\d++\.?\d*+|\.\d++)(?:[eE][+-]?\d{1,4})?", re.ASCII)
 _LONGEST = 200  # bytes of a text
 _SMALLEST, _LARGEST = 5.4e-79, 9e74  # the range that pyreadstat writes and reads back exactly
 
@@ -55,10 +58,14 @@ def check(
     name: str,
     label: str,
     variables: Sequence[Variable],
+    formats: Mapping[str, tuple[str, str]] | None = None,
     checked: Checked | None = None,
 ) -> list[Problem]:
     """All reasons why a text table cannot be written as a transport file; see `xpt.write` for the arguments."""
     found = list(_names(file, name, label, variables)) + list(_agreement(table, file, variables))
+    for title, forms in (formats or {}).items():
+        if any(form_bytes(form) is None for form in forms):
+            found.append(Problem("FS161", Place(file, None, title), "a format such as DATE9. or 8.2"))
     if any(problem.code == "FS139" for problem in found):
         return found
     for variable in variables:
@@ -68,8 +75,19 @@ def check(
 
 
 def lengths(table: pa.Table, variables: Sequence[Variable]) -> list[int]:
-    """The bytes that each variable takes: as declared, or those of its longest cell; 8 for a number."""
-    return [8 if kind == "Num" else length or cell_length(table.column(name)) for name, _, kind, length in variables]
+    """The bytes that each variable takes: as declared, or those of its longest cell; 8 for a number that needs them."""
+    return [
+        _number_length(table.column(name), length or 8) if kind == "Num" else length or cell_length(table.column(name))
+        for name, _, kind, length in variables
+    ]
+
+
+def _number_length(column: pa.ChunkedArray, wanted: int) -> int:
+    if wanted == 8:
+        return 8
+    distinct = decode(column).unique().drop_null().to_pylist()
+    cut = numbers.write(np.array([float(cell) for cell in distinct], np.float64))[:, wanted:]
+    return 8 if cut.any() else wanted
 
 
 def cell_length(column: pa.ChunkedArray) -> int:
@@ -97,11 +115,11 @@ def _agreement(table: pa.Table, file: str, variables: Sequence[Variable]) -> Ite
         if often[name] > 1:
             yield Problem("FS139", Place(file, None, name), "one variable of this name")
         if not _is_legal(kind, length):
-            yield Problem("FS139", Place(file, None, name), "Char of 1 to 200 bytes, or Num of 8")
+            yield Problem("FS139", Place(file, None, name), "Char of 1 to 200 bytes, or Num of 2 to 8")
 
 
 def _is_legal(kind: str, length: int | None) -> bool:
-    return (kind == "Num" and length in (None, 8)) or (kind == "Char" and (length is None or 1 <= length <= _LONGEST))
+    return (kind == "Num" and (length is None or 2 <= length <= 8)) or (kind == "Char" and (length is None or 1 <= length <= _LONGEST))
 
 
 def _cells(table: pa.Table, variable: Variable) -> Iterator[Problem]:
@@ -139,7 +157,7 @@ def _text(cell: str, length: int | None) -> tuple[str, str] | None:
 
 def number_fault(cell: str) -> tuple[str, str] | None:
     """Why a numeric variable cannot hold a text: a code of the catalogue and what was expected; None if it can."""
-    if not _NUMBER.fullmatch(cell):
+    if not is_number(cell):
         return "FS136", "a decimal number"
     value = float(cell)
     if value != 0 and not _SMALLEST <= abs(value) <= _LARGEST:

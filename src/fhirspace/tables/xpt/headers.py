@@ -9,8 +9,10 @@ Source: SAS technical note TS-140 (header records; NAMESTR); for version 8 only 
 from __future__ import annotations
 
 import mmap
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,17 +34,22 @@ _SIZES = (136, 140)
 """Bytes that describe a variable: 136 in files of VAX machines."""
 _NUMBER, _TEXT = 1, 2
 _LONGEST_NUMBER, _LONGEST_TEXT = 8, 32_767
-_NAMES = (slice(8, 16), slice(56, 64), slice(72, 80))
-"""Where the names of the variable, its format and its informat are."""
+_NAME = slice(8, 16)
+"""Where the name of a variable is."""
+_FORMAT, _INFORMAT = 56, 72
+"""Where a format begins: its name of 8 bytes, its width and its decimals, 2 bytes each."""
+_SPELT = re.compile(r"(\$?(?:[A-Z_](?:\w*[A-Z_])?)?)(\d*)\.?(\d*)", re.ASCII | re.IGNORECASE)
+"""A format as SAS writes it: name, width, decimals; names end in no digit."""
 
 
 class Field(NamedTuple):
-    """A variable: name and label as bytes, whether it is a number, its format without width, offset and bytes."""
+    """A variable: name and label as bytes, whether it is a number, its format and informat, offset and bytes."""
 
     name: str
     label: bytes
     number: bool
     format: str
+    informat: str
     offset: int
     length: int
 
@@ -73,11 +80,11 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
         yield content
 
 
-def members(content: mmap.mmap, file: str) -> list[Member]:
-    """The datasets of a file, in its order.
+def spans(content: mmap.mmap, file: str) -> list[tuple[int, int]]:
+    """Where the datasets of a file begin and end, in its order: found by looking through the whole file.
 
     Raises:
-        InputError: FS104 (cut short), FS131 (not version 5, or not what its header says), FS160.
+        InputError: FS131 (not version 5), FS160 (too many datasets).
     """
     if content[:48] == MAGICS[1]:
         raise InputError("FS131", Place(file), "version 5", "it is of version 8")
@@ -88,14 +95,19 @@ def members(content: mmap.mmap, file: str) -> list[Member]:
     while at >= 0:
         if at % LINE == 0:
             starts.append(at)
+        if len(starts) > limit("datasets"):
+            raise too_much("datasets", Place(file))
         at = content.find(_MEMBER, at + 1)
-    if len(starts) > limit("columns"):
-        raise too_much("columns", Place(file))
-    ends = [*starts[1:], len(content)]
-    return [_member(content, start, end, file) for start, end in zip(starts, ends, strict=True)]
+    return list(pairwise([*starts, len(content)]))
 
 
-def _member(content: mmap.mmap, start: int, end: int, file: str) -> Member:
+def member(content: mmap.mmap, span: tuple[int, int], file: str) -> Member:
+    """The dataset that is at a place of a file.
+
+    Raises:
+        InputError: FS104 (cut short), FS131 (not what its header says), FS160.
+    """
+    start, end = span
     head = content[start : start + _BEFORE_VARIABLES]
     records = (_MEMBER, 0), (_DSCRPTR, LINE), (_NAMESTR, 4 * LINE)
     if not all(head.startswith(record, at) for record, at in records):
@@ -132,12 +144,35 @@ def _fields(names: bytes, count: int, each: int, file: str) -> Iterator[Field]:
         longest = {_NUMBER: _LONGEST_NUMBER, _TEXT: _LONGEST_TEXT}.get(kind, 0)
         if not 0 < length <= longest or int.from_bytes(variable[84:88]) != place:
             raise _odd(file)
-        name, form, _ = (variable[part] for part in _NAMES)
-        if not all(_is_plain(variable[part]) for part in _NAMES) or not name.strip(b" \0"):
+        name = variable[_NAME]
+        if not _is_plain(name) or not name.strip(b" \0"):
             raise _odd(file)
-        texts = [part.decode().strip(" \0") for part in (name, form)]
-        yield Field(texts[0], variable[16:56].rstrip(b" \0"), kind == _NUMBER, texts[1].upper(), place, length)
+        forms = [_form(variable[start : start + 12], file) for start in (_FORMAT, _INFORMAT)]
+        label = variable[16:56].rstrip(b" \0")
+        yield Field(name.decode().strip(" \0"), label, kind == _NUMBER, *forms, place, length)
         place += length
+
+
+def _form(described: bytes, file: str) -> str:
+    """A format in one text, such as ``DATE9.`` or ``8.2``; empty where there is none."""
+    if not _is_plain(described[:8]):
+        raise _odd(file)
+    name = described[:8].decode().strip(" \0").upper()
+    width, decimals = (int.from_bytes(described[at : at + 2]) for at in (8, 10))
+    if not width and not decimals:
+        return name if not name or name.endswith(".") else f"{name}."
+    return f"{name}{width or ''}.{decimals or ''}"
+
+
+def form_bytes(form: str) -> bytes | None:
+    """A format as the 12 bytes of its name, width and decimals; None for a text that is no format of version 5."""
+    found = _SPELT.fullmatch(form)
+    if found is None or len(found[1]) > 8:
+        return None
+    width, decimals = (int(digits or 0) for digits in found.groups()[1:])
+    if max(width, decimals) >= 1 << 16:
+        return None
+    return found[1].upper().encode().ljust(8) + width.to_bytes(2) + decimals.to_bytes(2)
 
 
 def _rows(content: mmap.mmap, span: tuple[int, int], fields: tuple[Field, ...], file: str) -> int:

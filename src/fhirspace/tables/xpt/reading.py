@@ -6,6 +6,7 @@ import mmap
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.foreign import counted
+from fhirspace.tables.description import Column, Kind, field_metadata
 from fhirspace.tables.text import TEXT, encode, number_text, repeats, with_provenance
 from fhirspace.tables.xpt import dates, numbers
-from fhirspace.tables.xpt.headers import Field, Member, mapped, members
+from fhirspace.tables.xpt.headers import Field, Member, mapped, member, spans
 
 _LAST = "windows-1252"
 """The encoding of texts that are not UTF-8."""
@@ -23,23 +25,33 @@ _ROWS, _BYTES = 250_000, 1 << 25
 """Rows, and bytes, that are read at a time."""
 
 
-def names(path: Path) -> list[str]:
-    """The names of the datasets of a file, in its order; raises what `read` raises of its header records."""
+class Dataset(NamedTuple):
+    """A dataset of a file: its name, and where it begins and ends, so that the file is searched for datasets once."""
+
+    name: str
+    span: tuple[int, int]
+
+
+def datasets(path: Path) -> list[Dataset]:
+    """The datasets of a file, in its order; raises what `read` raises of its header records."""
     with mapped(path) as content:
-        return [member.name for member in members(content, path.name)]
+        return [Dataset(member(content, span, path.name).name, span) for span in spans(content, path.name)]
 
 
-def read(path: Path, dataset: str | None = None, *, encoding: str | None = None) -> tuple[pa.Table, list[Problem]]:
+def read(
+    path: Path, dataset: Dataset | str | None = None, *, encoding: str | None = None, empty: bool = False
+) -> tuple[pa.Table, list[Problem]]:
     """Reads a dataset to text: numbers as their shortest exact text, text without blanks and NUL at its end.
 
-    Numbers with a format of dates or times become ISO 8601 text. Each field of the table's schema holds the variable's
-    ``label``, ``type`` (Char or Num), ``length``, and ``format`` where there is one, as metadata; the schema the
-    dataset's ``name`` and ``label``. Missing numbers, the special ones (.A to .Z) too, become null.
+    Numbers with a format of dates or times become ISO 8601 text. The table has a description (`tables.description`):
+    of each variable the label, type (Char or Num), length, format and informat, of the dataset its name and label.
+    Missing numbers, the special ones (.A to .Z) too, become null.
 
     Args:
         path: the file.
-        dataset: the name of the dataset, where the file holds several.
+        dataset: where the file holds several: one of its `datasets`, or its name.
         encoding: that of the texts; UTF-8 when absent, or else Windows-1252, where they look like it.
+        empty: a dataset without rows is a table without rows, instead of an error.
 
     Returns:
         The text table with ``@file`` and ``@row`` (the first row is 2), and what was noticed: FS138 when the text was
@@ -51,20 +63,23 @@ def read(path: Path, dataset: str | None = None, *, encoding: str | None = None)
             none named), FS148 (the encoding is not clear, or another one than given), FS160 (more than a bound allows).
     """
     with mapped(path) as content:
-        member = _chosen(members(content, path.name), dataset, path.name)
-        if not member.rows:
+        found = _chosen(content, dataset, path.name)
+        if not found.rows and not empty:
             raise InputError("FS103", Place(path.name), "at least one row")
-        reader = _Reader(content, member, path.name)
+        reader = _Reader(content, found, path.name)
         table, problems = _decoded(reader, encoding)
     return with_provenance(table, path.name), problems
 
 
-def _chosen(found: list[Member], dataset: str | None, file: str) -> Member:
+def _chosen(content: mmap.mmap, dataset: Dataset | str | None, file: str) -> Member:
+    if isinstance(dataset, Dataset):
+        return member(content, dataset.span, file)
+    found = spans(content, file)
     if dataset is None and len(found) > 1:
         raise InputError("FS131", Place(file), "one dataset", f"it holds {counted(len(found), 'dataset')}")
-    for member in found:
-        if dataset in (None, member.name):
-            return member
+    for each in (member(content, span, file) for span in found):
+        if dataset in (None, each.name):
+            return each
     raise InputError("FS131", Place(file), "the dataset that was asked for")
 
 
@@ -154,12 +169,14 @@ class _Reader:
 
 
 def _described(field: Field, encoding: str) -> pa.Field:
-    number = field.number and not dates.meaning(field.format)
-    kind = "Num" if number else "Char"
-    described = {"label": field.label.decode(encoding), "type": kind, "length": str(field.length)}
-    if field.format and (number or not field.number):
-        described["format"] = field.format
-    return pa.field(field.name, TEXT, metadata=described)
+    """The field of a variable; of dates only the label is true of their texts."""
+    label = field.label.decode(encoding)
+    if field.number and dates.meaning(field.format):
+        column = Column(field.name, label, "Char")
+    else:
+        kind: Kind = "Num" if field.number else "Char"
+        column = Column(field.name, label, kind, field.length, field.format, field.informat)
+    return pa.field(field.name, TEXT, metadata=field_metadata(column))
 
 
 def _dates_read(field: Field, file: str) -> Problem:
