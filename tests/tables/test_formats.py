@@ -58,6 +58,10 @@ BAD = {
     "a.json": (b"A\nx\n", "FS151"),
     "a.xml": (b"A\nx\n", "FS151"),
     "a.parquet": (b"A\nx\n", "FS151"),
+    "dm.csv": (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "FS114"),
+    "vs.csv": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "FS114"),
+    "ae.csv": (bytes(range(256)) * 20, "FS114"),
+    "lb.csv": ("A,B\n1,2\n".encode("utf-16"), "FS105"),
     "zipped.csv": (b"PK\x03\x04", "FS154"),
     "a.csv.gz": (b"\x1f\x8b", "FS154"),
 }

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables import csv, listing, parquet, xpt
+from fhirspace.tables.csv.opening import is_binary, refuse_binary
 
 Format = Literal["csv", "parquet", "xpt", "ndjson", "json", "xml"]
 TABLES = ("csv", "parquet", "xpt")
@@ -59,7 +60,8 @@ def recognise(path: Path) -> Format:
     """The format of a file. Nothing is unpacked.
 
     Raises:
-        InputError: FS101 (no file), FS102 (empty), FS151 (not recognised), FS154 (an archive).
+        InputError: FS101 (no file), FS102 (empty), FS105 and FS114 (called CSV, and no text), FS151 (not recognised),
+            FS154 (an archive).
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a file")
@@ -72,6 +74,10 @@ def recognise(path: Path) -> Format:
     found = _by_content(head) or _by_name(path, head)
     if found is None:
         raise InputError("FS151", Place(path.name), "CSV, Parquet, SAS transport, NDJSON, JSON or XML")
+    if found == "csv":
+        refuse_binary(head, path.name)
+        if is_binary(head):
+            raise InputError("FS114", Place(path.name), "CSV text")
     return found
 
 

@@ -26,6 +26,9 @@ _BINARY = {
     b"\xfd7zXZ": "an xz file",
     b"(\xb5/\xfd": "a zstd file",
 }
+_CONTROLS = bytes([*range(9), *range(14, 32)])
+"""Bytes that no text holds many of: one in 20, and more than `_FEW`, are no slip of an editor."""
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ def open_csv(path: Path, delimiter: str | None = None) -> Iterator[tuple[BinaryI
 def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
     most = limit("header-bytes")
     head = stream.read(most)
-    _refuse_binary(head, file)
+    refuse_binary(head, file)
     head = head.removeprefix(b"\xef\xbb\xbf")
     if not head.strip():
         raise InputError("FS102", Place(file), "a header and records")
@@ -85,12 +88,29 @@ def _header(stream: BinaryIO, file: str, delimiter: str | None) -> Header:
     return Header(file, tuple(record.fields), delimiter, head.count(b"\n", 0, end), head[end:])
 
 
-def _refuse_binary(head: bytes, file: str) -> None:
+def refuse_binary(head: bytes, file: str) -> None:
+    """Looks at how a file begins. Raises InputError: FS114 (another format), FS105 (UTF-16)."""
     for magic, what in _BINARY.items():
         if head.startswith(magic):
             raise InputError("FS114", Place(file), "CSV text", f"this is {what}")
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or head[:4096].count(0) * 4 > len(head[:4096]) > 0:
+    first = head[:4096].partition(b"\n")[0]  # cells of NUL below a header are bad cells
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or first.count(0) * 4 > len(first):
         raise InputError("FS105", Place(file, 1), "UTF-8", "line 1 looks like UTF-16")
+
+
+def is_binary(head: bytes) -> bool:
+    """Whether a file that begins like this is no text: control characters, and a first line that is no header."""
+    start = head[:4096]
+    controls = len(start) - len(start.translate(None, _CONTROLS))
+    first = start.splitlines()[0] if start else b""
+    return controls > _FEW and controls * 20 > len(start) and not _is_text(first)
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        return line.decode("utf-8").isprintable()
+    except UnicodeDecodeError:
+        return False
 
 
 def _text(head: bytes, whole: bool, file: str) -> str:
