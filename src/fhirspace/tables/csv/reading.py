@@ -78,9 +78,7 @@ def read(path: Path, *, delimiter: str | None = None, empty: bool = False) -> tu
     return pa.concat_tables(tables).unify_dictionaries(), rejected
 
 
-def blocks(
-    path: Path, *, delimiter: str | None = None, empty: bool = False
-) -> Iterator[tuple[pa.Table, Rejected]]:
+def blocks(path: Path, *, delimiter: str | None = None, empty: bool = False) -> Iterator[tuple[pa.Table, Rejected]]:
     """Reads a CSV file block by block, in bounded memory; see `read` for what each block holds."""
     with open_csv(path, delimiter) as (stream, header):
         yield from _Reader(stream, header).blocks(empty=empty)

@@ -54,7 +54,7 @@ def batches(path: Path, *, size: int = 32_768, use_threads: bool = False) -> Ite
 
 
 def read(path: Path, *, use_threads: bool = True, empty: bool = False) -> pa.Table:
-    """A whole Parquet file as a text table; see `batches`. One without rows is none of its errors if it may be empty."""
+    """A whole Parquet file as a text table; see `batches`. If `empty`, one without rows is a table without rows."""
     if empty and not count(path):
         columns = {name: pa.array([], TEXT) for name in names(path)}
         return with_provenance(pa.table(columns), path.name)

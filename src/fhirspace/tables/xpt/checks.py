@@ -119,7 +119,8 @@ def _agreement(table: pa.Table, file: str, variables: Sequence[Variable]) -> Ite
 
 
 def _is_legal(kind: str, length: int | None) -> bool:
-    return (kind == "Num" and (length is None or 2 <= length <= 8)) or (kind == "Char" and (length is None or 1 <= length <= _LONGEST))
+    least, most = {"Num": (2, 8), "Char": (1, _LONGEST)}.get(kind, (0, 0))
+    return bool(most) and (length is None or least <= length <= most)
 
 
 def _cells(table: pa.Table, variable: Variable) -> Iterator[Problem]:

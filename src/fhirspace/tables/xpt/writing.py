@@ -52,9 +52,7 @@ def write(
         InputError: the first of the problems that `check` finds (FS106, FS133-FS137, FS139, FS140, FS161).
     """
     forms = formats or {}
-    for problem in check(
-        table, path.name, name=name, label=label, variables=variables, formats=forms, checked=checked
-    ):
+    for problem in check(table, path.name, name=name, label=label, variables=variables, formats=forms, checked=checked):
         raise InputError(problem.code, problem.place, problem.expected, problem.detail)
     sizes = lengths(table, variables)
     with path.open("wb") as stream:
