@@ -19,9 +19,10 @@ from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.summary import StudySummary, for_checking
 from fhirspace.tables.csv.scan import check_cell
+from fhirspace.tables.description import Kind
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt import Checked
-from fhirspace.tables.xpt.checks import Kind, number_fault
+from fhirspace.tables.xpt.checks import number_fault
 
 INFORMING = frozenset({"FS723", "FS727", "FS728", "FS730", "FS733", "FS734"})
 """Errors of conformance in rows that can be written all the same: they are reported, and the rows are kept."""

@@ -147,9 +147,9 @@ def _fields(names: bytes, count: int, each: int, file: str) -> Iterator[Field]:
         name = variable[_NAME]
         if not _is_plain(name) or not name.strip(b" \0"):
             raise _odd(file)
-        forms = [_form(variable[start : start + 12], file) for start in (_FORMAT, _INFORMAT)]
+        form, informat = (_form(variable[start : start + 12], file) for start in (_FORMAT, _INFORMAT))
         label = variable[16:56].rstrip(b" \0")
-        yield Field(name.decode().strip(" \0"), label, kind == _NUMBER, *forms, place, length)
+        yield Field(name.decode().strip(" \0"), label, kind == _NUMBER, form, informat, place, length)
         place += length
 
 
