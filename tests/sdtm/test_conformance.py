@@ -44,7 +44,7 @@ def test_a_clean_study_has_no_finding_about_a_row():
         ({"LBSTRESC": "ODD WORD"}, "FS724", "LBSTRESC"),
         ({"DOMAIN": "VS"}, "FS734", "DOMAIN"),
         ({"LBSEQ": "1", "LBTESTCD": "WBC"}, "FS726", "LBSEQ"),
-        ({"LBSEQ": "2", "LBTESTCD": "HGB"}, "FS725", "LBDTC"),
+        ({"LBSEQ": "2", "LBTESTCD": "HGB", "LBTEST": "Hemoglobin"}, "FS725", "LBDTC"),
     ],
 )
 def test_each_fault_is_found_where_it_stands(cells, code, column):

@@ -132,7 +132,7 @@ def join_supplementals(parent: pa.Table, supp: pa.Table) -> pa.Table:
         cells = pa.nulls(parent.num_rows, pa.string())
         for idvar in dict.fromkeys(key[0] for key in values):
             groups = _parent_keys(parent, idvar)
-            found = groups.spread(values.get((idvar, *_plain_key(cell))) for cell in groups.cells)
+            found = groups.spread(values.get((idvar, *plain_key(cell))) for cell in groups.cells)
             cells = pc.coalesce(found, cells)
         joined = columns.put(joined, name, cells)
     return joined
@@ -142,7 +142,8 @@ def _parent_keys(parent: pa.Table, idvar: str | None) -> columns.Groups:
     return columns.Groups(parent, ("USUBJID", idvar or ""))
 
 
-def _plain_key(cells: columns.Cells) -> tuple[str | None, ...]:
+def plain_key(cells: columns.Cells) -> tuple[str | None, ...]:
+    """A subject and the value that identifies a record of theirs; spellings of the same number are one value."""
     subject, value = cells
     return subject, (canonical_number(value) or value) if value is not None else None
 
@@ -151,7 +152,7 @@ def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, tuple[str | 
     names = ("IDVAR", "QNAM", "USUBJID", "IDVARVAL", "QVAL")
     rows = zip(*(columns.text(supp, name).to_pylist() for name in names), strict=True)
     return [
-        (idvar, name, _plain_key((subject, key if idvar else None)), value)
+        (idvar, name, plain_key((subject, key if idvar else None)), value)
         for idvar, name, subject, key, value in rows
         if name is not None and value is not None
     ]
@@ -164,7 +165,7 @@ def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
     cells = zip(*(columns.text(supp, name).to_pylist() for name in ("IDVAR", "USUBJID", "IDVARVAL")), strict=True)
     for row, (idvar, subject, value) in enumerate(cells):
         if idvar not in known:
-            known[idvar] = {_plain_key(cell) for cell in _parent_keys(parent, idvar).cells}
-        if _plain_key((subject, value if idvar else None)) not in known[idvar]:
+            known[idvar] = {plain_key(cell) for cell in _parent_keys(parent, idvar).cells}
+        if plain_key((subject, value if idvar else None)) not in known[idvar]:
             lost.append(row)
     return lost
