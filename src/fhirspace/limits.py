@@ -47,6 +47,9 @@ LIMITS = {
     "document-bytes": Limit(1024**3, "bytes in a JSON document"),
     "json-depth": Limit(100, "objects and arrays within one another", most=200),  # checks call themselves for each
     "list-bytes": Limit(64 * 1024**2, "bytes in the file of a code list"),
+    "define-bytes": Limit(64 * 1024**2, "bytes in a define.xml"),
+    "xml-nodes": Limit(500_000, "elements in an XML document"),
+    "xml-depth": Limit(100, "XML elements within one another"),
     "config-bytes": Limit(1_000_000, "bytes in the configuration file"),
     "yaml-bytes": Limit(10_000_000, "bytes in a YAML file"),
     "yaml-nodes": Limit(1_000_000, "nodes in a YAML file, its aliases spelt out"),

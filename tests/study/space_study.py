@@ -30,9 +30,10 @@ class Space:
 
     @cache  # noqa: B019 - one a session
     def sdtm(self) -> Conversion:
-        """Its datasets in all formats."""
+        """Its datasets in all formats, and their define.xml."""
         return self._once(
-            "sdtm", lambda out: convert(self.records, to="sdtm", out=out, formats=("xpt", "parquet", "csv"))
+            "sdtm",
+            lambda out: convert(self.records, to="sdtm", out=out, formats=("xpt", "parquet", "csv"), define=True),
         )
 
     @cache  # noqa: B019 - one a session

@@ -76,6 +76,7 @@ def convert(options: Namespace) -> int:
             follow_links=options.follow_links,
             encoding=arguments.encoding(options.encoding),
             strict=options.strict,
+            define=options.define,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:

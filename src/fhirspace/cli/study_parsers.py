@@ -65,6 +65,9 @@ def _convert(commands: Any) -> None:
         default=["xpt"],
         help="formats of SDTM datasets (default: xpt)",
     )
+    parser.add_argument(
+        "--define", action="store_true", help="SDTM: also write its metadata, sdtm/define.xml (Define-XML 2.1)"
+    )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")
     parser.add_argument(

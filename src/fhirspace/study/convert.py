@@ -13,6 +13,7 @@ from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.define.making import Column, Dataset
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
@@ -21,6 +22,7 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
+from fhirspace.study.define.description import Description
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.screening import Screening
@@ -101,6 +103,7 @@ def convert(
     follow_links: bool = False,
     encoding: str | None = None,
     strict: bool = False,
+    define: bool = False,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -120,6 +123,7 @@ def convert(
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
+        define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1).
         progress: called after each batch of a dataset.
 
     Raises:
@@ -158,7 +162,8 @@ def convert(
                 library = Library(fhir, folders, key=key)
             pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            write_sdtm(prepared, folder, accounting, formats)
+            described = _description(given, prepared, source, folders) if define else None
+            write_sdtm(prepared, folder, accounting, formats, define=described)
         else:
             _write_records(prepared.tabulations, source, folders, folder, accounting)
         folder.describe(_about(key))
@@ -215,13 +220,27 @@ def _prepared(
     return prepared
 
 
+def _description(given: Input, prepared: pipeline.Prepared, source: str | None, mappings: list[Path]) -> Description:
+    """What is known of the study beside its datasets, for its define.xml."""
+    if given.kind != "records":
+        return Description(given.kind)
+    sources = pipeline.source_library(source, given.files, mappings)
+    return Description(given.kind, sources, tuple(prepared.derived))
+
+
 def write_sdtm(
-    prepared: pipeline.Prepared, folder: OutputFolder, accounting: Accounting, formats: Sequence[str]
+    prepared: pipeline.Prepared,
+    folder: OutputFolder,
+    accounting: Accounting,
+    formats: Sequence[str],
+    *,
+    define: Description | None = None,
 ) -> None:
-    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``.
+    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``, and ``sdtm/define.xml``.
 
     All formats of a run hold the same rows: if xpt is among them, long texts continue in further variables in each.
     What screening did is not done again: long texts are cut once, and cells that fit are not checked a second time.
+    The define.xml is written if `define` says what is known beside the datasets.
     """
     tables = {name: tabulation.table() for name, tabulation in prepared.tabulations.items()}
     look = prepared.screening or Screening(tables, [])
@@ -231,11 +250,20 @@ def write_sdtm(
         tables = divided.whole()
         for name, rows in divided.more.items():
             folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
-    study = for_writing(tables) if "xpt" in formats else StudySummary()
+    study = for_writing(tables) if define or "xpt" in formats else StudySummary()
+    described: dict[str, Dataset] = {}
     for name, table in tables.items():
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
                 _write(table, name, form, part, study=study, checked=look.checked.get(name))
+        if define:
+            form = "xpt" if "xpt" in formats else formats[0]
+            variables = _variables(table, name, study, look.checked.get(name))
+            columns = [Column(each, text, kind, study.lengths[name, each]) for each, text, kind, _ in variables]
+            described[name] = Dataset(table, columns, _label(name), f"{file_name(name.lower())}.{form}")
+    if define:
+        with folder.open("sdtm/define.xml") as stream:
+            stream.write(define.as_bytes(described))
 
 
 def _write(
@@ -246,10 +274,19 @@ def _write(
     elif form == "csv":
         csv.write(table, path)
     else:
-        numbers = {column for column, kind in checked.columns.items() if kind == "Num"} if checked else None
-        variables = [_variable(name, column, study.lengths[name, column], numbers) for column in data_columns(table)]
-        label = sdtm.domain(name).label if sdtm.known(name) else name
-        xpt.write(table, path, name=name, label=label, variables=variables, checked=checked)
+        variables = _variables(table, name, study, checked)
+        xpt.write(table, path, name=name, label=_label(name), variables=variables, checked=checked)
+
+
+def _label(name: str) -> str:
+    """The label of a dataset."""
+    return sdtm.domain(name).label if sdtm.known(name) else name
+
+
+def _variables(table: pa.Table, name: str, study: StudySummary, checked: xpt.Checked | None) -> list[xpt.Variable]:
+    """What a transport file says of the variables of a dataset."""
+    numbers = {column for column, kind in checked.columns.items() if kind == "Num"} if checked else None
+    return [_variable(name, column, study.lengths[name, column], numbers) for column in data_columns(table)]
 
 
 def _write_records(

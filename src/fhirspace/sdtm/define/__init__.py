@@ -1,0 +1,1 @@
+"""Define-XML: the metadata of a package of datasets, made, read, merged, written, and compared with the data."""
