@@ -36,6 +36,7 @@ RANGES: Final = {
     "FS5": "Delivery, server, journal",
     "FS6": "The command line",
     "FS7": "SDTM tabulations",
+    "FS8": "Conformance rules",
 }
 
 

@@ -54,6 +54,8 @@ LIMITS = {
     "yaml-bytes": Limit(10_000_000, "bytes in a YAML file"),
     "yaml-nodes": Limit(1_000_000, "nodes in a YAML file, its aliases spelt out"),
     "yaml-depth": Limit(60, "YAML nodes within one another"),
+    "rule-rows": Limit(50_000_000, "rows of the datasets that a conformance rule joins"),
+    "rule-seconds": Limit(10, "seconds for one regular expression of a conformance rule over one variable"),
     "answer-bytes": Limit(256 * 1024**2, "bytes in one answer of a server, unpacked"),
     "answer-seconds": Limit(900, "seconds for one answer of a server"),
     "sign-in-bytes": Limit(1_000_000, "bytes in one answer about the sign-in"),

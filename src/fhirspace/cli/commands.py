@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhirspace import arguments, idkey
 from fhirspace.cli.console import Bars, coloured, give, lines, print_line, say, tell_problems
+from fhirspace.cli.rules_commands import rules  # noqa: F401  # found here by its name
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from fhirspace.cli.delivery_parsers import DELIVERY
 from fhirspace.cli.notices import notices
 from fhirspace.cli.options import Plain
+from fhirspace.cli.rules_parser import RULES
 from fhirspace.cli.study_parsers import ABOUT_MAPPINGS, EVERYDAY
 from fhirspace.errors import EXIT_USAGE
 from fhirspace.foreign import shown
@@ -69,7 +70,7 @@ def parser() -> argparse.ArgumentParser:
     )
     # Not `required`: argparse would refuse --version and --notices alone.
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
-    for add in (*EVERYDAY, *DELIVERY, *ABOUT_MAPPINGS):
+    for add in (*EVERYDAY, *DELIVERY, *ABOUT_MAPPINGS, *RULES):
         add(commands)
     return parser
 

@@ -1,0 +1,184 @@
+"""Cases of rules, laid out as in CDISC's repository: data, and the results that a rule must give for them.
+
+A folder for each rule: ``rule.yml`` and ``positive/01``, ``negative/01`` ..., each with ``data/*.csv`` (datasets),
+``data/_datasets.csv`` and ``data/_variables.csv`` (what a file would say of them) and ``results/results.csv``.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+from pyarrow import csv as arrow_csv
+
+from fhirspace.errors import FhirspaceError, InputError, Place
+from fhirspace.limits import limit, too_much
+from fhirspace.sdtm.rules.engine import PRESENCE, Engine, Fault, Outcome, cell, targets
+from fhirspace.sdtm.rules.model import Rule, load
+from fhirspace.sdtm.rules.study import About, Dataset, Study
+from fhirspace.sdtm.rules.values import Lists, is_number, written
+
+Line = tuple[str, str, str, str]
+"""Dataset, record, variable and value of a result, as ``results.csv`` has them."""
+_SHOWN = 20
+NOT_THERE = "Not in dataset"
+
+
+@dataclass
+class Tested:
+    """What the cases of a rule gave: `fail` where a result differs, `error` where the rule or a case cannot be run."""
+
+    id: str
+    status: Literal["pass", "fail", "error"] = "pass"
+    cases: int = 0
+    passed: int = 0
+    differences: list[str] = field(default_factory=list)
+
+    def add(self, case: str, differences: list[str], error: bool = False) -> None:
+        """Adds the result of one case."""
+        self.cases += 1
+        self.passed += not differences
+        if differences:
+            self.status = "error" if error or self.status == "error" else "fail"
+            self.differences += [f"{case}: {each}" for each in differences[:_SHOWN]]
+
+
+def run(folder: Path) -> Iterator[Tested]:
+    """Runs the cases of each rule below a folder, or of the one whose folder it is.
+
+    Raises:
+        InputError: FS101, the folder is none; FS802, it has no rule.yml.
+    """
+    if not folder.is_dir():
+        raise InputError("FS101", Place(folder.name), "a folder with rules and their cases")
+    files = [folder / "rule.yml"] if (folder / "rule.yml").is_file() else sorted(folder.glob("*/rule.yml"))
+    if not files:
+        raise InputError("FS802", Place(folder.name), "rule.yml, or folders with rule.yml in them")
+    yield from map(_tested, files)
+
+
+def _tested(file: Path) -> Tested:
+    result = Tested(file.parent.name)
+    try:
+        rule = load(file)
+    except FhirspaceError as error:
+        result.add("rule.yml", [str(error)], error=True)
+        return result
+    for case in sorted((*file.parent.glob("positive/*"), *file.parent.glob("negative/*"))):
+        if (case / "data").is_dir():
+            _run_case(rule, case, result)
+    if not result.cases:
+        result.status = "error"
+        result.differences.append("no cases: positive/01/data, negative/01/data ...")
+    return result
+
+
+def _run_case(rule: Rule, case: Path, result: Tested) -> None:
+    name = f"{case.parent.name}/{case.name}"
+    try:
+        outcome = Engine(read_study(case / "data")).run(rule)
+        wanted = _expected(case / "results" / "results.csv")
+    except FhirspaceError as error:
+        result.add(name, [str(error)], error=True)
+        return
+    errors = [f"{dataset}: {reason}" for dataset, reason in outcome.errors.items()]
+    found = set(results(outcome))
+    extra = [f"unexpected: {','.join(line)}" for line in sorted(found - wanted)]
+    missing = [f"missing: {','.join(line)}" for line in sorted(wanted - found)]
+    differing = [*missing, *extra]
+    result.add(name, [*errors, *differing] if differing else [], error=bool(errors))
+
+
+def _expected(file: Path) -> set[Line]:
+    if not file.is_file():
+        return set()
+    rows = _rows(file)
+    return {(row["Dataset"], row["Record"], row["Variable"], row["Value"]) for row in rows}
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    most = limit("list-bytes")
+    if file.stat().st_size > most:
+        raise too_much("list-bytes", Place(file.name))
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return [{str(key): value or "" for key, value in row.items()} for row in csv.DictReader(stream)]
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError("FS803", Place(file.name), "a CSV file in UTF-8") from None
+
+
+def read_study(folder: Path) -> Study:
+    """The datasets of a case. Raises InputError (FS803): a file of it cannot be read."""
+    labels = {
+        row.get("Filename", "").partition(".")[0].lower(): row.get("Label", "")
+        for row in _optional(folder, "_datasets.csv")
+    }
+    about: dict[str, dict[str, About]] = {}
+    for row in _optional(folder, "_variables.csv"):
+        known = about.setdefault(row.get("dataset", "").partition(".")[0].lower(), {})
+        length = row.get("length", "")
+        known[row.get("variable", "")] = About(
+            row.get("label", ""), row.get("type", "Char"), int(length) if length.isdecimal() else None
+        )
+    files = sorted(file for file in folder.glob("*.csv") if not file.name.startswith("_"))
+    return Study(_dataset(file, labels.get(file.stem.lower(), ""), about.get(file.stem.lower(), {})) for file in files)
+
+
+def _optional(folder: Path, name: str) -> list[dict[str, str]]:
+    return _rows(folder / name) if (folder / name).is_file() else []
+
+
+def _dataset(file: Path, label: str, about: dict[str, About]) -> Dataset:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            header = next(csv.reader(stream), [])
+        options = arrow_csv.ConvertOptions(
+            column_types={name: pa.string() for name in header},
+            strings_can_be_null=True,
+            null_values=[""],
+            quoted_strings_can_be_null=True,
+        )
+        table = arrow_csv.read_csv(
+            file, convert_options=options, parse_options=arrow_csv.ParseOptions(newlines_in_values=True)
+        )
+    except (UnicodeDecodeError, csv.Error, pa.ArrowInvalid, pa.ArrowKeyError):
+        raise InputError(
+            "FS803", Place(file.name), "a CSV file in UTF-8 with a header and rows of its length"
+        ) from None
+    return Dataset(file.stem.upper(), table, label, file.name, file.stat().st_size, about)
+
+
+def results(outcome: Outcome) -> Iterator[Line]:
+    """What a rule found, as ``results.csv`` has it: a line for each variable of each row at fault."""
+    for fault in outcome.faults:
+        rows = fault.rows.to_pylist()
+        whole = outcome.rule.sensitivity == "Dataset"
+        names = targets(fault, outcome.rule)
+        for row in rows[:1] if whole else rows:
+            yield from _lines(outcome.rule, fault, names, row, whole)
+            if whole:
+                return
+
+
+def _lines(rule: Rule, fault: Fault, names: list[str], row: int, whole: bool) -> Iterator[Line]:
+    frame = fault.frame
+    presence = rule.kind == PRESENCE
+    dataset = "STUDY" if presence else frame.files[row].as_py() if frame.files is not None else fault.dataset.name
+    record = "" if whole or presence else str(frame.rows[row].as_py())
+    floats = _as_floats(fault, names)
+    for name in names:
+        value: Any = cell(frame, name, row) if frame.has(name) else NOT_THERE
+        yield dataset, record, name, written(float(value) if floats and isinstance(value, int) else value)
+
+
+def _as_floats(fault: Fault, names: list[str]) -> bool:
+    """Whether whole numbers get a decimal point: where all cells shown are numbers, and some come from the data."""
+    columns = [fault.frame.column(name) for name in names if fault.frame.has(name)]
+    plain = [
+        column for column in columns if not isinstance(column, Lists) and is_number(column) and not column.null_count
+    ]
+    return len(plain) == len(columns) and any(pa.types.is_floating(column.type) for column in plain)

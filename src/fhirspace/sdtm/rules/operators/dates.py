@@ -1,0 +1,104 @@
+"""Dates and durations. Two dates are compared as far as both are known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm.rules import moments
+from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.frame import Frame
+from fhirspace.sdtm.rules.model import Check
+from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, operator
+from fhirspace.sdtm.rules.values import by_value, constant, every, is_text
+
+_NUMBER = r"(\d+(?:[.,]\d*)?)"
+_DURATION = re.compile(
+    rf"(-)?P(?:{_NUMBER}Y)?,?(?:{_NUMBER}M)?,?(?:{_NUMBER}D)?,?"
+    rf"(T(?=\d)(?:{_NUMBER}H)?,?(?:{_NUMBER}M)?,?(?:{_NUMBER}S)?)?|(-)?P{_NUMBER}W"
+)
+
+
+@operator("is_complete_date", opposite="is_incomplete_date")
+def is_complete_date(frame: Frame, check: Check) -> pa.Array:
+    """At least year, month and day are known; a cell without a value is not complete."""
+    return _tested(frame, check, moments.complete)
+
+
+@operator("valid_date", opposite="invalid_date")
+def valid_date(frame: Frame, check: Check) -> pa.Array:
+    """A date of ISO 8601, as far as it is known; a cell without a value is none."""
+    return _tested(frame, check, moments.valid)
+
+
+@operator("valid_duration", opposite="invalid_duration")
+def valid_duration(frame: Frame, check: Check) -> pa.Array:
+    """A duration of ISO 8601; with `negative: false` no minus may be before it. A cell without a value is none."""
+    negative = check.options.get("negative") is not False
+    return _tested(frame, check, lambda text: _is_duration(text, negative))
+
+
+def _tested(frame: Frame, check: Check, test: Callable[[str], bool]) -> pa.Array:
+    cells = frame.array(check)
+    return by_value(cells, test, null=False) if is_text(cells) else every(False, frame.size)
+
+
+def _is_duration(text: str, negative: bool) -> bool:
+    found = _DURATION.fullmatch(text)
+    if found is None or text.lstrip("-") in ("P", "PT"):
+        return False
+    if (found[1] or found[9]) and not negative:
+        return False
+    parts = [part for part in (*found.groups()[1:4], *found.groups()[5:8], found[10]) if part is not None]
+    return bool(parts) and not any("." in part or "," in part for part in parts[:-1])
+
+
+def _comparing(
+    compare: Callable[[Any, Any], Any], precisions: Callable[[Any, Any, Any], Any] | None = None
+) -> Operator:
+    def compared(frame: Frame, check: Check) -> pa.Array:
+        if check.options.get("date_component") not in (None, "auto"):
+            raise CannotRun("comparing one component of a date is not supported")
+        left = _Moments(frame.array(check))
+        column, value = frame.operand(check)
+        right = _Moments(constant(value, frame.size) if column is None else column)
+        level = np.minimum(left.level, right.level)
+        known = level >= 0
+        rows = np.arange(frame.size)
+        answer = compare(left.at[rows, level], right.at[rows, level])
+        if precisions and check.options.get("date_component") != "auto":
+            answer = precisions(answer, left.level, right.level)
+        return pa.array(known & answer)
+
+    return compared
+
+
+class _Moments:
+    """A column as moments: of each row the level (-1: no date) and the microseconds at each level."""
+
+    def __init__(self, column: Any) -> None:
+        if isinstance(column, pa.Array) and not is_text(column):
+            column = pa.nulls(len(column), pa.string())
+        encoded = column.dictionary_encode()
+        found = [moments.moment(text) if text else None for text in encoded.dictionary.to_pylist()]
+        levels = np.array([each.level if each else -1 for each in found] + [-1], np.int64)
+        nothing = (0,) * len(moments.LEVELS)
+        table = np.array([each.at if each else nothing for each in found] + [nothing], np.int64)
+        indices = pc.fill_null(encoded.indices.cast(pa.int64()), len(found)).to_numpy(zero_copy_only=False)
+        self.level = levels[indices]
+        self.at = table[indices]
+
+
+OPERATORS |= {
+    "date_equal_to": _comparing(np.equal, lambda answer, left, right: answer & (left == right)),
+    "date_not_equal_to": _comparing(np.not_equal, lambda answer, left, right: answer | (left != right)),
+    "date_less_than": _comparing(np.less),
+    "date_less_than_or_equal_to": _comparing(np.less_equal),
+    "date_greater_than": _comparing(np.greater),
+    "date_greater_than_or_equal_to": _comparing(np.greater_equal),
+}

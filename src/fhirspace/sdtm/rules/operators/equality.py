@@ -1,0 +1,158 @@
+"""Equal, unequal, smaller, greater. Two cells without a value are neither equal nor unequal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
+from fhirspace.sdtm.rules.frame import Frame
+from fhirspace.sdtm.rules.model import Check
+from fhirspace.sdtm.rules.operators.registry import OPERATORS, operator
+from fhirspace.sdtm.rules.values import TEXT, Column, Lists, constant, empty, every, is_number, is_text
+
+
+@operator("equal_to")
+def equal_to(frame: Frame, check: Check) -> pa.Array:
+    """Both have a value, the same. A text never equals a number, unless the rule says `type_insensitive`."""
+    left, right = _sides(frame, check)
+    return pc.and_(same(left, right), pc.invert(_nothing(left, right)))
+
+
+@operator("not_equal_to")
+def not_equal_to(frame: Frame, check: Check) -> pa.Array:
+    """They differ: other values, or only one of them has a value."""
+    left, right = _sides(frame, check)
+    return pc.invert(pc.or_(same(left, right), _nothing(left, right)))
+
+
+@operator("equal_to_case_insensitive")
+def equal_to_case_insensitive(frame: Frame, check: Check) -> pa.Array:
+    """Equal texts, however they are capitalised."""
+    left, right = _sides(frame, check)
+    return pc.and_(same(_lower(left), _lower(right)), pc.invert(_nothing(left, right)))
+
+
+@operator("not_equal_to_case_insensitive")
+def not_equal_to_case_insensitive(frame: Frame, check: Check) -> pa.Array:
+    """Texts that differ in more than their capitals, or only one of them has a value."""
+    left, right = _sides(frame, check)
+    return pc.invert(pc.or_(same(_lower(left), _lower(right)), _nothing(left, right)))
+
+
+def _sides(frame: Frame, check: Check) -> tuple[Column, Column]:
+    left = frame.target(check)
+    if check.options.get("value_is_reference"):
+        right: Column = _referred(frame, frame.resolve(check.value))
+    else:
+        column, value = frame.operand(check)
+        right = constant(value, frame.size) if column is None else column
+    if check.options.get("type_insensitive"):
+        return normal(left), normal(right)
+    return left, right
+
+
+def _referred(frame: Frame, name: str) -> pa.Array:
+    """The cells of the variable that each row names, as texts. Raises MissingColumn: a row names none of the data."""
+    names = frame.column(name)
+    if isinstance(names, Lists):
+        raise MissingColumn(name)
+    found = pa.nulls(frame.size, TEXT)
+    for each in names.unique().to_pylist():
+        cells = frame.column(each or "")
+        here = pc.fill_null(pc.equal(names, each), False)
+        found = pc.if_else(here, normal(cells), found)
+    return found
+
+
+def normal(column: Column) -> Column:
+    """Cells as texts in which a number is spelt one way: ``200.00`` and 200.0 are ``200``."""
+    if isinstance(column, Lists) or pa.types.is_boolean(column.type):
+        return column
+    encoded = column.dictionary_encode()
+    spelt = pa.array([_spelt(value) for value in encoded.dictionary.to_pylist()], TEXT)
+    return spelt.take(encoded.indices)
+
+
+def _spelt(value: Any) -> str:
+    try:
+        number = float(value)
+    except ValueError:
+        return str(value).strip()
+    return str(int(number)) if number.is_integer() else str(number)
+
+
+def same(left: Column, right: Column) -> pa.Array:
+    """Where cells hold the same value of the same type; never where one has none."""
+    if isinstance(left, Lists) or isinstance(right, Lists):
+        return _same_lists(left, right)
+    if len(left) == 0:
+        return pa.array([], pa.bool_())
+    alike = (is_text(left) and is_text(right)) or (_numeric(left) and _numeric(right))
+    if not alike:
+        return every(False, len(left))
+    kind = TEXT if is_text(left) and is_text(right) else pa.float64()
+    return pc.fill_null(pc.equal(left.cast(kind), right.cast(kind)), False)
+
+
+def _same_lists(left: Column, right: Column) -> pa.Array:
+    if isinstance(left, Lists) and isinstance(right, Lists):
+        return pa.array([left.at(row) == right.at(row) for row in range(left.size)], pa.bool_())
+    return every(False, left.size if isinstance(left, Lists) else len(left))
+
+
+def _numeric(column: pa.Array) -> bool:
+    return is_number(column) or pa.types.is_boolean(column.type)
+
+
+def _nothing(left: Column, right: Column) -> pa.Array:
+    return pc.and_(empty(left), empty(right))
+
+
+def _lower(column: Column) -> Column:
+    if isinstance(column, Lists):
+        return column
+    if not pa.types.is_string(column.type):
+        return pa.nulls(len(column), TEXT)
+    return pc.utf8_lower(column)
+
+
+def _ordering(compare: Callable[[pa.Array, Any], pa.Array]) -> Callable[[Frame, Check], pa.Array]:
+    def ordered(frame: Frame, check: Check) -> pa.Array:
+        column, value = frame.operand(check)
+        right = value if column is None else numbers(column)
+        if column is None and (isinstance(value, (str, tuple)) or value is None):
+            raise CannotRun(f"`{check.operator}` compares numbers, but its value is none")
+        return pc.fill_null(compare(numbers(frame.target(check)), right), False)
+
+    return ordered
+
+
+def numbers(column: Column) -> pa.Array:
+    """Cells as numbers; what is no number is null."""
+    if isinstance(column, Lists):
+        raise CannotRun("a list is compared with a number")
+    if not pa.types.is_string(column.type):
+        return column.cast(pa.float64())
+    encoded = column.dictionary_encode()
+    return pa.array([_number(text) for text in encoded.dictionary.to_pylist()], pa.float64()).take(encoded.indices)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return None if np.isnan(number) or "_" in text else number
+
+
+OPERATORS |= {
+    "less_than": _ordering(pc.less),
+    "less_than_or_equal_to": _ordering(pc.less_equal),
+    "greater_than": _ordering(pc.greater),
+    "greater_than_or_equal_to": _ordering(pc.greater_equal),
+}

@@ -1,0 +1,28 @@
+"""The operators of conditions by name: each takes the rows and a condition and gives a flag for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm.rules.frame import Frame
+from fhirspace.sdtm.rules.model import Check
+
+Operator: TypeAlias = Callable[[Frame, Check], pa.Array]
+OPERATORS: dict[str, Operator] = {}
+"""Every operator by the name that rules use."""
+
+
+def operator(name: str, opposite: str = "") -> Callable[[Operator], Operator]:
+    """Registers an operator, and its opposite, which is true exactly where the operator is not."""
+
+    def register(function: Operator) -> Operator:
+        OPERATORS[name] = function
+        if opposite:
+            OPERATORS[opposite] = lambda frame, check: pc.invert(function(frame, check))
+        return function
+
+    return register

@@ -1,0 +1,94 @@
+"""Rows beside other rows: unique combinations, pairs that belong together, values that are the same throughout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.frame import Frame
+from fhirspace.sdtm.rules.model import Check
+from fhirspace.sdtm.rules.operators.registry import operator
+from fhirspace.sdtm.rules.patterns import Pattern
+from fhirspace.sdtm.rules.values import Column, Lists, codes_of, empty
+
+
+@operator("is_unique_set", opposite="is_not_unique_set")
+def is_unique_set(frame: Frame, check: Check) -> pa.Array:
+    """No other row has the same values of the variable and of those in `value`; variables not there do not count."""
+    wanted = [*frame.expand((check.name,)), *frame.expand(check.value)]
+    names = list(dict.fromkeys(name for name in wanted if frame.has(name)))
+    if not names:
+        raise CannotRun(f"`{check.operator}` finds none of its variables")
+    pattern = check.options.get("regex")
+    if pattern:
+        codes, count = codes_of([_found(frame.column(name), pattern) for name in names], frame.size)
+    else:
+        codes, count = frame.codes(names)
+    return pa.array(np.bincount(codes, minlength=count)[codes] <= 1)
+
+
+def _found(column: Column, pattern: str) -> Column:
+    """What a pattern finds in the cells, for a column whose first value it matches."""
+    first = None if isinstance(column, Lists) or not pa.types.is_string(column.type) else column.drop_null()[:1]
+    if first is None or not len(first) or not Pattern(pattern).flags(first, start=True)[0].as_py():
+        return column
+    return Pattern(pattern).parts(column)
+
+
+@operator("present_on_multiple_rows_within", opposite="not_present_on_multiple_rows_within")
+def present_on_multiple_rows_within(frame: Frame, check: Check) -> pa.Array:
+    """The value is on more than one row (or more than `value`) of the group that `within` names."""
+    within = frame.expand(check.options.get("within") or ())
+    if not within:
+        raise CannotRun(f"`{check.operator}` needs `within`")
+    codes, count = frame.codes([*within, frame.resolve(check.name)])
+    least = check.value if isinstance(check.value, int) else 1
+    return pa.array(np.bincount(codes, minlength=count)[codes] > least)
+
+
+@operator("is_not_unique_relationship", opposite="is_unique_relationship")
+def is_not_unique_relationship(frame: Frame, check: Check) -> pa.Array:
+    """A value goes with several values of the other variable, or the other way round; no value counts as one."""
+    left = [frame.resolve(check.name)]
+    right = frame.expand(check.value)
+    flags = _ambiguous(frame, left, right) | _ambiguous(frame, right, left)
+    return pa.array(flags)
+
+
+def _ambiguous(frame: Frame, key: list[str], value: list[str]) -> np.ndarray[Any, Any]:
+    """Rows whose key (with a value in each variable) goes with more than one value."""
+    keys, count = frame.codes(key)
+    pairs, many = frame.codes([*key, *value])
+    firsts = np.full(many, -1, np.int64)
+    firsts[pairs[::-1]] = np.arange(frame.size)[::-1]
+    per_key = np.bincount(keys[firsts], minlength=count)
+    blank = np.zeros(frame.size, bool)
+    for name in key:
+        blank |= empty(frame.column(name)).to_numpy(zero_copy_only=False)
+    return np.asarray((per_key[keys] > 1) & ~blank, bool)
+
+
+@operator("is_inconsistent_across_dataset")
+def is_inconsistent_across_dataset(frame: Frame, check: Check) -> pa.Array:
+    """Within the same values of other variables, the value is not the most frequent one; all rows where none is."""
+    names = [name for name in frame.expand(check.value) if frame.has(name)]
+    if not names:
+        raise CannotRun(f"`{check.operator}` finds none of the variables of its groups")
+    target = frame.target(check)
+    if check.options.get("regex"):
+        target = Pattern(str(check.options["regex"])).parts(target)
+        target = pc.coalesce(target, frame.array(check))
+    groups, count = frame.codes(names)
+    pairs, many = codes_of([pa.array(groups), target], frame.size)
+    sizes = np.bincount(pairs, minlength=many)
+    owner = np.zeros(many, np.int64)
+    owner[pairs] = groups
+    most = np.zeros(count, np.int64)
+    np.maximum.at(most, owner, sizes)
+    top = sizes == most[owner]
+    winners = np.bincount(owner[top], minlength=count)
+    return pa.array((winners[groups] > 1) | ~top[pairs])

@@ -1,0 +1,168 @@
+"""The data that rules judge: datasets with what their file says about their variables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.values import NUMBER, TEXT
+from fhirspace.standards import sdtm
+from fhirspace.tables.text import ROW, data_columns, has
+
+SUPPLEMENTARY = ("SUPP", "SQ")
+_DETECTED = (("TERM", "EVENTS"), ("TRT", "INTERVENTIONS"), ("QNAM", "RELATIONSHIP"))
+
+
+@dataclass(frozen=True, slots=True)
+class About:
+    """What a file says of a variable: label, type (Char or Num), length."""
+
+    label: str = ""
+    type: str = "Char"
+    length: int | None = None
+
+
+@dataclass
+class Dataset:
+    """One dataset: its name, its rows as a text table, and what its file says of itself and of its variables.
+
+    Attributes:
+        file: the name of its file. size: the bytes of it, 0 where nobody knows.
+    """
+
+    name: str
+    table: pa.Table
+    label: str = ""
+    file: str = ""
+    size: int = 0
+    about: Mapping[str, About] = field(default_factory=dict)
+    _typed: dict[str, pa.Array] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Its variables, in order."""
+        return data_columns(self.table)
+
+    def column(self, name: str) -> pa.Array:
+        """A variable as texts or, by its type, as numbers. Raises CannotRun: a number cannot be read."""
+        if name not in self._typed:
+            column = self.table[name].combine_chunks()
+            if column.type != TEXT and not pa.types.is_floating(column.type) and not pa.types.is_integer(column.type):
+                column = column.cast(TEXT)
+            about = self.about.get(name)
+            self._typed[name] = _numbers(column, name) if about and about.type == "Num" else column
+        return self._typed[name]
+
+    @cached_property
+    def rows(self) -> pa.Array:
+        """The number of each record, from 1."""
+        if has(self.table, ROW):
+            return pc.subtract(self.table[ROW].combine_chunks(), 1)
+        return pa.array(range(1, self.table.num_rows + 1), pa.int64())
+
+    def _first(self, name: str) -> str | None:
+        if not has(self.table, name) or not self.table.num_rows:
+            return None
+        cell = self.table[name][0].as_py()
+        return None if cell is None else str(cell)
+
+    @cached_property
+    def domain(self) -> str | None:
+        """The DOMAIN of its first record."""
+        return self._first("DOMAIN")
+
+    @property
+    def supplementary(self) -> bool:
+        """Whether it holds supplemental qualifiers, by its name."""
+        return self.name.startswith(SUPPLEMENTARY)
+
+    @cached_property
+    def related(self) -> str | None:
+        """The domain that supplemental qualifiers belong to."""
+        return self._first("RDOMAIN") if self.supplementary else None
+
+    @property
+    def whole(self) -> str:
+        """The name without the part that tells split datasets apart: QS for QSPH."""
+        if self.domain:
+            return self.domain
+        prefix = next((each for each in SUPPLEMENTARY if self.name.startswith(each)), "")
+        return f"{prefix}{self.related}" if prefix else self.name
+
+    @property
+    def split(self) -> bool:
+        """Whether it is one of several datasets of a domain."""
+        return self.name != self.whole
+
+    @property
+    def associated(self) -> bool:
+        """Whether it is about associated persons."""
+        if self.supplementary:
+            return bool(self.related) and len(self.related or "") == 4 and str(self.related).startswith("AP")
+        return has(self.table, "APID") and self.table.num_rows > 0
+
+    @property
+    def suffix(self) -> str:
+        """The domain that associated persons' data are like (``MH`` of APMH), or ""."""
+        own = self.associated and not self.supplementary and len(self.domain or "") >= 4
+        return (self.domain or "")[2:] if own else ""
+
+    @property
+    def prefix(self) -> str:
+        """What ``--`` stands for in the names of its variables."""
+        return self.suffix or self.domain or ""
+
+
+class Study:
+    """The datasets of a study, by name."""
+
+    def __init__(self, datasets: Iterable[Dataset]) -> None:
+        self.datasets = {dataset.name: dataset for dataset in datasets}
+
+    def named(self, name: str) -> list[Dataset]:
+        """The datasets of a domain, all parts of a split one; also by the dataset's own name."""
+        return [each for each in self.datasets.values() if name in (each.whole, each.name, each.domain)]
+
+    def first(self, whole: str) -> Dataset | None:
+        """The dataset of a domain; ``SUPP--`` finds the first that starts so."""
+        start = whole[:-2] if whole.endswith("--") else ""
+        for each in self.datasets.values():
+            if each.whole == whole or (start and each.whole.startswith(start)):
+                return each
+        return None
+
+    def class_of(self, dataset: Dataset) -> str | None:
+        """The observation class of a dataset in capitals, by the guide or by its topic variable; None: neither says."""
+        if dataset.whole in sdtm.domains() and dataset.whole != "SUPPQUAL":
+            return sdtm.domain(dataset.whole).klass.upper().replace("-", " ")
+        found = _by_topic(dataset)
+        if found is None and dataset.suffix:
+            parent = next((each for each in self.datasets.values() if each.domain == dataset.suffix), None)
+            return self.class_of(parent) if parent and not parent.associated else None
+        return found
+
+
+def _by_topic(dataset: Dataset) -> str | None:
+    if dataset.domain is None and not has(dataset.table, "RDOMAIN"):
+        return None
+    prefix = dataset.domain or ""
+    for topic, klass in _DETECTED:
+        if has(dataset.table, prefix + topic):
+            return klass
+    if has(dataset.table, prefix + "TESTCD"):
+        return "FINDINGS ABOUT" if has(dataset.table, prefix + "OBJ") else "FINDINGS"
+    return None
+
+
+def _numbers(column: pa.Array, name: str) -> pa.Array:
+    if not pa.types.is_string(column.type):
+        return column.cast(NUMBER)
+    try:
+        return pc.utf8_trim_whitespace(column).cast(NUMBER)
+    except pa.ArrowInvalid:
+        raise CannotRun(f"{name} is a numeric variable, but not all its cells are numbers") from None

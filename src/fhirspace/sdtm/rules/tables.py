@@ -1,0 +1,80 @@
+"""The rows that each type of rule looks at: records, variables, datasets, or single values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+import pyarrow as pa
+
+from fhirspace.sdtm.rules.frame import Frame, of_columns, of_dataset, stacked
+from fhirspace.sdtm.rules.operations.metadata import about
+from fhirspace.sdtm.rules.study import Dataset, Study
+from fhirspace.sdtm.rules.values import Column, constant
+
+Builder: TypeAlias = Callable[[Dataset, Study], Iterator[Frame]]
+
+
+def _records(dataset: Dataset, study: Study) -> Iterator[Frame]:
+    yield stacked([of_dataset(each) for each in _parts(dataset, study)])
+
+
+def _parts(dataset: Dataset, study: Study) -> list[Dataset]:
+    parts = [each for each in study.datasets.values() if each.whole == dataset.whole]
+    return parts if dataset.split else [dataset]
+
+
+def _variables(dataset: Dataset, study: Study) -> Iterator[Frame]:
+    yield stacked([_of_variables(each) for each in _parts(dataset, study)])
+
+
+def _of_variables(dataset: Dataset) -> Frame:
+    names = dataset.names
+    facts = [dataset.about.get(name) for name in names]
+    columns: dict[str, Column] = {
+        "variable_name": pa.array(names, pa.string()),
+        "variable_order_number": pa.array(range(1, len(names) + 1), pa.int64()),
+        "variable_label": pa.array([each and (each.label or None) for each in facts], pa.string()),
+        "variable_size": pa.array([each and each.length for each in facts], pa.int64()),
+        "variable_data_type": pa.array([each.type if each else "Char" for each in facts], pa.string()),
+    }
+    return of_columns(dataset, columns, len(names))
+
+
+def _datasets(dataset: Dataset, study: Study) -> Iterator[Frame]:
+    yield stacked([_of_dataset(each) for each in _parts(dataset, study)])
+
+
+def _of_dataset(dataset: Dataset) -> Frame:
+    return of_columns(dataset, {name: constant(value, 1) for name, value in about(dataset).items()}, 1)
+
+
+def _presence(dataset: Dataset, study: Study) -> Iterator[Frame]:
+    columns = {each.whole: constant(each.file, 1) for each in study.datasets.values()}
+    yield of_columns(dataset, columns, 1)
+
+
+def _values(dataset: Dataset, study: Study) -> Iterator[Frame]:
+    """The cells of one variable after the other, with what is known of the variable and of the dataset."""
+    for part in _parts(dataset, study):
+        size = part.table.num_rows
+        for at, name in enumerate(part.names, 1):
+            known = part.about.get(name)
+            facts = {**about(part), "variable_name": name, "variable_order_number": at}
+            facts |= {
+                "variable_label": known.label if known else "",
+                "variable_data_type": known.type if known else "Char",
+            }
+            columns = {key: constant(value, size) for key, value in facts.items()}
+            yield of_columns(part, {**columns, "variable_value": part.column(name)}, size, part.rows)
+
+
+BUILDERS: dict[str, Builder] = {
+    "Record Data": _records,
+    "Variable Metadata Check": _variables,
+    "Dataset Metadata Check": _datasets,
+    "Domain Presence Check": _presence,
+    "Value Check with Variable Metadata": _values,
+    "Value Check with Dataset Metadata": _values,
+}
+"""For each type of rule that can be run, what gives its rows."""
