@@ -142,9 +142,12 @@ def test_domain_examples_of_the_language_page_load(tmp_path, release):
 
 
 def test_form_examples_of_the_language_page_load(tmp_path):
-    (example,) = [text for text in EXAMPLES if text.startswith("form:")]
-    (tmp_path / "vitals.yaml").write_text(example, "utf-8")
-    assert SourceLibrary(tmp_path).forms["vitals"].datasets == ("VS",)
+    for number, text in enumerate(text for text in EXAMPLES if text.startswith("form:")):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "form.yaml").write_text(text, "utf-8")
+    vitals, diary = (SourceLibrary(folder).forms for folder in sorted(tmp_path.iterdir()))
+    assert vitals["vitals"].datasets == diary["diary"].datasets == ("VS",)
+    assert diary["diary"].mapping.declared.missing == {"-99", "NA", "."}
 
 
 @pytest.mark.parametrize("name", ["demo", "loading"])

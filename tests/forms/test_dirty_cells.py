@@ -8,8 +8,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from fhirspace.forms.carried import SAYS_UNKNOWN
 from fhirspace.forms.library import SourceLibrary
-from fhirspace.forms.to_sdtm import SAYS_UNKNOWN
 
 FORM = """
 form: log

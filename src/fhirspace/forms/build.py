@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from fhirspace.errors import MappingError, Place, UsageError
-from fhirspace.forms.cells import CellReader, SourceSyntax
-from fhirspace.forms.model import Cell, Document, FormMapping, Line
+from fhirspace.forms.cells import SourceSyntax
+from fhirspace.forms.declarations import KEYS, DeclarationReader, check_dropped, check_missing
+from fhirspace.forms.model import Cell, Declared, Document, FormMapping, Line
 from fhirspace.standards import sdtm
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 
 _HEAD = (
     "form", "key", "makes", "one per", "when", "given", "always", "codes", "let", "forms", "rows", "each", "needs",
-    "supplemental", "columns",
+    "supplemental", "columns", *KEYS,
 )  # fmt: skip
 _LINE = ("when", "given", "always")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,7}")
@@ -43,24 +44,33 @@ class _Draft:
     documents: list[Document] = field(default_factory=list)
     needs: dict[str, str] = field(default_factory=dict)
     carried: dict[str, None] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
+    dropped: dict[str, tuple[str, int]] = field(default_factory=dict)
 
 
 class SourceBuilder:
     """Builds the forms of one source folder, file by file.
 
     Args:
-        lists: code lists of files; lets, codes: constants and code lists that all files see (``common.yaml``).
+        lists: code lists of files; lets, codes, declared: constants, code lists and what is not converted in all forms
+            (``common.yaml``).
     """
 
-    def __init__(self, lists: CodeLists, lets: dict[str, nodes.Node], codes: dict[str, dict[str, str]]) -> None:
-        self._lists, self._lets, self._codes = lists, lets, codes
+    def __init__(
+        self,
+        lists: CodeLists,
+        lets: dict[str, nodes.Node],
+        codes: dict[str, dict[str, str]],
+        declared: Declared | None = None,
+    ) -> None:
+        self._lists, self._lets, self._codes, self._declared = lists, lets, codes, declared or Declared()
         self._drafts: dict[str, _Draft] = {}
 
     def add(self, file: str, documents: Iterable[nodes.Map]) -> None:
         """Reads the documents of a file. Raises MappingError with file, line, key and what was expected."""
         scope = _Scope(dict(self._lets), dict(self._codes))
         for document in documents:
-            _Reader(file, self._lists, scope, self._drafts).read(document)
+            _Reader(file, self._lists, scope, (self._drafts, self._declared)).read(document)
 
     def forms(self) -> dict[str, FormMapping]:
         """The forms by name. Raises MappingError FS351 for a form without key or without anything to make."""
@@ -75,8 +85,11 @@ def _finished(form: str, draft: _Draft) -> FormMapping:
     key = tuple(name.removesuffix("?") for name in draft.key)
     optional = frozenset(name.removesuffix("?") for name in draft.key if name.endswith("?"))
     made = FormMapping(
-        form, draft.file, key, optional, tuple(draft.documents), tuple(draft.needs.items()), tuple(draft.carried)
-    )
+        form, draft.file, key, optional, tuple(draft.documents), tuple(draft.needs.items()), tuple(draft.carried),
+        declared=draft.declared,
+    )  # fmt: skip
+    check_dropped(made, draft.dropped)
+    check_missing(made)
     return replace(made, documents=tuple(_with_own(document, frozenset(key)) for document in made.documents))
 
 
@@ -96,12 +109,12 @@ def _with_own(document: Document, key: frozenset[str]) -> Document:
     return replace(document, lines=tuple(own(line) for line in document.lines))
 
 
-class _Reader(CellReader):
-    """Reads one document."""
+class _Reader(DeclarationReader):
+    """Reads one document into the draft of its form; a new draft has what the whole source declares."""
 
-    def __init__(self, file: str, lists: CodeLists, scope: _Scope, drafts: dict[str, _Draft]) -> None:
+    def __init__(self, file: str, lists: CodeLists, scope: _Scope, drafts: tuple[dict[str, _Draft], Declared]) -> None:
         super().__init__(file, lists)
-        self._scope, self._drafts = scope, drafts
+        self._scope, (self._drafts, self._before) = scope, drafts
 
     def read(self, document: nodes.Map) -> None:
         self._known(document, _HEAD)
@@ -118,6 +131,8 @@ class _Reader(CellReader):
         draft = self._draft(document)
         draft.needs.update((name.text, self._plain(node, "needs")) for name, node in self._map(document, "needs"))
         draft.carried.update(dict.fromkeys(self._words(document, "columns")))
+        draft.declared = self.declared(document, draft.declared)
+        draft.dropped |= self.dropped(document)
         if document.get("makes") is not None:
             draft.documents.append(self._document(document))
 
@@ -126,7 +141,8 @@ class _Reader(CellReader):
         self._scope.form = self._plain(node, "form") if node is not None else self._scope.form
         if not self._scope.form:
             raise self._error("FS351", document.line, "form", "`form:` with the name of the form's file, without .csv")
-        draft = self._drafts.setdefault(self._scope.form, _Draft(self._file, document.line))
+        new = _Draft(self._file, document.line, declared=self._before)
+        draft = self._drafts.setdefault(self._scope.form, new)
         key = tuple(self._words(document, "key"))
         if key and draft.key not in ((), key):
             raise self._error(

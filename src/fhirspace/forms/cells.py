@@ -156,14 +156,18 @@ class CellReader:
 
     def _conditions(self, node: nodes.Map) -> tuple[Cond | None, Given]:
         text, given = node.get("when"), []
-        if text is not None and not isinstance(text, nodes.Text):
-            raise self._error("FS317", text.line, "when", "a condition as text")
         for name, value in self._map(node, "given"):
             given.append((name.text, self._filled(value) if isinstance(value, nodes.Text) else ""))
-        when = None if text is None else self._syntax.condition(self._filled(text), text.line)
-        if when is not None and any(column.startswith("_has_") for column in when.columns()):
-            raise self._error("FS317", node.line, "when", "columns of the form: `has` looks at datasets")
-        return when, tuple(given)
+        return None if text is None else self._condition(text, "when"), tuple(given)
+
+    def _condition(self, text: nodes.Node, key: str) -> Cond:
+        """A condition on a record. Raises MappingError FS317."""
+        if not isinstance(text, nodes.Text):
+            raise self._error("FS317", text.line, key, "a condition as text")
+        made = self._syntax.condition(self._filled(text), text.line)
+        if any(column.startswith(("_has_", "_upto_")) for column in made.columns()):
+            raise self._error("FS317", text.line, key, "columns of the form: `has` and `upto` look at datasets")
+        return made
 
     # -- the shapes of nodes
 

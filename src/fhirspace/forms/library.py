@@ -18,8 +18,10 @@ from fhirspace.errors import MappingError, Place, Problem
 from fhirspace.forms.build import SourceBuilder, code_lists
 from fhirspace.forms.check import check
 from fhirspace.forms.columns import column
+from fhirspace.forms.declarations import COMMON, DeclarationReader
 from fhirspace.forms.from_sdtm import Absent, FormRecords, leftover, records as read_records
-from fhirspace.forms.model import FormMapping
+from fhirspace.forms.model import Declared, FormMapping
+from fhirspace.forms.reduce import LeftOut, Reduced, reduce
 from fhirspace.forms.supplemental import with_autos
 from fhirspace.forms.to_sdtm import RECORD, FormRows, Labels, encoded, rows as write_rows
 from fhirspace.tables.text import ROW, place
@@ -31,12 +33,21 @@ _APART = frozenset({"common.yaml", "study.yaml"})
 
 
 class SourceRows(NamedTuple):
-    """What records made: rows by dataset, problems, quarantined records by form, labels by dataset and variable."""
+    """What records made.
+
+    Attributes:
+        tables: rows by dataset; labels: by dataset and variable, of variables that are not standard.
+        problems: in the order of forms and records; quarantined: records by form.
+        left_out: by form, what its mapping declares not to convert.
+        unmapped: by dataset, the variables that carry columns which no mapping names, and do not travel to FHIR.
+    """
 
     tables: dict[str, pa.Table]
     problems: list[Problem]
     quarantined: dict[str, pa.Table]
     labels: Labels
+    left_out: dict[str, LeftOut]
+    unmapped: dict[str, set[str]]
 
 
 class SourceRecords(NamedTuple):
@@ -66,6 +77,10 @@ class SourceForm:
         """The rows that records make (see `source_rows.rows`); a faulty record makes none and is quarantined."""
         made = write_rows(self.mapping, table)
         return made._replace(tables={name: each.drop_columns([RECORD]) for name, each in made.tables.items()})
+
+    def reduced(self, table: pa.Table) -> Reduced:
+        """The records without what the mapping declares not to convert (see `reduce.reduce`)."""
+        return reduce(self.mapping, table)
 
     def records(self, tables: Mapping[str, pa.Table], labels: Labels | None = None) -> FormRecords:
         """The records read from rows, in the order of their keys (see `source_records.records`)."""
@@ -100,27 +115,28 @@ class SourceLibrary:
         if not files:
             raise MappingError("FS350", str(self.folder.name), "a folder with a YAML file for each form")
         lists = CodeLists(folder / "codes" for folder in [*self._folders, self.folder])
-        builder = SourceBuilder(lists, *self._common())
+        builder = SourceBuilder(lists, *self._common(lists))
         for path in files:
             builder.add(path.name, nodes.load(path))
         mappings = with_autos(builder.forms().values())
         absent = check(mappings)
         return {mapping.form: SourceForm(mapping, absent) for mapping in mappings}
 
-    def _common(self) -> tuple[dict[str, nodes.Node], dict[str, dict[str, str]]]:
+    def _common(self, lists: CodeLists) -> tuple[dict[str, nodes.Node], dict[str, dict[str, str]], Declared]:
         path = self.folder / "common.yaml"
         lets: dict[str, nodes.Node] = {}
         codes: dict[str, dict[str, str]] = {}
+        declared = Declared()
         for document in nodes.load(path) if path.is_file() else ():
             for name, node in document.items:
-                if name.text not in {"let", "codes"} or not isinstance(node, nodes.Map):
-                    raise MappingError(
-                        "FS321", Place(path.name, name.line, name.text), "`let:` and `codes:` with names"
-                    )
+                if name.text not in COMMON and (name.text not in {"let", "codes"} or not isinstance(node, nodes.Map)):
+                    hint = "`let:` and `codes:` with names, or " + ", ".join(f"`{each}:`" for each in COMMON)
+                    raise MappingError("FS321", Place(path.name, name.line, name.text), hint)
             let = document.get("let")
             lets |= {name.text: node for name, node in let.items} if isinstance(let, nodes.Map) else {}
             codes |= code_lists(path.name, document)
-        return lets, codes
+            declared = DeclarationReader(path.name, lists).declared(document, declared)
+        return lets, codes, declared
 
     @property
     def study(self) -> Path | None:
@@ -154,12 +170,14 @@ class SourceLibrary:
 
         Returns:
             Rows by dataset (variables that are not standard are beside the others, with a label), problems,
-            quarantined records by form. Records in = records that made rows + quarantined.
+            quarantined records by form. Records in = records that made rows + quarantined + skipped.
         """
         made: dict[str, list[tuple[str, pa.Table]]] = {}
         problems: list[Problem] = []
         quarantined: dict[str, pa.Table] = {}
         labels: Labels = {}
+        left_out: dict[str, LeftOut] = {}
+        unmapped: dict[str, set[str]] = {}
         for name, table in sorted(records.items()):
             form = self.forms.get(name)
             if form is None:
@@ -176,6 +194,9 @@ class SourceLibrary:
             result = form.rows(table)
             problems += result.problems
             quarantined |= {name: result.quarantined} if result.quarantined.num_rows else {}
+            left_out[name] = result.left_out
+            for dataset, names in result.unmapped.items():
+                unmapped.setdefault(dataset, set()).update(names)
             for dataset, variables in result.labels.items():
                 labels.setdefault(dataset, {}).update(variables)
             for dataset, rows in result.tables.items():
@@ -186,7 +207,7 @@ class SourceLibrary:
             if name not in records
         ]
         tables = {dataset: encoded(self._joined(dataset, parts)) for dataset, parts in sorted(made.items())}
-        return SourceRows(tables, problems, quarantined, labels)
+        return SourceRows(tables, problems, quarantined, labels, left_out, unmapped)
 
     def _joined(self, dataset: str, parts: list[tuple[str, pa.Table]]) -> pa.Table:
         together: list[pa.Table] = []

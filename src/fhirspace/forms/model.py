@@ -7,9 +7,10 @@ values is written, and the first whose template fits the text is read. The same 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from fhirspace.standards.units import canonical_number
@@ -201,6 +202,29 @@ class Source(NamedTuple):
     text: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a form says of cells, records and columns that it does not convert.
+
+    Attributes:
+        drop: names of columns, or patterns of them, that are left out; a pattern spares the columns of the mapping.
+        skip: a record for which this is true is left out.
+        missing: texts that mean an empty cell.
+        carry_unmapped: columns that no mapping names travel to FHIR, too.
+    """
+
+    drop: tuple[str, ...] = ()
+    skip: Cond | None = None
+    missing: frozenset[str] = frozenset()
+    carry_unmapped: bool = False
+
+
+@lru_cache(maxsize=1024)
+def _pattern(text: str) -> re.Pattern[str]:
+    """``phone_*``: an asterisk is any text, a question mark any character."""
+    return re.compile(re.escape(text).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+
+
 @dataclass(frozen=True)
 class FormMapping:
     """All that is known of one form.
@@ -212,6 +236,7 @@ class FormMapping:
         needs: column -> the column that must be filled where it is.
         carried: columns that no document reads, carried in automatic supplemental variables on purpose.
         autos: dataset -> form column -> the supplemental variable that carries cells without another place.
+        declared: what is not converted.
     """
 
     form: str
@@ -222,10 +247,27 @@ class FormMapping:
     needs: tuple[tuple[str, str], ...] = ()
     carried: tuple[str, ...] = ()
     autos: dict[str, dict[str, str]] = field(default_factory=dict)
+    declared: Declared = field(default_factory=Declared)
 
     @cached_property
     def columns(self) -> tuple[str, ...]:
-        """All form columns that the mapping knows: the key first, then in the order of their first mention."""
+        """All form columns that the mapping knows and converts: those that are `named`, and those of ``skip when:``."""
+        skip = self.declared.skip
+        known = dict.fromkeys(self.named) | dict.fromkeys(skip.columns() if skip else ())
+        return tuple(name for name in known if not self.drops(name))
+
+    def drops(self, column: str) -> bool:
+        """Whether a column is left out."""
+        patterns = map(_pattern, self.declared.drop)
+        return column not in self._used and any(pattern.fullmatch(column) for pattern in patterns)
+
+    @cached_property
+    def _used(self) -> frozenset[str]:
+        return frozenset(self.named)
+
+    @cached_property
+    def named(self) -> tuple[str, ...]:
+        """All form columns that a document uses: the key first, then in the order of their first mention."""
         found = dict.fromkeys(self.key)
         for document in self.documents:
             found.update(dict.fromkeys(document.columns()))

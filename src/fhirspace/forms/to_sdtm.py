@@ -10,15 +10,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
+from fhirspace.forms.carried import Written, read_back, same, unused
 from fhirspace.forms.columns import Columns, both, every
-from fhirspace.forms.model import Document, FormMapping, Line, Source
+from fhirspace.forms.model import Document, FormMapping, Line
+from fhirspace.forms.reduce import LeftOut, reduce
 from fhirspace.forms.supplemental import (
     CONTROLS,
     EMPTY,
@@ -34,13 +35,6 @@ from fhirspace.standards import sdtm
 from fhirspace.tables.text import FILE, ROW, TEXT, data_columns, encode, has, place, repeats, row_column
 
 RECORD = "@record"
-SAYS_UNKNOWN = r"^(?i:UN|UNK|UNKN|UNKNOWN|NK|XX+|[^0-9A-Za-z])+$"
-"""Cells of which nothing is known (``UN UNK UNKN``, ``--:--``): an empty variable says as much."""
-_HINTS = {
-    "DTC": "an ISO 8601 date, or the shape of the dates in the mapping, as in day(DD/MM/YYYY)",
-    "Num": "a number, with a point and no thousands mark",
-    "Char": "a cell that the codec of its variable takes, and that meets the conditions of the mapping",
-}
 Labels = dict[str, dict[str, str]]
 
 
@@ -52,22 +46,16 @@ class FormRows(NamedTuple):
         problems: in the order of the records.
         quarantined: the records that made nothing, unchanged.
         labels: by dataset and variable, the labels of the variables that are not standard.
+        left_out: what the mapping declares not to convert.
+        unmapped: by dataset, the variables that carry columns which no mapping names, and do not travel to FHIR.
     """
 
     tables: dict[str, pa.Table]
     problems: list[Problem]
     quarantined: pa.Table
     labels: Labels
-
-
-@dataclass(slots=True)
-class _Written:
-    """One line written for all records: where it has a row, and its supplemental variables with carried cells."""
-
-    document: Document
-    line: Line
-    present: pa.Array
-    carried: dict[str, pa.Array] = field(default_factory=dict)
+    left_out: LeftOut
+    unmapped: dict[str, set[str]]
 
 
 def rows(form: FormMapping, table: pa.Table) -> FormRows:
@@ -77,13 +65,17 @@ def rows(form: FormMapping, table: pa.Table) -> FormRows:
         form: its mapping; table: its records as a text table (columns as in the EDC, ``@file``, ``@row``).
 
     Returns:
-        Rows, problems, quarantined records and labels; records in = records that made rows + quarantined.
+        Rows, problems, quarantined records, labels and what was left out; records in = records that made rows +
+        quarantined + skipped.
     """
     return _Writer(form, table).run()
 
 
 class _Writer:
     def __init__(self, form: FormMapping, table: pa.Table) -> None:
+        self._names = set(data_columns(table))
+        self._given = table
+        table, self._whole, self._left_out = reduce(form, table)
         self._form, self._table = form, table
         self._columns = Columns(table)
         self._count = table.num_rows
@@ -91,10 +83,11 @@ class _Writer:
         self._bad = pa.repeat(pa.scalar(False), self._count)
         self._order = {name: at for at, name in enumerate(dict.fromkeys((*form.columns, *table.column_names)))}
         self._labels: Labels = {}
+        self._unmapped: dict[str, set[str]] = {}
 
     def run(self) -> FormRows:
         if not self._columns_fit():
-            return FormRows({}, list(self._problems.values()), self._table, {})
+            return FormRows({}, list(self._problems.values()), self._given, {}, LeftOut(), {})
         self._check_keys()
         self._check_needs()
         written = [self._write(document, line) for document, line in self._form.lines]
@@ -104,7 +97,8 @@ class _Writer:
         self._carry(written, first)
         tables = self._tables(written)
         problems = [problem for _, problem in sorted(self._problems.items(), key=lambda item: item[0])]
-        return FormRows(tables, problems, self._table.filter(self._bad), self._labels)
+        bad = self._whole.filter(self._bad)
+        return FormRows(tables, problems, bad, self._labels, self._left_out, self._unmapped)
 
     # -- checks of the unchanged record
 
@@ -114,17 +108,22 @@ class _Writer:
         A header with none of them is no header of this form: its cells may be values, and are not quoted.
         """
         names = data_columns(self._table)
-        if names and not any(name in names for name in self._form.columns):
+        if names and not any(name in self._names for name in self._form.columns):
             self._head("FS118", None, "names of columns in the first line, as the form has them")
             return False
-        missing = [name for name in self._form.columns if name not in names and name not in self._form.carried]
+        skip = self._form.declared.skip
+        needed = dict.fromkeys((*self._form.columns, *(skip.columns() if skip else ())))
+        missing = [name for name in needed if name not in self._names and name not in self._form.carried]
         for name in missing:
             self._head("FS253", name, "the column in the header, or a mapping that does not read it")
         unmapped = [name for name in names if name not in self._form.columns]
         clashing = self._clashing(unmapped)
         for name in unmapped:
             travels = name not in clashing and not re.search(CONTROLS, name)
-            self._head("FS254" if travels else "FS261", name, "a column that the mapping names")
+            if not travels:
+                self._head("FS261", name, "a column that the mapping names")
+            elif not self._form.declared.carry_unmapped:
+                self._head("FS254", name, "a column that the mapping names")
             missing += [] if travels else [name]
         return not missing
 
@@ -137,7 +136,7 @@ class _Writer:
 
     def _head(self, code: str, column: str | None, expected: str) -> None:
         file = self._table[FILE][0].as_py() if self._count and has(self._table, FILE) else f"{self._form.form}.csv"
-        at = self._order[column] if column else -1
+        at = self._order.get(column, -1) if column else -1
         self._problems[-1, at, code, column or ""] = Problem(code, Place(file, 1, column), expected, self._form.form)
 
     def _mark(self, code: str, mask: Any, column: str, expected: str) -> None:
@@ -175,12 +174,12 @@ class _Writer:
 
     # -- lines
 
-    def _write(self, document: Document, line: Line) -> _Written:
+    def _write(self, document: Document, line: Line) -> Written:
         condition = both(self._columns.holds(document.when, document.given), self._columns.holds(line.when, line.given))
         for _, cell in line.cells:
             for code, column, expected, mask in self._columns.faults(cell):
                 self._mark(code, both(condition, mask), column, expected)
-        return _Written(document, line, every([condition, self._filled(line)], self._count))
+        return Written(document, line, every([condition, self._filled(line)], self._count))
 
     def _filled(self, line: Line) -> Any:
         """Where one of the line's own variables has a value; None if it needs none."""
@@ -190,7 +189,7 @@ class _Writer:
             found = filled if found is None else pc.or_(found, filled)
         return found
 
-    def _first_lines(self, written: list[_Written]) -> pa.Array:
+    def _first_lines(self, written: list[Written]) -> pa.Array:
         """For each record the line whose row has its carried cells; null where it made no row."""
         found = pa.nulls(self._count, pa.int32())
         for at in sorted(range(len(written)), key=lambda at: (_without_subjects(written[at].document), at)):
@@ -199,7 +198,7 @@ class _Writer:
             )
         return found
 
-    def _check_read_keys(self, written: list[_Written]) -> None:
+    def _check_read_keys(self, written: list[Written]) -> None:
         """Each row must give its record's key back: a key that has two spellings cannot be recognised."""
         fresh = pc.invert(self._bad)
         for each in written:
@@ -207,21 +206,21 @@ class _Writer:
             for name in self._form.key:
                 if name not in given:
                     cell = next(cell for _, cell in each.line.cells if name in dict(cell.readable_columns()))
-                    same = _same(self._columns.cells(name), self._columns.read(cell)[name])
+                    back = same(self._columns.cells(name), self._columns.read(cell)[name])
                     self._mark(
                         "FS256",
-                        pc.and_(fresh, pc.and_(each.present, pc.invert(same))),
+                        pc.and_(fresh, pc.and_(each.present, pc.invert(back))),
                         name,
                         "a cell that comes back unchanged",
                     )
 
     # -- what did not come back
 
-    def _carry(self, written: list[_Written], first: pa.Array) -> None:
+    def _carry(self, written: list[Written], first: pa.Array) -> None:
         for name in data_columns(self._table):
             if name not in self._form.key:
                 cells = self._columns.cells(name)
-                lost = pc.invert(_same(cells, self._read_back(name, written)))
+                lost = pc.invert(same(cells, read_back(self._form, self._columns, written, name)))
                 lost = self._fresh(pc.and_(lost, first.is_valid()))
                 if pc.any(lost).as_py():
                     broken = pc.fill_null(pc.match_substring_regex(cells, CONTROLS), False)
@@ -229,24 +228,13 @@ class _Writer:
                     self._note_unused(name, self._fresh(lost), written)
                     self._carry_column(name, pc.coalesce(spelt(cells), pa.scalar(EMPTY)), lost, (written, first))
 
-    def _note_unused(self, name: str, lost: pa.Array, written: list[_Written]) -> None:
+    def _note_unused(self, name: str, lost: pa.Array, written: list[Written]) -> None:
         """A warning for each cell that has a variable, but is in none: the supplemental qualifier alone has it."""
-        used, kinds = None, set[str]()
-        for each in written:
-            for cell in {id(cell): cell for _, cell in each.line.cells}.values():
-                here = self._columns.used(cell, name)
-                if here is not None:
-                    kinds.add(cell.kind)
-                    here = pc.and_(here, pc.fill_null(each.present, False))
-                    used = here if used is None else pc.or_(used, here)
-        if used is None:
-            return
-        cells = self._columns.cells(name)
-        silent = pc.fill_null(pc.match_substring_regex(cells, SAYS_UNKNOWN), True)
-        expected = next((hint for kind, hint in _HINTS.items() if kind in kinds), _HINTS["Char"])
-        self._note("FS264", pc.and_(lost, pc.invert(pc.or_(used, silent))), name, expected)
+        found = unused(self._columns, written, name)
+        if found is not None:
+            self._note("FS264", pc.and_(lost, found[0]), name, found[1])
 
-    def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[_Written], pa.Array]) -> None:
+    def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[Written], pa.Array]) -> None:
         for at, each in enumerate(lines[0]):
             here = pc.and_(lost, pc.fill_null(pc.equal(lines[1], at), False))
             if pc.any(here).as_py():
@@ -255,31 +243,18 @@ class _Writer:
                 each.carried[variable] = pc.if_else(here, cells, pa.scalar(None, TEXT))
                 labels = self._labels.setdefault(dataset, {})
                 labels[variable] = label_of(name, variable)
-                if name not in self._form.columns and not names_itself(name):
-                    named = name_variable(self._form.form, name)
+                if name in self._form.columns:
+                    continue
+                named = name_variable(self._form.form, name)
+                if not names_itself(name):
                     each.carried[named] = pc.if_else(here, spelt(pa.array([name], TEXT))[0], pa.scalar(None, TEXT))
                     labels[named] = name_label(variable)
-
-    def _read_back(self, name: str, written: list[_Written]) -> pa.Array:
-        """A column as it would be read from the rows."""
-        found = pa.nulls(self._count, TEXT)
-        for source in self._form.sources.get(name, ()):
-            if not found.null_count:
-                break
-            each = written[source.line]
-            found = pc.coalesce(found, pc.if_else(each.present, self._cells_from(source), pa.scalar(None, TEXT)))
-        return found
-
-    def _cells_from(self, source: Source) -> Any:
-        if source.cell is None:
-            return pa.scalar(source.text, TEXT)
-        if source.text is not None:
-            return pc.if_else(self._columns.written(source.cell).is_null(), source.text, pa.scalar(None, TEXT))
-        return self._columns.read(source.cell)[source.column]
+                if not self._form.declared.carry_unmapped:
+                    self._unmapped.setdefault(dataset, set()).update((variable, named))
 
     # -- the tables
 
-    def _tables(self, written: list[_Written]) -> dict[str, pa.Table]:
+    def _tables(self, written: list[Written]) -> dict[str, pa.Table]:
         good, parts = pc.invert(self._bad), dict[str, list[pa.Table]]()
         numbers = row_column(0, self._count)
         for at, each in enumerate(written):
@@ -317,10 +292,6 @@ def encoded(table: pa.Table) -> pa.Table:
         if table[name].type == TEXT and repeats(table[name]):
             table = table.set_column(at, name, encode(table[name]))
     return table
-
-
-def _same(cells: pa.Array, read: pa.Array) -> pa.Array:
-    return pc.or_(pc.fill_null(pc.equal(cells, read), False), pc.and_(cells.is_null(), read.is_null()))
 
 
 def _without_subjects(document: Document) -> bool:

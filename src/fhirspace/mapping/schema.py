@@ -67,11 +67,24 @@ _VERSION: Final = {
     "enum": [number for known in range(1, MAPPING_LANGUAGE + 1) for number in (known, str(known))],
 }
 _WHEN: Final = {"$ref": "#/$defs/condition"}
+_LEFT_OUT: Final = {
+    "drop": "Columns that are left out: names, or patterns such as '*_note', which spare the columns of the mapping.",
+    "missing": "Texts that mean an empty cell, as in [-99, NA]; those of a form replace those of its source.",
+}
+_CARRY: Final = {
+    "description": "Whether columns that no mapping names travel to FHIR, too; they may hold names of patients.",
+    "enum": [True, "true", False, "false"],
+}
 
 
 def _words(description: str) -> Schema:
     one_or_more = [{"$ref": "#/$defs/text"}, {"type": "array", "items": {"$ref": "#/$defs/text"}}]
     return {"description": description, "anyOf": one_or_more}
+
+
+def _left_out() -> Schema:
+    """What a form or a whole source declares not to convert."""
+    return {key: _words(description) for key, description in _LEFT_OUT.items()} | {"carry unmapped": _CARRY}
 
 
 def _forms() -> Schema:
@@ -133,7 +146,7 @@ def schema() -> Schema:
             "cell": _cell(),
             "common": {
                 "type": "object",
-                "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes()},
+                "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes(), **_left_out()},
                 "additionalProperties": False,
             },
         },
@@ -276,7 +289,9 @@ def _form() -> Schema:
             | {"description": "Columns and the column that must be filled where they are: weight: weight_unit."},
             "supplemental": _PAIRS
             | {"description": "Variables that are not standard, with their labels; they go to SUPP--."},
-            "columns": _words("Columns that are known, go to no variable, and ride along as they are."),
+            "columns": _words("Columns that are known, go to no variable, and are carried as they are."),
+            "skip when": {"description": "Records for which this is true are left out.", **_WHEN},
+            **_left_out(),
         },
         "additionalProperties": False,
     }

@@ -5,7 +5,7 @@ Source: SDTMIG 3.4, sections 4.1.2 and 4.1.4 (variables and their order), 8.4 (s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -94,6 +94,12 @@ def split_supplementals(
     if rows is None or not rows.num_rows:
         return parent, None
     return parent, rows.take(sort_order(rows, "SUPPQUAL", ["STUDYID", "USUBJID", "@at", "QNAM"])).drop_columns(["@at"])
+
+
+def without_qualifiers(table: pa.Table, names: Collection[str]) -> pa.Table:
+    """The rows of a supplemental qualifier table but those of some QNAMs."""
+    mask = pc.is_in(columns.text(table, "QNAM"), value_set=pa.array(sorted(names), pa.string()))
+    return table.filter(pc.invert(mask))
 
 
 def link(own: sdtm.Domain) -> str | None:

@@ -44,7 +44,7 @@ class Conversion:
 
     `tables` holds, for each table, the rows read, written and quarantined; `resources` the number of FHIR resources
     read where the input was FHIR, `id_key` the fingerprint of the key that made the ids where the output is; `replaced`
-    is the result of an earlier run that was in the output folder.
+    is the result of an earlier run that was in the output folder; `declared` says what was left out by declaration.
     """
 
     target: str
@@ -56,6 +56,7 @@ class Conversion:
     unread: int = 0
     id_key: str = ""
     replaced: Earlier | None = None
+    declared: list[str] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -66,6 +67,7 @@ class Conversion:
             "tables": self.tables,
             "resources": self.resources,
             "unread": self.unread,
+            "declared_losses": self.declared,
             "id_key": self.id_key,
             "replaced": self.replaced.as_dict() if self.replaced else None,
             "problems": [problem.as_dict() for problem in self.problems],
@@ -73,11 +75,16 @@ class Conversion:
 
     def summary(self) -> str:
         """A table of rows for people."""
-        lines = [f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}"]
+        more = [name for name in ("skipped", "dropped") if any(name in row for row in self.tables.values())]
+        lines = [
+            f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}" + "".join(f"{name:>10}" for name in more)
+        ]
         lines += [
             f"{shown(name, 64):<24}{row['in']:>10,}{row['out']:>10,}{row['quarantined']:>13,}"
+            + "".join(f"{row.get(each, 0):>10,}" for each in more)
             for name, row in self.tables.items()
         ]
+        lines += [shown(line, 4096) for line in self.declared]
         if self.unread:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
             lines.append(f"{unread} read by no mapping: see unread/")
@@ -156,6 +163,7 @@ def convert(
         if not any(account.rows_in for account in accounting.accounts.values()) and not result.resources:
             raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
+            prepared = pipeline.without_unmapped(prepared, accounting)
             prepared = pipeline.localise(prepared, _design(given, source, folders))
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
@@ -169,7 +177,7 @@ def convert(
         folder.describe(_about(key))
         accounting.close(folder)
     result.problems, result.exit_code = accounting.problems, accounting.exit_code
-    result.replaced = folder.replaced
+    result.replaced, result.declared = folder.replaced, accounting.declared(fhir=to == "fhir")
     result.tables, result.id_key = accounting.as_dict(), key.fingerprint if key else ""
     return result
 

@@ -74,12 +74,14 @@ class Prepared:
     Attributes:
         tabulations: datasets by name.
         derived: the variables that were derived, with their method texts.
+        unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
     """
 
     tabulations: dict[str, Tabulation]
     derived: list[Method] = field(default_factory=list)
     screening: Screening | None = None
+    unmapped: dict[str, set[str]] = field(default_factory=dict)
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -223,12 +225,36 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
             kept = [row for row in range(left[form].num_rows) if row not in rows]
             left[form] = left[form].take(pa.array(kept, pa.int64()))
     accounting.note([*made.problems, *derivation.problems])
+    for form, left_out in made.left_out.items():
+        accounting.leave_out(form, left_out)
     for form, table in made.quarantined.items():
         accounting.quarantine_rows(form, table, range(table.num_rows))
     for name, table in tables.items():
         accounting.read(name, table.num_rows)
     clean = conforming(tables, accounting, kinds, look)
-    return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, derivation.derived, clean)
+    whole: dict[str, Tabulation] = {name: InMemory(table) for name, table in clean.tables.items()}
+    return Prepared(whole, derivation.derived, clean, made.unmapped)
+
+
+def without_unmapped(prepared: Prepared, accounting: Accounting) -> Prepared:
+    """Tabulations ready for FHIR: without the cells of columns that no mapping names, which are counted and reported.
+
+    Principle 14: names, addresses and telephone numbers of patients may be among them.
+    """
+    left = dict(prepared.tabulations)
+    for dataset, names in prepared.unmapped.items():
+        tabulation = left.pop(f"SUPP{dataset}", None)
+        if tabulation is None:
+            continue
+        kept = shape.without_qualifiers(tabulation.table(), names)
+        accounting.drop(f"SUPP{dataset}", tabulation.rows - kept.num_rows)
+        left |= {f"SUPP{dataset}": InMemory(kept)} if kept.num_rows else {}
+    accounting.note(
+        Problem("FS265", Place(f"{form}.csv"), "", form, left_out.stayed())
+        for form, left_out in sorted(accounting.left_out.items())
+        if left_out.unmapped
+    )
+    return replace(prepared, tabulations=left, unmapped={})
 
 
 def extract(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from fhirspace.fhir.canonical import canonical
 from fhirspace.fhir.files import FhirFile
 from fhirspace.folders import scratch
 from fhirspace.foreign import counted, shown
+from fhirspace.forms.library import SourceLibrary
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
@@ -43,11 +44,15 @@ class Leg:
 
 @dataclass(slots=True)
 class Proof:
-    """The result of a round trip: a `Leg` a table, the declared losses, problems of the data itself."""
+    """The result of a round trip: a `Leg` a table, the declared losses, problems of the data itself.
+
+    `left_out` are the losses that mappings of forms declare; they were not compared.
+    """
 
     fhir: str
     legs: list[Leg] = field(default_factory=list)
     losses: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list, repr=False)
     quarantined: int = 0
 
@@ -70,7 +75,7 @@ class Proof:
             "exact": self.exit_code == EXIT_CLEAN,
             "differences": self.differences,
             "quarantined": self.quarantined,
-            "declared_losses": self.losses,
+            "declared_losses": [*self.left_out, *self.losses],
             "tables": [
                 {
                     "way": leg.way,
@@ -98,7 +103,7 @@ class Proof:
             f"{leg.way:<34}{shown(leg.table, 64):<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
             for leg in self.legs
         ]
-        losses = "\n".join(f"  {shown(loss)}" for loss in self.losses) or "  none"
+        losses = "\n".join(f"  {shown(loss)}" for loss in (*self.left_out, *self.losses)) or "  none"
         return "\n".join([*table, f"{self._verdict()} ({self.fhir})", "declared losses:", losses])
 
     def _verdict(self) -> str:
@@ -107,9 +112,13 @@ class Proof:
         if self.differences:
             lost = f"NOT exact: {counted(self.differences, 'difference')}"
             return f"{lost}; {held}" if self.quarantined else lost
-        if not self.quarantined:
-            return "exact: every cell came back" if self.legs else "NOT exact: nothing was compared"
-        return f"NOT complete: {held}; only the carried rows are exact"
+        if self.quarantined:
+            return f"NOT complete: {held}; only the carried rows are exact"
+        if not self.legs:
+            return "NOT exact: nothing was compared"
+        if self.left_out:
+            return "exact: every other cell came back, but for the declared losses"
+        return "exact: every cell came back"
 
 
 def roundtrip(
@@ -152,18 +161,38 @@ def roundtrip(
             records = pipeline.read(given, accounting, sources)
             before = pipeline.from_records(records, sources, accounting)
             design = pipeline.design_of(sources)
-            before = pipeline.localise(before, design)
-            after = without_offsets(_tabulations(before, library, accounting, folder, proof), design)
-            made = pipeline.forms_back(pipeline.Block(after), sources)
-            for name, table in records.tables.items():
-                keys = sources.forms[name].mapping.key if name in sources.forms else ()
-                proof.legs.append(
-                    _leg(
-                        "records > SDTM > FHIR > records", name, table, made.records.get(name, table.slice(0, 0)), keys
-                    )
-                )
+            outgoing = pipeline.localise(pipeline.without_unmapped(before, accounting), design)
+            after = without_offsets(_tabulations(outgoing, library, accounting, folder, proof), design)
+            proof.legs += _records(records, sources, before, after)
+            proof.left_out = accounting.declared(fhir=True)
     proof.problems, proof.quarantined = accounting.problems, accounting.quarantined
     return proof
+
+
+def _records(
+    records: pipeline.Block,
+    sources: SourceLibrary,
+    before: pipeline.Prepared,
+    after: Mapping[str, pa.Table],
+) -> Iterator[Leg]:
+    """The forms as read from FHIR, and those with columns that stay out of it as read from SDTM, too."""
+    made = pipeline.forms_back(pipeline.Block(after), sources).records
+    whole: dict[str, pa.Table] = {}
+    if before.unmapped:
+        tables = {name: each.table() for name, each in before.tabulations.items()}
+        whole = pipeline.forms_back(pipeline.Block(tables), sources).records
+    for name, table in records.tables.items():
+        if name not in sources.forms:
+            yield _leg("records > SDTM > FHIR > records", name, table, table.slice(0, 0), ())
+            continue
+        form = sources.forms[name]
+        reduced = form.reduced(table)
+        stayed = list(reduced.left_out.unmapped)
+        if stayed:
+            back = whole.get(name, reduced.table.slice(0, 0))
+            yield _leg("records > SDTM > records", name, reduced.table, back, form.mapping.key)
+        left = reduced.table.drop_columns(stayed)
+        yield _leg("records > SDTM > FHIR > records", name, left, made.get(name, left.slice(0, 0)), form.mapping.key)
 
 
 def _tabulations(

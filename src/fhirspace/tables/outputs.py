@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -34,12 +34,17 @@ _PRIVATE = ("quarantine", "unread")
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The rows of one table: read, written out of what was read, quarantined, and derived on top by fhirspace."""
+    """The rows of one table: read, written out of what was read, quarantined, derived on top by fhirspace.
+
+    Those that are skipped or dropped are left out by declaration.
+    """
 
     rows_in: int
     rows_out: int
     quarantined: int
     derived: int = 0
+    skipped: int = 0
+    dropped: int = 0
 
 
 class OutputFolder:
@@ -162,8 +167,18 @@ class OutputFolder:
                 part.unlink()
             raise
 
-    def count(self, table: str, *, rows_in: int, rows_out: int, quarantined: int, derived: int = 0) -> None:
-        """Adds to the counts of a table; on leaving, ``rows_in`` must be ``rows_out + quarantined``.
+    def count(
+        self,
+        table: str,
+        *,
+        rows_in: int,
+        rows_out: int,
+        quarantined: int,
+        derived: int = 0,
+        skipped: int = 0,
+        dropped: int = 0,
+    ) -> None:
+        """Adds to the counts of a table; on leaving, ``rows_in`` must be the sum of all others but `derived`.
 
         Args:
             table: the name of the table.
@@ -171,10 +186,16 @@ class OutputFolder:
             rows_out: rows written that come from rows read.
             quarantined: rows put into quarantine.
             derived: rows written that fhirspace made itself; not part of the balance.
+            skipped, dropped: rows left out by declaration, of the input and of the output.
         """
         had = self._counts.get(table, Count(0, 0, 0))
         self._counts[table] = Count(
-            had.rows_in + rows_in, had.rows_out + rows_out, had.quarantined + quarantined, had.derived + derived
+            had.rows_in + rows_in,
+            had.rows_out + rows_out,
+            had.quarantined + quarantined,
+            had.derived + derived,
+            had.skipped + skipped,
+            had.dropped + dropped,
         )
 
     def quarantine(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
@@ -235,8 +256,10 @@ class OutputFolder:
     def _check_balance(self) -> None:
         for table, count in self._counts.items():
             written = self._quarantined.get(table, 0)
-            if count.rows_in != count.rows_out + count.quarantined or (written and written != count.quarantined):
-                fate = f"{count.rows_out} written and {count.quarantined} quarantined"
+            left_out = count.skipped + count.dropped
+            ends = count.rows_out + count.quarantined + left_out
+            if count.rows_in != ends or (written and written != count.quarantined):
+                fate = f"{count.rows_out} written, {count.quarantined} quarantined and {left_out} left out"
                 detail = f"{count.rows_in} rows read, {fate}; {written} rows in the quarantine file"
                 raise FhirspaceError("FS142", Place(table), detail=detail)
 
@@ -286,9 +309,5 @@ def _order(problem: Problem) -> tuple[str, str, int, str, str, str]:
 
 
 def _as_dict(count: Count) -> dict[str, int]:
-    return {
-        "rows_in": count.rows_in,
-        "rows_out": count.rows_out,
-        "quarantined": count.quarantined,
-        "derived": count.derived,
-    }
+    """The counts; those of rows that are left out only where there are some."""
+    return {name: rows for name, rows in asdict(count).items() if rows or name not in {"skipped", "dropped"}}

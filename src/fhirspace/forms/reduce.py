@@ -1,0 +1,114 @@
+"""What a form declares not to convert: texts that mean an empty cell, records that are skipped, columns dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.foreign import counted
+from fhirspace.forms.columns import Columns, column
+from fhirspace.forms.model import FormMapping
+from fhirspace.tables.text import TEXT, data_columns
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """What a form declares not to convert, counted.
+
+    Attributes:
+        skipped: records of ``skip when:``.
+        dropped: the filled cells of each column of ``drop:``.
+        missing: cells with a text of ``missing:``.
+        unmapped: the filled cells of each column that no mapping names, which stay out of FHIR.
+    """
+
+    skipped: int = 0
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    missing: int = 0
+    unmapped: Mapping[str, int] = field(default_factory=dict)
+
+    def lines(self, form: str, *, fhir: bool = False) -> Iterator[str]:
+        """What was left out, in a line each; columns that stay out of FHIR only if that is asked for."""
+        if self.skipped:
+            yield f"{form}: {counted(self.skipped, 'record')} skipped by `skip when:`"
+        if self.dropped:
+            yield f"{form}: {_columns(self.dropped)} dropped by `drop:`"
+        if self.missing:
+            yield f"{form}: {counted(self.missing, 'cell')} empty by `missing:`"
+        if fhir and self.unmapped:
+            stay = "stays" if len(self.unmapped) == 1 else "stay"
+            yield f"{form}: {self.stayed()} without a mapping {stay} out of FHIR"
+
+    def stayed(self) -> str:
+        """The number of columns that stay out of FHIR, and of their filled cells."""
+        return _columns(self.unmapped)
+
+
+def _columns(cells: Mapping[str, int]) -> str:
+    filled = counted(sum(cells.values()), "filled cell")
+    return f"{counted(len(cells), 'column')} ({filled})"
+
+
+class Reduced(NamedTuple):
+    """The records that are converted, the same records as they came, and what was left out."""
+
+    table: pa.Table
+    whole: pa.Table
+    left_out: LeftOut
+
+
+def reduce(form: FormMapping, table: pa.Table) -> Reduced:
+    """The records of a form without what its mapping declares not to convert.
+
+    In this order: texts of ``missing:`` become empty cells (but not in the key, whose cells identify the record),
+    records for which ``skip when:`` is true are left out, and so are the columns of ``drop:``.
+    """
+    names = data_columns(table)
+    cleared = _cleared(form, table)
+    kept = _kept(form, cleared)
+    if kept is not None:
+        cleared, whole = cleared.filter(kept), table.filter(kept)
+    else:
+        whole = table
+    dropped = [name for name in names if form.drops(name)]
+    unmapped = [name for name in names if name not in form.columns and name not in dropped]
+    return Reduced(
+        cleared.drop_columns(dropped),
+        whole,
+        LeftOut(
+            skipped=table.num_rows - whole.num_rows,
+            dropped={name: _filled(whole, name) for name in dropped},
+            missing=sum(_filled(whole, name) - _filled(cleared, name) for name in names if name not in dropped),
+            unmapped={} if form.declared.carry_unmapped else {name: _filled(cleared, name) for name in unmapped},
+        ),
+    )
+
+
+def _cleared(form: FormMapping, table: pa.Table) -> pa.Table:
+    """The table with an empty cell for each text of ``missing:``."""
+    texts = pa.array(sorted(form.declared.missing), TEXT)
+    if not len(texts):
+        return table
+    for at, name in enumerate(table.column_names):
+        if name in data_columns(table) and (name not in form.key or name in form.optional):
+            cells = column(table, name)
+            means_none = pc.is_in(cells, value_set=texts)
+            if pc.any(means_none).as_py():
+                table = table.set_column(at, name, pc.if_else(means_none, pa.scalar(None, TEXT), cells))
+    return table
+
+
+def _kept(form: FormMapping, table: pa.Table) -> pa.Array | None:
+    """Where a record is not skipped; None where none can be, or a column of the condition is missing."""
+    skip = form.declared.skip
+    if skip is None or not set(skip.columns()) <= set(table.column_names):
+        return None
+    return pc.invert(Columns(table).holds(skip, ()))
+
+
+def _filled(table: pa.Table, name: str) -> int:
+    return int(table.num_rows - table[name].null_count)
