@@ -18,6 +18,7 @@ The catalogue is read from ``catalogue/*.toml``: each code has a level, a senten
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -30,6 +31,9 @@ Level = Literal["error", "warning", "note"]
 
 _LONGEST = 2000
 """Characters shown of `expected` and of `detail`; some messages list all datasets, whose names are ours."""
+
+NOT_READ = "FS180"
+"""The code of a file that is in an input and is not read."""
 
 EXIT_CLEAN, EXIT_FINDINGS, EXIT_USAGE, EXIT_QUARANTINED, EXIT_SERVER, EXIT_INTERRUPTED, EXIT_BUG = 0, 1, 2, 3, 4, 5, 70
 
@@ -105,6 +109,12 @@ class Problem:
             "expected": self.expected,
             "fix": entry.fix,
         }
+
+
+def exit_code_of(problems: Iterable[Problem]) -> int:
+    """The exit code of findings: 3 where a file is not read, 1 where there is more than notes, else 0."""
+    found = {problem.code if problem.code == NOT_READ else problem.level for problem in problems} - {"note"}
+    return EXIT_QUARANTINED if NOT_READ in found else EXIT_FINDINGS if found else EXIT_CLEAN
 
 
 class FhirspaceError(Exception):

@@ -60,7 +60,10 @@ def test_a_folder_gives_all_its_fhir(tmp_path: Path) -> None:
     written(tmp_path / "manifest.json", {"files": []})
     written(tmp_path / "problems.ndjson", {"code": "FS101"})
     (tmp_path / "notes.txt").write_text("x")
-    assert found(tmp_path) == [("FS417", "Observation.ndjson", 1, "Observation.status")]
+    assert found(tmp_path) == [
+        ("FS181", "notes.txt", None, None),
+        ("FS417", "Observation.ndjson", 1, "Observation.status"),
+    ]
 
 
 def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:
@@ -70,8 +73,8 @@ def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:
     (tmp_path / ".hidden").write_text("x")
     (tmp_path / "journal.db").write_bytes(b"x")
     (tmp_path / "problems.ndjson").write_bytes(b"")
-    named = [("FS407", "package.json", None, None), ("FS407", "Patient.xml", None, None)]
-    assert sorted(found(tmp_path)) == sorted(named)
+    named = [("FS180", "package.json"), ("FS180", "Patient.xml"), ("FS181", ".hidden"), ("FS181", "problems.ndjson")]
+    assert sorted(found(tmp_path)) == sorted((*each, None, None) for each in named)
 
 
 def test_nothing_to_check_is_a_finding(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fhirspace import arguments, idkey
 from fhirspace.cli.console import Bars, coloured, give, lines, print_line, say, tell_problems
 from fhirspace.cli.rules_commands import rules  # noqa: F401  # found here by its name
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, exit_code_of
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
 
@@ -102,8 +102,7 @@ def validate(options: Namespace) -> int:
         encoding=arguments.encoding(options.encoding),
     ):
         count += 1
-        if problem.level != "note":
-            worst = EXIT_FINDINGS
+        worst = max(worst, exit_code_of([problem]))
         if options.json:
             found.append(problem.as_dict())
         else:
@@ -147,7 +146,7 @@ def plan(options: Namespace) -> int:
         tell_problems(problems)
         text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
         give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
-        return EXIT_FINDINGS if problems else EXIT_CLEAN
+        return exit_code_of(problems)
     there = _connection(options)
     with _key_announced(), Bars("resource") as bars:
         planned = delivery.plan(
@@ -159,7 +158,7 @@ def plan(options: Namespace) -> int:
         )
     tell_problems(planned.problems)
     give(planned.as_dict(), planned.summary(), as_json=options.json)
-    return EXIT_FINDINGS if planned.problems or planned.total("conflict") else EXIT_CLEAN
+    return max(exit_code_of(planned.problems), EXIT_FINDINGS if planned.total("conflict") else EXIT_CLEAN)
 
 
 def _delivery(options: Namespace, there: Connection) -> dict[str, Any]:

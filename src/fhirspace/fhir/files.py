@@ -9,7 +9,6 @@ Source: FHIR, "Bulk Data Access" (ndjson), "Resource Formats: JSON", "Bundle" (e
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -22,7 +21,7 @@ from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import ndjson, wire
 from fhirspace.json import JsonError, bounded, decoder, members, parse
 from fhirspace.limits import allowed, limit
-from fhirspace.tables import listing
+from fhirspace.tables import leftovers, listing
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.staging import require_finished
 
@@ -33,8 +32,6 @@ SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 """How the names of FHIR files end, in upper case too. A file that the user names may be called anything."""
 _RUNS: Final = frozenset({MANIFEST, "problems.ndjson", "unread.ndjson"})
 """What runs of ours write beside resources under a name of this kind."""
-_BESIDE: Final = (".db", ".db-journal", ".db-wal", ".db-shm", ".db.lock", ".log", ".log.lock")
-"""How the names of journals, plans, audit logs and their locks end, which deliveries write beside resources."""
 _LOOKED_AT: Final = 100
 _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 
@@ -98,7 +95,7 @@ class Found:
 
     Attributes:
         files: those with FHIR, in order. faults: those that are named as FHIR, or by the user, and cannot be read.
-        others: files of folders that hold something else.
+        others: what else is in the folders, and is not read (see `leftovers`).
     """
 
     files: list[FhirFile] = field(default_factory=list)
@@ -116,8 +113,8 @@ class Found:
         return next(iter(self.faults.values()), missing)
 
     def unrecognised(self) -> list[Problem]:
-        """A finding (FS407) for each of the `others`."""
-        return [Problem("FS407", Place(path.name), _HOLDS) for path in self.others]
+        """A finding for each of the `others`: FS180 it is not read, or the note FS181."""
+        return [leftovers.finding(path) for path in self.others]
 
 
 def find(paths: Iterable[Path], *, follow_links: bool = False, inner: bool = True) -> Found:
@@ -144,11 +141,17 @@ def find(paths: Iterable[Path], *, follow_links: bool = False, inner: bool = Tru
         folder = path / "fhir" if inner and (path / "fhir").is_dir() else path
         if folder is not path:
             listing.is_file(folder, path, follow=follow_links)
-        for file in listing.files(folder, is_named, follow=follow_links, odd=found.faults):
-            if file.name not in _RUNS or not (folder / MANIFEST).is_file():
-                _look_at(file, found, given=False)
-        found.others += _others(folder)
+            found.others += leftovers.leftovers(path, {folder})
+        _look_into(folder, found, follow_links)
     return found
+
+
+def _look_into(folder: Path, found: Found, follow_links: bool) -> None:
+    for file in listing.files(folder, is_named, follow=follow_links, odd=found.faults):
+        if file.name not in _RUNS or not (folder / MANIFEST).is_file():
+            _look_at(file, found, given=False)
+    taken = {*found.faults, *(file.path for file in found.files)}
+    found.others += leftovers.leftovers(folder, taken)
 
 
 def is_named(path: Path) -> bool:
@@ -201,25 +204,11 @@ def _look_at(file: Path, found: Found, *, given: bool) -> None:
     try:
         found.files.append(recognise(file))
     except InputError as fault:
-        if given or file.name not in _RUNS:
-            _put_aside(file, fault, found, given=given)
-
-
-def _put_aside(file: Path, fault: InputError, found: Found, *, given: bool) -> None:
-    something_else = fault.code == "FS406" and not _in_lines(file) and not given
-    if something_else or not is_named(file):
-        found.others.append(file)
-    else:
-        found.faults[file] = fault
-
-
-def _others(folder: Path) -> Iterator[Path]:
-    """The ordinary files of a folder that are not named as FHIR; what else there is could not have been read."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or is_named(path) or path.name.lower().endswith(_BESIDE):
-            continue
-        if stat.S_ISREG(path.lstat().st_mode):
-            yield path
+        something_else = fault.code == "FS406" and not _in_lines(file)
+        if given and not is_named(file):
+            found.others.append(file)
+        elif given or not (something_else or file.name in _RUNS):
+            found.faults[file] = fault
 
 
 def _in_lines(path: Path) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InputError, Problem
+from fhirspace.errors import EXIT_QUARANTINED, InputError, Problem, exit_code_of
 from fhirspace.foreign import file_name
 from fhirspace.forms.reduce import LeftOut
 from fhirspace.tables.listing import NO_FILE
@@ -131,10 +131,8 @@ class Accounting:
 
     @property
     def exit_code(self) -> int:
-        """0 clean, 1 findings, 3 rows in quarantine."""
-        if self.quarantined:
-            return EXIT_QUARANTINED
-        return EXIT_FINDINGS if any(problem.level != "note" for problem in self.problems) else EXIT_CLEAN
+        """0 clean, 1 findings, 3 rows in quarantine or files that are not read."""
+        return EXIT_QUARANTINED if self.quarantined else exit_code_of(self.problems)
 
     def close(self, folder: OutputFolder) -> None:
         """Writes counts, quarantine and problems into the output folder, which checks the balance."""

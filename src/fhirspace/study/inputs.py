@@ -10,7 +10,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.errors import NOT_READ, InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
@@ -18,6 +18,7 @@ from fhirspace.study.dataset import InMemory, InParquet, Tabulation
 from fhirspace.tables import formats, listing, parquet
 from fhirspace.tables.csv.reading import Rejected
 from fhirspace.tables.durable import MANIFEST
+from fhirspace.tables.leftovers import finding, leftovers
 from fhirspace.tables.staging import require_finished
 from fhirspace.tables.text import data_columns
 
@@ -33,7 +34,7 @@ class Input:
     """A recognised input: its kind, its tables by name or its FHIR files, and what cannot be read.
 
     Attributes:
-        faults: broken files, with what is wrong with them. problems: a finding for each file that holds something else.
+        faults: broken files, with what is wrong with them. problems: a finding for each file that is not read.
     """
 
     kind: Kind
@@ -63,29 +64,48 @@ def recognise(
     """
     for path in paths:
         require_finished(path)
-    pipes: dict[Path, InputError] = {}
-    if len(paths) == 1 and paths[0].is_dir():
-        names = [name for name in _FOLDERS if name != target]
-        paths = _one_format(
-            (inner_folders(paths[0], names, follow_links=follow_links) or paths)[0], follow_links, pipes
-        )
-    looked = find(paths, follow_links=follow_links, inner=False)
-    faults = pipes | looked.faults
+    faults: dict[Path, InputError] = {}
+    given, beside = _inside(paths, target, follow_links, faults)
+    looked = find(given, follow_links=follow_links, inner=False)
+    faults |= looked.faults
     if looked.files:
-        return Input("fhir", {}, tuple(looked.files), faults, looked.unrecognised())
+        return Input("fhir", {}, tuple(looked.files), faults, [*map(finding, beside), *looked.unrecognised()])
     try:
-        tables = _tables(paths, faults, follow_links, encoding)
+        tables = _tables(given, faults, follow_links, encoding)
     except InputError as fault:
-        raise (looked.nothing() if fault.code == "FS153" else None) or fault from None
+        raise (looked.nothing() if fault.code == "FS153" else None) or _naming(fault, looked.others) from None
     if not tables:
         raise next(iter(faults.values()))
+    read = {*faults, *(found.path for found in tables.values())}
+    problems = [finding(path) for path in (*beside, *looked.others) if path not in read]
     sure = {name for name in tables if _is_dataset(name, tables[name])}
     odd = [name for name in tables if name not in sure and not (sure and _may_be_dataset(name, tables[name]))]
     if sure and odd:
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
-    return Input("sdtm" if sure else "records", named, (), faults)
+    return Input("sdtm" if sure else "records", named, (), faults, problems)
+
+
+def _inside(
+    paths: Sequence[Path], target: str, follow_links: bool, odd: dict[Path, InputError]
+) -> tuple[list[Path], list[Path]]:
+    """The folders and files that are meant by `paths`, and what is not read beside them in an output folder of ours."""
+    if len(paths) != 1 or not paths[0].is_dir():
+        return list(paths), []
+    names = [name for name in _FOLDERS if name != target]
+    inner = inner_folders(paths[0], names, follow_links=follow_links)[:1]
+    beside = list(leftovers(paths[0], inner)) if inner else []
+    folder = (inner or paths)[0]
+    given, twins = _one_format(folder, follow_links, odd)
+    return given, [*beside, *(leftovers(folder, twins) if twins else ())]
+
+
+def _naming(fault: InputError, others: Sequence[Path]) -> InputError:
+    """The fault that nothing can be read, with the names of what there is."""
+    names = listed([path.name for path in others if finding(path).code == NOT_READ])
+    place, expected = fault.problem.place, fault.problem.expected
+    return InputError(fault.code, place, expected, f"not read: {names}") if names else fault
 
 
 def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = False) -> list[Path]:
@@ -96,15 +116,17 @@ def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = Fa
     return found
 
 
-def _one_format(folder: Path, follow_links: bool, odd: dict[Path, InputError]) -> list[Path]:
-    """The folder; of datasets that a run of ours wrote in several formats, one file each: the first of `_EXACT`."""
+def _one_format(folder: Path, follow_links: bool, odd: dict[Path, InputError]) -> tuple[list[Path], list[Path]]:
+    """The folder; of datasets that a run of ours wrote in several formats, one file each (the first of `_EXACT`), and
+    all files with them."""
     twins: dict[str, list[Path]] = {}
     if folder.name == "sdtm" and (folder.parent / MANIFEST).is_file():
         for file in listing.files(folder, lambda file: file.suffix in _EXACT, follow=follow_links, odd=odd):
             twins.setdefault(file.stem, []).append(file)
     if all(len(files) == 1 for files in twins.values()):
-        return [folder]
-    return [min(files, key=lambda file: _EXACT.index(file.suffix)) for files in twins.values()]
+        return [folder], []
+    chosen = [min(files, key=lambda file: _EXACT.index(file.suffix)) for files in twins.values()]
+    return chosen, [file for files in twins.values() for file in files]
 
 
 def _is_dataset(name: str, found: formats.Found) -> bool:

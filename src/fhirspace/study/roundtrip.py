@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, NOT_READ, Problem
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhir.files import FhirFile
 from fhirspace.folders import scratch
@@ -57,14 +57,19 @@ class Proof:
     quarantined: int = 0
 
     @property
+    def not_read(self) -> int:
+        """The files of the input that are not read."""
+        return sum(problem.code == NOT_READ for problem in self.problems)
+
+    @property
     def differences(self) -> int:
         """Differences of all tables."""
         return sum(len(leg.differences) for leg in self.legs)
 
     @property
     def exit_code(self) -> int:
-        """0 where everything came back, 3 with quarantined rows or files, 1 on any difference among the others."""
-        if self.quarantined:
+        """0 where everything came back, 3 with what was quarantined or not read, 1 on any difference in the rest."""
+        if self.quarantined or self.not_read:
             return EXIT_QUARANTINED
         return EXIT_FINDINGS if self.differences or not self.legs else EXIT_CLEAN
 
@@ -108,17 +113,24 @@ class Proof:
 
     def _verdict(self) -> str:
         """Whether every cell came back; with quarantined rows this refers to the converted ones only."""
-        held = counted(self.quarantined, "row or file is quarantined", "rows or files are quarantined")
+        left = self._left()
         if self.differences:
-            lost = f"NOT exact: {counted(self.differences, 'difference')}"
-            return f"{lost}; {held}" if self.quarantined else lost
-        if self.quarantined:
-            return f"NOT complete: {held}; only the carried rows are exact"
+            return "; ".join([f"NOT exact: {counted(self.differences, 'difference')}", *left])
         if not self.legs:
-            return "NOT exact: nothing was compared"
+            return "; ".join(["NOT exact: nothing was compared", *left])
+        if left:
+            return "; ".join([f"NOT complete: {left[0]}", *left[1:], "only the carried rows are exact"])
         if self.left_out:
             return "exact: every other cell came back, but for the declared losses"
         return "exact: every cell came back"
+
+    def _left(self) -> list[str]:
+        """What took no part in the comparison, in words."""
+        counts = [
+            (self.quarantined, "row or file is quarantined", "rows or files are quarantined"),
+            (self.not_read, "file is not read", "files are not read"),
+        ]
+        return [counted(count, one, many) for count, one, many in counts if count]
 
 
 def roundtrip(

@@ -12,6 +12,7 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
+from fhirspace.tables.leftovers import finding, leftovers
 
 
 def validate(
@@ -40,9 +41,14 @@ def validate(
             FS617 where the profile is none.
     """
     shapes = extensions.load(profile) if profile else {}
-    inputs = [given for path in paths for given in _inputs(path, follow_links, encoding)]
+    inputs, beside = list[Input](), list[Problem]()
+    for path in paths:
+        inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
+        beside += map(finding, leftovers(path, inner) if inner else ())
+        inputs += (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
     if all(given.kind == "records" for given in inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
+    yield from beside
     for given in inputs:
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
@@ -52,11 +58,6 @@ def validate(
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
             yield from _datasets(given)
-
-
-def _inputs(path: Path, follow_links: bool, encoding: str | None) -> Iterator[Input]:
-    inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
-    yield from (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
 
 
 def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:

@@ -36,7 +36,16 @@ from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
 from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.same_key import check_study, folder_key
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, InterruptedRun, Place, Problem, UsageError
+from fhirspace.errors import (
+    EXIT_CLEAN,
+    EXIT_FINDINGS,
+    EXIT_QUARANTINED,
+    NOT_READ,
+    InterruptedRun,
+    Place,
+    Problem,
+    UsageError,
+)
 from fhirspace.fhir.canonical import content
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhirserver.capability import read
@@ -85,11 +94,11 @@ class PushReport:
 
     @property
     def exit_code(self) -> int:
-        """3 with rejected resources or unreadable files, 1 with conflicts, other files or lost references, else 0."""
-        if self.refused or self.unread:
+        """3 with rejected resources or files that are not read, 1 with conflicts or lost references, else 0."""
+        if self.refused or self.unread or self.others:
             return EXIT_QUARANTINED
         lost = any(problem.code == "FS509" for problem in self.problems)
-        return EXIT_FINDINGS if self.conflicts or self.others or lost else EXIT_CLEAN
+        return EXIT_FINDINGS if self.conflicts or lost else EXIT_CLEAN
 
     @property
     def rate(self) -> float:
@@ -184,8 +193,8 @@ def _deliver(
         sender.problems += (unread := [*problems, *order.unread])
         sender.problems += order.unresolved(client.server)
         work = _Work(sender, order, reader, log, options)
-        work.report.others = sum(problem.code == "FS407" for problem in unread)
-        work.report.unread = len(unread) - work.report.others
+        work.report.others = sum(problem.code == NOT_READ for problem in unread)
+        work.report.unread = sum(problem.level == "error" for problem in unread) - work.report.others
         _check_journal(client, journal, sender)
         if plan:
             left_alone(plan, order, sender.counts, sender.problems)
