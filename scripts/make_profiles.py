@@ -42,7 +42,7 @@ def uses(releases: tuple[Release, ...] = RELEASES) -> dict[str, Use]:
     """All uses of extensions of ours in the shipped mappings, by name (the last part of the address)."""
     found: dict[str, Use] = {}
     for release in releases:
-        mappings = Library(release).mappings
+        mappings = Library(release).complete()
         for mapping in mappings.values():
             if mapping.item is not None and (name := _name(mapping.item)):
                 _note(mapping.item, name, _parent(mapping, mappings), mapping, found, many=True)

@@ -40,7 +40,7 @@ def cases(*folders: Path) -> list[tuple[Release, str]]:
     return [
         (release, name)
         for release in RELEASES
-        for name, each in library(release, *folders).mappings.items()
+        for name, each in library(release, *folders).complete().items()
         if not each.attach
     ]
 

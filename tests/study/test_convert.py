@@ -155,12 +155,12 @@ def test_what_no_mapping_reads_is_kept_and_counted(tmp_path: Path) -> None:
     assert compare(ae, csv.read(tmp_path / "in" / "ae.csv")[0], ("USUBJID", "AESEQ")) == []
 
 
-def test_datasets_that_nothing_makes_go_to_quarantine_whole(tmp_path: Path) -> None:
-    fa = "STUDYID,DOMAIN,USUBJID,FASEQ,FATESTCD,FATEST,FAOBJ,FAORRES\nTINY,FA,TINY-1,1,OCCUR,Occurrence,X,Y\n"
-    done = convert(small_study.write(tmp_path / "in", FA=fa), to="fhir", out=tmp_path / "out")
+def test_datasets_without_their_parent_go_to_quarantine_whole(tmp_path: Path) -> None:
+    supp = "STUDYID,RDOMAIN,USUBJID,IDVAR,IDVARVAL,QNAM,QLABEL,QVAL,QORIG\nTINY,CM,TINY-1,CMSEQ,1,A,B,c,CRF\n"
+    done = convert(small_study.write(tmp_path / "in", SUPPCM=supp), to="fhir", out=tmp_path / "out")
     assert done.exit_code == 3
-    assert done.tables["FA"] == {"in": 1, "out": 0, "quarantined": 1}
-    assert [problem.code for problem in done.problems if problem.table == "FA"].count("FS212") == 1
+    assert done.tables["SUPPCM"] == {"in": 1, "out": 0, "quarantined": 1}
+    assert [problem.code for problem in done.problems if problem.table == "SUPPCM"].count("FS212") == 1
 
 
 @pytest.mark.parametrize(

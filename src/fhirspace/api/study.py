@@ -222,7 +222,7 @@ class Study:
         """
         name = arguments.text("variable", variable)
         library = Library(arguments.choice("fhir", fhir, RELEASES), own_folders(self._options["mappings"]))
-        found = [home.path for each in library.mappings.values() for home in targets(each) if home.variable == name]
+        found = [home.path for each in library.complete().values() for home in targets(each) if home.variable == name]
         if not found and not any(_has(domain, name) for domain in library.mappings):
             raise UsageError("FS641", "variable", "a variable of SDTM in capital letters, such as AESEV")
         return list(dict.fromkeys(found))

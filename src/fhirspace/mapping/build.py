@@ -26,12 +26,13 @@ from fhirspace.mapping.model import (
     dynamic,
     slots,
 )
+from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Element
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.slots import Form, Leaf
 from fhirspace.template.syntax import DATASET, Special, Syntax
 
-_HEAD = ("domain", "key", "let", "codes", "carried", "forms", "attach", "item")
+_HEAD = ("domain", "extends", "key", "let", "codes", "carried", "forms", "attach", "item")
 _OBJECT = 10
 """An object counts as so many nodes: more is looked up for it than for a text."""
 
@@ -44,17 +45,24 @@ class Builder(Elements):
         key: the key of ids; None: the site's.
     """
 
-    def mapping(self, document: nodes.Map) -> Mapping:
-        """The mapping of a document. Raises MappingError with file, line, key and what was expected."""
+    def mapping(self, document: nodes.Map, dataset: str = "") -> Mapping:
+        """The mapping of a document. Raises MappingError with file, line, key and what was expected.
+
+        Args:
+            document: with what its class gives (`classes.Classes.extended`).
+            dataset: a split dataset of the domain, whose name takes the place of the domain's in `$domain`.
+        """
         lets = dict(self._lets)
         local = self._map(document, "let")
         lets.update({name.text: node for name, node in local.items} if local else {})
-        domain = self._text(document, "domain", Scope(lets, {}))
-        if not DATASET.fullmatch(domain):  # it becomes a part of file names
+        code = self._text(document, "domain", Scope(lets, {}))
+        if not DATASET.fullmatch(code):  # it becomes a part of file names
             raise self._error("FS321", document.line, "domain", "the name of a dataset, as in `domain: AE`")
+        domain = dataset or code
+        lets["domain"] = nodes.Text(domain, document.line)
         if not domain.endswith("--"):
-            document = nodes.prefixed_map(document, domain[:2])
-            lets = {name: nodes.prefixed(node, domain[:2]) for name, node in lets.items()}
+            document = nodes.prefixed_map(document, code[:2])
+            lets = {name: nodes.prefixed(node, code[:2]) for name, node in lets.items()}
         if own := self._codes(document):
             self._syntax = Syntax(self._file, self._lists.including(own), self._key)
         scope = Scope(lets, {})
@@ -69,6 +77,7 @@ class Builder(Elements):
             domain=domain, file=self._file, release=self._defs.release,
             key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document, scope),
             carried=tuple(self._words(document, "carried", scope)), attach=attach, item=item,
+            code="" if sdtm.known(code) and "DOMAIN" not in sdtm.domain(code).names else code,
         )  # fmt: skip
 
     # -- the head of a document

@@ -53,7 +53,7 @@ def _joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]
 
 
 def implied(mapping: Mapping) -> dict[str, str]:
-    """The cells that follow from the dataset: DOMAIN, or RDOMAIN of a supplemental qualifier."""
-    if mapping.attach and mapping.attach.via:
-        return {"RDOMAIN": mapping.attach.to}
-    return {"DOMAIN": mapping.domain}
+    """The cells that follow from the dataset: DOMAIN, or RDOMAIN of a supplemental qualifier; none in RELREC."""
+    if not mapping.code:
+        return {}
+    return {"RDOMAIN" if mapping.attach and mapping.attach.via else "DOMAIN": mapping.code}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import combinations
 
 from fhirspace.errors import MappingError, Place
@@ -15,11 +15,16 @@ _COUNTED = re.compile(r"[A-Z0-9]{0,4}SEQ|VISITNUM|TAETORD")
 """Columns of numbers that count rows or visits."""
 
 
-def check(mappings: dict[str, Mapping]) -> None:
-    """All checks over the mappings of a release. Raises MappingError with file, line and what was expected."""
+def check(mappings: dict[str, Mapping], new: Collection[str] | None = None) -> None:
+    """All checks over the mappings of a release. Raises MappingError with file, line and what was expected.
+
+    Args:
+        mappings: all of them; new: the names of those that are to be checked, where the others were before.
+    """
     known: dict[tuple[str, str], str] = {}
     for mapping in mappings.values():
         _identified(mapping, known)
+    for mapping in (each for name, each in mappings.items() if new is None or name in new):
         _pseudonymous(mapping)
         _nested(mapping, mappings)
         _carries(mapping)

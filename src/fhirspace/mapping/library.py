@@ -1,24 +1,35 @@
 """The mappings of some folders: found, built for a release, and checked against each other.
 
-A mapping folder has ``domains/*.yaml`` and ``codes/*.csv``; ``common.yaml`` beside them holds constants (``let:``) for
-all its files. Folders given later win over earlier ones, domain by domain, so that a user's own come last.
+A mapping folder has ``domains/*.yaml``, ``classes/*.yaml`` and ``codes/*.csv``; ``common.yaml`` beside them holds
+constants (``let:``) for all its files. Folders given later win over earlier ones, domain by domain, so that a user's
+own come last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Final
 
+from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
+from fhirspace.mapping.classes import Classes
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, walk
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import common, digest_of, shipped
+from fhirspace.template.syntax import DATASET
+
+_Files = tuple[Release, tuple[Path, ...], IdKey | None, str]
+"""What a library is built from: release, folders, key, and the digest of the files."""
+_SPLIT: Final = 4
+"""The longest name of a split dataset: its domain and up to two more characters (SDTMIG 3.4, section 4.1.7)."""
 
 
 class Library:
@@ -40,22 +51,96 @@ class Library:
         self.release: Release = fhir
         self.folders = [*([] if bare else [shipped()]), *folders]
         self._key = key
+        self._adopted: dict[str, tuple[str, str]] = {}
 
     def __getstate__(self) -> dict[str, object]:
         """How to build it again: mappings contain functions, which cannot be pickled."""
-        return {"release": self.release, "folders": self.folders, "_key": self._key}
+        return {"release": self.release, "folders": self.folders, "_key": self._key, "_adopted": self._adopted}
 
     @cached_property
     def mappings(self) -> dict[str, Mapping]:
-        """The mappings by domain, SUPP-- spelt out for each domain that has a place for it."""
+        """The mappings by dataset, SUPP-- spelt out for each that has a place for it.
+
+        Shipped ones that extend a class are not built before they are asked for: see `adopt` and `complete`.
+        """
         return dict(_built(self.release, tuple(self.folders), self._key, self.digest))
+
+    def complete(self) -> dict[str, Mapping]:
+        """The mappings of all files, those that extend a class among them."""
+        for domain in self._waiting:
+            self.adopt(domain)
+        return dict(sorted(self.mappings.items()))
+
+    def adopt(self, dataset: str, columns: Collection[str] = (), resource: str = "") -> bool:
+        """Whether there is a mapping of a dataset: one of its own, its domain's (of a split dataset), or its class's.
+
+        From then on it is among `mappings`, with that of its supplemental qualifiers.
+
+        Args:
+            dataset: its name.
+            columns: those of the dataset, or resource: a type of resource that its rows made: they show its class if no
+                file names it.
+
+        Raises:
+            MappingError: the mapping is wrong.
+        """
+        if dataset in self.mappings:
+            return True
+        origin = self._origin(dataset, columns, resource) if DATASET.fullmatch(dataset) else None
+        if origin is None:
+            return False
+        self._adopted[dataset] = origin
+        self.mappings.update(_made((self.release, tuple(self.folders), self._key, self.digest), dataset, *origin))
+        return True
+
+    def _origin(self, dataset: str, columns: Collection[str], resource: str) -> tuple[str, str] | None:
+        """The domain whose document maps a dataset and "", or the domain and the class; None: nothing maps it."""
+        if dataset in self._waiting:
+            return dataset, ""
+        domain = dataset[:2] if len(dataset) <= _SPLIT else dataset
+        if domain != dataset and self._divides(domain, dataset):
+            return domain, ""
+        klass = self._classes.making(resource) if resource else self._classes.of(domain, columns)
+        return (domain, klass) if klass else None
+
+    def _divides(self, domain: str, dataset: str) -> bool:
+        """Whether a domain's mapping can be that of a split dataset: its resources get identifiers of their own."""
+        if domain not in self.mappings and domain not in self._waiting:
+            return False
+        blocks = self.make(dataset, domain, "")[dataset].blocks
+        return bool(blocks) and all(block.system.endswith(f"/{dataset}") for block in blocks)
+
+    def make(self, dataset: str, domain: str, klass: str) -> dict[str, Mapping]:
+        """The mapping of a dataset and of its supplemental qualifiers, made anew from a domain's document or a class.
+
+        Raises: MappingError, as the class says.
+        """
+        if klass:
+            document, file = self._classes.document(klass, domain), self._classes.files[klass]
+        else:
+            document, file = self._document(domain)
+        mapping = self._builder(file).mapping(self._classes.extended(document, file), dataset)
+        whole, name = self._document("SUPP--")
+        supplemental = self._builder(name).mapping(self._classes.extended(whole, name))
+        return dict((*_spelt(mapping, {}), *_spelt(supplemental, {dataset: mapping})))
 
     def mapping(self, domain: str) -> Mapping:
         """The mapping of one domain whose library was found good before: the others are not built for it."""
         if "mappings" in vars(self):
             return self.mappings[domain]
+        if domain in self._adopted:
+            return self.make(domain, *self._adopted[domain])[domain]
         own = [each for path in self._files() for each in self._load(path, domain)]
         return dict(_spelt(own[-1], {}))[domain] if own else self.mappings[domain]
+
+    @cached_property
+    def _waiting(self) -> dict[str, Path]:
+        """The files of the shipped mappings that extend a class, by dataset: a run builds those that it needs."""
+        return {name: path for path in self._files() for name in _extending(path)}
+
+    @cached_property
+    def _classes(self) -> Classes:
+        return Classes(self.folders)
 
     @cached_property
     def lists(self) -> CodeLists:
@@ -70,7 +155,7 @@ class Library:
     @cached_property
     def digest(self) -> str:
         """One SHA-256 over all files of the folders, in the order in which they win: names and bytes."""
-        return digest_of(self.folders, ("common.yaml", "domains/*.yaml", "codes/*.csv"))
+        return digest_of(self.folders, ("common.yaml", "classes/*.yaml", "domains/*.yaml", "codes/*.csv"))
 
     def nested(self, domain: str) -> dict[str, Mapping]:
         """The mappings whose rows are nested in a domain's rows, by domain."""
@@ -80,7 +165,8 @@ class Library:
         """The mappings made anew from the files and checked. Raises: MappingError, as the class says."""
         found: dict[str, Mapping] = {}
         for path in self._files():
-            found.update((mapping.domain, mapping) for mapping in self._load(path))
+            if path not in self._waiting.values():
+                found.update((mapping.domain, mapping) for mapping in self._load(path))
         spelt = {name: each for plain in found.values() for name, each in _spelt(plain, found)}
         made = dict(sorted(spelt.items()))
         check(made)
@@ -95,7 +181,36 @@ class Library:
         for document in nodes.load(path):
             if domain and getattr(document.get("domain"), "text", "") != domain:
                 continue
-            yield Builder(path.name, definitions(self.release), self.lists, self.lets, self._key).mapping(document)
+            yield self._builder(path.name).mapping(self._classes.extended(document, path.name))
+
+    def _builder(self, file: str) -> Builder:
+        return Builder(file, definitions(self.release), self.lists, self.lets, self._key)
+
+    def _document(self, domain: str) -> tuple[nodes.Map, str]:
+        """The last document of a domain, and its file."""
+        for path in reversed(list(self._files())):
+            for document in nodes.load(path) if domain in nodes.text_of(path) else ():
+                if getattr(document.get("domain"), "text", "") == domain:
+                    return document, path.name
+        raise MappingError("FS340", Place(domain), "a dataset that has a mapping")
+
+
+def _extending(path: Path) -> list[str]:
+    """The datasets of a shipped file whose documents all extend a class; a user's are built at once, to be checked."""
+    if path.parent.parent != shipped():
+        return []
+    text = nodes.text_of(path)
+    names = re.findall(r"^domain: (\S+)$", text, re.MULTILINE)
+    return names if len(names) == len(re.findall(r"^extends: ", text, re.MULTILINE)) else []
+
+
+@lru_cache(maxsize=512)
+def _made(files: _Files, dataset: str, domain: str, klass: str) -> dict[str, Mapping]:
+    """The mappings of one dataset that `_built` leaves out, checked with it."""
+    release, folders, key, _ = files
+    made = Library(release, folders, key=key, bare=True).make(dataset, domain, klass)
+    check(_built(*files) | made, made)
+    return made
 
 
 @lru_cache(maxsize=8)
@@ -120,7 +235,12 @@ def _spelt(mapping: Mapping, found: dict[str, Mapping]) -> Iterator[tuple[str, M
         ):
             yield (
                 prefix + other.domain,
-                replace(mapping, domain=prefix + other.domain, attach=replace(mapping.attach, to=other.domain)),
+                replace(
+                    mapping,
+                    domain=prefix + other.domain,
+                    attach=replace(mapping.attach, to=other.domain),
+                    code=other.code or other.domain,
+                ),
             )
 
 

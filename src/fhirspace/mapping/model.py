@@ -138,6 +138,7 @@ class Mapping:
         attach, item: set where they do; `item` is the object each row makes at ``<each DOMAIN>``.
         forms: by column, the ways to spell a cell, in order.
         carried: columns that are carried on purpose.
+        code: the domain in the rows' DOMAIN or RDOMAIN: ``LB`` in the split dataset LBCH; "" in one without DOMAIN.
     """
 
     domain: str
@@ -149,6 +150,7 @@ class Mapping:
     carried: tuple[str, ...]
     attach: Attach | None = None
     item: Obj | None = None
+    code: str = ""
 
     def roots(self) -> Iterator[Obj]:
         """All template roots: of the blocks, or the nested item."""
@@ -191,3 +193,6 @@ def dynamic(node: Node) -> bool:
 
 CARRIED_URL = "https://fhirspace.org/StructureDefinition/carried"
 """The extension for carried cells: one sub-extension per variable, its url the variable's name."""
+
+SYSTEM = "https://fhirspace.org/"
+"""Before a dataset's name, the system of the identifiers by which its resources are recognised."""

@@ -118,9 +118,10 @@ def schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": "https://fhirspace.org/schema/mapping.json",
         "title": "A document of a fhirspace mapping file",
-        "description": "With domain: a domain mapping, with form: or makes: a source form, else common constants.",
+        "description": "With domain: a domain mapping, with class: what several of them have in common, with form: or "
+        "makes: a source form, else common constants.",
         "type": "object",
-        "if": {"required": ["domain"]},
+        "if": {"anyOf": [{"required": ["domain"]}, {"required": ["class"]}]},
         "then": {"$ref": "#/$defs/domain"},
         "else": {
             "if": {"anyOf": [{"required": ["form"]}, {"required": ["makes"]}]},
@@ -208,10 +209,23 @@ def _domain() -> Schema:
     }
     return {
         "type": "object",
-        "required": ["domain", "key"],
+        "anyOf": [
+            {"required": ["domain", "key"]},
+            {"required": ["domain", "extends"]},
+            {"required": ["class"], "not": {"required": ["domain"]}},
+        ],
         "properties": {
             VERSION_KEY: _VERSION,
             "domain": {"description": "The dataset whose rows this mapping carries to FHIR and back.", **_TEXT},
+            "class": {
+                "description": "The name of a class mapping: what the datasets that extend it have in common.",
+                **_TEXT,
+            },
+            "topic": _words("In a class: the variable that a dataset without a file of its own is recognised by."),
+            "extends": {
+                "description": "The class whose entries and elements this document takes over or changes.",
+                **_TEXT,
+            },
             "key": _words("The columns that identify a row; each must be readable from a slot."),
             "let": _let(),
             "codes": _codes(),
@@ -241,7 +255,6 @@ def _resource() -> Schema:
             "when": _WHEN,
         },
         "patternProperties": {"^(?!one per$|when$)": {"$ref": "#/$defs/template"}},
-        "anyOf": [{"required": ["id"]}, {"patternProperties": {r"\|": True}}],
     }
 
 

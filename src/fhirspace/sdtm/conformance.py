@@ -65,7 +65,7 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
         if "DM" in filled and name != "DM" and "USUBJID" in table.column_names:
             yield from _check_subjects(table, name, subjects)
         if sdtm.known(name):
-            yield from _check_known(table, name, filled.get(name, ()))
+            yield from _check_known(table, name, filled.get(name, ()), _not_needed(name, filled))
         if name.startswith("SUPP"):
             yield from _check_qualifiers(table, name, tables)
         if name == "RELREC":
@@ -73,9 +73,15 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
                 yield from _conflict(found, table, name)
 
 
-def _check_known(table: pa.Table, name: str, filled: Collection[str]) -> Iterator[Finding]:
+def _not_needed(name: str, filled: Mapping[str, Collection[str]]) -> set[str]:
+    """USUBJID of supplemental qualifiers whose parent dataset has none: of devices, of associated persons."""
+    parent = filled.get(name.removeprefix("SUPP"))
+    return {"USUBJID"} if name.startswith("SUPP") and parent is not None and "USUBJID" not in parent else set()
+
+
+def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed: Collection[str]) -> Iterator[Finding]:
     spec = sdtm.domain(name)
-    yield from _check_required(table, spec, filled)
+    yield from _check_required(table, spec, filled, not_needed)
     yield from _check_domain_code(table, spec)
     for column in table.column_names:
         variable = sdtm.variable(name, column)
@@ -156,9 +162,11 @@ def _check_subjects(table: pa.Table, name: str, subjects: pa.Array) -> Iterator[
     yield from _findings("FS727", table, name, _rows_where(lost), column="USUBJID", expected="a subject of DM")
 
 
-def _check_required(table: pa.Table, spec: sdtm.Domain, filled: Collection[str]) -> Iterator[Finding]:
+def _check_required(
+    table: pa.Table, spec: sdtm.Domain, filled: Collection[str], not_needed: Collection[str]
+) -> Iterator[Finding]:
     for variable in spec.variables:
-        if variable.core != "Req":
+        if variable.core != "Req" or variable.name in not_needed:
             continue
         if variable.name not in filled:
             place = _head(table, spec.name, variable.name)

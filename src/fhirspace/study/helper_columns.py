@@ -5,6 +5,7 @@
 ``_STATUS``           on DM: the state of the subject as an R4 research-subject-status, from DS and the dates of DM
 ``_TS_<PARMCD>``      on DM: the first value of a trial summary parameter
 ``_LOINC``            on findings: the LOINC code of test, specimen, method and unit, where there is just one
+``_RECORD``           of rows that have no key: a digest of all cells; of equal rows each has its own
 ``_has_<D>_<COLS>``   ``Y`` where dataset D has a row with the same cells in these columns (``when: SV has ...``)
 ``_upto_<A>_<B>``     ``Y`` where date B may be the end of a Period that starts with A (``when: A upto B``)
 ====================  ==============================================================================================
@@ -12,7 +13,10 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,8 +25,13 @@ from fhirspace.mapping.model import Mapping
 from fhirspace.sdtm.columns import Groups, by_distinct, text
 from fhirspace.standards import terminology
 from fhirspace.study.summary import StudySummary, joined, needed
+from fhirspace.tables.text import data_columns
 from fhirspace.template.dates import moment
 
+_GLUE: Final = "\x1f"
+_DIGITS: Final = 40
+RECORD: Final = "_RECORD"
+"""The helper column that identifies a row without a key; it needs the whole dataset (`with_records`)."""
 SYNTHETIC = "SYNTHDTA"
 """The trial summary parameter (sponsor-defined: CDISC has none) whose value Y says that a study's data are invented."""
 
@@ -41,7 +50,7 @@ class Helpers:
         """The batch with the helper columns that the mapping uses and that it has not yet."""
         for name in needed(mapping):
             if name not in batch.schema.names:
-                batch = batch.append_column(name, self._column(name, mapping.domain, batch))
+                batch = batch.append_column(name, self._column(name, mapping.code, batch))
         return batch
 
     def alone(self, mapping: Mapping) -> Helpers:
@@ -70,6 +79,23 @@ class Helpers:
             return pa.nulls(table.num_rows, pa.string())
         present = pc.is_in(joined(table, columns), value_set=known)
         return pc.if_else(present, "Y", pa.scalar(None, pa.string()))
+
+
+def with_records(table: pa.Table) -> pa.Table:
+    """A dataset with `RECORD`: for each row a digest of its cells, and how many equal rows are before it."""
+    names = sorted(data_columns(table))
+    cells = [pc.fill_null(text(table, name), "") for name in names]
+    pairs = [
+        pc.if_else(pc.equal(each, ""), "", pc.binary_join_element_wise(name, each, "="))
+        for name, each in zip(names, cells, strict=True)
+    ]
+    rows = pc.binary_join_element_wise(*pairs, _GLUE).to_pylist() if pairs else []
+    seen: Counter[str] = Counter()
+    made: list[str] = []
+    for row in rows:
+        made.append(hashlib.sha256(f"{row}{_GLUE}{seen[row]}".encode()).hexdigest()[:_DIGITS])
+        seen[row] += 1
+    return table.append_column(RECORD, pa.array(made, pa.string()))
 
 
 def _constant(value: str | None, count: int) -> pa.Array:

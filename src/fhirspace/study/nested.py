@@ -122,8 +122,14 @@ def _number(cell: str) -> float | None:
 
 
 def _keys(shared: Sequence[pa.Array], linked: pa.Array | None) -> pa.Array:
-    """Key texts; the linked value counts as a number where it is one, so that 1 and 1.0 meet."""
-    cells = [*shared, *([] if linked is None else [by_distinct(linked, _plain, pa.string())])]
+    """Key texts; the linked value counts as a number where it is one, so that 1 and 1.0 meet.
+
+    A column that both rows leave empty is shared, too: a device and its supplemental qualifiers have no subject.
+    """
+    cells = [
+        *(pc.fill_null(each, "") for each in shared),
+        *([] if linked is None else [by_distinct(linked, _plain, pa.string())]),
+    ]
     return pc.binary_join_element_wise(*cells, _GLUE, null_handling="emit_null")
 
 

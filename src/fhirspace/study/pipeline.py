@@ -88,8 +88,9 @@ def own_folders(mappings: Iterable[Path]) -> list[Path]:
     """The user's mapping folders. Raises MappingError FS348 for one in which no mapping can be: a misspelt path."""
     own = list(mappings)
     for folder in own:
-        if not any((folder / part).exists() for part in ("domains", "sources", "codes", "common.yaml")):
-            raise MappingError("FS348", folder.name, "a folder with domains/, sources/, codes/ or common.yaml in it")
+        if not any((folder / part).exists() for part in ("domains", "classes", "sources", "codes", "common.yaml")):
+            hint = "a folder with domains/, classes/, sources/, codes/ or common.yaml in it"
+            raise MappingError("FS348", folder.name, hint)
     return own
 
 
@@ -292,8 +293,7 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> tuple[B
     Raises:
         InputError: of the first file, where no file at all can be read.
     """
-    lazy: dict[str, Tabulation] = {}
-    tables: dict[str, pa.Table] = {}
+    loaded: dict[str, Tabulation] = {}
     faults: list[InputError] = []
     for name, found in given.files.items():
         try:
@@ -305,16 +305,23 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> tuple[B
         accounting.note([*problems, *rejected.problems])
         accounting.read(name, data.rows + len(rejected))
         accounting.quarantine(name, rejected.columns, (row.fields for row in rejected.rows))
-        if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings:
-            accounting.note([Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)])
-            accounting.quarantine_rows(name, data.table(), range(data.rows))
-        elif isinstance(data, InMemory):
-            tables[name] = data.data
-        else:
-            lazy[name] = data
+        loaded[name] = data
     if faults and len(faults) == len(given.files):
         raise faults[0]
-    return Block(tables), lazy
+    for name in _unknown(loaded, library):
+        place = Place(given.files[name].path.name)
+        accounting.note([Problem("FS753", place, "a dataset of SDTMIG " + sdtm.version(), name)])
+        accounting.quarantine_rows(name, loaded[name].table(), range(loaded[name].rows))
+        del loaded[name]
+    tables = {name: data.data for name, data in loaded.items() if isinstance(data, InMemory)}
+    return Block(tables), {name: data for name, data in loaded.items() if name not in tables}
+
+
+def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:
+    """The datasets that neither the guide nor a mapping knows; each gets its mapping, supplemental qualifiers last."""
+    for name in sorted(loaded, key=lambda each: each.startswith("SUPP")):
+        library.adopt(name, loaded[name].columns)
+    return [name for name in loaded if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings]
 
 
 def from_sdtm(given: Input, library: Library, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:

@@ -20,9 +20,9 @@ from fhirspace.sdtm.columns import Groups, text
 from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
-from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.helper_columns import RECORD, Helpers, with_records
 from fhirspace.study.nested import NestedRows
-from fhirspace.study.summary import StudySummary, for_rendering
+from fhirspace.study.summary import StudySummary, for_rendering, needed
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import place, row_column
@@ -130,6 +130,8 @@ def to_fhir(
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: called before the first batch of a dataset and after each.
     """
+    for name in sorted(tabulations, key=lambda each: each.startswith("SUPP")):
+        library.adopt(name, tabulations[name].columns)
     used = [library.mappings[name] for name in tabulations if name in library.mappings]
     study = for_rendering(tabulations, used)
     with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
@@ -218,6 +220,8 @@ class _Writer:
 
     def _apart(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
         """The rows that have a key of their own: a second resource of one id would overwrite the first."""
+        if RECORD in needed(mapping):
+            return InMemory(with_records(tabulation.table()))
         if not isinstance(tabulation, InMemory) or not mapping.key:
             return tabulation
         table, name = tabulation.table(), mapping.domain

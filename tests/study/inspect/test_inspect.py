@@ -22,7 +22,7 @@ from fhirspace.template.codecs import NAMES
 from fhirspace.template.folders import shipped
 
 LIBRARIES = {release: Library(release) for release in RELEASES}
-DOMAINS = sorted(LIBRARIES["R4"].mappings)
+DOMAINS = sorted(LIBRARIES["R4"].complete())
 
 FORM = """
 form: pulse
@@ -268,6 +268,7 @@ def test_every_shipped_mapping_fits_the_schema(path):
         "domain: AE",
         "domain: AE\nkey: [AESEQ]\nAdverseEvent: {date: <AESTDTC}",
         "domain: AE\nkey: [AESEQ]\nadverseEvent: {id: x}",
+        "class: findings\ndomain: AE\nObservation: {id: x}",
         "domain: AE\nkey: [AESEQ]\nattach: {on: [USUBJID]}",
         "form: x\nmakes: VS\nrows: {vstest: a}",
         "form: x\nmakes: VS\nrow: {VSTEST: a}",

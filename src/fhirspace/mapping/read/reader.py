@@ -17,8 +17,9 @@ import msgspec
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder, parse_resource
+from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Block, Mapping, Obj
+from fhirspace.mapping.model import SYSTEM, Block, Mapping, Obj
 from fhirspace.mapping.read.collect import Collector, ReadBatch, merge
 from fhirspace.mapping.read.extract import extract
 from fhirspace.mapping.read.memo import Slow
@@ -55,12 +56,11 @@ class Reader:
     """
 
     def __init__(self, library: Library, *, notice: bool = True) -> None:
-        self._mappings, self._notice = library.mappings, notice
-        self._entries = {
-            (block.resource, block.system): _Entry(mapping, index)
-            for mapping in self._mappings.values()
-            for index, block in enumerate(mapping.blocks)
-        }
+        self._library, self._mappings, self._notice = library, library.mappings, notice
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._refused: set[str] = set()
+        for mapping in self._mappings.values():
+            self._claim(mapping)
         self._parts: dict[tuple[str, int], Part] = {}
         self._last: Program | None = None
 
@@ -148,14 +148,31 @@ class Reader:
         if self._notice:
             batch.unmapped += [(number, path) for path in found.unmapped]
 
+    def _claim(self, mapping: Mapping) -> None:
+        for index, block in enumerate(mapping.blocks):
+            self._entries[block.resource, block.system] = _Entry(mapping, index)
+
     def _entry(self, resource: Any) -> _Entry | None:
         """The block that claims a resource: the first of its identifiers that one knows decides."""
         kind, identifiers = resource.get("resourceType"), resource.get("identifier")
         for each in identifiers if isinstance(identifiers, list) else (identifiers,):
             system = each.get("system") if isinstance(each, dict) else None
-            if isinstance(kind, str) and isinstance(system, str) and (kind, system) in self._entries:
-                return self._entries[kind, system]
+            if isinstance(kind, str) and isinstance(system, str) and (found := self._claimed(kind, system)):
+                return found
         return None
+
+    def _claimed(self, kind: str, system: str) -> _Entry | None:
+        """The block of a type and system; a dataset that no file names has the system of our own with its name."""
+        key, dataset = (kind, system), system.removeprefix(SYSTEM)
+        if key not in self._entries and dataset != system and self._may_be(dataset):
+            if len(self._mappings) < limit("datasets") and self._library.adopt(dataset, resource=kind):
+                self._claim(self._mappings[dataset])
+            elif len(self._refused) < limit("datasets"):
+                self._refused.add(dataset)
+        return self._entries.get(key)
+
+    def _may_be(self, dataset: str) -> bool:
+        return dataset not in self._mappings and dataset not in self._refused
 
     def _program(self, entry: _Entry, chunk: list[tuple[int, bytes]], position: int) -> Program:
         """The program of a block; made when it is first met, with an eye on what repeats in the lines that follow."""

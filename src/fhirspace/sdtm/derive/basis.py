@@ -48,7 +48,7 @@ _GLUE: Final = "\x1f"
 
 def names(group: Group, domain: str) -> tuple[list[str], list[str]]:
     """The basis and the derived variables of a group in a domain."""
-    spelt = [[each.replace("--", domain) for each in some] for some in (group.basis, group.derived)]
+    spelt = [[each.replace("--", domain[:2]) for each in some] for some in (group.basis, group.derived)]
     return spelt[0], [name for name in spelt[1] if name not in _NAMED.get(domain, ())]
 
 

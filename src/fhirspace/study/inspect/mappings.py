@@ -45,7 +45,7 @@ def list(
     libraries = {release: Library(release, own) for release in RELEASES}
     found: dict[str, dict[str, Any]] = {}
     for release in (fhir, *(each for each in RELEASES if each != fhir)):
-        for domain, mapping in libraries[release].mappings.items():
+        for domain, mapping in libraries[release].complete().items():
             made = [block.resource for block in mapping.blocks]
             entry: dict[str, Any] = {
                 "dataset": domain,
@@ -79,7 +79,7 @@ def check(
         MappingError: the first fault, with file, line, key and what was expected.
     """
     own = _folders(mappings)
-    datasets = {release: len(Library(release, own).mappings) for release in RELEASES}
+    datasets = {release: len(Library(release, own).complete()) for release in RELEASES}
     forms = {each: len(library.forms) for each, library in views_forms.libraries(own, source).items()}
     lines = [f"{release:<5}{counted(count, 'dataset')}" for release, count in datasets.items()]
     lines += [f"{shown(each, 64)}: {counted(count, 'form')}" for each, count in forms.items()]
@@ -103,14 +103,15 @@ def show(
     own = _folders(mappings)
     library = Library(fhir, own, key=DEMO_KEY)  # of examples
     domain = name.upper()
-    if domain in library.mappings:
+    if library.adopt(domain) or domain in library.complete():
         other = Library("R4" if fhir == "R5" else "R5", own)
+        other.complete()
         made = [{"resource": kind, "json": json.loads(text)} for kind, text in examples(library, domain)]
         data = {"dataset": domain, "release": fhir, "examples": made, "variables": variables(library, domain, other)}
         return data, views_text.shown_dataset(data, other.release)
     forms = _forms(own, source)
     if name not in forms:
-        raise _unknown(name, [*library.mappings, *forms])
+        raise _unknown(name, [*library.complete(), *forms])
     where, form = forms[name]
     data = {
         "form": name,
@@ -133,7 +134,7 @@ def coverage(
     """
     own = _folders(mappings)
     library = Library(fhir, own)
-    chosen = [each for each in library.mappings if name in (None, each)]
+    chosen = [each for each in library.complete() if name in (None, each)]
     datasets = [
         _covered({"dataset": each}, ((item.variable, item.state) for item in variable_states(library, each)))
         for each in chosen
@@ -146,7 +147,7 @@ def coverage(
         for each, (where, form) in forms.items()
     ]
     if name is not None and not datasets and not covered:
-        raise _unknown(name, [*library.mappings, *_forms(own, source)])
+        raise _unknown(name, [*library.complete(), *_forms(own, source)])
     data = {"release": fhir, "datasets": datasets, "forms": covered}
     return data, views_text.covered(data)
 
@@ -180,8 +181,9 @@ def _folders(mappings: Iterable[Path]) -> List[Path]:
     """The user's folders. Raises MappingError FS348 for one in which no mapping can be."""
     own = [*mappings]
     for folder in own:
-        if not any((folder / part).exists() for part in ("domains", "sources", "codes", "common.yaml")):
-            raise MappingError("FS348", folder.name, "a folder with domains/, sources/, codes/ or common.yaml in it")
+        if not any((folder / part).exists() for part in ("domains", "classes", "sources", "codes", "common.yaml")):
+            hint = "a folder with domains/, classes/, sources/, codes/ or common.yaml in it"
+            raise MappingError("FS348", folder.name, hint)
     return own
 
 

@@ -247,7 +247,7 @@ def _derived(domain: str, groups: Iterable[_Mark], table: pa.Table) -> Iterator[
 
 def _tests(table: pa.Table, domain: str, rows: pa.Array) -> pa.Array:
     """All rows of the subjects and tests of some rows: a flag that one of them loses may go to another."""
-    tests = columns.Groups(table, ("USUBJID", f"{domain}TESTCD")).codes
+    tests = columns.Groups(table, ("USUBJID", f"{domain[:2]}TESTCD")).codes
     return pc.is_in(tests, value_set=tests.filter(rows).unique())
 
 

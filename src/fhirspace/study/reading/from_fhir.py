@@ -96,7 +96,8 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         if accounting is not None and (held := broken.get(file.name)):
             accounting.quarantine_lines(file.name, (raw for line, raw in file.resources() if line in held))
     found.tables = {
-        name: tabulate(table, name) if sdtm.known(name) else table for name, table in reconciled.tables.items()
+        name: tabulate(table, name) if sdtm.known(name) else _identified_first(table)
+        for name, table in reconciled.tables.items()
     }
     found.problems += reconciled.problems
     found.problems += [
@@ -107,6 +108,12 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
     if accounting is not None:
         accounting.note(found.problems)
     return found
+
+
+def _identified_first(table: pa.Table) -> pa.Table:
+    """A dataset that the guide does not know: identifiers first, the other columns in the order of their cells."""
+    first = [name for name in ("STUDYID", "DOMAIN", "RDOMAIN", "USUBJID") if name in table.column_names]
+    return table.select([*first, *(name for name in table.column_names if name not in first)])
 
 
 def _broken(found: FromFhir) -> dict[str, dict[int, None]]:

@@ -30,15 +30,12 @@ class StatusScreen:
 
     library: Library
     _found: dict[tuple[str, str, str], tuple[Place, int]] = field(init=False, default_factory=dict)
-    _roots: frozenset[str] = field(init=False)
-
     _always: frozenset[str] = field(init=False)
     """Types with a status that a helper column writes: the reader takes any code there."""
 
     def __post_init__(self) -> None:
         blocks = [block for mapping in self.library.mappings.values() for block in mapping.blocks]
         self._always = frozenset(block.resource for block in blocks if _computed(block))
-        self._roots = frozenset(name for name, mapping in self.library.mappings.items() if mapping.blocks)
 
     def apply(self, batch: ReadBatch, lines: Mapping[int, bytes], file: str) -> None:
         """Takes rows out of a batch that must not be any, or says in them that nothing was done.
@@ -78,28 +75,29 @@ class StatusScreen:
             self._mark(batch, place.row or 0, judged.mark)
 
     def _rows(self, batch: ReadBatch, lines: Iterable[int]) -> dict[int, list[tuple[str, dict[str, Any]]]]:
-        """The domain and cells of the rows that the resources of some lines are, not of those nested in them."""
+        """The prefix and cells of the rows that the resources of some lines are, not of those nested in them."""
         wanted, found = pa.array(list(lines), pa.int64()), dict[int, list[tuple[str, dict[str, Any]]]]()
-        for domain in self._roots & batch.tables.keys():
-            names = [domain + each for each in ("STAT", "OCCUR", "ORRES")]
+        for domain in [each for each in batch.tables if self.library.mappings[each].blocks]:
+            names = [domain[:2] + each for each in ("STAT", "OCCUR", "ORRES")]
             for table in batch.tables[domain].values():
                 picked = table.filter(pc.is_in(table["@row"], wanted))
                 picked = picked.select([name for name in ("@row", *names) if name in table.column_names])
                 for row in picked.to_pylist():
-                    found.setdefault(row["@row"], []).append((domain, row))
+                    found.setdefault(row["@row"], []).append((domain[:2], row))
         return found
 
     def _mark(self, batch: ReadBatch, line: int, column: str) -> None:
         """Set a column to NOT DONE in the rows of a line."""
-        domain = column.removesuffix("STAT")
-        for part, table in batch.tables.get(domain, {}).items():
-            there = pc.equal(table["@row"], line)
-            old = table[column] if column in table.column_names else pa.nulls(table.num_rows, pa.string())
-            cells = pc.if_else(there, "NOT DONE", old)
-            at = table.column_names.index(column) if column in table.column_names else -1
-            batch.tables[domain][part] = (
-                table.set_column(at, column, cells) if at >= 0 else table.add_column(0, column, cells)
-            )
+        prefix = column.removesuffix("STAT")
+        for domain in [each for each in batch.tables if each[:2] == prefix]:
+            for part, table in batch.tables[domain].items():
+                there = pc.equal(table["@row"], line)
+                old = table[column] if column in table.column_names else pa.nulls(table.num_rows, pa.string())
+                cells = pc.if_else(there, "NOT DONE", old)
+                at = table.column_names.index(column) if column in table.column_names else -1
+                batch.tables[domain][part] = (
+                    table.set_column(at, column, cells) if at >= 0 else table.add_column(0, column, cells)
+                )
 
 
 def drop(batch: ReadBatch, lines: Collection[int]) -> None:
