@@ -33,7 +33,7 @@ class Limit:
 
 LIMITS = {
     "cell-bytes": Limit(1_000_000, "bytes in a cell"),
-    "datasets": Limit(1_000, "datasets that resources of one input name"),
+    "mappings": Limit(1_000, "datasets that the resources of one input name"),
     "columns": Limit(10_000, "columns in a table"),
     "datasets": Limit(10_000, "datasets in a file"),
     "rows": Limit(10_000_000, "rows in a table"),

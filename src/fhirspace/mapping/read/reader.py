@@ -165,9 +165,9 @@ class Reader:
         """The block of a type and system; a dataset that no file names has the system of our own with its name."""
         key, dataset = (kind, system), system.removeprefix(SYSTEM)
         if key not in self._entries and dataset != system and self._may_be(dataset):
-            if len(self._mappings) < limit("datasets") and self._library.adopt(dataset, resource=kind):
+            if len(self._mappings) < limit("mappings") and self._library.adopt(dataset, resource=kind):
                 self._claim(self._mappings[dataset])
-            elif len(self._refused) < limit("datasets"):
+            elif len(self._refused) < limit("mappings"):
                 self._refused.add(dataset)
         return self._entries.get(key)
 
