@@ -134,11 +134,11 @@ EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", LANGUAGE, re.M | re.S)
 def test_domain_examples_of_the_language_page_load(tmp_path, release):
     (tmp_path / "domains").mkdir()
     found = [text for text in EXAMPLES if text.startswith("domain:")]
-    assert len(found) == 2
+    assert len(found) == 3
     for number, text in enumerate(found):
         (tmp_path / "domains" / f"{number}.yaml").write_text(text, "utf-8")
     files = {mapping.domain: mapping.file for mapping in Library(release, [tmp_path]).mappings.values()}
-    assert (files["MH"], files["DS"]) == ("0.yaml", "1.yaml")
+    assert (files["MH"], files["EG"], files["DS"]) == ("0.yaml", "1.yaml", "2.yaml")
 
 
 def test_form_examples_of_the_language_page_load(tmp_path):
