@@ -166,7 +166,6 @@ def test_datasets_without_their_parent_go_to_quarantine_whole(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("given", "to", "more", "code"),
     [
-        ("sdtm", "sdtm", {}, "FS613"),
         ("sdtm", "records", {}, "FS614"),
         ("sdtm", "records", {"source": "nowhere"}, "FS612"),
         ("odd", "sdtm", {}, "FS612"),
@@ -191,11 +190,22 @@ def test_what_cannot_run_is_refused_and_nothing_is_promised(
 
 
 def test_an_input_in_the_format_that_is_asked_for_is_refused_with_the_other_formats(tmp_path: Path) -> None:
+    convert(small_study.write(tmp_path / "in"), to="fhir", out=tmp_path / "made")
     with pytest.raises(UsageError) as caught:
-        convert(small_study.write(tmp_path / "in"), to="sdtm", out=tmp_path / "out")
+        convert(tmp_path / "made" / "fhir", to="fhir", out=tmp_path / "out")
     said = str(caught.value)
-    assert said.startswith("FS613 --to sdtm: The input is already in the format that `--to` names.")
-    assert "Expected `--to fhir` or `--to records`." in said
+    assert said.startswith("FS613 --to fhir: The input is already in the format that `--to` names.")
+    assert "Expected `--to sdtm` or `--to records`." in said
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_datasets_can_be_written_in_another_format(tmp_path: Path) -> None:
+    small_study.write(tmp_path / "in")
+    convert(tmp_path / "in", to="sdtm", out=tmp_path / "out", formats=("parquet",))
+    convert(tmp_path / "out", to="sdtm", out=tmp_path / "again", formats=("csv",))
+    for name, keys in (("ae", ("USUBJID", "AESEQ")), ("dm", ("USUBJID",))):
+        before, after = (csv.read(tmp_path / folder / f"{name}.csv")[0] for folder in ("in", "again/sdtm"))
+        assert compare(after, before, keys) == []
 
 
 # -- several processes

@@ -45,7 +45,7 @@ def convert(
     follow_links: bool = False,
     encoding: str | None = None,
     strict: bool = False,
-    define: bool = False,
+    define: bool | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -67,7 +67,7 @@ def convert(
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
-        define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1).
+        define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -92,7 +92,7 @@ def convert(
         shared=arguments.flag("shared", shared),
         new_ids=arguments.flag("new_ids", new_ids),
         strict=arguments.flag("strict", strict),
-        define=arguments.flag("define", define),
+        define=None if define is None else arguments.flag("define", define),
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
         encoding=arguments.encoding(encoding),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,9 @@ def _convert(commands: Any) -> None:
         help="formats of SDTM datasets (default: xpt)",
     )
     parser.add_argument(
-        "--define", action="store_true", help="SDTM: also write its metadata, sdtm/define.xml (Define-XML 2.1)"
+        "--define",
+        action=argparse.BooleanOptionalAction,
+        help="SDTM: also write its metadata, sdtm/define.xml, Define-XML 2.1 (default: if the input has one)",
     )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")

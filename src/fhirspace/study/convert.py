@@ -13,6 +13,7 @@ from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.define import writing
 from fhirspace.sdtm.define.making import Column, Dataset
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
@@ -22,7 +23,7 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.define.description import Description
+from fhirspace.study.define.description import Description, describe
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.screening import Screening
@@ -110,7 +111,7 @@ def convert(
     follow_links: bool = False,
     encoding: str | None = None,
     strict: bool = False,
-    define: bool = False,
+    define: bool | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -130,7 +131,7 @@ def convert(
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
-        define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1).
+        define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
         progress: called after each batch of a dataset.
 
     Raises:
@@ -142,7 +143,7 @@ def convert(
     finish(out)
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links, encoding=encoding)
-    if given.kind == to:
+    if given.kind == to != "sdtm":  # datasets can be written in other formats
         raise UsageError(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
@@ -170,8 +171,8 @@ def convert(
                 library = Library(fhir, folders, key=key)
             pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            described = _description(given, prepared, source, folders) if define else None
-            write_sdtm(prepared, folder, accounting, formats, define=described)
+            about = describe(given, prepared, accounting, source, folders, wanted=define)
+            write_sdtm(prepared, folder, accounting, formats, define=about)
         else:
             _write_records(prepared.tabulations, source, folders, folder, accounting)
         folder.describe(_about(key))
@@ -228,14 +229,6 @@ def _prepared(
     return prepared
 
 
-def _description(given: Input, prepared: pipeline.Prepared, source: str | None, mappings: list[Path]) -> Description:
-    """What is known of the study beside its datasets, for its define.xml."""
-    if given.kind != "records":
-        return Description(given.kind)
-    sources = pipeline.source_library(source, given.files, mappings)
-    return Description(given.kind, sources, tuple(prepared.derived))
-
-
 def write_sdtm(
     prepared: pipeline.Prepared,
     folder: OutputFolder,
@@ -270,8 +263,10 @@ def write_sdtm(
             columns = [Column(each, text, kind, study.lengths[name, each]) for each, text, kind, _ in variables]
             described[name] = Dataset(table, columns, _label(name), f"{file_name(name.lower())}.{form}")
     if define:
+        made = define.of(described)
+        accounting.note(define.differences(made, described))
         with folder.open("sdtm/define.xml") as stream:
-            stream.write(define.as_bytes(described))
+            stream.write(writing.as_bytes(made))
 
 
 def _write(

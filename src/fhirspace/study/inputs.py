@@ -15,6 +15,7 @@ from fhirspace.fhir.files import FhirFile, find
 from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
 from fhirspace.study.dataset import InMemory, InParquet, Tabulation
+from fhirspace.study.define import find as find_define
 from fhirspace.tables import formats, listing, parquet
 from fhirspace.tables.csv.reading import Rejected
 from fhirspace.tables.durable import MANIFEST
@@ -35,6 +36,7 @@ class Input:
 
     Attributes:
         faults: broken files, with what is wrong with them. problems: a finding for each file that is not read.
+        define: the define.xml of datasets, None where there is none.
     """
 
     kind: Kind
@@ -42,11 +44,13 @@ class Input:
     fhir: tuple[FhirFile, ...] = ()
     faults: dict[Path, InputError] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    define: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """All files of it."""
-        return [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]
+        files = [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]
+        return [*files, self.define] if self.define else files
 
 
 def recognise(
@@ -65,7 +69,7 @@ def recognise(
     for path in paths:
         require_finished(path)
     faults: dict[Path, InputError] = {}
-    given, beside = _inside(paths, target, follow_links, faults)
+    given, beside, define = _inside(paths, target, follow_links, faults)
     looked = find(given, follow_links=follow_links, inner=False)
     faults |= looked.faults
     if looked.files:
@@ -76,29 +80,32 @@ def recognise(
         raise (looked.nothing() if fault.code == "FS153" else None) or _naming(fault, looked.others) from None
     if not tables:
         raise next(iter(faults.values()))
-    read = {*faults, *(found.path for found in tables.values())}
-    problems = [finding(path) for path in (*beside, *looked.others) if path not in read]
     sure = {name for name in tables if _is_dataset(name, tables[name])}
     odd = [name for name in tables if name not in sure and not (sure and _may_be_dataset(name, tables[name]))]
     if sure and odd:
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
+    define = define if sure and target in ("", "sdtm") else None  # nothing else reads it
+    read = {*faults, define, *(found.path for found in tables.values())}
+    problems = [finding(path) for path in (*beside, *looked.others) if path not in read]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
-    return Input("sdtm" if sure else "records", named, (), faults, problems)
+    return Input("sdtm" if sure else "records", named, (), faults, problems, define)
 
 
 def _inside(
     paths: Sequence[Path], target: str, follow_links: bool, odd: dict[Path, InputError]
-) -> tuple[list[Path], list[Path]]:
-    """The folders and files that are meant by `paths`, and what is not read beside them in an output folder of ours."""
+) -> tuple[list[Path], list[Path], Path | None]:
+    """What `paths` mean: folders and files, what is not read beside them in an output folder of ours, a define.xml."""
+    define = find_define.beside(paths, follow_links=follow_links)
     if len(paths) != 1 or not paths[0].is_dir():
-        return list(paths), []
-    names = [name for name in _FOLDERS if name != target]
+        return [path for path in paths if path != define] or list(paths), [], define
+    names = [name for name in _FOLDERS if name != target] + (["sdtm"] if target == "sdtm" else [])
     inner = inner_folders(paths[0], names, follow_links=follow_links)[:1]
     beside = list(leftovers(paths[0], inner)) if inner else []
     folder = (inner or paths)[0]
+    define = find_define.beside([folder], follow_links=follow_links)
     given, twins = _one_format(folder, follow_links, odd)
-    return given, [*beside, *(leftovers(folder, twins) if twins else ())]
+    return given, [*beside, *(leftovers(folder, twins) if twins else ())], define
 
 
 def _naming(fault: InputError, others: Sequence[Path]) -> InputError:

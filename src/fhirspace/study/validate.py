@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fhirspace.errors import Place, Problem, UsageError
+import pyarrow as pa
+
+from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
+from fhirspace.sdtm.define import agreement, reading
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
@@ -24,7 +27,7 @@ def validate(
     follow_links: bool = False,
     encoding: str | None = None,
 ) -> Iterator[Problem]:
-    """The problems of FHIR files or of SDTM datasets.
+    """The problems of FHIR files or of SDTM datasets, and where a define.xml beside datasets differs from them.
 
     An output folder of ours, with ``sdtm/`` and ``fhir/`` in it, has both validated.
 
@@ -76,3 +79,15 @@ def _datasets(given: Input) -> Iterator[Problem]:
         yield from (*problems, *rejected.problems)
         tables[name] = data.table()
     yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)
+    if given.define:
+        yield from _agreement(given.define, tables)
+
+
+def _agreement(path: Path, tables: dict[str, pa.Table]) -> Iterator[Problem]:
+    """Where the define.xml of a package does not agree with its datasets."""
+    try:
+        define = reading.read(path)
+    except InputError as fault:
+        yield fault.problem
+        return
+    yield from agreement.check(define, tables, path.name)

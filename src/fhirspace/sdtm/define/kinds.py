@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from fhirspace.sdtm.define.words import TEXT_TYPES
 from fhirspace.standards import iso8601, sdtm
 from fhirspace.standards.numbers import is_number
 
@@ -66,6 +67,16 @@ def fits(kind: str, value: str) -> bool:
     """Whether a value has a data type; each has one that is not judged, such as text."""
     judge = _FITS.get(kind)
     return judge is None or judge(value)
+
+
+def size(kind: str, value: str) -> int:
+    """What the Length of a type counts: the bytes of a text, the digits of a whole number; 0 for others.
+
+    How many digits a float has depends on the program that spells it.
+    """
+    if kind == "integer":
+        return _digits(value)
+    return len(value.encode()) if kind in TEXT_TYPES else 0
 
 
 def of_variable(values: Iterable[str], variable: sdtm.Variable | None, *, numeric: bool, length: int) -> Kind:

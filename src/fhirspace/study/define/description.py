@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
+from fhirspace.errors import InputError, Problem
 from fhirspace.forms.library import SourceLibrary
-from fhirspace.sdtm.define import making, writing
+from fhirspace.sdtm.define import agreement, making, reading
+from fhirspace.sdtm.define.merging import merged
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive.work import Derived
+from fhirspace.study import pipeline
+from fhirspace.study.accounting import Accounting
 from fhirspace.study.define.cells import cells_of
+from fhirspace.study.inputs import Input
 
 _REMARKS = {
     "records": "Made by fhirspace from the records of an EDC export, by the source mapping {source}.",
@@ -26,18 +33,63 @@ class Description:
     Attributes:
         kind: what the input was: records, sdtm or fhir.
         sources: the mappings of an EDC export. derived: what was derived how.
+        given: the define.xml of the input.
     """
 
     kind: str
     sources: SourceLibrary | None = None
     derived: tuple[Derived, ...] = ()
+    given: Define | None = None
 
-    def as_bytes(self, datasets: Mapping[str, making.Dataset]) -> bytes:
-        """The define.xml of datasets as they are written: the same bytes for the same datasets."""
+    def of(self, datasets: Mapping[str, making.Dataset]) -> Define:
+        """The definitions of datasets as they are written; what the input's own define.xml says of them is used."""
         cells = tuple(cells_of(self.sources)) if self.sources else ()
         remark = _REMARKS[self.kind].format(source=self.sources.folder.name if self.sources else "")
-        known = making.Known(cells, self.derived, remark)
-        return writing.as_bytes(making.make(datasets, known, created=_created()))
+        taken = self.given.oids() if self.given else ()
+        made = making.make(datasets, making.Known(cells, self.derived, remark, taken), created=_created())
+        return merged(made, self.given) if self.given else made
+
+    def differences(self, define: Define, datasets: Mapping[str, making.Dataset]) -> Iterator[Problem]:
+        """Where the input's own define.xml does not agree with the datasets as they are written."""
+        if self.given:
+            tables = {name: each.table for name, each in datasets.items()}
+            gone = (each for each in agreement.check(self.given, tables) if each.code == "FS771")
+            yield from (*gone, *agreement.check(define, tables))
+
+
+def describe(
+    given: Input,
+    prepared: pipeline.Prepared,
+    accounting: Accounting,
+    source: str | None,
+    mappings: Sequence[Path],
+    *,
+    wanted: bool | None,
+) -> Description | None:
+    """What is known of a study beside its datasets. A define.xml of the input that cannot be read is reported.
+
+    Args:
+        given: the input; prepared: its datasets; accounting: of the run.
+        source, mappings: the source mappings of an EDC export, as in `pipeline.source_library`.
+        wanted: whether there is to be a define.xml; None: if the input has one.
+    """
+    own = None if wanted is False else _own(given, accounting)
+    if not wanted and not own:
+        return None
+    if given.kind == "records":
+        sources = pipeline.source_library(source, given.files, mappings)
+        return Description(given.kind, sources, tuple(prepared.derived))
+    return Description(given.kind, given=own)
+
+
+def _own(given: Input, accounting: Accounting) -> Define | None:
+    if given.define is None:
+        return None
+    try:
+        return reading.read(given.define)
+    except InputError as fault:
+        accounting.refuse(given.define, fault)
+        return None
 
 
 def _created() -> str:

@@ -1,0 +1,147 @@
+"""Whether a define.xml and its datasets agree: datasets, variables, labels, types, lengths, codelists, keys.
+
+One finding for each variable and kind of difference, with the first row and how many values differ. No value of the
+data is in a finding.
+
+Source: CDISC Define-XML 2.1, section 5; the agreement that a reviewer's validator asks for first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Place, Problem
+from fhirspace.foreign import counted
+from fhirspace.sdtm import columns
+from fhirspace.sdtm.define import kinds, words
+from fhirspace.sdtm.define.conditions import by_condition, meets
+from fhirspace.sdtm.define.links import dangling
+from fhirspace.sdtm.define.model import Define, Item, ItemGroup, ItemRef
+from fhirspace.standards.units import canonical_number
+from fhirspace.tables.text import data_columns
+
+
+def check(define: Define, tables: Mapping[str, pa.Table], file: str = "define.xml") -> Iterator[Problem]:
+    """The differences between a define.xml and the datasets of its package.
+
+    Args:
+        define: what the file says. tables: all datasets of the package by name, as they are in their files.
+        file: its name, for places.
+    """
+    for oid, at in dangling(define):
+        yield Problem("FS781", Place(file, None, oid), "a definition with this OID", at)
+    described = {group.name: group for group in define.groups.values()}
+    for name, group in described.items():
+        if name not in tables and not group.no_data:
+            yield Problem("FS771", Place(file, None, name), "a file with this dataset", name)
+    for name in sorted(tables):
+        if name not in described:
+            yield Problem("FS772", Place(file, None, name), "an ItemGroupDef of this name", name)
+        else:
+            yield from _Dataset(define, described[name], tables[name], file).check()
+
+
+@dataclass(frozen=True, slots=True)
+class _Dataset:
+    define: Define
+    group: ItemGroup
+    table: pa.Table
+    file: str
+
+    def check(self) -> Iterator[Problem]:
+        variables = self.define.variables(self.group)
+        names = [item.name for _, item in variables]
+        present = data_columns(self.table)
+        for ref, item in variables:
+            if item.name not in present and not ref.no_data:
+                yield self._problem("FS773", item.name, "a column of this name in the dataset")
+        for name in present:
+            if name not in names:
+                yield self._problem("FS774", name, "an ItemRef with an ItemDef of this name")
+        common = [name for name in present if name in names]
+        if common != [name for name in names if name in present]:
+            yield self._problem("FS780", None, "the order of the ItemRefs")
+        for _, item in variables:
+            if item.name in present:
+                yield from self._variable(item)
+        yield from self._key(variables)
+
+    def _problem(self, code: str, column: str | None, expected: str, detail: str = "") -> Problem:
+        return Problem(code, Place(self.file, None, column), expected, self.group.name, detail)
+
+    def _variable(self, item: Item) -> Iterator[Problem]:
+        about = self.table.schema.field(item.name).metadata or {}
+        label = about.get(b"label", b"").decode("utf-8", "replace")
+        if label and item.label and label != item.label:
+            yield self._problem("FS775", item.name, "the same label in the dataset and in the define.xml")
+        numeric = about.get(b"type", b"").decode("utf-8", "replace")
+        if numeric and (numeric == "Num") != (item.type in words.NUMBER_TYPES) and self._filled(item.name):
+            kind = "a number" if numeric == "Num" else "text"
+            yield self._problem("FS776", item.name, f"the data type {item.type}", f"it is {kind} in the dataset")
+        values = columns.text(self.table, item.name).unique().drop_null().to_pylist()
+        yield from self._values(item, item.name, values)
+        yield from self._value_level(item)
+
+    def _filled(self, name: str) -> bool:
+        return columns.filled(self.table, name)
+
+    def _values(self, item: Item, variable: str, values: list[str], where: str = "") -> Iterator[Problem]:
+        """The values of a variable, or of the part of it that a value-level item is about, against their definition."""
+        wrong = [value for value in values if not kinds.fits(item.type, value)]
+        yield from self._faulty("FS776", variable, wrong, f"values of the data type {item.type}", where)
+        if item.length is not None:
+            long = [value for value in values if kinds.size(item.type, value) > item.length]
+            yield from self._faulty("FS777", variable, long, f"at most {item.length}, the Length", where)
+        terms = self._terms(item)
+        if terms is not None:
+            strange = [value for value in values if value not in terms and canonical_number(value) not in terms]
+            yield from self._faulty("FS778", variable, strange, f"a term of the codelist {item.codelist}", where)
+
+    def _terms(self, item: Item) -> set[str] | None:
+        """The values that an item may have; numbers in their shortest spelling as well. None where there is no list."""
+        codelist = self.define.codelists.get(item.codelist)
+        if codelist is None or codelist.dictionary or not codelist.terms:
+            return None
+        values = {term.value for term in codelist.terms}
+        return values | {number for value in values if (number := canonical_number(value)) is not None}
+
+    def _faulty(self, code: str, variable: str, values: list[str], expected: str, where: str) -> Iterator[Problem]:
+        if not values:
+            return
+        cells = columns.text(self.table, variable)
+        rows = pc.indices_nonzero(pc.is_in(cells, value_set=pa.array(values, pa.string()))).to_pylist()
+        place = columns.places(self.table, self.group.name, rows[:1], variable)[0]
+        detail = counted(len(values), "value", "values") + (f", by {where}" if where else "")
+        yield Problem(code, place, expected, self.group.name, detail)
+
+    def _value_level(self, item: Item) -> Iterator[Problem]:
+        values = self.define.value_lists.get(item.values)
+        for ref in values.refs if values else ():
+            narrow = self.define.items.get(ref.item)
+            clauses = [self.define.wheres[oid] for oid in ref.where if oid in self.define.wheres]
+            if narrow is None or not clauses:
+                continue
+            found = by_condition(self.define, self.group, self.table, item.name, clauses)
+            if found is None:
+                continue
+            names, groups = found
+            met = {
+                value
+                for cells, cell_values in groups.items()
+                if meets(self.define, clauses, names, cells)
+                for value in cell_values
+            }
+            yield from self._values(narrow, item.name, sorted(met), narrow.oid)
+
+    def _key(self, variables: list[tuple[ItemRef, Item]]) -> Iterator[Problem]:
+        keys = [item.name for ref, item in sorted(variables, key=lambda pair: pair[0].key or 0) if ref.key]
+        if not keys or not set(keys) <= set(self.table.column_names):
+            return
+        repeated = self.table.num_rows - columns.Groups(self.table, keys).count
+        if repeated:
+            detail = counted(repeated, "row repeats", "rows repeat") + " the key of another one"
+            yield self._problem("FS779", keys[-1], "records apart in " + ", ".join(keys), detail)
