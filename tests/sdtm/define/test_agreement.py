@@ -136,7 +136,7 @@ def test_a_reference_that_leads_nowhere_is_found():
     assert {each.code for each in found} == {"FS781"} and len(found) > 3
 
 
-def test_what_is_said_to_have_no_data_may_be_missing():
+def test_what_has_no_data_by_the_define_may_be_missing():
     define, tables = package()
     group = define.dataset("AE")
     assert group
