@@ -102,10 +102,20 @@ def test_a_folder_without_rules(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "FS802" in capsys.readouterr().err
 
 
-KNOWN: set[str] = set()
-"""Rules of the archive of which a case differs, each judged in docs/decisions."""
+DIFFERENT = {
+    "CORE-000239": "CORE breaks on a dataset in which the type of a variable stands as a date; the dates beside it are judged",
+    "CORE-000328": "results of an earlier CORE, which did not show the variable that is not there (CORE-000023 shows it)",
+    "CORE-000356": "AE lacks the required STUDYID and USUBJID in a record, which the results leave out",
+    "CORE-000718": "the results of the positive and of the negative case are exchanged",
+    "CORE-000793": "as CORE-000328",
+    "CORE-000864": "as CORE-000328, and numbers without the decimal point that CORE writes elsewhere",
+    "CORE-000866": "the check is >=, the results are those of >",
+    "CORE-000929": "needs define.xml, which rules cannot read yet: reported as not supported",
+}
+"""Rules of the archive of which a case differs, and how it was judged."""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not ARCHIVE.is_file(), reason=f"CDISC's rules are not here: {ARCHIVE.name}")
 def test_the_cases_that_cdisc_publishes(tmp_path: Path) -> None:
     with tarfile.open(ARCHIVE) as archive:
@@ -114,5 +124,6 @@ def test_the_cases_that_cdisc_publishes(tmp_path: Path) -> None:
     for case in (root / "cases").iterdir():
         (case / "rule.yml").write_bytes((root / "rules" / f"{case.name}.yml").read_bytes())
     tested = list(cases.run(root / "cases"))
+    assert {each.id for each in tested if each.status != "pass"} == set(DIFFERENT)
     assert sum(each.cases for each in tested) == 414
-    assert sum(each.passed for each in tested) >= 380
+    assert sum(each.passed for each in tested) == 404

@@ -96,7 +96,7 @@ CASES: list[tuple[str, list[Any], list[Any] | None, Any, dict[str, Any], list[bo
     ("is_not_unique_relationship", ["a", "a", "b", "c"], ["1", "2", "3", "3"], B, {}, [T, T, T, T]),
     ("is_not_unique_relationship", ["a", "a", "b", None], ["1", None, "3", "4"], B, {}, [T, T, F, F]),
     ("is_unique_relationship", ["a", "a", "b"], ["1", "1", "2"], B, {}, [T, T, T]),
-    ("is_inconsistent_across_dataset", ["x", "x", "y"], ["1", "1", "1"], B, {}, [F, F, T]),
+    ("is_inconsistent_across_dataset", ["x", "x", "y"], ["1", "1", "1"], B, {}, [T, T, T]),
     ("is_inconsistent_across_dataset", ["x", "y", "z"], ["1", "1", "2"], (B, "ABSENT"), {}, [T, T, F]),
     ("empty_within_except_last_row", [None, "x", None], ["1", "1", "1"], B, {"ordering": "AESEQ"}, [T, F, F]),
     ("has_next_corresponding_record", ["2", "9", "x"], ["1", "2", "3"], B, {"within": "DOMAIN", "ordering": "AESEQ"}, [T, F, T]),

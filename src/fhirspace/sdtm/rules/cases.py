@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-from pyarrow import csv as arrow_csv
 
 from fhirspace.errors import FhirspaceError, InputError, Place
 from fhirspace.limits import limit, too_much
@@ -25,6 +24,7 @@ from fhirspace.sdtm.rules.values import Lists, is_number, written
 Line = tuple[str, str, str, str]
 """Dataset, record, variable and value of a result, as ``results.csv`` has them."""
 _SHOWN = 20
+_SETTINGS = 1_000
 NOT_THERE = "Not in dataset"
 
 
@@ -86,11 +86,23 @@ def _run_case(rule: Rule, case: Path, result: Tested) -> None:
         result.add(name, [str(error)], error=True)
         return
     errors = [f"{dataset}: {reason}" for dataset, reason in outcome.errors.items()]
-    found = set(results(outcome))
+    unjudged = {line[0] for line in wanted if not line[2]}
+    wanted = {_comparable(line) for line in wanted if line[2]}
+    known = (case / "results" / "results.csv").is_file()  # without it only errors count
+    found = {_comparable(line) for line in results(outcome)}
     extra = [f"unexpected: {','.join(line)}" for line in sorted(found - wanted)]
     missing = [f"missing: {','.join(line)}" for line in sorted(wanted - found)]
-    differing = [*missing, *extra]
+    judged = [f"judged, but CORE does not: {name}" for name in sorted(unjudged & set(outcome.judged))]
+    differing = [*missing, *extra, *judged] if known else []
     result.add(name, [*errors, *differing] if differing else [], error=bool(errors))
+
+
+def _comparable(line: Line) -> Line:
+    """A result without what CORE leaves to chance: the order of items that come from a set, and blanks at the ends."""
+    value = line[3].strip()
+    if value.startswith("[") and value.endswith("]"):
+        value = str(sorted(value[1:-1].split(", ")))
+    return line[0], line[1], line[2], value
 
 
 def _expected(file: Path) -> set[Line]:
@@ -112,7 +124,11 @@ def _rows(file: Path) -> list[dict[str, str]]:
 
 
 def read_study(folder: Path) -> Study:
-    """The datasets of a case. Raises InputError (FS803): a file of it cannot be read."""
+    """The datasets of a case: those that ``_datasets.csv`` lists, if it lists any.
+
+    Raises:
+        InputError: FS803, a file of it cannot be read.
+    """
     labels = {
         row.get("Filename", "").partition(".")[0].lower(): row.get("Label", "")
         for row in _optional(folder, "_datasets.csv")
@@ -124,8 +140,19 @@ def read_study(folder: Path) -> Study:
         known[row.get("variable", "")] = About(
             row.get("label", ""), row.get("type", "Char"), int(length) if length.isdecimal() else None
         )
-    files = sorted(file for file in folder.glob("*.csv") if not file.name.startswith("_"))
-    return Study(_dataset(file, labels.get(file.stem.lower(), ""), about.get(file.stem.lower(), {})) for file in files)
+    found = sorted(file for file in folder.glob("*.csv") if not file.name.startswith("_"))
+    files = [file for file in found if not labels or file.stem.lower() in labels]
+    datasets = (_dataset(file, labels.get(file.stem.lower(), ""), about.get(file.stem.lower(), {})) for file in files)
+    return Study(datasets, _version(folder))
+
+
+def _version(folder: Path) -> str:
+    """The version of SDTMIG that ``.env`` names, as in ``3.4``."""
+    file = folder / ".env"
+    text = file.read_text("utf-8", "replace")[:_SETTINGS] if file.is_file() else ""
+    if "PRODUCT=SDTMIG" not in text:
+        return "3.4"
+    return text.partition("VERSION=")[2].partition("\n")[0].strip().replace("-", ".") or "3.4"
 
 
 def _optional(folder: Path, name: str) -> list[dict[str, str]]:
@@ -133,35 +160,49 @@ def _optional(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 def _dataset(file: Path, label: str, about: dict[str, About]) -> Dataset:
+    """A dataset of a case. A variable of which nothing is said is numeric if its cells are numbers."""
+    names, cells = _cells(file)
+    texts = (pa.array([cell or None for cell in column], pa.string()) for column in cells)
+    columns = {name: column if name in about else _guessed(column) for name, column in zip(names, texts, strict=True)}
+    return Dataset(file.stem.upper(), pa.table(columns), label, file.name, file.stat().st_size, about)
+
+
+def _cells(file: Path) -> tuple[list[str], list[list[str]]]:
+    """Names and columns of a CSV file. Rows are filled up or cut to the width of its header."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            header = next(csv.reader(stream), [])
-        options = arrow_csv.ConvertOptions(
-            column_types={name: pa.string() for name in header},
-            strings_can_be_null=True,
-            null_values=[""],
-            quoted_strings_can_be_null=True,
-        )
-        table = arrow_csv.read_csv(
-            file, convert_options=options, parse_options=arrow_csv.ParseOptions(newlines_in_values=True)
-        )
-    except (UnicodeDecodeError, csv.Error, pa.ArrowInvalid, pa.ArrowKeyError):
-        raise InputError(
-            "FS803", Place(file.name), "a CSV file in UTF-8 with a header and rows of its length"
-        ) from None
-    return Dataset(file.stem.upper(), table, label, file.name, file.stat().st_size, about)
+            header, *rows = [row for row in csv.reader(stream) if row] or [[]]
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError("FS803", Place(file.name), "a CSV file in UTF-8") from None
+    names = [name if header.index(name) == at else f"{name}.{at}" for at, name in enumerate(header)]
+    width = len(names)
+    filled = [[*row[:width], *[""] * (width - len(row))] for row in rows]
+    return names, [[row[at] for row in filled] for at in range(width)]
+
+
+def _guessed(column: pa.Array) -> pa.Array:
+    """The column as whole numbers or numbers, where all its cells are some."""
+    for kind in (pa.int64(), pa.float64()):
+        try:
+            numbers = column.cast(kind)
+        except pa.ArrowInvalid:
+            continue
+        if column.null_count < len(column):
+            return numbers.cast(pa.float64()) if column.null_count else numbers
+    return column
 
 
 def results(outcome: Outcome) -> Iterator[Line]:
     """What a rule found, as ``results.csv`` has it: a line for each variable of each row at fault."""
+    done = set[str]()
     for fault in outcome.faults:
         rows = fault.rows.to_pylist()
         whole = outcome.rule.sensitivity == "Dataset"
         names = targets(fault, outcome.rule)
         for row in rows[:1] if whole else rows:
-            yield from _lines(outcome.rule, fault, names, row, whole)
-            if whole:
-                return
+            if not (whole and fault.dataset.name in done):
+                yield from _lines(outcome.rule, fault, names, row, whole)
+            done.add(fault.dataset.name)
 
 
 def _lines(rule: Rule, fault: Fault, names: list[str], row: int, whole: bool) -> Iterator[Line]:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.values import NUMBER, TEXT
-from fhirspace.standards import sdtm
+from fhirspace.standards import sdtm, sdtm_model
 from fhirspace.tables.text import ROW, data_columns, has
 
 SUPPLEMENTARY = ("SUPP", "SQ")
@@ -119,10 +119,11 @@ class Dataset:
 
 
 class Study:
-    """The datasets of a study, by name."""
+    """The datasets of a study, by name, and the version of SDTMIG that they follow."""
 
-    def __init__(self, datasets: Iterable[Dataset]) -> None:
+    def __init__(self, datasets: Iterable[Dataset], version: str = "3.4") -> None:
         self.datasets = {dataset.name: dataset for dataset in datasets}
+        self.newest = version >= "3.4"
 
     def named(self, name: str) -> list[Dataset]:
         """The datasets of a domain, all parts of a split one; also by the dataset's own name."""
@@ -140,6 +141,8 @@ class Study:
         """The observation class of a dataset in capitals, by the guide or by its topic variable; None: neither says."""
         if dataset.whole in sdtm.domains() and dataset.whole != "SUPPQUAL":
             return sdtm.domain(dataset.whole).klass.upper().replace("-", " ")
+        if dataset.whole in sdtm_model.DATASETS:
+            return sdtm_model.DATASETS[dataset.whole][0]
         found = _by_topic(dataset)
         if found is None and dataset.suffix:
             parent = next((each for each in self.datasets.values() if each.domain == dataset.suffix), None)
@@ -160,6 +163,8 @@ def _by_topic(dataset: Dataset) -> str | None:
 
 
 def _numbers(column: pa.Array, name: str) -> pa.Array:
+    if pa.types.is_integer(column.type):
+        return column
     if not pa.types.is_string(column.type):
         return column.cast(NUMBER)
     try:

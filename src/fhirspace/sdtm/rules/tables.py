@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame, of_columns, of_dataset, stacked
 from fhirspace.sdtm.rules.operations.metadata import about
 from fhirspace.sdtm.rules.study import Dataset, Study
@@ -57,6 +58,8 @@ def _presence(dataset: Dataset, study: Study) -> Iterator[Frame]:
 def _values(dataset: Dataset, study: Study) -> Iterator[Frame]:
     """The cells of one variable after the other, with what is known of the variable and of the dataset."""
     for part in _parts(dataset, study):
+        if not part.about:
+            raise CannotRun("nothing is known of the variables")
         size = part.table.num_rows
         for at, name in enumerate(part.names, 1):
             known = part.about.get(name)

@@ -33,7 +33,7 @@ class Context:
     @property
     def source(self) -> Frame:
         """The rows of that domain: those under judgement, or another dataset's. Raises MissingDataset."""
-        if self.frame.dataset.domain == self.domain and self.frame.size:
+        if _first(self.frame) == self.domain:
             return self.frame
         found = self.study.first(self.domain)
         if found is None:
@@ -67,6 +67,14 @@ class Context:
     def dataset(self) -> Dataset:
         """The dataset under judgement."""
         return self.frame.dataset
+
+
+def _first(frame: Frame) -> str | None:
+    """The domain that the first row names; rows about variables or datasets name none."""
+    if not frame.size or not frame.has("DOMAIN"):
+        return None
+    cell = frame.plain("DOMAIN")[0].as_py()
+    return None if cell is None else str(cell)
 
 
 Work: TypeAlias = Callable[[Context], Column]

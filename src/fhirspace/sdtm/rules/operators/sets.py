@@ -74,7 +74,7 @@ def _ambiguous(frame: Frame, key: list[str], value: list[str]) -> np.ndarray[Any
 
 @operator("is_inconsistent_across_dataset")
 def is_inconsistent_across_dataset(frame: Frame, check: Check) -> pa.Array:
-    """Within the same values of other variables, the value is not the most frequent one; all rows where none is."""
+    """Rows with the same values of other variables do not all have the same value: every row of such a group."""
     names = [name for name in frame.expand(check.value) if frame.has(name)]
     if not names:
         raise CannotRun(f"`{check.operator}` finds none of the variables of its groups")
@@ -84,11 +84,6 @@ def is_inconsistent_across_dataset(frame: Frame, check: Check) -> pa.Array:
         target = pc.coalesce(target, frame.array(check))
     groups, count = frame.codes(names)
     pairs, many = codes_of([pa.array(groups), target], frame.size)
-    sizes = np.bincount(pairs, minlength=many)
     owner = np.zeros(many, np.int64)
     owner[pairs] = groups
-    most = np.zeros(count, np.int64)
-    np.maximum.at(most, owner, sizes)
-    top = sizes == most[owner]
-    winners = np.bincount(owner[top], minlength=count)
-    return pa.array((winners[groups] > 1) | ~top[pairs])
+    return pa.array(np.bincount(owner, minlength=count)[groups] > 1)

@@ -1,0 +1,100 @@
+"""Each operation of the rule language on a small study."""
+
+from typing import Any
+
+import pytest
+
+from fhirspace.sdtm.rules.errors import CannotRun, MissingDataset
+from fhirspace.sdtm.rules.frame import Frame, of_dataset
+from fhirspace.sdtm.rules.model import Operation
+from fhirspace.sdtm.rules.operations import OPERATIONS, apply
+from fhirspace.sdtm.rules.study import Study
+from fhirspace.sdtm.rules.values import Lists
+from tests.sdtm.rules.rules_data import study
+
+STUDY: dict[str, dict[str, list[Any]]] = {
+    "AE": {
+        "DOMAIN": ["AE"] * 3,
+        "USUBJID": ["1", "1", "2"],
+        "AETERM": ["a", "b", "a"],
+        "AEDTC": ["2020-01-15", "2020-01-14", "2020-01"],
+        "AELNKID": ["x", None, "y"],
+    },
+    "DM": {"DOMAIN": ["DM"] * 2, "USUBJID": ["1", "2"], "RFSTDTC": ["2020-01-15", "2020-01-01"]},
+    "EX": {"DOMAIN": ["EX"] * 2, "USUBJID": ["1", "1"], "EXSTDTC": ["2020-02-01", "2020-01-01"], "EXLNKID": ["x", "y"]},
+    "SUPPAE": {"RDOMAIN": ["AE", "AE"], "USUBJID": ["1", "2"], "IDVAR": ["AETERM", "NOSUCH"], "QNAM": ["Q", "R"]},
+}
+CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
+    ("distinct", {"name": "AETERM"}, [("a", "b")] * 3),
+    ("distinct", {"name": "--TERM", "group": ("USUBJID",)}, [("a", "b"), ("a", "b"), ("a",)]),
+    (
+        "distinct",
+        {"domain": "EX", "name": "EXSTDTC", "group": ("USUBJID",)},
+        [("2020-02-01", "2020-01-01")] * 2 + [None],
+    ),
+    ("distinct", {"domain": "SUPPAE", "name": "IDVAR", "value_is_reference": True}, [("AETERM",)] * 3),
+    ("record_count", {}, [3, 3, 3]),
+    ("record_count", {"group": ("USUBJID",)}, [2, 2, 1]),
+    ("record_count", {"filter": {"AETERM": "a"}}, [2, 2, 2]),
+    ("record_count", {"filter": {"AEDTC": "2020-01-&"}, "group": ("USUBJID",)}, [2, 2, 0]),
+    ("record_count", {"group": ("--DTC",), "regex": r"\d{4}-\d{2}"}, [3, 3, 3]),
+    ("min_date", {"domain": "EX", "name": "EXSTDTC", "group": ("USUBJID",)}, ["2020-01-01", "2020-01-01", None]),
+    ("max_date", {"domain": "EX", "name": "EXSTDTC"}, ["2020-02-01"] * 3),
+    ("dy", {"name": "--DTC"}, [1, -1, None]),
+    ("study_domains", {}, [("AE", "DM", "EX", "")] * 3),
+    ("dataset_names", {}, [("AE", "DM", "EX", "SUPPAE")] * 3),
+    ("get_column_order_from_dataset", {}, [("DOMAIN", "USUBJID", "AETERM", "AEDTC", "AELNKID")] * 3),
+    ("variable_exists", {"name": "--TERM"}, [True] * 3),
+    ("variable_count", {"name": "--LNKID"}, [2, 2, 2]),
+    ("extract_metadata", {"name": "dataset_name"}, ["AE"] * 3),
+    ("domain_label", {}, ["Adverse Events"] * 3),
+    ("domain_is_custom", {}, [False] * 3),
+    ("get_dataset_filtered_variables", {"key_name": "role", "key_value": "Timing"}, [("AEDTC",)] * 3),
+]
+LONG = {
+    "required_variables": ("AETERM", "AELOC"),
+    "expected_variables": ("AESER", "AETERM"),
+    "get_column_order_from_library": ("AETERM", "XX"),
+    "get_model_column_order": ("AETERM", "AETRT"),
+    "get_model_filtered_variables": ("AESTDTC", "AETERM"),
+    "get_parent_model_column_order": ("AETERM", "QNAM"),
+}
+"""Operations that give long lists: a name that is in it, and one that is not."""
+
+
+def computed(operator: str, parameters: dict[str, Any], name: str = "AE") -> tuple[Frame, Any]:
+    data = study(**STUDY)
+    result = apply(of_dataset(data.datasets[name]), Operation(operator, "$x", parameters), data)
+    return result, result.column("$x")
+
+
+@pytest.mark.parametrize(("operator", "parameters", "cells"), CASES)
+def test_an_operation(operator: str, parameters: dict[str, Any], cells: list[Any]) -> None:
+    frame, column = computed(operator, parameters)
+    found = [column.at(row) for row in range(frame.size)] if isinstance(column, Lists) else column.to_pylist()
+    assert found == cells
+
+
+@pytest.mark.parametrize(("operator", "there", "not_there"), [(key, *names) for key, names in LONG.items()])
+def test_an_operation_that_asks_the_standard(operator: str, there: str, not_there: str) -> None:
+    name = "SUPPAE" if "parent" in operator else "AE"
+    frame, column = computed(operator, {"key_name": "role", "key_value": "Timing"}, name)
+    names = column.at(frame.size - 1)
+    assert there in names
+    assert not_there not in names
+
+
+def test_every_operation_is_tested() -> None:
+    assert {case[0] for case in CASES} | set(LONG) == set(OPERATIONS)
+
+
+def test_an_operation_that_is_not_there() -> None:
+    with pytest.raises(CannotRun, match="`map` is not supported"):
+        computed("map", {})
+
+
+def test_a_dataset_that_is_not_there() -> None:
+    data = Study([study(**STUDY).datasets["AE"]])
+    for operator, parameters in (("distinct", {"domain": "TV", "name": "VISIT"}), ("dy", {"name": "AEDTC"})):
+        with pytest.raises(MissingDataset):
+            apply(of_dataset(data.datasets["AE"]), Operation(operator, "$x", parameters), data)
