@@ -160,7 +160,7 @@ def _optional(folder: Path, name: str) -> list[dict[str, str]]:
 
 
 def _dataset(file: Path, label: str, about: dict[str, About]) -> Dataset:
-    """A dataset of a case. A variable of which nothing is said is numeric if its cells are numbers."""
+    """A dataset of a case. A variable that is not declared is numeric if its cells are numbers."""
     names, cells = _cells(file)
     texts = (pa.array([cell or None for cell in column], pa.string()) for column in cells)
     columns = {name: column if name in about else _guessed(column) for name, column in zip(names, texts, strict=True)}
