@@ -73,6 +73,12 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
         ROWS + "missing: [NA]\nwhen: not (a and b in [1, NA])", "FS363", "f.yaml:1:b", "the condition `not b`",
     ),
     "missing in given": (ROWS + "missing: NA\ngiven: {a: NA}", "FS363", "f.yaml:1:a", "without this text"),
+    "several texts given": (
+        ROWS + "given:\n  a: [x, y]", "FS321", "f.yaml:6:a", "several ones are a condition: `when: a in [A, B]`",
+    ),
+    "empty part of a key that must be filled": (
+        HEAD + "given: {s: ''}\nrows: {LBTESTCD: A, LBORRES: <a>}", "FS355", "f.yaml:1:LB", "<s>",
+    ),
     "carry unmapped": (ROWS + "carry unmapped: maybe", "FS321", "f.yaml:5:carry unmapped", "`carry unmapped: true`"),
     "misspelt drop": (ROWS + "drops: [x]", "FS304", "f.yaml:5:drops", "drop"),
     "constant that is not there": (

@@ -170,7 +170,7 @@ class _Reader(DeclarationReader):
             lines = [self._line(item, rows, variables, alone=False, merged=merged) for item in items]
         else:
             raise self._error("FS321", each.line, "each", "a list of rows, each with its own variables")
-        when, given = self._conditions(document)
+        when, given = self._identifying(document)
         return Document(dataset, self._file, document.line, tuple(lines), when, given, one_per, tuple(extra.items()))
 
     def _supplemental(self, document: nodes.Map, known: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -188,7 +188,7 @@ class _Reader(DeclarationReader):
         cells = {name: cell for name, cell in rows.items() if name not in own} | own
         if not cells:
             raise self._error("FS320", node.line, None, "variables under `rows:` or `each:`")
-        when, given = self._conditions(node)
+        when, given = self._identifying(node)
         # A row that several forms make together must show which of them contributed.
         free = self._always(node) or ((when is not None or bool(given)) and not merged)
         own_names = None if free else tuple(cells if alone else own)

@@ -45,7 +45,7 @@ def read_back(form: FormMapping, columns: Columns, written: list[Written], name:
         each = written[source.line]
         cells = pc.if_else(each.present, _cells_from(source, columns), pa.scalar(None, TEXT))
         found = pc.coalesce(found, cells)
-    return found
+    return pc.fill_null(found, form.ticks[name]) if name in form.ticks else found
 
 
 def _cells_from(source: Source, columns: Columns) -> Any:

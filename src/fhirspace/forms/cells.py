@@ -157,8 +157,16 @@ class CellReader:
     def _conditions(self, node: nodes.Map) -> tuple[Cond | None, Given]:
         text, given = node.get("when"), []
         for name, value in self._map(node, "given"):
-            given.append((name.text, self._filled(value) if isinstance(value, nodes.Text) else ""))
+            if not isinstance(value, nodes.Text):
+                hint = f"one text; several ones are a condition: `when: {name.text} in [A, B]`"
+                raise self._error("FS321", value.line, name.text, hint)
+            given.append((name.text, self._filled(value)))
         return None if text is None else self._condition(text, "when"), tuple(given)
+
+    def _identifying(self, node: nodes.Map) -> tuple[Cond | None, Given]:
+        """The conditions of a row; what `when` leaves no choice about is given, and read back like that."""
+        when, given = self._conditions(node)
+        return when, tuple(dict.fromkeys((*given, *(_certain(when) if when else ()))))
 
     def _condition(self, text: nodes.Node, key: str) -> Cond:
         """A condition on a record. Raises MappingError FS317."""
@@ -227,6 +235,17 @@ class CellReader:
 
     def _error(self, code: str, line: int, key: str | None, expected: str) -> MappingError:
         return MappingError(code, Place(self._file, line, key), expected)
+
+
+def _certain(when: Cond) -> Iterator[tuple[str, str]]:
+    """The columns that have just one text where a condition is true."""
+    if when.op == "is" and len(when.values) == 1:
+        yield when.column, next(iter(when.values))
+    elif when.op == "not" and when.args[0].op == "filled":
+        yield when.args[0].column, ""
+    elif when.op == "and":
+        for arg in when.args:
+            yield from _certain(arg)
 
 
 def _only(codec: Codec, forms: tuple[Form, ...], name: str) -> Codec:

@@ -68,7 +68,8 @@ def _check_key(each: _Known) -> None:
             raise MappingError("FS357", each.place, f"{name} under `rows:`, because `one per:` names it")
     where = {name: cells[name] for name in each.document.one_per} or cells
     readable = {name for cell in where.values() for name, _ in cell.readable_columns()}
-    readable |= {name for name, text in (*each.document.given, *each.line.given) if text}
+    given = (*each.document.given, *each.line.given)
+    readable |= {name for name, text in given if text or name in each.form.optional}
     missing = [name for name in each.form.key if name not in readable]
     if missing:
         raise MappingError("FS355", each.place, f"a variable with a slot such as <{missing[0]}>")

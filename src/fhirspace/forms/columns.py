@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,14 @@ def equals(cells: pa.Array, text: str) -> pa.Array:
 
 
 class Columns:
-    """The columns of one table of a form, with everything that is computed from them, each once."""
+    """The columns of one table of a form, with everything that is computed from them, each once.
 
-    def __init__(self, table: pa.Table) -> None:
-        self.table, self.count = table, table.num_rows
+    Args:
+        table: the records; silent: by column, where its cell says nothing and is in no variable.
+    """
+
+    def __init__(self, table: pa.Table, silent: Mapping[str, pa.Array] | None = None) -> None:
+        self.table, self.count, self._silent = table, table.num_rows, dict(silent or {})
         self._cells: dict[str, pa.Array] = {}
         self._slots: dict[tuple[str, int], SlotTexts] = {}
         self._readings: dict[Cell, dict[str, pa.Array]] = {}
@@ -94,7 +98,10 @@ class Columns:
         """A column through a codec."""
         known = (slot.column, id(slot.codec))
         if known not in self._slots:
-            self._slots[known] = _through(self.cells(slot.column), slot)
+            cells = self.cells(slot.column)
+            if slot.column in self._silent:
+                cells = pc.if_else(self._silent[slot.column], pa.scalar(None, TEXT), cells)
+            self._slots[known] = _through(cells, slot)
         return self._slots[known]
 
     def written(self, cell: Cell) -> pa.Array:

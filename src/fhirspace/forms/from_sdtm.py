@@ -111,7 +111,7 @@ class _Reader:
     def _read_key(self, part: pa.Table, document: Document, line: Line) -> dict[str, pa.Array]:
         given = dict((*document.given, *line.given))
         keys = {
-            name: pa.repeat(pa.scalar(text, TEXT), part.num_rows)
+            name: pa.repeat(pa.scalar(text or None, TEXT), part.num_rows)
             for name, text in given.items()
             if name in self._form.key
         }
@@ -165,6 +165,7 @@ class _Reader:
             claim = claims[source.line]
             if claim is not None and found.null_count:
                 found = pc.coalesce(found, claim.cells(source).take(claim.inverse))
+        found = pc.fill_null(found, self._form.ticks[name]) if name in self._form.ticks else found
         return self._carried(name, claims, found)
 
     def _carried(self, name: str, claims: Iterable[_Claim | None], found: pa.Array) -> pa.Array:

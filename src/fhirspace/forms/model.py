@@ -219,6 +219,10 @@ class Declared:
     carry_unmapped: bool = False
 
 
+_TICK = re.compile(r"\w+___\w+", re.ASCII)
+"""The column of one choice of a field of tick boxes: the field, three underscores, the code of the choice."""
+
+
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
     """``phone_*``: an asterisk is any text, a question mark any character."""
@@ -274,6 +278,17 @@ class FormMapping:
         for pair in self.needs:
             found.update(dict.fromkeys(pair))
         return tuple(found | dict.fromkeys(self.carried))
+
+    @cached_property
+    def ticks(self) -> dict[str, str]:
+        """The tick boxes of REDCap that the mapping reads (``race___1``), each with its cell if nobody ticked it.
+
+        An export has this cell in every record, also of a form that nobody filled and in rows of other instruments: it
+        says nothing there, so a box comes back as not ticked where no row says otherwise.
+        """
+        slots = (slot for _, line in self.lines for _, cell in line.cells for slot in cell.slots)
+        boxes = (slot for slot in slots if slot.codec.name.startswith("checkbox") and _TICK.fullmatch(slot.column))
+        return {slot.column: cell for slot in boxes if (cell := slot.codec.back("N"))}
 
     @cached_property
     def lines(self) -> tuple[tuple[Document, Line], ...]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.foreign import counted
-from fhirspace.forms.columns import Columns, column
+from fhirspace.forms.columns import Columns, column, equals, every
 from fhirspace.forms.model import FormMapping
 from fhirspace.tables.text import TEXT, data_columns
 
@@ -108,6 +108,28 @@ def _kept(form: FormMapping, table: pa.Table) -> pa.Array | None:
     if skip is None or not set(skip.columns()) <= set(table.column_names):
         return None
     return pc.invert(Columns(table).holds(skip, ()))
+
+
+def silent_ticks(form: FormMapping, table: pa.Table) -> dict[str, pa.Array]:
+    """Where a tick box of REDCap says nothing, by column: nothing else of its document is filled, and no box ticked.
+
+    An export cannot say whether somebody looked at such boxes; that all of them are "no" would be invented.
+    """
+    found: dict[str, pa.Array] = {}
+    for document in form.documents if form.ticks else ():
+        used = dict.fromkeys(slot.column for line in document.lines for _, cell in line.cells for slot in cell.slots)
+        boxes = [name for name in used if name in form.ticks]
+        others = [name for name in used if name not in form.ticks and name not in form.key]
+        if boxes and others:
+            empty = every((column(table, name).is_null() for name in others), table.num_rows)
+            unticked = (_unticked(column(table, name), form.ticks[name]) for name in boxes)
+            silent = every([empty, *unticked], table.num_rows)
+            found |= {name: pc.and_(silent, found[name]) if name in found else silent for name in boxes}
+    return found
+
+
+def _unticked(cells: pa.Array, text: str) -> pa.Array:
+    return pc.or_(cells.is_null(), equals(cells, text))
 
 
 def _filled(table: pa.Table, name: str) -> int:

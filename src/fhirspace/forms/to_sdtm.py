@@ -19,7 +19,7 @@ from fhirspace.errors import Place, Problem
 from fhirspace.forms.carried import Written, read_back, same, unused
 from fhirspace.forms.columns import Columns, both, every
 from fhirspace.forms.model import Document, FormMapping, Line
-from fhirspace.forms.reduce import LeftOut, reduce
+from fhirspace.forms.reduce import LeftOut, reduce, silent_ticks
 from fhirspace.forms.supplemental import (
     CONTROLS,
     EMPTY,
@@ -77,7 +77,7 @@ class _Writer:
         self._given = table
         table, self._whole, self._left_out = reduce(form, table)
         self._form, self._table = form, table
-        self._columns = Columns(table)
+        self._columns = Columns(table, silent_ticks(form, table))
         self._count = table.num_rows
         self._problems: dict[tuple[int, int, str, str], Problem] = {}
         self._bad = pa.repeat(pa.scalar(False), self._count)

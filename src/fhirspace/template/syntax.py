@@ -221,10 +221,10 @@ class _Conditions:
         following = self._peek()
         if following == "is":
             self._next()
-            return Cond("is", word, frozenset({self._value()}))
+            return _one_of(word, {self._value()})
         if following == "in":
             self._next()
-            return Cond("is", word, frozenset(self._values()))
+            return _one_of(word, set(self._values()))
         if following in {"has", "upto"}:
             word = "_".join([f"_{following}", word, *self._columns()])
         return Cond("filled", word)
@@ -257,3 +257,10 @@ class _Conditions:
         if not found:
             raise self._fail("the columns that the other dataset must have, as in `SV has USUBJID VISITNUM`")
         return found
+
+
+def _one_of(column: str, values: set[str]) -> Cond:
+    """Whether a cell is one of some texts; ``''`` is an empty cell."""
+    found = [Cond("not", args=(Cond("filled", column),))] if "" in values else []
+    found += [Cond("is", column, frozenset(values - {""}))] if values - {""} else []
+    return found[0] if len(found) == 1 else Cond("or", args=tuple(found))
