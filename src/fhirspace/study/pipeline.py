@@ -112,7 +112,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Sequence[
             raise UsageError(
                 "FS612", Place(source), f"a folder that exists, or one of these names: {', '.join(folders)}"
             )
-        return SourceLibrary(path, mappings)
+        return SourceLibrary(path, tuple(mappings))
     wanted = set(forms)
     sharing = {name: len(wanted & {file.stem for file in path.glob("*.yaml")}) for name, path in folders.items()}
     best = max(sharing, key=lambda name: sharing[name], default=None)
@@ -122,7 +122,7 @@ def source_library(source: str | None, forms: Iterable[str], mappings: Sequence[
             Place(listed(sorted(wanted))),
             f"`--source` with a folder of your own, or with one of these names: {', '.join(folders)}",
         )
-    return SourceLibrary(folders[best], mappings)
+    return SourceLibrary(folders[best], tuple(mappings))
 
 
 def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
