@@ -7,6 +7,7 @@ import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.order import sort_order
 from fhirspace.sdtm.derive.results import result_columns
 from fhirspace.sdtm.derive.work import Work
@@ -54,8 +55,7 @@ def derive_last_observations(work: Work) -> None:
         if result_columns(table, spec.prefix):
             flags = _last_before(work, name, spec.prefix, exposed)
             tests = ", ".join(_tests(table, spec.prefix))
-            method = f"Y on the last result on or before RFXSTDTC within {tests}."
-            work.fill(name, target, flags, method)
+            work.fill(name, target, flags, method("--LOBXFL", tests=tests))
 
 
 def _tests(table: pa.Table, prefix: str) -> list[str]:

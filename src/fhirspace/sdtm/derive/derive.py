@@ -1,7 +1,8 @@
 """Derivations of SDTM variables: one pure function over the tabulations of subjects.
 
 Collected values are never overwritten: a derived value only fills an empty cell. Each rule is described in the
-docstring of its function and, for Define-XML, in the `Derived` entries returned. Decisions: docs/decisions/0005.
+docstring of its function, and in one sentence in `methods`, for Define-XML and docs/derivations.md.
+Decisions: docs/decisions/0005.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from fhirspace.errors import Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.baseline import derive_last_observations
 from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.order import derive_sequences
 from fhirspace.sdtm.derive.results import derive_results
 from fhirspace.sdtm.derive.subjects import derive_elements, derive_subjects
@@ -69,4 +71,4 @@ def _derive_domain(work: Work) -> None:
         if "DOMAIN" in spec.names:
             code = spec.prefix or name[:2]
             constant = pa.repeat(pa.scalar(code, pa.string()), work.tables[name].num_rows)
-            work.fill(name, "DOMAIN", constant, f"The domain's code, {code}.")
+            work.fill(name, "DOMAIN", constant, method("DOMAIN", code=code))

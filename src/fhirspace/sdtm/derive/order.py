@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.work import Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
@@ -56,8 +57,7 @@ def _number(work: Work, variable: str, names: list[str]) -> None:
     values = _sequence(together, names[0], owner, [key for key in spec.keys if key not in (variable, owner)], variable)
     start = 0
     for name, table in zip(names, tables, strict=True):
-        method = f"Whole numbers from 1 within {owner} in the order of the natural keys."
-        work.fill(name, variable, values.slice(start, table.num_rows), method)
+        work.fill(name, variable, values.slice(start, table.num_rows), method("--SEQ", owner=owner))
         start += table.num_rows
 
 

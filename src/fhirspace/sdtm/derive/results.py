@@ -14,20 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.work import Work
 from fhirspace.standards.numbers import has_comma, is_number
 from fhirspace.standards.units import canonical, canonical_number, convert, standard_unit
 
 _COMPARED = re.compile(r"(<=|>=|<|>)\s*(?=[\d.+-])")
-
-METHODS = {
-    "STRESC": "--ORRES in the test's standard unit, as it is where it is no number or needs no conversion.",
-    "STRESN": "The number of --STRESC where it is one without a comparator.",
-    "STRESU": "The test's standard unit, the original unit where the result cannot be converted.",
-    "STNRLO": "--ORNRLO in the standard unit.",
-    "STNRHI": "--ORNRHI in the standard unit.",
-    "NRIND": "LOW below --ORNRLO, HIGH above --ORNRHI, otherwise NORMAL; a limit that is not given is none.",
-}
 
 
 class _Result(NamedTuple):
@@ -72,7 +64,7 @@ def _derive_trio(work: Work, name: str, prefix: str) -> None:
         ("STRESN", [result.number for result in results]),
         ("STRESU", [result.unit for result in results]),
     ):
-        work.fill(name, prefix + part, groups.spread(values), METHODS[part].replace("--", prefix))
+        work.fill(name, prefix + part, groups.spread(values), method("--" + part, prefix))
 
 
 def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, results: list[_Result]) -> None:
@@ -124,7 +116,7 @@ def _derive_ranges(work: Work, name: str, prefix: str) -> None:
             "FS719", name, pc.indices_nonzero(odd).to_pylist(), source, "a number with a point and no sign before it"
         )
         values = groups.spread(_limit(*cells) for cells in groups.cells)
-        work.fill(name, target, values, METHODS["ST" + part].replace("--", prefix))
+        work.fill(name, target, values, method("--ST" + part, prefix))
 
 
 def _limit(
@@ -141,7 +133,7 @@ def _derive_indicator(work: Work, name: str, prefix: str) -> None:
     target = prefix + "NRIND"
     groups = columns.Groups(work.tables[name], [prefix + part for part in ("ORRES", "ORNRLO", "ORNRHI", "STAT")])
     values = groups.spread(_indicator(*cells) for cells in groups.cells)
-    work.fill(name, target, values, METHODS["NRIND"].replace("--", prefix))
+    work.fill(name, target, values, method("--NRIND", prefix))
 
 
 def _indicator(result: str | None, low: str | None, high: str | None, status: str | None) -> str | None:

@@ -15,20 +15,9 @@ import pyarrow as pa
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import completed_years, day_of
 from fhirspace.sdtm.derive.bounds import Bound, earliest, latest
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.work import Derived, Work
 from fhirspace.standards.iso8601 import days
-
-METHODS = {
-    "RFXSTDTC": "Earliest EXSTDTC of the subject, as far as partial dates leave it certain.",
-    "RFXENDTC": "Latest EXENDTC of the subject (EXSTDTC where it is empty), as far as partial dates leave it certain.",
-    "RFICDTC": "Earliest DSSTDTC with DSDECOD INFORMED CONSENT OBTAINED.",
-    "DTHDTC": "Earliest DSSTDTC with DSDECOD DEATH.",
-    "DTHFL": "Y where DTHDTC is filled, DSDECOD is DEATH or AEOUT is FATAL.",
-    "RFPENDTC": "Latest day of collection, exposure, visit or disposition of the subject in any dataset, or DTHDTC.",
-    "AGE": "Completed years from BRTHDTC to RFICDTC, or to RFSTDTC where RFICDTC is empty.",
-    "AGEU": "YEARS where AGE is derived.",
-    "ACTARM": "As planned: the subject was treated and the study's design says all treated got their planned arm.",
-}
 
 
 def derive_subjects(work: Work) -> None:
@@ -41,7 +30,7 @@ def derive_subjects(work: Work) -> None:
     _fill_bounds(work, "RFICDTC", _disposition(work, "INFORMED CONSENT OBTAINED"))
     for target, source in (("RFSTDTC", work.study.reference_start), ("RFENDTC", work.study.reference_end)):
         if source != target:
-            _fill(work, target, work.subjects(source), f"Same as {source}.")
+            _fill(work, target, work.subjects(source), method(target, source=source))
     _derive_death(work)
     _fill_bounds(work, "RFPENDTC", _last_contact(work))
     _derive_age(work)
@@ -49,12 +38,12 @@ def derive_subjects(work: Work) -> None:
         treated = work.subjects("RFXSTDTC")
         for planned, actual in (("ARMCD", "ACTARMCD"), ("ARM", "ACTARM")):
             arms = {subject: arm for subject, arm in work.subjects(planned).items() if subject in treated}
-            _fill(work, actual, arms, METHODS["ACTARM"])
+            _fill(work, actual, arms, method(actual))
 
 
-def _fill(work: Work, variable: str, by_subject: dict[str, str], method: str | None = None) -> None:
+def _fill(work: Work, variable: str, by_subject: dict[str, str], text: str = "") -> None:
     values = columns.by_distinct(columns.text(work.tables["DM"], "USUBJID"), by_subject.get, pa.string())
-    work.fill("DM", variable, values, method or METHODS[variable])
+    work.fill("DM", variable, values, text or method(variable))
 
 
 def _fill_bounds(work: Work, variable: str, by_subject: dict[str, Bound | None]) -> None:
@@ -148,9 +137,9 @@ def _derive_age(work: Work) -> None:
     rows = [row for row, code in enumerate(groups.codes.to_pylist()) if unclear[code]]
     work.note("FS712", "DM", rows, "AGE", "a birth date complete enough to count the years")
     derived = groups.spread(ages)
-    work.fill("DM", "AGE", derived, METHODS["AGE"])
+    work.fill("DM", "AGE", derived, method("AGE"))
     years_unit = columns.by_distinct(derived, lambda _: "YEARS", pa.string())
-    work.fill("DM", "AGEU", years_unit, METHODS["AGEU"])
+    work.fill("DM", "AGEU", years_unit, method("AGEU"))
 
 
 def derive_elements(work: Work) -> None:
@@ -171,8 +160,8 @@ def derive_elements(work: Work) -> None:
     if rows:
         work.tables["SE"] = _element_table(work.tables["DM"], rows)
         for variable in ("SESEQ", "ETCD", "ELEMENT", "EPOCH", "SESTDTC", "SEENDTC"):
-            method = "From the study's elements and the subject's reference dates in DM."
-            work.derived["SE", variable] = Derived("SE", variable, method)
+            text = method("SE.EPOCH" if variable == "EPOCH" else variable)
+            work.derived["SE", variable] = Derived("SE", variable, text)
 
 
 _Element = tuple[str, str, str, str, str | None]

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most, day_of
 from fhirspace.sdtm.derive.design import LABEL
+from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.work import Visit, Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.iso8601 import days
@@ -40,8 +41,7 @@ def derive_days(work: Work) -> None:
             starts = columns.by_distinct(columns.text(table, "USUBJID"), references.get, pa.int64())
             apart = pc.subtract(days, starts)
             values = pc.add(apart, pc.greater_equal(apart, 0).cast(pa.int64())).cast(pa.string())
-            method = f"{date_name} minus RFSTDTC in days, plus 1 on and after RFSTDTC."
-            work.fill(name, day_name, values, method)
+            work.fill(name, day_name, values, method("--DY", date=date_name))
 
 
 def _day_pairs(name: str, spec: sdtm.Domain) -> Iterator[tuple[str, str]]:
@@ -66,7 +66,7 @@ def derive_epochs(work: Work) -> None:
         if "EPOCH" in sdtm.domain(name).names and (source := _start_column(work, name)):
             groups = columns.Groups(table, ("USUBJID", source))
             values = groups.spread(_epoch(elements.get(subject or ""), cell) for subject, cell in groups.cells)
-            work.fill(name, "EPOCH", values, f"EPOCH of the element in SE during which {source} falls.")
+            work.fill(name, "EPOCH", values, method("EPOCH", date=source))
 
 
 def _start_column(work: Work, name: str) -> str | None:
@@ -258,7 +258,5 @@ def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unsched
     ):
         rows = [row for row, lacks in zip(groups.first_rows(), lacking, strict=True) if lacks == code]
         work.note(code, name, sorted(rows), column, expected)
-    method = "Number of the planned visit with this VISIT; unscheduled: last planned visit before it and two decimals."
-    work.fill(name, "VISITNUM", groups.spread(numbers), method)
-    work.fill(name, "VISIT", groups.spread(labels), "Name of the planned visit with this VISITNUM.")
-    work.fill(name, "VISITDY", groups.spread(planned_days), "Planned day of the visit with this VISITNUM.")
+    for variable, values in (("VISITNUM", numbers), ("VISIT", labels), ("VISITDY", planned_days)):
+        work.fill(name, variable, groups.spread(values), method(variable))
