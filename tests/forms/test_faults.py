@@ -79,6 +79,13 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "empty part of a key that must be filled": (
         HEAD + "given: {s: ''}\nrows: {LBTESTCD: A, LBORRES: <a>}", "FS355", "f.yaml:1:LB", "<s>",
     ),
+    "zone": (ROWS + "zone: Europe/Berln", "FS364", "f.yaml:5:zone", "Europe/Berlin"),
+    "zone that is no name": (ROWS + "zone: ../etc", "FS364", "f.yaml:5:zone", "such as Europe/Berlin"),
+    "zone of nothing": (ROWS + "zone: ''", "FS321", "f.yaml:5:zone", "a text"),
+    "two zones": (
+        ROWS + "zone: Europe/Rome\n---\nzone: Europe/Paris\nmakes: LB\nrows: {STUDYID: T, USUBJID: <s>, LBTESTCD: B, LBORRES: <b>}",
+        "FS351", "f.yaml:7:zone", "Europe/Rome",
+    ),
     "carry unmapped": (ROWS + "carry unmapped: maybe", "FS321", "f.yaml:5:carry unmapped", "`carry unmapped: true`"),
     "misspelt drop": (ROWS + "drops: [x]", "FS304", "f.yaml:5:drops", "drop"),
     "constant that is not there": (

@@ -1,4 +1,4 @@
-"""What a form or a whole source declares not to convert: ``drop``, ``skip when``, ``missing``, ``carry unmapped``."""
+"""What a form or a whole source declares: ``drop``, ``skip when``, ``missing``, ``carry unmapped``, ``zone``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from dataclasses import replace
 from fhirspace.errors import MappingError, Place
 from fhirspace.forms.cells import CellReader
 from fhirspace.forms.model import Declared, FormMapping, Given
+from fhirspace.standards.timezones import alike, is_zone
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.slots import Cond
 
 COMMON = ("drop", "missing", "carry unmapped")
 """What ``common.yaml`` may declare for all forms of a source."""
-KEYS = (*COMMON, "skip when")
+KEYS = (*COMMON, "skip when", "zone")
 
 
 class DeclarationReader(CellReader):
@@ -33,6 +34,7 @@ class DeclarationReader(CellReader):
             missing=missing,
             skip=self._skip(document, before.skip),
             carry_unmapped=self._truth(document, "carry unmapped", before.carry_unmapped),
+            zone=self._zone(document, before.zone),
         )
 
     def dropped(self, document: nodes.Map) -> dict[str, tuple[str, int]]:
@@ -54,6 +56,17 @@ class DeclarationReader(CellReader):
             return before
         made = self._condition(node, "skip when")
         return made if before is None else Cond("or", args=(before, made))
+
+    def _zone(self, document: nodes.Map, before: str) -> str:
+        node = document.get("zone")
+        if node is None:
+            return before
+        name = self._plain(node, "zone")
+        if not is_zone(name):
+            raise self._error("FS364", node.line, "zone", alike(name))
+        if before not in ("", name):
+            raise self._error("FS351", node.line, "zone", f"one zone for all documents of the form: {before}")
+        return name
 
     def _truth(self, document: nodes.Map, key: str, before: bool) -> bool:
         node = document.get(key)

@@ -6,7 +6,7 @@ lists for all of them, ``codes/*.csv``, and ``study.yaml`` with the design of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +20,11 @@ from fhirspace.forms.check import check
 from fhirspace.forms.columns import column
 from fhirspace.forms.declarations import COMMON, DeclarationReader
 from fhirspace.forms.from_sdtm import Absent, FormRecords, leftover, records as read_records
-from fhirspace.forms.model import Declared, FormMapping
+from fhirspace.forms.model import Declared, Document, FormMapping
 from fhirspace.forms.reduce import LeftOut, Reduced, reduce
 from fhirspace.forms.supplemental import with_autos
 from fhirspace.forms.to_sdtm import RECORD, FormRows, Labels, encoded, rows as write_rows
-from fhirspace.tables.text import ROW, place
+from fhirspace.tables.text import FORM, ROW, TEXT, place
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import digest_of, shipped
@@ -162,6 +162,17 @@ class SourceLibrary:
             for dataset, variables in found.items()
         }
 
+    def dates(self) -> Iterator[tuple[FormMapping, Document, frozenset[str]]]:
+        """The documents of all forms, each with the dates (variables --DTC) that it writes."""
+        for form in self.forms.values():
+            for document in form.mapping.documents:
+                names = (name for line in document.lines for name, _ in line.cells)
+                yield form.mapping, document, frozenset(name for name in names if name.endswith("DTC"))
+
+    @cached_property
+    def _zoned(self) -> bool:
+        return any(form.mapping.declared.zone for form in self.forms.values())
+
     def to_rows(self, records: Mapping[str, pa.Table]) -> SourceRows:
         """Tabulation rows out of records.
 
@@ -200,7 +211,8 @@ class SourceLibrary:
             for dataset, variables in result.labels.items():
                 labels.setdefault(dataset, {}).update(variables)
             for dataset, rows in result.tables.items():
-                made.setdefault(dataset, []).append((name, rows))
+                names = pa.repeat(pa.scalar(name, TEXT), rows.num_rows)
+                made.setdefault(dataset, []).append((name, rows.append_column(FORM, names) if self._zoned else rows))
         problems += [
             Problem("FS262", Place(f"{name}.csv"), "records of this form", name)
             for name in self.forms

@@ -211,12 +211,14 @@ class Declared:
         skip: a record for which this is true is left out.
         missing: texts that mean an empty cell.
         carry_unmapped: columns that no mapping names travel to FHIR, too.
+        zone: the time zone (IANA) in which the form has its times; empty: that of the study.
     """
 
     drop: tuple[str, ...] = ()
     skip: Cond | None = None
     missing: frozenset[str] = frozenset()
     carry_unmapped: bool = False
+    zone: str = ""
 
 
 _TICK = re.compile(r"\w+___\w+", re.ASCII)

@@ -303,6 +303,7 @@ def _form() -> Schema:
             "supplemental": _PAIRS
             | {"description": "Variables that are not standard, with their labels; they go to SUPP--."},
             "columns": _words("Columns that are known, go to no variable, and are carried as they are."),
+            "zone": {"description": "The time zone (IANA) in which the form has its times: Europe/Berlin.", **_TEXT},
             "skip when": {"description": "Records for which this is true are left out.", **_WHEN},
             **_left_out(),
         },

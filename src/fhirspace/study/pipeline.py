@@ -30,7 +30,7 @@ from fhirspace.mapping.library import Library
 from fhirspace.sdtm import columns, layout as shape
 from fhirspace.sdtm.derive import derive as derivations
 from fhirspace.sdtm.derive.derive import Derivation
-from fhirspace.sdtm.derive.design import StudyDesign, load_study
+from fhirspace.sdtm.derive.design import FormZone, StudyDesign, load_study
 from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
 from fhirspace.sdtm.zones import with_offsets, without_offsets
@@ -356,12 +356,17 @@ def render(
 
 def design_of(sources: SourceLibrary) -> StudyDesign:
     """What the study of some source mappings says of itself. Raises UsageError FS703: its file is wrong."""
-    return load_study(sources.study) if sources.study else StudyDesign()
+    design = load_study(sources.study) if sources.study else StudyDesign()
+    zones = tuple(
+        FormZone(form.form, document.dataset, dates, form.declared.zone, bool(document.one_per))
+        for form, document, dates in sources.dates()
+    )
+    return replace(design, forms=zones) if any(form.zone for form in zones) else design
 
 
 def localise(prepared: Prepared, design: StudyDesign) -> Prepared:
     """Tabulations ready for FHIR: their times with the offsets of the declared zones, if there are any."""
-    if not design.zone and not design.zones:
+    if not design.declared_zones:
         return prepared
     tables = with_offsets({name: each.table() for name, each in prepared.tabulations.items()}, design)
     return replace(prepared, tabulations={name: InMemory(table) for name, table in tables.items()})

@@ -22,6 +22,8 @@ from fhirspace.foreign import in_utf8
 
 FILE = "@file"
 ROW = "@row"
+FORM = "@form"
+"""The column with the form that made a row, where forms have time zones of their own."""
 TEXT = pa.string()
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
 _FEW, _SAMPLE = 1_000, 20_000

@@ -20,9 +20,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from fhirspace.errors import MappingError, Place, UsageError
+from fhirspace.standards.timezones import is_zone
 from fhirspace.standards.units import SYSTEMS, canonical_number
 from fhirspace.template import yaml_nodes as nodes
 
@@ -58,11 +58,26 @@ class Element:
 
 
 @dataclass(frozen=True, slots=True)
+class FormZone:
+    """The dates of a dataset that a form writes, and the time zone that it declares for them (empty: none).
+
+    `merged` is true where several forms make one row together: the variables say which of them wrote a date.
+    """
+
+    form: str
+    dataset: str
+    variables: frozenset[str]
+    zone: str = ""
+    merged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class StudyDesign:
     """The design of a study.
 
     `units` maps domain -> test code -> standard unit; `unit_system` says which units all other tests get.
-    `zone` is the time zone of the study (IANA), `zones` those of sites by SITEID, which win.
+    `zone` is the time zone of the study (IANA), `zones` those of sites by SITEID, which win; `forms` those of forms,
+    which win over both (every form is there if one has a zone).
     `unscheduled` is the pattern (searched, whatever the case) of visit labels that stand for no planned visit.
     `reference_start` and `reference_end` name the dates of DM that RFSTDTC and RFENDTC repeat.
     `actual_arm_as_planned`: treated subjects got what was planned for them.
@@ -74,10 +89,16 @@ class StudyDesign:
     unit_system: str = "SI"
     zone: str = ""
     zones: Mapping[str, str] = field(default_factory=dict)
+    forms: tuple[FormZone, ...] = ()
     unscheduled: str = "UNSCH"
     reference_start: str = "RFXSTDTC"
     reference_end: str = "RFXENDTC"
     actual_arm_as_planned: bool = False
+
+    @property
+    def declared_zones(self) -> set[str]:
+        """All time zones that are declared."""
+        return {name for name in (self.zone, *self.zones.values(), *(form.zone for form in self.forms)) if name}
 
 
 def load_study(path: Path) -> StudyDesign:
@@ -149,12 +170,9 @@ def _element(item: dict[str, str]) -> Element:
 
 
 def _zone(name: str) -> str:
-    """The name of a time zone. Raises ValueError, KeyError: there is none such."""
-    try:
-        if name:
-            ZoneInfo(name)
-    except OSError:  # a folder of the list, such as Europe
-        raise ValueError(name) from None
+    """The name of a time zone. Raises ValueError: there is none such."""
+    if name and not is_zone(name):
+        raise ValueError(name)
     return name
 
 
