@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from fhirspace.mapping.elements import Elements, Scope
 from fhirspace.mapping.model import (
@@ -188,14 +189,11 @@ class Builder(Elements):
             root = self._object(node.without("one per", "when"), name, scope)
             if root is None or "id" not in dict(root.fields):
                 raise self._error("FS323", key.line, name, "an `id`, as in `id: <USUBJID id>-AE-<AESEQ integer>`")
+            once = tuple(self._words(node, "one per", scope))
             typed = Leaf((name,), "code", key.line)
-            fields = (("resourceType", typed), *root.fields)
-            yield Block(
-                name,
-                replace(root, fields=fields, required=(*root.required, *_identity(dict(root.fields)["id"]))),
-                tuple(self._words(node, "one per", scope)),
-                self._when(node, scope),
-            )
+            required = (*root.required, *_identity(dict(root.fields)["id"]))
+            root = replace(root, fields=(("resourceType", typed), *root.fields), required=required)
+            yield Block(name, root if once else repeatable(root), once, self._when(node, scope))
 
     def _object(
         self, node: nodes.Map, path: str, scope: Scope, *, always: bool = False, _option: bool = False
@@ -322,6 +320,37 @@ class Builder(Elements):
             return self._leaf(node, element, scope)
         self._count(node.line, _OBJECT, scope)
         return self._object(self._as_map(node, scope, element), self._inside(element), scope.at(element))
+
+
+def repeatable(root: Obj) -> Obj:
+    """A resource whose id and first identifier can have the ordinal of a row (`Leaf.repeat`): decision 0023."""
+
+    def changed(name: str, node: Node) -> Node:
+        if name == "id" and isinstance(node, Leaf):
+            return replace(node, repeat="-r")
+        if name == "identifier" and isinstance(node, Arr):
+            first = next((item for item in node.items if isinstance(item, Obj) and _system(item)), None)
+            return replace(node, items=tuple(_numbered(item) if item is first else item for item in node.items))
+        return _numbered(node) if name == "identifier" else node
+
+    return replace(root, fields=tuple((name, changed(name, node)) for name, node in root.fields))
+
+
+def _numbered(identifier: Any) -> Any:
+    """An identifier whose system has the ordinal, and whose value may lack the last part of the key."""
+    marks = {"system": "#", "value": ""}
+
+    def changed(name: str, node: Node) -> Node:
+        return replace(node, repeat=marks[name]) if name in marks and isinstance(node, Leaf) else node
+
+    if not isinstance(identifier, Obj):
+        return identifier
+    return replace(identifier, fields=tuple((name, changed(name, node)) for name, node in identifier.fields))
+
+
+def _system(item: Obj) -> str | None:
+    system = dict(item.fields).get("system")
+    return system.constant if isinstance(system, Leaf) else None
 
 
 def _identity(node: Node) -> Iterator[Required]:

@@ -170,18 +170,25 @@ def _check_required(
             continue
         if variable.name not in filled:
             place = _head(table, spec.name, variable.name)
-            code = "FS721" if variable.role in _NAMING else "FS737"
+            code = _code(spec, variable, "FS721", "FS737")
             yield Finding(Problem(code, place, f"a column {variable.name}", spec.name), None)
         else:
             rows = _rows_where(columns.text(table, variable.name).is_null())
             yield from _findings(
-                "FS720" if variable.role in _NAMING else "FS736",
+                _code(spec, variable, "FS720", "FS736"),
                 table,
                 spec.name,
                 rows,
                 column=variable.name,
                 expected="a value",
             )
+
+
+def _code(spec: sdtm.Domain, variable: sdtm.Variable, naming: str, other: str) -> str:
+    """The code for a variable without a value: an identifier or topic, one that only numbers records, or another."""
+    if variable.name in {f"{spec.name[:2]}SEQ", *_ONE_RECORD.get(spec.name, ())[1:]}:
+        return "FS765"
+    return naming if variable.role in _NAMING else other
 
 
 def _check_domain_code(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
@@ -282,12 +289,24 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
 
 def _repeated(table: pa.Table, names: Sequence[str], valid: pa.Array | None) -> list[int]:
     """The rows whose cells are equal to those of an earlier row."""
-    groups = columns.Groups(table, names)
+    groups = columns.Groups(_plain_numbers(table, names), names)
     if groups.count == table.num_rows:
         return []
     firsts = pa.array(groups.first_rows(), pa.int64())
     again = pc.invert(pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=firsts))
     return _rows_where(again if valid is None else pc.and_(again, valid))
+
+
+def _plain_numbers(table: pa.Table, names: Sequence[str]) -> pa.Table:
+    """Some columns of a table; in those that number records, spellings of one number (1, 1.0) are one cell."""
+
+    def cells(name: str) -> pa.Array:
+        own = columns.text(table, name)
+        if not name.endswith("SEQ") and name != "VISITNUM":
+            return own
+        return columns.by_distinct(own, lambda cell: canonical_number(cell) or cell, pa.string())
+
+    return pa.table({name: cells(name) for name in names})
 
 
 def _check_qualifiers(table: pa.Table, name: str, tables: Mapping[str, pa.Table]) -> Iterator[Finding]:

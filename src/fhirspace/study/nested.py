@@ -11,6 +11,7 @@ from fhirspace.mapping.model import Attach
 from fhirspace.sdtm.columns import by_distinct, text
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import row_column
+from fhirspace.template.slots import REPEAT
 
 _GLUE = "\x1f"
 
@@ -39,8 +40,13 @@ class NestedRows:
             joined = pc.coalesce(both, joined, found)
         return joined
 
+    def rows_in(self, parents: Sequence[int]) -> Iterator[int]:
+        """The nested rows that some rows of the last parent batch got (`texts`)."""
+        for group in self._groups:
+            yield from group.rows_in(parents)
+
     def rows_at(self, batch: pa.RecordBatch, parents: Sequence[int]) -> Iterator[int]:
-        """The nested rows that are quarantined with some rows of a parent batch."""
+        """The nested rows with the keys of some rows of a parent batch."""
         for group in self._groups:
             yield from group.rows_at(batch, parents)
 
@@ -65,20 +71,30 @@ class _Group:
         self._keys = pa.array(list(self._rows), pa.string())
         by_row = dict(zip(rows.to_pylist(), items.take(rows).to_pylist(), strict=True))
         self._texts = pa.array([_joined(by_row[row] for row in some) for some in self._rows.values()], pa.string())
-        self._used: set[int] = set()
+        self._used: set[int | None] = set()
+        self._given: list[int | None] = []
 
     def texts(self, batch: pa.RecordBatch) -> pa.Array:
-        found = pc.index_in(self._parent_keys(batch), value_set=self._keys)
-        given: list[int | None] = []
-        for index in found.to_pylist():
-            given.append(index if self._shared or index not in self._used else None)
-            self._used.add(index)
+        found = pc.index_in(self._parent_keys(batch), value_set=self._keys).to_pylist()
+        given: list[int | None] = found if self._shared else [None] * len(found)
+        for row in () if self._shared else _own_keys_first(batch):
+            if found[row] is not None and found[row] not in self._used:
+                given[row] = found[row]
+                self._used.add(found[row])
+        self._used.update(found)
+        self._given = given
         return self._texts.take(pa.array(given, pa.int32()))
 
     def rows_at(self, batch: pa.RecordBatch, parents: Sequence[int]) -> Iterator[int]:
         picked = batch.take(pa.array(parents, pa.int64()))
         for key in () if self._shared else self._parent_keys(picked).to_pylist():
             yield from self._rows.get(key or "", ())
+
+    def rows_in(self, parents: Sequence[int]) -> Iterator[int]:
+        listed = list(self._rows.values())
+        for row in () if self._shared else parents:
+            index = self._given[row]
+            yield from listed[index] if index is not None else ()
 
     def orphans(self) -> Iterator[int]:
         for index, rows in enumerate(self._rows.values()):
@@ -88,6 +104,14 @@ class _Group:
     def _parent_keys(self, batch: pa.RecordBatch) -> pa.Array:
         table = pa.Table.from_batches([batch])
         return _keys([text(table, name) for name in self._on], text(table, self._linked) if self._linked else None)
+
+
+def _own_keys_first(batch: pa.RecordBatch) -> Iterable[int]:
+    """The rows of a batch, those whose key is their own before others with the same key."""
+    if REPEAT not in batch.schema.names:
+        return range(batch.num_rows)
+    own = batch.column(REPEAT).is_null()
+    return [*pc.indices_nonzero(own).to_pylist(), *pc.indices_nonzero(pc.invert(own)).to_pylist()]
 
 
 def _joined(texts: Iterable[str | None]) -> str | None:

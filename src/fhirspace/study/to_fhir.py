@@ -16,16 +16,17 @@ from fhirspace.errors import Place, Problem
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Carried, Mapping, walk
 from fhirspace.mapping.write.kernel import Kernel, Rendered
-from fhirspace.sdtm.columns import Groups, text
 from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
 from fhirspace.study.helper_columns import RECORD, Helpers, with_records
 from fhirspace.study.nested import NestedRows
+from fhirspace.study.repeats import REPEATING, identity, ordinals
 from fhirspace.study.summary import StudySummary, for_rendering, needed
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
-from fhirspace.tables.text import place, row_column
+from fhirspace.tables.text import place
+from fhirspace.template.slots import REPEAT
 from fhirspace.template.values import Fault
 
 Progress = Callable[[str, int, int], None]
@@ -94,7 +95,7 @@ class DomainJob:
         report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults), carried)
         if bad:
             report.quarantined = batch.take(pa.array(bad, pa.int64()))
-            report.orphaned = {name: list(children.rows_at(batch, bad)) for name, children in self.nested.items()}
+            report.orphaned = {name: list(children.rows_in(bad)) for name, children in self.nested.items()}
         return made, report
 
 
@@ -186,6 +187,7 @@ class _Writer:
         progress: Progress,
     ) -> None:
         self._reported = {(each.table, each.place) for each in accounting.problems if each.level == "error"}
+        self._repeating = {each.table for each in accounting.problems if each.code in REPEATING}
         self._tabulations, self._library = tabulations, library
         self._accounting, self._sinks, self._progress = accounting, sinks, progress
         self._helpers = Helpers(study)
@@ -196,7 +198,7 @@ class _Writer:
     def write(self, name: str, workers: int, *, gzip: bool) -> None:
         """Makes one dataset with all rows nested in it."""
         mapping = self._library.mappings[name]
-        tabulation = self._apart(mapping, self._tabulations[name])
+        tabulation = self._numbered(mapping, self._tabulations[name])
         nested = self._nested_rows(mapping)
         job = DomainJob(self._library, name, self._helpers, nested, self._accounting.strict)
         bound = bool(nested) or any(block.once for block in mapping.blocks)
@@ -218,25 +220,27 @@ class _Writer:
             self._quarantine_orphans(child, sorted(children.orphans()))
         self._written.add(name)
 
-    def _apart(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
-        """The rows that have a key of their own: a second resource of one id would overwrite the first."""
+    def _numbered(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
+        """The rows with their ordinals where keys repeat or are missing; if strict, without these rows.
+
+        A second resource of one id would overwrite the first.
+        """
         if RECORD in needed(mapping):
             return InMemory(with_records(tabulation.table()))
-        if not isinstance(tabulation, InMemory) or not mapping.key:
+        if not isinstance(tabulation, InMemory):
             return tabulation
         table, name = tabulation.table(), mapping.domain
-        filled = pa.array([True] * table.num_rows)
-        for column in mapping.key:
-            filled = pc.and_(filled, text(table, column).is_valid())
-        firsts = pa.array(Groups(table, mapping.key).first_rows(), pa.int64())
-        again = pc.and_(filled, pc.invert(pc.is_in(row_column(0, table.num_rows), value_set=firsts)))
-        rows = pc.indices_nonzero(again).to_pylist()
-        if not rows:
+        found = ordinals(table, mapping)
+        if found is None:
             return tabulation
+        rows, column = pc.indices_nonzero(found.is_valid()).to_pylist(), identity(mapping)[-1].column
         expected = "a row with its own " + ", ".join(mapping.key)
-        self._accounting.note(Problem("FS213", place(table, row, mapping.key[-1]), expected, name) for row in rows)
-        self._accounting.quarantine_rows(name, table, rows)
-        return InMemory(table.filter(pc.invert(again)))
+        if name not in self._repeating:
+            self._accounting.note(Problem("FS213", place(table, row, column), expected, name) for row in rows)
+        if self._accounting.strict:
+            self._accounting.quarantine_rows(name, table, rows)
+            return InMemory(table.filter(found.is_null()))
+        return InMemory(table.append_column(REPEAT, found))
 
     def leave_out(self) -> None:
         """Quarantines datasets without a mapping, or whose parent dataset is not there."""

@@ -9,6 +9,9 @@ from typing import Any, Protocol, TypeVar, TypeVarTuple
 
 from fhirspace.template.codec import Codec
 
+REPEAT = "_REPEAT"
+"""The helper column with the ordinal of a row among those with its key: filled where the key alone makes no id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slot:
@@ -55,13 +58,15 @@ class Leaf:
     """A primitive element: constant texts and slots, joined. `type` is its FHIR primitive type, `kind` its JSON type.
 
     `pattern` is the regular expression that a text of a slot must match for the type (only for codes, ids and URIs).
-    `memo` is for `once`, as in other nodes.
+    `repeat` is set where the leaf is a part of a resource's identity: what is written between its text and the ordinal
+    of a row whose key is not its own (`REPEAT`); "" where no ordinal is added. `memo` is for `once`, as in other nodes.
     """
 
     parts: tuple[str | Slot, ...]
     type: str
     line: int
     pattern: str = ""
+    repeat: str | None = None
     memo: dict[Any, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
     slots: tuple[Slot, ...] = field(init=False, compare=False, repr=False)
     constant: str | None = field(init=False, compare=False, repr=False)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping as Table
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import cache
 
 from fhirspace.template.codec import CellError
-from fhirspace.template.slots import Cond, Form, Leaf, Slot, once
+from fhirspace.template.slots import REPEAT, Cond, Form, Leaf, Slot, once
 
 _SLOW, _SHORT = 3, 3_000
 """So many slots that take any text make a pattern slow on a text of more letters."""
@@ -78,9 +78,14 @@ def slot_text(slot: Slot, cell: str, faults: list[Fault]) -> str | None:
 
 
 def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | None:
-    """The text of a leaf for a row; None if it is omitted."""
+    """The text of a leaf for a row; None if it is omitted.
+
+    In a row with an ordinal the last slot of its identity may be empty, and the ordinal is added.
+    """
+    ordinal = cells.get(REPEAT) if leaf.repeat is not None else None
+    end = f"{leaf.repeat}{ordinal}" if ordinal and leaf.repeat else ""
     if leaf.constant is not None:
-        return leaf.constant
+        return leaf.constant + end
     texts: list[str] = []
     for part in leaf.parts:
         if isinstance(part, str):
@@ -88,10 +93,10 @@ def leaf_text(leaf: Leaf, cells: Table[str, str], faults: list[Fault]) -> str | 
             continue
         cell = cells.get(part.column)
         text = None if cell is None else slot_text(part, cell, faults)
-        if text is None:
+        if text is None and (ordinal is None or part is not leaf.slots[-1]):
             return None
-        texts.append(text)
-    joined = "".join(texts)
+        texts.append(text or "")
+    joined = "".join(texts) + end
     return joined if not leaf.pattern or _compiled(leaf.pattern).fullmatch(joined) else None
 
 
@@ -157,13 +162,26 @@ def read_leaf(leaf: Leaf, text: str) -> Candidates | None:
         return _read(leaf.slots[0], text)
     texts = divided(leaf, text)
     if texts is None:
-        return None
+        return None if leaf.repeat is None else _read_repeated(leaf, text)
     found: Candidates = []
     for slot, part in zip(leaf.slots, texts, strict=True):
         read = _read(slot, part)
         if read is None:
             return None
         found += read
+    return found
+
+
+def _read_repeated(leaf: Leaf, text: str) -> Candidates | None:
+    """The same of a text that `leaf_text` wrote for a row with an ordinal."""
+    if leaf.repeat:
+        text, separator, ordinal = text.rpartition(leaf.repeat)
+        if not separator or not ordinal.isdecimal():
+            return None
+    own = replace(leaf, repeat=None)
+    found = read_leaf(own, text) if leaf.repeat else None
+    if found is None and own.parts[-1] is own.slots[-1] and len(own.parts) > 1:
+        found = read_leaf(replace(own, parts=own.parts[:-1]), text)
     return found
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import Problem
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, slots
+from fhirspace.mapping.read.extract import ORDINAL
 from fhirspace.mapping.read.rows import CARRIED_PART, ELEMENT
 
 _PLACE = ("@file", "@row")
@@ -102,7 +103,8 @@ def merge(parts: Sequence[tuple[int, pa.Table]], mapping: Mapping) -> pa.Table:
         index: table.take(pa.array([found[position] for found in rows.values()], pa.int64()))
         for position, (index, table) in enumerate(placed)
     }
-    names = dict.fromkeys(name for table in taken.values() for name in table.column_names if name not in _PLACE)
+    apart = (*_PLACE, ORDINAL)
+    names = dict.fromkeys(name for table in taken.values() for name in table.column_names if name not in apart)
     columns = {name: _coalesced(name, taken, _order(mapping, name, list(taken))) for name in (*names, *_PLACE)}
     return pa.table(columns | _stated(taken, mapping, columns))
 
@@ -122,7 +124,7 @@ def _stated(tables: dict[int, pa.Table], mapping: Mapping, columns: dict[str, pa
             and ELEMENT + name not in table.column_names
         ]
         others = [table[name] for table in apart if name in table.column_names]
-        if others and name not in (*mapping.key, *_PLACE):
+        if others and name not in (*mapping.key, *_PLACE, ORDINAL):
             own = columns.get(ELEMENT + name)
             first = [pc.if_else(pc.equal(own, ""), pa.scalar(None, pa.string()), own)] if own is not None else []
             stated = pc.coalesce(*first, *others, "")
@@ -133,7 +135,8 @@ def _stated(tables: dict[int, pa.Table], mapping: Mapping, columns: dict[str, pa
 
 def _keys(table: pa.Table, key: Iterable[str], position: int) -> Iterator[tuple[object, ...]]:
     """The key of each row and which of its rows it is; a row without a whole key has one of its own."""
-    columns = [table[name].to_pylist() if name in table.column_names else [None] * table.num_rows for name in key]
+    columns = [_listed(table, name) for name in key]
+    columns.append([ordinal or "" for ordinal in _listed(table, ORDINAL)])
     seen: Counter[tuple[object, ...]] = Counter()
     for row, cells in enumerate(zip(*columns, strict=True)):
         if None in cells:
@@ -141,6 +144,11 @@ def _keys(table: pa.Table, key: Iterable[str], position: int) -> Iterator[tuple[
             continue
         seen[cells] += 1
         yield (*cells, seen[cells])
+
+
+def _listed(table: pa.Table, name: str) -> list[str | None]:
+    cells: list[str | None] = table[name].to_pylist() if name in table.column_names else [None] * table.num_rows
+    return cells
 
 
 def _order(mapping: Mapping, column: str, indices: Sequence[int]) -> list[int]:

@@ -17,6 +17,9 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, Fault, read_leaf, slot_text
 
+ORDINAL = "row-ordinal"
+"""The name of the cell with the ordinal of a row, where several resources make one row: no SAS name."""
+
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 """What a server adds to ``meta``; never content."""
 
@@ -65,8 +68,11 @@ def extract(
     """
     found = _Found()
     items = items or {}
-    _object(block.root, resource, block.resource, found, items)
+    plain, ordinal = unrepeated(block, resource)
+    _object(block.root, plain, block.resource, found, items)
     extracted = _extracted(mapping, found)
+    if ordinal and sum(not each.once for each in mapping.blocks) > 1:
+        extracted.cells[ORDINAL] = ordinal
     for domain, rows in list(extracted.nested.items()):
         attach = items[domain].attach
         shared = {name: extracted.cells[name] for name in (attach.on if attach else ()) if name in extracted.cells}
@@ -75,6 +81,25 @@ def extract(
             for row in rows
         ]
     return extracted
+
+
+def unrepeated(block: Block, resource: Table[str, Any]) -> tuple[Table[str, Any], str]:
+    """A resource as if its row had a key of its own, and the ordinal that its identifier has, "" without one."""
+    held = resource.get("identifier")
+    for position, each in enumerate(held if isinstance(held, list) else [held]):
+        system = each.get("system") if isinstance(each, dict) else None
+        base, ordinal = without_ordinal(system) if isinstance(system, str) else ("", "")
+        if ordinal and base == block.system:
+            own = {**each, "system": base}
+            others = [*held[:position], own, *held[position + 1 :]] if isinstance(held, list) else own
+            return {**resource, "identifier": others}, ordinal
+    return resource, ""
+
+
+def without_ordinal(system: str) -> tuple[str, str]:
+    """The system of an identifier and the ordinal after it: ``https://fhirspace.org/AE#2``; "" without one."""
+    base, separator, ordinal = system.rpartition("#")
+    return (base, ordinal) if separator and ordinal.isdecimal() else (system, "")
 
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:

@@ -133,6 +133,8 @@ def _cells(leaves: Sequence[Leaf], text: str) -> tuple[str | None, ...]:
     for leaf in leaves:
         mine = read_leaf(leaf, text) if read is None else None
         read = read if mine is None else mine
+        if mine is not None and len(mine) < len(readable([leaf])):  # a row whose key is not whole
+            raise Slow
         found += [None] * len(readable([leaf])) if mine is None else [cell for _, cell in mine]
     if read is None or "" in found:
         raise Slow

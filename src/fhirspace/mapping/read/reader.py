@@ -21,7 +21,7 @@ from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import SYSTEM, Block, Mapping, Obj
 from fhirspace.mapping.read.collect import Collector, ReadBatch, merge
-from fhirspace.mapping.read.extract import extract
+from fhirspace.mapping.read.extract import extract, without_ordinal
 from fhirspace.mapping.read.memo import Slow
 from fhirspace.mapping.read.program import Program, columns_of, compiled, repeated
 from fhirspace.mapping.read.rows import CARRIED_PART, Part
@@ -157,8 +157,10 @@ class Reader:
         kind, identifiers = resource.get("resourceType"), resource.get("identifier")
         for each in identifiers if isinstance(identifiers, list) else (identifiers,):
             system = each.get("system") if isinstance(each, dict) else None
-            if isinstance(kind, str) and isinstance(system, str) and (found := self._claimed(kind, system)):
-                return found
+            if isinstance(kind, str) and isinstance(system, str):
+                name = system if (kind, system) in self._entries else without_ordinal(system)[0]
+                if found := self._claimed(kind, name):
+                    return found
         return None
 
     def _claimed(self, kind: str, system: str) -> _Entry | None:

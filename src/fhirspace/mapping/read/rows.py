@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
-from fhirspace.mapping.read.extract import Cells
+from fhirspace.mapping.read.extract import ORDINAL, Cells
 from fhirspace.mapping.read.memo import Fold
 from fhirspace.mapping.read.shapes import Cell
 
@@ -139,10 +139,13 @@ class Part:
             return [None] * len(self.rows)
         return column.to_pylist() if isinstance(column, pa.Array) else list(column)
 
-    def _carried(self, columns: Table[str, Column], file: str) -> pa.Table:
-        rows = [row for row, _ in self.carried]
+    def _carried(self, columns: Table[str, Column], file: str) -> pa.Table | None:
+        held = [each for each in self.carried if any(cell.url != ORDINAL for cell in each[1])]
+        if not held:
+            return None
+        rows = [row for row, _ in held]
         made: dict[str, list[str | None]] = {name: [columns[name][row] for row in rows] for name in self.key}
-        for position, (_, cells) in enumerate(self.carried):
+        for position, (_, cells) in enumerate(held):
             for cell in cells:
                 if cell.url in columns:
                     made.setdefault(cell.url, [None] * len(rows))[position] = cell.valueString

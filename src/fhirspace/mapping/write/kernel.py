@@ -20,6 +20,7 @@ from fhirspace.mapping.write.placeholders import CARRIED, SLOW, each_column
 from fhirspace.mapping.write.plan import Line, Plan, Tuning
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.mapping.write.sections import Ran, Section
+from fhirspace.template.slots import REPEAT
 from fhirspace.template.values import Fault, holds
 
 _LIMIT = 2**31 - 1
@@ -168,7 +169,9 @@ class _Batch:
     # -- keys
 
     def _find_slow_cells(self) -> None:
-        """Rows with a cell that only the renderer can decide need no keys."""
+        """Rows with a cell or an identity that only the renderer can decide need no keys."""
+        if REPEAT in self._batch.schema.names:
+            self._mark_slow(self._batch.column(REPEAT).is_valid(), None)
         for coded in self._coded.values():
             if coded.odd:
                 whole = isinstance(coded.codes, int)
