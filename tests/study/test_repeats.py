@@ -65,11 +65,9 @@ def test_rows_of_one_key_are_written_alike_and_read_back(release: Release, name:
     assert sorted(numbers.to_pylist(), key=str) == sorted(
         [None, "2", "3", *(["1", "2"] if len(some) > 3 else [])], key=str
     )
-    lines = lines_of(mapping, table.append_column(REPEAT, numbers))
-    slow = [
-        render(mapping, cells | ({} if number is None else {REPEAT: number}))
-        for cells, number in zip(some, numbers.to_pylist(), strict=True)
-    ]
+    table = table.append_column(REPEAT, numbers)
+    lines = lines_of(mapping, table)
+    slow = [render(mapping, {each: cell for each, cell in row.items() if cell}) for row in table.to_pylist()]
     for index, block in enumerate(mapping.blocks):
         if not block.once:
             assert lines[index] == [made[index][1].encode() for made in slow]
