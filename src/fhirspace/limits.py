@@ -56,6 +56,8 @@ LIMITS = {
     "yaml-nodes": Limit(1_000_000, "nodes in a YAML file, its aliases spelt out"),
     "yaml-depth": Limit(60, "YAML nodes within one another"),
     "rule-rows": Limit(50_000_000, "rows of the datasets that a conformance rule joins"),
+    "rule-files": Limit(100_000, "files in an archive of conformance rules"),
+    "rule-bytes": Limit(512 * 1024**2, "bytes in an archive of conformance rules, unpacked"),
     "rule-seconds": Limit(10, "seconds for one regular expression of a conformance rule over one variable"),
     "answer-bytes": Limit(256 * 1024**2, "bytes in one answer of a server, unpacked"),
     "answer-seconds": Limit(900, "seconds for one answer of a server"),

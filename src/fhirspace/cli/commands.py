@@ -5,13 +5,12 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirspace import arguments, idkey
-from fhirspace.cli.console import Bars, coloured, give, lines, print_line, say, tell_problems
-from fhirspace.cli.rules_commands import rules  # noqa: F401  # found here by its name
+from fhirspace.cli.check_commands import explain, rules, validate  # noqa: F401  # found here by their names
+from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, exit_code_of
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
@@ -85,32 +84,6 @@ def convert(options: Namespace) -> int:
     tell_problems(done.problems, str(options.out / "problems.ndjson"))
     give(done.as_dict(), done.summary(), as_json=options.json)
     return done.exit_code
-
-
-def validate(options: Namespace) -> int:
-    """``fhirspace validate``."""
-    from fhirspace.study.validate import validate as run
-
-    found = []
-    count, worst = 0, EXIT_CLEAN
-    for problem in run(
-        options.paths,
-        fhir=options.fhir,
-        full=options.full,
-        profile=options.profile,
-        follow_links=options.follow_links,
-        encoding=arguments.encoding(options.encoding),
-    ):
-        count += 1
-        worst = max(worst, exit_code_of([problem]))
-        if options.json:
-            found.append(problem.as_dict())
-        else:
-            print_line(f"{problem.level}: {problem}")
-    if options.json:
-        give({"findings": found, "exit_code": worst}, "", as_json=True)
-    say(counted(count, "finding") if count else "no findings")
-    return worst
 
 
 def roundtrip(options: Namespace) -> int:
@@ -381,19 +354,4 @@ def mapping(options: Namespace) -> int:
     view = getattr(views, options.action)
     data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source)
     give(data, text, as_json=options.json)
-    return EXIT_CLEAN
-
-
-def explain(options: Namespace) -> int:
-    """``fhirspace explain``."""
-    from fhirspace.errors import catalogue, explain as entry_of
-
-    if options.code:
-        entry = entry_of(options.code)
-        text = f"{entry.code} ({entry.level})\n{entry.sentence}\n\nWhy: {entry.cause}\nWhat to do: {entry.fix}"
-        give(asdict(entry), text, as_json=options.json)
-    else:
-        entries = list(catalogue().values())
-        text = "\n".join(f"{entry.code}  {entry.sentence}" for entry in entries)
-        give([asdict(entry) for entry in entries], text, as_json=options.json)
     return EXIT_CLEAN

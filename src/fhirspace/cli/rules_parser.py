@@ -1,7 +1,8 @@
-"""The command on conformance rules, with its arguments."""
+"""The command on conformance rules, with its arguments, and those of `validate` about rules."""
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,36 @@ def _rules(commands: Any) -> None:
     parser = add_command(
         commands,
         "rules",
-        "test conformance rules, written in the language of the CDISC Open Rules, with their cases",
+        "add or test conformance rules, written in the language of the CDISC Open Rules",
+        "add cdisc-open-rules",
         "test my-rules",
         "test my-rules/STUDY-001 --json",
     )
-    parser.add_argument("action", choices=("test",))
+    parser.add_argument("action", choices=("add", "test"))
     parser.add_argument(
-        "path", metavar="PATH", type=Path, help="for `test`: a folder with rule.yml and its cases, or with such folders"
+        "path",
+        metavar="PATH",
+        type=Path,
+        help="for `add`: a clone or an archive (tar, zip) of rules, which `validate --rules` then runs; for `test`: a"
+        " folder with rule.yml and its cases, or with such folders",
+    )
+
+
+def rules_option(parser: argparse.ArgumentParser) -> None:
+    """`--rules` and `--values` of `validate`."""
+    parser.add_argument(
+        "--rules",
+        metavar="RULES",
+        nargs="?",
+        const="",
+        help="also judge SDTM datasets by conformance rules: fhirspace's own and those of `rules add`, or those of the"
+        " folder or file RULES",
+    )
+    parser.add_argument(
+        "--values",
+        metavar="FILE",
+        type=Path,
+        help="with --rules: write the values of the records found to FILE (NDJSON, mode 0600)",
     )
 
 

@@ -19,6 +19,7 @@ from fhirspace.cli.options import (
     strict_option,
     study_options,
 )
+from fhirspace.cli.rules_parser import rules_option
 
 
 def _demo(commands: Any) -> None:
@@ -94,6 +95,7 @@ def _validate(commands: Any) -> None:
         "check FHIR files, or SDTM datasets, against their standards",
         "study/fhir --full",
         "study --json",
+        "study --rules",
     )
     parser.add_argument("paths", metavar="PATH", type=Path, nargs="+", help="files, folders, or an output folder")
     links_option(parser)
@@ -106,6 +108,7 @@ def _validate(commands: Any) -> None:
         type=Path,
         help="also check extensions against the StructureDefinitions in this folder",
     )
+    rules_option(parser)
 
 
 def _roundtrip(commands: Any) -> None:

@@ -147,7 +147,8 @@ def inner(
 def _one_type(left: Column, right: Column) -> tuple[Column, Column]:
     if isinstance(left, Lists) or isinstance(right, Lists):
         raise CannotRun("a list cannot be a key")
-    if is_text(left) != is_text(right):
+    nothing = left.null_count == len(left) or right.null_count == len(right)
+    if is_text(left) != is_text(right) and not nothing:
         raise CannotRun("the keys of the joined datasets are texts in one and numbers in the other")
     return left, right
 

@@ -16,6 +16,8 @@ from fhirspace.template.yaml_nodes import check_size, text_of
 Value = Any
 """A literal of a rule: text, number, truth value, or a list of them."""
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+LEVELS = ("error", "warning", "note")
+"""How severe a finding is; a rule without `Severity` gives warnings."""
 _OPTIONS = (
     "prefix", "suffix", "regex", "within", "ordering", "negative", "date_component",
     "value_is_literal", "value_is_reference", "type_insensitive",
@@ -98,26 +100,38 @@ class Rule:
     message: str = ""
     description: str = ""
     ids: tuple[str, ...] = ()
+    standards: frozenset[str] = frozenset()
     severity: str = "warning"
     source: str = ""
 
 
 def load(path: Path) -> Rule:
-    """The rule of a YAML file.
+    """The rule of a YAML file. Raises MappingError: as `load_all`; FS801 where the file has several documents."""
+    rules = load_all(path)
+    if len(rules) != 1:
+        raise MappingError("FS801", Place(path.name), "one rule")
+    return rules[0]
+
+
+def load_all(path: Path) -> list[Rule]:
+    """The rules of a YAML file, one a document.
 
     Raises:
         MappingError: FS300 and FS160 as `text_of`, FS301 no YAML, FS801 no rule; with the file and what would fit.
     """
-    text = text_of(path)
+    return [build(content, path.name) for content in contents(text_of(path), path.name)]
+
+
+def contents(text: str, file: str) -> list[Value]:
+    """The documents of a YAML text, dates as texts. Raises MappingError: FS160 too large, FS301 no YAML."""
     try:
-        check_size(text, path.name)
-        content = yaml.load(text, Loader=_Loader)  # noqa: S506  # nosec B506  # a safe loader
+        check_size(text, file)
+        return [_plain(each) for each in yaml.load_all(text, Loader=_Loader)]  # nosec B506  # a safe loader
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else None
-        raise MappingError("FS301", Place(path.name, line), detail=str(error.problem)) from None
-    except (yaml.YAMLError, ValueError):  # ValueError: a scalar such as 2020-99-99
-        raise MappingError("FS301", Place(path.name), "printable UTF-8 text") from None
-    return build(content, path.name)
+        raise MappingError("FS301", Place(file, line), detail=str(error.problem)) from None
+    except (yaml.YAMLError, ValueError, RecursionError):  # ValueError: a scalar such as 2020-99-99
+        raise MappingError("FS301", Place(file), "printable UTF-8 text") from None
 
 
 def build(content: Value, file: str) -> Rule:
@@ -140,14 +154,15 @@ def build(content: Value, file: str) -> Rule:
         message=str(outcome.get("Message") or ""),
         description=str(top.get("Description") or ""),
         ids=tuple(dict.fromkeys(_identifiers(top.get("Authorities")))),
-        severity=str(outcome.get("Severity") or "warning").lower(),
+        standards=frozenset(_standards(top.get("Authorities"))),
+        severity=reader.severity(outcome.get("Severity")),
         source=file,
     )
 
 
 def _identifiers(node: Value) -> Iterator[str]:
     """The ids of ``Rule Identifier`` anywhere below ``Authorities``."""
-    if isinstance(node, list):
+    if isinstance(node, (list, tuple)):
         for each in node:
             yield from _identifiers(each)
     elif isinstance(node, dict):
@@ -156,6 +171,14 @@ def _identifiers(node: Value) -> Iterator[str]:
             yield named["Id"]
         for each in node.values():
             yield from _identifiers(each)
+
+
+def _standards(authorities: Value) -> Iterator[str]:
+    """The standards that a rule is for, as in ``SDTMIG 3.4``."""
+    for authority in authorities if isinstance(authorities, (list, tuple)) else ():
+        for each in (authority.get("Standards") if isinstance(authority, dict) else None) or ():
+            if isinstance(each, dict):
+                yield f"{each.get('Name')} {each.get('Version')}"
 
 
 class _Reader:
@@ -175,9 +198,9 @@ class _Reader:
     def list(self, node: Value, part: str) -> list[Value]:
         if node is None:
             return []
-        if not isinstance(node, list):
+        if not isinstance(node, (list, tuple)):
             raise self.wrong(part, "a list")
-        return node
+        return list(node)
 
     def text(self, node: Value, part: str) -> str:
         if not isinstance(node, str) or not node:
@@ -186,6 +209,11 @@ class _Reader:
 
     def texts(self, node: Value, part: str) -> tuple[str, ...]:
         return tuple(self.text(each, part) for each in self.list(node, part))
+
+    def severity(self, node: Value) -> str:
+        if node is not None and node not in LEVELS:
+            raise self.wrong("Outcome: Severity", "one of " + ", ".join(LEVELS))
+        return node or "warning"
 
     def names(self, node: Value, part: str) -> Names:
         found = self.map(node or {}, part)

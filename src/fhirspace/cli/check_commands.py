@@ -1,0 +1,157 @@
+"""What ``fhirspace validate``, ``rules`` and ``explain`` do."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fhirspace import arguments
+from fhirspace.cli.console import give, print_line, say, tell_problems
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError, exit_code_of
+from fhirspace.foreign import counted, shown
+
+if TYPE_CHECKING:
+    from fhirspace.sdtm.rules.model import Rule
+    from fhirspace.study.rules.report import Report
+
+_LONGEST = 400
+
+
+def validate(options: Namespace) -> int:
+    """``fhirspace validate``."""
+    from fhirspace.study.validate import validate as run
+
+    found = []
+    count, worst = 0, EXIT_CLEAN
+    for problem in run(
+        options.paths,
+        fhir=options.fhir,
+        full=options.full,
+        profile=options.profile,
+        follow_links=options.follow_links,
+        encoding=arguments.encoding(options.encoding),
+    ):
+        count += 1
+        worst = max(worst, exit_code_of([problem]))
+        if options.json:
+            found.append(problem.as_dict())
+        else:
+            print_line(f"{problem.level}: {problem}")
+    report = _judged(options) if options.rules is not None else None
+    if report:
+        worst = max(worst, EXIT_FINDINGS if report.findings or report.unjudged else EXIT_CLEAN)
+        count += len(report.groups)
+    if options.json:
+        more = {"rules": report.as_dict()} if report else {}
+        give({"findings": found, **more, "exit_code": worst}, "", as_json=True)
+    say(counted(count, "finding") if count else "no findings")
+    return worst
+
+
+def _judged(options: Namespace) -> Report:
+    """What conformance rules find, printed in groups."""
+    from fhirspace.study.rules.judging import judge
+
+    report = judge(
+        options.paths,
+        rules=Path(options.rules) if options.rules else None,
+        values=options.values,
+        follow_links=options.follow_links,
+        encoding=arguments.encoding(options.encoding),
+    )
+    if not options.json:
+        for line in report.lines():
+            print_line(line)
+    rules = counted(report.ran, "conformance rule")
+    say(f"{rules}, with those of {shown(report.source)}" if report.source else f"{rules}, fhirspace's own: {_MORE}")
+    return report
+
+
+_MORE = "add CDISC's with `fhirspace rules add`"
+
+
+def rules(options: Namespace) -> int:
+    """``fhirspace rules``."""
+    return _add(options) if options.action == "add" else _test(options)
+
+
+def _add(options: Namespace) -> int:
+    """``fhirspace rules add``."""
+    from fhirspace.sdtm.rules.catalogue.added import add
+
+    added = add(options.path)
+    tell_problems(added.problems)
+    drafts = f", {counted(added.drafts, 'draft')} left out" if added.drafts else ""
+    text = f"{counted(added.rules, 'rule')} of {shown(added.source)} added (sha256 {added.digest[:12]}){drafts}"
+    give(added.as_dict(), text, as_json=options.json)
+    return EXIT_FINDINGS if added.problems else EXIT_CLEAN
+
+
+def _test(options: Namespace) -> int:
+    """``fhirspace rules test``: a line for each rule, and below one that fails the first differences."""
+    from fhirspace.sdtm.rules.cases import Tested, run
+
+    tested = list[Tested]()
+    for each in run(options.path):
+        tested.append(each)
+        if not options.json:
+            print_line(f"{each.status:<5}  {shown(each.id)}  {each.passed} of {counted(each.cases, 'case')}")
+            for line in each.differences:
+                print_line(f"       {shown(line, _LONGEST)}")
+    if options.json:
+        listed = [{"id": each.id, "status": each.status, "differences": each.differences} for each in tested]
+        give({"rules": listed}, "", as_json=True)
+    good = sum(each.status == "pass" for each in tested)
+    say(f"{good} of {counted(len(tested), 'rule')} passed")
+    return EXIT_CLEAN if good == len(tested) else EXIT_FINDINGS
+
+
+def explain(options: Namespace) -> int:
+    """``fhirspace explain``: a code of the catalogue of errors, or a conformance rule by any of its ids."""
+    from fhirspace.errors import catalogue, explain as entry_of
+
+    if options.code:
+        try:
+            entry = entry_of(options.code)
+        except UsageError:
+            if found := _rules_called(options.code):
+                return _explain_rules(found, as_json=options.json)
+            raise
+        text = f"{entry.code} ({entry.level})\n{entry.sentence}\n\nWhy: {entry.cause}\nWhat to do: {entry.fix}"
+        give(asdict(entry), text, as_json=options.json)
+    else:
+        entries = list(catalogue().values())
+        text = "\n".join(f"{entry.code}  {entry.sentence}" for entry in entries)
+        give([asdict(entry) for entry in entries], text, as_json=options.json)
+    return EXIT_CLEAN
+
+
+def _rules_called(name: str) -> list[Rule]:
+    """The rules that have this id, or one of another list, such as CG0430."""
+    from fhirspace.sdtm.rules.catalogue import added, own
+
+    kept = added.rules()
+    every = [*own.rules(), *(kept[1] if kept else ())]
+    return [rule for rule in every if name.upper() in {rule.id.upper(), *map(str.upper, rule.ids)}]
+
+
+def _explain_rules(rules: list[Rule], *, as_json: bool) -> int:
+    data = [
+        {
+            "rule": each.id,
+            "ids": list(each.ids),
+            "level": each.severity,
+            "message": each.message,
+            "description": each.description,
+        }
+        for each in rules
+    ]
+    text = "\n\n".join(
+        f"{shown(each.id)} ({', '.join(map(shown, (*each.ids, each.severity)))})\n{shown(each.message, 2000)}\n\n"
+        f"{shown(each.description, 2000)}"
+        for each in rules
+    )
+    give(data, text, as_json=as_json)
+    return EXIT_CLEAN

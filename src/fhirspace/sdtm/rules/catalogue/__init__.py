@@ -1,0 +1,1 @@
+"""Where rules come from: those that fhirspace brings (`own`), and those that a user added (`added`)."""

@@ -1,0 +1,14 @@
+"""The rules that come with fhirspace: ``mappings/rules/*.yaml``, several in a file."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from fhirspace.sdtm.rules.model import Rule, load_all
+from fhirspace.template.folders import shipped
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """All of them, by file and place in it. Raises MappingError: a file is wrong."""
+    return tuple(rule for file in sorted((shipped() / "rules").glob("*.yaml")) for rule in load_all(file))

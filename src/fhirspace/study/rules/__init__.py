@@ -1,0 +1,1 @@
+"""Conformance rules over the datasets of an input."""
