@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from fhirspace import atomic
+from fhirspace import atomic, json
 from fhirspace.errors import InputError, MappingError, Place, Problem, UsageError
 from fhirspace.folders import data_folder, data_place, open_own
 from fhirspace.limits import limit, too_much
@@ -90,11 +90,11 @@ def rules() -> tuple[Kept, tuple[Rule, ...]] | None:
     try:
         with os.fdopen(open_own(file, os.O_RDONLY), "rb") as stream:
             data = stream.read(limit("document-bytes"))
-        kept = msgspec.json.decode(data, type=Kept)
+        kept = json.decode(data, Kept)
         return kept, tuple(build(content, name) for name, content in kept.rules.items())
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.MsgspecError, MappingError, UnicodeDecodeError):
+    except (OSError, json.JsonError, MappingError, UnicodeDecodeError):
         raise UsageError("FS805", FILE) from None
 
 
