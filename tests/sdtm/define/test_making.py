@@ -64,6 +64,28 @@ def test_a_value_beside_a_closed_list_is_not_listed():
     assert list(terms(define, "VS", "VSBLFL")) == ["Y"]
 
 
+def test_a_code_without_a_name_is_listed_too():
+    ta: dict[str, list[str | None]] = {"STUDYID": ["S1"], "DOMAIN": ["TA"], "ETCD": ["SCRN"], "ELEMENT": ["Screening"]}
+    se: dict[str, list[str | None]] = {"STUDYID": ["S1"], "DOMAIN": ["SE"], "USUBJID": ["1"], "ETCD": ["UNPLAN"]}
+    define = made(TA=ta, SE=se)
+    assert terms(define, "SE", "ETCD") == {"SCRN": ("Screening", "", False), "UNPLAN": (None, "", False)}
+
+
+@pytest.mark.parametrize(("number", "kind", "listed"), [("3.01", "float", ["1", "3.01"]), ("3", "integer", ["1", "3"])])
+def test_the_list_of_a_number_has_its_type(number, kind, listed):
+    sv: dict[str, list[str | None]] = {
+        "STUDYID": ["S1", "S1"],
+        "DOMAIN": ["SV", "SV"],
+        "USUBJID": ["1", "1"],
+        "VISITNUM": ["1", number],
+        "VISIT": ["BASELINE", "UNSCHEDULED"],
+    }
+    define = made(SV=sv)
+    codelist = define.codelists[item(define, "SV", "VISITNUM").codelist]
+    assert (codelist.type, item(define, "SV", "VISITNUM").type) == (kind, kind)
+    assert [term.value for term in codelist.terms] == listed
+
+
 def test_free_text_has_no_codelist():
     define = made(VS=VS)
     assert item(define, "VS", "VSORRES").codelist == ""

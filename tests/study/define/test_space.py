@@ -4,6 +4,7 @@ import pytest
 
 from fhirspace.sdtm.define import reading
 from fhirspace.study.convert import convert
+from fhirspace.study.validate import validate
 from tests.study.space_study import Space
 from tests.support.define_schema import faults, stylesheet
 
@@ -54,3 +55,7 @@ def test_the_standard_stylesheet_shows_it(path):
     shown = " ".join(page.getroot().itertext())
     for text in ("Vital Signs", "Form vitals: weight", "Algorithm to derive AESTDY", "CDISC/NCI SDTM 2025-03-28"):
         assert text in shown
+
+
+def test_validate_finds_no_difference(path):
+    assert not [each for each in validate([path.parent]) if each.code.startswith(("FS77", "FS78"))]

@@ -165,7 +165,7 @@ class _Builder:
         known = sdtm.variable(name, column.name) if spec else None
         cells = columns.text(table, column.name).unique().drop_null().to_pylist()
         kind = kinds.of_variable(cells, known, numeric=column.type == "Num", length=column.length)
-        codelist = self._codelist(name, table, column.name, set(cells), known)
+        codelist = self._codelist(name, table, column.name, set(cells), known, kind=kind.type)
         # What the values of a qualifier have is defined for each of them.
         origins = () if values and column.name == "QVAL" else self.origins.of_variable(spec, name, column.name)
         return Item(
@@ -180,13 +180,15 @@ class _Builder:
             values=values,
         )
 
-    def _codelist(self, name: str, table: pa.Table, variable: str, cells: set[str], known: sdtm.Variable | None) -> str:
+    def _codelist(
+        self, name: str, table: pa.Table, variable: str, cells: set[str], known: sdtm.Variable | None, *, kind: str
+    ) -> str:
         place = f"{name}.{variable}"
         if variable in self.named and variable in _NAMED:
-            return self.codelists.of_pairs(variable, place, _NAMED[variable][1], self.named[variable])
+            return self.codelists.of_pairs(variable, place, _NAMED[variable][1], self.named[variable], kind=kind)
         partner = _partner(variable)
         if partner and columns.filled(table, partner):
-            names = columns.lookup(table, variable, partner)
+            names = _names(table, variable, partner)
             listed = next((code for code in (known.codelists if known else ()) if terminology.known(code)), "")
             return self.codelists.of_pairs(variable, place, variable, names, listed)
         if known is None:
@@ -224,13 +226,20 @@ def _partner(variable: str) -> str:
 
 
 def _named(datasets: Mapping[str, Dataset]) -> dict[str, dict[str, str]]:
-    """By variable of `_NAMED`, the names of its codes in all datasets; of two names of a code the first is used."""
+    """By variable of `_NAMED`, its codes in all datasets and their names, the first of two; "" for none."""
     found: dict[str, dict[str, str]] = {}
     for name in sorted(datasets):
         for code, (partner, _) in _NAMED.items():
-            for key, value in columns.lookup(datasets[name].table, code, partner).items():
-                found.setdefault(code, {}).setdefault(key, value)
-    return found
+            for key, value in _names(datasets[name].table, code, partner).items():
+                names = found.setdefault(code, {})
+                names[key] = names.get(key) or value
+    return {code: names for code, names in found.items() if names}
+
+
+def _names(table: pa.Table, code: str, partner: str) -> dict[str, str]:
+    """The codes of a column and the names beside them, "" for none."""
+    codes = columns.text(table, code).unique().drop_null().to_pylist()
+    return dict.fromkeys(codes, "") | dict(columns.lookup(table, code, partner))
 
 
 def _keys(spec: sdtm.Domain | None, table: pa.Table) -> list[str]:

@@ -13,9 +13,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from fhirspace.sdtm.define import kinds
 from fhirspace.sdtm.define.model import Codelist, Term
 from fhirspace.sdtm.define.oids import Oids
 from fhirspace.standards import sdtm, terminology
+from fhirspace.standards.units import canonical_number
 
 CT: Final = "STD.CT"
 """The OID of the terminology among the standards."""
@@ -35,7 +37,7 @@ class Codelists:
 
     oids: Oids
     made: dict[str, Codelist] = field(default_factory=dict)
-    _known: dict[tuple[str, tuple[Term, ...]], str] = field(default_factory=dict)
+    _known: dict[tuple[str, str, tuple[Term, ...]], str] = field(default_factory=dict)
 
     def of_variable(self, name: str, variable: sdtm.Variable, values: Collection[str], beside: Collection[str]) -> str:
         """The OID of the codelist of a variable of the guide, "" where it has none or no value of it is a term.
@@ -81,21 +83,24 @@ class Codelists:
         about = Codelist("", found.name, code=found.code, standard=CT)
         return self._add(f"CL.{found.submission_value}", name, about, terms)
 
-    def of_pairs(self, name: str, place: str, title: str, pairs: Mapping[str, str], codelist: str = "") -> str:
+    def of_pairs(
+        self, name: str, place: str, title: str, pairs: Mapping[str, str], codelist: str = "", *, kind: str = "text"
+    ) -> str:
         """The OID of a codelist of codes with the names beside them in the data, such as ARMCD and ARM; "" for none.
 
         Args:
             name, place: what the OID is called after: `name`, and `place` too if another list is called so.
-            title: the name of the list. pairs: code -> name.
-            codelist: the C-code of the terminology's list, where it has one.
+            title: the name of the list. pairs: code -> name, "" for none.
+            codelist: the C-code of the terminology's list, where it has one. kind: the data type of the variable.
         """
+        pairs = {code: text for code, text in pairs.items() if kinds.fits(kind, code)}
         if not pairs or len(pairs) > _MOST:
             return ""
         known = terminology.codelist(codelist) if codelist and terminology.known(codelist) else None
-        terms = [_paired(code, pairs[code], known) for code in sorted(pairs)]
+        terms = [_paired(code, pairs[code], known) for code in sorted(pairs, key=_in_order)]
         if known is None or not any(term.code for term in terms):
             plain = [Term(term.value, term.decode) for term in terms]
-            return self._add(f"CL.{name}", place, Codelist("", title, nonstandard=True), plain)
+            return self._add(f"CL.{name}", place, Codelist("", title, kind, nonstandard=True), plain)
         return self._add(f"CL.{name}", place, Codelist("", known.name, code=known.code, standard=CT), terms)
 
     def of_texts(self, name: str, title: str, texts: Collection[str]) -> str:
@@ -111,7 +116,7 @@ class Codelists:
 
     def _add(self, oid: str, name: str, about: Codelist, terms: list[Term]) -> str:
         """The OID of a list of these terms: called after the list; after the variable too if that one is taken."""
-        key = (about.code or about.dictionary or about.name, tuple(terms))
+        key = (about.code or about.dictionary or about.name, about.type, tuple(terms))
         if len(terms) > _MOST:
             return ""
         if key not in self._known:
@@ -120,13 +125,20 @@ class Codelists:
             self.made[made] = Codelist(
                 made,
                 about.name,
-                terms=tuple(terms),
+                about.type,
+                tuple(terms),
                 code=about.code,
                 dictionary=about.dictionary,
                 standard=about.standard,
                 nonstandard=about.nonstandard,
             )
         return self._known[key]
+
+
+def _in_order(code: str) -> tuple[bool, float, str]:
+    """Numbers by size, then texts."""
+    number = canonical_number(code)
+    return (number is None, float(number or 0), code)
 
 
 def _best(lists: list[terminology.Codelist], values: Collection[str]) -> terminology.Codelist | None:
@@ -138,4 +150,4 @@ def _best(lists: list[terminology.Codelist], values: Collection[str]) -> termino
 
 def _paired(code: str, name: str, known: terminology.Codelist | None) -> Term:
     term = known.terms.get(code) if known else None
-    return Term(code, name, term.code if term else "", extended=known is not None and term is None)
+    return Term(code, name or None, term.code if term else "", extended=known is not None and term is None)
