@@ -376,6 +376,51 @@ def test_a_skeleton_of_odd_names_loads(tmp_path: Path) -> None:
     assert plain(library.to_records(made.tables).records["odd"]) == plain(table)
 
 
+def test_a_skeleton_leaves_persons_out_of_fhir_and_names_what_may_be_missing(tmp_path: Path) -> None:
+    path = tmp_path / "export.csv"
+    path.write_text("record_id,repeat_instance,Phone,weight_note\n1,,0170 555,NA\n1,1,,x\n", "utf-8")
+    skeleton = make_form_skeleton(path)
+    assert "key: [record_id, 'repeat_instance?']" in skeleton
+    assert "# Not named, so they stay out of FHIR. Out of SDTM as well: drop: [Phone]\n" in skeleton
+    assert "# If these texts mean an empty cell: missing: [NA]\n" in skeleton
+    library = load(tmp_path, export=skeleton)
+    records = [
+        {"record_id": "1", "repeat_instance": None, "Phone": "0170 555", "weight_note": "NA"},
+        {"record_id": "1", "repeat_instance": "1", "Phone": None, "weight_note": "x"},
+    ]
+    made = library.to_rows({"export": form(*records, name="export")})
+    assert said(made) == [("FS254", "export.csv:1:Phone")] and made.unmapped
+    assert plain(library.to_records(made.tables, made.labels).records["export"]) == records
+    for line in skeleton.splitlines():
+        if ": drop:" in line or ": missing:" in line:  # what the comments propose can be written as it is
+            skeleton += line.partition(": ")[2] + "\n"
+    declared = load(tmp_path, export=skeleton).forms["export"].mapping.declared
+    assert (declared.drop, declared.missing) == (("Phone",), {"NA"})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "dropped"),
+    [
+        ("note", "note", True),
+        ("note", "note_1", False),
+        ("note_*", "note_1", True),
+        ("*_note", "note", False),
+        ("?", "ü", True),
+        ("[ab]*", "a", False),
+        ("[ab]*", "[ab] c", True),
+        ("a.c", "abc", False),
+        ("*", "two\nlines", True),
+        ("*a" * 400 + "b", "a" * 20_000, False),
+        ("*" * 400 + "b", "a" * 20_000, False),
+    ],
+)
+def test_a_pattern_of_columns_to_drop(tmp_path: Path, pattern: str, name: str, dropped: bool) -> None:
+    head = "form: f\nkey: [s]\nmakes: DM\nrows: {USUBJID: <s>}\nalways: true\n"
+    library = load(tmp_path, f=f"{head}drop: ['{pattern}']\n")
+    assert library.forms["f"].mapping.drops(name) is dropped
+    assert not library.forms["f"].mapping.drops("s")
+
+
 NASTY = st.sampled_from(
     [None, " ", "0", "007", "-1", "1e3", "<0.5", "5,5", "5.50", "UN JUN 2017", "14 JUN 2017", "99 JUN 2017", "07:30",
      "UN UNK 2014", "24:00", "Yes", "No", "1", "S", "SITTING", "NOT DONE", "a-b", "-", "T-1-2", "\\", "\\\\", "x ",

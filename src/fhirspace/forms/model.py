@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from fnmatch import translate
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -227,8 +228,11 @@ _TICK = re.compile(r"\w+___\w+", re.ASCII)
 
 @lru_cache(maxsize=1024)
 def _pattern(text: str) -> re.Pattern[str]:
-    """``phone_*``: an asterisk is any text, a question mark any character."""
-    return re.compile(re.escape(text).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
+    """``phone_*``: an asterisk is any text, a question mark any character; brackets are themselves.
+
+    The expression of `fnmatch` does not go back, so that no pattern takes long on any name.
+    """
+    return re.compile(translate(text.replace("[", "[[]")))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,13 @@ _KEYS = re.compile(
 )
 _PERSON = re.compile(r"site|subj|patient|participant|record_?id")
 _ASIDE = re.compile(r"date|time|reason|comment|note|done|unit")
+_CONTACT = re.compile(
+    r"e_?mail|phone|mobile|(^|_)(fax|street|address|postcode|zip)(_|$)|initials|"
+    r"(first|last|sur|family|given|maiden|full|patient|subject)_?name"
+)
+"""Columns that may name a person: they should not travel to FHIR because a scaffold lists all columns."""
+_NOTHING = ("NA", "N/A", "NULL", ".", "-9", "-99", "-999", "-9999")
+"""Texts that often mean an empty cell."""
 _DATASETS = {
     "AE": "adverse|ae", "CM": "medic|conmed|cm", "MH": "history|mh", "VS": "vital|vs", "EX": "dos|exposure|drug|ex",
     "DS": "disposition|end_of|completion|consent", "SU": "smok|alcohol|tobacco", "DM": "demog|dm", "SV": "visit",
@@ -34,6 +41,7 @@ _DATASETS = {
 _OTHER = re.compile(r"\s*(?:\{|\[\s*[\[{\"]|<[?!A-Za-z])")
 """How JSON, NDJSON and XML begin."""
 _LOOKED_AT = 200
+_KEY_NOTE = "  # the columns that tell its records apart; a ? behind those that may be empty"
 _FINDINGS = ("VS", "LB", "RS", "TR")
 
 
@@ -63,7 +71,29 @@ def make_form_skeleton(path: Path | str) -> str:
         raise InputError("FS101", file.name, "a header with the names of the columns")
     dataset = next((name for name, words in _DATASETS.items() if re.search(words, file.stem.lower())), "LB")
     keys = list(takewhile(lambda name: _KEYS.search(name.lower()), columns)) or columns[:1]
-    return "\n".join(_lines(file.stem, dataset, keys, [name for name in columns if name not in keys])) + "\n"
+    others = [name for name in columns if name not in keys]
+    head = [f"form: {_quoted(file.stem)}", f"key: [{', '.join(map(_quoted, _marked(keys, header, below)))}]{_KEY_NOTE}"]
+    lines = _lines(dataset, keys, [name for name in others if not _CONTACT.search(name.lower())])
+    return "\n".join([*head, *_left_out(others, below), *lines]) + "\n"
+
+
+def _marked(keys: list[str], header: list[str], below: list[list[str]]) -> Iterator[str]:
+    """The columns of the key, with a question mark behind those that are empty in some record, but for the first."""
+    for name in keys:
+        at = header.index(name)
+        empty = any(len(row) > at and not row[at].strip() for row in below)
+        yield f"{name}?" if empty and name != keys[0] else name
+
+
+def _left_out(columns: list[str], below: list[list[str]]) -> Iterator[str]:
+    """Comments on what a form may leave out: columns that may name a person, texts that may mean an empty cell."""
+    contact = [name for name in columns if _CONTACT.search(name.lower())]
+    if contact:
+        yield f"# Not named, so they stay out of FHIR. Out of SDTM as well: drop: [{', '.join(map(_quoted, contact))}]"
+    seen = {cell for row in below for cell in row}
+    nothing = [_quoted(text) for text in _NOTHING if text in seen]
+    if nothing:
+        yield f"# If these texts mean an empty cell: missing: [{', '.join(nothing)}]"
 
 
 def _head(file: Path) -> str:
@@ -78,12 +108,10 @@ def _head(file: Path) -> str:
     return content.decode("utf-8-sig")
 
 
-def _lines(form: str, dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:
+def _lines(dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:
     findings = dataset in _FINDINGS
     results = [name for name in others if not _ASIDE.search(name.lower())] if findings else []
     aside = [name for name in others if name not in results]
-    yield f"form: {_quoted(form)}"
-    yield f"key: [{', '.join(map(_quoted, keys))}]  # the columns that tell its records apart"
     yield f"makes: {dataset}  # the dataset that its records make rows of"
     if aside:
         yield f"columns: [{', '.join(map(_quoted, aside))}]  # carried as supplemental variables until they are mapped"

@@ -132,6 +132,7 @@ class _Writer:
         taken = {variable for variables in self._form.autos.values() for variable in variables.values()}
         made = {name: hashed_name(self._form.form, name) for name in names}
         counts = Counter(made.values())
+        counts.update(name_variable(self._form.form, name) for name in made if not names_itself(name))
         return {name for name, variable in made.items() if variable in taken or counts[variable] > 1}
 
     def _head(self, code: str, column: str | None, expected: str) -> None:

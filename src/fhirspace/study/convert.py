@@ -161,7 +161,9 @@ def convert(
         prepared = _prepared(
             given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds
         )
-        if not any(account.rows_in for account in accounting.accounts.values()) and not result.resources:
+        # Accounts of the datasets that records make are among them, so skipped records alone are no rows.
+        rows = sum(account.rows_in - account.skipped for account in accounting.accounts.values())
+        if not rows and not result.resources:
             raise InputError("FS103", Place(out.name), "at least one row")
         if to == "fhir":
             prepared = pipeline.without_unmapped(prepared, accounting)

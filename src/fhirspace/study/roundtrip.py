@@ -71,7 +71,12 @@ class Proof:
         """0 where everything came back, 3 with what was quarantined or not read, 1 on any difference in the rest."""
         if self.quarantined or self.not_read:
             return EXIT_QUARANTINED
-        return EXIT_FINDINGS if self.differences or not self.legs else EXIT_CLEAN
+        return EXIT_FINDINGS if self.differences or not self._compared else EXIT_CLEAN
+
+    @property
+    def _compared(self) -> bool:
+        """Whether there was a row to compare: a proof over nothing proves nothing."""
+        return any(leg.rows for leg in self.legs)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``; differences name places, never values. `exact` is true of a whole input only."""
@@ -116,7 +121,7 @@ class Proof:
         left = self._left()
         if self.differences:
             return "; ".join([f"NOT exact: {counted(self.differences, 'difference')}", *left])
-        if not self.legs:
+        if not self._compared:
             return "; ".join(["NOT exact: nothing was compared", *left])
         if left:
             return "; ".join([f"NOT complete: {left[0]}", *left[1:], "only the carried rows are exact"])
