@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -22,6 +22,9 @@ from fhirspace.sdtm.rules.tables import BUILDERS, Builder
 from fhirspace.sdtm.rules.values import Lists, every
 
 PRESENCE = "Domain Presence Check"
+_WITHOUT = frozenset({"exists", "not_exists", "is_unique_set", "is_not_unique_set"})
+"""Operators that answer also where the variable is not there."""
+VALUES = "Value Check with Variable Metadata"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +97,37 @@ class Engine:
                 rule.operations,
                 join(plain, rule, self._study),
             )
-            rows = pc.indices_nonzero(evaluate(rule.check, frame)).cast(pa.int64()) if frame.size else []
+            rows = pc.indices_nonzero(_flags(rule.check, frame)).cast(pa.int64()) if frame.size else []
             if len(rows):
                 yield Fault(dataset, frame, rows)
 
-    def _prepared(self, kind: str, builder: Builder, dataset: Dataset) -> list[Frame]:
-        key = ("Value" if kind.startswith("Value") else kind, dataset.name)
+    def _prepared(self, kind: str, builder: Builder, dataset: Dataset) -> Iterable[Frame]:
+        if builder is BUILDERS[VALUES]:  # a frame for each variable: together they would be as large as the study
+            return builder(dataset, self._study)
+        key = (kind, dataset.name)
         if key not in self._frames:
             self._frames[key] = list(builder(dataset, self._study))
         return self._frames[key]
+
+
+def _flags(check: Group, frame: Frame) -> pa.Array:
+    """The flags of a whole check. Where all conditions must be true, the rest is not looked at once no row is left."""
+    if check.kind != "all":
+        return evaluate(check, frame)
+    flags = every(True, frame.size)
+    for at, each in enumerate(check.checks):
+        flags = pc.and_(flags, evaluate(each, frame))
+        if not pc.any(flags).as_py():
+            for other in check.checks[at + 1 :]:
+                _require(other, frame)
+            break
+    return flags
+
+
+def _require(check: Check | Group, frame: Frame) -> None:
+    """Raises MissingColumn where a condition looks at a variable that is not there, as its operator would."""
+    if isinstance(check, Check) and check.operator not in _WITHOUT and not frame.has(frame.resolve(check.name)):
+        raise MissingColumn(check.name)
 
 
 def evaluate(check: Check | Group, frame: Frame) -> pa.Array:
