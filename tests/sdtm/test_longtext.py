@@ -16,7 +16,7 @@ from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.longtext.rejoin import join
 from fhirspace.sdtm.longtext.rules import divisible, part_name, parts
-from fhirspace.study.convert import _variable
+from fhirspace.study.metadata.written import by_guide
 from fhirspace.tables import compare, xpt
 from fhirspace.tables.text import data_columns, from_columns
 
@@ -153,7 +153,7 @@ def through_files(tables: dict[str, pa.Table]) -> dict[str, pa.Table]:
 def _written(tables: dict[str, pa.Table], folder: Path) -> Iterator[tuple[str, pa.Table]]:
     for name, table in tables.items():
         path = folder / f"{name.lower()}.xpt"
-        variables = [_variable(name, column) for column in data_columns(table)]
+        variables = [by_guide(name, column) for column in data_columns(table)]
         xpt.write(table, path, name=name, label=name, variables=variables)
         yield name, xpt.read(path)[0]
 
@@ -220,7 +220,7 @@ def test_a_trial_summary_goes_on_beside() -> None:
     written = comes_back(study(TS=[ts(1, LONG), ts(2, "short")]))["TS"]
     at = written.column_names.index("TSVAL")
     assert written.column_names[at : at + 3] == ["TSVAL", "TSVAL1", "TSVAL2"]
-    assert _variable("TS", "TSVAL2")[1] == "Parameter Value 2"
+    assert by_guide("TS", "TSVAL2")[1] == "Parameter Value 2"
 
 
 def test_a_comment_goes_on_beside() -> None:

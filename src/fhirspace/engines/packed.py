@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 
@@ -27,4 +28,9 @@ class Packed:
     def __call__(self, batch: pa.RecordBatch) -> Made:
         """The compressed result of a batch."""
         made = self.job(batch)
-        return Made([(name, zlib.compress(data, _LEVEL, _GZIP)) for name, data in made.outputs], made.report)
+        return Made([(name, packed(data)) for name, data in made.outputs], made.report)
+
+
+def packed(data: Any) -> bytes:
+    """Bytes (anything with a buffer) as a gzip member."""
+    return zlib.compress(data, _LEVEL, _GZIP)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fhirspace.errors import MappingError, Place
-from fhirspace.idkey import IdKey
+from fhirspace.idkey import IdKey, site_key
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
 from fhirspace.mapping.classes import Classes
@@ -132,6 +132,11 @@ class Library:
             return self.make(domain, *self._adopted[domain])[domain]
         own = [each for path in self._files() for each in self._load(path, domain)]
         return dict(_spelt(own[-1], {}))[domain] if own else self.mappings[domain]
+
+    @property
+    def key(self) -> IdKey:
+        """The key of ids."""
+        return self._key or site_key()
 
     @cached_property
     def _waiting(self) -> dict[str, Path]:

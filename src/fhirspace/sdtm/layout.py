@@ -29,22 +29,38 @@ def tabulate(table: pa.Table, domain: str) -> pa.Table:
     Raises:
         UsageError: FS701, the guide has no such dataset.
     """
+    numeric = {variable.name for variable in sdtm.standard_variables(domain) if variable.type == "Num"}
+    arrays: dict[str, pa.Array] = {}
+    for name in column_order(table, domain):
+        cells = columns.text(table, name)
+        arrays[name] = _numbers(cells) if name in numeric else cells
+    arrays |= {name: table[name] for name in table.column_names if name[0] in "@_"}
+    shaped = pa.table(arrays)
+    return shaped.take(sort_order(shaped, domain, sort_keys(domain)))
+
+
+def column_order(table: pa.Table, domain: str) -> list[str]:
+    """The columns that a tabulation of this table has, in their order; see `tabulate`.
+
+    Raises:
+        UsageError: FS701, the guide has no such dataset.
+    """
     own = sdtm.domain(domain)
     standard = {variable.name: variable for variable in sdtm.standard_variables(domain)}
-    arrays: dict[str, pa.Array] = {}
-    for name, variable in standard.items():
-        wanted = own.variable(name) is not None and variable.core in {"Req", "Exp"}
-        if wanted or columns.filled(table, name):
-            cells = columns.text(table, name)
-            arrays[name] = _numbers(cells) if variable.type == "Num" else cells
-    helpers = [name for name in table.column_names if name[0] in "@_"]
+
+    def wanted(name: str) -> bool:
+        named = own.variable(name) is not None and standard[name].core in {"Req", "Exp"}
+        return named or columns.filled(table, name)
+
     others = [name for name in table.column_names if name not in standard and name[0] not in "@_"]
-    arrays |= {name: columns.text(table, name) for name in others} | {name: table[name] for name in helpers}
-    shaped = pa.table(arrays)
-    return shaped.take(sort_order(shaped, domain, _sort_keys(own)))
+    return [*filter(wanted, standard), *others]
 
 
-def _sort_keys(own: sdtm.Domain) -> list[str]:
+def sort_keys(domain: str) -> list[str]:
+    """The columns by which the rows of a dataset are sorted; none where the guide does not know it."""
+    if not sdtm.known(domain):
+        return []
+    own = sdtm.domain(domain)
     return [*own.keys, *(name for name in own.names if name.endswith("SEQ"))]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -17,7 +17,6 @@ from fhirspace.sdtm.define import writing
 from fhirspace.sdtm.define.making import Column, Dataset
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
-from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
@@ -25,16 +24,18 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import Description, describe
 from fhirspace.study.inputs import Input, recognise
+from fhirspace.study.metadata.describe import empty
+from fhirspace.study.metadata.written import to_transport, written
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.screening import Screening
 from fhirspace.study.summary import StudySummary, for_writing
 from fhirspace.study.to_fhir import Progress
 from fhirspace.tables import csv, parquet, xpt
+from fhirspace.tables.description import Description as Known
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.proof import Earlier
 from fhirspace.tables.staging import finish
-from fhirspace.tables.text import data_columns
 
 Target = Literal["fhir", "sdtm", "records"]
 
@@ -255,15 +256,19 @@ def write_sdtm(
             folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
     study = for_writing(tables) if define or "xpt" in formats else StudySummary()
     described: dict[str, Dataset] = {}
+    tables |= {name: empty(about) for name, about in prepared.metadata.items() if name not in tables and about.columns}
     for name, table in tables.items():
+        about = written(table, name, prepared.metadata.get(name, Known()), study.lengths, look.checked.get(name))
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, name, form, part, study=study, checked=look.checked.get(name))
+                _write(table, form, part, about, look.checked.get(name))
         if define:
             form = "xpt" if "xpt" in formats else formats[0]
-            variables = _variables(table, name, study, look.checked.get(name))
-            columns = [Column(each, text, kind, study.lengths[name, each]) for each, text, kind, _ in variables]
-            described[name] = Dataset(table, columns, _label(name), f"{file_name(name.lower())}.{form}")
+            variables = [
+                Column(each.name, each.label, each.type or "Char", study.lengths.get((name, each.name), 1))
+                for each in about.columns
+            ]
+            described[name] = Dataset(table, variables, about.label, f"{file_name(name.lower())}.{form}")
     if define:
         made = define.of(described)
         accounting.note(define.differences(made, described))
@@ -271,27 +276,13 @@ def write_sdtm(
             stream.write(writing.as_bytes(made))
 
 
-def _write(
-    table: pa.Table, name: str, form: str, path: Path, *, study: StudySummary, checked: xpt.Checked | None
-) -> None:
+def _write(table: pa.Table, form: str, path: Path, about: Known, checked: xpt.Checked | None) -> None:
     if form == "parquet":
         parquet.write(table, path)
     elif form == "csv":
         csv.write(table, path)
     else:
-        variables = _variables(table, name, study, checked)
-        xpt.write(table, path, name=name, label=_label(name), variables=variables, checked=checked)
-
-
-def _label(name: str) -> str:
-    """The label of a dataset."""
-    return sdtm.domain(name).label if sdtm.known(name) else name
-
-
-def _variables(table: pa.Table, name: str, study: StudySummary, checked: xpt.Checked | None) -> list[xpt.Variable]:
-    """What a transport file says of the variables of a dataset."""
-    numbers = {column for column, kind in checked.columns.items() if kind == "Num"} if checked else None
-    return [_variable(name, column, study.lengths[name, column], numbers) for column in data_columns(table)]
+        to_transport(table, path, about, checked)
 
 
 def _write_records(
@@ -310,21 +301,3 @@ def _write_records(
     for form, table in made.records.items():
         with folder.stage(f"records/{file_name(form)}.csv") as part:
             csv.write(table, part)
-
-
-def _variable(
-    dataset: str, name: str, longest: int | None = None, numbers: Container[str] | None = None
-) -> xpt.Variable:
-    """What a transport file says of a variable: name, label, type, and the length that its cells need.
-
-    Args:
-        dataset, name: the variable's; longest: the bytes of the study's longest cell, those of the table without it. A
-            text too long for any variable is left to `xpt.write` to refuse. numbers: the numeric variables all of whose
-            cells are numbers; another one is written as text, so that none of its cells is lost.
-    """
-    known = sdtm.variable(dataset, name) if sdtm.known(dataset) else None
-    length = None if longest is None else min(longest, MAX_BYTES)
-    if known:
-        kind = "Char" if numbers is not None and name not in numbers else known.type
-        return name, known.label, kind, length if kind == "Char" else None
-    return name, part_label(dataset, name) or name, "Char", length

@@ -10,7 +10,8 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fhirspace.tables import parquet
+from fhirspace.tables import description, parquet
+from fhirspace.tables.description import Description
 from fhirspace.tables.slices import slices
 
 BATCH = 32_768
@@ -27,6 +28,10 @@ class Tabulation(Protocol):
     @property
     def columns(self) -> list[str]:
         """The names of all columns."""
+
+    @property
+    def description(self) -> Description:
+        """What the file says of it beside the cells."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `BATCH`, or in smaller ones if they contain much text."""
@@ -50,6 +55,11 @@ class InMemory:
     def columns(self) -> list[str]:
         """The names of all columns."""
         return list(self.data.column_names)
+
+    @property
+    def description(self) -> Description:
+        """What the table's schema says beside the cells."""
+        return description.of(self.data)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `BATCH`."""
@@ -76,6 +86,11 @@ class InParquet:
     def columns(self) -> list[str]:
         """The names of all columns."""
         return list(pq.read_schema(self.path).names)
+
+    @property
+    def description(self) -> Description:
+        """What the schema of the file says beside the cells."""
+        return description.of(pq.read_schema(self.path))
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows in batches of `BATCH`."""

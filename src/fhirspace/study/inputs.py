@@ -172,7 +172,7 @@ def _tables(
 
 
 def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem]]:
-    """A dataset of an input, in memory; a large Parquet file stays on the disk, which is reported (FS741).
+    """A dataset of an input, in memory, also one without rows; a large Parquet file stays on the disk (FS741).
 
     Raises:
         InputError: as `formats.load`; FS118, a CSV file named as a dataset without any column of it: its first line
@@ -180,7 +180,7 @@ def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem
     """
     if found.format == "parquet" and parquet.count(found.path) > IN_MEMORY:
         return InParquet(found.path), Rejected(), [Problem("FS741", Place(found.path.name), "", found.name.upper())]
-    loaded = formats.load(found)
+    loaded = formats.load(found, empty=True)
     if found.format == "csv" and not _has_header(loaded.table, found.name.upper()):
         raise InputError("FS118", Place(found.path.name, 1), "names of columns in the first line, such as STUDYID")
     return InMemory(loaded.table), loaded.rejected, loaded.problems

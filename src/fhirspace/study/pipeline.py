@@ -45,6 +45,7 @@ from fhirspace.study.summary import StudySummary, for_deriving
 from fhirspace.study.to_fhir import Progress, to_fhir
 from fhirspace.tables import formats
 from fhirspace.tables.csv.reading import Rejected
+from fhirspace.tables.description import Description
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.template.folders import shipped
 
@@ -76,12 +77,14 @@ class Prepared:
         derived: the variables that were derived, with their method texts.
         unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
+        metadata: what the files of datasets said of them beside the cells; a dataset without rows is in it alone.
     """
 
     tabulations: dict[str, Tabulation]
     derived: list[Method] = field(default_factory=list)
     screening: Screening | None = None
     unmapped: dict[str, set[str]] = field(default_factory=dict)
+    metadata: dict[str, Description] = field(default_factory=dict)
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -279,11 +282,25 @@ def extract(
         accounting.read(name, table.num_rows)
     tables = without_offsets(found.tables, design or StudyDesign())
     clean = conforming(tables, accounting, kinds, check(Block(tables), kinds))
-    return Prepared({name: InMemory(table) for name, table in clean.tables.items()}, screening=clean), found
+    tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in clean.tables.items()}
+    return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables)), found
 
 
-def read_sdtm(given: Input, library: Library, accounting: Accounting) -> tuple[Block, dict[str, Tabulation]]:
-    """The datasets of an input, and those that stay on the disk since they are large Parquet files (note FS741).
+class SdtmFiles(NamedTuple):
+    """The datasets of an input.
+
+    Attributes:
+        block: those in memory. lazy: those that stay on the disk, since they are large Parquet files.
+        metadata: what all files said of their datasets; one without rows is in it alone.
+    """
+
+    block: Block
+    lazy: dict[str, Tabulation]
+    metadata: dict[str, Description]
+
+
+def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFiles:
+    """The datasets of an input; those that stay on the disk are reported (note FS741).
 
     A dataset that neither the guide nor a mapping knows goes to quarantine whole.
 
@@ -313,8 +330,9 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> tuple[B
         accounting.note([Problem("FS753", place, "a dataset of SDTMIG " + sdtm.version(), name)])
         accounting.quarantine_rows(name, loaded[name].table(), range(loaded[name].rows))
         del loaded[name]
-    tables = {name: data.data for name, data in loaded.items() if isinstance(data, InMemory)}
-    return Block(tables), {name: data for name, data in loaded.items() if name not in tables}
+    tables = {name: data.data for name, data in loaded.items() if isinstance(data, InMemory) and data.rows}
+    lazy = {name: data for name, data in loaded.items() if not isinstance(data, InMemory)}
+    return SdtmFiles(Block(tables), lazy, {name: data.description for name, data in loaded.items()})
 
 
 def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:
@@ -331,13 +349,15 @@ def from_sdtm(given: Input, library: Library, accounting: Accounting, kinds: Seq
         given, library, accounting: as in `read_sdtm`, which raises what this raises.
         kinds: the formats in which the datasets are to be written again.
     """
-    block, lazy = read_sdtm(given, library, accounting)
+    block, lazy, metadata = read_sdtm(given, library, accounting)
     joined = rejoin.join(dict(block.tables))
     accounting.note(joined.problems())
     for name, rows in joined.removed.items():
         accounting.read(name, -rows)  # they are counted with the text that they belong to
     clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds))
-    return Prepared({**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}, screening=clean)
+    tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
+    whole = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
+    return Prepared(tabulations, screening=clean, metadata=whole)
 
 
 def render(
@@ -351,7 +371,10 @@ def render(
     progress: Progress | None = None,
 ) -> None:
     """Writes the resources of datasets into a folder, and accounts for every row; see `to_fhir`."""
-    to_fhir(prepared.tabulations, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
+    to_fhir(
+        prepared.tabulations, library, folder, accounting,
+        metadata=prepared.metadata, workers=workers, gzip=gzip, progress=progress,
+    )  # fmt: skip
 
 
 def design_of(sources: SourceLibrary) -> StudyDesign:

@@ -247,7 +247,8 @@ def _fhir(
     """
     found = from_fhir(files, library, accounting)
     with OutputFolder(home) as folder:
-        before = pipeline.Prepared({name: InMemory(table) for name, table in found.tables.items()})
+        tables = {name: InMemory(table) for name, table in found.tables.items()}
+        before = pipeline.Prepared({**tables}, metadata=found.descriptions(tables))
         pipeline.render(before, library, folder, accounting)
     made = written(home)
     lines = {canonical(line) for line in _content(made)}

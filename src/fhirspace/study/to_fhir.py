@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.engines import Made, inline, processes
-from fhirspace.engines.packed import Packed
+from fhirspace.engines.packed import Packed, packed
 from fhirspace.errors import Place, Problem
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Carried, Mapping, walk
@@ -20,9 +20,12 @@ from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
 from fhirspace.study.helper_columns import RECORD, Helpers, with_records
+from fhirspace.study.metadata.describe import Metadata, empty, metadata_of
+from fhirspace.study.metadata.resource import resource
 from fhirspace.study.nested import NestedRows
 from fhirspace.study.repeats import REPEATING, identity, ordinals
 from fhirspace.study.summary import StudySummary, for_rendering, needed
+from fhirspace.tables.description import Description
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import place
@@ -119,6 +122,7 @@ def to_fhir(
     folder: OutputFolder,
     accounting: Accounting,
     *,
+    metadata: Table[str, Description] | None = None,
     workers: int = 1,
     gzip: bool = False,
     progress: Progress | None = None,
@@ -127,6 +131,7 @@ def to_fhir(
 
     Args:
         tabulations: the datasets by name; library: the mappings; folder: where to write; accounting: of the run.
+        metadata: what the files of the datasets said of them; a dataset without rows is in it alone.
         workers: processes for large datasets without nested rows.
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: called before the first batch of a dataset and after each.
@@ -141,6 +146,8 @@ def to_fhir(
         for name in _order(tabulations, library):
             writer.write(name, workers, gzip=gzip)
         writer.leave_out()
+        if lines := b"".join(writer.metadata(metadata or {})):
+            sinks["Library"].write(packed(lines) if gzip else lines)
 
 
 class _Sinks(Table[str, Growing]):
@@ -191,6 +198,7 @@ class _Writer:
         self._tabulations, self._library = tabulations, library
         self._accounting, self._sinks, self._progress = accounting, sinks, progress
         self._helpers = Helpers(study)
+        self._held = {name: accounting.account(name).quarantined for name in tabulations}
         self._written: set[str] = set()
         self._nested: dict[str, dict[str, NestedRows]] = {}
         self._quarantined: dict[str, set[int]] = {}
@@ -250,6 +258,30 @@ class _Writer:
             wanted = f"the dataset {mapping.attach.to}" if mapping and mapping.attach else "a mapping of the dataset"
             self._accounting.note([Problem("FS212", Place(name), wanted, name)])
             self._accounting.quarantine_rows(name, table, range(table.num_rows))
+
+    def metadata(self, given: Table[str, Description]) -> Iterator[bytes]:
+        """The resources with the metadata of datasets; the order of rows only where all rows were written."""
+        for name, description in sorted(given.items()):
+            found = self._metadata(name, description)
+            if found is not None:
+                yield resource(name, found, self._study(), self._library.key)
+
+    def _metadata(self, name: str, description: Description) -> Metadata | None:
+        tabulation = self._tabulations.get(name, InMemory(empty(description)))
+        lost = self._accounting.account(name).quarantined - self._held.get(name, 0)
+        if lost and lost == tabulation.rows:
+            return None
+        if isinstance(tabulation, InMemory):
+            return metadata_of(name, description, tabulation.table(), ordered=not lost)
+        return Metadata(description, tabulation.rows) if description.says_more else None  # too large to be looked at
+
+    def _study(self) -> str:
+        """The first STUDYID: that of DM, or of the first dataset that has one."""
+        for name in sorted(self._tabulations, key=lambda name: (name != "DM", name)):
+            cells = text(self._tabulations[name].table(["STUDYID"]), "STUDYID").drop_null()
+            if len(cells):
+                return str(cells[0].as_py())
+        return ""
 
     def _account_for(self, name: str, report: Report) -> None:
         self._accounting.note(report.problems)

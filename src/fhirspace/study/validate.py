@@ -77,7 +77,8 @@ def _datasets(given: Input) -> Iterator[Problem]:
             yield Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)
         data, rejected, problems = tabulation(found)
         yield from (*problems, *rejected.problems)
-        tables[name] = data.table()
+        if data.rows or rejected:
+            tables[name] = data.table()
     yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)
     if given.define:
         yield from _agreement(given.define, tables)

@@ -35,11 +35,6 @@ class Column:
     format: str = ""
     informat: str = ""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether nothing is known but the name."""
-        return self == Column(self.name)
-
 
 @dataclass(frozen=True, slots=True)
 class Description:
@@ -48,6 +43,11 @@ class Description:
     name: str = ""
     label: str = ""
     columns: tuple[Column, ...] = ()
+
+    @property
+    def says_more(self) -> bool:
+        """Whether anything is known but the names of the columns."""
+        return bool(self.label) or any(column != Column(column.name) for column in self.columns)
 
     def column(self, name: str) -> Column | None:
         """The variable of this name."""

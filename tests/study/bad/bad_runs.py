@@ -220,7 +220,7 @@ def mappings_once() -> Iterator[None]:
     library, source = functools.cache(Library), functools.cache(SourceLibrary)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convert, "Library", lambda release, folders, key: library(release, tuple(folders), key=key))
-        patch.setattr(pipeline, "SourceLibrary", source)
+        patch.setattr(pipeline, "SourceLibrary", lambda path, folders=(): source(path, tuple(folders)))
         yield
 
 

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fhirspace.study import inputs
-from fhirspace.study.convert import _variable, convert
+from fhirspace.study.convert import convert
+from fhirspace.study.metadata.written import by_guide
 from fhirspace.study.screening import INFORMING
 from fhirspace.tables import parquet, xpt
 from fhirspace.tables.text import data_columns
@@ -238,7 +239,7 @@ def edited(name: str, form: str, change: Callable[[dict[str, list[str | None]]],
         if form == "parquet":
             parquet.write(made, path)
         else:
-            variables = [_variable(name.upper(), column) for column in made.column_names]
+            variables = [by_guide(name.upper(), column) for column in made.column_names]
             xpt.write(made, path, name=name.upper(), label="x", variables=variables)
 
     return patch

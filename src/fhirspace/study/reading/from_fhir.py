@@ -18,9 +18,12 @@ from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
+from fhirspace.study.metadata.describe import Metadata, arranged, together
+from fhirspace.study.metadata.resource import found_in
 from fhirspace.study.reading.edited import reconcile
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
+from fhirspace.tables.description import Description
 from fhirspace.tables.outputs import OutputFolder
 
 
@@ -37,6 +40,8 @@ class FromFhir:
         resources: the number of resources read.
         files: those that could be read to their end, as they were recognised.
         broken: lines that are no resources: file, line.
+        metadata: what the datasets' files said beside the cells, by dataset; `tables` follow it.
+        stale: metadata that cannot be used.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -47,6 +52,16 @@ class FromFhir:
     resources: int = 0
     files: list[FhirFile] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
+    metadata: dict[str, Metadata] = field(default_factory=dict)
+    stale: list[Problem] = field(default_factory=list)
+
+    def descriptions(self, left: Collection[str]) -> dict[str, Description]:
+        """What files said of the datasets that are left of `tables`, and of those without rows."""
+        return {
+            name: each.description
+            for name, each in self.metadata.items()
+            if name in left or (name not in self.tables and not each.rows)
+        }
 
 
 def written(folder: Path) -> list[FhirFile]:
@@ -76,7 +91,8 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
     found.files = _readable(files, accounting)
     for file in found.files:
         before, lines = found.resources, dict[int, bytes]()
-        for batch in reader.read(_counted(file.resources(), found, lines), file.name):
+        content = _without_metadata(_counted(file.resources(), found, lines), found, file.name)
+        for batch in reader.read(content, file.name):
             statuses.apply(batch, lines, file.name)
             subjects.apply(batch, lines, file.name)
             lines.clear()
@@ -99,12 +115,18 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         name: tabulate(table, name) if sdtm.known(name) else _identified_first(table)
         for name, table in reconciled.tables.items()
     }
-    found.problems += reconciled.problems
+    found.problems += [*reconciled.problems, *_arrange(found)]
     found.problems += [
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
     ]
-    found.problems += [*_empty(found), *_unmapped(found), *statuses.findings(), *_contradictions(contradictory)]
+    found.problems += [
+        *found.stale,
+        *_empty(found),
+        *_unmapped(found),
+        *statuses.findings(),
+        *_contradictions(contradictory),
+    ]
     if accounting is not None:
         accounting.note(found.problems)
     return found
@@ -114,6 +136,29 @@ def _identified_first(table: pa.Table) -> pa.Table:
     """A dataset that the guide does not know: identifiers first, the other columns in the order of their cells."""
     first = [name for name in ("STUDYID", "DOMAIN", "RDOMAIN", "USUBJID") if name in table.column_names]
     return table.select([*first, *(name for name in table.column_names if name not in first)])
+
+
+def _without_metadata(lines: Iterable[tuple[int, bytes]], found: FromFhir, file: str) -> Iterator[tuple[int, bytes]]:
+    """The lines but for those with the metadata of a dataset, which are added to what was found."""
+    for number, line in lines:
+        about = found_in(line, Place(file, number))
+        if about is None:
+            yield number, line
+        elif isinstance(about, Problem):
+            found.stale.append(about)
+        else:
+            name, metadata = about
+            earlier = found.metadata.get(name)
+            found.metadata[name] = together(earlier, metadata) if earlier else metadata
+
+
+def _arrange(found: FromFhir) -> Iterator[Problem]:
+    """Brings the tables into the form of their files."""
+    for name, metadata in found.metadata.items():
+        if name in found.tables:
+            found.tables[name], same = arranged(found.tables[name], name, metadata)
+            if not same:
+                yield Problem("FS450", Place(name), table=name)
 
 
 def _broken(found: FromFhir) -> dict[str, dict[int, None]]:
