@@ -77,7 +77,7 @@ class Prepared:
         derived: the variables that were derived, with their method texts.
         unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
-        metadata: what the files of datasets said of them beside the cells; a dataset without rows is in it alone.
+        metadata: the descriptions in the files of the datasets; one without rows is in it alone.
     """
 
     tabulations: dict[str, Tabulation]
@@ -291,7 +291,7 @@ class SdtmFiles(NamedTuple):
 
     Attributes:
         block: those in memory. lazy: those that stay on the disk, since they are large Parquet files.
-        metadata: what all files said of their datasets; one without rows is in it alone.
+        metadata: the descriptions in all files; a dataset without rows is in it alone.
     """
 
     block: Block

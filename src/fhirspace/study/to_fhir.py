@@ -131,7 +131,7 @@ def to_fhir(
 
     Args:
         tabulations: the datasets by name; library: the mappings; folder: where to write; accounting: of the run.
-        metadata: what the files of the datasets said of them; a dataset without rows is in it alone.
+        metadata: the descriptions in the files of the datasets; one without rows is in it alone.
         workers: processes for large datasets without nested rows.
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: called before the first batch of a dataset and after each.

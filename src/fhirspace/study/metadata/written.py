@@ -1,4 +1,4 @@
-"""What is said of a dataset when it is written: by its file if it came in one, and for the rest by the guide."""
+"""The description of a dataset that is written: by its file if it came in one, and for the rest by the guide."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def written(
     """The description of a dataset with a label and a type for each of its variables, in their order.
 
     Args:
-        table, dataset: the rows and the name. about: what its file said of it.
+        table, dataset: the rows and the name. about: the description in its file.
         lengths: by dataset and variable, the bytes of the study's longest cell.
         checked: which numeric variables were found to hold numbers only.
     """

@@ -40,7 +40,7 @@ class FromFhir:
         resources: the number of resources read.
         files: those that could be read to their end, as they were recognised.
         broken: lines that are no resources: file, line.
-        metadata: what the datasets' files said beside the cells, by dataset; `tables` follow it.
+        metadata: labels, lengths, order and the like, by dataset; `tables` follow them.
         stale: metadata that cannot be used.
     """
 
@@ -56,7 +56,7 @@ class FromFhir:
     stale: list[Problem] = field(default_factory=list)
 
     def descriptions(self, left: Collection[str]) -> dict[str, Description]:
-        """What files said of the datasets that are left of `tables`, and of those without rows."""
+        """The descriptions of the datasets that are left of `tables`, and of those without rows."""
         return {
             name: each.description
             for name, each in self.metadata.items()
