@@ -16,6 +16,7 @@ from fhirspace.errors import Place, Problem
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Carried, Mapping, walk
 from fhirspace.mapping.write.kernel import Kernel, Rendered
+from fhirspace.sdtm.columns import text
 from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation

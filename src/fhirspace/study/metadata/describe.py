@@ -33,7 +33,8 @@ def metadata_of(dataset: str, description: Description, table: pa.Table, *, orde
     """The metadata of a dataset to be carried; None where all of them follow from the guide and the cells.
 
     Args:
-        dataset, description, table: name, the description in its file, rows. ordered: whether the rows are all those written.
+        dataset, description, table: name, the description in its file, rows.
+        ordered: whether the rows are all those written.
     """
     found = Metadata(description, table.num_rows, order_of(table, dataset) if ordered else NATURAL)
     if not table.num_rows or found.order != NATURAL or not sdtm.known(dataset):
