@@ -186,7 +186,7 @@ def test_a_summary_has_what_the_mappings_use_and_nothing_else() -> None:
     assert whole.statuses == {"S-1": "screening"}
     assert for_rendering(tabulations, []) == StudySummary()
     lacking = for_rendering({"DM": tabulations["DM"]}, mappings.values())
-    assert not lacking.keys
+    assert lacking.keys.keys() == {("DM", "USUBJID")}
     assert not lacking.parameters
 
 

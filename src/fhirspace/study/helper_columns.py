@@ -6,6 +6,7 @@
 ``_TS_<PARMCD>``      on DM: the first value of a trial summary parameter
 ``_LOINC``            on findings: the LOINC code of test, specimen, method and unit, where there is just one
 ``_RECORD``           of rows that have no key: a digest of all cells; of equal rows each has its own
+``_NOPATIENT``        the subject of a row, where the study has a DM that lacks this subject
 ``_has_<D>_<COLS>``   ``Y`` where dataset D has a row with the same cells in these columns (``when: SV has ...``)
 ``_upto_<A>_<B>``     ``Y`` where date B may be the end of a Period that starts with A (``when: A upto B``)
 ====================  ==============================================================================================
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa
@@ -24,7 +26,7 @@ import pyarrow.compute as pc
 from fhirspace.mapping.model import Mapping
 from fhirspace.sdtm.columns import Groups, by_distinct, text
 from fhirspace.standards import terminology
-from fhirspace.study.summary import StudySummary, joined, needed
+from fhirspace.study.summary import NO_PATIENT, PATIENTS, StudySummary, joined, needed
 from fhirspace.tables.text import data_columns
 from fhirspace.template.dates import moment
 
@@ -67,10 +69,24 @@ class Helpers:
             return _constant(self._study.parameters.get(name.removeprefix("_TS_")), batch.num_rows)
         if name == "_LOINC":
             return _loinc(table, domain)
-        if name.startswith("_has_"):
-            return self._has(name, table)
+        if name == NO_PATIENT or name.startswith("_has_"):
+            return self._no_patient(table) if name == NO_PATIENT else self._has(name, table)
         upto = name.startswith("_upto_")
         return _upto(table, *name.split("_")[2:]) if upto else pa.nulls(batch.num_rows, pa.string())
+
+    def without(self, subjects: pa.Array) -> Helpers:
+        """Those of a study whose DM rows of some subjects are quarantined while they are written."""
+        left = {
+            key: cells.filter(pc.invert(pc.is_in(cells, value_set=subjects))) if key == PATIENTS else cells
+            for key, cells in self._study.keys.items()
+        }
+        return Helpers(replace(self._study, keys=left))
+
+    def _no_patient(self, table: pa.Table) -> pa.Array:
+        known, subjects = self._study.keys.get(PATIENTS), text(table, "USUBJID")
+        if known is None:
+            return pa.nulls(table.num_rows, pa.string())
+        return pc.if_else(pc.is_in(subjects, value_set=known), pa.scalar(None, pa.string()), subjects)
 
     def _has(self, name: str, table: pa.Table) -> pa.Array:
         dataset, *columns = name.removeprefix("_has_").split("_")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -130,7 +130,7 @@ def conforming(
         for problem, row in look.findings:
             if problem not in seen:
                 seen.add(problem)
-                accounting.note([problem])
+                accounting.note([_explained(problem, row, left, accounting)])
             if blocking(problem, strict=accounting.strict):
                 rows = range(left[problem.table].num_rows) if row is None else (row,)
                 bad.setdefault(problem.table, set()).update(rows)
@@ -141,6 +141,17 @@ def conforming(
             kept = [row for row in range(left[name].num_rows) if row not in held]
             left[name] = left[name].take(pa.array(kept, pa.int64()))
         look = screen(left, formats)
+
+
+def _explained(problem: Problem, row: int | None, tables: Mapping[str, pa.Table], accounting: Accounting) -> Problem:
+    """A finding about a subject that is not in DM says whether that is because the row of DM is quarantined."""
+    held = accounting.accounts.get("DM") if problem.code == "FS727" else None
+    if held is None or row is None or "USUBJID" not in held.columns:
+        return problem
+    at, subject = held.columns.index("USUBJID"), tables[problem.table]["USUBJID"][row].as_py()
+    if not any(len(fields) > at and fields[at] == subject for fields in held.rows):
+        return problem
+    return replace(problem, detail="its row of DM is quarantined")
 
 
 def _filled(look: Screening) -> Screening:

@@ -18,8 +18,9 @@ them. What is left to do then: docs/decisions/0018.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping as Table
+from collections.abc import Collection, Iterable, Iterator, Mapping as Table
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -34,6 +35,10 @@ from fhirspace.study.dataset import Tabulation
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt.checks import cell_length
 
+NO_PATIENT: Final = "_NOPATIENT"
+"""The helper column with the subject of a row, where the study has a DM that lacks this subject."""
+PATIENTS: Final = ("DM", "USUBJID")
+"""The dataset and the column that it asks for."""
 _GLUE = "\x1f"
 _ENDS = {"COMPLETED": "off-study", "SCREEN FAILURE": "ineligible", "STUDY TERMINATED BY SPONSOR": "off-study"}
 
@@ -88,20 +93,23 @@ def for_checking(tables: Table[str, pa.Table], *, names: bool = False) -> StudyS
     return StudySummary(filled=filled_columns(tables), names=taken)
 
 
-def for_rendering(tabulations: Table[str, Tabulation], mappings: Iterable[Mapping]) -> StudySummary:
+def for_rendering(
+    tabulations: Table[str, Tabulation], mappings: Iterable[Mapping], given: Collection[str] = ()
+) -> StudySummary:
     """What rendering may know of a block: the one place where it looks over whole datasets.
 
     Nothing of other blocks is needed: the keys hold the subject, and TS is about no subject.
 
     Args:
         tabulations: all datasets of the block, by name; mappings: those that are to be rendered.
+        given: the datasets of the input; one of which no row is left has no keys, and that is known.
     """
     names = sorted({name for mapping in mappings for name in needed(mapping)})
     keys = {
         (dataset, *columns): joined(tabulations[dataset].table(columns), columns).unique().drop_null()
         for dataset, *columns in keys_of(names)
         if dataset in tabulations
-    }
+    } | {key: pa.array([], pa.string()) for key in keys_of(names) if key[0] in given and key[0] not in tabulations}
     return StudySummary(
         parameters=_parameters(tabulations) if _uses_parameters(names) else {},
         statuses=_statuses(tabulations) if "_STATUS" in names else {},
@@ -133,8 +141,9 @@ def needed(mapping: Mapping) -> list[str]:
 
 
 def keys_of(names: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """The dataset and the columns that each helper column ``_has_<D>_<COLS>`` asks for."""
-    return (tuple(name.removeprefix("_has_").split("_")) for name in names if name.startswith("_has_"))
+    """The dataset and the columns that each helper column ``_has_<D>_<COLS>`` asks for, and `PATIENTS`."""
+    yield from (tuple(name.removeprefix("_has_").split("_")) for name in names if name.startswith("_has_"))
+    yield from (PATIENTS for name in names if name == NO_PATIENT)
 
 
 def joined(table: pa.Table, columns: list[str]) -> pa.Array:

@@ -140,7 +140,7 @@ def to_fhir(
     for name in sorted(tabulations, key=lambda each: each.startswith("SUPP")):
         library.adopt(name, tabulations[name].columns)
     used = [library.mappings[name] for name in tabulations if name in library.mappings]
-    study = for_rendering(tabulations, used)
+    study = for_rendering(tabulations, used, accounting.accounts)
     with _Sinks(folder, ".ndjson.gz" if gzip else ".ndjson") as sinks:
         called = progress or (lambda name, done, rows: None)
         writer = _Writer(tabulations, library, accounting, study=study, sinks=sinks, progress=called)
@@ -201,13 +201,14 @@ class _Writer:
         self._helpers = Helpers(study)
         self._held = {name: accounting.account(name).quarantined for name in tabulations}
         self._written: set[str] = set()
+        self._lost = pa.array([], pa.string())
         self._nested: dict[str, dict[str, NestedRows]] = {}
         self._quarantined: dict[str, set[int]] = {}
 
     def write(self, name: str, workers: int, *, gzip: bool) -> None:
         """Makes one dataset with all rows nested in it."""
         mapping = self._library.mappings[name]
-        tabulation = self._numbered(mapping, self._tabulations[name])
+        tabulation = self._numbered(mapping, self._with_patients(name, self._tabulations[name]))
         nested = self._nested_rows(mapping)
         job = DomainJob(self._library, name, self._helpers, nested, self._accounting.strict)
         bound = bool(nested) or any(block.once for block in mapping.blocks)
@@ -228,6 +229,24 @@ class _Writer:
         for child, children in nested.items():
             self._quarantine_orphans(child, sorted(children.orphans()))
         self._written.add(name)
+        if name == "DM" and len(self._lost):
+            self._helpers = self._helpers.without(self._lost)
+
+    def _with_patients(self, name: str, tabulation: Tabulation) -> Tabulation:
+        """Reports the rows of subjects whose row of DM was quarantined while it was written; drops them if strict."""
+        if not len(self._lost) or not isinstance(tabulation, InMemory):
+            return tabulation
+        table = tabulation.table()
+        lost = pc.fill_null(pc.is_in(text(table, "USUBJID"), value_set=self._lost), False)
+        rows = pc.indices_nonzero(lost).to_pylist()
+        detail = "its row of DM is quarantined"
+        self._accounting.note(
+            Problem("FS727", place(table, row, "USUBJID"), "a subject of DM", name, detail) for row in rows
+        )
+        if not self._accounting.strict:
+            return tabulation
+        self._accounting.quarantine_rows(name, table, rows)
+        return InMemory(table.filter(pc.invert(lost)))
 
     def _numbered(self, mapping: Mapping, tabulation: Tabulation) -> Tabulation:
         """The rows with their ordinals where keys repeat or are missing; if strict, without these rows.
@@ -287,6 +306,10 @@ class _Writer:
     def _account_for(self, name: str, report: Report) -> None:
         self._accounting.note(report.problems)
         self._accounting.note(each for each in report.tolerated if (each.table, each.place) not in self._reported)
+        if report.quarantined is not None and name == "DM":
+            bad = pa.Table.from_batches([report.quarantined])
+            alone = text(bad, REPEAT).is_null()  # where a key repeats, references lead to the row that has none
+            self._lost = pa.concat_arrays([self._lost, text(bad, "USUBJID").filter(alone).drop_null()])
         if report.quarantined is not None:
             self._accounting.quarantine_rows(name, report.quarantined, range(len(report.bad)))
         for child, rows in report.orphaned.items():

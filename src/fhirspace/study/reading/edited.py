@@ -165,7 +165,8 @@ def _deciding(mapping: Mapping) -> list[str]:
     for root in mapping.roots():
         for node in walk(root):
             if isinstance(node, OneOf):
-                found |= {slot.base for _, slot in slots(node)}
+                # An id is always written: it decides nothing.
+                found |= {slot.base for _, slot in slots(node) if slot.codec.name != "id"}
     return sorted(name for name in found if not name.startswith("_"))
 
 
