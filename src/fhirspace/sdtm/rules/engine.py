@@ -22,6 +22,10 @@ from fhirspace.sdtm.rules.tables import BUILDERS, Builder
 from fhirspace.sdtm.rules.values import Lists, every
 
 PRESENCE = "Domain Presence Check"
+_FOREIGN = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError, pa.ArrowException
+)  # fmt: skip
+"""What a rule of any shape may cause: its values are of no known type. The rule is reported, and the others run."""
 _WITHOUT = frozenset({"exists", "not_exists", "is_unique_set", "is_not_unique_set"})
 """Operators that answer also where the variable is not there."""
 VALUES = "Value Check with Variable Metadata"
@@ -84,8 +88,8 @@ class Engine:
             outcome.skipped[dataset.name] = f"no variable {error}"
         except MissingDataset as error:
             outcome.skipped[dataset.name] = f"no dataset {error}"
-        except (MemoryError, pa.ArrowInvalid, pa.ArrowNotImplementedError, OverflowError, RecursionError) as error:
-            outcome.errors[dataset.name] = f"the data do not allow it ({type(error).__name__})"
+        except _FOREIGN as error:
+            outcome.errors[dataset.name] = f"the rule does not fit the data ({type(error).__name__})"
         else:
             outcome.judged.append(dataset.name)
             outcome.faults += faults

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.limits import allowed, limit
-from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
+from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame, Source, joined
 from fhirspace.sdtm.rules.model import Match, Rule
 from fhirspace.sdtm.rules.operators.equality import normal
@@ -71,7 +71,7 @@ def _joined(frame: Frame, rule: Rule, match: Match, dataset: Dataset, study: Stu
     rows, other = inner(
         [frame.column(key) for key in left],
         frame.size,
-        [_column(dataset, key) for key in right],
+        [dataset.column(key) for key in right],
         left_too=match.kind == "left",
     )
     return frame.taken(
@@ -104,12 +104,6 @@ def _beside(
 
 def _taken(dataset: Dataset, column: str, rows: pa.Array) -> Source:
     return lambda: take(dataset.column(column), rows)
-
-
-def _column(dataset: Dataset, name: str) -> pa.Array:
-    if name not in dataset.names:
-        raise MissingColumn(name)
-    return dataset.column(name)
 
 
 def inner(

@@ -9,7 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.values import NUMBER, TEXT
 from fhirspace.standards import sdtm, sdtm_model
 from fhirspace.tables.text import ROW, data_columns, has
@@ -49,8 +49,10 @@ class Dataset:
         return data_columns(self.table)
 
     def column(self, name: str) -> pa.Array:
-        """A variable as texts or, by its type, as numbers. Raises CannotRun: a number cannot be read."""
+        """A variable as texts or, by its type, as numbers. Raises MissingColumn; CannotRun: a number cannot be read."""
         if name not in self._typed:
+            if not has(self.table, name):
+                raise MissingColumn(name)
             column = self.table[name].combine_chunks()
             if column.type != TEXT and not pa.types.is_floating(column.type) and not pa.types.is_integer(column.type):
                 column = column.cast(TEXT)

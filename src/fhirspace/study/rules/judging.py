@@ -63,7 +63,8 @@ def _chosen(folder: Path | None) -> tuple[list[Rule], str]:
     kept, others = found
     wanted = f"SDTMIG {sdtm.version()}"
     fitting = [rule for rule in others if not rule.standards or wanted in rule.standards]
-    return mine + fitting, f"{kept.source} {kept.digest[:12]}"
+    theirs = {name for rule in fitting for name in rule.ids}  # of a rule that both have, theirs is the one to quote
+    return [rule for rule in mine if not theirs & {*rule.ids}] + fitting, f"{kept.source} {kept.digest[:12]}"
 
 
 def _datasets(paths: Sequence[Path], follow_links: bool, encoding: str | None) -> list[Dataset]:

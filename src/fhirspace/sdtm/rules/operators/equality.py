@@ -70,7 +70,10 @@ def _referred(frame: Frame, name: str) -> pa.Array:
 
 
 def normal(column: Column) -> Column:
-    """Cells as texts in which a number is spelt one way: ``200.00`` and 200.0 are ``200``."""
+    """Cells as texts in which a number is spelt one way: ``200.00`` and 200.0 are ``200``.
+
+    Numbers count to 15 digits: more than those a transport file does not keep (8.549999999999999 is 8.55).
+    """
     if isinstance(column, Lists) or pa.types.is_boolean(column.type):
         return column
     encoded = column.dictionary_encode()
@@ -83,7 +86,7 @@ def _spelt(value: Any) -> str:
         number = float(value)
     except ValueError:
         return str(value).strip()
-    return str(int(number)) if number.is_integer() else str(number)
+    return str(int(number)) if number.is_integer() else f"{number:.15g}"
 
 
 def same(left: Column, right: Column) -> pa.Array:
@@ -125,6 +128,8 @@ def _ordering(compare: Callable[[pa.Array, Any], pa.Array]) -> Callable[[Frame, 
     def ordered(frame: Frame, check: Check) -> pa.Array:
         column, value = frame.operand(check)
         right = value if column is None else numbers(column)
+        if column is None and isinstance(check.value, str) and check.value.startswith("--"):
+            raise MissingColumn(value)
         if column is None and (isinstance(value, (str, tuple)) or value is None):
             raise CannotRun(f"`{check.operator}` compares numbers, but its value is none")
         return pc.fill_null(compare(numbers(frame.target(check)), right), False)
