@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import pyarrow as pa
 
-from fhirspace.errors import InputError, Place, Problem, UsageError
+from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
@@ -44,9 +44,11 @@ Target = Literal["fhir", "sdtm", "records"]
 class Conversion:
     """What a conversion did: rows by table, problems, where it wrote.
 
-    `tables` holds, for each table, the rows read, written and quarantined; `resources` the number of FHIR resources
-    read where the input was FHIR, `id_key` the fingerprint of the key that made the ids where the output is; `replaced`
-    is the result of an earlier run that was in the output folder; `declared` says what was left out by declaration.
+    `tables` holds, for each table, the rows read, written and quarantined, `files` the same of the files of the input,
+    with those that are not read and those that are passed over; `converted` is the number of rows of the result,
+    `resources` that of FHIR resources read where the input was FHIR; `id_key` is the fingerprint of the key that made
+    the ids where the output is; `replaced` is the result of an earlier run that was in the output folder; `declared`
+    says what was left out by declaration.
     """
 
     target: str
@@ -59,6 +61,8 @@ class Conversion:
     id_key: str = ""
     replaced: Earlier | None = None
     declared: list[str] = field(default_factory=list)
+    files: dict[str, int] = field(default_factory=dict)
+    converted: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -66,6 +70,8 @@ class Conversion:
             "target": self.target,
             "out": str(self.out),
             "exit_code": self.exit_code,
+            "files": self.files,
+            "converted": self.converted,
             "tables": self.tables,
             "resources": self.resources,
             "unread": self.unread,
@@ -77,19 +83,21 @@ class Conversion:
 
     def summary(self) -> str:
         """A table of rows for people."""
-        more = [name for name in ("skipped", "dropped") if any(name in row for row in self.tables.values())]
-        lines = [
-            f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}" + "".join(f"{name:>10}" for name in more)
-        ]
+        names = ("skipped", "dropped", "not_converted")
+        more = {name: max(10, len(name) + 2) for name in names if any(name in row for row in self.tables.values())}
+        head = f"{'table':<24}{'rows in':>10}{'out':>10}{'quarantined':>13}"
+        lines = [head + "".join(f"{name.replace('_', ' '):>{width}}" for name, width in more.items())]
         lines += [
             f"{shown(name, 64):<24}{row['in']:>10,}{row['out']:>10,}{row['quarantined']:>13,}"
-            + "".join(f"{row.get(each, 0):>10,}" for each in more)
+            + "".join(f"{row.get(each, 0):>{width},}" for each, width in more.items())
             for name, row in self.tables.items()
         ]
         lines += [shown(line, 4096) for line in self.declared]
         if self.unread:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
             lines.append(f"{unread} read by no mapping: see unread/")
+        if not self.converted:
+            lines.append("NOTHING was converted: the output holds no row or resource of the input")
         if self.replaced:
             lines.append(f"replaced {self.replaced}")
         return "\n".join([*lines, f"written to {shown(self.out, 4096)}"])
@@ -156,16 +164,15 @@ def convert(
         accounting.refuse(path, fault)
     accounting.note(given.problems)
     result = Conversion(to, out, 0)
+    whole = Place((paths if isinstance(paths, Path) else paths[0]).name)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
         prepared = _prepared(
             given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds
         )
-        # Accounts of the datasets that records make are among them, so skipped records alone are no rows.
-        rows = sum(account.rows_in - account.skipped for account in accounting.accounts.values())
-        if not rows and not result.resources:
-            raise InputError("FS103", Place(out.name), "at least one row")
+        accounting.require_rows(whole)
+        converted: int | None = None
         if to == "fhir":
             prepared = pipeline.without_unmapped(prepared, accounting)
             prepared = pipeline.localise(prepared, _design(given, source, folders))
@@ -177,8 +184,11 @@ def convert(
             about = describe(given, prepared, accounting, source, folders, wanted=define)
             write_sdtm(prepared, folder, accounting, formats, define=about)
         else:
-            _write_records(prepared.tabulations, source, folders, folder, accounting)
-        folder.describe(_about(key))
+            converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
+        result.converted = accounting.converted if converted is None else converted
+        accounting.require_result(whole, result.converted)
+        result.files = accounting.files(given.paths)
+        folder.describe({**_about(key), "input_files": result.files})
         accounting.close(folder)
     result.problems, result.exit_code = accounting.problems, accounting.exit_code
     result.replaced, result.declared = folder.replaced, accounting.declared(fhir=to == "fhir")
@@ -291,7 +301,8 @@ def _write_records(
     mappings: list[Path],
     folder: OutputFolder,
     accounting: Accounting,
-) -> None:
+) -> int:
+    """Writes the forms of a source, and gives the number of their records."""
     if source is None:
         raise UsageError("FS614", Place(folder.root.name))
     sources = pipeline.source_library(source, (), mappings)
@@ -301,3 +312,4 @@ def _write_records(
     for form, table in made.records.items():
         with folder.stage(f"records/{file_name(form)}.csv") as part:
             csv.write(table, part)
+    return sum(table.num_rows for table in made.records.values())

@@ -148,10 +148,10 @@ def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
             accounting.refuse(found.path, fault)
             continue
         tables[name] = loaded.table
-        accounting.read(name, loaded.table.num_rows + len(loaded.rejected))
+        accounting.read(name, loaded.table.num_rows + len(loaded.rejected), "form")
         known = sources.forms[name].mapping.columns if name in sources.forms else ()
         accounting.note([*loaded.problems, *_unquoted(loaded.rejected, known)])
-        accounting.quarantine(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows))
+        accounting.quarantine(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows), "form")
     if not tables and faults:
         raise faults[0]
     return Block(tables)
@@ -225,14 +225,14 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
         accounting.note(dict.fromkeys(problem for _, _, problem in faulty))
         for form in {form: None for form, _, _ in faulty}:
             rows = {row for name, row, _ in faulty if name == form}
-            accounting.quarantine_rows(form, left[form], sorted(rows))
+            accounting.quarantine_rows(form, left[form], sorted(rows), "form")
             kept = [row for row in range(left[form].num_rows) if row not in rows]
             left[form] = left[form].take(pa.array(kept, pa.int64()))
     accounting.note([*made.problems, *derivation.problems])
     for form, left_out in made.left_out.items():
         accounting.leave_out(form, left_out)
     for form, table in made.quarantined.items():
-        accounting.quarantine_rows(form, table, range(table.num_rows))
+        accounting.quarantine_rows(form, table, range(table.num_rows), "form")
     for name, table in tables.items():
         accounting.read(name, table.num_rows)
     clean = conforming(tables, accounting, kinds, look)

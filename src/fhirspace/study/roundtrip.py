@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, NOT_READ, Problem
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, NOT_READ, Place, Problem
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhir.files import FhirFile
 from fhirspace.folders import scratch
@@ -33,13 +33,17 @@ from fhirspace.tables.text import data_columns
 
 @dataclass(slots=True)
 class Leg:
-    """One comparison: what was compared, rows and filled cells on the left, all differences."""
+    """One comparison: what was compared, rows and filled cells on the left, all differences.
+
+    `not_compared` are rows with declared losses: resources that no mapping claims, or with unmapped content.
+    """
 
     way: str
     table: str
     rows: int
     cells: int
     differences: list[Difference]
+    not_compared: int = 0
 
 
 @dataclass(slots=True)
@@ -55,6 +59,12 @@ class Proof:
     left_out: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list, repr=False)
     quarantined: int = 0
+    not_converted: int = 0
+
+    @property
+    def compared(self) -> int:
+        """The rows and resources that were compared whole."""
+        return sum(leg.rows - leg.not_compared for leg in self.legs)
 
     @property
     def not_read(self) -> int:
@@ -68,15 +78,10 @@ class Proof:
 
     @property
     def exit_code(self) -> int:
-        """0 where everything came back, 3 with what was quarantined or not read, 1 on any difference in the rest."""
-        if self.quarantined or self.not_read:
+        """0 where everything came back, 3 with what took no part in the comparison, 1 on any difference in the rest."""
+        if self.quarantined or self.not_converted or self.not_read:
             return EXIT_QUARANTINED
-        return EXIT_FINDINGS if self.differences or not self._compared else EXIT_CLEAN
-
-    @property
-    def _compared(self) -> bool:
-        """Whether there was a row to compare: a proof over nothing proves nothing."""
-        return any(leg.rows for leg in self.legs)
+        return EXIT_FINDINGS if self.differences or not self.compared else EXIT_CLEAN
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``; differences name places, never values. `exact` is true of a whole input only."""
@@ -84,7 +89,10 @@ class Proof:
             "fhir": self.fhir,
             "exact": self.exit_code == EXIT_CLEAN,
             "differences": self.differences,
+            "compared": self.compared,
             "quarantined": self.quarantined,
+            "not_converted": self.not_converted,
+            "not_read": self.not_read,
             "declared_losses": [*self.left_out, *self.losses],
             "tables": [
                 {
@@ -121,7 +129,7 @@ class Proof:
         left = self._left()
         if self.differences:
             return "; ".join([f"NOT exact: {counted(self.differences, 'difference')}", *left])
-        if not self._compared:
+        if not self.compared:
             return "; ".join(["NOT exact: nothing was compared", *left])
         if left:
             return "; ".join([f"NOT complete: {left[0]}", *left[1:], "only the carried rows are exact"])
@@ -133,6 +141,7 @@ class Proof:
         """What took no part in the comparison, in words."""
         counts = [
             (self.quarantined, "row or file is quarantined", "rows or files are quarantined"),
+            (self.not_converted, "resource is not converted", "resources are not converted"),
             (self.not_read, "file is not read", "files are not read"),
         ]
         return [counted(count, one, many) for count, one, many in counts if count]
@@ -182,7 +191,12 @@ def roundtrip(
             after = without_offsets(_tabulations(outgoing, library, accounting, folder, proof), design)
             proof.legs += _records(records, sources, before, after)
             proof.left_out = accounting.declared(fhir=True)
+    whole = Place((paths if isinstance(paths, Path) else paths[0]).name)
+    if not proof.left_out:
+        accounting.require_rows(whole)
+    accounting.require_result(whole, proof.compared)
     proof.problems, proof.quarantined = accounting.problems, accounting.quarantined
+    proof.not_converted = accounting.not_converted
     return proof
 
 
@@ -261,7 +275,8 @@ def _fhir(
             for number, line in rows
             if (file.name, number) not in declared and _spelt(renamed(line)) not in lines
         ]
-        proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost))
+        left = sum((file.name, number) in declared for number, _ in rows)
+        proof.legs.append(Leg("FHIR > SDTM > FHIR", file.name, len(rows), 0, lost, left))
     _declare(found, proof)
     proof.losses += [f"{name}:{line} is a resource that no mapping claims" for name, line in found.foreign]
 

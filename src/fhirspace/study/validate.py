@@ -14,6 +14,7 @@ from fhirspace.sdtm.define import agreement, reading
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
+from fhirspace.study.accounting import as_finding
 from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
 from fhirspace.tables.leftovers import finding, leftovers
 
@@ -61,6 +62,8 @@ def validate(
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
             yield from _datasets(given)
+        else:
+            yield from (finding(found.path) for found in given.files.values())
 
 
 def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
@@ -71,14 +74,27 @@ def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) 
 
 
 def _datasets(given: Input) -> Iterator[Problem]:
-    tables = {}
+    """The findings in SDTM datasets. Raises InputError: of the first file where none can be read; FS103, no row."""
+    tables: dict[str, pa.Table] = {}
+    findings: list[Problem] = []
+    faults: list[InputError] = []
     for name, found in given.files.items():
         if not sdtm.known(name.removeprefix("SUPP")):
-            yield Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name)
-        data, rejected, problems = tabulation(found)
-        yield from (*problems, *rejected.problems)
+            findings.append(Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name))
+        try:
+            data, rejected, problems = tabulation(found)
+        except InputError as fault:
+            faults.append(fault)
+            findings.append(as_finding(fault, found.path))
+            continue
+        findings += (*problems, *rejected.problems)
         if data.rows or rejected:
             tables[name] = data.table()
+    if faults and len(faults) == len(given.files):
+        raise faults[0]
+    if not tables and not faults:  # a check of nothing finds nothing, which nobody may take for clean
+        raise InputError("FS103", Place(next(iter(given.files.values())).path.name), "at least one row")
+    yield from findings
     yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)
     if given.define:
         yield from _agreement(given.define, tables)

@@ -55,7 +55,8 @@ _TEXT_HEAD: Final = 1 << 16
 _LINES: Final = 2
 _APPLICATION: Final = slice(68, 71)
 """Where an SQLite file says whose it is: ours begin with "fhs"."""
-_PASSED_OVER: Final = "FS181"
+PASSED_OVER: Final = "FS181"
+"""The code of a file that holds no records by its kind."""
 _SEPARATORS: Final = {"\t": 1, "|": 1, ";": 1, ",": 2}
 """How often a separator is at least in each of the first lines of a text that is a table."""
 
@@ -72,14 +73,14 @@ def finding(path: Path) -> Problem:
     """The finding about a leftover: FS181 for what `COMPANIONS` lists, FS180 for everything else."""
     if _is_folder(path) and not _matches(path, _HIDDEN.names):
         if path.name in FOLDERS and any((path.parent / name).is_dir() for name in FOLDERS - {path.name}):
-            return Problem(_PASSED_OVER, Place(path.name), detail="another folder of an output")
+            return Problem(PASSED_OVER, Place(path.name), detail="another folder of an output")
         files = _files_in(path)
         more = " or more" if files == _COUNTED else ""
         return Problem(NOT_READ, Place(path.name), detail=f"a folder with {counted(files, 'file')}{more} in it")
     what = next((each.what for each in COMPANIONS if _matches(path, each.names)), "")
     if not what or (what == _TEXT.what and _is_table(path)):
         return Problem(NOT_READ, Place(path.name))
-    return Problem(_PASSED_OVER, Place(path.name), detail=what)
+    return Problem(PASSED_OVER, Place(path.name), detail=what)
 
 
 def _is_ours(path: Path, beside_manifest: bool) -> bool:

@@ -32,11 +32,14 @@ _PRIVATE = ("quarantine", "unread")
 """Folders for their owner alone even where the others are shared: their content is unconverted input."""
 
 
+_LEFT_OUT = frozenset({"skipped", "dropped", "not_converted"})
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """The rows of one table: read, written out of what was read, quarantined, derived on top by fhirspace.
 
-    Those that are skipped or dropped are left out by declaration.
+    Those that are skipped or dropped are left out by declaration; resources that no mapping claims are not converted.
     """
 
     rows_in: int
@@ -45,6 +48,7 @@ class Count:
     derived: int = 0
     skipped: int = 0
     dropped: int = 0
+    not_converted: int = 0
 
 
 class OutputFolder:
@@ -177,6 +181,7 @@ class OutputFolder:
         derived: int = 0,
         skipped: int = 0,
         dropped: int = 0,
+        not_converted: int = 0,
     ) -> None:
         """Adds to the counts of a table; on leaving, ``rows_in`` must be the sum of all others but `derived`.
 
@@ -187,6 +192,7 @@ class OutputFolder:
             quarantined: rows put into quarantine.
             derived: rows written that fhirspace made itself; not part of the balance.
             skipped, dropped: rows left out by declaration, of the input and of the output.
+            not_converted: resources that no mapping claims.
         """
         had = self._counts.get(table, Count(0, 0, 0))
         self._counts[table] = Count(
@@ -196,6 +202,7 @@ class OutputFolder:
             had.derived + derived,
             had.skipped + skipped,
             had.dropped + dropped,
+            had.not_converted + not_converted,
         )
 
     def quarantine(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
@@ -256,7 +263,7 @@ class OutputFolder:
     def _check_balance(self) -> None:
         for table, count in self._counts.items():
             written = self._quarantined.get(table, 0)
-            left_out = count.skipped + count.dropped
+            left_out = count.skipped + count.dropped + count.not_converted
             ends = count.rows_out + count.quarantined + left_out
             if count.rows_in != ends or (written and written != count.quarantined):
                 fate = f"{count.rows_out} written, {count.quarantined} quarantined and {left_out} left out"
@@ -310,4 +317,4 @@ def _order(problem: Problem) -> tuple[str, str, int, str, str, str]:
 
 def _as_dict(count: Count) -> dict[str, int]:
     """The counts; those of rows that are left out only where there are some."""
-    return {name: rows for name, rows in asdict(count).items() if rows or name not in {"skipped", "dropped"}}
+    return {name: rows for name, rows in asdict(count).items() if rows or name not in _LEFT_OUT}

@@ -27,7 +27,7 @@ from fhirspace.fhir.references import parsed, references, texts
 from fhirspace.fhir.wire import own_key
 from fhirspace.fhirserver.address import is_id, looks_like_type
 from fhirspace.folders import scratch
-from fhirspace.foreign import counted
+from fhirspace.foreign import counted, listed
 from fhirspace.json import JsonError, strict
 
 REQUEST: Final = "FS579"
@@ -100,7 +100,9 @@ def inputs(folder: Path, *, follow_links: bool = False, problems: list[Problem] 
     """
     found = find([folder], follow_links=follow_links)
     if not found.files:
-        raise found.nothing() or InputError("FS523", str(folder), "fhir/*.ndjson, *.ndjson, or Bundles as *.json")
+        expected, names = "fhir/*.ndjson, *.ndjson, or Bundles as *.json", listed(path.name for path in found.others)
+        detail = f"not read: {names}" if names else ""
+        raise found.nothing() or InputError("FS523", str(folder), expected, detail)
     if found.faults and problems is None:
         raise next(iter(found.faults.values()))
     if problems is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,14 +104,18 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
             found.problems += batch.problems
             contradictory.update((file.name, column, line) for line, column in batch.contradictory)
         if accounting is not None:
-            accounting.read(file.name, found.resources - before)
+            accounting.read(file.name, found.resources - before, "file")
     tables, problems = subjects.take_out(collector.tables())
     reconciled = reconcile(tables, library)
     found.problems += problems
     broken = _broken(found)
+    unclaimed = Counter(name for name, line in found.foreign if line not in broken.get(name, {}))
     for file in found.files:
-        if accounting is not None and (held := broken.get(file.name)):
+        held = broken.get(file.name, {})
+        if accounting is not None and held:
             accounting.quarantine_lines(file.name, (raw for line, raw in file.resources() if line in held))
+        if accounting is not None and (left := unclaimed[file.name]):
+            accounting.leave_unconverted(file.name, left)
     found.tables = {
         name: tabulate(table, name) if sdtm.known(name) else _identified_first(table)
         for name, table in reconciled.tables.items()
