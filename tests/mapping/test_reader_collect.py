@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from fhirspace.mapping.read.reader import CARRIED_PART, Collector, Reader, merge
+from fhirspace.mapping.read.witness import is_hidden
 from fhirspace.mapping.write.render import render
 from tests.mapping.test_laws import library
 
@@ -43,7 +44,7 @@ def collected(*files: tuple[str, list[bytes]]) -> dict[str, list[dict[str, Any]]
 
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:
-    return {name: cell for name, cell in row.items() if cell is not None}
+    return {name: cell for name, cell in row.items() if cell is not None and not is_hidden(name)}
 
 
 def test_a_subject_is_one_row_of_two_resources_in_any_order() -> None:

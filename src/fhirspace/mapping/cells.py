@@ -29,15 +29,21 @@ def best_cells(mapping: Mapping, candidates: Candidates) -> dict[str, str]:
 
     Virtual cells of a form are joined to the whole cell again.
     """
-    best: dict[str, tuple[int, str]] = {}
-    for slot, cell in candidates:
-        if slot.column not in best or slot.codec.rank < best[slot.column][0]:
-            best[slot.column] = (slot.codec.rank, cell)
+    best = least_ranked(candidates)
     cells = {column: cell for column, (_, cell) in best.items() if "." not in column}
     for column, forms in mapping.forms.items():
         if column not in cells and (whole := _joined(column, forms, best)) is not None:
             cells[column] = whole
     return cells
+
+
+def least_ranked(candidates: Candidates) -> dict[str, tuple[int, str]]:
+    """The candidate that each column (real or virtual) takes: its rank and cell."""
+    best: dict[str, tuple[int, str]] = {}
+    for slot, cell in candidates:
+        if slot.column not in best or slot.codec.rank < best[slot.column][0]:
+            best[slot.column] = (slot.codec.rank, cell)
+    return best
 
 
 def _joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]]) -> str | None:

@@ -96,12 +96,8 @@ class Groups:
 
 def first_rows(codes: pa.Array, count: int) -> list[int]:
     """The first row of each of `count` codes."""
-    rows = pa.array(range(len(codes)), pa.int64())
-    least = pa.table({"code": codes, "row": rows}).group_by("code").aggregate([("row", "min")])
-    found = [0] * count
-    for code, row in zip(least["code"].to_pylist(), least["row_min"].to_pylist(), strict=True):
-        found[code] = row
-    return found
+    found = pc.index_in(pa.array(range(count), pa.int64()), value_set=codes)  # of equal values, the first one's
+    return pc.fill_null(found, 0).to_pylist()  # type: ignore[no-any-return]
 
 
 def by_distinct(values: pa.Array, function: Callable[[str], Any], kind: pa.DataType) -> pa.Array:

@@ -52,27 +52,28 @@ class Helpers:
         """The batch with the helper columns that the mapping uses and that it has not yet."""
         for name in needed(mapping):
             if name not in batch.schema.names:
-                batch = batch.append_column(name, self._column(name, mapping.code, batch))
+                table = pa.Table.from_batches([batch])
+                batch = batch.append_column(name, self.column(name, mapping.code, table))
         return batch
 
     def alone(self, mapping: Mapping) -> Helpers:
         """Those of one mapping, with its part of the summary only."""
         return Helpers(self._study.alone(mapping))
 
-    def _column(self, name: str, domain: str, batch: pa.RecordBatch) -> pa.Array:
-        table = pa.Table.from_batches([batch])
+    def column(self, name: str, domain: str, table: pa.Table) -> pa.Array:
+        """One helper column of some rows of a domain."""
         if name == "_SYNTHETIC":
-            return _constant("HTEST" if self._study.parameters.get(SYNTHETIC) == "Y" else None, batch.num_rows)
+            return _constant("HTEST" if self._study.parameters.get(SYNTHETIC) == "Y" else None, table.num_rows)
         if name == "_STATUS":
             return by_distinct(text(table, "USUBJID"), self._study.statuses.get, pa.string())
         if name.startswith("_TS_"):
-            return _constant(self._study.parameters.get(name.removeprefix("_TS_")), batch.num_rows)
+            return _constant(self._study.parameters.get(name.removeprefix("_TS_")), table.num_rows)
         if name == "_LOINC":
             return _loinc(table, domain)
         if name == NO_PATIENT or name.startswith("_has_"):
             return self._no_patient(table) if name == NO_PATIENT else self._has(name, table)
         upto = name.startswith("_upto_")
-        return _upto(table, *name.split("_")[2:]) if upto else pa.nulls(batch.num_rows, pa.string())
+        return _upto(table, *name.split("_")[2:]) if upto else pa.nulls(table.num_rows, pa.string())
 
     def without(self, subjects: pa.Array) -> Helpers:
         """Those of a study whose DM rows of some subjects are quarantined while they are written."""

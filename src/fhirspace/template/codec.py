@@ -33,6 +33,7 @@ class Codec:
         readable: whether ``back`` exists.
         outputs: all texts that ``out`` can give, where they are few and known (checked against required bindings).
         open: whether a cell outside is carried (``decimal+``) rather than quarantined.
+        keyed: whether ``out`` needs the key of ids, which a reader does not have.
     """
 
     name: str
@@ -46,3 +47,4 @@ class Codec:
     outputs: frozenset[str] | None = None
     open: bool = False
     cells: str = ""
+    keyed: bool = False

@@ -248,9 +248,16 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
             frozenset({"id", "string"}),
             ".+",
             readable=False,
+            keyed=True,
         ),
         "id": Codec(
-            "id", hashed_id(key), _never, frozenset({"id", "string", "uri", "reference"}), ".+", readable=False
+            "id",
+            hashed_id(key),
+            _never,
+            frozenset({"id", "string", "uri", "reference"}),
+            ".+",
+            readable=False,
+            keyed=True,
         ),
     }
     return fixed.get(name)

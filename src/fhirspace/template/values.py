@@ -154,39 +154,42 @@ def _from_the_right(leaf: Leaf, text: str) -> tuple[str, ...] | None:
     return tuple(reversed(found)) if all(found) else None
 
 
-def read_leaf(leaf: Leaf, text: str) -> Candidates | None:
-    """The cells that a leaf's text holds, None where the text is not one that the leaf could have written."""
+def read_leaf(leaf: Leaf, text: str, *, every: bool = False) -> Candidates | None:
+    """The cells that a leaf's text holds, None where the text is not one that the leaf could have written.
+
+    With `every`, a slot that gives no cell is among them with its text.
+    """
     if leaf.constant is not None:
         return [] if text == leaf.constant else None
     if len(leaf.parts) == 1:
-        return _read(leaf.slots[0], text)
+        return _read(leaf.slots[0], text, every)
     texts = divided(leaf, text)
     if texts is None:
-        return None if leaf.repeat is None else _read_repeated(leaf, text)
+        return None if leaf.repeat is None else _read_repeated(leaf, text, every)
     found: Candidates = []
     for slot, part in zip(leaf.slots, texts, strict=True):
-        read = _read(slot, part)
+        read = _read(slot, part, every)
         if read is None:
             return None
         found += read
     return found
 
 
-def _read_repeated(leaf: Leaf, text: str) -> Candidates | None:
+def _read_repeated(leaf: Leaf, text: str, every: bool) -> Candidates | None:
     """The same of a text that `leaf_text` wrote for a row with an ordinal."""
     if leaf.repeat:
         text, separator, ordinal = text.rpartition(leaf.repeat)
         if not separator or not ordinal.isdecimal():
             return None
     own = replace(leaf, repeat=None)
-    found = read_leaf(own, text) if leaf.repeat else None
+    found = read_leaf(own, text, every=every) if leaf.repeat else None
     if found is None and own.parts[-1] is own.slots[-1] and len(own.parts) > 1:
-        found = read_leaf(replace(own, parts=own.parts[:-1]), text)
+        found = read_leaf(replace(own, parts=own.parts[:-1]), text, every=every)
     return found
 
 
-def _read(slot: Slot, text: str) -> Candidates | None:
+def _read(slot: Slot, text: str, every: bool) -> Candidates | None:
     if not slot.readable:
-        return []
+        return [(slot, text)] if every else []
     cell = slot.codec.back(text)
     return None if cell is None else [(slot, cell)]

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 from fhirspace.foreign import member
 from fhirspace.json import Number
-from fhirspace.mapping.cells import best_cells, implied
+from fhirspace.mapping.cells import best_cells, implied, least_ranked
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
-from fhirspace.standards.units import canonical_number
+from fhirspace.mapping.read.witness import agrees, chosen_constants, compared, hidden, key, read_all, slots_of
 from fhirspace.template.slots import Leaf, once
-from fhirspace.template.values import Candidates, Fault, read_leaf, slot_text
+from fhirspace.template.values import Candidates, read_leaf
 
 ORDINAL = "row-ordinal"
 """The name of the cell with the ordinal of a row, where several resources make one row: no SAS name."""
@@ -25,13 +25,21 @@ SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 
 
 class Cells(dict[str, str]):
-    """The cells of a row by column. `elements`: what the elements say of columns whose cells were carried, or None."""
+    """The cells of a row by column.
 
-    __slots__ = ("elements",)
+    Attributes:
+        elements: what the elements say of columns whose cells were carried, or None.
+        hidden: the cells of hidden columns (`witness`).
+    """
 
-    def __init__(self, cells: Table[str, str], elements: Table[str, str | None]) -> None:
+    __slots__ = ("elements", "hidden")
+
+    def __init__(
+        self, cells: Table[str, str], elements: Table[str, str | None], hidden: Table[str, str] | None = None
+    ) -> None:
         super().__init__(cells)
         self.elements = dict(elements)
+        self.hidden = dict(hidden or {})
 
 
 @dataclass(slots=True)
@@ -51,6 +59,10 @@ class Extracted:
 @dataclass(slots=True)
 class _Found:
     candidates: Candidates = field(default_factory=list)
+    others: Candidates = field(default_factory=list)
+    hidden: list[tuple[str, str]] = field(default_factory=list)
+    contradictory: list[str] = field(default_factory=list)
+    chosen_constants: Table[int, str] = field(default_factory=dict)
     carried: dict[str, str] = field(default_factory=dict)
     nested: dict[str, list[Cells]] = field(default_factory=dict)
     unmapped: list[str] = field(default_factory=list)
@@ -66,7 +78,7 @@ def extract(
         resource: the parsed resource (`parse`).
         items: the mappings of the domains whose rows are nested in it, at any depth, by domain.
     """
-    found = _Found()
+    found = _Found(chosen_constants=chosen_constants(block.root))
     items = items or {}
     plain, ordinal = unrepeated(block, resource)
     _object(block.root, plain, block.resource, found, items)
@@ -77,7 +89,7 @@ def extract(
         attach = items[domain].attach
         shared = {name: extracted.cells[name] for name in (attach.on if attach else ()) if name in extracted.cells}
         extracted.nested[domain] = [
-            Cells(row | shared, {name: cell for name, cell in row.elements.items() if name not in shared})
+            Cells(row | shared, {name: cell for name, cell in row.elements.items() if name not in shared}, row.hidden)
             for row in rows
         ]
     return extracted
@@ -104,23 +116,22 @@ def without_ordinal(system: str) -> tuple[str, str]:
 
 def _extracted(mapping: Mapping, found: _Found) -> Extracted:
     stated = implied(mapping) | best_cells(mapping, found.candidates)
-    cells = Cells(stated | found.carried, {name: stated.get(name) for name in found.carried})
-    contradictory = tuple(_contradictory(found.candidates, stated))
+    marked = {name: stated.get(name) for name in found.carried}
+    cells = Cells(stated | found.carried, marked, dict(reversed(found.hidden)))
+    contradictory = tuple(dict.fromkeys([*_contradictory(mapping, found), *found.contradictory]))
     return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried), contradictory)
 
 
-def _contradictory(candidates: Candidates, stated: Table[str, str]) -> Iterator[str]:
-    """The columns that would not give one of the elements again from which they are read."""
-    seen: set[str] = set()
-    for slot, cell in candidates:
-        taken = stated.get(slot.column)
-        if taken not in (None, cell) and slot.column not in seen:
-            faults: list[Fault] = []
-            texts = [slot_text(slot, each, faults) or "" for each in (str(taken), cell)]
-            numbers = [canonical_number(text) or text for text in texts]  # an id spells a number in one way only
-            if numbers[0] != numbers[1]:
-                seen.add(slot.column)
-                yield slot.column
+def _contradictory(mapping: Mapping, found: _Found) -> Iterator[str]:
+    """The columns that would not give one of the elements again that are written from them."""
+    best = least_ranked(found.candidates)
+    for slot, cell in (*found.candidates, *found.others):
+        _, taken = best.get(slot.column, (0, found.carried.get(slot.column, "")))
+        same = slot.readable and cell == taken
+        if not same and not agrees(slot, cell, taken, slots_of(mapping, slot.column)):
+            yield slot.base
+    first = dict(reversed(found.hidden))
+    yield from (name for name, text in found.hidden if first[name] != text)
 
 
 def fits(template: Obj, value: Any) -> bool:
@@ -220,8 +231,8 @@ def nodes_of(template: Obj) -> dict[str, tuple[Node, ...]]:
             if isinstance(node, OneOf)
             else [(name, (node,))]
         )
-        for key, several in inner:
-            nodes[key] = nodes.get(key, ()) + several
+        for each, several in inner:
+            nodes[each] = nodes.get(each, ()) + several
     return nodes
 
 
@@ -248,11 +259,15 @@ def _could(node: Node, value: Any) -> bool:
 def _node(node: Node, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
     if isinstance(node, Leaf):
         text = text_of(value)
-        read = None if text is None or isinstance(value, Number) != (node.kind == "number") else read_leaf(node, text)
+        read = None if text is None or isinstance(value, Number) != (node.kind == "number") else read_all(node, text)
         if read is None:
             found.unmapped.append(path)
         else:
-            found.candidates += read
+            if marked := found.chosen_constants.get(id(node)):
+                found.hidden.append((marked, str(text)))
+            found.candidates += [(slot, cell) for slot, cell in read if slot.readable]
+            found.others += [(slot, cell) for slot, cell in read if compared(slot)]
+            found.hidden += [(hidden(slot), cell) for slot, cell in read if key(slot)[0].startswith("@")]
     elif isinstance(node, Obj):
         _object(node, value, path, found, items)
     elif isinstance(node, Arr):
@@ -300,13 +315,14 @@ def _bind(arr: Arr, value: Any, used: set[int], items: Table[str, Mapping]) -> i
 
 
 def _nested(mapping: Mapping, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
-    inner = _Found()
+    inner = _Found(chosen_constants=chosen_constants(mapping.item) if mapping.item else {})
     if mapping.item is not None:
         _object(mapping.item, value, path, inner, items)
     extracted = _extracted(mapping, inner)
     for domain, rows in ((mapping.domain, [extracted.cells]), *extracted.nested.items()):
         found.nested.setdefault(domain, []).extend(rows)
     found.unmapped += extracted.unmapped
+    found.contradictory += extracted.contradictory
 
 
 def _carried(value: dict[str, Any], path: str, found: _Found) -> None:

@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping as Table, Sequence
 from typing import TypeAlias
 
-from fhirspace.mapping.model import Node, slots
-from fhirspace.mapping.read import memo
+from fhirspace.mapping.model import Node, children
+from fhirspace.mapping.read import memo, witness
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.shapes import Prim, Shape
-from fhirspace.template.codecs import codec
-from fhirspace.template.slots import Leaf, Slot
+from fhirspace.template.slots import Leaf, Slot, once
 from fhirspace.template.values import loose
-
-_TEXT = codec("text")
 
 
 def same_text(slot: Slot) -> bool:
     """Whether a slot's cell is its element's text unchanged."""
-    return _TEXT is not None and slot.codec.back is _TEXT.back
+    return slot.codec.back is witness.TEXT.back
 
 
-Keys: TypeAlias = tuple[str, int]
-"""A (real or virtual) column and the rank of the slots that it is read from."""
+def plainly(slot: Slot) -> bool:
+    """Whether what is read from a slot is the text itself."""
+    return not slot.readable or same_text(slot)
 
 
-def uses_of(nodes: Iterable[Node]) -> Counter[Keys]:
-    """How many slots of some templates give a column at a rank."""
-    return Counter(
-        (slot.column, slot.codec.rank) for node in nodes for _, slot in slots(node) if slot.readable
-    )  # fmt: skip
+Uses: TypeAlias = dict[witness.Keys, list[Slot]]
+"""The slots that give each column at each rank."""
+
+
+def uses_of(nodes: Iterable[Node], chosen: Table[int, str]) -> Uses:
+    """The slots of some templates by what they give; a constant that a row chose (`chosen_constants`) counts as one."""
+    found: Uses = {}
+    for node in nodes:
+        for leaf in _leaves(node):
+            for slot in leaf.slots:
+                found.setdefault(witness.key(slot), []).append(slot)
+            if name := chosen.get(id(leaf)):
+                found.setdefault((name, 0), []).append(witness.text_slot(name))
+    return found
+
+
+@once
+def _leaves(node: Node) -> tuple[Leaf, ...]:
+    """The leaves in and below a node."""
+    return (node,) if isinstance(node, Leaf) else tuple(leaf for child in children(node) for leaf in _leaves(child))
 
 
 class Leaves:
-    """Reads leaves: `cells` has the variable of each column at each rank, `uses` how many slots give it."""
+    """Reads leaves: `cells` has the variable of each column at each rank, `uses` the slots that give it."""
 
-    def __init__(self, code: Code, uses: Counter[Keys]) -> None:
-        self.code, self._uses = code, uses
+    def __init__(self, code: Code, uses: Uses, chosen_constants: Table[int, str]) -> None:
+        self.code, self._uses, self._chosen_constants = code, uses, chosen_constants
         self.cells = {key: f"c{number}" for number, key in enumerate(uses)}
 
     def leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
@@ -62,14 +74,16 @@ class Leaves:
             self.code.put(f"if b'' + {var} not in {sorted(text.encode() for text in texts)}: raise Slow")
         elif not (isinstance(shape, Prim) and shape.constants is not None and shape.constants <= texts):
             self.code.put(f"if {var} not in {tuple(sorted(texts))}: raise Slow")
+        if name := self._chosen_constants.get(id(leaves[0])):
+            self.put((name, 0), var, maybe=False)
 
     def _plain(self, leaf: Leaf, var: str) -> bool:
         """Read a text without a memo where it needs none: whole, behind a constant, or split in two."""
         if len(leaf.parts) == 1:
             slot = leaf.slots[0]
-            if slot.readable and same_text(slot):
+            if plainly(slot):
                 self._set(slot, var)
-            return not slot.readable or same_text(slot)
+            return plainly(slot)
         split = memo.splits(leaf)
         if split is None:
             return False
@@ -85,18 +99,13 @@ class Leaves:
         return True
 
     def _part(self, slot: Slot, var: str) -> None:
-        if loose(slot) and (not slot.readable or same_text(slot)):
-            if slot.readable:
-                self._set(slot, var)
-            return
-        name = self.code.held("M", memo.of_part(slot))
-        if slot.readable:
-            self._set(slot, f"{name}[{var}]")
+        if loose(slot) and plainly(slot):
+            self._set(slot, var)
         else:
-            self.code.put(f"{name}[{var}]")
+            self._set(slot, f"{self.code.held('M', memo.of_part(slot))}[{var}]")
 
     def _assign(self, leaves: Sequence[Leaf], expression: str) -> None:
-        read = memo.readable(leaves)
+        read = memo.slots_in(leaves)
         if len(read) == 1:
             self._set(read[0], expression)
         elif read:
@@ -108,15 +117,15 @@ class Leaves:
             self.code.put(expression)
 
     def _set(self, slot: Slot, expression: str, *, maybe: bool = False) -> None:
-        self.put((slot.column, slot.codec.rank), expression, maybe=maybe)
+        self.put(witness.key(slot), expression, maybe=maybe)
 
-    def put(self, key: Keys, expression: str, *, maybe: bool) -> None:
+    def put(self, key: witness.Keys, expression: str, *, maybe: bool) -> None:
         """Give a column its cell; where several places hold one, they must agree (else the order decides: slow).
 
         `maybe`: the expression can be None.
         """
         var = self.cells[key]
-        if self._uses[key] == 1:
+        if len(self._uses[key]) == 1:
             self.code.put(f"{var} = {expression}")
             return
         new = expression

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from fhirspace.json import number
+from fhirspace.mapping.read.witness import all_agree, read_all
 from fhirspace.template.slots import Leaf, Slot
-from fhirspace.template.values import leaf_pattern, loose, read_leaf
+from fhirspace.template.values import leaf_pattern, loose
 
 LIMIT: Final = 1 << 16
 LONG: Final = 1 << 12
@@ -108,17 +109,17 @@ def _nothing() -> Seen:
     return Seen(msgspec.Raw(), None)
 
 
-def readable(leaves: Sequence[Leaf]) -> list[Slot]:
-    """The slots of some leaves from which cells are read, in order."""
-    return [slot for leaf in leaves for slot in leaf.slots if slot.readable]
+def slots_in(leaves: Sequence[Leaf]) -> list[Slot]:
+    """The slots of some leaves, in order."""
+    return [slot for leaf in leaves for slot in leaf.slots]
 
 
 def of_text(leaves: Sequence[Leaf]) -> Memo:
     """From an element's text to its cells, those of the first leaf that can have written it.
 
-    The value is the cell itself where the leaves have one readable slot, else a tuple with one of each, or None.
+    The value is the cell itself where the leaves have one slot, else a tuple with one of each, or None.
     """
-    single = len(readable(leaves)) == 1
+    single = len(slots_in(leaves)) == 1
 
     def make(text: str) -> Any:
         cells = _cells(leaves, text)
@@ -131,11 +132,11 @@ def _cells(leaves: Sequence[Leaf], text: str) -> tuple[str | None, ...]:
     found: list[str | None] = []
     read = None
     for leaf in leaves:
-        mine = read_leaf(leaf, text) if read is None else None
+        mine = read_all(leaf, text) if read is None else None
         read = read if mine is None else mine
-        if mine is not None and len(mine) < len(readable([leaf])):  # a row whose key is not whole
+        if mine is not None and len(mine) < len(leaf.slots):  # a row whose key is not whole
             raise Slow
-        found += [None] * len(readable([leaf])) if mine is None else [cell for _, cell in mine]
+        found += [None] * len(leaf.slots) if mine is None else [cell for _, cell in mine]
     if read is None or "" in found:
         raise Slow
     return tuple(found)
@@ -164,6 +165,17 @@ def of_truth(leaves: Sequence[Leaf]) -> dict[bool, Any]:
         except Slow:
             continue
     return found
+
+
+def of_pair(slots: Sequence[Slot]) -> Memo:
+    """Looks whether a row's cell is written as an element that some slots read: key (cell of the row, of the slots)."""
+
+    def make(pair: tuple[str, str]) -> bool:
+        if not all_agree(slots, pair[1], pair[0]):
+            raise Slow
+        return True
+
+    return Memo(make)
 
 
 def of_part(slot: Slot) -> Memo:

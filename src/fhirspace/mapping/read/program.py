@@ -14,10 +14,11 @@ from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import nodes_of
-from fhirspace.mapping.read.leaves import Keys, uses_of
+from fhirspace.mapping.read.leaves import Uses, uses_of
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
 from fhirspace.mapping.read.source import NestedList, Walk, holds_rows
+from fhirspace.mapping.read.witness import COMPARED, chosen_constants, key
 from fhirspace.template.slots import Leaf, Slot
 
 Parts = Callable[[str, int], Part]
@@ -41,9 +42,10 @@ class Program:
 
 def columns_of(mapping: Mapping, template: Obj) -> tuple[str, ...]:
     """The columns that can be read from a template: shared and implied ones first, then in its order."""
-    read = (slot.base for _, slot in slots(template) if slot.readable)
+    found = (key(slot) for _, slot in slots(template))
+    read = (column.partition(".")[0] for column, rank in found if rank < COMPARED)
     shared = mapping.attach.on if mapping.attach else ()
-    return tuple(dict.fromkeys((*shared, *implied(mapping), *read)))
+    return tuple(dict.fromkeys((*shared, *implied(mapping), *read, *chosen_constants(template).values())))
 
 
 def compiled(
@@ -110,16 +112,17 @@ class _Maker:
     def root(self, mapping: Mapping, index: int, block: Block, kept: Collection[str]) -> Rec:
         rec = self._shapes.root(block.root, kept)
         shared = list(dict.fromkeys(name for domain in self._below(block.root) for name in self._on(domain)))
-        uses = uses_of([block.root])
+        marked = chosen_constants(block.root)
+        uses = uses_of([block.root], marked)
         total = _bases(uses)
 
-        def alone(inner: Counter[Keys]) -> list[str]:
+        def alone(inner: Uses) -> list[str]:
             """The columns that no other element gives, no form joins, and nobody needs in the row."""
             mine = _bases(inner)
-            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping)}
+            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping), *_never_read(uses)}
             return [name for name, count in mine.items() if count == total[name] and name not in held]
 
-        walker = Walk(self.code, uses, self._items, _identifier(block), alone)
+        walker = Walk(self.code, uses, self._items, marked, wanted=_identifier(block), alone=alone)
         with self.code.function("read(o, line)", walker.start):
             walker.object(block.root, rec, "o", need=False)
             if walker.wanted_flag:
@@ -128,8 +131,7 @@ class _Maker:
             if walker.each:
                 with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
                     self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
-            if not block.once:
-                self._add(self._part(mapping.domain, index), walker, cells.text)
+            self._add(self._part(mapping.domain, index), walker, cells.text)
         for each in walker.each:
             self._item(each, shared)
         self.code.names |= self._shapes.structs
@@ -160,7 +162,8 @@ class _Maker:
             return
         given = {name: f"a{number}" for number, name in enumerate(shared)}
         own = {name: given[name] for name in self._on(found_lists.domain)}
-        walker = Walk(self.code, uses_of([mapping.item]), self._items)
+        marked = chosen_constants(mapping.item)
+        walker = Walk(self.code, uses_of([mapping.item], marked), self._items, marked)
         with self.code.function(f"read_{found_lists.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
             walker.object(mapping.item, found_lists.rec, "o", need=True)
             cells = BestCells(self.code, mapping, walker)
@@ -239,12 +242,17 @@ class BestCells:
                 self._code.put(f"{'elif' if number else 'if'} {test}: {result} = {text}")
 
 
-def _bases(uses: Counter[Keys]) -> Counter[str]:
+def _bases(uses: Uses) -> Counter[str]:
     """How many slots give each column, virtual ones counted as what they are a part of."""
     found: Counter[str] = Counter()
-    for (column, _), count in uses.items():
-        found[column.partition(".")[0]] += count
+    for (column, _), some in uses.items():
+        found[column.partition(".")[0]] += len(some)
     return found
+
+
+def _never_read(uses: Uses) -> set[str]:
+    """The columns that are compared with elements and read from none."""
+    return {column for column, _ in uses} - {column for column, rank in uses if rank < COMPARED}
 
 
 def _identifier(block: Block) -> Obj | None:

@@ -99,6 +99,9 @@ class Reader:
             if self._notice:
                 batch.unmapped += [(line, f"{domain}: carried under a reserved name") for line in part.refused()]
             made, carried = part.take(file)
+            if made is not None and self._once(domain, index):
+                batch.once.append((domain, made))
+                continue
             for key, table in ((index, made), (CARRIED_PART, carried)):
                 if table is not None:
                     batch.tables.setdefault(domain, {})[key] = table
@@ -135,13 +138,13 @@ class Reader:
         self._slow(number, entry, resource, file, batch)
 
     def _slow(self, number: int, entry: _Entry, resource: dict[str, Any], file: str, batch: ReadBatch) -> None:
+        batch.extracted.append(number)
         found = extract(entry.mapping, entry.block, resource, self._mappings)
         rows = [(domain, row) for domain, some in found.nested.items() for row in some]
         if not _encodable(cell for row in (found.cells, *(row for _, row in rows)) for cell in (*row, *row.values())):
             batch.problems.append(Problem("FS401", Place(file, number), "text that UTF-8 can hold"))
             return
-        if not entry.block.once:
-            self._part(entry.mapping.domain, entry.index).add(found.cells, number)
+        self._part(entry.mapping.domain, entry.index).add(found.cells, number)
         for domain, row in rows:
             self._part(domain, 0).add(row, number)
         batch.contradictory += [(number, column) for column in found.contradictory]
@@ -187,6 +190,11 @@ class Reader:
 
     def _kept(self, template: Obj, lines: list[bytes]) -> list[str]:
         return repeated(template, lines)
+
+    def _once(self, domain: str, index: int) -> bool:
+        """Whether a block makes one resource for many rows, so that no row is read from it."""
+        blocks = self._mappings[domain].blocks
+        return bool(blocks) and blocks[index].once != ()
 
     def _part(self, domain: str, index: int) -> Part:
         """The rows of a domain's block, or of a nested domain."""

@@ -65,7 +65,7 @@ class Part:
         held = [CarriedCell(name, row[name]) for name in dict.fromkeys((*rest, *row.elements)) if row[name] != ""]
         if held:
             self.carried.append((len(self.rows), held))
-        cells = {**row, **{cell.url: row.elements.get(cell.url) or "" for cell in held}}
+        cells = {**row, **{cell.url: row.elements.get(cell.url) or "" for cell in held}, **row.hidden}
         plain = [cells.get(name) or None for name in self.plain]
         groups = [tuple(cells.get(name) or None for name in names) for names in self.groups]
         self.rows.append((*plain, *groups, *(fold.index(cells) for fold in self.folds)))

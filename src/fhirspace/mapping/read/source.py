@@ -6,7 +6,6 @@ expect raises `Slow`, and the line is read by `extract` instead.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,7 +16,7 @@ from fhirspace.mapping.read import memo
 from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import marks, nodes_of
-from fhirspace.mapping.read.leaves import Keys, Leaves, uses_of
+from fhirspace.mapping.read.leaves import Leaves, Uses, uses_of
 from fhirspace.mapping.read.shapes import (  # fmt: skip
     ANY,
     NEVER,
@@ -30,6 +29,7 @@ from fhirspace.mapping.read.shapes import (  # fmt: skip
     constants,
     type_of,
 )
+from fhirspace.mapping.read.witness import COMPARED, Keys
 from fhirspace.template.slots import Leaf
 
 
@@ -47,7 +47,7 @@ class Walk(Leaves):
 
     Args:
         code: where the source goes; uses: the columns that are read (`uses_of`).
-        items: the mappings of nested domains.
+        items: the mappings of nested domains; chosen_constants: their hidden columns (see `witness`).
         wanted: a list item that must be there; `wanted_flag` is then the variable that says so, or "" if none need.
         alone: tells which columns of an element are needed nowhere else.
     """
@@ -55,12 +55,14 @@ class Walk(Leaves):
     def __init__(
         self,
         code: Code,
-        uses: Counter[Keys],
+        uses: Uses,
         items: Table[str, Mapping],
+        chosen_constants: Table[int, str],
+        *,
         wanted: Node | None = None,
-        alone: Callable[[Counter[Keys]], list[str]] = lambda _: [],
+        alone: Callable[[Uses], list[str]] = lambda _: [],
     ) -> None:
-        super().__init__(code, uses)
+        super().__init__(code, uses, chosen_constants)
         self._items = items
         self.flags: list[str] = []
         self.each: list[NestedList] = []
@@ -79,11 +81,21 @@ class Walk(Leaves):
         """The variable of each column (of some), after lines that give it the cell of the least rank."""
         found: dict[str, str] = {}
         for column in dict.fromkeys(column for column, _ in self.cells if columns is None or column in columns):
-            first, *others = [self.cells[key] for key in sorted(key for key in self.cells if key[0] == column)]
-            for other in others:
-                self.code.put(f"if {first} is None: {first} = {other}")
-            found[column] = first
+            keys = sorted(key for key in self.cells if key[0] == column)
+            if keys[0][1] < COMPARED:
+                found[column] = self.cells[keys[0]]
+                for key in keys[1:]:
+                    self._second(found[column], key)
         return found
+
+    def _second(self, first: str, key: Keys) -> None:
+        """What another element says of a column: its cell where there is none, else it must agree."""
+        other, pairs = self.cells[key], self.code.held("P", memo.of_pair(self._uses[key]))
+        if key[1] < COMPARED:
+            self.code.put(f"if {first} is None: {first} = {other}")
+            self.code.put(f"elif {other} is not None and {other} != {first}: {pairs}[{first}, {other}]")
+        else:
+            self.code.put(f"if {other} is not None: {pairs}[{first}, {other}]")
 
     def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
         """Read an object. `need`: the fields that distinguish it from others must be there (see `extract.fits`)."""
@@ -93,6 +105,9 @@ class Walk(Leaves):
                 f"if {' is '.join([*(f'{var}.{each.attr}' for each in rec.members.values()), 'None'])}: raise Slow"
             )
         names = nodes_of(template)
+        for name, node in template.fields:  # a constant by which the decoder chose the struct is no member
+            if name not in rec.members and (hidden := self._chosen_constants.get(id(node))) and isinstance(node, Leaf):
+                self.put((hidden, 0), repr(node.constant), maybe=False)
         for name, member in rec.members.items():
             if name in names:
                 self._member(names[name], member, var, must=name in own)
@@ -102,7 +117,7 @@ class Walk(Leaves):
     def _member(self, nodes: Sequence[Node], member: Member, var: str, *, must: bool) -> None:
         inner = self.code.fresh("v")
         whole = isinstance(member.shape, Kept) or any(holds_rows(node) for node in nodes)
-        own = [] if whole else self._alone(uses_of(nodes))
+        own = [] if whole else self._alone(uses_of(nodes, self._chosen_constants))
 
         def write() -> None:
             self._value(nodes, member.shape, inner, need=must)
@@ -158,12 +173,12 @@ class Walk(Leaves):
 
     def _folded(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
         """An element that is kept as bytes: read by a function of its own, once for the same bytes."""
-        uses = uses_of(nodes)
-        inner, head = Walk(self.code, uses, self._items), self.code.fresh("read_")
+        uses = uses_of(nodes, self._chosen_constants)
+        inner, head = Walk(self.code, uses, self._items, self._chosen_constants), self.code.fresh("read_")
         with self.code.function(f"{head}(o)", inner.start):
             inner._value(nodes, shape, "o", need=need)
             own = self._alone(uses)
-            cells = inner.best()
+            cells = inner.best(own)
             rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
             self.code.put(
                 f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
@@ -290,7 +305,7 @@ class Walk(Leaves):
 
     def _once(self, obj: Obj) -> Callable[[Rec, str], None]:
         def act(rec: Rec, var: str) -> None:
-            own = self._alone(uses_of([obj]))
+            own = self._alone(uses_of([obj], self._chosen_constants))
             flag = self.code.fresh("f")
             if obj is self._wanted:
                 self.wanted_flag = flag

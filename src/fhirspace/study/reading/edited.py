@@ -20,15 +20,17 @@ from fhirspace.mapping.cells import best_cells, implied, with_forms
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, Obj, OneOf, slots, walk
 from fhirspace.mapping.read.rows import ELEMENT
-from fhirspace.mapping.write.nodes import Row, node_text, resources
+from fhirspace.mapping.read.witness import is_hidden
+from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive import basis
 from fhirspace.sdtm.derive.derive import derive
 from fhirspace.standards.units import canonical_number
+from fhirspace.study.reading.witnesses import contradictions
 from fhirspace.tables.text import data_columns, place
 from fhirspace.template.dates import upto
 from fhirspace.template.slots import Leaf
-from fhirspace.template.values import virtual_cells
+from fhirspace.template.values import Candidates, leaf_text, read_leaf, virtual_cells
 
 
 @dataclass(slots=True)
@@ -47,22 +49,27 @@ class _Mark:
     unsure: pa.Array
 
 
-def reconcile(tables: Table[str, pa.Table], library: Library) -> Reconciled:
+def reconcile(tables: Table[str, pa.Table], library: Library, once: Iterable[tuple[str, pa.Table]] = ()) -> Reconciled:
     """Tables in which what the elements say has won.
 
     Args:
         tables: of all datasets that were read, as `Collector.tables` gives them.
         library: the mappings by which they were read.
+        once: what resources say that are made once for many rows (`Collector.once`).
     """
     done = Reconciled(dict(tables))
     marks: dict[str, list[_Mark]] = {}
+    seen: dict[str, pa.Table] = {}
     for domain in tables:
         stale = _elements_win(done, domain, library.mappings[domain])
-        table = done.tables[domain]
+        table = seen[domain] = done.tables[domain]
         if marked := _marks(domain, table, stale):
             marks[domain] = marked
-        extra = [each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST]
+        extra = [
+            each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST or is_hidden(each)
+        ]
         done.tables[domain] = table.drop_columns(extra) if extra else table
+    done.problems += contradictions(seen, once, library)
     if marks:
         _derive_again(done, marks)
     return done
@@ -108,10 +115,12 @@ def _stale(mapping: Mapping, table: pa.Table, name: str) -> pa.Array:
 
 def _plainly(mapping: Mapping, leaves: Sequence[Leaf], name: str, cell: str, stated: str) -> bool:
     """Whether a cell alone is written as an element that states this; False leaves it to `_exactly`."""
-    row = Row(with_forms(mapping, {name: cell}), {})
+    cells = with_forms(mapping, {name: cell}) if name in mapping.forms else {name: cell}
+    found: Candidates = []
     for leaf in leaves:
-        node_text(leaf, row)
-    return best_cells(mapping, row.candidates).get(name, "") == stated
+        text = leaf_text(leaf, cells, [])
+        found += read_leaf(leaf, text) or [] if text is not None else []
+    return best_cells(mapping, found).get(name, "") == stated
 
 
 def _leaves(mapping: Mapping, name: str) -> list[Leaf]:

@@ -16,6 +16,7 @@ from fhirspace.foreign import as_strict_json, counted, file_name
 from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.reader import Collector, Reader
+from fhirspace.mapping.read.witness import label
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
@@ -88,7 +89,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
     contradictory: set[tuple[str, str, int]] = set()
-    statuses, subjects = StatusScreen(library), SubjectScreen()
+    statuses, subjects = StatusScreen(library), SubjectScreen(library)
     found.files = _readable(files, accounting)
     for file in found.files:
         before, lines = found.resources, dict[int, bytes]()
@@ -102,11 +103,11 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
             found.empty += [(file.name, line, path) for line, path in batch.empty]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
-            contradictory.update((file.name, column, line) for line, column in batch.contradictory)
+            contradictory.update((file.name, label(column), line) for line, column in batch.contradictory)
         if accounting is not None:
             accounting.read(file.name, found.resources - before, "file")
     tables, problems = subjects.take_out(collector.tables())
-    reconciled = reconcile(tables, library)
+    reconciled = reconcile(tables, library, collector.once)
     found.problems += problems
     broken = _broken(found)
     unclaimed = Counter(name for name, line in found.foreign if line not in broken.get(name, {}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,12 @@ from fhirspace.fhir.status import Verdict, doubtful, rules, verdicts
 from fhirspace.foreign import counted
 from fhirspace.json import JsonError, parse
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Block, slots
+from fhirspace.mapping.model import Arr, Block, Obj, walk
 from fhirspace.mapping.read.collect import ReadBatch
+from fhirspace.mapping.read.extract import nodes_of
+from fhirspace.mapping.read.witness import chosen_constants, key
+from fhirspace.tables.text import has
+from fhirspace.template.slots import Leaf
 
 _NEVER = ("never", "not understood")
 
@@ -30,12 +34,7 @@ class StatusScreen:
 
     library: Library
     _found: dict[tuple[str, str, str], tuple[Place, int]] = field(init=False, default_factory=dict)
-    _always: frozenset[str] = field(init=False)
-    """Types with a status that a helper column writes: the reader takes any code there."""
-
-    def __post_init__(self) -> None:
-        blocks = [block for mapping in self.library.mappings.values() for block in mapping.blocks]
-        self._always = frozenset(block.resource for block in blocks if _computed(block))
+    _shows: dict[tuple[str, int], list[Watched]] = field(init=False, default_factory=dict)
 
     def apply(self, batch: ReadBatch, lines: Mapping[int, bytes], file: str) -> None:
         """Takes rows out of a batch that must not be any, or says in them that nothing was done.
@@ -44,7 +43,8 @@ class StatusScreen:
             batch: what some lines gave; its rows change, and a line that gives none any more is one of its problems.
             lines: those lines; file: their file's name.
         """
-        suspects = {*doubtful(lines.items(), self._always), *(line for line, _ in batch.unmapped)}
+        suspects = {*doubtful((line, lines[line]) for line in batch.extracted), *(line for line, _ in batch.unmapped)}
+        suspects.update(self._shown(batch))
         by_line = {number: found for number in sorted(suspects) if (found := _verdicts(lines[number]))}
         for line in batch.foreign:
             by_line.pop(line, None)  # it gives no row
@@ -73,6 +73,22 @@ class StatusScreen:
         self._found[key] = (first, count + 1)
         if judged.mark is not None:
             self._mark(batch, place.row or 0, judged.mark)
+
+    def _shown(self, batch: ReadBatch) -> Iterator[int]:
+        """The lines of which a column shows that a status can have another outcome than `row`."""
+        for domain, parts in batch.tables.items():
+            for index, table in parts.items():
+                for watched in self._columns(domain, index):
+                    if has(table, watched.column):
+                        yield from table["@row"].filter(watched.rows(table)).to_pylist()
+
+    def _columns(self, domain: str, index: int) -> list[Watched]:
+        """The columns that show whether a line of the compiled reader can have another outcome."""
+        if (domain, index) not in self._shows:
+            blocks = self.library.mappings[domain].blocks
+            found = _watched(blocks[index]) if 0 <= index < len(blocks) else ()
+            self._shows[domain, index] = list(dict.fromkeys(found))
+        return self._shows[domain, index]
 
     def _rows(self, batch: ReadBatch, lines: Iterable[int]) -> dict[int, list[tuple[str, dict[str, Any]]]]:
         """The prefix and cells of the rows that the resources of some lines are, not of those nested in them."""
@@ -113,9 +129,42 @@ def drop(batch: ReadBatch, lines: Collection[int]) -> None:
     batch.unmapped = [place for place in batch.unmapped if place[0] not in lines]
 
 
-def _computed(block: Block) -> bool:
-    paths = rules().get(block.resource, {})
-    return any(not slot.readable for name, node in block.root.fields if name in paths for _, slot in slots(node))
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A column that shows what a status element is, and the codes that need no closer look."""
+
+    column: str
+    fine: frozenset[str] = frozenset()
+
+    def rows(self, table: pa.Table) -> pa.Array:
+        """Where a table has another code."""
+        fine = pc.is_in(table[self.column], value_set=pa.array(sorted(self.fine), table[self.column].type))
+        return pc.and_(pc.is_valid(table[self.column]), pc.invert(fine))
+
+
+def _watched(block: Block) -> Iterator[Watched]:
+    """What shows the status elements of a block's resources, and of those that they contain."""
+    yield from _of(block.root, block.resource)
+    contained = dict(block.root.fields).get("contained")
+    for inner in contained.items if isinstance(contained, Arr) else ():
+        kind = dict(inner.fields).get("resourceType") if isinstance(inner, Obj) else None
+        if isinstance(inner, Obj) and isinstance(kind, Leaf) and kind.constant:
+            yield from _of(inner, kind.constant)
+
+
+def _of(root: Obj, resource: str) -> Iterator[Watched]:
+    marked = chosen_constants(root)
+    for path, outcomes in rules().get(resource, {}).items():
+        fine = frozenset(code for code, outcome in outcomes.items() if outcome == "row")
+        for node in nodes_of(root).get(path.partition(".")[0], ()):
+            for leaf in walk(node):
+                if isinstance(leaf, Leaf) and id(leaf) in marked:
+                    yield Watched(marked[id(leaf)], fine)
+                elif isinstance(leaf, Leaf) and outcomes.get(leaf.constant or "", "row") != "row":
+                    yield Watched("@row")
+                for slot in leaf.slots if isinstance(leaf, Leaf) else ():
+                    column, _ = key(slot)
+                    yield Watched(column.partition(".")[0], fine if column.startswith("@") else frozenset())
 
 
 @dataclass(frozen=True, slots=True)

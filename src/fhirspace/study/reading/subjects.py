@@ -7,6 +7,7 @@ of the same input has the id to which the resources of its subject refer.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping as Table
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -16,13 +17,19 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
 from fhirspace.json import JsonError, parse
+from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.collect import ReadBatch
+from fhirspace.sdtm import columns
 from fhirspace.study.reading.statuses import drop
 from fhirspace.tables.text import has
 
-_OURS: Final = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"\w+"\s*,\s*"id"\s*:\s*"([0-9a-f]{32})-')
+ID: Final = "@id:USUBJID"
+"""The hidden column with the id of a row's subject, from the id of the resource and its references."""
+
+_OURS: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final = re.compile(r"([0-9a-f]{32})-")
 _PATIENT: Final = re.compile(r"(?:^|/)Patient/([^/]+)(?:/_history/[^/]+)?$")
+_REFERENCES: Final = (".subject.reference", ".individual.reference")
 
 Line = tuple[str, int]
 """A file's name and a line."""
@@ -32,12 +39,18 @@ Line = tuple[str, int]
 class SubjectScreen:
     """Takes out what refers to another Patient than its identifier names.
 
-    What its own id shows is taken out of its batch at once; of resources with ids of a server's own making, all that
-    an input says of a subject is compared at the end.
+    What its own id shows is taken out of its batch at once. All else that an input says of a subject is compared at
+    the end.
+
+    Args:
+        library: the mappings by which the batches are read.
     """
 
-    _references: dict[str, dict[str, list[Line]]] = field(default_factory=dict)
-    _patients: dict[str, set[str]] = field(default_factory=dict)
+    library: Library
+    _references: dict[str, Counter[str]] = field(init=False, default_factory=dict)
+    _patients: dict[str, set[str]] = field(init=False, default_factory=dict)
+    _seen: list[tuple[str, bool, pa.Table]] = field(init=False, default_factory=list)
+    """Of each file: whether these are Patients, and line, subject and id of rows."""
 
     def apply(self, batch: ReadBatch, lines: Table[int, bytes], file: str) -> None:
         """Take rows out of a batch whose resource is named after another subject; their lines are among its problems.
@@ -45,43 +58,60 @@ class SubjectScreen:
         Args:
             batch: what some lines gave; lines: those lines; file: their file's name.
         """
+        doubtful = {line for line, column in batch.contradictory if column == ID}
+        doubtful |= {line for line, path in batch.unmapped if path.endswith(_REFERENCES)}
         wrong: list[int] = []
         asked: dict[int, str] = {}
-        for number, line in lines.items():
-            if not _agrees(line) and (resource := _resource(line)):
-                name, patient = _NAMED.match(str(resource.get("id"))), _subject(resource)
-                if resource.get("resourceType") == "Patient":
-                    asked[number] = str(resource.get("id"))
-                elif patient and name and patient != name[1]:
-                    wrong.append(number)
-                elif patient and not name:
-                    asked[number] = f"Patient/{patient}"
-        wrong = [line for line in wrong if line not in set(batch.foreign)]
+        for number in sorted(doubtful - set(batch.foreign)):
+            resource = _resource(lines[number]) or {}
+            name, patient = _NAMED.match(str(resource.get("id"))), _subject(resource)
+            if patient and name and patient != name[1]:
+                wrong.append(number)
+            elif patient and not name:
+                asked[number] = patient
         drop(batch, wrong)
         batch.problems += [_problem((file, line)) for line in wrong]
-        for number, subject in _subjects(batch, asked):
-            if asked[number].startswith("Patient/"):
-                patient = asked[number].removeprefix("Patient/")
-                self._references.setdefault(subject, {}).setdefault(patient, []).append((file, number))
-            else:
-                self._patients.setdefault(subject, set()).add(asked[number])
+        for domain, parts in batch.tables.items():
+            for index, table in parts.items():
+                if has(table, "USUBJID") and has(table, "@row"):
+                    self._note(file, self._patient(domain, index), _with_asked(table, asked))
+
+    def _patient(self, domain: str, index: int) -> bool:
+        blocks = self.library.mappings[domain].blocks
+        return 0 <= index < len(blocks) and blocks[index].resource == "Patient"
+
+    def _note(self, file: str, patient: bool, table: pa.Table) -> None:
+        pairs = columns.Groups(table, ["USUBJID", ID])
+        counts = Counter(pairs.codes.to_pylist())
+        for code, (subject, given) in enumerate(pairs.cells):
+            if subject and given and patient:
+                self._patients.setdefault(subject, set()).add(given)
+            elif subject and given:
+                self._references.setdefault(subject, Counter())[given] += counts[code]
+        self._seen.append((file, patient, table))
 
     def contradictions(self) -> list[Line]:
         """The lines that refer to another Patient than the one of their subject, or than most lines of it."""
         owners = {patient: subject for subject, ids in self._patients.items() for patient in ids}
-        found: list[Line] = []
+        wrong: dict[bool, list[str]] = {True: [], False: []}
         for subject, references in self._references.items():
-            right = self._patients.get(subject)
-            if right is None:
-                mine = {patient: len(some) for patient, some in references.items() if patient not in owners}
-                most = [patient for patient, count in mine.items() if count == max(mine.values())]
-                right = set(most) if len(most) == 1 else set()
-            found += [line for patient, some in references.items() if patient not in right for line in some]
-        return sorted(found)
+            patients = self._patients.get(subject, set())
+            if patients and not patients & references.keys() and all(map(_OURS.fullmatch, references)):
+                wrong[True] += [f"{subject}\x1f{each}" for each in patients]  # the others are named after it
+                patients = set()
+            right = patients or _most({each: count for each, count in references.items() if each not in owners})
+            wrong[False] += [f"{subject}\x1f{each}" for each in references if each not in right]
+        return sorted(self._lines(wrong)) if wrong[True] or wrong[False] else []
+
+    def _lines(self, wrong: Table[bool, list[str]]) -> Iterator[Line]:
+        for file, patient, table in self._seen:
+            pairs = pc.binary_join_element_wise(table["USUBJID"], table[ID], "\x1f")
+            bad = pc.is_in(pairs, value_set=pa.array(wrong[patient], pa.string()))
+            yield from ((file, line) for line in table["@row"].filter(bad).unique().to_pylist())
 
     def take_out(self, tables: dict[str, pa.Table]) -> tuple[dict[str, pa.Table], list[Problem]]:
         """The tables without the rows of `contradictions`, and an error for each of these lines."""
-        lines = self.contradictions()
+        lines = sorted(set(self.contradictions()))
         if not lines:
             return tables, []
         gone = pa.array([f"{line}\x1f{file}" for file, line in lines], pa.string())
@@ -94,17 +124,23 @@ class SubjectScreen:
         return {name: table for name, table in left.items() if table.num_rows}, [_problem(line) for line in lines]
 
 
+def _most(references: Table[str, int]) -> set[str]:
+    """The id to which most refer, nothing if none has most."""
+    most = [each for each, count in references.items() if count == max(references.values())]
+    return set(most) if len(most) == 1 else set()
+
+
+def _with_asked(table: pa.Table, asked: Table[int, str]) -> pa.Table:
+    """Line, subject and id of rows; the id of lines whose reference no mapping reads is given."""
+    ids = columns.text(table, ID)
+    if asked:
+        rows = zip(table["@row"].to_pylist(), ids.to_pylist(), strict=True)
+        ids = pa.array([asked.get(line, given) for line, given in rows], pa.string())
+    return pa.table({"USUBJID": columns.text(table, "USUBJID"), ID: ids, "@row": table["@row"]})
+
+
 def _problem(line: Line) -> Problem:
     return Problem("FS447", Place(*line, "subject"), "a reference to the Patient of the subject in the identifier")
-
-
-def _agrees(line: bytes) -> bool:
-    """Whether bytes show at once that a resource is named after the subject that it refers to."""
-    found = _OURS.match(line)
-    return found is not None and (
-        b'"subject":{"reference":"Patient/' + found[1] + b'"' in line
-        or b'"individual":{"reference":"Patient/' + found[1] + b'"' in line
-    )
 
 
 def _resource(line: bytes) -> dict[str, Any] | None:
@@ -123,16 +159,3 @@ def _subject(resource: dict[str, Any]) -> str | None:
         if isinstance(reference, str) and (found := _PATIENT.search(reference)):
             return found[1]
     return None
-
-
-def _subjects(batch: ReadBatch, lines: Table[int, str]) -> Iterator[tuple[int, str]]:
-    """Some lines, and the subject that their identifier names."""
-    wanted, done = pa.array(lines, pa.int64()), set[int]()
-    for parts in batch.tables.values() if lines else ():
-        for table in parts.values():
-            if has(table, "USUBJID"):
-                some = table.select(["@row", "USUBJID"]).filter(pc.is_in(table["@row"], value_set=wanted))
-                for line, subject in zip(some["@row"].to_pylist(), some["USUBJID"].to_pylist(), strict=True):
-                    if subject and line not in done:
-                        done.add(line)
-                        yield line, subject

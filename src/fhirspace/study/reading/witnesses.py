@@ -1,0 +1,194 @@
+"""Elements that give no cell, compared with what the rows give: computed codes, statuses chosen by rows, ids.
+
+The reader puts them into hidden columns (`fhirspace.mapping.read.witness`). An element that writing the rows again
+would not give contradicts the one from which the row was read (FS448).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import Problem
+from fhirspace.foreign import counted
+from fhirspace.json import parse
+from fhirspace.mapping.cells import with_forms
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.model import Mapping, Obj, OneOf, slots, walk
+from fhirspace.mapping.read.witness import IS, Choice, choices, is_hidden, path_of, slots_of
+from fhirspace.mapping.write.nodes import Row, choice_fields, node_text
+from fhirspace.sdtm import columns
+from fhirspace.study.dataset import InMemory
+from fhirspace.study.helper_columns import RECORD, Helpers
+from fhirspace.study.summary import for_rendering
+from fhirspace.tables.text import has, place
+from fhirspace.template.slots import Cond, Slot
+from fhirspace.template.values import Fault, slot_text
+
+_OF_TS = ("@_TS_", "@_SYNTHETIC")
+"""Hidden columns that the trial summary gives; an input may be without it."""
+
+
+def contradictions(
+    tables: Table[str, pa.Table], once: Iterable[tuple[str, pa.Table]], library: Library
+) -> list[Problem]:
+    """One warning for each element of a dataset that contradicts its rows, at the first of them.
+
+    Args:
+        tables: the datasets, with their hidden columns; once: what resources say that are made once for many rows.
+        library: the mappings by which they were read.
+    """
+    several = [(domain, table) for domain, table in (*tables.items(), *once) if _hidden(table)]
+    if not several:
+        return []
+    tabulations = {name: InMemory(table) for name, table in tables.items()}
+    helpers = Helpers(for_rendering(tabulations, library.mappings.values()))
+    found: list[Problem] = []
+    for domain, table in several:
+        mapping = library.mappings[domain]
+        for name in _hidden(table):
+            if name.startswith(IS):
+                wrong = _chosen_otherwise(mapping, table, name, helpers)
+            elif name.startswith("@_") and name != f"@{RECORD}" and ("TS" in tables or not name.startswith(_OF_TS)):
+                wrong = _computed_otherwise(mapping, table, name, helpers)
+            else:
+                continue
+            found += _findings(mapping, table, name, wrong)
+    return [*found, *_ids(several, library)]
+
+
+def _hidden(table: pa.Table) -> list[str]:
+    return [name for name in table.column_names if is_hidden(name)]
+
+
+def _findings(mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array) -> Iterator[Problem]:
+    at = pc.indices_nonzero(pc.fill_null(wrong, False))
+    if len(at):
+        path = next((found for root in mapping.roots() if (found := path_of(root, name))), name.lstrip("@"))
+        detail = counted(len(at), "resource has it", "resources have it")
+        yield Problem("FS448", place(table, at[0].as_py(), path), table=mapping.domain, detail=detail)
+
+
+# -- codes that are computed from rows
+
+
+def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
+    """The rows of which a computed column would be written as another text."""
+    helper = name.removeprefix("@")
+    made = pa.table({"made": helpers.column(helper, mapping.code, table), "stated": table[name]})
+    pairs = columns.Groups(made, ["made", "stated"])
+    found = slots_of(mapping, helper)
+    return pairs.flags(stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells)
+
+
+def _writes(found: Iterable[Slot], cell: str | None, text: str) -> bool:
+    faults: list[Fault] = []
+    return cell is not None and any(slot_text(slot, cell, faults) == text for slot in found)
+
+
+# -- constants that were chosen by conditions
+
+
+def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
+    """The rows that would be written with another constant.
+
+    Which alternative is written depends on which cells are filled, and on the cells that conditions compare: rows alike
+    in that are looked at once, and those of them that seem wrong cell by cell.
+    """
+    choice = next(each for root in mapping.roots() for each in choices(root) if name in each.paths)
+    compared, filled = _deciding(choice)
+    cells = {each: _column(mapping, table, each, helpers) for each in sorted(compared | filled)}
+    alike = {each: cells[each] if each in compared else pc.is_valid(cells[each]).cast(pa.string()) for each in cells}
+    suspects = pc.indices_nonzero(_judged(mapping, choice, name, pa.table({**alike, "": table[name]}), cells))
+    if not len(suspects):
+        return pa.nulls(table.num_rows, pa.bool_())
+    some = {each: column.take(suspects) for each, column in cells.items()}
+    exactly = pa.table({**some, "": table[name].take(suspects)})
+    wrong = suspects.filter(_judged(mapping, choice, name, exactly, some)).cast(pa.int64())
+    return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
+
+
+def _judged(mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells: Table[str, pa.Array]) -> pa.Array:
+    """Whether the first row of those that are alike would be written with another constant than is stated."""
+    groups = columns.Groups(alike, alike.column_names)
+    stated = columns.text(alike, "")
+    wrong = []
+    for row in groups.first_rows():
+        mine = {each: cell for each, column in cells.items() if (cell := column[row].as_py())}
+        text = stated[row].as_py()
+        wrong.append(text is not None and _constant(mapping, choice, name, mine) != text)
+    return groups.flags(wrong)
+
+
+def _column(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
+    return helpers.column(name, mapping.code, table) if name.startswith("_") else columns.text(table, name)
+
+
+def _deciding(choice: Choice) -> tuple[set[str], set[str]]:
+    """The columns whose cells decide what is written of a choice, and those that decide by being filled."""
+    conditions = [node.when for node in walk(choice.node) if isinstance(node, Obj) and node.when]
+    parts = [part for each in conditions for part in _parts(each)]
+    compared = {part.column.partition(".")[0] for part in parts if part.op == "is"}
+    filled = {part.column.partition(".")[0] for part in parts if part.op == "filled"}
+    return compared, filled | {slot.base for _, slot in slots(choice.node)}
+
+
+def _parts(condition: Cond) -> Iterator[Cond]:
+    yield condition
+    for each in condition.args:
+        yield from _parts(each)
+
+
+def _constant(mapping: Mapping, choice: Choice, name: str, cells: dict[str, str]) -> str | None:
+    """The constant that is written for a row."""
+    row = Row(with_forms(mapping, cells), {})
+    if isinstance(choice.node, OneOf):
+        fields, _ = choice_fields(choice.node, row)
+        value: Any = {field: parse(text.encode()) for field, text in fields}
+    else:
+        text, _ = node_text(choice.node, row)
+        value = parse(text.encode()) if text else None
+    for step in choice.paths[name]:
+        value = value[0] if isinstance(value, list) else value
+        value = value.get(step) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else None
+
+
+# -- ids
+
+
+def _ids(several: Sequence[tuple[str, pa.Table]], library: Library) -> Iterator[Problem]:
+    """Ids are keyed hashes of cells: of one cell all say the same, or the fewer are wrong."""
+    found: dict[tuple[str, str], Counter[str]] = {}
+    for table, name, column in _id_columns(several):
+        groups = columns.Groups(table, [column, name])
+        for (cell, text), count in zip(groups.cells, Counter(groups.codes.to_pylist()).values(), strict=True):
+            if cell and text:
+                found.setdefault((name, cell), Counter())[text] += count
+    right = {what: _most(texts) for what, texts in found.items() if len(texts) > 1}
+    for domain, table in several if right else ():
+        for each, name, column in _id_columns([(domain, table)]):
+            groups = columns.Groups(each, [column, name])
+            wrong = groups.flags(
+                bool(cell and text) and right.get((name, str(cell)), text) != text for cell, text in groups.cells
+            )
+            yield from _findings(library.mappings[domain], each, name, wrong)
+
+
+def _most(texts: Counter[str]) -> str:
+    """The text that most have, "" where none has."""
+    (first, most), (_, next_most), *_ = texts.most_common(2)
+    return first if most > next_most else ""
+
+
+def _id_columns(several: Iterable[tuple[str, pa.Table]]) -> Iterator[tuple[pa.Table, str, str]]:
+    """The hidden columns of ids with the columns that they are made of; the subject's are screened before."""
+    for _, table in several:
+        for name in _hidden(table):
+            column = name.partition(":")[2]
+            if not name.startswith(("@_", IS)) and column != "USUBJID" and has(table, column):
+                yield table, name, column

@@ -1,0 +1,225 @@
+"""FHIR that was edited anywhere: no element says something else than its row in silence; held for all mappings."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping as Table
+from copy import deepcopy
+from functools import cache
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
+
+from fhirspace.errors import Problem
+from fhirspace.json import Number, parse
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.model import CARRIED_URL, Mapping
+from fhirspace.mapping.read.reader import Collector, Reader
+from fhirspace.sdtm.derive import basis
+from fhirspace.standards.fhir import Release
+from fhirspace.standards.units import canonical_number
+from fhirspace.study.dataset import InMemory
+from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.reading.edited import reconcile
+from fhirspace.study.reading.statuses import StatusScreen
+from fhirspace.study.reading.subjects import SubjectScreen
+from fhirspace.study.summary import for_rendering, needed
+from tests.mapping.generate import CLEAN, LEGAL, Cells, Kind, Row, rows
+from tests.mapping.reader_cases import dump
+from tests.mapping.test_laws import cases, flat, library, written
+
+Rows = dict[str, list[dict[str, str]]]
+Path = tuple[Any, ...]
+
+
+@cache
+def reader(release: Release) -> Reader:
+    return Reader(library(release))
+
+
+def read(release: Release, texts: list[str]) -> tuple[Rows, set[str]]:
+    """All rows of some resources as a conversion has them, and the codes of what is reported as error or warning."""
+    lib = library(release)
+    collector, statuses, subjects = Collector(lib), StatusScreen(lib), SubjectScreen(lib)
+    lines = dict(enumerate((text.encode() for text in texts), 1))
+    found: list[Problem] = []
+    codes: set[str] = set()
+    for batch in reader(release).read(list(lines.items()), "x.ndjson"):
+        statuses.apply(batch, lines, "x.ndjson")
+        subjects.apply(batch, lines, "x.ndjson")
+        collector.add(batch)
+        found += batch.problems
+        codes |= {"FS441"} if batch.unmapped else set()
+        codes |= {"FS440"} if batch.foreign else set()
+        codes |= {"FS448"} if batch.contradictory else set()
+    tables, more = subjects.take_out(collector.tables())
+    done = reconcile(tables, lib, collector.once)
+    found += [*more, *done.problems, *statuses.findings()]
+    codes |= {each.code for each in found if each.level != "note"}
+    return {
+        name: [
+            {column: cell for column, cell in row.items() if cell and not column.startswith("@")}
+            for row in table.to_pylist()
+        ]
+        for name, table in done.tables.items()
+    }, codes
+
+
+def helped(row: Row, mapping: Mapping, lib: Library) -> Row:
+    """The row with the helper columns and the digest that a conversion computes for it."""
+    every: dict[str, list[Cells]] = {mapping.domain: [row.cells]}
+    for name, child in flat(row, lib):
+        every.setdefault(name, []).append(child)
+    if row.helpers.get("_has_SV_USUBJID_VISITNUM"):
+        every.setdefault("SV", []).append({n: row.cells[n] for n in ("USUBJID", "VISITNUM") if n in row.cells})
+    tabulations = {name: InMemory(pa.Table.from_pylist(some, _schema(some))) for name, some in every.items()}
+    helpers = Helpers(for_rendering(tabulations, lib.mappings.values()))
+    return _helped(row, mapping, lib, helpers)
+
+
+def _schema(some: list[Cells]) -> pa.Schema:
+    return pa.schema([(name, pa.string()) for name in dict.fromkeys(name for row in some for name in row)])
+
+
+def _helped(row: Row, mapping: Mapping, lib: Library, helpers: Helpers) -> Row:
+    table = pa.Table.from_pylist([row.cells], _schema([row.cells]))
+    (batch,) = table.to_batches()
+    made = helpers.add(mapping, batch).to_pylist()[0]
+    digest = basis.digests(table, mapping.domain)[0].as_py()
+    cells = row.cells | ({basis.DIGEST: digest} if digest else {})
+    nested = {
+        name: [_helped(each, lib.mappings[name], lib, helpers) for each in some] for name, some in row.nested.items()
+    }
+    return Row(cells, {name: made[name] for name in needed(mapping) if made.get(name)}, nested)
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """The primitives of a resource with their paths, without carried cells."""
+    if isinstance(value, dict):
+        if value.get("url") != CARRIED_URL:
+            for name, inner in value.items():
+                yield from leaves(inner, (*path, name))
+    elif isinstance(value, list):
+        for position, inner in enumerate(value):
+            yield from leaves(inner, (*path, position))
+    else:
+        yield path, value
+
+
+def put(value: Any, path: Path, new: Any) -> None:
+    for step in path[:-1]:
+        value = value[step]
+    value[path[-1]] = new
+
+
+def general(path: Path) -> str:
+    return ".".join(str(step) for step in path if not isinstance(step, int))
+
+
+def other(value: Any, path: Path, seen: Table[str, list[Any]], rng: random.Random) -> Any:
+    """Another value of an element: one that a resource of the domain has there, or a changed one of the same type."""
+    choices = [each for each in seen.get(general(path), ()) if each != value]
+    if choices and rng.random() < 0.6:
+        return rng.choice(choices)
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, Number):
+        return Number(rng.choice(["99", "3", "0.25"]))
+    text = str(value)
+    if len(text) >= 4 and text[:4].isdigit() and path[-1] not in {"value", "display", "text", "code"}:
+        return rng.choice(["1999-09-09", "2001-01-02T10:20:30Z"])
+    return text + rng.choice(["x", "2", "-A"])
+
+
+def same(old: Any, new: Any) -> bool:
+    if isinstance(old, Number):
+        return canonical_number(str(old)) == canonical_number(str(new))
+    return bool(old == new)
+
+
+def silent(release: Release, texts: list[str], before: tuple[Rows, set[str]]) -> bool:
+    """Whether edited resources give the rows that they gave before, and nothing more is reported."""
+    after, codes = read(release, texts)
+    return after == before[0] and not codes - before[1]
+
+
+def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -> list[str]:
+    lib = library(release)
+    mapping = lib.mappings[domain]
+    seen: dict[str, list[Any]] = {}
+    tried: Counter[str] = Counter()
+    found: list[str] = []
+
+    @settings(
+        max_examples=examples, deadline=None, derandomize=True, database=None,
+        suppress_health_check=list(HealthCheck), phases=[Phase.generate],
+    )  # fmt: skip
+    @given(rows(mapping, lib, kind), st.integers(0, 10**9))
+    def law(row: Row, seed: int) -> None:
+        rng = random.Random(seed)
+        texts = [text for _, text in written(mapping, helped(row, mapping, lib), lib)]
+        if domain != "DM":  # the study to which others refer
+            study = Row(
+                {name: row.cells.get(name, "S") for name in ("STUDYID", "USUBJID")} | {"SUBJID": "1"},
+                {"_STATUS": "on-study"},
+            )
+            texts.append(written(lib.mappings["DM"], study, lib)[0][1])
+        resources = [parse(text.encode()) for text in texts]
+        for resource in resources:
+            for path, value in leaves(resource):
+                seen.setdefault(general(path), []).append(value)
+        before, known = read(release, texts)
+        if known - {"FS446"}:
+            found.append(f"unedited: {known}")
+        mine = enumerate(resources[:1] if domain != "DM" else resources)
+        places = [(number, path, value) for number, each in mine for path, value in leaves(each)]
+        rng.shuffle(places)
+        places.sort(key=lambda place: tried[general(place[1])])
+        for number, path, value in places[:edits]:
+            tried[general(path)] += 1
+            new = other(value, path, seen, rng)
+            if same(value, new):
+                continue
+            edited = deepcopy(resources[number])
+            put(edited, path, new)
+            if silent(release, [*texts[:number], dump(edited), *texts[number + 1 :]], (before, known)):
+                found.append(f"{resources[number]['resourceType']}.{general(path)}: {value!r} -> {new!r}")
+
+    law()
+    return found
+
+
+FAST = [case for case in cases() if case[0] == "R4"]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in cases() if case[0] != "R4"]
+
+
+@pytest.mark.parametrize(("release", "domain"), [*FAST, *SLOW])
+def test_no_edit_is_silent(release: Release, domain: str) -> None:
+    assert hold(release, domain, CLEAN, 2, 8) + hold(release, domain, LEGAL, 2, 8) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "new"),
+    [
+        (("code", "coding", 0, "code"), "718-7"),
+        (("valueQuantity", "code"), "mg/dL"),
+        (("contained", 0, "type", "coding", 0, "code"), "C12434"),
+        (("subject", "reference"), "Patient/" + "b" * 32),
+        (("status",), "cancelled"),
+    ],
+)
+def test_the_law_sees_an_edit(path: Path, new: str) -> None:
+    """What was silent before elements that give no cell were compared with their row."""
+    row = {
+        "STUDYID": "S", "DOMAIN": "LB", "USUBJID": "S-1", "LBSEQ": "1", "LBTESTCD": "GLUC", "LBTEST": "Glucose",
+        "LBORRES": "5.1", "LBORRESU": "mmol/L", "LBSPEC": "SERUM",
+    }  # fmt: skip
+    mapping = library("R4").mappings["LB"]
+    (text,) = [text for _, text in written(mapping, helped(Row(row, {}), mapping, library("R4")), library("R4"))]
+    before = read("R4", [text])
+    edited = parse(text.encode())
+    put(edited, path, new)
+    assert not before[1] and not silent("R4", [dump(edited)], before)
