@@ -173,7 +173,7 @@ class Outcome:
         return [dict(zip(header, row, strict=False)) for row in rows]
 
     def books_balance(self) -> bool:
-        """Whether rows in are rows out and quarantined, and quarantine holds just as many, for every table."""
+        """Whether rows in are rows out, quarantined and left out, and quarantine holds just as many, by table."""
         for name, count in self.tables.items():
             path = self.out / "quarantine" / (name.removesuffix(".gz") if "json" in name else f"{name}.csv")
             lines = (
@@ -181,7 +181,8 @@ class Outcome:
                 if path.exists()
                 else 0
             )
-            if count["in"] != count["out"] + count["quarantined"] or lines != count["quarantined"]:
+            left_out = count.get("skipped", 0) + count.get("dropped", 0)
+            if count["in"] != count["out"] + count["quarantined"] + left_out or lines != count["quarantined"]:
                 return False
         return bool(self.tables)
 
@@ -206,8 +207,10 @@ def run(arguments: Sequence[str | Path], out: Path, streams: Callable[[], Sequen
         found.problems = [json.loads(line) for line in (out / "problems.ndjson").read_text("utf-8").splitlines()]
     if (out / "manifest.json").is_file():
         books = json.loads((out / "manifest.json").read_text("utf-8"))["tables"]
-        names = {"in": "rows_in", "out": "rows_out", "quarantined": "quarantined"}
-        found.tables = {table: {name: count[key] for name, key in names.items()} for table, count in books.items()}
+        names = {"in": "rows_in", "out": "rows_out"} | {name: name for name in ("quarantined", "skipped", "dropped")}
+        found.tables = {
+            table: {name: count[key] for name, key in names.items() if key in count} for table, count in books.items()
+        }
     return found
 
 

@@ -274,12 +274,32 @@ def test_every_shipped_mapping_fits_the_schema(path):
         "form: x\nmakes: VS\nrow: {VSTEST: a}",
         "form: x\nmakes: VS\nrows: {VSTEST: {one of: []}}",
         "let: {a: b}\nother: c",
+        "form: x\ndrops: [a]",
+        "form: x\ndrop: {a: b}",
+        "form: x\ncarry unmapped: maybe",
+        "form: x\nskip when: [a]",
+        "form: x\nzone: [Europe/Berlin]",
+        "let: {a: b}\nskip when: a",
+        "let: {a: b}\nzone: Europe/Berlin",
     ],
 )
 def test_the_schema_refuses(text):
     validator = jsonschema.Draft202012Validator(schema())
     (document,) = nodes.read(text, "x.yaml")
     assert not validator.is_valid(plain(document))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "form: x\ndrop: ['*_note', mail]\nskip when: a is b\nmissing: [-99, NA, .]\ncarry unmapped: true\nzone: Asia/Seoul",
+        "form: x\ndrop: mail\nmissing: []\ncarry unmapped: 'false'",
+        "drop: [mail]\nmissing: NA\ncarry unmapped: true",
+    ],
+)
+def test_the_schema_knows_what_is_not_converted(text):
+    (document,) = nodes.read(text, "x.yaml")
+    jsonschema.Draft202012Validator(schema()).validate(plain(document))
 
 
 def test_the_schema_itself_is_one_and_is_what_the_command_prints():
