@@ -147,6 +147,11 @@ def test_what_has_no_data_by_the_define_may_be_missing():
     assert findings(define, tables) == set()
 
 
+def test_comparisons_have_a_bound(monkeypatch):
+    monkeypatch.setattr(agreement, "_MOST", 1)
+    assert {code for code, _ in findings(*package())} == {"FS782"}
+
+
 @pytest.mark.parametrize(
     ("comparator", "values", "met"),
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,11 +19,14 @@ from fhirspace.errors import Place, Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.define import kinds, words
-from fhirspace.sdtm.define.conditions import by_condition, meets
+from fhirspace.sdtm.define.conditions import Cells, asked, by_cells, meets
 from fhirspace.sdtm.define.links import dangling
 from fhirspace.sdtm.define.model import Define, Item, ItemGroup, ItemRef
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import data_columns
+
+_MOST: Final = 20_000_000
+"""Comparisons of cells with the values of where clauses, for one variable: some seconds."""
 
 
 def check(define: Define, tables: Mapping[str, pa.Table], file: str = "define.xml") -> Iterator[Problem]:
@@ -120,22 +124,23 @@ class _Dataset:
 
     def _value_level(self, item: Item) -> Iterator[Problem]:
         values = self.define.value_lists.get(item.values)
+        groups: dict[tuple[str, ...], dict[Cells, set[str]]] = {}
+        work = 0
         for ref in values.refs if values else ():
             narrow = self.define.items.get(ref.item)
             clauses = [self.define.wheres[oid] for oid in ref.where if oid in self.define.wheres]
-            if narrow is None or not clauses:
+            names = asked(self.define, self.group, self.table, clauses)
+            if narrow is None or names is None:
                 continue
-            found = by_condition(self.define, self.group, self.table, item.name, clauses)
-            if found is None:
-                continue
-            names, groups = found
-            met = {
-                value
-                for cells, cell_values in groups.items()
-                if meets(self.define, clauses, names, cells)
-                for value in cell_values
-            }
-            yield from self._values(narrow, item.name, sorted(met), narrow.oid)
+            key = tuple(names)
+            if key not in groups:  # most items of a value list ask for the same variable
+                groups[key] = by_cells(self.table, names, item.name)
+            work += len(groups[key]) * sum(len(check.values) for clause in clauses for check in clause.checks)
+            if work > _MOST:
+                yield self._problem("FS782", item.name, f"at most {_MOST:,} comparisons of cells with where clauses")
+                return
+            met = [found for cells, found in groups[key].items() if meets(self.define, clauses, names, cells)]
+            yield from self._values(narrow, item.name, sorted(set().union(*met)), narrow.oid)
 
     def _key(self, variables: list[tuple[ItemRef, Item]]) -> Iterator[Problem]:
         keys = [item.name for ref, item in sorted(variables, key=lambda pair: pair[0].key or 0) if ref.key]

@@ -21,27 +21,23 @@ _ORDERED: Final[dict[str, Callable[[Decimal, Decimal], bool]]] = {
 }
 
 
-def by_condition(
-    define: Define, group: ItemGroup, table: pa.Table, variable: str, clauses: Iterable[Where]
-) -> tuple[list[str], dict[Cells, set[str]]] | None:
-    """The values of a variable by the cells that some where clauses ask for.
-
-    Returns:
-        The names of the columns that are asked for, and the values by their cells; None where a clause asks for a
-        variable of another dataset, or for one that the table has not.
-    """
+def asked(define: Define, group: ItemGroup, table: pa.Table, clauses: Iterable[Where]) -> list[str] | None:
+    """The columns that some where clauses ask for; None where one asks for another dataset, or for a missing column."""
     own = {ref.item for ref in group.refs}
-    asked = [check.item for clause in clauses for check in clause.checks]
-    if not asked or not set(asked) <= own or any(item not in define.items for item in asked):
+    items = [check.item for clause in clauses for check in clause.checks]
+    if not items or not set(items) <= own or any(item not in define.items for item in items):
         return None
-    names = list(dict.fromkeys(define.items[item].name for item in asked))
-    if not {*names, variable} <= set(table.column_names):
-        return None
+    names = list(dict.fromkeys(define.items[item].name for item in items))
+    return names if set(names) <= set(table.column_names) else None
+
+
+def by_cells(table: pa.Table, names: Sequence[str], variable: str) -> dict[Cells, set[str]]:
+    """The values of a variable by the cells of some columns."""
     found: dict[Cells, set[str]] = {}
     for *cells, value in columns.Groups(table, [*names, variable]).cells:
         if value is not None:
             found.setdefault(tuple(cells), set()).add(value)
-    return names, found
+    return found
 
 
 def meets(define: Define, clauses: Iterable[Where], names: Sequence[str], cells: Cells) -> bool:
