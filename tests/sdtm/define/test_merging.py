@@ -52,8 +52,9 @@ def test_a_new_variable_and_a_new_dataset_are_added():
     now = again(given, AE=AE, VS=VS)
     (group, other) = now.groups.values()
     assert (group.name, other.name) == ("AE", "VS")
-    ref, severity = now.variables(group)[-1]
-    assert (severity.name, ref.order, severity.codelist in now.codelists) == ("AESEV", 7, True)
+    assert [each.name for _, each in now.variables(group)] == list(AE)
+    severity = item(now, "AE", "AESEV")
+    assert severity.codelist in now.codelists
     assert faults(writing.as_bytes(now)) == []
 
 

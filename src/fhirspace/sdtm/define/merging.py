@@ -53,20 +53,28 @@ def _in_order(made: Define, given: Define) -> list[ItemGroup]:
 
 
 def _group(made: Define, given: Define, group: ItemGroup, known: ItemGroup) -> ItemGroup:
-    described = {item.name: ref for ref, item in given.variables(known)}
-    present = {item.name: ref for ref, item in made.variables(group)}
-    refs = [ref for name, ref in described.items() if name in present or ref.no_data]
-    last = max((ref.order or 0 for ref in refs), default=0)
-    new = [ref for name, ref in present.items() if name not in described]
-    refs += [_unkeyed(ref, last + at) for at, ref in enumerate(new, 1)]
+    refs = _refs(made, given, group, known)
     leaf = Leaf(known.leaf.id if known.leaf else _leaf_id(group), _href(group), _href(group))
     standard = known.standard or ("" if known.nonstandard else group.standard and GUIDE)
     return replace(known, refs=tuple(refs), leaf=leaf, standard=standard, no_data=False)
 
 
-def _unkeyed(ref: ItemRef, order: int) -> ItemRef:
-    """A variable that is added to a dataset whose key is that of the package."""
-    return replace(ref, order=order, key=None)
+def _refs(made: Define, given: Define, group: ItemGroup, known: ItemGroup) -> list[ItemRef]:
+    """The variables in the order of the package; each new one comes after the variable before it in the file."""
+    described = {item.name: ref for ref, item in given.variables(known)}
+    present = {item.name: ref for ref, item in made.variables(group)}
+    refs = {name: ref for name, ref in described.items() if name in present or ref.no_data}
+    order, last = list(refs), -1
+    for name, ref in present.items():
+        if name in refs:
+            last = order.index(name)
+            continue
+        last += 1
+        order.insert(last, name)
+        refs[name] = replace(ref, key=None)  # the key is that of the package
+    if order == list(described):
+        return list(refs.values())
+    return [replace(refs[name], order=at) for at, name in enumerate(order, 1)]
 
 
 def _leaf_id(group: ItemGroup) -> str:
