@@ -14,7 +14,7 @@ from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.define import writing
-from fhirspace.sdtm.define.making import Column, Dataset
+from fhirspace.sdtm.define.making import Dataset
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.standards import sdtm
@@ -22,7 +22,7 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.define.description import Description, describe
+from fhirspace.study.define.description import Description, dataset_of, describe
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.metadata.describe import empty
 from fhirspace.study.metadata.written import to_transport, written
@@ -181,7 +181,7 @@ def convert(
                 library = Library(fhir, folders, key=key)
             pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            about = describe(given, prepared, accounting, source, folders, wanted=define)
+            about = describe(given, prepared, source, folders, wanted=define)
             write_sdtm(prepared, folder, accounting, formats, define=about)
         else:
             converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
@@ -273,12 +273,8 @@ def write_sdtm(
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
                 _write(table, form, part, about, look.checked.get(name))
         if define:
-            form = "xpt" if "xpt" in formats else formats[0]
-            variables = [
-                Column(each.name, each.label, each.type or "Char", study.lengths.get((name, each.name), 1))
-                for each in about.columns
-            ]
-            described[name] = Dataset(table, variables, about.label, f"{file_name(name.lower())}.{form}")
+            file = f"{file_name(name.lower())}.{'xpt' if 'xpt' in formats else formats[0]}"
+            described[name] = dataset_of(table, about, study.lengths, file)
     if define:
         made = define.of(described)
         accounting.note(define.differences(made, described))

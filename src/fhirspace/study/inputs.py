@@ -85,7 +85,7 @@ def recognise(
     if sure and odd:
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
-    define = define if sure and target in ("", "sdtm") else None  # nothing else reads it
+    define = define if sure and target != "records" else None  # records have no place for it
     read = {*faults, define, *(found.path for found in tables.values())}
     problems = [finding(path) for path in (*beside, *looked.others) if path not in read]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables

@@ -28,6 +28,7 @@ from fhirspace.foreign import listed
 from fhirspace.forms.library import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm import columns, layout as shape
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive import derive as derivations
 from fhirspace.sdtm.derive.derive import Derivation
 from fhirspace.sdtm.derive.design import FormZone, StudyDesign, load_study
@@ -37,6 +38,7 @@ from fhirspace.sdtm.zones import with_offsets, without_offsets
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.study.define.given import completed, given_define
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import source_records
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
@@ -78,6 +80,7 @@ class Prepared:
         unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
         metadata: the descriptions in the files of the datasets; one without rows is in it alone.
+        define: the define.xml that came with them.
     """
 
     tabulations: dict[str, Tabulation]
@@ -85,6 +88,7 @@ class Prepared:
     screening: Screening | None = None
     unmapped: dict[str, set[str]] = field(default_factory=dict)
     metadata: dict[str, Description] = field(default_factory=dict)
+    define: Define | None = None
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -283,7 +287,7 @@ def extract(
     tables = without_offsets(found.tables, design or StudyDesign())
     clean = conforming(tables, accounting, kinds, check(Block(tables), kinds))
     tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in clean.tables.items()}
-    return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables)), found
+    return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables), define=found.define), found
 
 
 class SdtmFiles(NamedTuple):
@@ -357,7 +361,8 @@ def from_sdtm(given: Input, library: Library, accounting: Accounting, kinds: Seq
     clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds))
     tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
     whole = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
-    return Prepared(tabulations, screening=clean, metadata=whole)
+    define = given_define(given, accounting)
+    return Prepared(tabulations, screening=clean, metadata=completed(whole, define), define=define)
 
 
 def render(
@@ -373,7 +378,7 @@ def render(
     """Writes the resources of datasets into a folder, and accounts for every row; see `to_fhir`."""
     to_fhir(
         prepared.tabulations, library, folder, accounting,
-        metadata=prepared.metadata, workers=workers, gzip=gzip, progress=progress,
+        metadata=prepared.metadata, define=prepared.define, workers=workers, gzip=gzip, progress=progress,
     )  # fmt: skip
 
 

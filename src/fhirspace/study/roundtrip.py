@@ -262,7 +262,7 @@ def _fhir(
     found = from_fhir(files, library, accounting)
     with OutputFolder(home) as folder:
         tables = {name: InMemory(table) for name, table in found.tables.items()}
-        before = pipeline.Prepared({**tables}, metadata=found.descriptions(tables))
+        before = pipeline.Prepared({**tables}, metadata=found.descriptions(tables), define=found.define)
         pipeline.render(before, library, folder, accounting)
     made = written(home)
     lines = {canonical(line) for line in _content(made)}

@@ -17,9 +17,11 @@ from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Carried, Mapping, walk
 from fhirspace.mapping.write.kernel import Kernel, Rendered
 from fhirspace.sdtm.columns import text
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive import basis
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
+from fhirspace.study.define import resource as defined
 from fhirspace.study.helper_columns import RECORD, Helpers, with_records
 from fhirspace.study.metadata.describe import Metadata, empty, metadata_of
 from fhirspace.study.metadata.resource import resource
@@ -124,6 +126,7 @@ def to_fhir(
     accounting: Accounting,
     *,
     metadata: Table[str, Description] | None = None,
+    define: Define | None = None,
     workers: int = 1,
     gzip: bool = False,
     progress: Progress | None = None,
@@ -133,6 +136,7 @@ def to_fhir(
     Args:
         tabulations: the datasets by name; library: the mappings; folder: where to write; accounting: of the run.
         metadata: the descriptions in the files of the datasets; one without rows is in it alone.
+        define: the define.xml that came with the datasets.
         workers: processes for large datasets without nested rows.
         gzip: the files are ``fhir/<Type>.ndjson.gz``, the same ones for any number of processes.
         progress: called before the first batch of a dataset and after each.
@@ -147,7 +151,7 @@ def to_fhir(
         for name in _order(tabulations, library):
             writer.write(name, workers, gzip=gzip)
         writer.leave_out()
-        if lines := b"".join(writer.metadata(metadata or {})):
+        if lines := b"".join((*writer.metadata(metadata or {}), *writer.define(define))):
             sinks["Library"].write(packed(lines) if gzip else lines)
 
 
@@ -285,6 +289,14 @@ class _Writer:
             found = self._metadata(name, description)
             if found is not None:
                 yield resource(name, found, self._study(), self._library.key)
+
+    def define(self, given: Define | None) -> Iterator[bytes]:
+        """The resource with the define.xml of the datasets, if they came with one that a resource can hold."""
+        made = defined.resource(given, self._study(), self._library.key) if given else b""
+        if isinstance(made, Problem):
+            self._accounting.note([made])
+        elif made:
+            yield made
 
     def _metadata(self, name: str, description: Description) -> Metadata | None:
         tabulation = self._tabulations.get(name, InMemory(empty(description)))

@@ -10,11 +10,12 @@ Source: CDISC Define-XML 2.0 and 2.1, section 5.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 from fhirspace.errors import InputError, Place
-from fhirspace.sdtm.define import words
+from fhirspace.sdtm.define import tree, words
 from fhirspace.sdtm.define.model import (
     Check,
     Codelist,
@@ -32,7 +33,7 @@ from fhirspace.sdtm.define.model import (
     ValueList,
     Where,
 )
-from fhirspace.sdtm.define.tree import Node, read as read_tree
+from fhirspace.sdtm.define.tree import Node
 from fhirspace.sdtm.define.writing import NCI, ODM, XLINK
 
 VERSIONS = {"http://www.cdisc.org/ns/def/v2.0": "2.0", "http://www.cdisc.org/ns/def/v2.1": "2.1"}
@@ -46,12 +47,20 @@ def read(path: Path) -> Define:
     Raises:
         InputError: FS770, it is no well-formed XML, or another kind of it; FS160, a bound is exceeded; FS101, no file.
     """
-    root = read_tree(path)
+    return _define(tree.read(path), path.name)
+
+
+def parse(content: bytes, file: str) -> Define:
+    """Reads the bytes of a define.xml; `file` is its name in messages. Raises InputError as `read`."""
+    return _define(tree.parse(BytesIO(content), file), file)
+
+
+def _define(root: Node, file: str) -> Define:
     study = root.first(f"{ODM} Study") if root.name == f"{ODM} ODM" else None
     version = study.first(f"{ODM} MetaDataVersion") if study else None
     space = next((each for each in VERSIONS if version and f"{each} DefineVersion" in version.attributes), None)
     if study is None or version is None or space is None:
-        raise InputError("FS770", Place(path.name, root.line), _EXPECTED)
+        raise InputError("FS770", Place(file, root.line), _EXPECTED)
     return _Reader(space).define(root, study, version)
 
 

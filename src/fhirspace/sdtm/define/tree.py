@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 from xml.parsers import expat
 
 from fhirspace.errors import InputError, Place
@@ -53,19 +54,24 @@ def read(path: Path) -> Node:
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name))
-    builder = _Builder(path.name)
+    with path.open("rb") as stream:
+        return parse(stream, path.name)
+
+
+def parse(stream: BinaryIO, file: str) -> Node:
+    """The root of an XML document in a stream; `file` is its name in messages. Raises InputError as `read`."""
+    builder = _Builder(file)
+    left = limit("define-bytes")
     try:
-        with path.open("rb") as stream:
-            left = limit("define-bytes")
-            while chunk := stream.read(_CHUNK):
-                left -= len(chunk)
-                if left < 0:
-                    raise too_much("define-bytes", Place(path.name))
-                builder.feed(chunk)
-            return builder.close()
+        while chunk := stream.read(_CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise too_much("define-bytes", Place(file))
+            builder.feed(chunk)
+        return builder.close()
     except (expat.ExpatError, LookupError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise InputError("FS770", Place(path.name, line), "well-formed XML") from None
+        raise InputError("FS770", Place(file, line), "well-formed XML") from None
 
 
 class _Builder:

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fhirspace.errors import InputError, Problem
+import pyarrow as pa
+
+from fhirspace.errors import Problem
 from fhirspace.forms.library import SourceLibrary
-from fhirspace.sdtm.define import agreement, making, reading
+from fhirspace.sdtm.define import agreement, making
 from fhirspace.sdtm.define.merging import merged
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive.work import Derived
 from fhirspace.study import pipeline
-from fhirspace.study.accounting import Accounting
 from fhirspace.study.define.cells import cells_of
 from fhirspace.study.inputs import Input
+from fhirspace.tables.description import Description as FileDescription
 
 _REMARKS = {
     "records": "Made by fhirspace from the records of an EDC export, by the source mapping {source}.",
@@ -60,21 +62,20 @@ class Description:
 def describe(
     given: Input,
     prepared: pipeline.Prepared,
-    accounting: Accounting,
     source: str | None,
     mappings: Sequence[Path],
     *,
     wanted: bool | None,
 ) -> Description | None:
-    """What is known of a study beside its datasets. A define.xml of the input that cannot be read is reported.
+    """What is known of a study beside its datasets; None where no define.xml is to be written.
 
     Args:
-        given: the input; prepared: its datasets; accounting: of the run.
+        given: the input; prepared: its datasets.
         source, mappings: the source mappings of an EDC export, as in `pipeline.source_library`.
         wanted: whether there is to be a define.xml; None: if the input has one.
     """
-    own = None if wanted is False else _own(given, accounting)
-    if not wanted and not own:
+    own = prepared.define
+    if wanted is False or not (wanted or own):
         return None
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
@@ -82,14 +83,20 @@ def describe(
     return Description(given.kind, given=own)
 
 
-def _own(given: Input, accounting: Accounting) -> Define | None:
-    if given.define is None:
-        return None
-    try:
-        return reading.read(given.define)
-    except InputError as fault:
-        accounting.refuse(given.define, fault)
-        return None
+def dataset_of(
+    table: pa.Table, about: FileDescription, lengths: Mapping[tuple[str, str], int], file: str
+) -> making.Dataset:
+    """A dataset as it is written, for its definition.
+
+    Args:
+        table: its rows; about: the description that its file gets; file: the name of that.
+        lengths: by dataset and variable, the bytes of the longest cell.
+    """
+    columns = []
+    for each in about.columns:
+        length = each.length or lengths.get((about.name, each.name), 1)
+        columns.append(making.Column(each.name, each.label, each.type or "Char", length))
+    return making.Dataset(table, columns, about.label, file)
 
 
 def _created() -> str:

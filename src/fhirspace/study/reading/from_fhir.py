@@ -17,9 +17,11 @@ from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.mapping.read.witness import label
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
+from fhirspace.study.define import resource as defined
 from fhirspace.study.metadata.describe import Metadata, arranged, together
 from fhirspace.study.metadata.resource import found_in
 from fhirspace.study.reading.edited import reconcile
@@ -43,7 +45,7 @@ class FromFhir:
         files: those that could be read to their end, as they were recognised.
         broken: lines that are no resources: file, line.
         metadata: labels, lengths, order and the like, by dataset; `tables` follow them.
-        stale: metadata that cannot be used.
+        define: the define.xml of the datasets. stale: metadata that cannot be used.
     """
 
     tables: dict[str, pa.Table] = field(default_factory=dict)
@@ -56,6 +58,7 @@ class FromFhir:
     broken: list[tuple[str, int]] = field(default_factory=list)
     metadata: dict[str, Metadata] = field(default_factory=dict)
     stale: list[Problem] = field(default_factory=list)
+    define: Define | None = None
 
     def descriptions(self, left: Collection[str]) -> dict[str, Description]:
         """The descriptions of the datasets that are left of `tables`, and of those without rows."""
@@ -145,13 +148,16 @@ def _identified_first(table: pa.Table) -> pa.Table:
 
 
 def _without_metadata(lines: Iterable[tuple[int, bytes]], found: FromFhir, file: str) -> Iterator[tuple[int, bytes]]:
-    """The lines but for those with the metadata of a dataset, which are added to what was found."""
+    """The lines but for those with the metadata of datasets, which are added to what was found."""
     for number, line in lines:
-        about = found_in(line, Place(file, number))
+        place = Place(file, number)
+        about = found_in(line, place) or defined.found_in(line, place)
         if about is None:
             yield number, line
         elif isinstance(about, Problem):
             found.stale.append(about)
+        elif isinstance(about, Define):
+            found.define = found.define or about
         else:
             name, metadata = about
             earlier = found.metadata.get(name)
