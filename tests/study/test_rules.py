@@ -203,3 +203,13 @@ def test_our_rules_can_all_be_run() -> None:
     assert all(rule.message and rule.output for rule in rules)
     engine = Engine(Study([]))
     assert all(not engine.run(rule).errors for rule in rules)
+
+
+def test_a_file_of_rules_that_is_wrong_does_not_stop_the_others(study: Path, tmp_path: Path, capsys: Any) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "good.yml").write_text(text("STUDY-1"))
+    (tmp_path / "mine" / "bad.yml").write_text("Core: {Id: BAD}\nCheck: !!python/object/apply:os.system [id]\n")
+    assert main(["validate", str(study), "--rules", str(tmp_path / "mine")]) == 1
+    out = capsys.readouterr().out
+    assert "STUDY-1 (CG9001) AE: 2 records" in out
+    assert "not judged: bad.yml: FS301" in out

@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace import atomic
-from fhirspace.errors import UsageError
+from fhirspace.errors import InputError, MappingError, Place, UsageError
 from fhirspace.sdtm.rules.catalogue import added, own
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load_all
@@ -36,12 +36,12 @@ def judge(
         values: a new file for the values of flagged records (NDJSON, mode 0600); None writes none.
 
     Raises:
-        InputError: as `recognise`; UsageError: FS615 there are no datasets, FS805 the added rules cannot be read;
-            MappingError: a rule of `rules` is wrong.
+        InputError: as `recognise`, FS101 `rules` is not there; UsageError: FS615 there are no datasets, FS805 the
+            added rules cannot be read.
     """
-    chosen, source = _chosen(rules)
+    report = Report()
+    chosen = _chosen(rules, report)
     engine = Engine(Study(_datasets(paths, follow_links, encoding)))
-    report = Report(source=source)
     for rule in chosen:
         report.add(engine.run(rule), values=values is not None)
     report.finish()
@@ -51,20 +51,34 @@ def judge(
     return report
 
 
-def _chosen(folder: Path | None) -> tuple[list[Rule], str]:
-    """The rules that run, and where those came from that are not ours."""
+def _chosen(folder: Path | None, report: Report) -> list[Rule]:
+    """The rules that run. The report is given where those came from that are not ours, and the files that are wrong."""
     mine = list(own.rules())
     if folder is not None:
-        files = [folder] if folder.is_file() else sorted([*folder.rglob("*.yml"), *folder.rglob("*.yaml")])
-        return mine + [rule for file in files for rule in load_all(file)], folder.name
+        report.source = folder.name
+        return mine + _of_files(folder, report)
     found = added.rules()
     if found is None:
-        return mine, ""
+        return mine
     kept, others = found
+    report.source = f"{kept.source} {kept.digest[:12]}"
     wanted = f"SDTMIG {sdtm.version()}"
     fitting = [rule for rule in others if not rule.standards or wanted in rule.standards]
     theirs = {name for rule in fitting for name in rule.ids}  # of a rule that both have, theirs is the one to quote
-    return [rule for rule in mine if not theirs & {*rule.ids}] + fitting, f"{kept.source} {kept.digest[:12]}"
+    return [rule for rule in mine if not theirs & {*rule.ids}] + fitting
+
+
+def _of_files(folder: Path, report: Report) -> list[Rule]:
+    """The rules of a folder or a file; a file that is wrong does not stop the others."""
+    if not folder.exists():
+        raise InputError("FS101", Place(folder.name), "a file or a folder with rules")
+    rules: list[Rule] = []
+    for file in [folder] if folder.is_file() else sorted([*folder.rglob("*.yml"), *folder.rglob("*.yaml")]):
+        try:
+            rules += load_all(file)
+        except MappingError as error:
+            report.unjudged[file.name] = {"*": str(error)}
+    return rules
 
 
 def _datasets(paths: Sequence[Path], follow_links: bool, encoding: str | None) -> list[Dataset]:
