@@ -128,7 +128,7 @@ def _slots(mapping: Mapping) -> list[tuple[object, Slot]]:
 
 def keys(codec: Codec) -> list[str]:
     """The cells of a code list, from the codec's pattern."""
-    return [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\)\|", codec.pattern)]
+    return [re.sub(r"\\(.)", r"\1", part) for part in re.split(r"(?<!\\)\|", codec.pattern) if part]
 
 
 # -- values
@@ -211,7 +211,7 @@ def clean_value(mapping: Mapping, column: str, found: tuple[Slot, ...]) -> Searc
     options = [
         _BY_NAME.get(slot.codec.name.rstrip("+"), st.sampled_from(keys(slot.codec)))
         for slot in found
-        if slot.codec.name.startswith("codes") or slot.codec.name.rstrip("+") in _BY_NAME
+        if (slot.codec.name.startswith("codes") and keys(slot.codec)) or slot.codec.name.rstrip("+") in _BY_NAME
     ]
     if not options:
         terms = _terms(mapping, column)
@@ -262,6 +262,8 @@ def _helper_values(mapping: Mapping, clean: bool) -> dict[str, SearchStrategy[st
         listed = next((slot for slot in found if slot.codec.name.startswith("codes(")), None)
         if name == "_SYNTHETIC":
             made[name] = st.sampled_from(["HTEST", ""])
+        elif name == "_RECORD":  # each row has one
+            made[name] = st.sampled_from(["1f" * 20, "a0" * 20])
         elif listed is not None:
             made[name] = st.sampled_from(keys(listed.codec))
         elif name.startswith("_upto_"):

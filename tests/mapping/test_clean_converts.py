@@ -82,7 +82,7 @@ def _refused(mapping: Mapping, column: str, found: list[Slot], values: list[str]
 def test_no_slot_refuses_a_clean_cell(release: Release) -> None:
     refused = [
         (name, *each)
-        for name, mapping in library(release).mappings.items()
+        for name, mapping in library(release).complete().items()
         if not name.startswith("SUPP")
         for column, found in _closed(mapping).items()
         for each in _refused(mapping, column, found, ODD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,7 +94,7 @@ class StatusScreen:
         """The prefix and cells of the rows that the resources of some lines are, not of those nested in them."""
         wanted, found = pa.array(list(lines), pa.int64()), dict[int, list[tuple[str, dict[str, Any]]]]()
         for domain in [each for each in batch.tables if self.library.mappings[each].blocks]:
-            names = [domain[:2] + each for each in ("STAT", "OCCUR", "ORRES")]
+            names = [domain[:2] + each for each in ("STAT", "OCCUR", "ORRES", "MOOD")]
             for table in batch.tables[domain].values():
                 picked = table.filter(pc.is_in(table["@row"], wanted))
                 picked = picked.select([name for name in ("@row", *names) if name in table.column_names])
@@ -185,15 +185,24 @@ def _judge(found: list[Verdict], rows: list[tuple[str, dict[str, Any]]]) -> _Jud
 def _one(verdict: Verdict, rows: list[tuple[str, dict[str, Any]]]) -> _Judged:
     if verdict.outcome in _NEVER:
         return _Judged(verdict, out=True)
-    negated = bool(rows) and all(_negated(domain, row) for domain, row in rows)
+    negated = _all(rows, _negated)
     result = any(row.get(f"{domain}ORRES") for domain, row in rows)
     if verdict.outcome == "finding":
-        return _Judged(None if negated else verdict)
+        return _Judged(None if negated or _all(rows, _planned) else verdict)
     if negated and not (result and verdict.outcome == "not done"):
         return _Judged()
     if verdict.outcome == "not done" and not result and len(rows) == 1 and not rows[0][1].get(f"{rows[0][0]}OCCUR"):
         return _Judged(verdict, mark=f"{rows[0][0]}STAT")
     return _Judged(verdict, out=True)
+
+
+def _all(rows: list[tuple[str, dict[str, Any]]], says: Callable[[str, dict[str, Any]], bool]) -> bool:
+    return bool(rows) and all(says(domain, row) for domain, row in rows)
+
+
+def _planned(domain: str, row: dict[str, Any]) -> bool:
+    """Whether a row itself says that it is a plan: of what was planned FHIR cannot say whether it was done."""
+    return row.get(f"{domain}MOOD") == "SCHEDULED"
 
 
 def _negated(domain: str, row: dict[str, Any]) -> bool:
