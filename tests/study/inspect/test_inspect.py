@@ -22,7 +22,7 @@ from fhirspace.template.codecs import NAMES
 from fhirspace.template.folders import shipped
 
 LIBRARIES = {release: Library(release) for release in RELEASES}
-DOMAINS = sorted(LIBRARIES["R4"].complete())
+DOMAINS, *_ = [sorted(library.complete()) for library in LIBRARIES.values()]
 
 FORM = """
 form: pulse
