@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from fhirspace.errors import UsageError
+from fhirspace.standards.labels import model_labels
 
 SPONSOR_DEFINED = "Sponsor-Defined"
 """The class of a sponsor's own domains. Their names do not show which of the general classes it is."""
@@ -200,7 +201,10 @@ def _kin(klass: str) -> tuple[str, ...]:
 
 @cache
 def _class_pool(klass: str) -> tuple[Variable, ...]:
-    """What the class lends to its domains: names with "--" for the prefix, the first specification found."""
+    """What the class lends to its domains: names with "--" for the prefix, the first specification found.
+
+    The labels are those of the model: a domain may word its own as it likes.
+    """
     kin = _kin(klass)
     pool: dict[str, Variable] = {}
     for name, dataset in sorted(_package().datasets.items()):
@@ -210,7 +214,8 @@ def _class_pool(klass: str) -> tuple[Variable, ...]:
                 pool.setdefault(general, msgspec.structs.replace(variable, name=general, core="Perm"))
     for name, label, kind, role in _GENERAL:
         pool.setdefault(name, Variable(name, label, "Num" if kind == "Num" else "Char", role, "Perm"))
-    return tuple(pool.values())
+    labels = {**model_labels(klass), **{name: label for name, label, _, _ in _GENERAL}}
+    return tuple(msgspec.structs.replace(each, label=labels.get(name, each.label)) for name, each in pool.items())
 
 
 def _part(variable: Variable) -> int:

@@ -25,7 +25,7 @@ from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import Description, dataset_of, describe
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.metadata.describe import empty
-from fhirspace.study.metadata.written import to_transport, written
+from fhirspace.study.metadata.written import fitting, to_transport, written
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.screening import Screening
 from fhirspace.study.summary import StudySummary, for_writing
@@ -269,9 +269,12 @@ def write_sdtm(
     tables |= {name: empty(about) for name, about in prepared.metadata.items() if name not in tables and about.columns}
     for name, table in tables.items():
         about = written(table, name, prepared.metadata.get(name, Known()), study.lengths, look.checked.get(name))
+        if "xpt" in formats:
+            fit, problems = fitting(about, f"{file_name(name.lower())}.xpt")
+            accounting.note(problems)
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, form, part, about, look.checked.get(name))
+                _write(table, form, part, fit if form == "xpt" else about, look.checked.get(name))
         if define:
             file = f"{file_name(name.lower())}.{'xpt' if 'xpt' in formats else formats[0]}"
             described[name] = dataset_of(table, about, study.lengths, file)

@@ -41,6 +41,7 @@ from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.define.given import completed, given_define
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import source_records
+from fhirspace.study.metadata.describe import odd_types
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
 from fhirspace.study.screening import Screening, blocking, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
@@ -327,6 +328,7 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFil
         accounting.read(name, data.rows + len(rejected))
         accounting.quarantine(name, rejected.columns, (row.fields for row in rejected.rows))
         loaded[name] = data
+        accounting.note(odd_types(name, data.description, found.path.name))
     if faults and len(faults) == len(given.files):
         raise faults[0]
     for name in _unknown(loaded, library):

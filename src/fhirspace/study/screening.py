@@ -90,6 +90,18 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[s
                 yield Finding(Problem(code, place, expected, name), row)
         if "xpt" in formats:
             yield from _trailing_blanks(table, name, column)
+            yield from _beyond_ascii(table, name, column, coded)
+
+
+def _beyond_ascii(table: pa.Table, name: str, column: str, coded: pa.DictionaryArray) -> Iterator[Finding]:
+    """One finding for a variable with letters that a transport file does not say the encoding of."""
+    odd = [not cell.isascii() for cell in coded.dictionary.to_pylist()]
+    if not any(odd):
+        return
+    rows = pc.indices_nonzero(pc.fill_null(pa.array(odd, pa.bool_()).take(coded.indices), False)).to_pylist()
+    for place in columns.places(table, name, rows[:1], column):
+        detail = f"{counted(len(rows), 'text has', 'texts have')} others"
+        yield Finding(Problem("FS162", place, "ASCII characters", name, detail), rows[0])
 
 
 def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Finding]:

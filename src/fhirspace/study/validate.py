@@ -16,6 +16,7 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import as_finding
 from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
+from fhirspace.study.metadata.describe import odd_types
 from fhirspace.tables.leftovers import finding, leftovers
 
 
@@ -87,7 +88,7 @@ def _datasets(given: Input) -> Iterator[Problem]:
             faults.append(fault)
             findings.append(as_finding(fault, found.path))
             continue
-        findings += (*problems, *rejected.problems)
+        findings += (*problems, *rejected.problems, *odd_types(name, data.description, found.path.name))
         if data.rows or rejected:
             tables[name] = data.table()
     if faults and len(faults) == len(given.files):

@@ -7,8 +7,10 @@ from collections import Counter
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.standards import sdtm
+from fhirspace.study.metadata.written import fitting
 from fhirspace.tables import description, text, xpt
-from fhirspace.tables.description import Column
+from fhirspace.tables.description import Column, Description
 
 Columns = dict[str, list[str | None]]
 DM: Columns = {
@@ -147,3 +149,50 @@ def test_gzip(files, fhir, tmp_path):
 def test_validation_takes_a_dataset_without_rows(files, capsys):
     assert main(["validate", str(files)]) in (0, 1)
     assert "FS103" not in capsys.readouterr().err
+
+
+def test_types_that_are_not_those_of_the_standard_are_reported_and_stay(tmp_path, capsys):
+    """BRTHDTC as a number without a format of dates, VISITNUM as text."""
+    (tmp_path / "in").mkdir()
+    dm: Columns = DM | {"BRTHDTC": ["5644", None]}
+    numbers = {"BRTHDTC": "Num", "AGE": "Char"}
+    variables: list[xpt.Variable] = [(name, name, "Num" if numbers.get(name) == "Num" else "Char", None) for name in dm]
+    table = text.from_columns(dm, file="x")
+    xpt.write(table, tmp_path / "in/dm.xpt", name="DM", label="DM", variables=variables)
+    assert main(["validate", str(tmp_path / "in")]) == 1
+    shown = capsys.readouterr()
+    assert "FS164 dm.xpt:BRTHDTC" in shown.out + shown.err
+    assert "FS164 dm.xpt:AGE" in shown.out + shown.err
+    assert main(["convert", str(tmp_path / "in"), "--to", "sdtm", "--out", str(tmp_path / "out")]) == 1
+    assert codes(tmp_path / "out")["FS164"] == 2
+    again = description.of(xpt.read(tmp_path / "out/sdtm/dm.xpt")[0])
+    assert [each.type for each in again.columns if each.name in numbers] == ["Char", "Num"]
+
+
+def test_a_label_that_does_not_fit_is_not_cut():
+    column = Column("AETERM", "x" * 41, "Char", 3, "TOOLONGAFORMAT8.")
+    fit, problems = fitting(Description("AE", "y" * 41, (column, Column("ZZ", "\u00e9" * 21))), "ae.xpt")
+    assert fit.label == "Adverse Events"
+    assert fit.columns[0] == Column("AETERM", "Reported Term for the Adverse Event", "Char", 3)
+    assert fit.columns[1].label == "ZZ"
+    assert [str(each.place) for each in problems] == ["ae.xpt:AETERM", "ae.xpt:AETERM", "ae.xpt:ZZ", "ae.xpt"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name", "label"),
+    [
+        ("CM", "CMLOC", "Location of Dose Administration"),
+        ("PR", "PRREASND", "Reason Not Done"),
+        ("AE", "AEREASND", "Reason Not Done"),
+        ("CE", "CEDECOD", "Dictionary-Derived Term"),
+        ("VS", "VSSPEC", "Specimen Material Type"),
+        ("LB", "LBPOS", "Position of Subject During Observation"),
+        ("MH", "MHDUR", "Duration"),
+        ("XB", "XBDTC", "Date/Time of Collection"),
+        ("XB", "XBCAT", "Category"),
+        ("AE", "AESTDTC", "Start Date/Time of Adverse Event"),
+    ],
+)
+def test_a_lent_variable_has_the_label_of_the_model(dataset, name, label):
+    found = sdtm.variable(dataset, name)
+    assert found is not None and found.label == label

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from fhirspace.errors import Place, Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.layout import column_order
 from fhirspace.sdtm.longtext.rules import part_label
@@ -52,6 +54,14 @@ def _is_usual(dataset: str, column: Column, table: pa.Table) -> bool:
         return False
     longest = 8 if kind == "Num" else cell_length(table[column.name]) if column.name in table.column_names else 1
     return column.type in (None, kind) and column.length in (None, longest)
+
+
+def odd_types(dataset: str, description: Description, file: str) -> Iterator[Problem]:
+    """The variables that are numbers where the standard has text, or the reverse (FS164)."""
+    for column in description.columns if sdtm.known(dataset) else ():
+        known = sdtm.variable(dataset, column.name)
+        if known and column.type not in (None, known.type):
+            yield Problem("FS164", Place(file, None, column.name), known.type, dataset, f"it is {column.type}")
 
 
 def dataset_label(dataset: str) -> str:

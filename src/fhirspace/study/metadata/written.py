@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
 
+from fhirspace.errors import Place, Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
 from fhirspace.standards import sdtm
 from fhirspace.study.metadata.describe import dataset_label, label
 from fhirspace.tables import xpt
+from fhirspace.tables.csv.scan import CONTROL
 from fhirspace.tables.description import Column, Description, Kind
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt.checks import cell_length, number_fault
@@ -73,6 +76,30 @@ def _all_numbers(table: pa.Table, name: str, numbers: set[str] | None) -> bool:
     if numbers is not None:
         return name in numbers
     return not any(number_fault(cell) for cell in columns.text(table, name).drop_null().unique().to_pylist())
+
+
+def fitting(description: Description, file: str) -> tuple[Description, list[Problem]]:
+    """The description as a transport file can have it, and what it cannot (FS163)."""
+    problems: list[Problem] = []
+    made = []
+    for column in description.columns:
+        place, done = Place(file, None, column.name), column
+        if not _fits(column.label):
+            done = replace(done, label=next(filter(_fits, (label(description.name, column.name), column.name)), ""))
+            problems.append(Problem("FS163", place, "a label of at most 40 bytes", description.name))
+        if None in (xpt.form_bytes(column.format), xpt.form_bytes(column.informat)):
+            done = replace(done, format="", informat="")
+            problems.append(Problem("FS163", place, "a format such as DATE9. or 8.2", description.name))
+        made.append(done)
+    title = description.label
+    if not _fits(title):
+        title = dataset_label(description.name)
+        problems.append(Problem("FS163", Place(file), "a label of at most 40 bytes", description.name))
+    return replace(description, label=title, columns=tuple(made)), problems
+
+
+def _fits(text: str) -> bool:
+    return len(text.encode()) <= 40 and not CONTROL.search(text)
 
 
 def to_transport(table: pa.Table, path: Path, description: Description, checked: xpt.Checked | None) -> None:
