@@ -183,6 +183,8 @@ def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem
     loaded = formats.load(found, empty=True)
     if found.format == "csv" and not _has_header(loaded.table, found.name.upper()):
         raise InputError("FS118", Place(found.path.name, 1), "names of columns in the first line, such as STUDYID")
+    if not loaded.table.num_rows and not loaded.rejected:
+        loaded.problems.append(Problem("FS263", Place(found.path.name, 2), "records of this table", found.name))
     return InMemory(loaded.table), loaded.rejected, loaded.problems
 
 

@@ -41,7 +41,7 @@ from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.define.given import completed, given_define
 from fhirspace.study.inputs import Input, tabulation
 from fhirspace.study.lineage import source_records
-from fhirspace.study.metadata.describe import odd_types
+from fhirspace.study.metadata.describe import odd_types, reduced
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
 from fhirspace.study.screening import Screening, blocking, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
@@ -338,7 +338,11 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFil
         del loaded[name]
     tables = {name: data.data for name, data in loaded.items() if isinstance(data, InMemory) and data.rows}
     lazy = {name: data for name, data in loaded.items() if not isinstance(data, InMemory)}
-    return SdtmFiles(Block(tables), lazy, {name: data.description for name, data in loaded.items()})
+    metadata = {
+        name: reduced(name, data.description, data.table()) if isinstance(data, InMemory) else data.description
+        for name, data in loaded.items()
+    }
+    return SdtmFiles(Block(tables), lazy, metadata)
 
 
 def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:

@@ -41,19 +41,33 @@ def metadata_of(dataset: str, description: Description, table: pa.Table, *, orde
     found = Metadata(description, table.num_rows, order_of(table, dataset) if ordered else NATURAL)
     if not table.num_rows or found.order != NATURAL or not sdtm.known(dataset):
         return found
-    if [column.name for column in description.columns] != column_order(table, dataset):
-        return found
-    usual = all(_is_usual(dataset, column, table) for column in description.columns)
-    return None if usual and description.label in ("", dataset_label(dataset)) else found
+    names = [each.name for each in description.columns]
+    whole = [name for name in names if name in table.column_names or not part_label(dataset, name)]
+    return found if description.says_more or whole != column_order(table, dataset) else None
 
 
-def _is_usual(dataset: str, column: Column, table: pa.Table) -> bool:
+def reduced(dataset: str, description: Description, table: pa.Table) -> Description:
+    """A description without what follows from the guide and the cells, and would be written without it.
+
+    Args:
+        dataset, description: of a file. table: its rows as they are in the file, long texts in parts.
+    """
+    if not table.num_rows:
+        return description
+    columns = tuple(_reduced(dataset, column, table[column.name]) for column in description.columns)
+    title = "" if description.label == dataset_label(dataset) else description.label
+    return replace(description, label=title, columns=columns)
+
+
+def _reduced(dataset: str, column: Column, cells: pa.ChunkedArray) -> Column:
     known = sdtm.variable(dataset, column.name) if sdtm.known(dataset) else None
     kind = known.type if known else "Char"
-    if column.format or column.informat or column.label not in ("", label(dataset, column.name)):
-        return False
-    longest = 8 if kind == "Num" else cell_length(table[column.name]) if column.name in table.column_names else 1
-    return column.type in (None, kind) and column.length in (None, longest)
+    if column.type not in (None, kind):
+        return column
+    longest = 8 if kind == "Num" else cell_length(cells)
+    title = "" if column.label == label(dataset, column.name) else column.label
+    length = None if column.length == longest else column.length
+    return replace(column, label=title, type=None, length=length)
 
 
 def odd_types(dataset: str, description: Description, file: str) -> Iterator[Problem]:

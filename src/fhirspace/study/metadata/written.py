@@ -62,7 +62,7 @@ def _column(table: pa.Table, dataset: str, column: Column, numbers: set[str] | N
     kind: Kind = column.type or guide
     if kind == "Num" and not _all_numbers(table, name, numbers if guide == "Num" else None):
         kind = "Char"
-    own = column.type in (None, kind)
+    own = (column.type or guide) == kind
     forms = (column.format, column.informat) if own else ("", "")
     length = column.length if own else None
     if kind == "Char" and length is not None:
