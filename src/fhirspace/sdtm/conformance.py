@@ -254,6 +254,14 @@ def _duration_or_interval(cell: str) -> bool:
     return iso8601.valid_duration(cell) or ("/" in cell and iso8601.valid(cell))
 
 
+def local_times(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
+    """The findings of `check` about times without an offset (FS729) alone: of tables whose zone is declared."""
+    for name in sorted(tables):
+        for variable in sdtm.domain(name).variables if sdtm.known(name) else ():
+            if "datetime" in variable.format or variable.name.endswith("DTC"):
+                yield from _check_zones(tables[name], name, variable.name)
+
+
 def _check_zones(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
     encoded = columns.text(table, column).dictionary_encode()
     bare = [lacks_zone(value) for value in encoded.dictionary.to_pylist()]

@@ -233,9 +233,9 @@ def _prepared(
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
         return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds)
-    if given.kind == "sdtm":
-        return pipeline.from_sdtm(given, library, accounting, kinds)
     design = _design(given, source, mappings)
+    if given.kind == "sdtm":
+        return pipeline.from_sdtm(given, library, accounting, kinds, design)
     prepared, found = pipeline.extract(given, library, accounting, kinds, design)
     write_unmapped(found, folder)
     result.resources, result.unread = found.resources, len(found.unmapped)

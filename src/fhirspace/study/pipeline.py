@@ -197,14 +197,19 @@ def derive(made: SourceRows, sources: SourceLibrary, study: StudySummary | None 
     return Derived(Block(tables), derivation)
 
 
-def check(datasets: Block, formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
+def check(
+    datasets: Block,
+    formats: Sequence[str] = (),
+    study: StudySummary | None = None,
+    design: StudyDesign | None = None,
+) -> Screening:
     """The findings in the datasets of a block.
 
     Args:
         datasets: the block; formats: those in which it is to be written.
-        study: made by `for_checking`; of this block if it is not given.
+        study: made by `for_checking`; of this block if it is not given. design: of the study, for its declared zones.
     """
-    return screen(datasets.tables, formats, study)
+    return screen(datasets.tables, formats, study, design)
 
 
 def from_records(records: Block, sources: SourceLibrary, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:
@@ -217,12 +222,12 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
         records: the forms by name; sources: their mappings; accounting: of the run.
         kinds: the formats in which the datasets are to be written.
     """
-    left = dict(records.tables)
+    left, design = dict(records.tables), design_of(sources)
     while True:
         made = forms(Block(left), sources)
         block, derivation = derive(made, sources)
         tables = dict(block.tables)
-        look = check(block, kinds)
+        look = check(block, kinds, design=design)
         errors = [each for each in look.findings if blocking(each.problem, strict=accounting.strict)]
         faulty = list(source_records(errors, tables, made, sources, left))
         if not faulty:
@@ -286,7 +291,7 @@ def extract(
     for name, table in found.tables.items():
         accounting.read(name, table.num_rows)
     tables = without_offsets(found.tables, design or StudyDesign())
-    clean = conforming(tables, accounting, kinds, check(Block(tables), kinds))
+    clean = conforming(tables, accounting, kinds, check(Block(tables), kinds, design=design))
     tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in clean.tables.items()}
     return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables), define=found.define), found
 
@@ -352,19 +357,25 @@ def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:
     return [name for name in loaded if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings]
 
 
-def from_sdtm(given: Input, library: Library, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:
+def from_sdtm(
+    given: Input,
+    library: Library,
+    accounting: Accounting,
+    kinds: Sequence[str] = (),
+    design: StudyDesign | None = None,
+) -> Prepared:
     """Tabulations of a study from its SDTM datasets, those that stay on the disk unchecked.
 
     Args:
         given, library, accounting: as in `read_sdtm`, which raises what this raises.
-        kinds: the formats in which the datasets are to be written again.
+        kinds: the formats in which the datasets are to be written again. design: of the study, for its declared zones.
     """
     block, lazy, metadata = read_sdtm(given, library, accounting)
     joined = rejoin.join(dict(block.tables))
     accounting.note(joined.problems())
     for name, rows in joined.removed.items():
         accounting.read(name, -rows)  # they are counted with the text that they belong to
-    clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds))
+    clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds, design=design))
     tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
     whole = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
     define = given_define(given, accounting)

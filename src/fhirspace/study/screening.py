@@ -12,9 +12,11 @@ from fhirspace.errors import Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
+from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
+from fhirspace.sdtm.zones import with_offsets
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.summary import StudySummary, for_checking
@@ -49,15 +51,25 @@ class Screening:
     checked: dict[str, Checked] = field(default_factory=dict)
 
 
-def screen(tables: Mapping[str, pa.Table], formats: Sequence[str] = (), study: StudySummary | None = None) -> Screening:
+def screen(
+    tables: Mapping[str, pa.Table],
+    formats: Sequence[str] = (),
+    study: StudySummary | None = None,
+    design: StudyDesign | None = None,
+) -> Screening:
     """Findings of conformance, and the cells that a format to be written (xpt, csv, parquet) cannot hold.
 
     Args:
         tables: those of a block; formats: those to be written; study: made by `for_checking`, of these tables if it is
             not given.
+        design: of the study: where it declares a time zone, times get an offset on their way to FHIR.
     """
     study = study or for_checking(tables, names="xpt" in formats)
-    look = Screening(dict(tables), list(conformance.check(tables, filled=study.filled)))
+    findings = list(conformance.check(tables, filled=study.filled))
+    if design and design.declared_zones:
+        findings = [each for each in findings if each.problem.code != "FS729"]
+        findings += conformance.local_times(with_offsets(tables, design))
+    look = Screening(dict(tables), findings)
     for name in sorted(tables) if formats else ():
         fits: dict[str, Kind] = {}
         look.findings += _unwritable(tables[name], name, formats, fits)

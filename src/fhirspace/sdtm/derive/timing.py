@@ -54,9 +54,9 @@ def _day_pairs(name: str, spec: sdtm.Domain) -> Iterator[tuple[str, str]]:
 def derive_epochs(work: Work) -> None:
     """Fill EPOCH: that of the last element (SE) which started on or before the record's start (or collection) date.
 
-    Null before the first element and after the end of the last, for a record whose day is not known, and where the
-    partial date of an element leaves it open. Dates are compared at the precision both have, so a record on the day a
-    later element starts belongs to the later one unless both carry times.
+    Null before the first element and after the end of the last, and where partial dates leave it open: the epoch of a
+    record dated 2025-04 is certain if an element lasts the whole month. Dates are compared at the precision both have,
+    so a record on the day a later element starts belongs to the later one unless both carry times.
     """
     if "SE" not in work.tables:
         return
@@ -106,9 +106,9 @@ def _elements(table: pa.Table) -> dict[str, list[_Started] | None]:
 
 
 def _epoch(elements: list[_Started] | None, cell: str | None) -> str | None:
-    """The epoch in which a record of a certain day falls; None where the partial dates of elements leave it open."""
+    """The epoch in which a record falls; None where its partial date or those of elements leave it open."""
     span = days(cell) if cell else None
-    if not elements or cell is None or span is None or span[0] < span[1]:
+    if not elements or cell is None or span is None:
         return None
     states = [_reached(element.start, element.begins, cell, span) for element in elements]
     if None in states:
