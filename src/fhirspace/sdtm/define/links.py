@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Iterator
 from dataclasses import replace
 from typing import NamedTuple, TypeVar
 
+from fhirspace.sdtm.define import repair
 from fhirspace.sdtm.define.model import Comment, Define, Document, Item, ItemRef, Method
 
 
@@ -79,20 +80,24 @@ def tidy(define: Define) -> Define:
 
 
 def _without_dangling(define: Define) -> Define:
-    codelists = {oid: each for oid, each in define.codelists.items() if each.terms or each.dictionary}
-    wheres = {oid: each for oid, each in define.wheres.items() if each.checks}
-    sound = replace(define, codelists=codelists, wheres=wheres)
+    lists = {oid: repair.codelist(each) for oid, each in define.codelists.items()}
+    codelists = {oid: each for oid, each in lists.items() if each.terms or each.dictionary}
+    wheres = {oid: each for oid, given in define.wheres.items() if (each := repair.where(given)).checks}
+    define = replace(define, leaves={name: leaf for name, leaf in define.leaves.items() if repair.is_sound(leaf)})
+    items = {oid: each for oid, each in define.items.items() if each.name}
+    sound = replace(define, codelists=codelists, wheres=wheres, items=items)
     sound.crf, sound.documents = _kept_documents(define, define.crf), _kept_documents(define, define.documents)
     sound.methods = {oid: _with_documents(define, each) for oid, each in define.methods.items()}
     sound.comments = {oid: _with_documents(define, each) for oid, each in define.comments.items()}
     sound.value_lists = {
         oid: replace(each, refs=refs) for oid, each in define.value_lists.items() if (refs := _refs(sound, each.refs))
     }
-    sound.items = {oid: _item(sound, each) for oid, each in define.items.items()}
+    sound.items = {oid: _item(sound, each) for oid, each in items.items()}
     sound.groups = {
         oid: replace(
             group,
             refs=_refs(sound, group.refs),
+            leaf=group.leaf if group.leaf and repair.is_sound(group.leaf) else None,
             comment=_if(group.comment, sound.comments),
             standard=_if(group.standard, sound.standards),
         )
@@ -122,7 +127,7 @@ def _item(define: Define, item: Item) -> Item:
 
 
 def _refs(define: Define, refs: Iterable[ItemRef]) -> tuple[ItemRef, ...]:
-    return tuple(
+    return repair.refs_once(
         replace(
             ref, method=_if(ref.method, define.methods), where=tuple(oid for oid in ref.where if oid in define.wheres)
         )

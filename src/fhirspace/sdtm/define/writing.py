@@ -65,14 +65,15 @@ def _root(define: Define) -> Node:
         ("SourceSystemVersion", __version__),
         ("def:Context", "Submission"),
     )
+    study = define.study or "STUDY"
     names = (
-        ("StudyName", define.study),
-        ("StudyDescription", define.description or define.study),
-        ("ProtocolName", define.protocol or define.study),
+        ("StudyName", study),
+        ("StudyDescription", define.description or study),
+        ("ProtocolName", define.protocol or study),
     )
     globals_ = _node("GlobalVariables", (), *(_node(name, text=text) for name, text in names))
-    study = _node("Study", [("OID", f"STUDY.{define.study or 'STUDY'}")], globals_, _version(define))
-    return _node("ODM", (*spaces, *about), study)
+    root = _node("Study", [("OID", f"STUDY.{study}")], globals_, _version(define))
+    return _node("ODM", (*spaces, *about), root)
 
 
 def _version(define: Define) -> Node:
@@ -107,7 +108,7 @@ def _standard(standard: Standard) -> Node:
         ("Name", standard.name),
         ("Type", standard.type),
         ("PublishingSet", standard.publishing_set),
-        ("Version", standard.version),
+        ("Version", standard.version or "Not specified"),
         ("Status", standard.status),
         ("def:CommentOID", standard.comment),
     )

@@ -93,7 +93,9 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     say("SPACE, synthetic data: the EDC export of a phase 2 study with 26 subjects")
     if key.published:
         say(f"  {PUBLIC}")
-    tabulated = convert(records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"), shared=shared)
+    tabulated = convert(
+        records, to="sdtm", out=out / "sdtm", formats=("xpt", "parquet", "csv"), define=True, shared=shared
+    )
     resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
     findings = sum(1 for _ in validate([out / "fhir"], fhir=fhir, full=_has_models()))
