@@ -145,7 +145,7 @@ def test_the_folder_is_private_and_goes_with_its_object(temporary):
 
 def test_a_failed_conversion_leaves_no_folder(temporary):
     with Study(tables("arrow")) as study, pytest.raises(UsageError):
-        study.to_sdtm()  # they are datasets already
+        study.to_records()  # no source says of which forms
     with pytest.raises(FhirspaceError):
         Study(tables("arrow") | {"CM": pa.table({"_X": ["a"]})})
     gc.collect()
