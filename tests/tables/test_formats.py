@@ -112,10 +112,10 @@ def test_the_catalogue_explains_every_code_of_the_package():
     import re
     from pathlib import Path
 
-    from fhirspace import api, errors, limits, tables
+    from fhirspace import api, errors, limits, study, tables
     from fhirspace.errors import catalogue
 
-    rooms = (Path(room.__file__ or "").parent for room in (tables, api))
+    rooms = (Path(room.__file__ or "").parent for room in (tables, study, api))
     files = [*(path for room in rooms for path in room.rglob("*.py")), Path(limits.__file__), Path(errors.__file__)]
     source = "".join(path.read_text() for path in files)
     raised = set(re.findall(r"\"(FS1\d\d)\"", source))
