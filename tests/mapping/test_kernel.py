@@ -42,7 +42,7 @@ TUNINGS = {
 
 @cache
 def mappings(release: Release) -> dict[str, Mapping]:
-    return Library(release).complete()
+    return Library(release).mappings if release == "R4B" else Library(release).complete()
 
 
 # SUPP-- is one mapping, spelt for each domain that has qualifiers: one of them is enough.

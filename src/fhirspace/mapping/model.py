@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from fhirspace.template.slots import Cond, Form, Leaf, Slot
 
@@ -127,6 +127,9 @@ class Attach:
     via: tuple[str, str] | None = None
 
 
+_OWN: Final = "--"
+
+
 @dataclass(frozen=True, slots=True)
 class Mapping:
     """A domain mapping for one release.
@@ -139,6 +142,7 @@ class Mapping:
         forms: by column, the ways to spell a cell, in order.
         carried: columns that are carried on purpose.
         code: the domain in the rows' DOMAIN or RDOMAIN: ``LB`` in the split dataset LBCH; "" in one without DOMAIN.
+            If it is not given, the dataset's name, of supplemental qualifiers their parent's.
     """
 
     domain: str
@@ -150,7 +154,13 @@ class Mapping:
     carried: tuple[str, ...]
     attach: Attach | None = None
     item: Obj | None = None
-    code: str = ""
+    code: str = _OWN
+
+    def __post_init__(self) -> None:
+        """Sets `code` where it is not given."""
+        if self.code == _OWN:
+            parent = self.attach.to if self.attach and self.attach.via else self.domain
+            object.__setattr__(self, "code", parent)
 
     def roots(self) -> Iterator[Obj]:
         """All template roots: of the blocks, or the nested item."""
