@@ -90,7 +90,6 @@ def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed
                 yield Finding(Problem("FS732", _head(table, name, column), "a variable of the dataset", name), None)
         else:
             yield from _check_variable(table, name, variable)
-    yield from _check_pairs(table, name, spec)
     yield from _check_keys(table, spec)
     for found in consistency.conflicts(table, name):
         yield from _conflict(found, table, name)
@@ -98,22 +97,6 @@ def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed
 
 def _conflict(found: consistency.Conflict, table: pa.Table, name: str) -> Iterator[Finding]:
     yield from _findings(found.code, table, name, found.rows, column=found.column, expected=found.expected)
-
-
-def _check_pairs(table: pa.Table, name: str, spec: sdtm.Domain) -> Iterator[Finding]:
-    """Standard names of tests beside the code of another test: the first row of each such pair."""
-    for code in spec.names:
-        column = code.removesuffix("CD")
-        if not code.endswith(("TESTCD", "PARMCD")) or not has(table, code) or not has(table, column):
-            continue
-        variable = sdtm.variable(name, code)
-        lists = [each for each in (variable.codelists if variable else ()) if terminology.known(each)]
-        names = {code: test for each in lists for code, test in terminology.decode(each).items()}
-        standard = set(names.values())
-        groups = columns.Groups(table, [code, column])
-        wrong = [test in standard and names.get(str(short)) != test for short, test in groups.cells]
-        rows = [row for row, bad in zip(groups.first_rows(), wrong, strict=True) if bad]
-        yield from _findings("FS742", table, name, rows, column=column, expected=f"the test that {code} is the code of")
 
 
 def _head(table: pa.Table, name: str, column: str) -> Place:
