@@ -53,7 +53,7 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
         filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
     """
     filled = columns.filled_columns(tables) if filled is None else filled
-    subjects = columns.text(tables["DM"], "USUBJID").unique() if "DM" in tables else pa.array([], pa.string())
+    dm = tables.get("DM", pa.table({}))
     if "DM" not in filled and any("USUBJID" in table.column_names for table in tables.values()):
         yield Finding(Problem("FS738", Place("DM"), "the dataset DM, with a row for each subject", "DM"), None)
     for name in sorted(tables):
@@ -62,8 +62,8 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
             continue
         yield from _check_names(table, name)
         yield from _check_lengths(table, name)
-        if "DM" in filled and name != "DM" and "USUBJID" in table.column_names:
-            yield from _check_subjects(table, name, subjects)
+        if "DM" in filled and name != "DM":
+            yield from _check_belonging(table, name, dm)
         if sdtm.known(name):
             yield from _check_known(table, name, filled.get(name, ()), _not_needed(name, filled))
         if name.startswith("SUPP"):
@@ -156,10 +156,20 @@ def _check_lengths(table: pa.Table, name: str) -> Iterator[Finding]:
             yield from _findings("FS722", table, name, rows[:1], column=column, expected=expected, detail=longer)
 
 
-def _check_subjects(table: pa.Table, name: str, subjects: pa.Array) -> Iterator[Finding]:
-    cells = columns.text(table, "USUBJID")
-    lost = pc.and_(cells.is_valid(), pc.invert(pc.is_in(cells, value_set=subjects)))
-    yield from _findings("FS727", table, name, _rows_where(lost), column="USUBJID", expected="a subject of DM")
+def _check_belonging(table: pa.Table, name: str, dm: pa.Table) -> Iterator[Finding]:
+    """The rows whose subject DM lacks, and those whose study is not that of their subject, or of any."""
+    names = [column for column in ("USUBJID", "STUDYID") if column in table.column_names]
+    own, known = ([columns.text(each, column) for column in names] for each in (table, dm))
+    if "USUBJID" in names:
+        there = pc.is_in(own[0], value_set=known[0])
+        lost = pc.and_(own[0].is_valid(), pc.invert(there))
+        yield from _findings("FS727", table, name, _rows_where(lost), column="USUBJID", expected="a subject of DM")
+    else:
+        there = pa.repeat(pa.scalar(True), table.num_rows)
+    if "STUDYID" in names:
+        cells, right = (pc.binary_join_element_wise(*each, "\x1f") for each in (own, known))
+        wrong = pc.and_(there, pc.and_(cells.is_valid(), pc.invert(pc.is_in(cells, value_set=right))))
+        yield from _findings("FS766", table, name, _rows_where(wrong), column="STUDYID", expected="the study in DM")
 
 
 def _check_required(
