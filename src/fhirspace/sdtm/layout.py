@@ -181,13 +181,14 @@ def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, tuple[str | 
 
 
 def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
-    """The rows of a supplemental qualifier table that meet no parent row."""
+    """The rows of a supplemental qualifier table that meet no parent row; an empty value of IDVAR meets none."""
     known: dict[str | None, set[tuple[str | None, ...]]] = {}
     lost = []
-    cells = zip(*(columns.text(supp, name).to_pylist() for name in ("IDVAR", "USUBJID", "IDVARVAL")), strict=True)
-    for row, (idvar, subject, value) in enumerate(cells):
+    rows = zip(*(columns.text(supp, name).to_pylist() for name in ("IDVAR", "USUBJID", "IDVARVAL")), strict=True)
+    for row, (idvar, subject, value) in enumerate(rows):
         if idvar not in known:
-            known[idvar] = {plain_key(cell) for cell in _parent_keys(parent, idvar).cells}
+            cells = _parent_keys(parent, idvar).cells
+            known[idvar] = {plain_key(cell) for cell in cells if idvar is None or cell[1] is not None}
         if plain_key((subject, value if idvar else None)) not in known[idvar]:
             lost.append(row)
     return lost
