@@ -249,8 +249,21 @@ def test_only_the_first_problems_are_told(tmp_path: Path, capsys: pytest.Capture
     source = small_study.write(tmp_path / "in", AE=small_study.AE.splitlines()[0] + "\n" + rows)
     assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 1
     said = capsys.readouterr().err
-    assert said.count("error: ") == 20
-    assert re.search(r"^\.\.\. and \d+ more; all of them are in .*problems\.ndjson$", said, re.M)
+    assert (
+        len(re.findall(r"^error: FS\d+ ae\.csv:2:AESTDTC \(30 times; rows 2, 3, 4, 5, 6, \.\.\.\): ", said, re.M)) == 1
+    )
+    assert re.search(r"^\d+ findings; all of them are in .*problems\.ndjson$", said, re.M)
+
+
+def test_kinds_beyond_the_first_are_summed_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    odd = [f"SPARE{number:02}" for number in range(30)]
+    head, *rows = small_study.AE.splitlines()
+    text = "".join(f"{line},{','.join(odd if line is head else ['x'] * 30)}\n" for line in (head, *rows))
+    source = small_study.write(tmp_path / "in", AE=text)
+    assert main(["convert", str(source), "--to", "fhir", "--out", str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert said.count("warning: ") == 20
+    assert re.search(r"^\.\.\. and \d+ more: FS\d+ \(\d+\).*; all of them are in .*problems\.ndjson$", said, re.M)
 
 
 def test_a_missing_input_ends_with_2_in_words_and_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -324,12 +337,12 @@ def report(**more: Any) -> PushReport:
                 problems=[Problem("FS520", Place("AE.ndjson", row)) for row in range(1, 23)],
             ),
             3,
-            "... and 2 more; all of them are in dead/r1.ndjson",
+            "(22 times; rows 1, 2, 3, 4, 5, ...): ",
         ),
         (
             report(refused=22, problems=[Problem("FS534", Place("Observation"))] * 22),
             3,
-            "shows the elements that differ. (22 times)\n",
+            "FS534 Observation (22 times): ",
         ),
     ],
 )

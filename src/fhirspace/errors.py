@@ -85,14 +85,18 @@ class Problem:
         return explain(self.code).level
 
     def __str__(self) -> str:
+        return self.text()
+
+    def text(self, also: str = "", *, advice: bool = True) -> str:
+        """The line: code and place, `also` a remark on the place, what is wrong, what to do on request."""
         entry = explain(self.code)
         detail = shown(self.detail, _LONGEST)
         parts = [
             f"{entry.sentence.removesuffix('.')}: {detail}." if detail else entry.sentence,
             f"Expected {shown(self.expected, _LONGEST)}." if self.expected else "",
-            entry.fix,
+            entry.fix if advice else "",
         ]
-        return f"{self.code} {self.place}: {' '.join(filter(None, parts))}"
+        return f"{self.code} {self.place}{also}: {' '.join(filter(None, parts))}"
 
     def as_dict(self) -> dict[str, Any]:
         """A line of ``problems.ndjson``: code, level, table, file, row, column, sentence, detail, expected, fix."""

@@ -84,7 +84,11 @@ def _codes(command: str, printed: str) -> dict[str, int]:
     words = shlex.split(command)
     if "--out" in words and (problems := Path(words[words.index("--out") + 1], "problems.ndjson")).exists():
         return dict(Counter(json.loads(line)["code"] for line in problems.read_text("utf-8").splitlines()))
-    return dict(Counter(re.findall(r"(?m)^(?:error|warning|note): (FS\d{3})", printed)))
+    found: Counter[str] = Counter()
+    for code, line in re.findall(r"(?m)^(?:error|warning|note): (FS\d{3})(.*)", printed):
+        times = re.search(r"\(([\d,]+) times", line)
+        found[code] += int(times[1].replace(",", "")) if times else 1
+    return dict(found)
 
 
 def _cells(path: str, column: str) -> list[str]:

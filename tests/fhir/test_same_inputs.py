@@ -94,7 +94,7 @@ class Capability(NamedTuple):
 
 
 def validate(out: str) -> int:
-    return len(re.findall(r"FS411 \S+flaw", out))
+    return sum(int(times or 1) for times in re.findall(r"FS411 \S+flaw(?: \((\d+) times)?", out))
 
 
 COMMANDS: dict[str, tuple[list[str], Callable[[str], int]]] = {

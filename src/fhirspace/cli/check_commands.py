@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from fhirspace import arguments
 from fhirspace.cli.console import give, print_line, say, tell_problems
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError, exit_code_of
+from fhirspace.cli.findings import grouped, lines
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem, UsageError, exit_code_of
 from fhirspace.foreign import counted, shown
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def validate(options: Namespace) -> int:
     """``fhirspace validate``."""
     from fhirspace.study.validate import validate as run
 
-    found = []
-    count, worst = 0, EXIT_CLEAN
+    found: list[Problem] = []
+    worst = EXIT_CLEAN
     for problem in run(
         options.paths,
         fhir=options.fhir,
@@ -33,19 +34,18 @@ def validate(options: Namespace) -> int:
         follow_links=options.follow_links,
         encoding=arguments.encoding(options.encoding),
     ):
-        count += 1
         worst = max(worst, exit_code_of([problem]))
-        if options.json:
-            found.append(problem.as_dict())
-        else:
-            print_line(f"{problem.level}: {problem}")
+        found.append(problem)
+    for line in [] if options.json else lines(grouped(found), apart=True):
+        print_line(line)
+    count = len(found)
     report = _judged(options) if options.rules is not None else None
     if report:
         worst = max(worst, EXIT_FINDINGS if report.findings or report.unjudged else EXIT_CLEAN)
         count += len(report.groups)
     if options.json:
         more = {"rules": report.as_dict()} if report else {}
-        give({"findings": found, **more, "exit_code": worst}, "", as_json=True)
+        give({"findings": [problem.as_dict() for problem in found], **more, "exit_code": worst}, "", as_json=True)
     say(counted(count, "finding") if count else "no findings")
     return worst
 

@@ -10,14 +10,13 @@ import os
 import sys
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
+from fhirspace.cli.findings import summary
 from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
 from fhirspace.foreign import as_json as json_text, counted, printable, shown
 
-_FIRST = 20
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines of progress, so that a log of hours stays short."""
 
@@ -65,17 +64,9 @@ def lines(data: dict[str, Any]) -> str:
 
 
 def tell_problems(problems: Sequence[Problem], where: str = "") -> None:
-    """The first errors and warnings on stderr, each once, and how many more there are (and where)."""
-    ordered = sorted(
-        (problem for problem in problems if problem.level != "note"), key=lambda problem: problem.level != "error"
-    )
-    counts = Counter(f"{problem.level}: {problem}" for problem in ordered)
-    first = list(counts.items())[:_FIRST]
-    for text, times in first:
-        say(f"{text} ({times:,} times)" if times > 1 else text)
-    more = len(ordered) - sum(times for _, times in first)
-    if more > 0:
-        say(f"... and {more:,} more" + (f"; all of them are in {shown(where, _LONGEST_PATH)}" if where else ""))
+    """The errors and warnings on stderr: a line for each kind and place, and how many more there are (and where)."""
+    for line in summary(problems, shown(where, _LONGEST_PATH) if where else ""):
+        say(line)
 
 
 def tell_error(error: FhirspaceError, *, as_json: bool) -> int:
