@@ -94,11 +94,14 @@ class SubjectScreen:
         """The lines that refer to another Patient than the one of their subject, or than most lines of it."""
         owners = {patient: subject for subject, ids in self._patients.items() for patient in ids}
         wrong: dict[bool, list[str]] = {True: [], False: []}
-        for subject, references in self._references.items():
+        for subject, given in self._references.items():
+            references = given
             patients = self._patients.get(subject, set())
             if patients and not patients & references.keys() and all(map(_OURS.fullmatch, references)):
                 wrong[True] += [f"{subject}\x1f{each}" for each in patients]  # the others are named after it
                 patients = set()
+            if not patients:  # what is named after its subject refers to it; the subject may be none of the study
+                references = Counter({each: count for each, count in references.items() if not _OURS.fullmatch(each)})
             right = patients or _most({each: count for each, count in references.items() if each not in owners})
             wrong[False] += [f"{subject}\x1f{each}" for each in references if each not in right]
         return sorted(self._lines(wrong)) if wrong[True] or wrong[False] else []
