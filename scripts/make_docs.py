@@ -23,10 +23,13 @@ from fhirspace.fhirserver.products import Limits, known_servers
 from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.schema import CODECS, schema
 from fhirspace.sdtm.derive.methods import METHODS
+from fhirspace.sdtm.rules.operations import OPERATIONS
+from fhirspace.sdtm.rules.operators import OPERATORS
 from fhirspace.template.codec import CellError, Codec
 from fhirspace.template.codecs import codec
 
 ROOT: Final = Path(__file__).resolve().parents[1]
+RULE_MARKS: Final = ("<!-- operators: generated -->", "<!-- end -->")
 MARKS: Final = ("<!-- codecs: generated -->", "<!-- end -->")
 
 RANGES: Final = {
@@ -337,12 +340,30 @@ def derivations() -> str:
     return "\n".join([*lines, ""])
 
 
+def rules() -> str:
+    """``docs/rules.md`` with its tables of operators and operations."""
+    path = ROOT / "docs" / "rules.md"
+    before, _, rest = path.read_text("utf-8").partition(RULE_MARKS[0])
+    _, _, after = rest.partition(RULE_MARKS[1])
+    rows = ["| operator | true of a row where |", "| --- | --- |"]
+    rows += [f"| `{name}` | {_summary(each)} |" for name, each in sorted(OPERATORS.items())]
+    rows += ["", "| operation | computes |", "| --- | --- |"]
+    rows += [f"| `{name}` | {_summary(each)} |" for name, each in sorted(OPERATIONS.items())]
+    return before + "\n".join([RULE_MARKS[0], *rows, RULE_MARKS[1]]) + after
+
+
+def _summary(function: Callable[..., object]) -> str:
+    first = (function.__doc__ or "").partition("\n\n")[0]
+    return re.sub(r"``?", "`", " ".join(first.split())).replace("|", r"\|")
+
+
 FILES: Final[dict[str, Callable[[], str]]] = {
     "docs/errors.md": errors,
     "docs/cli.md": command_line,
     "docs/mapping-language.md": codecs,
     "docs/servers.md": servers,
     "docs/derivations.md": derivations,
+    "docs/rules.md": rules,
     "mappings/schema.json": json_schema,
     "docs/demo.svg": picture("demo", "The output of fhirspace demo"),
     "docs/loading.svg": picture("loading", "Plan, push and verify in the terminal"),

@@ -1,6 +1,7 @@
 """`fhirspace rules test`: cases of rules from a folder, and those that CDISC publishes."""
 
 import json
+import re
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,15 @@ def test_the_cases_that_cdisc_publishes(tmp_path: Path) -> None:
     assert {each.id for each in tested if each.status != "pass"} == set(DIFFERENT)
     assert sum(each.cases for each in tested) == 414
     assert sum(each.passed for each in tested) == 404
+
+
+def test_the_rule_of_the_page_passes_its_cases(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "rules.md").read_text("utf-8")
+    rule, right, wrong, results = re.findall(r"```(?:yaml|text)\n(.*?)```", page, re.S)[:4]
+    names = ("rule.yml", "positive/01/data/ae.csv", "negative/01/data/ae.csv", "negative/01/results/results.csv")
+    for name, text in zip(names, (rule, right, wrong, results), strict=True):
+        file = tmp_path / "STUDY-001" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert main(["rules", "test", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == "pass   STUDY-001  2 of 2 cases\n"

@@ -14,7 +14,7 @@ from fhirspace.sdtm.rules import moments
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
-from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, operator
+from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, about, operator
 from fhirspace.sdtm.rules.values import by_value, constant, every, is_text
 
 _NUMBER = r"(\d+(?:[.,]\d*)?)"
@@ -94,11 +94,19 @@ class _Moments:
         self.at = table[indices]
 
 
+_AS_FAR = "Dates, compared as far as both are known: {}."
+_WHOLE = "Dates: {}."
 OPERATORS |= {
-    "date_equal_to": _comparing(np.equal, lambda answer, left, right: answer & (left == right)),
-    "date_not_equal_to": _comparing(np.not_equal, lambda answer, left, right: answer | (left != right)),
-    "date_less_than": _comparing(np.less),
-    "date_less_than_or_equal_to": _comparing(np.less_equal),
-    "date_greater_than": _comparing(np.greater),
-    "date_greater_than_or_equal_to": _comparing(np.greater_equal),
+    "date_equal_to": about(
+        _comparing(np.equal, lambda answer, left, right: answer & (left == right)),
+        _WHOLE.format("equal, and known to the same component"),
+    ),
+    "date_not_equal_to": about(
+        _comparing(np.not_equal, lambda answer, left, right: answer | (left != right)),
+        _WHOLE.format("different, or one is known to a further component"),
+    ),
+    "date_less_than": about(_comparing(np.less), _AS_FAR.format("before the value")),
+    "date_less_than_or_equal_to": about(_comparing(np.less_equal), _AS_FAR.format("before the value, or the same")),
+    "date_greater_than": about(_comparing(np.greater), _AS_FAR.format("after the value")),
+    "date_greater_than_or_equal_to": about(_comparing(np.greater_equal), _AS_FAR.format("after, or the same")),
 }

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
-from fhirspace.sdtm.rules.operators.registry import OPERATORS, operator
+from fhirspace.sdtm.rules.operators.registry import OPERATORS, about, operator
 from fhirspace.sdtm.rules.values import TEXT, Column, Lists, constant, empty, every, is_number, is_text
 
 
@@ -155,9 +155,10 @@ def _number(text: str) -> float | None:
     return None if np.isnan(number) or "_" in text else number
 
 
+_COMPARED = "As numbers: {}. Never true of what is no number."
 OPERATORS |= {
-    "less_than": _ordering(pc.less),
-    "less_than_or_equal_to": _ordering(pc.less_equal),
-    "greater_than": _ordering(pc.greater),
-    "greater_than_or_equal_to": _ordering(pc.greater_equal),
+    "less_than": about(_ordering(pc.less), _COMPARED.format("less than the value")),
+    "less_than_or_equal_to": about(_ordering(pc.less_equal), _COMPARED.format("less than the value, or equal")),
+    "greater_than": about(_ordering(pc.greater), _COMPARED.format("greater than the value")),
+    "greater_than_or_equal_to": about(_ordering(pc.greater_equal), _COMPARED.format("greater, or equal")),
 }

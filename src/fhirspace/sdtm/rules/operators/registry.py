@@ -16,13 +16,19 @@ OPERATORS: dict[str, Operator] = {}
 """Every operator by the name that rules use."""
 
 
+def about(function: Operator, text: str) -> Operator:
+    """The operator with a docstring: those made by a function have none of their own; the reference shows it."""
+    function.__doc__ = text
+    return function
+
+
 def operator(name: str, opposite: str = "") -> Callable[[Operator], Operator]:
     """Registers an operator, and its opposite, which is true exactly where the operator is not."""
 
     def register(function: Operator) -> Operator:
         OPERATORS[name] = function
         if opposite:
-            OPERATORS[opposite] = lambda frame, check: pc.invert(function(frame, check))
+            OPERATORS[opposite] = about(lambda frame, check: pc.invert(function(frame, check)), f"Not `{name}`.")
         return function
 
     return register

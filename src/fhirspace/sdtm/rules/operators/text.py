@@ -13,7 +13,7 @@ from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
 from fhirspace.sdtm.rules.operators.equality import equal_to
 from fhirspace.sdtm.rules.operators.membership import contained
-from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, operator
+from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, about, operator
 from fhirspace.sdtm.rules.patterns import Pattern
 from fhirspace.sdtm.rules.values import TEXT, constant, is_number, is_text
 
@@ -28,7 +28,8 @@ def _matching(part: str, wanted: bool) -> Operator:
         found = Pattern(check.value).flags(cells, start=not part)
         return pc.and_(cells.is_valid(), found if wanted else pc.invert(found))
 
-    return matches
+    where = f"The {part} of the text, of so many characters," if part else "The text, from its start,"
+    return about(matches, f"{where} {'matches' if wanted else 'has a value and does not match'} a regular expression.")
 
 
 def _texts(column: pa.Array) -> pa.Array:
@@ -76,11 +77,14 @@ def _part_equals(part: str) -> Operator:
         right = constant(value, frame.size) if column is None else column
         return pc.fill_null(pc.equal(_part(frame, check, part), right), False)
 
-    return equals
+    return about(equals, f"The {part} of the text, of so many characters, equals the value.")
 
 
 def _part_contained(part: str) -> Operator:
-    return lambda frame, check: contained(_part(frame, check, part), *frame.operand(check))
+    return about(
+        lambda frame, check: contained(_part(frame, check, part), *frame.operand(check)),
+        f"The {part} of the text, of so many characters, is in a list.",
+    )
 
 
 for _name in ("prefix", "suffix"):
@@ -104,7 +108,10 @@ def _affix(test: Callable[[pa.Array, str], pa.Array], plain: Callable[[str, str]
     return affixed
 
 
-OPERATORS |= {"starts_with": _affix(pc.starts_with, str.startswith), "ends_with": _affix(pc.ends_with, str.endswith)}
+OPERATORS |= {
+    "starts_with": about(_affix(pc.starts_with, str.startswith), "The text starts with the value."),
+    "ends_with": about(_affix(pc.ends_with, str.endswith), "The text ends with the value."),
+}
 
 
 @operator("longer_than", opposite="shorter_than_or_equal_to")
