@@ -268,7 +268,9 @@ class _Writer:
         rows, column = pc.indices_nonzero(found.is_valid()).to_pylist(), identity(mapping)[-1].column
         expected = "a row with its own " + ", ".join(mapping.key)
         if name not in self._repeating:
-            self._accounting.note(Problem("FS213", place(table, row, column), expected, name) for row in rows)
+            places = [place(table, row, column) for row in rows]
+            unknown = [at for at in places if (name, at) not in self._reported]
+            self._accounting.note(Problem("FS213", at, expected, name) for at in unknown)
         if self._accounting.strict:
             self._accounting.quarantine_rows(name, table, rows)
             return InMemory(table.filter(found.is_null()))

@@ -66,7 +66,13 @@ VALUES: dict[str, tuple[Patch, str, str]] = {
     "control character": (event(lambda each: each["event"].update(text=f"{CANARY}\x07")), "FS106", "AETERM"),
     "formula": (event(lambda each: each["event"].update(text=f"={CANARY}")), "FS111", "AETERM"),
     "orphan subject": (
-        event(lambda each: each["identifier"].update(value=f"{CANARY}999|1")),
+        event(
+            lambda each: each.update(
+                id=f"{'a' * 32}-AE-1",
+                identifier={**each["identifier"], "value": f"{CANARY}999|1"},
+                subject={"reference": f"Patient/{'a' * 32}"},
+            )
+        ),
         "FS727",
         "USUBJID",
     ),
