@@ -262,7 +262,7 @@ def _helper_values(mapping: Mapping, clean: bool) -> dict[str, SearchStrategy[st
         listed = next((slot for slot in found if slot.codec.name.startswith("codes(")), None)
         if name == "_SYNTHETIC":
             made[name] = st.sampled_from(["HTEST", ""])
-        elif name == "_RECORD":  # each row has one
+        elif name in ("_RECORD", "_CELLS"):  # each row has one
             made[name] = st.sampled_from(["1f" * 20, "a0" * 20])
         elif listed is not None:
             made[name] = st.sampled_from(keys(listed.codec))

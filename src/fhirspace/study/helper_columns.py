@@ -5,7 +5,8 @@
 ``_STATUS``           on DM: the state of the subject as an R4 research-subject-status, from DS and the dates of DM
 ``_TS_<PARMCD>``      on DM: the first value of a trial summary parameter
 ``_LOINC``            on findings: the LOINC code of test, specimen, method and unit, where there is just one
-``_RECORD``           of rows that have no key: a digest of all cells; of equal rows each has its own
+``_RECORD``           of rows that have no key: a digest of all cells, of equal rows each has its own; for their ids
+``_CELLS``            the same, for their identifiers: a column that is in two elements is read from one spelling
 ``_NOPATIENT``        the subject of a row, where the study has a DM that lacks this subject
 ``_has_<D>_<COLS>``   ``Y`` where dataset D has a row with the same cells in these columns (``when: SV has ...``)
 ``_upto_<A>_<B>``     ``Y`` where date B may be the end of a Period that starts with A (``when: A upto B``)
@@ -33,6 +34,7 @@ from fhirspace.template.dates import moment
 _GLUE: Final = "\x1f"
 _DIGITS: Final = 40
 RECORD: Final = "_RECORD"
+CELLS: Final = "_CELLS"
 """The helper column that identifies a row without a key; it needs the whole dataset (`with_records`)."""
 SYNTHETIC = "SYNTHDTA"
 """The trial summary parameter (sponsor-defined: CDISC has none) whose value Y says that a study's data are invented."""
@@ -99,7 +101,7 @@ class Helpers:
 
 
 def with_records(table: pa.Table) -> pa.Table:
-    """A dataset with `RECORD`: for each row a digest of its cells, and how many equal rows are before it."""
+    """A dataset with `RECORD` and `CELLS`: a digest of each row and of the number of equal rows before it."""
     names = sorted(data_columns(table))
     cells = [pc.fill_null(text(table, name), "") for name in names]
     pairs = [
@@ -112,7 +114,8 @@ def with_records(table: pa.Table) -> pa.Table:
     for row in rows:
         made.append(hashlib.sha256(f"{row}{_GLUE}{seen[row]}".encode()).hexdigest()[:_DIGITS])
         seen[row] += 1
-    return table.append_column(RECORD, pa.array(made, pa.string()))
+    digests = pa.array(made, pa.string())
+    return table.append_column(RECORD, digests).append_column(CELLS, digests)
 
 
 def _constant(value: str | None, count: int) -> pa.Array:
