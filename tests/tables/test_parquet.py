@@ -7,8 +7,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from fhirspace.errors import InputError
-from fhirspace.tables import parquet, text
+from fhirspace.tables import description, parquet, text
 from fhirspace.tables.compare import compare
+from fhirspace.tables.description import Column, Description
 from fhirspace.tables.parquet import files
 
 UTC = dt.UTC
@@ -127,3 +128,15 @@ def test_bad_files(name, tmp_path):
     BAD[name][0](path)
     with pytest.raises(InputError, match=BAD[name][1]):
         parquet.read(path)
+
+
+def test_the_description_of_a_dataset_is_in_the_file(tmp_path):
+    columns = (Column("A", "A label", "Char", 7, "$7."), Column("N", "A number", "Num", 8, "8.2", "F8."))
+    about = Description("DD", "A dataset", columns)
+    for rows in (["x", None], []):
+        table = text.from_columns({"A": rows, "N": rows and ["1", "2"]}, file="t.parquet")
+        parquet.write(table, tmp_path / "t.parquet", about=about)
+        again = parquet.read(tmp_path / "t.parquet", empty=True)
+        assert description.of(again) == about
+        assert again.to_pylist() == table.to_pylist()
+        assert description.of(pq.read_schema(tmp_path / "t.parquet")) == about

@@ -268,13 +268,14 @@ def write_sdtm(
     described: dict[str, Dataset] = {}
     tables |= {name: empty(about) for name, about in prepared.metadata.items() if name not in tables and about.columns}
     for name, table in tables.items():
-        about = written(table, name, prepared.metadata.get(name, Known()), study.lengths, look.checked.get(name))
+        checked = look.checked.get(name) if "xpt" in formats else None  # only then were numbers looked at
+        about = written(table, name, prepared.metadata.get(name, Known()), study.lengths, checked)
         if "xpt" in formats:
             fit, problems = fitting(about, f"{file_name(name.lower())}.xpt")
             accounting.note(problems)
         for form in formats:
             with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, form, part, fit if form == "xpt" else about, look.checked.get(name))
+                _write(table, form, part, fit if form == "xpt" else about, checked)
         if define:
             file = f"{file_name(name.lower())}.{'xpt' if 'xpt' in formats else formats[0]}"
             described[name] = dataset_of(table, about, study.lengths, file)
@@ -287,7 +288,7 @@ def write_sdtm(
 
 def _write(table: pa.Table, form: str, path: Path, about: Known, checked: xpt.Checked | None) -> None:
     if form == "parquet":
-        parquet.write(table, path)
+        parquet.write(table, path, about=about)
     elif form == "csv":
         csv.write(table, path)
     else:

@@ -9,7 +9,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.standards import sdtm
 from fhirspace.study.metadata.written import fitting
-from fhirspace.tables import description, text, xpt
+from fhirspace.tables import description, parquet, text, xpt
 from fhirspace.tables.description import Column, Description
 
 Columns = dict[str, list[str | None]]
@@ -126,10 +126,13 @@ def test_datasets_that_follow_the_guide_need_no_metadata(fhir, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
-def test_a_dataset_without_rows_is_written_in_every_format(form, fhir, tmp_path):
+def test_a_dataset_without_rows_is_written_in_every_format(form, files, fhir, tmp_path):
     again = back(*fhir, tmp_path / "out", "--format", form)
     assert sorted(path.name for path in again.iterdir()) == [f"ae.{form}", f"cm.{form}", f"dm.{form}"]
-    if form == "csv":
+    if form == "parquet":
+        before = description.of(xpt.read(files / "ae.xpt")[0])
+        assert description.of(parquet.read(again / "ae.parquet")) == before
+    else:
         assert (again / "cm.csv").read_text().strip() == "STUDYID,DOMAIN,USUBJID,CMSEQ,CMTRT,CMDOSE"
 
 

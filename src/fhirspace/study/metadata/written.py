@@ -65,10 +65,10 @@ def _column(table: pa.Table, dataset: str, column: Column, numbers: set[str] | N
     own = (column.type or guide) == kind
     forms = (column.format, column.informat) if own else ("", "")
     length = column.length if own else None
-    if kind == "Char" and length is not None:
-        length = max(length, cell_length(table[name]))
-    elif kind == "Char":
-        length = longest
+    if kind == "Num":
+        length = length or 8
+    else:
+        length = longest or cell_length(table[name]) if length is None else max(length, cell_length(table[name]))
     return Column(name, column.label or usual, kind, length, *forms)
 
 

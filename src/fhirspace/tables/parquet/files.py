@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from fhirspace.errors import InputError, Place
+from fhirspace.tables import description
 from fhirspace.tables.parquet.check import FAULTS, Files, Plan, check_footer, check_shape, described, plan, rows_at_once
 from fhirspace.tables.parquet.footer import Group
 from fhirspace.tables.slices import Account, check_utf8, joined
@@ -54,11 +55,19 @@ def batches(path: Path, *, size: int = 32_768, use_threads: bool = False) -> Ite
 
 
 def read(path: Path, *, use_threads: bool = True, empty: bool = False) -> pa.Table:
-    """A whole Parquet file as a text table; see `batches`. If `empty`, one without rows is a table without rows."""
-    if empty and not count(path):
-        columns = {name: pa.array([], TEXT) for name in names(path)}
-        return with_provenance(pa.table(columns), path.name)
-    return pa.Table.from_batches(batches(path, use_threads=use_threads)).unify_dictionaries()
+    """A whole Parquet file as a text table with its description (`tables.description`); see `batches`.
+
+    If `empty`, one without rows is a table without rows.
+    """
+    with _shown(path) as file:
+        about = description.of(file.schema_arrow)
+        rows = file.metadata.num_rows
+    if empty and not rows:
+        columns = {column.name: pa.array([], TEXT) for column in about.columns}
+        table = with_provenance(pa.table(columns), path.name)
+    else:
+        table = pa.Table.from_batches(batches(path, use_threads=use_threads)).unify_dictionaries()
+    return description.described(table, about) if about.says_more or about.name else table
 
 
 def count(path: Path) -> int:
@@ -73,17 +82,28 @@ def names(path: Path) -> list[str]:
         return list(file.schema_arrow.names)
 
 
-def write(table: pa.Table, path: Path, *, metadata: Mapping[str, str] | None = None) -> None:
+def write(
+    table: pa.Table,
+    path: Path,
+    *,
+    metadata: Mapping[str, str] | None = None,
+    about: description.Description | None = None,
+) -> None:
     """Writes the data columns of a text table with zstd, a row group at a time.
 
     Args:
         table: a text table; how it is chunked and encoded does not change the bytes.
         path: the file, which is replaced.
         metadata: texts kept in the file's schema.
+        about: the description of the dataset and its variables, kept there too.
     """
     names = data_columns(table)
-    pairs = dict(sorted((metadata or {}).items())) or None
-    schema = pa.schema([(name, TEXT) for name in names], metadata=pairs)
+    about = about or description.Description()
+    titles = {"name": about.name, "label": about.label}
+    pairs = {**(metadata or {}), **{key: text for key, text in titles.items() if text}}
+    known = {column.name: description.field_metadata(column) for column in about.columns}
+    fields = [pa.field(name, TEXT, metadata=known.get(name) or None) for name in names]
+    schema = pa.schema(fields, metadata=dict(sorted(pairs.items())) or None)
     with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=True) as writer:
         for start in range(0, table.num_rows, ROW_GROUP):
             rows = table.slice(start, ROW_GROUP)
