@@ -92,6 +92,16 @@ def test_a_dataset_without_rows_keeps_its_variables(tmp_path):
     ]
 
 
+def test_columns_that_repeat_are_dictionaries_whose_missing_cells_are_null(tmp_path):
+    table = made(["x", None, "y", "x "] * 1000, ["1", None, "2", "1.0"] * 1000)
+    again, _ = xpt.read(write(tmp_path / "t.xpt", table))
+    for name, cells in (("A", ["x", None, "y", "x"]), ("N", ["1", None, "2", "1"])):
+        assert again[name].type == text.DICTIONARY
+        assert again[name].null_count == 1000
+        assert again[name].to_pylist() == cells * 1000
+        assert all(chunk.dictionary.null_count == 0 for chunk in again[name].chunks)
+
+
 def test_a_file_is_searched_for_datasets_once(tmp_path, monkeypatch):
     (found,) = formats.scan(write(tmp_path / "t.xpt")).values()
     monkeypatch.setattr("fhirspace.tables.xpt.reading.spans", None)

@@ -26,7 +26,7 @@ FORM = "@form"
 """The column with the form that made a row, where forms have time zones of their own."""
 TEXT = pa.string()
 DICTIONARY = pa.dictionary(pa.int32(), pa.string())
-_FEW, _SAMPLE = 1_000, 20_000
+_FEW, SAMPLE = 1_000, 20_000
 
 
 def is_reserved(name: str) -> bool:
@@ -93,7 +93,7 @@ def encode(array: Any) -> Any:
 
 def repeats(column: pa.ChunkedArray) -> bool:
     """Whether the values of a text column recur so often (four times and more) that a dictionary pays."""
-    sample = column.slice(0, _SAMPLE)
+    sample = column.slice(0, SAMPLE)
     return len(sample) >= _FEW and pc.count_distinct(sample).as_py() * 4 <= len(sample)
 
 

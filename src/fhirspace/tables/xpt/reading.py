@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.foreign import counted
 from fhirspace.tables.description import Column, Kind, field_metadata
-from fhirspace.tables.text import TEXT, encode, number_text, repeats, with_provenance
+from fhirspace.tables.text import DICTIONARY, SAMPLE, TEXT, decode, encode, number_text, repeats, with_provenance
 from fhirspace.tables.xpt import dates, numbers
 from fhirspace.tables.xpt.headers import Field, Member, mapped, member, spans
 
@@ -120,15 +120,14 @@ class _Reader:
                     arrays.append(self._numbers(own, field, first, problems))
                 else:
                     arrays.append(self._texts(own, encoding))
-        columns = [pa.chunked_array(arrays, TEXT) for arrays in parts]
+        columns = [_column(arrays) for arrays in parts]
         schema = pa.schema(
             [_described(field, encoding) for field in fields],
             {"name": self._member.name, "label": self._member.label.decode(encoding)},
         )
-        coded = [encode(column) if repeats(column) else column for column in columns]
-        typed = [field.with_type(column.type) for field, column in zip(schema, coded, strict=True)]
+        typed = [field.with_type(column.type) for field, column in zip(schema, columns, strict=True)]
         problems += [_dates_read(field, self.file) for field in fields if field.number and dates.meaning(field.format)]
-        return pa.Table.from_arrays(coded, schema=pa.schema(typed, schema.metadata)), problems
+        return pa.Table.from_arrays(columns, schema=pa.schema(typed, schema.metadata)), problems
 
     def _blocks(self) -> Iterator[tuple[int, numbers.Bytes]]:
         """Some rows at a time: the number of the first, and their bytes, a row each."""
@@ -148,7 +147,7 @@ class _Reader:
         if encoding == _LAST:
             self.is_foreign = self.is_foreign or any(map(_looks_foreign, distinct))
         texts = pa.array([value.decode(encoding) or None for value in distinct], TEXT)
-        return pc.take(texts, coded.indices)
+        return _coded(coded.indices, texts)
 
     def _numbers(self, cells: numbers.Bytes, field: Field, first: int, problems: list[Problem]) -> pa.Array:
         values, missing = numbers.read(cells)
@@ -165,7 +164,24 @@ class _Reader:
             for row in pc.indices_nonzero(pc.is_in(coded.indices, value_set=wrong)).to_pylist() if len(wrong) else ():
                 problems.append(Problem("FS159", Place(self.file, first + row + 2, field.name), f"a {kind}"))
             texts = [day or text for day, text in zip(days, texts, strict=True)]
-        return pc.take(pa.array(texts, TEXT), coded.indices)
+        return _coded(coded.indices, pa.array(texts, TEXT))
+
+
+def _coded(indices: pa.Array, texts: pa.Array) -> pa.DictionaryArray:
+    """Cells as indices into their texts, which take a fraction of the memory while the other rows are read."""
+    places = pa.array(np.cumsum(texts.is_valid().to_numpy(zero_copy_only=False)) - 1, pa.int32())
+    places = pc.if_else(texts.is_valid(), places, pa.scalar(None, pa.int32()))  # a missing cell is no text
+    return pa.DictionaryArray.from_arrays(places.take(indices), texts.drop_null())
+
+
+def _column(arrays: list[pa.Array]) -> pa.ChunkedArray:
+    """The cells of all blocks, which are given up: as a dictionary if they repeat, else as text."""
+    column = pa.chunked_array(arrays, DICTIONARY)
+    arrays.clear()
+    plain = pa.chunked_array([decode(chunk) for chunk in column.slice(0, SAMPLE).chunks], TEXT)
+    if repeats(plain):
+        return encode(column)
+    return pa.chunked_array([decode(chunk) for chunk in column.chunks], TEXT)
 
 
 def _described(field: Field, encoding: str) -> pa.Field:
