@@ -218,7 +218,7 @@ def test_convert_says_what_it_replaced(
     os.utime(tmp_path / "out" / "manifest.json", (1_777_630_500, 1_777_630_500))
     assert main([*command, "fhir"]) == 0
     assert f"\nreplaced the earlier result of 2026-05-01T10:15:00Z (fhir: {files} files)\n" in capsys.readouterr().out
-    assert main([*command, "sdtm", "--format", "csv"]) == 2
+    assert main([*command, "records"]) == 2
     assert "replaced" not in capsys.readouterr().out
     os.utime(tmp_path / "out" / "manifest.json", (1_777_630_500, 1_777_630_500))
     assert main([*command, "fhir", "--fhir", "R5", "--json"]) == 0

@@ -126,7 +126,7 @@ def find(paths: Iterable[Path], *, follow_links: bool = False, inner: bool = Tru
     Args:
         paths: files and folders.
         follow_links: links may lead out of their folder.
-        inner: of a folder with a ``fhir/`` in it, as our output is, that one is meant.
+        inner: of a folder with a ``fhir/`` in it, as our output is, that one is meant, and nothing beside it.
 
     Raises:
         InputError: FS101 (no such path), FS152, FS157 (links that lead out or nowhere), FS156 (a named path that is no
@@ -141,7 +141,6 @@ def find(paths: Iterable[Path], *, follow_links: bool = False, inner: bool = Tru
         folder = path / "fhir" if inner and (path / "fhir").is_dir() else path
         if folder is not path:
             listing.is_file(folder, path, follow=follow_links)
-            found.others += leftovers.leftovers(path, {folder})
         _look_into(folder, found, follow_links)
     return found
 

@@ -40,7 +40,10 @@ COMPANIONS: Final = (
     _TEXT,
     Companion(("problems.ndjson", "unread.ndjson"), "a report of a run"),
     Companion(("manifest.json", "*.md5", "*.sha1", "*.sha256", "*.sha512", "md5sums", "sha256sums"), "a list of files"),
-    Companion(("*.sas", "*.r", "*.py", "*.sql", "*.sh", "*.bat", "*.yaml", "*.yml", "*.toml"), "a program or settings"),
+    Companion(
+        ("*.sas", "*.r", "*.py", "*.sql", "*.sh", "*.bat", "*.yaml", "*.yml", "*.toml", "*.pem", "*.key"),
+        "a program, settings or a key",
+    ),
 )
 """What is passed over with a note. The page for data managers shows it."""
 _OURS: Final = (
@@ -49,7 +52,7 @@ _OURS: Final = (
     *("*.db-journal", "*.db-wal", "*.db-shm", "*.db.lock", "*.log.lock"),
 )
 """How the names of what deliveries and killed runs of ours leave beside data look; other databases by their head."""
-_FOLDERS: Final = FOLDERS | {"dead"}
+_DEAD: Final = "dead"
 _COUNTED: Final = 10_000
 _TEXT_HEAD: Final = 1 << 16
 _LINES: Final = 2
@@ -64,8 +67,14 @@ _SEPARATORS: Final = {"\t": 1, "|": 1, ";": 1, ",": 2}
 def leftovers(folder: Path, taken: Collection[Path]) -> Iterator[Path]:
     """What a folder holds besides the paths that are `taken`, in order: files, links, and sub-folders with files."""
     ours = (folder / MANIFEST).is_file()
+    known = {*taken, *(path.resolve() for path in taken if path.is_symlink())}
     for path in sorted(folder.iterdir()):
-        if path not in taken and not _is_ours(path, ours) and not (_is_folder(path) and not _files_in(path)):
+        if (
+            path not in known
+            and path.resolve() not in known
+            and not _is_ours(path, ours)
+            and not (_is_folder(path) and not _files_in(path))
+        ):
             yield path
 
 
@@ -90,7 +99,9 @@ def _is_ours(path: Path, beside_manifest: bool) -> bool:
     if path.name.endswith(".db") and not _is_folder(path):
         head = _head(path, _APPLICATION.stop)
         return head is not None and (not head or head[_APPLICATION] == b"fhs")
-    return beside_manifest and (path.name in FILES or path.name in _FOLDERS)
+    if path.name == _DEAD and _is_folder(path):  # rejected resources, whatever the journal is called
+        return all(each.suffix == ".ndjson" for each in path.iterdir())
+    return beside_manifest and (path.name in FILES or path.name in FOLDERS)
 
 
 def _is_folder(path: Path) -> bool:

@@ -141,7 +141,7 @@ def test_a_resource_of_no_mapping_is_told_and_kept(
     change: Callable[[dict[str, Any]], object], resources: Path, go: Run
 ) -> None:
     outcome = go(resources, (event(change),), "--to", "sdtm")
-    assert (outcome.exit_code, outcome.quarantined()) == (1, {})
+    assert (outcome.exit_code, outcome.quarantined()) == (3, {})
     assert outcome.places("warning") == {("FS440", EVENTS, 2, None)}
     assert rows(outcome.out / "unread" / EVENTS) == 1
 
