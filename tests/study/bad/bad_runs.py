@@ -181,7 +181,7 @@ class Outcome:
                 if path.exists()
                 else 0
             )
-            left_out = count.get("skipped", 0) + count.get("dropped", 0)
+            left_out = sum(count.get(name, 0) for name in ("skipped", "dropped", "not_converted"))
             if count["in"] != count["out"] + count["quarantined"] + left_out or lines != count["quarantined"]:
                 return False
         return bool(self.tables)
@@ -196,6 +196,9 @@ class Outcome:
         return "\n".join([self.stdout, self.stderr, *texts, *files])
 
 
+LEFT = ("quarantined", "skipped", "dropped", "not_converted")
+
+
 def run(arguments: Sequence[str | Path], out: Path, streams: Callable[[], Sequence[str]]) -> Outcome:
     """Runs the command line in this process; `streams` gives what was printed (capsys.readouterr)."""
     shutil.rmtree(out, ignore_errors=True)
@@ -207,7 +210,7 @@ def run(arguments: Sequence[str | Path], out: Path, streams: Callable[[], Sequen
         found.problems = [json.loads(line) for line in (out / "problems.ndjson").read_text("utf-8").splitlines()]
     if (out / "manifest.json").is_file():
         books = json.loads((out / "manifest.json").read_text("utf-8"))["tables"]
-        names = {"in": "rows_in", "out": "rows_out"} | {name: name for name in ("quarantined", "skipped", "dropped")}
+        names = {"in": "rows_in", "out": "rows_out"} | {name: name for name in LEFT}
         found.tables = {
             table: {name: count[key] for name, key in names.items() if key in count} for table, count in books.items()
         }
