@@ -32,7 +32,10 @@ CASES = [
     (release, name)
     for release in RELEASES
     for name, each in library(release).mappings.items()
-    if each.attach is None and (release == "R4" or name in {"AE", "DM", "LB"})
+    if each.attach is None
+    and (release == "R4" or name in {"AE", "DM", "LB"})
+    # Records without a key have a digest of all cells, and equal ones have digests of their own.
+    and not any(slot.derived for slot in identity(each))
 ]
 
 
