@@ -1,4 +1,4 @@
-"""The rules that come with fhirspace: ``mappings/rules/*.yaml``, several in a file."""
+"""The rules that come with fhirspace: ``mappings/rules/*.yml``, several in a file."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ from fhirspace.template.folders import shipped
 @cache
 def rules() -> tuple[Rule, ...]:
     """All of them, by file and place in it. Raises MappingError: a file is wrong."""
-    return tuple(rule for file in sorted((shipped() / "rules").glob("*.yaml")) for rule in load_all(file))
+    return tuple(rule for file in sorted((shipped() / "rules").glob("*.yml")) for rule in load_all(file))
