@@ -18,10 +18,9 @@ from tests.mapping.generate import CLEAN, Row, rows
 from tests.mapping.test_laws import cases, library, written
 
 SCREENED = [
-    (release, domain)
+    pytest.param(release, domain, marks=[pytest.mark.slow] if release == "R4B" else [])
     for release, domain in cases()
-    if release != "R4B"
-    and any(block.resource in rules() and not block.once for block in library(release).mappings[domain].blocks)
+    if any(block.resource in rules() and not block.once for block in library(release).mappings[domain].blocks)
 ]
 
 
