@@ -30,7 +30,7 @@ from tests.hostile.broken import Form
 from tests.hostile.offline import URL
 
 Files = dict[str, bytes]
-_FEW = ("dm", "ae", "ds", "ta", "te", "ti", "ts", "tv", "supp")
+_FEW = ("dm", "ae", "ds", "ta", "te", "ti", "ts", "tv", "td", "tm", "supp")
 _RUN = "dead/20260501T101500Z-3f1c"
 _SEEDS = Path(__file__).parent / "seeds"
 _MAPPINGS = Path(__file__).parents[2] / "mappings"
@@ -76,9 +76,9 @@ def few_mappings() -> Path:
     """The shipped mappings of DM and AE, of what is attached to them, and the source of the sample."""
     folder = Path(mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    for name in (*(f"domains/{each}.yaml" for each in _FEW), "common.yaml", "codes"):
+    for name in (*(f"domains/{each}.yaml" for each in _FEW), "common.yaml", "classes", "codes"):
         (folder / name).parent.mkdir(exist_ok=True)
-        copy = shutil.copytree if name == "codes" else shutil.copyfile
+        copy = shutil.copyfile if "." in name else shutil.copytree
         copy(_MAPPINGS / name, folder / name)
     shutil.copytree(_MAPPINGS / "sources/space", folder / "sources/space")
     return folder
