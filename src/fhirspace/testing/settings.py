@@ -11,10 +11,11 @@ CANARY = "SECRET-CANARY"
 """A text in each OperationOutcome, since real servers quote values: check that it is not in your logs."""
 
 TYPES = (
-    "AdverseEvent AllergyIntolerance CarePlan Condition Consent Coverage Device DiagnosticReport DocumentReference "
-    "Encounter Group ImagingStudy Immunization List Location Medication MedicationAdministration MedicationRequest "
-    "MedicationStatement Observation Organization Patient PlanDefinition Practitioner Procedure Provenance "
-    "QuestionnaireResponse ResearchStudy ResearchSubject ServiceRequest Specimen Task"
+    "AdverseEvent AllergyIntolerance Basic CarePlan Condition Consent Coverage Device DiagnosticReport "
+    "DocumentReference Encounter Group ImagingStudy Immunization Library List Location Medication "
+    "MedicationAdministration MedicationRequest MedicationStatement Observation Organization Patient "
+    "PlanDefinition Practitioner Procedure Provenance QuestionnaireResponse ResearchStudy ResearchSubject "
+    "ServiceRequest Specimen Task"
 )
 INTERACTIONS = ("read", "vread", "history-instance", "create", "update", "delete", "search-type")
 SEARCH = {"_id": "token", "_lastUpdated": "date", "_tag": "token", "identifier": "token"}

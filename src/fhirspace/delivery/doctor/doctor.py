@@ -24,9 +24,11 @@ from fhirspace.fhirserver.strategy import Strategy, way
 
 TYPES = (
     "AdverseEvent",
+    "Basic",
     "CarePlan",
     "Condition",
     "Encounter",
+    "Library",
     "MedicationAdministration",
     "MedicationStatement",
     "Observation",
@@ -36,6 +38,7 @@ TYPES = (
     "Provenance",
     "ResearchStudy",
     "ResearchSubject",
+    "Specimen",
 )
 """The types that fhirspace writes: the default types to check."""
 
