@@ -60,10 +60,7 @@ def test_a_folder_gives_all_its_fhir(tmp_path: Path) -> None:
     written(tmp_path / "manifest.json", {"files": []})
     written(tmp_path / "problems.ndjson", {"code": "FS101"})
     (tmp_path / "notes.txt").write_text("x")
-    assert found(tmp_path) == [
-        ("FS181", "notes.txt", None, None),
-        ("FS417", "Observation.ndjson", 1, "Observation.status"),
-    ]
+    assert found(tmp_path) == [("FS417", "Observation.ndjson", 1, "Observation.status")]
 
 
 def test_other_files_of_a_folder_are_named(tmp_path: Path) -> None:

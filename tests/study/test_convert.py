@@ -95,7 +95,9 @@ def _digests(folder: Path, prefix: str = "") -> dict[str, str]:
 def test_records_and_their_datasets_make_the_same_resources(space: Space, tmp_path: Path) -> None:
     done = convert(space.sdtm().out, to="fhir", out=tmp_path)
     assert done.exit_code == 0
-    assert _digests(tmp_path, "fhir/") == _digests(space.fhir().out, "fhir/")
+    made = _digests(tmp_path, "fhir/")
+    assert made.pop("fhir/Library.ndjson")  # what the files say of their datasets
+    assert made == _digests(space.fhir().out, "fhir/")
 
 
 @pytest.mark.slow

@@ -192,8 +192,10 @@ def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -
     return found
 
 
-FAST = [case for case in cases() if case[0] == "R4"]
-SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in cases() if case[0] != "R4"]
+CASES = [(release, domain) for release, domain in cases() if library(release).mappings[domain].key]
+"""Rows without a key are identified by all their cells: an edited identifier of one is not noticed."""
+FAST = [case for case in CASES if case[0] == "R4"]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in CASES if case[0] != "R4"]
 
 
 @pytest.mark.parametrize(("release", "domain"), [*FAST, *SLOW])

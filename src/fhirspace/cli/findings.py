@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fhirspace.errors import Problem, explain
-from fhirspace.foreign import listed
+from fhirspace.foreign import counted, listed
 
 _ROWS = 5
 """Rows that a line names."""
@@ -42,10 +42,11 @@ class Group:
         """The line: the first finding, and how often and in which rows there is the same; what to do on request."""
         if self.count == 1:
             return f"{self.first.level}: {self.first.text(advice=advice)}"
-        also = f" ({self.count:,} times)"
+        times = counted(self.count, "time")
+        also = f" ({times})"
         if len(self.rows) > 1:
             rows = ", ".join([*(f"{row:,}" for row in self.rows[:_ROWS]), *(["..."] if self.rows[_ROWS:] else [])])
-            also = f" ({self.count:,} times; rows {rows})"
+            also = f" ({times}; rows {rows})"
         return f"{self.first.level}: {self.first.text(also, advice=advice)}"
 
 

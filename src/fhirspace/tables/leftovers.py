@@ -67,11 +67,10 @@ _SEPARATORS: Final = {"\t": 1, "|": 1, ";": 1, ",": 2}
 def leftovers(folder: Path, taken: Collection[Path]) -> Iterator[Path]:
     """What a folder holds besides the paths that are `taken`, in order: files, links, and sub-folders with files."""
     ours = (folder / MANIFEST).is_file()
-    known = {*taken, *(path.resolve() for path in taken if path.is_symlink())}
+    known = set(map(os.path.realpath, taken))  # unlike Path.resolve, it takes links in a circle
     for path in sorted(folder.iterdir()):
         if (
-            path not in known
-            and path.resolve() not in known
+            os.path.realpath(path) not in known
             and not _is_ours(path, ours)
             and not (_is_folder(path) and not _files_in(path))
         ):
