@@ -3,7 +3,7 @@
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
 
 LAUGHS = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
 ATTACKS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fhirspace.study.renaming import Renaming, named
+from fhirspace.study.reading.renaming import Renaming, named
 
 OLD, NEW = "a" * 32, "b" * 32
 

@@ -13,7 +13,7 @@ from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
-from fhirspace.sdtm.define import writing
+from fhirspace.sdtm.define.document import writing
 from fhirspace.sdtm.define.making import Dataset
 from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide

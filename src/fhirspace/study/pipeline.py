@@ -35,13 +35,12 @@ from fhirspace.sdtm.derive.design import FormZone, StudyDesign, load_study
 from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
 from fhirspace.sdtm.zones import with_offsets, without_offsets
-from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.define.given import completed, given_define
-from fhirspace.study.inputs import Input, tabulation
+from fhirspace.study.inputs import Input
 from fhirspace.study.lineage import source_records
-from fhirspace.study.metadata.describe import odd_types, reduced
+from fhirspace.study.reading.datasets import read_sdtm
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir
 from fhirspace.study.screening import Screening, blocking, conforming, screen
 from fhirspace.study.summary import StudySummary, for_deriving
@@ -296,67 +295,6 @@ def extract(
     return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables), define=found.define), found
 
 
-class SdtmFiles(NamedTuple):
-    """The datasets of an input.
-
-    Attributes:
-        block: those in memory. lazy: those that stay on the disk, since they are large Parquet files.
-        metadata: the descriptions in all files; a dataset without rows is in it alone.
-    """
-
-    block: Block
-    lazy: dict[str, Tabulation]
-    metadata: dict[str, Description]
-
-
-def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFiles:
-    """The datasets of an input; those that stay on the disk are reported (note FS741).
-
-    A dataset that neither the guide nor a mapping knows goes to quarantine whole.
-
-    Args:
-        given: the input; library: the mappings; accounting: of the run.
-
-    Raises:
-        InputError: of the first file, where no file at all can be read.
-    """
-    loaded: dict[str, Tabulation] = {}
-    faults: list[InputError] = []
-    for name, found in given.files.items():
-        try:
-            data, rejected, problems = tabulation(found)
-        except InputError as fault:
-            faults.append(fault)
-            accounting.refuse(found.path, fault)
-            continue
-        accounting.note([*problems, *rejected.problems])
-        accounting.read(name, data.rows + len(rejected))
-        accounting.quarantine(name, rejected.columns, (row.fields for row in rejected.rows))
-        loaded[name] = data
-        accounting.note(odd_types(name, data.description, found.path.name))
-    if faults and len(faults) == len(given.files):
-        raise faults[0]
-    for name in _unknown(loaded, library):
-        place = Place(given.files[name].path.name)
-        accounting.note([Problem("FS753", place, "a dataset of SDTMIG " + sdtm.version(), name)])
-        accounting.quarantine_rows(name, loaded[name].table(), range(loaded[name].rows))
-        del loaded[name]
-    tables = {name: data.data for name, data in loaded.items() if isinstance(data, InMemory) and data.rows}
-    lazy = {name: data for name, data in loaded.items() if not isinstance(data, InMemory)}
-    metadata = {
-        name: reduced(name, data.description, data.table()) if isinstance(data, InMemory) else data.description
-        for name, data in loaded.items()
-    }
-    return SdtmFiles(Block(tables), lazy, metadata)
-
-
-def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:
-    """The datasets that neither the guide nor a mapping knows; each gets its mapping, supplemental qualifiers last."""
-    for name in sorted(loaded, key=lambda each: each.startswith("SUPP")):
-        library.adopt(name, loaded[name].columns)
-    return [name for name in loaded if not sdtm.known(name.removeprefix("SUPP")) and name not in library.mappings]
-
-
 def from_sdtm(
     given: Input,
     library: Library,
@@ -370,8 +308,8 @@ def from_sdtm(
         given, library, accounting: as in `read_sdtm`, which raises what this raises.
         kinds: the formats in which the datasets are to be written again. design: of the study, for its declared zones.
     """
-    block, lazy, metadata = read_sdtm(given, library, accounting)
-    joined = rejoin.join(dict(block.tables))
+    tables, lazy, metadata = read_sdtm(given, library, accounting)
+    joined = rejoin.join(tables)
     accounting.note(joined.problems())
     for name, rows in joined.removed.items():
         accounting.read(name, -rows)  # they are counted with the text that they belong to

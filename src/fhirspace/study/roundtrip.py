@@ -25,7 +25,7 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.inputs import recognise
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir, written
-from fhirspace.study.renaming import Renaming, named
+from fhirspace.study.reading.renaming import Renaming, named
 from fhirspace.tables.compare import Difference, compare
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns

@@ -10,7 +10,8 @@ import pyarrow as pa
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
-from fhirspace.sdtm.define import agreement, reading
+from fhirspace.sdtm.define import agreement
+from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline

@@ -6,7 +6,8 @@ import random
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.sdtm.define import agreement, making, reading, writing
+from fhirspace.sdtm.define import agreement, making
+from fhirspace.sdtm.define.document import reading, writing
 from fhirspace.sdtm.define.making import Known
 from fhirspace.sdtm.define.merging import merged
 from tests.sdtm.define.test_agreement import AE, package

@@ -3,7 +3,8 @@
 import pyarrow as pa
 import pytest
 
-from fhirspace.sdtm.define import making, reading, writing
+from fhirspace.sdtm.define import making
+from fhirspace.sdtm.define.document import reading, writing
 from fhirspace.sdtm.define.making import Column, Dataset, Known
 from fhirspace.sdtm.define.origins import Cell
 from fhirspace.sdtm.derive.work import Derived

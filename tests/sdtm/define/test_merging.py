@@ -2,7 +2,8 @@
 
 from dataclasses import replace
 
-from fhirspace.sdtm.define import making, writing
+from fhirspace.sdtm.define import making
+from fhirspace.sdtm.define.document import writing
 from fhirspace.sdtm.define.making import Known
 from fhirspace.sdtm.define.merging import merged
 from fhirspace.sdtm.define.model import Comment, Document, Leaf, Method

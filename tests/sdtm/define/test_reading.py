@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fhirspace.errors import InputError
-from fhirspace.sdtm.define import reading, writing
+from fhirspace.sdtm.define.document import reading, writing
 from tests.support.define_schema import faults
 
 MSG20 = Path(__file__).parents[4] / "shared" / "data" / "msg20" / "define.xml"

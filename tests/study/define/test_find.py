@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.cli import main
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
 from fhirspace.study.convert import convert
 from fhirspace.study.define.find import beside
 from fhirspace.study.validate import validate

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
 from fhirspace.study.convert import convert
 from fhirspace.study.validate import validate
 from tests.support.define_schema import faults

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
 from fhirspace.study.convert import convert
 from fhirspace.study.validate import validate
 from tests.study.space_study import Space

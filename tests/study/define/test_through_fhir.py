@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
 from fhirspace.standards.fhir import Release
 from fhirspace.study.convert import convert
 from fhirspace.study.define import resource as defined

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from fhirspace.errors import InputError
-from fhirspace.sdtm.define import reading, words
+from fhirspace.sdtm.define import words
+from fhirspace.sdtm.define.document import reading
 from fhirspace.sdtm.define.model import Define, Item
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.inputs import Input

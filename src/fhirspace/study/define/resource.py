@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.idkey import IdKey
-from fhirspace.sdtm.define import reading
+from fhirspace.sdtm.define.document import reading
+from fhirspace.sdtm.define.document.writing import as_bytes
 from fhirspace.sdtm.define.links import tidy
 from fhirspace.sdtm.define.model import Define
-from fhirspace.sdtm.define.writing import as_bytes
 from fhirspace.study.metadata.library import Content, content_of, library
 
 SYSTEM = "https://fhirspace.org/define-xml"

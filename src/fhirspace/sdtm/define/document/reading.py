@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from fhirspace.errors import InputError, Place
-from fhirspace.sdtm.define import tree, words
+from fhirspace.sdtm.define import words
+from fhirspace.sdtm.define.document import tree
+from fhirspace.sdtm.define.document.tree import Node
+from fhirspace.sdtm.define.document.writing import NCI, ODM, XLINK
 from fhirspace.sdtm.define.model import (
     Check,
     Codelist,
@@ -33,8 +36,6 @@ from fhirspace.sdtm.define.model import (
     ValueList,
     Where,
 )
-from fhirspace.sdtm.define.tree import Node
-from fhirspace.sdtm.define.writing import NCI, ODM, XLINK
 
 VERSIONS = {"http://www.cdisc.org/ns/def/v2.0": "2.0", "http://www.cdisc.org/ns/def/v2.1": "2.1"}
 """The namespaces of the versions that are read."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from fhirspace.sdtm.define.document.tree import Node, written
 from fhirspace.sdtm.define.model import (
     Codelist,
     Comment,
@@ -24,7 +25,6 @@ from fhirspace.sdtm.define.model import (
     ValueList,
     Where,
 )
-from fhirspace.sdtm.define.tree import Node, written
 from fhirspace.version import __version__
 
 ODM = "http://www.cdisc.org/ns/odm/v1.3"
