@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from os.path import realpath
 from pathlib import Path
 from typing import Literal
 
@@ -86,8 +87,8 @@ def recognise(
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
     define = define if sure and target != "records" else None  # records have no place for it
-    read = {*faults, define, *(found.path for found in tables.values())}
-    problems = [finding(path) for path in (*beside, *looked.others) if path not in read]
+    read = {*map(realpath, (*faults, *(found.path for found in tables.values()))), define and realpath(define)}
+    problems = [finding(path) for path in (*beside, *looked.others) if realpath(path) not in read]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults, problems, define)
 

@@ -343,11 +343,11 @@ def test_the_command_tells_what_it_found(served: FaultyServer, capsys: pytest.Ca
 
 
 def test_the_command_gives_one_json_document(served: FaultyServer, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["doctor", "--server", served.url, "--types", "Patient", "Basic", "--json"])
+    code = main(["doctor", "--server", served.url, "--types", "Patient", "Binary", "--json"])
     found = json.loads(capsys.readouterr().out)
     assert (code, found["exit_code"], found["verdict"]) == (1, 1, "warning")
     assert found["way"]["kind"] == "transaction"
-    assert {"name": "types", "value": "not taken: Basic"}.items() <= found["findings"][3].items()
+    assert {"name": "types", "value": "not taken: Binary"}.items() <= found["findings"][3].items()
 
 
 def test_the_command_refuses_another_release_and_silence(
