@@ -120,9 +120,7 @@ class Library:
         else:
             document, file = self._document(domain)
         mapping = self._builder(file).mapping(self._classes.extended(document, file), dataset)
-        whole, name = self._document("SUPP--")
-        supplemental = self._builder(name).mapping(self._classes.extended(whole, name))
-        return dict((*_spelt(mapping, {}), *_spelt(supplemental, {dataset: mapping})))
+        return dict((*_spelt(mapping, {}), *_spelt(self._qualifiers, {dataset: mapping})))
 
     def mapping(self, domain: str) -> Mapping:
         """The mapping of one domain whose library was found good before: the others are not built for it."""
@@ -142,6 +140,12 @@ class Library:
     def _waiting(self) -> dict[str, Path]:
         """The files of the shipped mappings that extend a class, by dataset: a run builds those that it needs."""
         return {name: path for path in self._files() for name in _extending(path)}
+
+    @cached_property
+    def _qualifiers(self) -> Mapping:
+        """The mapping of supplemental qualifiers, whatever their parent."""
+        document, file = self._document("SUPP--")
+        return self._builder(file).mapping(self._classes.extended(document, file))
 
     @cached_property
     def _classes(self) -> Classes:
@@ -212,8 +216,7 @@ def _extending(path: Path) -> list[str]:
 @lru_cache(maxsize=512)
 def _made(files: _Files, dataset: str, domain: str, klass: str) -> dict[str, Mapping]:
     """The mappings of one dataset that `_built` leaves out, checked with it."""
-    release, folders, key, _ = files
-    made = Library(release, folders, key=key, bare=True).make(dataset, domain, klass)
+    made = _maker(*files).make(dataset, domain, klass)
     check(_built(*files) | made, made)
     return made
 
@@ -221,7 +224,13 @@ def _made(files: _Files, dataset: str, domain: str, klass: str) -> dict[str, Map
 @lru_cache(maxsize=8)
 def _built(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> dict[str, Mapping]:
     """The mappings of files with this digest: who converts several studies builds them once."""
-    return Library(release, folders, key=key, bare=True).build()
+    return _maker(release, folders, key, _digest).build()
+
+
+@lru_cache(maxsize=8)
+def _maker(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> Library:
+    """Makes the mappings of files with this digest; classes, code lists and constants are read once for all."""
+    return Library(release, folders, key=key, bare=True)
 
 
 def _spelt(mapping: Mapping, found: dict[str, Mapping]) -> Iterator[tuple[str, Mapping]]:
