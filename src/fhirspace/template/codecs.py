@@ -182,6 +182,10 @@ def hashed_part(key: IdKey | None = None, *, sites: bool = False) -> Out:
     return out
 
 
+TEXT: Final = Codec("text", _text_out, _same, STRINGS, r"(?s:.+)", verbatim=True, rank=0)
+"""The codec of a slot that names none: the cell itself."""
+
+
 def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: str = "") -> Codec | None:
     """The codec of a name (without ``codes``, which needs its list: see `codelists`), or None where there is none.
 
@@ -205,7 +209,7 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
     if name == "ucum":
         return Codec(name, _ucum, _never, STRINGS, ".+", readable=False, open=True)
     fixed: dict[str, Codec] = {
-        "text": Codec("text", _text_out, _same, STRINGS, r"(?s:.+)", verbatim=True, rank=0),
+        TEXT.name: TEXT,
         "integer": Codec(
             "integer",
             _integer_out,

@@ -9,13 +9,14 @@ from fhirspace.mapping.model import Node, children
 from fhirspace.mapping.read import memo, witness
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.shapes import Prim, Shape
+from fhirspace.template.codecs import TEXT
 from fhirspace.template.slots import Leaf, Slot, once
 from fhirspace.template.values import loose
 
 
 def same_text(slot: Slot) -> bool:
     """Whether a slot's cell is its element's text unchanged."""
-    return slot.codec.back is witness.TEXT.back
+    return slot.codec.back is TEXT.back
 
 
 def plainly(slot: Slot) -> bool:

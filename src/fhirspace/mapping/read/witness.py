@@ -13,27 +13,19 @@ from typing import Final, NamedTuple, TypeAlias
 
 from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, children, dynamic, slots
 from fhirspace.standards.units import canonical_number
-from fhirspace.template.codec import Codec
-from fhirspace.template.codecs import codec
+from fhirspace.template.codecs import TEXT
 from fhirspace.template.slots import Leaf, Slot, once
 from fhirspace.template.values import Candidates, Fault, read_leaf, slot_text
 
 Keys: TypeAlias = tuple[str, int]
 """A (real, virtual or hidden) column and the rank of the slots that it is read from."""
-
-
-def _text_codec() -> Codec:
-    found = codec("text")
-    if found is None:
-        raise LookupError("text")
-    return found
-
-
 COMPARED: Final = 9
 """The rank of slots from which a column is never read."""
-
-
-TEXT: Final = _text_codec()
+IS: Final = "@is:"
+"""Before the path of a constant that was chosen by a condition: the hidden column with what the element says. Steps are
+separated by ``/``: a point in the name of a column separates the parts of a form."""
+_NAMES: Final = ("system", "url", "reference")
+"""Elements that name something, and tell nothing of a row."""
 
 
 def text_slot(column: str) -> Slot:
@@ -125,11 +117,6 @@ def _text(slot: Slot, cell: str) -> str:
     return canonical_number(text) or text
 
 
-IS: Final = "@is:"
-"""Before the path of a constant that was chosen by a condition: the hidden column with what the element says. Steps are
-separated by ``/``: a point in the name of a column separates the parts of a form."""
-
-
 class Choice(NamedTuple):
     """A place of a template whose constants depend on the row: the node, and the paths below it by hidden column."""
 
@@ -162,9 +149,6 @@ def _choices(node: Node, path: str) -> Iterator[Choice]:
     elif isinstance(node, Arr):
         for item in node.items:
             yield from _choices(item, path)
-
-
-_NAMES: Final = ("system", "url", "reference")
 
 
 def _constants(node: Node) -> dict[tuple[str, ...], str]:
