@@ -13,8 +13,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.idkey import IdKey
 from fhirspace.json import JsonError, decode
+from fhirspace.template.codecs import hashed_id
 
 _TYPE = {"system": "http://terminology.hl7.org/CodeSystem/library-type", "code": "model-definition"}
 _CODE = re.compile(r"\S+(?: \S+)*")
@@ -51,11 +53,10 @@ def library(system: str, value: str, content: Content, *, study: str, key: IdKey
         system, value: its identifier, from which its id is made with the key. content: what it holds.
         study: the STUDYID, for its tag.
     """
-    digits = key.digits(f"{system.rpartition('/')[2]} {value}")
     made: dict[str, Any] = {
         "resourceType": "Library",
-        "id": "abcdefabcdefabcd"[int(digits[0], 16)] + digits[1:],
-        **({"meta": {"tag": [{"system": "https://fhirspace.org/study", "code": study}]}} if _is_code(study) else {}),
+        "id": hashed_id(key)(f"{system.rpartition('/')[2]} {value}"),
+        **({"meta": {"tag": [{"system": TAG_SYSTEM, "code": study}]}} if _is_code(study) else {}),
         "identifier": [{"system": system, "value": value}],
         "title": content.title,
         "status": "active",

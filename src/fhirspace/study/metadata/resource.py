@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import msgspec
 
 from fhirspace.errors import Place, Problem
@@ -18,6 +20,8 @@ SYSTEM = "https://fhirspace.org/dataset"
 
 
 class _Column(msgspec.Struct, omit_defaults=True):
+    """`Column`, of which only what is known is written."""
+
     name: str
     label: str = ""
     type: Kind | None = None
@@ -38,9 +42,7 @@ class _Dataset(msgspec.Struct, omit_defaults=True):
 def resource(dataset: str, metadata: Metadata, study: str, key: IdKey) -> bytes:
     """The Library of a dataset, as a line of NDJSON."""
     about = metadata.description
-    columns = [
-        _Column(each.name, each.label, each.type, each.length, each.format, each.informat) for each in about.columns
-    ]
+    columns = [_Column(**asdict(each)) for each in about.columns]
     content = _Dataset(dataset, about.label, metadata.rows, columns, *metadata.order)
     data = Content("application/json", msgspec.json.encode(content), f"Metadata of the dataset {dataset}")
     return library(SYSTEM, f"{study} {dataset}".strip(), data, study=study, key=key)
@@ -69,9 +71,7 @@ def _content(data: bytes) -> tuple[str, Metadata] | None:
         return None
     if any(column.length is not None and not 0 < column.length < 1 << 15 for column in found.columns):
         return None
-    columns = (
-        Column(each.name, each.label, each.type, each.length, each.format, each.informat) for each in found.columns
-    )
+    columns = (Column(**msgspec.structs.asdict(each)) for each in found.columns)
     order = Order(found.order, found.keys) if found.order else NATURAL
     return found.dataset, Metadata(Description(found.dataset, found.label, tuple(columns)), found.rows, order)
 
