@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from os.path import realpath
 from pathlib import Path
 from typing import Literal
 
@@ -20,7 +19,7 @@ from fhirspace.study.define import find as find_define
 from fhirspace.tables import formats, listing, parquet
 from fhirspace.tables.csv.reading import Rejected
 from fhirspace.tables.durable import MANIFEST
-from fhirspace.tables.leftovers import finding, leftovers
+from fhirspace.tables.leftovers import besides, finding, leftovers
 from fhirspace.tables.staging import require_finished
 from fhirspace.tables.text import data_columns
 
@@ -87,8 +86,8 @@ def recognise(
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
     define = define if sure and target != "records" else None  # records have no place for it
-    read = {*map(realpath, (*faults, *(found.path for found in tables.values()))), define and realpath(define)}
-    problems = [finding(path) for path in (*beside, *looked.others) if realpath(path) not in read]
+    read = [*faults, *(found.path for found in tables.values()), *([define] if define else [])]
+    problems = [finding(path) for path in besides((*beside, *looked.others), read)]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults, problems, define)
 

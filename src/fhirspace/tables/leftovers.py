@@ -8,7 +8,7 @@ exit code 3: a workbook, a SAS dataset, another archive, a sub-folder, an unknow
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -67,14 +67,15 @@ _SEPARATORS: Final = {"\t": 1, "|": 1, ";": 1, ",": 2}
 def leftovers(folder: Path, taken: Collection[Path]) -> Iterator[Path]:
     """What a folder holds besides the paths that are `taken`, in order: files, links, and sub-folders with files."""
     ours = (folder / MANIFEST).is_file()
-    known = set(map(os.path.realpath, taken))  # unlike Path.resolve, it takes links in a circle
-    for path in sorted(folder.iterdir()):
-        if (
-            os.path.realpath(path) not in known
-            and not _is_ours(path, ours)
-            and not (_is_folder(path) and not _files_in(path))
-        ):
+    for path in besides(sorted(folder.iterdir()), taken):
+        if not _is_ours(path, ours) and not (_is_folder(path) and not _files_in(path)):
             yield path
+
+
+def besides(paths: Iterable[Path], taken: Iterable[Path]) -> Iterator[Path]:
+    """The paths that are none of those `taken`, and lead to none of them."""
+    known = set(map(os.path.realpath, taken))  # unlike Path.resolve, it takes links in a circle
+    return (path for path in paths if os.path.realpath(path) not in known)
 
 
 def finding(path: Path) -> Problem:
