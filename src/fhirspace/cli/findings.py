@@ -42,12 +42,13 @@ class Group:
         """The line: the first finding, and how often and in which rows there is the same; what to do on request."""
         if self.count == 1:
             return f"{self.first.level}: {self.first.text(advice=advice)}"
-        times = counted(self.count, "time")
-        also = f" ({times})"
-        if len(self.rows) > 1:
-            rows = ", ".join([*(f"{row:,}" for row in self.rows[:_ROWS]), *(["..."] if self.rows[_ROWS:] else [])])
-            also = f" ({times}; rows {rows})"
+        rows = ", ".join([*(f"{row:,}" for row in self.rows[:_ROWS]), *(["..."] if self.rows[_ROWS:] else [])])
+        also = _often(self.count, f"; rows {rows}" if len(self.rows) > 1 else "")
         return f"{self.first.level}: {self.first.text(also, advice=advice)}"
+
+
+def _often(times: int, where: str = "") -> str:
+    return f" ({counted(times, 'time')}{where})"
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:
@@ -97,7 +98,7 @@ def _notes(groups: Sequence[Group]) -> Iterator[str]:
     for code in dict.fromkeys(group.first.code for group in groups if group.first.code in _PRINTED_NOTES):
         files = dict.fromkeys(group.first.place.file for group in groups if group.first.code == code)
         times = sum(group.count for group in groups if group.first.code == code)
-        also = f" ({times:,} times)" if times > 1 else ""
+        also = _often(times) if times > 1 else ""
         yield f"note: {code} {listed(files)}{also}: {explain(code).sentence}"
 
 

@@ -93,8 +93,9 @@ def _cleared(form: FormMapping, table: pa.Table) -> pa.Table:
     texts = pa.array(sorted(form.declared.missing), TEXT)
     if not len(texts):
         return table
+    collected = set(data_columns(table)) - (set(form.key) - set(form.optional))
     for at, name in enumerate(table.column_names):
-        if name in data_columns(table) and (name not in form.key or name in form.optional):
+        if name in collected:
             cells = column(table, name)
             means_none = pc.is_in(cells, value_set=texts)
             if pc.any(means_none).as_py():
