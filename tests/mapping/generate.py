@@ -38,7 +38,7 @@ class Draw(Protocol):
 
 @dataclass
 class Row:
-    """A row with the rows that hang into it, by domain, and its helper columns apart."""
+    """A row with the rows nested in it, by domain, and its helper columns apart."""
 
     cells: Cells
     helpers: Cells
@@ -91,7 +91,7 @@ def order(mapping: Mapping, cells: Cells) -> Cells:
 
 @once
 def homes(mapping: Mapping) -> set[str]:
-    """The columns that can be read back from an element, and those implied or shared with the row they hang into."""
+    """The columns that can be read back from an element, and those implied or shared with their parent row."""
     shared = mapping.attach.on if mapping.attach else ()
     return {slot.base for _, slot in _slots(mapping) if slot.readable} | set(shared) | set(implied(mapping))
 
@@ -112,7 +112,7 @@ def helpers(mapping: Mapping) -> dict[str, list[Slot]]:
 
 
 def children(mapping: Mapping, library: Library) -> dict[str, Mapping]:
-    """The mappings of the domains whose rows hang into a row of this one."""
+    """The mappings of the domains whose rows are nested in a row of this one."""
     return {
         node.domain: library.mappings[node.domain]
         for root in mapping.roots()
@@ -302,7 +302,7 @@ def _computed(mapping: Mapping, cells: Cells) -> Cells:
 
 
 def rows(mapping: Mapping, library: Library, kind: Kind = LEGAL) -> SearchStrategy[Row]:
-    """Rows of a domain, with rows that hang into them at any depth."""
+    """Rows of a domain, with rows nested in them at any depth."""
 
     @st.composite
     def build(draw: Draw) -> Row:

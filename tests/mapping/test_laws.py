@@ -36,7 +36,7 @@ def library(release: Release, *folders: Path) -> Library:
 
 
 def cases(*folders: Path) -> list[tuple[Release, str]]:
-    """Each release with each domain that makes resources of its own; others are tested in the rows they hang into.
+    """Each release with each domain that makes resources of its own; others are tested in the rows in which they are nested.
 
     R4B is as R4 in all that a class says, so that the datasets that only extend one are tried in R4 and R5.
     """

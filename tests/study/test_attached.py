@@ -1,4 +1,4 @@
-"""Rows that hang into another row's resource: found by their key, in order, each once, none lost."""
+"""Rows that are nested in another row's resource: found by their key, in order, each once, none lost."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_a_folder_without_rules(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 DIFFERENT = {
-    "CORE-000239": "CORE breaks on a dataset in which the type of a variable stands as a date; the dates beside it are judged",
+    "CORE-000239": "CORE breaks on a dataset in which the type of a variable is a date; the dates beside it are judged",
     "CORE-000328": "results of an earlier CORE, which did not show the variable that is not there (CORE-000023 shows it)",
     "CORE-000356": "AE lacks the required STUDYID and USUBJID in a record, which the results leave out",
     "CORE-000718": "the results of the positive and of the negative case are exchanged",

@@ -10,7 +10,7 @@ from fhirspace.sdtm.define.document import reading
 from fhirspace.study.convert import convert
 from fhirspace.study.define.find import beside
 from fhirspace.study.validate import validate
-from tests import small_study
+from tests.study.define import packages
 
 
 @pytest.mark.parametrize(
@@ -35,16 +35,7 @@ def test_by_its_name(names, expected, tmp_path: Path):
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """Datasets with their define.xml, and a sponsor's label in it."""
-    small_study.write(tmp_path / "in")
-    convert(tmp_path / "in", to="sdtm", out=tmp_path / "first", formats=("csv",), define=True)
-    folder = tmp_path / "package"
-    folder.mkdir()
-    for path in (tmp_path / "first" / "sdtm").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    text = (folder / "define.xml").read_text("utf-8")
-    assert "Reported Term for the Adverse Event" in text
-    (folder / "define.xml").write_text(text.replace("Reported Term for the Adverse Event", "Our Own Label"), "utf-8")
-    return folder
+    return packages.package(tmp_path, **{"Reported Term for the Adverse Event": "Our Own Label"})
 
 
 @pytest.mark.parametrize("wanted", [None, True, False])

@@ -13,25 +13,14 @@ from fhirspace.study.convert import convert
 from fhirspace.study.define import resource as defined
 from fhirspace.study.roundtrip import roundtrip
 from fhirspace.tables import xpt
-from tests import small_study
+from tests.study.define import packages
 
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """CSV datasets with a define.xml that has a sponsor's label, length and remark."""
-    home = tmp_path_factory.mktemp("package")
-    small_study.write(home / "in")
-    convert(home / "in", to="sdtm", out=home / "first", formats=("csv",), define=True)
-    folder = home / "package"
-    folder.mkdir()
-    for path in (home / "first" / "sdtm").iterdir():
-        (folder / path.name).write_bytes(path.read_bytes())
-    text = (folder / "define.xml").read_text("utf-8")
-    text = text.replace("Reported Term for the Adverse Event", "Our Own Label").replace(
-        "Made by fhirspace", "Made by us"
-    )
-    (folder / "define.xml").write_text(text, "utf-8")
-    return folder
+    changed = {"Reported Term for the Adverse Event": "Our Own Label", "Made by fhirspace": "Made by us"}
+    return packages.package(tmp_path_factory.mktemp("package"), **changed)
 
 
 def libraries(folder: Path) -> list[dict[str, Any]]:
