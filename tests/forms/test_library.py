@@ -376,6 +376,40 @@ def test_a_skeleton_of_odd_names_loads(tmp_path: Path) -> None:
     assert plain(library.to_records(made.tables).records["odd"]) == plain(table)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("ecg", "questionnaire"), ("ae", "adverse_events"), ("demog", "demog_more"), ("visit_a", "visit_b"),
+        ("end_of_study", "completion"), ("ae", "labs"), ("response", "response <b>"),
+    ],
+)  # fmt: skip
+def test_skeletons_of_forms_of_one_dataset_load_together(tmp_path: Path, names: tuple[str, str]) -> None:
+    forms = {name: form({"subject": "1", "visit": "V1", "q1": name, "Q1": "2"}, name=name) for name in names}
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in names:
+        path = tmp_path / f"{name}.csv"
+        path.write_text("subject,visit,q1,Q1\n1,V1,x,2\n", "utf-8")
+        (source / f"{name}.yaml").write_text(make_form_skeleton(path), "utf-8")
+    library = SourceLibrary(source)
+    made = library.to_rows(forms)
+    assert made.problems == []
+    back = library.to_records(made.tables, made.labels)
+    assert back.problems == []
+    assert {name: plain(table) for name, table in back.records.items()} == {n: plain(t) for n, t in forms.items()}
+
+
+def test_a_skeleton_has_a_variable_for_each_column_of_a_long_key(tmp_path: Path) -> None:
+    path = tmp_path / "demog.csv"
+    record = dict.fromkeys(["site", "subject", "visit", "page_no", "form_repeat", "cycle", "row_seq", "x_seq"], "1")
+    path.write_text(",".join([*record, "sex"]) + "\n" + "1," * len(record) + "M\n", "utf-8")
+    library = load(tmp_path, demog=make_form_skeleton(path))
+    table = form(record | {"sex": "M"}, name="demog")
+    made = library.to_rows({"demog": table})
+    assert made.problems == []
+    assert plain(library.to_records(made.tables, made.labels).records["demog"]) == plain(table)
+
+
 def test_a_skeleton_leaves_persons_out_of_fhir_and_names_what_may_be_missing(tmp_path: Path) -> None:
     path = tmp_path / "export.csv"
     path.write_text("record_id,repeat_instance,Phone,weight_note\n1,,0170 555,NA\n1,1,,x\n", "utf-8")

@@ -216,3 +216,17 @@ def test_a_skeleton_loads_and_loses_nothing(form: str, tmp_path: Path, records: 
     assert (made.problems, made.quarantined) == ([], {})
     back = library.to_records(made.tables, made.labels)
     assert cells(back.records[form]) == cells(records[form])
+
+
+def test_the_skeletons_of_all_forms_load_together_and_lose_nothing(
+    tmp_path: Path, records: dict[str, pa.Table]
+) -> None:
+    forms = [name for name in FORMS if name != "study"]
+    for form in forms:
+        (tmp_path / f"{form}.yaml").write_text(make_form_skeleton(RECORDS / f"{form}.csv"), "utf-8")
+    library = SourceLibrary(tmp_path)
+    made = library.to_rows({form: records[form] for form in forms})
+    assert (made.problems, made.quarantined) == ([], {})
+    back = library.to_records(made.tables, made.labels)
+    assert back.problems == []
+    assert {form: cells(back.records[form]) for form in forms} == {form: cells(records[form]) for form in forms}

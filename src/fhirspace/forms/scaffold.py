@@ -9,13 +9,14 @@ import csv
 import io
 import re
 from collections.abc import Iterator
-from itertools import islice, takewhile
+from itertools import chain, count, islice, takewhile
 from pathlib import Path
 
 from fhirspace.errors import InputError, Place
 from fhirspace.foreign import shown
 from fhirspace.forms.supplemental import hashed_name, plain_name
 from fhirspace.limits import allowed, limit
+from fhirspace.standards import sdtm
 from fhirspace.tables.csv.head import looks_like_data
 from fhirspace.tables.csv.scan import CONTROL
 from fhirspace.tables.listing import given
@@ -25,7 +26,8 @@ _KEYS = re.compile(
     rf"site|subj|patient|participant|record_?id|{_VISIT.pattern}|repeat|instance|cycle|(_|^)(no|nr|seq)$"
 )
 _PERSON = re.compile(r"site|subj|patient|participant|record_?id")
-_ASIDE = re.compile(r"date|time|reason|comment|note|done|unit")
+_NO_RESULT = re.compile(r"date|time|reason|comment|note|done|unit|[\"<>]")
+"""Names of columns that hold no result; the characters at the end are none that a slot can have."""
 _CONTACT = re.compile(
     r"e_?mail|phone|mobile|(^|_)(fax|street|address|postcode|zip)(_|$)|initials|"
     r"(first|last|sur|family|given|maiden|full|patient|subject)_?name"
@@ -43,6 +45,10 @@ _OTHER = re.compile(r"\s*(?:\{|\[\s*[\[{\"]|<[?!A-Za-z])")
 _LOOKED_AT = 200
 _KEY_NOTE = "  # the columns that tell its records apart; a ? behind those that may be empty"
 _FINDINGS = ("VS", "LB", "RS", "TR")
+_CATEGORIES = ("CAT", "SCAT")
+"""Where the form's name is written, but for DSCAT, whose codelist is closed. DM and SV have neither."""
+_LABELS = {"FOR": "Form", "SPI": "Record", "GRP": "Group", "REF": "Reference", "LNK": "Link", "KEY": "Key"}
+"""Labels of the variables that a dataset does not have, by the letters behind its name."""
 
 
 def make_form_skeleton(path: Path | str) -> str:
@@ -73,7 +79,8 @@ def make_form_skeleton(path: Path | str) -> str:
     keys = list(takewhile(lambda name: _KEYS.search(name.lower()), columns)) or columns[:1]
     others = [name for name in columns if name not in keys]
     head = [f"form: {_quoted(file.stem)}", f"key: [{', '.join(map(_quoted, _marked(keys, header, below)))}]{_KEY_NOTE}"]
-    lines = _lines(dataset, keys, [name for name in others if not _CONTACT.search(name.lower())])
+    described = [name for name in others if not _CONTACT.search(name.lower())]
+    lines = _lines(file.stem, dataset, keys, described)
     return "\n".join([*head, *_left_out(others, below), *lines]) + "\n"
 
 
@@ -108,26 +115,42 @@ def _head(file: Path) -> str:
     return content.decode("utf-8-sig")
 
 
-def _lines(dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:
+def _lines(form: str, dataset: str, keys: list[str], others: list[str]) -> Iterator[str]:
     findings = dataset in _FINDINGS
-    results = [name for name in others if not _ASIDE.search(name.lower())] if findings else []
+    results = [name for name in others if not _NO_RESULT.search(name.lower())] if findings else []
     aside = [name for name in others if name not in results]
     yield f"makes: {dataset}  # the dataset that its records make rows of"
     if aside:
         yield f"columns: [{', '.join(map(_quoted, aside))}]  # carried as supplemental variables until they are mapped"
     if not results:
         yield "always: true"
+    known = {variable.name for variable in sdtm.standard_variables(dataset)}
+    category = next((name for part in _CATEGORIES if (name := dataset + part) in known - {"DSCAT"}), f"{dataset}FORM")
+    cells = {category: _quoted(_constant(form)), **dict(_key_cells(dataset, keys))}
+    if own := [f"{name}: {_quoted(_LABELS[name[2:5]])}" for name in cells if name not in known]:
+        yield f"supplemental: {{{', '.join(own)}}}"
     yield "rows:"
     yield "  STUDYID: STUDY"
-    yield from (f"  {name}: {text}" for name, text in _key_cells(dataset, keys))
+    note = "  # tells its rows from those of other forms"
+    yield from (f"  {name}: {text}{note if name == category else ''}" for name, text in cells.items())
     if results:
         yield "each:  # one row each; the last one makes sure that no record is without a row"
-    for name in results:
-        code = plain_name(name) or hashed_name("", name)
+    everything = f"{dataset}ALL"
+    for name, code in _codes(results, everything):
         cell = _quoted(_slot(name))
         yield f"  - {{{dataset}TESTCD: {code}, {dataset}TEST: {_quoted(name[:40])}, {dataset}ORRES: {cell}}}"
     if results:
-        yield f"  - {{always: true, {dataset}TESTCD: {dataset}ALL, {dataset}TEST: Form Data}}"
+        yield f"  - {{always: true, {dataset}TESTCD: {everything}, {dataset}TEST: Form Data}}"
+
+
+def _codes(columns: list[str], *taken: str) -> Iterator[tuple[str, str]]:
+    """A code of its own for each column: its name where that is legal and not taken (``q1`` and ``Q1``)."""
+    known = set(taken)
+    for name in columns:
+        plain = plain_name(name)
+        code = plain if plain is not None and plain not in known else hashed_name("", name)
+        known.add(code)
+        yield name, code
 
 
 def _key_cells(dataset: str, keys: list[str]) -> Iterator[tuple[str, str]]:
@@ -138,12 +161,17 @@ def _key_cells(dataset: str, keys: list[str]) -> Iterator[tuple[str, str]]:
     if visits and dataset not in ("DM", "AE", "CM", "MH"):
         yield "VISIT", _quoted(_slot(visits[0]))
         rest.remove(visits[0])
-    names = [f"{dataset}{part}" for part in ("SPID", "GRPID", "REFID", "LNKID")]
-    yield from ((variable, _quoted(_slot(name))) for variable, name in zip(names, rest, strict=False))
+    parts = chain(("SPID", "GRPID", "REFID", "LNKID"), (f"KEY{number}" for number in count(5)))
+    yield from ((f"{dataset}{part}", _quoted(_slot(name))) for part, name in zip(parts, rest, strict=False))
 
 
 def _slot(name: str) -> str:
     return f"<{name}>" if re.fullmatch(r"[A-Za-z]\w*", name, re.ASCII) else f'<"{name}">'
+
+
+def _constant(text: str) -> str:
+    """A text without the characters that begin or end a slot."""
+    return re.sub("[<>]", "_", text).strip() or "form"
 
 
 def _quoted(text: str) -> str:
