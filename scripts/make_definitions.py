@@ -123,7 +123,8 @@ def type_rows(structure: Json, inherited: dict[str, Json]) -> tuple[str, list[li
         ]
         binding = element.get("binding", {})
         if "valueSet" in binding:
-            row.append(binding["strength"][0] + binding["valueSet"].partition("|")[0])
+            strength = "x" if binding["strength"] == "example" else binding["strength"][0]  # e is extensible
+            row.append(strength + binding["valueSet"].partition("|")[0])
         rows.append(row)
     return structure.get("baseDefinition", "").removeprefix(PREFIX), rows
 

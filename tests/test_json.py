@@ -244,6 +244,8 @@ OWN = {
     "localserver/server.py": "our own note of a running server",
     "mapping/read/program.py": "types made from mappings; what they refuse is parsed",
     "standards/fhir.py": "packaged data",
+    "standards/fhir_structures.py": "packaged data",
+    "standards/fhir_terms.py": "packaged data",
     "standards/sdtm.py": "packaged data",
     "standards/terminology.py": "packaged data",
     "standards/units.py": "packaged data",

@@ -1,0 +1,330 @@
+"""Make the packaged codes, profiles, extensions and invariants of FHIR out of HL7's npm packages (all CC0-1.0).
+
+Run ``python scripts/make_fhir_rules.py`` with npm on the path, or with ``--packages DIR`` as `make_definitions.py`. The
+same packages give the same bytes. What is in the files, and why: docs/decisions/0029-fhir-validation.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from make_definitions import EXTENSIONS_R5, OUT, RELEASES, TERMINOLOGY, Json, Package, unpack
+
+from fhirspace.standards.fhir_structures import ElementRule, Invariant, Slicing, Structure, reduced
+from fhirspace.standards.fhir_terms import UNLISTED, WHOLE, Includes, System
+
+_JUDGED = ("required", "extensible", "preferred")
+_LOGICAL = ("logical",)
+
+
+# --- codes
+
+
+class Expansions:
+    """The value sets of a release, expanded as far as the code systems of the packages allow."""
+
+    def __init__(self, package: Package, terminology: Package) -> None:
+        """Args: the packages of the release and of HL7's terminology."""
+        self.sets = {**terminology.value_sets, **package.value_sets}
+        self.systems = {**terminology.code_systems, **package.code_systems}
+        self._busy: set[str] = set()
+
+    def expand(self, url: str) -> Includes | None:
+        """The codes of a value set by system; None where a part of it is not known at all."""
+        value_set = self.sets.get(url)
+        if value_set is None or url in self._busy:
+            return None
+        self._busy.add(url)
+        try:
+            return self._composed(value_set.get("compose", {}))
+        finally:
+            self._busy.discard(url)
+
+    def _composed(self, compose: Json) -> Includes | None:
+        found: Includes = {}
+        for include in compose.get("include", ()):
+            part = self._include(include)
+            if part is None:
+                return None
+            for system, codes in part.items():
+                found[system] = codes if system not in found else _union(found[system], codes)
+        for exclude in compose.get("exclude", ()):
+            if not self._excluded(found, exclude):
+                return None
+        return found or None
+
+    def _excluded(self, found: Includes, exclude: Json) -> bool:
+        part = self._include(exclude)
+        if part is None:
+            return False
+        for system, codes in part.items():
+            kept = found.get(system, UNLISTED)
+            listed = self._codes(system) if kept == WHOLE else kept
+            if isinstance(listed, list) and isinstance(codes, list):
+                found[system] = sorted(set(listed) - set(codes))
+        return True
+
+    def _include(self, include: Json) -> Includes | None:
+        parts: list[Includes] = []
+        for url in include.get("valueSet", ()):
+            part = self.expand(url.partition("|")[0])
+            if part is None:
+                return None
+            parts.append(part)
+        if "system" in include:
+            parts.append({include["system"]: self._of_system(include)})
+        return parts[0] if len(parts) == 1 else None
+
+    def _of_system(self, include: Json) -> list[str] | int:
+        if "concept" in include:
+            return sorted({concept["code"] for concept in include["concept"]})
+        codes = self._codes(include["system"])
+        if codes is None:
+            return UNLISTED
+        if "filter" not in include:
+            return WHOLE
+        chosen = set(codes)
+        for each in include["filter"]:
+            part = _filtered(self.systems[include["system"]], each)
+            if part is None:
+                return UNLISTED
+            chosen &= part
+        return sorted(chosen)
+
+    def _codes(self, system: str) -> list[str] | None:
+        found = self.systems.get(system)
+        return None if found is None or not complete(found) else sorted(codes_of(found))
+
+
+def _union(one: list[str] | int, other: list[str] | int) -> list[str] | int:
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted({*one, *other})
+    return UNLISTED if UNLISTED in (one, other) else WHOLE
+
+
+def complete(system: Json) -> bool:
+    """Whether a CodeSystem lists all of its codes."""
+    return system.get("content") == "complete" and bool(system.get("concept")) and not system.get("compositional")
+
+
+def codes_of(system: Json) -> set[str]:
+    """All codes of a CodeSystem."""
+    return {concept["code"] for concept, _ in _walk(system.get("concept", []), ())}
+
+
+def _walk(concepts: list[Json], above: tuple[str, ...]) -> Iterator[tuple[Json, tuple[str, ...]]]:
+    for concept in concepts:
+        yield concept, above
+        yield from _walk(concept.get("concept", []), (*above, concept["code"]))
+
+
+def _filtered(system: Json, condition: Json) -> set[str] | None:
+    """The codes that meet a filter of a value set; None for filters that are not known here."""
+    name, operator, value = condition["property"], condition["op"], condition.get("value", "")
+    if name == "concept" and operator in ("is-a", "descendent-of", "is-not-a"):
+        return _below(system, operator, value)
+    return None
+
+
+def _below(system: Json, operator: str, root: str) -> set[str]:
+    """By nesting, or by the properties that name a parent."""
+    parents: dict[str, set[str]] = {}
+    for concept, above in _walk(system["concept"], ()):
+        of = parents.setdefault(concept["code"], set())
+        of |= set(above[-1:])
+        of |= {
+            str(each.get("valueCode", ""))
+            for each in concept.get("property", ())
+            if each["code"] in ("subsumedBy", "parent")
+        }
+    found, news = {root}, {root}
+    while news:
+        news = {code for code, of in parents.items() if of & news} - found
+        found |= news
+    if operator == "is-not-a":
+        return set(parents) - found
+    return (found if operator == "is-a" else found - {root}) & set(parents)
+
+
+def system_rows(systems: dict[str, Json], known: dict[str, System]) -> dict[str, System]:
+    """The complete code systems; of those that are `known`, only further codes."""
+    found = {}
+    for url, system in sorted(systems.items()):
+        if not complete(system):
+            continue
+        folded = system.get("caseSensitive") is False
+        codes = codes_of(system)
+        if url in known:
+            codes -= set(known[url].codes)
+        if codes:
+            found[url] = System(sorted(codes), folded)
+    return found
+
+
+# --- structures
+
+
+def inherited_rules(structures: list[Json]) -> dict[str, Structure]:
+    """The base types, by name."""
+    return {
+        item["type"]: reduced(item)
+        for item in structures
+        if item.get("derivation") != "constraint" and item["kind"] not in _LOGICAL
+    }
+
+
+def invariants_of(types: dict[str, Structure]) -> dict[str, list[Invariant]]:
+    """The invariants of types by path, each where it is declared and not again in what inherits it."""
+    owners: dict[str, str] = {}
+    for name in ("Element", "BackboneElement", "Extension", "Resource", "DomainResource"):
+        for rule in types[name].elements[0].constraints if name in types else ():
+            owners.setdefault(rule.key, name)
+    found: dict[str, list[Invariant]] = {}
+    for _, structure in sorted(types.items()):
+        for element in structure.elements:
+            own = [
+                rule
+                for rule in element.constraints
+                if owners.get(rule.key, element.id) == element.id and not _of_its_type(rule, element, types)
+            ]
+            if own:
+                found[element.id] = own
+    return found
+
+
+def _of_its_type(rule: Invariant, element: ElementRule, types: dict[str, Structure]) -> bool:
+    """Whether an element only repeats a constraint of its data type (``Reference`` has ref-1)."""
+    kinds = [types[kind.code] for kind in element.types if kind.code in types]
+    return "." in element.id and any(rule in kind.elements[0].constraints for kind in kinds)
+
+
+def profile_of(structure: Structure, types: dict[str, Structure]) -> Structure:
+    """A profile without the elements of which it says no more than its type."""
+    base = {each.id: each for each in types[structure.type].elements}
+    elements = []
+    for element in structure.elements:
+        origin = base.get(element.id)
+        known = _known_constraints(element, types, base)
+        element.constraints = [rule for rule in element.constraints if rule not in known]
+        if origin is not None:
+            _without_origin(element, origin)
+        plain = Slicing([("value", "url")])
+        if element.slicing == plain and not any(each.id.startswith(f"{element.id}:") for each in structure.elements):
+            element.slicing = None
+        if element != ElementRule(element.id):
+            elements.append(element)
+    structure.elements = elements
+    return structure
+
+
+def _known_constraints(
+    element: ElementRule, types: dict[str, Structure], base: dict[str, ElementRule]
+) -> list[Invariant]:
+    plain = ".".join(part.partition(":")[0] for part in element.id.split("."))
+    own = list(base[plain].constraints) if plain in base else []
+    for name in ("Element", "BackboneElement", "Extension", *(kind.code for kind in element.types)):
+        own += types[name].elements[0].constraints if name in types else []
+    for each in types.values():  # an element within a data type: `Observation.value[x].code`
+        if plain not in base and "." in plain:
+            tail = plain.rpartition(".")[2]
+            own += [rule for inner in each.elements if inner.id == f"{each.type}.{tail}" for rule in inner.constraints]
+    return own
+
+
+def _without_origin(element: ElementRule, origin: ElementRule) -> None:
+    if element.min == origin.min:
+        element.min = -1
+    if element.max == origin.max:
+        element.max = ""
+    if element.types == origin.types:
+        element.types = []
+    if element.binding == origin.binding:
+        element.binding = None
+    if element.content == origin.content:
+        element.content = ""
+
+
+def bound(structures: Iterable[Structure]) -> set[str]:
+    """The value sets of bindings that are judged."""
+    return {
+        element.binding[1]
+        for each in structures
+        for element in each.elements
+        if element.binding and element.binding[0] in _JUDGED
+    }
+
+
+# --- files
+
+
+def write(name: str, content: Any) -> str:
+    """Write a file. Returns the line that is printed about it."""
+    text = msgspec.json.encode(content)
+    data = gzip.compress(text, compresslevel=9, mtime=0)
+    (OUT / name).write_bytes(data)
+    return f"{name}: {len(text)} bytes, {len(data)} gzipped"
+
+
+def release_files(
+    release: str, package: Package, terminology: Package, extensions: Package, shared: dict[str, System]
+) -> None:
+    """Write the two files of a release."""
+    types = inherited_rules(package.structures)
+    own = [
+        each for each in package.structures if each.get("derivation") == "constraint" and each["kind"] not in _LOGICAL
+    ]
+    published = [
+        each
+        for each in extensions.structures
+        if each.get("type") == "Extension" and each.get("derivation") == "constraint"
+    ]
+    every = {each["url"]: each for each in [*published, *own]}
+    profiles = {url: profile_of(reduced(each), types) for url, each in sorted(every.items()) if each["type"] in types}
+    expansions = Expansions(package, terminology)
+    wanted = sorted(bound([*types.values(), *profiles.values()]))
+    values = {url: codes for url in wanted if (codes := expansions.expand(url)) is not None}
+    systems = system_rows({**terminology.code_systems, **package.code_systems}, shared)
+    print(
+        write(f"fhir-{release.lower()}-terms.json.gz", {"systems": systems, "values": values}),
+        len(values),
+        "of",
+        len(wanted),
+        "value sets",
+    )
+    content = {"invariants": invariants_of(types), "structures": profiles}
+    print(write(f"fhir-{release.lower()}-structures.json.gz", content), len(profiles), "structures")
+
+
+def checksums() -> None:
+    """Write the SHA-256 of each packaged file of FHIR's definitions."""
+    lines = [
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(OUT.glob("fhir-*.gz"))
+    ]
+    (OUT / "fhir-definitions.sha256").write_text("".join(lines), "ascii")
+
+
+def main() -> None:
+    """Write all files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--packages", type=Path, help="a folder of unpacked packages; default: fetch them with npm")
+    folder: Path | None = parser.parse_args().packages
+    with tempfile.TemporaryDirectory() as temporary:
+        root = folder or Path(temporary)
+        terminology, extensions_r5 = (Package.load(unpack(name, root)) for name in (TERMINOLOGY, EXTENSIONS_R5))
+        shared = system_rows(terminology.code_systems, {})
+        print(write("fhir-terms.json.gz", {"systems": shared}), len(shared), "code systems")
+        for release, name in RELEASES.items():
+            package = Package.load(unpack(name, root))
+            release_files(release, package, terminology, extensions_r5 if release == "R5" else package, shared)
+    checksums()
+
+
+if __name__ == "__main__":
+    main()
