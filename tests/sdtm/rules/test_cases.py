@@ -104,14 +104,20 @@ def test_a_folder_without_rules(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 
 DIFFERENT = {
-    "CORE-000239": "CORE breaks on a dataset in which the type of a variable is a date; the dates beside it are judged",
-    "CORE-000328": "results of an earlier CORE, which did not show the variable that is not there (CORE-000023 shows it)",
-    "CORE-000356": "AE lacks the required STUDYID and USUBJID in a record, which the results leave out",
-    "CORE-000718": "the results of the positive and of the negative case are exchanged",
-    "CORE-000793": "as CORE-000328",
-    "CORE-000864": "as CORE-000328, and numbers without the decimal point that CORE writes elsewhere",
-    "CORE-000866": "the check is >=, the results are those of >",
-    "CORE-000929": "needs define.xml, which rules cannot read yet: reported as not supported",
+    "CORE-000239": "negative/01: CORE fails on EX, whose declared type of EXSTDTC it takes for a date; the dates that are"
+    " there are judged here",
+    "CORE-000328": "negative/01: the results are of a CORE that left out the output variable which is not there; those of"
+    " CORE-000023, of the same shape, have it as `Not in dataset`",
+    "CORE-000356": "negative/01 and positive/01: STUDYID and USUBJID are required in AE (SDTMIG 6.2.1) and empty in record"
+    " 1; the results leave them out",
+    "CORE-000718": "negative/01 and positive/01: the results of the two are exchanged: the end is before the start in the"
+    " data of positive/01",
+    "CORE-000793": "negative/01: as CORE-000328",
+    "CORE-000864": "negative/01: as CORE-000328; its numbers lack the decimal point that CORE writes elsewhere",
+    "CORE-000866": "positive/01: the check is `date_greater_than_or_equal_to`, and the dates are equal; the results are"
+    " those of `date_greater_than`",
+    "CORE-000929": "negative/01: define.xml names terminology 2020-12-18; only 2025-03-28 is here, so that the rule is"
+    " reported as not judged (tests/sdtm/rules/test_defined.py judges it by the terminology that is here)",
 }
 """Rules of the archive of which a case differs, and how it was judged."""
 

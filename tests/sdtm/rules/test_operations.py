@@ -55,6 +55,7 @@ LONG = {
     "required_variables": ("AETERM", "AELOC"),
     "expected_variables": ("AESER", "AETERM"),
     "get_column_order_from_library": ("AETERM", "XX"),
+    "codelist_terms": ("C49562", "AE"),
     "get_model_column_order": ("AETERM", "AETRT"),
     "get_model_filtered_variables": ("AESTDTC", "AETERM"),
     "get_parent_model_column_order": ("AETERM", "QNAM"),
@@ -78,7 +79,8 @@ def test_an_operation(operator: str, parameters: dict[str, Any], cells: list[Any
 @pytest.mark.parametrize(("operator", "there", "not_there"), [(key, *names) for key, names in LONG.items()])
 def test_an_operation_that_asks_the_standard(operator: str, there: str, not_there: str) -> None:
     name = "SUPPAE" if "parent" in operator else "AE"
-    frame, column = computed(operator, {"key_name": "role", "key_value": "Timing"}, name)
+    terms = {"codelists": ("DOMAIN",), "level": "term", "returntype": "code"}
+    frame, column = computed(operator, {"key_name": "role", "key_value": "Timing", **terms}, name)
     names = column.at(frame.size - 1)
     assert there in names
     assert not_there not in names
@@ -86,6 +88,30 @@ def test_an_operation_that_asks_the_standard(operator: str, there: str, not_ther
 
 def test_every_operation_is_tested() -> None:
     assert {case[0] for case in CASES} | set(LONG) == set(OPERATIONS)
+
+
+TERMS: list[tuple[dict[str, Any], str, str]] = [
+    ({"codelists": ("DOMAIN",), "level": "codelist", "returntype": "code"}, "C66734", ""),
+    ({"codelists": ("NY",), "level": "term"}, "Y", ""),
+    ({"codelists": ("NOSUCH",), "level": "term"}, "", "no codelist NOSUCH"),
+    ({"codelists": ("NY",), "level": "term", "returntype": "pref_term"}, "", "`returntype` code or value"),
+]
+
+
+@pytest.mark.parametrize(("parameters", "there", "wrong"), TERMS)
+def test_terms_of_codelists(parameters: dict[str, Any], there: str, wrong: str) -> None:
+    if wrong:
+        with pytest.raises(CannotRun, match=wrong):
+            computed("codelist_terms", parameters)
+    else:
+        assert there in computed("codelist_terms", parameters)[1].at(0)
+
+
+def test_terms_of_another_version_than_that_which_the_study_names() -> None:
+    data = Study(study(**STUDY).datasets.values(), terminology="2020-12-18")
+    work = Operation("codelist_terms", "$x", {"codelists": ("NY",), "level": "term"})
+    with pytest.raises(CannotRun, match="names terminology 2020-12-18, but 2025-03-28 is here"):
+        apply(of_dataset(data.datasets["AE"]), work, data)
 
 
 def test_an_operation_that_is_not_there() -> None:

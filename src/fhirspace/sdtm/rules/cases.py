@@ -7,7 +7,7 @@ A folder for each rule: ``rule.yml`` and ``positive/01``, ``negative/01`` ..., e
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from fhirspace.errors import FhirspaceError, InputError, Place
 from fhirspace.limits import limit, too_much
+from fhirspace.sdtm.define.document import reading
 from fhirspace.sdtm.rules.engine import PRESENCE, Engine, Fault, Outcome, cell, targets
 from fhirspace.sdtm.rules.model import Rule, load
 from fhirspace.sdtm.rules.study import About, Dataset, Study
@@ -143,16 +144,28 @@ def read_study(folder: Path) -> Study:
     found = sorted(file for file in folder.glob("*.csv") if not file.name.startswith("_"))
     files = [file for file in found if not labels or file.stem.lower() in labels]
     datasets = (_dataset(file, labels.get(file.stem.lower(), ""), about.get(file.stem.lower(), {})) for file in files)
-    return Study(datasets, _version(folder))
+    settings = _settings(folder)
+    define = folder / Path(settings.get("DEFINE_XML", "define.xml")).name
+    return Study(
+        datasets,
+        _version(settings),
+        define=reading.read(define) if define.is_file() else None,
+        terminology=settings.get("CT", "").removeprefix("sdtmct-"),
+    )
 
 
-def _version(folder: Path) -> str:
-    """The version of SDTMIG that ``.env`` names, as in ``3.4``."""
+def _settings(folder: Path) -> dict[str, str]:
+    """What the file ``.env`` of a case says: the standard, and files and terminology beside it."""
     file = folder / ".env"
     text = file.read_text("utf-8", "replace")[:_SETTINGS] if file.is_file() else ""
-    if "PRODUCT=SDTMIG" not in text:
-        return "3.4"
-    return text.partition("VERSION=")[2].partition("\n")[0].strip().replace("-", ".") or "3.4"
+    parts = (line.partition("=") for line in text.splitlines())
+    return {name.strip(): value.strip() for name, _, value in parts if value.strip()}
+
+
+def _version(settings: Mapping[str, str]) -> str:
+    """The version of SDTMIG that a case names, as in ``3.4``."""
+    named = settings.get("VERSION") if settings.get("PRODUCT", "").upper() == "SDTMIG" else None
+    return (named or "3.4").replace("-", ".")
 
 
 def _optional(folder: Path, name: str) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from fhirspace.sdtm.rules import operations
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn, MissingDataset
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.joins import join
-from fhirspace.sdtm.rules.model import Check, Group, Rule
+from fhirspace.sdtm.rules.model import OPTIONS, Check, Group, Rule
 from fhirspace.sdtm.rules.operators import OPERATORS
 from fhirspace.sdtm.rules.scope import applies
 from fhirspace.sdtm.rules.study import Dataset, Study
@@ -69,6 +69,9 @@ class Engine:
         builder = BUILDERS.get(rule.kind)
         if builder is None:
             outcome.errors["*"] = f"rules of the type `{rule.kind}` are not supported"
+            return outcome
+        if rule.unsupported:
+            outcome.errors["*"] = f"not supported: {', '.join(rule.unsupported)}"
             return outcome
         done = set[str]()
         for dataset in self._study.datasets.values():
@@ -141,6 +144,8 @@ def evaluate(check: Check | Group, frame: Frame) -> pa.Array:
     function = OPERATORS.get(check.operator)
     if function is None:
         raise CannotRun(f"the operator `{check.operator}` is not supported")
+    if unknown := sorted(check.options.keys() - OPTIONS):
+        raise CannotRun(f"`{check.operator}` with `{unknown[0]}` is not supported")
     key = repr(check)
     if key not in frame.memo:
         flags = function(frame, check)

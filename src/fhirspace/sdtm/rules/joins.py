@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.limits import allowed, limit
-from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame, Source, joined
 from fhirspace.sdtm.rules.model import Match, Rule
 from fhirspace.sdtm.rules.operators.equality import normal
@@ -153,7 +153,9 @@ def _with_parent(frame: Frame, match: Match, parent: Dataset) -> Frame:
     A record of another domain keeps its row, with what it got from an earlier parent.
     """
     names = [key for key, _ in match.keys if key not in ("IDVAR", "IDVARVAL")]
-    if len(names) == len(match.keys) or not ({"IDVAR", "IDVARVAL"} <= set(frame.names)):
+    if missing := [name for name in ("IDVAR", "IDVARVAL") if not frame.has(name)]:
+        raise MissingColumn(", ".join(missing))
+    if len(names) == len(match.keys):
         raise CannotRun("a child is joined by other keys than IDVAR and IDVARVAL")
     mine = np.ones(frame.size, bool)
     if not frame.dataset.supplementary:

@@ -18,10 +18,13 @@ Value = Any
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 LEVELS = ("error", "warning", "note")
 """How severe a finding is; a rule without `Severity` gives warnings."""
-_OPTIONS = (
+OPTIONS = frozenset((
     "prefix", "suffix", "regex", "within", "ordering", "negative", "date_component",
-    "value_is_literal", "value_is_reference", "type_insensitive",
-)  # fmt: skip
+    "value_is_literal", "value_is_reference", "type_insensitive", "round_values",
+))  # fmt: skip
+"""What a condition may say besides its operator, name and value."""
+SENSITIVITIES = frozenset({"Record", "Dataset", "Study"})
+"""Whether a rule gives a finding for each record, one for each dataset, or one for the study."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Rule:
     standards: frozenset[str] = frozenset()
     severity: str = "warning"
     source: str = ""
+    unsupported: tuple[str, ...] = ()
+    """Parts of the rule that are read by nothing here, so that it cannot be run."""
 
 
 def load(path: Path) -> Rule:
@@ -157,7 +162,15 @@ def build(content: Value, file: str) -> Rule:
         standards=frozenset(_standards(top.get("Authorities"))),
         severity=reader.severity(outcome.get("Severity")),
         source=file,
+        unsupported=tuple(_unsupported(top, scope)),
     )
+
+
+def _unsupported(top: Mapping[str, Value], scope: Mapping[str, Value]) -> Iterator[str]:
+    """What a rule says that changes its meaning, and that the engine does not do."""
+    yield from (f"Scope: {name}" for name in ("Data Structures", "Entities", "Subclasses") if scope.get(name))
+    if top.get("Sensitivity") not in SENSITIVITIES:
+        yield f"Sensitivity: {top.get('Sensitivity')}"
 
 
 def _identifiers(node: Value) -> Iterator[str]:
@@ -239,7 +252,7 @@ class _Reader:
         found = self.map(node, "Check")
         if "operator" not in found:
             return self.group(node)
-        options = {name: _plain(found[name]) for name in _OPTIONS if name in found}
+        options = {name: _plain(value) for name, value in found.items() if name not in ("operator", "name", "value")}
         return Check(
             self.text(found["operator"], "operator"),
             self.text(found.get("name"), "name"),

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.operators.equality import normal
 from fhirspace.sdtm.rules.study import Dataset
@@ -21,10 +21,10 @@ def with_qualifiers(frame: Frame, dataset: Dataset) -> Frame:
     """The frame with a column of QVAL for each QNAM that is no variable of it.
 
     Raises:
-        CannotRun: a record has two values of a qualifier, or the dataset lacks its own variables.
+        CannotRun: a record has two values of a qualifier. MissingColumn: the dataset lacks a variable of its own.
     """
-    if not {"QNAM", "QVAL", "IDVAR", "IDVARVAL"} <= set(dataset.names):
-        raise CannotRun(f"{dataset.name} lacks QNAM, QVAL, IDVAR or IDVARVAL")
+    if missing := [name for name in ("QNAM", "QVAL", "IDVAR", "IDVARVAL") if name not in dataset.names]:
+        raise MissingColumn(", ".join(f"{dataset.name}.{name}" for name in missing))
     columns = {name: dataset.column(name) for name in ("QNAM", "QVAL", "IDVAR", "IDVARVAL")}
     result = frame
     for qualifier in pc.unique(columns["QNAM"]).drop_null().to_pylist():

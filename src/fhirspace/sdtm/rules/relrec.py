@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.limits import allowed, limit
-from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame, Source, joined
 from fhirspace.sdtm.rules.operators.equality import normal
 from fhirspace.sdtm.rules.study import Dataset, Study
@@ -27,10 +27,10 @@ def with_related(frame: Frame, relrec: Dataset, study: Study, wildcard: str, joi
     left out.
 
     Raises:
-        CannotRun: RELREC lacks its variables, or the rows are too many.
+        MissingColumn: RELREC lacks a variable. CannotRun: the rows are too many.
     """
     if missing := [name for name in _PAIR if name not in relrec.names]:
-        raise CannotRun(f"{relrec.name} lacks {', '.join(missing)}")
+        raise MissingColumn(", ".join(f"{relrec.name}.{name}" for name in missing))
     parts = [part for pair in _pairs(frame, relrec) if (part := _related(frame, pair, study, join))]
     total = sum(len(own) for own, _, _ in parts)
     if total > limit("rule-rows"):

@@ -9,6 +9,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.values import NUMBER, TEXT
 from fhirspace.standards import sdtm, sdtm_model
@@ -121,11 +122,20 @@ class Dataset:
 
 
 class Study:
-    """The datasets of a study, by name, and the version of SDTMIG that they follow."""
+    """The datasets of a study, by name, and the version of SDTMIG that they follow.
 
-    def __init__(self, datasets: Iterable[Dataset], version: str = "3.4") -> None:
+    Attributes:
+        define: the define.xml beside the datasets, None where there is none.
+        terminology: the version of controlled terminology that the study names, such as ``2025-03-28``; "" for none.
+    """
+
+    def __init__(
+        self, datasets: Iterable[Dataset], version: str = "3.4", *, define: Define | None = None, terminology: str = ""
+    ) -> None:
         self.datasets = {dataset.name: dataset for dataset in datasets}
         self.newest = version >= "3.4"
+        self.define = define
+        self.terminology = terminology or _named(define)
 
     def named(self, name: str) -> list[Dataset]:
         """The datasets of a domain, all parts of a split one; also by the dataset's own name."""
@@ -150,6 +160,13 @@ class Study:
             parent = next((each for each in self.datasets.values() if each.domain == dataset.suffix), None)
             return self.class_of(parent) if parent and not parent.associated else None
         return found
+
+
+def _named(define: Define | None) -> str:
+    """The version of SDTM terminology that a define.xml names."""
+    standards = define.standards.values() if define else ()
+    sets = [each for each in standards if each.type == "CT" and each.publishing_set in ("SDTM", "")]
+    return sets[0].version if sets else ""
 
 
 def _by_topic(dataset: Dataset) -> str | None:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 
 import pyarrow as pa
 
+from fhirspace.sdtm.rules import defined
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame, of_columns, of_dataset, stacked
 from fhirspace.sdtm.rules.operations.metadata import about
@@ -77,6 +78,8 @@ BUILDERS: dict[str, Builder] = {
     "Variable Metadata Check": _variables,
     "Dataset Metadata Check": _datasets,
     "Domain Presence Check": _presence,
+    "Define Item Metadata Check": defined.variables,
+    "Define Item Metadata Check against Library Metadata": defined.variables,
     "Value Check with Variable Metadata": _values,
     "Value Check with Dataset Metadata": _values,
 }

@@ -10,7 +10,7 @@ from fhirspace.sdtm.rules.errors import CannotRun, MissingDataset
 from fhirspace.sdtm.rules.operations.registry import Context, operation
 from fhirspace.sdtm.rules.study import Dataset, Study
 from fhirspace.sdtm.rules.values import Column, Lists, constant
-from fhirspace.standards import sdtm, sdtm_model
+from fhirspace.standards import sdtm, sdtm_model, terminology
 
 
 @operation("domain_label")
@@ -83,6 +83,24 @@ def _parent(study: Study, name: str) -> Dataset:
     if found is None:
         raise MissingDataset(name)
     return found
+
+
+@operation("codelist_terms")
+def codelist_terms(context: Context) -> Column:
+    """The codes or values of codelists of SDTM terminology, or of their terms; of the version that the study names."""
+    asked = context.operation.parameters
+    names = asked.get("codelists")
+    if not isinstance(names, tuple) or asked.get("returntype", "value") not in ("code", "value"):
+        raise CannotRun("`codelist_terms` needs `codelists`, and `returntype` code or value")
+    if (wanted := context.study.terminology or terminology.version()) != terminology.version():
+        raise CannotRun(f"the study names terminology {wanted}, but {terminology.version()} is here")
+    if lacking := [str(name) for name in names if not terminology.known(str(name))]:
+        raise CannotRun(f"there is no codelist {', '.join(lacking)}")
+    chosen = [terminology.codelist(name) for name in names]
+    code = asked.get("returntype") == "code"
+    if asked.get("level") == "codelist":
+        return _list(context, (each.code if code else each.submission_value for each in chosen))
+    return _list(context, (term.code if code else term.value for each in chosen for term in each.terms.values()))
 
 
 def _of_role(context: Context, names: Iterable[str]) -> Iterator[str]:

@@ -62,16 +62,21 @@ def _comparing(
     compare: Callable[[Any, Any], Any], precisions: Callable[[Any, Any, Any], Any] | None = None
 ) -> Operator:
     def compared(frame: Frame, check: Check) -> pa.Array:
-        if check.options.get("date_component") not in (None, "auto"):
-            raise CannotRun("comparing one component of a date is not supported")
+        component = check.options.get("date_component")
+        if component not in (None, "auto", *moments.LEVELS):
+            raise CannotRun(f"a date has no component `{component}`")
         left = _Moments(frame.array(check))
         column, value = frame.operand(check)
         right = _Moments(constant(value, frame.size) if column is None else column)
         level = np.minimum(left.level, right.level)
         known = level >= 0
+        if component in moments.LEVELS:
+            asked = moments.LEVELS.index(component)
+            known &= level >= asked
+            level = np.full(frame.size, asked)
         rows = np.arange(frame.size)
         answer = compare(left.at[rows, level], right.at[rows, level])
-        if precisions and check.options.get("date_component") != "auto":
+        if precisions and component is None:
             answer = precisions(answer, left.level, right.level)
         return pa.array(known & answer)
 

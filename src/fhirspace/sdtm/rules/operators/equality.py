@@ -51,9 +51,22 @@ def _sides(frame: Frame, check: Check) -> tuple[Column, Column]:
     else:
         column, value = frame.operand(check)
         right = constant(value, frame.size) if column is None else column
+    if check.options.get("round_values"):
+        left, right = _rounded(left), _rounded(right)
     if check.options.get("type_insensitive"):
         return normal(left), normal(right)
     return left, right
+
+
+def _rounded(column: Column) -> Column:
+    """Numbers, also those spelt as texts, without what is behind the decimal point; the rest as it is."""
+    if isinstance(column, Lists) or pa.types.is_boolean(column.type):
+        return column
+    whole = pc.round(numbers(column), round_mode="half_to_even")
+    if is_number(column):
+        return whole
+    texts = column.cast(TEXT)
+    return pc.if_else(pc.is_valid(whole), normal(whole), texts)
 
 
 def _referred(frame: Frame, name: str) -> pa.Array:

@@ -11,9 +11,10 @@ from fhirspace.sdtm.rules import moments
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
-from fhirspace.sdtm.rules.operators.equality import same
+from fhirspace.sdtm.rules.operators.equality import numbers, same
 from fhirspace.sdtm.rules.operators.presence import ranks
 from fhirspace.sdtm.rules.operators.registry import operator
+from fhirspace.sdtm.rules.patterns import Pattern
 from fhirspace.sdtm.rules.values import Lists, empty, is_text, take
 
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -60,7 +61,7 @@ def _sorted_by(frame: Frame, check: Check, within: list[str], by: dict[str, Any]
     if isinstance(column, Lists):
         raise CannotRun(f"`{check.operator}` cannot sort by lists")
     codes, count = frame.codes(within)
-    order = np.lexsort((ranks(frame, frame.resolve(check.name)), codes))
+    order = np.lexsort((_places(frame, check), codes))
     blank = np.asarray(empty(column).to_numpy(zero_copy_only=False), bool)
     places = ranks(frame, name)
     if str(by.get("sort_order", "asc")).lower() == "desc":
@@ -69,6 +70,16 @@ def _sorted_by(frame: Frame, check: Check, within: list[str], by: dict[str, Any]
     for group in _unsorted(codes, count, order, places, suspects=blank | _partial(column)):
         _judge(group, flags, places, blank, column, last=by.get("null_position", "last") == "last")
     return flags
+
+
+def _places(frame: Frame, check: Check) -> np.ndarray[Any, Any]:
+    """The places of the variable's cells in ascending order; with `regex`, of the numbers that it finds in them."""
+    name = frame.resolve(check.name)
+    if not check.options.get("regex"):
+        return ranks(frame, name)
+    part = Pattern(str(check.options["regex"])).parts(frame.column(name))
+    known = numbers(part)
+    return ranks(frame.with_column(name, part if known.null_count > part.null_count else known), name)
 
 
 def _partial(column: pa.Array) -> Flags:

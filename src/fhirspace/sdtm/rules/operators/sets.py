@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.sdtm.rules.errors import CannotRun
+from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
 from fhirspace.sdtm.rules.operators.registry import operator
@@ -77,7 +77,7 @@ def is_inconsistent_across_dataset(frame: Frame, check: Check) -> pa.Array:
     """Rows with the same values of other variables do not all have the same value: every row of such a group."""
     names = [name for name in frame.expand(check.value) if frame.has(name)]
     if not names:
-        raise CannotRun(f"`{check.operator}` finds none of the variables of its groups")
+        raise MissingColumn(", ".join(frame.expand(check.value)))
     target = frame.target(check)
     if check.options.get("regex"):
         target = Pattern(str(check.options["regex"])).parts(target)
