@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 from fhirspace.limits import allowed, limit
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.frame import Frame, Source, joined
+from fhirspace.sdtm.rules.joins.qualifiers import with_qualifiers
+from fhirspace.sdtm.rules.joins.relrec import with_related
 from fhirspace.sdtm.rules.model import Match, Rule
 from fhirspace.sdtm.rules.operators.equality import normal
-from fhirspace.sdtm.rules.qualifiers import with_qualifiers
-from fhirspace.sdtm.rules.relrec import with_related
 from fhirspace.sdtm.rules.study import SUPPLEMENTARY, Dataset, Study
 from fhirspace.sdtm.rules.values import TEXT, Column, Lists, codes_of, is_text, take
 
