@@ -16,6 +16,7 @@ from typing import Any
 from fhirspace import limits
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
 from fhirspace.fhir.validation.links import contained_types, reference, unused, with_codes
+from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.foreign import member
 from fhirspace.standards.fhir import Definitions, Element, Release, definitions
 
@@ -170,7 +171,8 @@ class ObjectCheck:
         self._choices: list[frozenset[str]] = []
         self._met_companion = False
         self._groups(self._children.values())
-        self._ruled = bool(self._required or self._choices)
+        self._rule = RULES.get(key)
+        self._ruled = bool(self._required or self._choices or self._rule)
 
     def _groups(self, children: Iterable[Element]) -> None:
         choices: dict[str, list[Element]] = {}
@@ -210,7 +212,7 @@ class ObjectCheck:
         return found
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
-        """What is wrong with the object as a whole: elements missing, choices doubled. Only its names are looked at."""
+        """What is wrong with the object as a whole: elements missing, choices doubled, parts that do not fit."""
         found: list[Finding] | None = None
         for name, names, expected in self._required:
             if names.isdisjoint(value):
@@ -219,6 +221,8 @@ class ObjectCheck:
             present = group & value.keys()
             if len(present) > 1 and len({name.lstrip("_") for name in present}) > 1:
                 found = [*(found or ()), (min(name.lstrip("_") for name in present), "FS416", "one type of the choice")]
+        if self._rule is not None:
+            found = [*(found or ()), *((name, "FS415", fault.expected) for name, fault in self._rule(value))] or None
         return found
 
     def member(self, name: str) -> Check | None:

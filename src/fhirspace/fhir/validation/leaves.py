@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+from fhirspace.fhir.validation.values import addresses, base64, narrative, objects
 from fhirspace.json import number_text
 from fhirspace.standards.fhir import Definitions, Element
 
@@ -48,11 +49,15 @@ _REMEMBERED_LENGTH = 64
 def leaf(element: Element, definitions: Definitions) -> Check:
     """The check of one value of a primitive element."""
     kind = element.type
+    if kind in _WHOLE:
+        return _WHOLE[kind]
     pattern = re.compile(definitions.primitive_regex(kind), re.ASCII)
     if kind == "boolean":
         return _boolean
     if kind in _NUMBERS:
         return _number(kind, pattern)
+    if kind == "code" and element.binding is not None and element.binding.value_set in objects.VALUE_SETS:
+        return _grammar(*objects.VALUE_SETS[element.binding.value_set])
     if kind == "code" and element.binding is not None and element.binding.strength == "required":
         codes = definitions.codes(element.binding.value_set)
         if codes is not None:
@@ -91,6 +96,41 @@ def _code(codes: frozenset[str], value_set: str) -> Check:
         return [("", "FS417" if value else "FS420", expected)]
 
     return check
+
+
+def _grammar(right: Callable[[str], bool], expected: str) -> Check:
+    """The check of codes that have a grammar (or a list of another standard) instead of a list of HL7's."""
+
+    def check(value: Any, _: Scope) -> list[Finding] | None:
+        if type(value) is not str:
+            return [("", "FS414", "a JSON string (code)")]
+        if not value:
+            return [("", "FS420", "code")]
+        return None if right(value) else [("", "FS417", expected)]
+
+    return check
+
+
+def _base64(value: Any, _: Scope) -> list[Finding] | None:
+    if type(value) is not str:
+        return [("", "FS414", "a JSON string (base64Binary)")]
+    if not value:
+        return [("", "FS420", "base64Binary")]
+    return [("", "FS415", "base64Binary")] if base64.decoded_length(value) is None else None
+
+
+def _narrative(value: Any, scope: Scope) -> list[Finding] | None:
+    if type(value) is not str:
+        return [("", "FS414", "a JSON string (xhtml)")]
+    if not value:
+        return [("", "FS420", "xhtml")]
+    return [
+        ("", "FS415", f"{key}: {expected}") for key, expected in narrative.narrative(value, scope.contained)
+    ] or None
+
+
+_WHOLE: dict[str, Check] = {"base64Binary": _base64, "xhtml": _narrative}
+"""Types that are judged without a pattern."""
 
 
 def _text(kind: str, pattern: re.Pattern[str]) -> Check:
@@ -133,6 +173,14 @@ def _short(value: str) -> bool:
     return len(value) <= MAX_TEXT
 
 
+def _uri(value: str) -> bool:
+    return not addresses.uri(value)
+
+
+def _canonical(value: str) -> bool:
+    return not addresses.uri(value) and (value[:1] == "#" or addresses.absolute(value))
+
+
 def _calendar(value: str) -> bool:
     """Whether the day of a date exists; the pattern has checked the bounds of year, month and day."""
     if len(value) < 10 or value[8:10] <= "28":
@@ -156,5 +204,9 @@ _FURTHER: dict[str, Callable[[str], bool]] = {
     "dateTime": _calendar,
     "instant": _calendar,
     "integer64": _long_integer,
+    "uri": _uri,
+    "url": _uri,
+    "canonical": _canonical,
+    "oid": _uri,
 }
 """What a pattern cannot say."""

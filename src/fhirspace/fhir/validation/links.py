@@ -5,15 +5,13 @@ Source: FHIR, "References" (literal references, contained resources: dom-3), "Te
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fhirspace.fhir.references import parsed
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.values.references import named_type
 from fhirspace.standards.fhir import Definitions, Element
 
-_ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
 _ANY = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -63,10 +61,7 @@ def _literal_type(text: str, scope: Scope, resources: frozenset[str]) -> str | N
     if text[0] == "#":
         scope.used.add(text[1:])
         return scope.contained.get(text[1:]) if len(text) > 1 else ""
-    found = parsed(text)
-    if found is not None and found.type in resources:
-        return found.type
-    return "" if _ABSOLUTE.match(text) else None
+    return named_type(text, resources)
 
 
 def with_codes(inner: Check, element: Element, definitions: Definitions) -> Check:

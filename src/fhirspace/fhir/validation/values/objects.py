@@ -1,0 +1,87 @@
+"""Rules of whole data types whose parts depend on each other: Identifier, Coding, Quantity, Attachment, Money.
+
+Source: FHIR, "Data Types", "Using Codes in Resources" (the code systems of outer standards).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from fhirspace.fhir.validation.values import addresses, base64
+from fhirspace.fhir.validation.values.codes import CURRENCIES, media_type
+from fhirspace.fhir.validation.values.fault import Fault
+from fhirspace.fhir.validation.values.languages import language
+from fhirspace.fhir.validation.values.words import words
+from fhirspace.json import number_text
+from fhirspace.standards import ucum_codes
+
+Placed = tuple[str, Fault]
+"""The member of the object that is wrong, and how."""
+Rule = Callable[[Mapping[str, Any]], list[Placed]]
+UCUM: Final = "http://unitsofmeasure.org"
+_URIS: Final = "urn:ietf:rfc:3986"
+GRAMMARS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    UCUM: (ucum_codes.valid, "a code of UCUM, such as mm[Hg]"),
+    "urn:ietf:bcp:47": (language, "a language tag, such as en-US"),
+    "urn:ietf:bcp:13": (media_type, "a media type, such as text/plain"),
+    "urn:iso:std:iso:4217": (CURRENCIES.__contains__, "a currency code of ISO 4217"),
+}
+"""Code systems without a list: whether a text is a code of one, and what is expected."""
+VALUE_SETS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
+    "http://hl7.org/fhir/ValueSet/languages": GRAMMARS["urn:ietf:bcp:47"],
+    "http://hl7.org/fhir/ValueSet/all-languages": GRAMMARS["urn:ietf:bcp:47"],
+    "http://hl7.org/fhir/ValueSet/mimetypes": GRAMMARS["urn:ietf:bcp:13"],
+    "http://hl7.org/fhir/ValueSet/currencies": GRAMMARS["urn:iso:std:iso:4217"],
+    "http://hl7.org/fhir/ValueSet/ucum-units": GRAMMARS[UCUM],
+    "http://hl7.org/fhir/ValueSet/ucum-common": GRAMMARS[UCUM],
+}
+"""Value sets of such code systems, for elements of type code that are bound to them."""
+
+
+def coding(value: Mapping[str, Any]) -> list[Placed]:
+    """A Coding or Quantity: the system is an absolute address, the code is one of a system with a grammar."""
+    system, code = value.get("system"), value.get("code")
+    if type(system) is not str:
+        return []
+    found: list[Placed] = []
+    if not addresses.absolute(system):
+        found.append(("system", Fault("system-absolute", "an absolute address, such as http://loinc.org")))
+    grammar = GRAMMARS.get(system)
+    if grammar is not None and type(code) is str and not grammar[0](code):
+        found.append(("code", Fault("code-grammar", grammar[1])))
+    return found
+
+
+def identifier(value: Mapping[str, Any]) -> list[Placed]:
+    """An Identifier: the system is an absolute address; the value of a system of URIs is an absolute one."""
+    system, text = value.get("system"), value.get("value")
+    if type(system) is not str:
+        return []
+    if not addresses.absolute(system):
+        return [("system", Fault("system-absolute", "an absolute address, such as urn:oid:2.16.840.1.113883.19"))]
+    if system == _URIS and type(text) is str and not addresses.absolute(text):
+        return [("value", Fault("identifier-uri", "an absolute URI, because of the system"))]
+    return []
+
+
+def attachment(value: Mapping[str, Any]) -> list[Placed]:
+    """An Attachment: the size is that of the data."""
+    data, size = value.get("data"), number_text(value.get("size"))
+    if type(data) is not str or size is None:
+        return []
+    length = base64.decoded_length(data)
+    if length is None or str(length) == size:
+        return []
+    return [("size", Fault("attachment-size", "the number of bytes in data"))]
+
+
+RULES: Final[Mapping[str, Rule]] = {
+    "Identifier": identifier,
+    "Attachment": attachment,
+    **dict.fromkeys(
+        words("Coding Quantity SimpleQuantity Age Count Distance Duration MoneyQuantity"),
+        coding,
+    ),
+}
+"""The rule of each data type that has one."""

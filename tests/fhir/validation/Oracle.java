@@ -1,0 +1,71 @@
+import ca.uhn.fhir.context.FhirContext;
+import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
+import ca.uhn.fhir.validation.FhirValidator;
+import ca.uhn.fhir.validation.SingleValidationMessage;
+import ca.uhn.fhir.validation.ValidationOptions;
+import com.fasterxml.jackson.databind.ObjectMapper;
+import java.io.BufferedReader;
+import java.io.PrintStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
+import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
+import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
+import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
+import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
+import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
+
+/**
+ * HL7's instance validator over NDJSON: {@code Oracle R4|R4B|R5 in.ndjson out.ndjson}. Terminology is what the
+ * definitions and HAPI bring; nothing is asked of a network. For each line of the input one line is written:
+ * {@code [[severity, message id, location, message], ...]}.
+ */
+public final class Oracle {
+    private Oracle() {}
+
+    public static void main(String[] arguments) throws Exception {
+        FhirContext context =
+                switch (arguments[0]) {
+                    case "R4B" -> FhirContext.forR4B();
+                    case "R5" -> FhirContext.forR5();
+                    default -> FhirContext.forR4();
+                };
+        FhirInstanceValidator module = new FhirInstanceValidator(new ValidationSupportChain(
+                new DefaultProfileValidationSupport(context),
+                new CommonCodeSystemsTerminologyService(context),
+                new InMemoryTerminologyServerValidationSupport(context),
+                new SnapshotGeneratingValidationSupport(context)));
+        module.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
+        module.setAnyExtensionsAllowed(true);
+        FhirValidator validator = context.newValidator().registerValidatorModule(module);
+        ObjectMapper mapper = new ObjectMapper();
+        try (BufferedReader lines = Files.newBufferedReader(Path.of(arguments[1]), StandardCharsets.UTF_8);
+                PrintStream out = new PrintStream(Path.of(arguments[2]).toFile(), StandardCharsets.UTF_8)) {
+            for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+                out.println(mapper.writeValueAsString(messages(validator, line)));
+                out.flush();
+            }
+        }
+    }
+
+    private static List<List<String>> messages(FhirValidator validator, String line) {
+        List<List<String>> found = new ArrayList<>();
+        try {
+            for (SingleValidationMessage message :
+                    validator.validateWithResult(line, new ValidationOptions()).getMessages()) {
+                List<String> row = new ArrayList<>();
+                row.add(message.getSeverity() == null ? "" : message.getSeverity().getCode());
+                row.add(message.getMessageId());
+                row.add(message.getLocationString());
+                row.add(message.getMessage());
+                found.add(row);
+            }
+        } catch (RuntimeException | StackOverflowError failure) {
+            found.add(List.of("fatal", failure.getClass().getSimpleName(), "", String.valueOf(failure.getMessage())));
+        }
+        return found;
+    }
+}
