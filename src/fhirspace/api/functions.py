@@ -46,6 +46,8 @@ def convert(
     encoding: str | None = None,
     strict: bool = False,
     define: bool | None = None,
+    derive: bool = True,
+    study: PathLike | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -68,6 +70,8 @@ def convert(
         encoding: that of the texts of SAS transport files; found by itself when absent.
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
         define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
+        derive: SDTM from SDTM: derive what is empty, and bring variables in order; False: only write datasets again.
+        study: the file with the design of the study; None: ``study.yaml`` of the source mappings, or beside datasets.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -93,6 +97,8 @@ def convert(
         new_ids=arguments.flag("new_ids", new_ids),
         strict=arguments.flag("strict", strict),
         define=None if define is None else arguments.flag("define", define),
+        derive=arguments.flag("derive", derive),
+        study=None if study is None else arguments.path("study", study),
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
         encoding=arguments.encoding(encoding),

@@ -77,6 +77,8 @@ def convert(options: Namespace) -> int:
             encoding=arguments.encoding(options.encoding),
             strict=options.strict,
             define=options.define,
+            derive=options.derive,
+            study=options.study,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:

@@ -51,6 +51,7 @@ def _convert(commands: Any) -> None:
         "convert",
         "convert records, SDTM datasets or FHIR to one of the others",
         "export/ --to sdtm --format xpt parquet --out study",
+        "datasets/ --to sdtm --define --study study.yaml --out finished",
         "study/sdtm --to fhir --out study-fhir --engine processes --workers 4",
         "study-fhir --to records --source space --out back",
     )
@@ -71,6 +72,18 @@ def _convert(commands: Any) -> None:
         "--define",
         action=argparse.BooleanOptionalAction,
         help="SDTM: also write its metadata, sdtm/define.xml, Define-XML 2.1 (default: if the input has one)",
+    )
+    parser.add_argument(
+        "--derive",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="SDTM from SDTM: derive what is empty, and bring variables in order (default); else only write again",
+    )
+    parser.add_argument(
+        "--study",
+        metavar="FILE",
+        type=Path,
+        help="the design of the study (default: study.yaml of the source mappings, or beside SDTM datasets)",
     )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")

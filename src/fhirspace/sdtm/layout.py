@@ -56,6 +56,47 @@ def column_order(table: pa.Table, domain: str) -> list[str]:
     return [*filter(wanted, standard), *others]
 
 
+def ordered(table: pa.Table, domain: str) -> pa.Table:
+    """A dataset with its variables in the guide's order, others after them, and all that the guide asks for.
+
+    Unlike `tabulate` it changes no cell, no order of rows, and leaves variables without a value. A dataset that the
+    guide does not know is given back as it is.
+    """
+    if not sdtm.known(domain):
+        return table
+    standard = [variable.name for variable in sdtm.standard_variables(domain)]
+    wanted = {*table.column_names, *_expected(domain)}
+    names = [
+        *(name for name in standard if name in wanted),
+        *(name for name in table.column_names if name not in standard),
+    ]
+    return _with_columns(table, names)
+
+
+def in_place(table: pa.Table, domain: str, own: Collection[str]) -> pa.Table:
+    """A dataset with its `own` variables in their order; each other one is put behind the one before it in the guide.
+
+    A dataset that the guide does not know is given back as it is.
+    """
+    if not sdtm.known(domain):
+        return table
+    standard = [variable.name for variable in sdtm.standard_variables(domain)]
+    names = [name for name in table.column_names if name in own]
+    for name in (each for each in table.column_names if each not in own):
+        earlier = standard[: standard.index(name)] if name in standard else names
+        names.insert(max((names.index(each) for each in earlier if each in names), default=-1) + 1, name)
+    return table.select(names)
+
+
+def _expected(domain: str) -> list[str]:
+    """The required and expected variables of a dataset."""
+    return [variable.name for variable in sdtm.domain(domain).variables if variable.core in {"Req", "Exp"}]
+
+
+def _with_columns(table: pa.Table, names: list[str]) -> pa.Table:
+    return pa.table({name: table[name] if has(table, name) else columns.text(table, name) for name in names})
+
+
 def sort_keys(domain: str) -> list[str]:
     """The columns by which the rows of a dataset are sorted; none where the guide does not know it."""
     if not sdtm.known(domain):

@@ -15,7 +15,7 @@ from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.define.document import writing
 from fhirspace.sdtm.define.making import Dataset
-from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.design import StudyDesign, load_study
 from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
@@ -23,6 +23,7 @@ from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import Description, dataset_of, describe
+from fhirspace.study.finishing.steps import write_differences
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.metadata.describe import empty
 from fhirspace.study.metadata.written import fitting, to_transport, written
@@ -121,6 +122,8 @@ def convert(
     encoding: str | None = None,
     strict: bool = False,
     define: bool | None = None,
+    derive: bool = True,
+    study: Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -141,6 +144,9 @@ def convert(
         encoding: that of the texts of SAS transport files; found by itself when absent.
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
         define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
+        derive: SDTM from SDTM: derive what is empty, and bring variables in order; else datasets are written as they
+            are.
+        study: the design of the study; None: ``study.yaml`` of the source mappings, or beside SDTM datasets.
         progress: called after each batch of a dataset.
 
     Raises:
@@ -167,15 +173,18 @@ def convert(
     whole = Place((paths if isinstance(paths, Path) else paths[0]).name)
     kinds = {"sdtm": tuple(formats), "records": ("csv",)}.get(to, ())
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
+    chosen_design = load_study(study) if study else None
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
+        design = _design(given, source, folders, chosen_design)
         prepared = _prepared(
-            given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds
-        )
+            given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds,
+            design=design, finish=derive and to == "sdtm",
+        )  # fmt: skip
         accounting.require_rows(whole)
         converted: int | None = None
         if to == "fhir":
             prepared = pipeline.without_unmapped(prepared, accounting)
-            prepared = pipeline.localise(prepared, _design(given, source, folders))
+            prepared = pipeline.localise(prepared, design)
             if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
                 key = site_key()
                 library = Library(fhir, folders, key=key)
@@ -196,12 +205,12 @@ def convert(
     return result
 
 
-def _design(given: Input, source: str | None, mappings: list[Path]) -> StudyDesign:
-    """The design of the study: of the source mappings of its records, or those that are named."""
+def _design(given: Input, source: str | None, mappings: list[Path], chosen: StudyDesign | None) -> StudyDesign:
+    """The design of the study: the `chosen` one, else that of the source mappings, else that beside the datasets."""
     if source is None and given.kind != "records":
-        return StudyDesign()
+        return chosen or (load_study(given.study) if given.study else StudyDesign())
     forms = given.files if given.kind == "records" else ()
-    return pipeline.design_of(pipeline.source_library(source, forms, mappings))
+    return pipeline.design_of(pipeline.source_library(source, forms, mappings), chosen)
 
 
 def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) -> IdKey | None:
@@ -229,13 +238,17 @@ def _prepared(
     folder: OutputFolder,
     result: Conversion,
     kinds: Sequence[str],
+    design: StudyDesign,
+    finish: bool,
 ) -> pipeline.Prepared:
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
-        return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds)
-    design = _design(given, source, mappings)
+        return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds, design)
     if given.kind == "sdtm":
-        return pipeline.from_sdtm(given, library, accounting, kinds, design)
+        prepared = pipeline.from_sdtm(given, library, accounting, kinds, design, finish=finish)
+        if prepared.finished:
+            write_differences(prepared.finished, folder)
+        return prepared
     prepared, found = pipeline.extract(given, library, accounting, kinds, design)
     write_unmapped(found, folder)
     result.resources, result.unread = found.resources, len(found.unmapped)

@@ -36,7 +36,7 @@ class Input:
 
     Attributes:
         faults: broken files, with what is wrong with them. problems: a finding for each file that is not read.
-        define: the define.xml of datasets, None where there is none.
+        define: the define.xml of datasets, None where there is none. study: their study.yaml.
     """
 
     kind: Kind
@@ -45,12 +45,13 @@ class Input:
     faults: dict[Path, InputError] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     define: Path | None = None
+    study: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
         """All files of it."""
         files = [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]
-        return [*files, self.define] if self.define else files
+        return [*files, *(path for path in (self.define, self.study) if path)]
 
 
 def recognise(
@@ -69,7 +70,7 @@ def recognise(
     for path in paths:
         require_finished(path)
     faults: dict[Path, InputError] = {}
-    given, beside, define = _inside(paths, target, follow_links, faults)
+    given, beside, define, study = _inside(paths, target, follow_links, faults)
     looked = find(given, follow_links=follow_links, inner=False)
     faults |= looked.faults
     if looked.files:
@@ -86,26 +87,31 @@ def recognise(
         detail = f"not datasets: {listed(sorted(odd))}"
         raise UsageError("FS610", Place(paths[0].name), "SDTM datasets only, or EDC forms only", detail)
     define = define if sure and target != "records" else None  # records have no place for it
-    read = [*faults, *(found.path for found in tables.values()), *([define] if define else [])]
+    study = study if sure else None  # that of records is beside the mappings of their forms
+    read = [*faults, *(found.path for found in tables.values()), *(path for path in (define, study) if path)]
     problems = [finding(path) for path in besides((*beside, *looked.others), read)]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
-    return Input("sdtm" if sure else "records", named, (), faults, problems, define)
+    return Input("sdtm" if sure else "records", named, (), faults, problems, define, study)
 
 
 def _inside(
     paths: Sequence[Path], target: str, follow_links: bool, odd: dict[Path, InputError]
-) -> tuple[list[Path], list[Path], Path | None]:
-    """What `paths` mean: folders and files, what is not read beside them in an output folder of ours, a define.xml."""
+) -> tuple[list[Path], list[Path], Path | None, Path | None]:
+    """What `paths` mean: folders and files, what is not read beside them in an output folder of ours, and the
+    define.xml and the study.yaml there."""
     define = find_define.beside(paths, follow_links=follow_links)
+    study = find_define.beside(paths, find_define.is_design, follow_links=follow_links)
     if len(paths) != 1 or not paths[0].is_dir():
-        return [path for path in paths if path != define] or list(paths), [], define
+        return [path for path in paths if path not in (define, study)] or list(paths), [], define, study
     names = [name for name in _FOLDERS if name != target] + (["sdtm"] if target == "sdtm" else [])
     inner = inner_folders(paths[0], names, follow_links=follow_links)[:1]
     beside = list(leftovers(paths[0], inner)) if inner else []
     folder = (inner or paths)[0]
-    define = find_define.beside([folder], follow_links=follow_links)
+    if folder != paths[0]:
+        define = find_define.beside([folder], follow_links=follow_links)
+        study = find_define.beside([folder], find_define.is_design, follow_links=follow_links) or study
     given, twins = _one_format(folder, follow_links, odd)
-    return given, [*beside, *(leftovers(folder, twins) if twins else ())], define
+    return given, [*beside, *(leftovers(folder, twins) if twins else ())], define, study
 
 
 def _naming(fault: InputError, others: Sequence[Path]) -> InputError:

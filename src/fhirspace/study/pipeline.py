@@ -38,6 +38,7 @@ from fhirspace.sdtm.zones import with_offsets, without_offsets
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.define.given import completed, given_define
+from fhirspace.study.finishing import steps as finishing
 from fhirspace.study.inputs import Input
 from fhirspace.study.lineage import source_records
 from fhirspace.study.reading.datasets import read_sdtm
@@ -80,7 +81,7 @@ class Prepared:
         unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
         metadata: the descriptions in the files of the datasets; one without rows is in it alone.
-        define: the define.xml that came with them.
+        define: the define.xml that came with them. finished: how SDTM datasets were finished.
     """
 
     tabulations: dict[str, Tabulation]
@@ -89,6 +90,7 @@ class Prepared:
     unmapped: dict[str, set[str]] = field(default_factory=dict)
     metadata: dict[str, Description] = field(default_factory=dict)
     define: Define | None = None
+    finished: finishing.Finished | None = None
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -177,14 +179,16 @@ def forms(records: Block, sources: SourceLibrary) -> SourceRows:
     return sources.to_rows(dict(records.tables))
 
 
-def derive(made: SourceRows, sources: SourceLibrary, study: StudySummary | None = None) -> Derived:
+def derive(
+    made: SourceRows, sources: SourceLibrary, study: StudySummary | None = None, design: StudyDesign | None = None
+) -> Derived:
     """The datasets of a block in their final form: derived variables filled, supplemental qualifiers apart.
 
     Args:
         made: the rows of a block; sources: the mappings that made them, with the design of the study.
-        study: made by `for_deriving`; of these rows if it is not given.
+        study: made by `for_deriving`; of these rows if it is not given. design: that of the mappings without it.
     """
-    design = design_of(sources)
+    design = design or design_of(sources)
     study = study or for_deriving(made.tables)
     derivation = derivations.derive(made.tables, design, filled=study.filled, visits=study.visits)
     tables: dict[str, pa.Table] = {}
@@ -211,7 +215,13 @@ def check(
     return screen(datasets.tables, formats, study, design)
 
 
-def from_records(records: Block, sources: SourceLibrary, accounting: Accounting, kinds: Sequence[str] = ()) -> Prepared:
+def from_records(
+    records: Block,
+    sources: SourceLibrary,
+    accounting: Accounting,
+    kinds: Sequence[str] = (),
+    design: StudyDesign | None = None,
+) -> Prepared:
     """Tabulations of a study from the records of its EDC export.
 
     A record whose rows break a rule of SDTM is quarantined whole, and the tabulations are made anew without it: derived
@@ -219,12 +229,12 @@ def from_records(records: Block, sources: SourceLibrary, accounting: Accounting,
 
     Args:
         records: the forms by name; sources: their mappings; accounting: of the run.
-        kinds: the formats in which the datasets are to be written.
+        kinds: the formats in which the datasets are to be written. design: of the study; that of the mappings without.
     """
-    left, design = dict(records.tables), design_of(sources)
+    left, design = dict(records.tables), design or design_of(sources)
     while True:
         made = forms(Block(left), sources)
-        block, derivation = derive(made, sources)
+        block, derivation = derive(made, sources, design=design)
         tables = dict(block.tables)
         look = check(block, kinds, design=design)
         errors = [each for each in look.findings if blocking(each.problem, strict=accounting.strict)]
@@ -301,23 +311,34 @@ def from_sdtm(
     accounting: Accounting,
     kinds: Sequence[str] = (),
     design: StudyDesign | None = None,
+    *,
+    finish: bool = False,
 ) -> Prepared:
     """Tabulations of a study from its SDTM datasets, those that stay on the disk unchecked.
 
     Args:
         given, library, accounting: as in `read_sdtm`, which raises what this raises.
         kinds: the formats in which the datasets are to be written again. design: of the study, for its declared zones.
+        finish: derive what is empty, and bring variables in order; then all of them are read into memory.
     """
     tables, lazy, metadata = read_sdtm(given, library, accounting)
     joined = rejoin.join(tables)
     accounting.note(joined.problems())
     for name, rows in joined.removed.items():
         accounting.read(name, -rows)  # they are counted with the text that they belong to
-    clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds, design=design))
-    tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
-    whole = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
     define = given_define(given, accounting)
-    return Prepared(tabulations, screening=clean, metadata=completed(whole, define), define=define)
+    done = None
+    if finish:
+        whole = joined.tables | {name: each.table() for name, each in lazy.items()}
+        described = [group.name for group in define.groups.values()] if define else ()
+        done, lazy = finishing.finish(whole, accounting, kinds, design or StudyDesign(), described), {}
+        clean = done.screening
+    else:
+        clean = conforming(joined.tables, accounting, kinds, check(Block(joined.tables), kinds, design=design))
+    tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
+    about = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
+    known = completed(about, define)
+    return Prepared(tabulations, screening=clean, metadata=known, define=define, finished=done)
 
 
 def render(
@@ -337,9 +358,13 @@ def render(
     )  # fmt: skip
 
 
-def design_of(sources: SourceLibrary) -> StudyDesign:
-    """What the study of some source mappings says of itself. Raises UsageError FS703: its file is wrong."""
-    design = load_study(sources.study) if sources.study else StudyDesign()
+def design_of(sources: SourceLibrary, chosen: StudyDesign | None = None) -> StudyDesign:
+    """What the study of some source mappings says of itself, or the `chosen` design, with the time zones of its forms.
+
+    Raises:
+        UsageError: FS703, its file is wrong.
+    """
+    design = chosen or (load_study(sources.study) if sources.study else StudyDesign())
     zones = tuple(
         FormZone(form.form, document.dataset, dates, form.declared.zone, bool(document.one_per))
         for form, document, dates in sources.dates()

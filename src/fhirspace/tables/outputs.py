@@ -28,8 +28,8 @@ from fhirspace.tables.growing import Growing
 from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, is_place, listed, not_ours
 from fhirspace.version import __version__
 
-_PRIVATE = ("quarantine", "unread")
-"""Folders for their owner alone even where the others are shared: their content is unconverted input."""
+_PRIVATE = ("quarantine", "unread", "differences")
+"""Folders for their owner alone even where the others are shared: they hold input unconverted, or values about it."""
 
 
 _LEFT_OUT = frozenset({"skipped", "dropped", "not_converted"})

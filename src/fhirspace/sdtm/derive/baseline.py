@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most
+from fhirspace.sdtm.derive.differences import flag_differences
 from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.order import sort_order
 from fhirspace.sdtm.derive.results import result_columns
@@ -53,9 +56,25 @@ def derive_last_observations(work: Work) -> None:
         if not exposed or sdtm.variable(name, target) is None or not names <= set(table.column_names):
             continue
         if result_columns(table, spec.prefix):
+            if work.comparing and columns.filled(table, target):
+                _compare(work, name, spec.prefix, exposed)
+                continue
             flags = _last_before(work, name, spec.prefix, exposed)
             tests = ", ".join(_tests(table, spec.prefix))
             work.fill(name, target, flags, method("--LOBXFL", tests=tests))
+
+
+def _compare(work: Work, name: str, prefix: str, exposed: dict[str, str]) -> None:
+    """Remember which flags that came in are others than those of the rule, in tests of which it flags a result.
+
+    Where a dataset came with flags, an empty one says that the record is none: nothing is filled.
+    """
+    table, target = work.tables[name], prefix + "LOBXFL"
+    again = replace(work, tables={name: table.drop_columns([target])}, problems=[])
+    flags = _last_before(again, name, prefix, exposed)
+    tests = columns.Groups(table, _tests(table, prefix)).codes
+    judged = pc.is_in(tests, value_set=tests.filter(flags.is_valid()).unique())
+    work.differ(flag_differences(table, name, target, flags, judged))
 
 
 def _tests(table: pa.Table, prefix: str) -> list[str]:

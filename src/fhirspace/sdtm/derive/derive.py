@@ -16,6 +16,7 @@ from fhirspace.errors import Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.baseline import derive_last_observations
 from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.differences import Difference
 from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.order import derive_sequences
 from fhirspace.sdtm.derive.results import derive_results
@@ -25,11 +26,12 @@ from fhirspace.sdtm.derive.work import Derived, Visit, Work
 
 
 class Derivation(NamedTuple):
-    """The tables with the derived variables, the problems found, and what was derived how."""
+    """The tables with the derived variables, the problems found, what was derived how, and what came in otherwise."""
 
     tables: dict[str, pa.Table]
     problems: list[Problem]
     derived: list[Derived]
+    differences: list[Difference]
 
 
 def derive(
@@ -38,6 +40,7 @@ def derive(
     *,
     filled: Mapping[str, Collection[str]] | None = None,
     visits: Sequence[Visit] | None = None,
+    compare: bool = False,
 ) -> Derivation:
     """Fill the derivable variables of tabulations.
 
@@ -47,13 +50,14 @@ def derive(
         study: visits, elements, units and rules of the study; without it only what follows from the data is derived.
         filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
         visits: `planned_visits` of the study; of these tables if they are not given.
+        compare: also look where cells that came in are other than what is derived for them.
 
     Returns:
-        The tables (SE may be new), problems (notes FS710 to FS719), and the variables derived, in order.
+        The tables (SE may be new), problems (notes FS710 to FS719), the variables derived, in order, and differences.
     """
     known = columns.filled_columns(tables) if filled is None else filled
     planned = tuple(planned_visits(tables) if visits is None else visits)
-    work = Work(dict(tables), study or StudyDesign(), known, planned)
+    work = Work(dict(tables), study or StudyDesign(), known, planned, compare)
     _derive_domain(work)
     derive_subjects(work)
     derive_elements(work)
@@ -63,7 +67,7 @@ def derive(
     derive_epochs(work)
     derive_sequences(work)
     derive_last_observations(work)
-    return Derivation(work.tables, work.problems, sorted(work.derived.values()))
+    return Derivation(work.tables, work.problems, sorted(work.derived.values()), sorted(work.differing))
 
 
 def _derive_domain(work: Work) -> None:

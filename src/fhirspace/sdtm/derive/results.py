@@ -43,18 +43,20 @@ def derive_results(work: Work) -> None:
             _derive_indicator(work, name, spec.prefix)
 
 
-def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None) -> str | None:
+def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None, own: str | None) -> str | None:
+    """The unit that the study names for a test, else its `own` that came in, else that of the system of units."""
     if testcd is None:
         return None
-    return work.study.units.get(domain, {}).get(testcd) or standard_unit(
-        domain, testcd, specimen, work.study.unit_system
-    )
+    named = work.study.units.get(domain, {}).get(testcd)
+    return named or own or standard_unit(domain, testcd, specimen, work.study.unit_system)
 
 
 def _derive_trio(work: Work, name: str, prefix: str) -> None:
     parts = ("TESTCD", "SPEC", "ORRES", "ORRESU", "STAT", "STRESC", "STRESN", "STRESU")
     groups = columns.Groups(work.tables[name], [prefix + part for part in parts])
-    results = [_standardise(work, prefix, cells) for cells in groups.cells]
+    own = _units_given(groups)
+    results = [_standardise(work, prefix, cells, own) for cells in groups.cells]
+    _compare_trio(work, name, prefix, groups)
     _note_stuck(work, name, prefix, groups, results)
     commas = groups.flags(bool(cells[2]) and cells[4] is None and has_comma(cells[2] or "") for cells in groups.cells)
     rows = pc.indices_nonzero(commas).to_pylist()
@@ -80,7 +82,40 @@ def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, resu
     work.note("FS710", name, sorted(first.values()), prefix + "ORRESU", expected)
 
 
-def _standardise(work: Work, domain: str, cells: columns.Cells) -> _Result:
+_Units = dict[tuple[str | None, str | None], str]
+
+
+def _units_given(groups: columns.Groups) -> _Units:
+    """(Test, specimen) -> the standard unit that its results came with, where it is one: others get the same."""
+    found: dict[tuple[str | None, str | None], set[str]] = {}
+    for testcd, specimen, *_, standard in groups.cells:
+        if standard:
+            found.setdefault((testcd, specimen), set()).add(canonical(standard))
+    return {test: min(units) for test, units in found.items() if len(units) == 1}
+
+
+def _compare_trio(work: Work, name: str, prefix: str, groups: columns.Groups) -> None:
+    """Compare standard results that came in with the original ones in their unit, and units with those of the study."""
+    if not work.comparing:
+        return
+    declared = work.study.units.get(prefix, {})
+    results = [_again(cells) for cells in groups.cells]
+    work.compare(name, prefix + "STRESU", groups.spread(declared.get(cells[0] or "") for cells in groups.cells))
+    for part in ("STRESC", "STRESN"):
+        work.compare(name, prefix + part, groups.spread(results))
+
+
+def _again(cells: columns.Cells) -> str | None:
+    """The number of an original result in the standard unit that came with it; None where there is none."""
+    testcd, _, result, unit, status, text, number, standard = cells
+    if result is None or status is not None or (number is None and _plain(text or "") is None):
+        return None
+    if unit is None or standard is None:
+        return _plain(result) if unit == standard else None
+    return _plain(convert(result, unit, standard, testcd=testcd) or "")
+
+
+def _standardise(work: Work, domain: str, cells: columns.Cells, own: _Units) -> _Result:
     testcd, specimen, result, unit, status, text, number, standard = cells
     if text is not None:
         return _Result(None, _plain(text) if number is None else None)
@@ -88,14 +123,14 @@ def _standardise(work: Work, domain: str, cells: columns.Cells) -> _Result:
         return _Result()
     if unit is None:
         return _Result(result, _plain(result))
-    own = canonical(unit)
-    wanted = _unit_for(work, domain, testcd, specimen) or own
+    plain = canonical(unit)
+    wanted = _unit_for(work, domain, testcd, specimen, own.get((testcd, specimen))) or plain
     converted = convert(result, unit, wanted, testcd=testcd)
     if converted is not None:
         return _Result(converted, _plain(converted), wanted)
     numeric = _plain(_COMPARED.sub("", result)) is not None
     # Folding 10^3/uL to 10^9/L keeps the number; a text result keeps its unit as it was given.
-    return _Result(result, _plain(result), own if numeric else unit, stuck=numeric)
+    return _Result(result, _plain(result), plain if numeric else unit, stuck=numeric)
 
 
 def _plain(text: str) -> str | None:

@@ -11,6 +11,7 @@ from datetime import date
 from itertools import pairwise
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import completed_years, day_of
@@ -28,11 +29,11 @@ def derive_subjects(work: Work) -> None:
     _fill_bounds(work, "RFXSTDTC", {subject: earliest(cells) for subject, cells in starts.items()})
     _fill_bounds(work, "RFXENDTC", {subject: latest(cells) for subject, cells in ends.items()})
     _fill_bounds(work, "RFICDTC", _disposition(work, "INFORMED CONSENT OBTAINED"))
+    _derive_death(work)
+    _fill_bounds(work, "RFPENDTC", _last_contact(work))
     for target, source in (("RFSTDTC", work.study.reference_start), ("RFENDTC", work.study.reference_end)):
         if source != target:
             _fill(work, target, work.subjects(source), method(target, source=source))
-    _derive_death(work)
-    _fill_bounds(work, "RFPENDTC", _last_contact(work))
     _derive_age(work)
     if work.study.actual_arm_as_planned:
         treated = work.subjects("RFXSTDTC")
@@ -131,15 +132,15 @@ def _derive_age(work: Work) -> None:
     ages, unclear = list[str | None](), list[bool]()
     for birth, consent, start, age in groups.cells:
         at = consent or start
-        years = completed_years(birth, at) if birth and at and age is None else None
+        years = completed_years(birth, at) if birth and at else None
         ages.append(None if years is None else str(years))
         unclear.append(bool(birth and at and age is None and years is None))
     rows = [row for row, code in enumerate(groups.codes.to_pylist()) if unclear[code]]
     work.note("FS712", "DM", rows, "AGE", "a birth date complete enough to count the years")
     derived = groups.spread(ages)
     work.fill("DM", "AGE", derived, method("AGE"))
-    years_unit = columns.by_distinct(derived, lambda _: "YEARS", pa.string())
-    work.fill("DM", "AGEU", years_unit, method("AGEU"))
+    years = pc.and_(columns.text(table, "AGE").is_null(), derived.is_valid())
+    work.fill("DM", "AGEU", pc.if_else(years, "YEARS", pa.scalar(None, pa.string())), method("AGEU"))
 
 
 def derive_elements(work: Work) -> None:

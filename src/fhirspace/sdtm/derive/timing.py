@@ -242,12 +242,15 @@ def _decimals(visits: list[tuple[str, str]], held: list[tuple[str, str]]) -> dic
 def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unscheduled) -> None:
     source = _visit_date(work, name) or "VISIT"
     groups = columns.Groups(work.tables[name], ("USUBJID", "VISIT", "VISITNUM", source))
-    numbers, labels, planned_days, lacking = list[str | None](), list[str | None](), list[str | None](), list[str]()
+    numbers, derived, labels, planned_days = (list[str | None]() for _ in range(4))
+    lacking = list[str]()
     for subject, label, number, cell in groups.cells:
         key = (subject or "", label or "", (cell or "")[:10])
-        found = number or planned.numbers.get(label or "") or planned.numbered.get(key[:2]) or unscheduled.get(key)
+        by_label = planned.numbers.get(label or "") or planned.numbered.get(key[:2])
+        found = number or by_label or unscheduled.get(key)
         plain = canonical_number(found or "")
         numbers.append(found)
+        derived.append(by_label)
         labels.append(planned.labels.get(plain or ""))
         planned_days.append(planned.days.get(plain or ""))
         undated = label is not None and planned.unscheduled.search(label, 0, LABEL) is not None
@@ -258,5 +261,6 @@ def _fill_visits(work: Work, name: str, planned: _Planned, unscheduled: _Unsched
     ):
         rows = [row for row, lacks in zip(groups.first_rows(), lacking, strict=True) if lacks == code]
         work.note(code, name, sorted(rows), column, expected)
+    work.compare(name, "VISITNUM", groups.spread(derived))
     for variable, values in (("VISITNUM", numbers), ("VISIT", labels), ("VISITDY", planned_days)):
         work.fill(name, variable, groups.spread(values), method(variable))

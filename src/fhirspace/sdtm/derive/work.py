@@ -11,6 +11,7 @@ import pyarrow as pa
 from fhirspace.errors import Problem
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.differences import Difference, differences
 from fhirspace.standards import sdtm
 
 
@@ -37,21 +38,38 @@ class Work:
     Attributes:
         tables: those of some subjects; study: its design.
         filled: by dataset of the study, the columns that came in filled. visits: those of the study's TV and SV.
-        problems: what was noted; derived: what was derived how.
+        comparing: whether cells that came in are compared with what is derived for them.
+        problems: what was noted; derived: what was derived how; differing: where cells that came in differ.
     """
 
     tables: dict[str, pa.Table]
     study: StudyDesign
     filled: Mapping[str, Collection[str]]
     visits: Sequence[Visit]
+    comparing: bool = False
     problems: list[Problem] = field(default_factory=list)
     derived: dict[tuple[str, str], Derived] = field(default_factory=dict)
+    differing: list[Difference] = field(default_factory=list)
 
     def fill(self, dataset: str, variable: str, values: pa.Array, method: str) -> None:
-        """Fill the empty cells of a variable and remember how; nothing is remembered where none was empty."""
+        """Fill the empty cells of a variable and remember how; nothing is remembered where none was empty.
+
+        The cells that came in are compared with the values.
+        """
+        self.compare(dataset, variable, values)
         self.tables[dataset], count = columns.fill(self.tables[dataset], variable, values)
         if count:
             self.derived[dataset, variable] = Derived(dataset, variable, method)
+
+    def compare(self, dataset: str, variable: str, values: pa.Array) -> None:
+        """Remember where cells that came in differ from the values that are derived for them, if that is asked for."""
+        if self.comparing:
+            self.differ(differences(self.tables[dataset], dataset, variable, values))
+
+    def differ(self, found: Difference | None) -> None:
+        """Remember a difference, if there is one."""
+        if found is not None:
+            self.differing.append(found)
 
     def note(self, code: str, dataset: str, rows: Sequence[int], column: str, expected: str) -> None:
         """Record one finding for each of the rows."""

@@ -80,7 +80,8 @@ def describe(
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
         return Description(given.kind, sources, tuple(prepared.derived))
-    return Description(given.kind, given=own)
+    derived = tuple(prepared.finished.derived) if prepared.finished else ()
+    return Description(given.kind, derived=derived, given=own)
 
 
 def dataset_of(

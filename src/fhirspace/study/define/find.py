@@ -1,8 +1,8 @@
-"""The define.xml of an input: beside its datasets, or named among them."""
+"""The define.xml and the study.yaml of an input: beside its datasets, or named among them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from fhirspace.tables import listing
@@ -14,8 +14,18 @@ def is_named(path: Path) -> bool:
     return name.startswith("define") and name.endswith(".xml")
 
 
-def beside(paths: Sequence[Path], *, follow_links: bool = False) -> Path | None:
+def is_design(path: Path) -> bool:
+    """Whether a file is called as the design of a study is."""
+    return path.name == "study.yaml"
+
+
+def beside(
+    paths: Sequence[Path], is_named: Callable[[Path], bool] = is_named, *, follow_links: bool = False
+) -> Path | None:
     """The define.xml among some files and folders; of several in a folder ``define.xml``, else the first by name.
+
+    Args:
+        paths: the files and folders. is_named: whether a file is what is wanted. follow_links: out of folders, too.
 
     Raises:
         InputError: as `listing.is_file`: it is a link that leads out of its folder, or no ordinary file.
