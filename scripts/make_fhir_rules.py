@@ -10,147 +10,19 @@ import argparse
 import gzip
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from make_definitions import EXTENSIONS_R5, OUT, RELEASES, TERMINOLOGY, Json, Package, unpack
 
+from fhirspace.standards.fhir_expansion import Expansions, codes_of, complete
 from fhirspace.standards.fhir_structures import ElementRule, Invariant, Slicing, Structure, reduced
-from fhirspace.standards.fhir_terms import UNLISTED, WHOLE, Includes, System
+from fhirspace.standards.fhir_terms import System
 
 _JUDGED = ("required", "extensible", "preferred")
 _LOGICAL = ("logical",)
-
-
-# --- codes
-
-
-class Expansions:
-    """The value sets of a release, expanded as far as the code systems of the packages allow."""
-
-    def __init__(self, package: Package, terminology: Package) -> None:
-        """Args: the packages of the release and of HL7's terminology."""
-        self.sets = {**terminology.value_sets, **package.value_sets}
-        self.systems = {**terminology.code_systems, **package.code_systems}
-        self._busy: set[str] = set()
-
-    def expand(self, url: str) -> Includes | None:
-        """The codes of a value set by system; None where a part of it is not known at all."""
-        value_set = self.sets.get(url)
-        if value_set is None or url in self._busy:
-            return None
-        self._busy.add(url)
-        try:
-            return self._composed(value_set.get("compose", {}))
-        finally:
-            self._busy.discard(url)
-
-    def _composed(self, compose: Json) -> Includes | None:
-        found: Includes = {}
-        for include in compose.get("include", ()):
-            part = self._include(include)
-            if part is None:
-                return None
-            for system, codes in part.items():
-                found[system] = codes if system not in found else _union(found[system], codes)
-        for exclude in compose.get("exclude", ()):
-            if not self._excluded(found, exclude):
-                return None
-        return found or None
-
-    def _excluded(self, found: Includes, exclude: Json) -> bool:
-        part = self._include(exclude)
-        if part is None:
-            return False
-        for system, codes in part.items():
-            kept = found.get(system, UNLISTED)
-            listed = self._codes(system) if kept == WHOLE else kept
-            if isinstance(listed, list) and isinstance(codes, list):
-                found[system] = sorted(set(listed) - set(codes))
-        return True
-
-    def _include(self, include: Json) -> Includes | None:
-        parts: list[Includes] = []
-        for url in include.get("valueSet", ()):
-            part = self.expand(url.partition("|")[0])
-            if part is None:
-                return None
-            parts.append(part)
-        if "system" in include:
-            parts.append({include["system"]: self._of_system(include)})
-        return parts[0] if len(parts) == 1 else None
-
-    def _of_system(self, include: Json) -> list[str] | int:
-        if "concept" in include:
-            return sorted({concept["code"] for concept in include["concept"]})
-        codes = self._codes(include["system"])
-        if codes is None:
-            return UNLISTED
-        if "filter" not in include:
-            return WHOLE
-        chosen = set(codes)
-        for each in include["filter"]:
-            part = _filtered(self.systems[include["system"]], each)
-            if part is None:
-                return UNLISTED
-            chosen &= part
-        return sorted(chosen)
-
-    def _codes(self, system: str) -> list[str] | None:
-        found = self.systems.get(system)
-        return None if found is None or not complete(found) else sorted(codes_of(found))
-
-
-def _union(one: list[str] | int, other: list[str] | int) -> list[str] | int:
-    if isinstance(one, list) and isinstance(other, list):
-        return sorted({*one, *other})
-    return UNLISTED if UNLISTED in (one, other) else WHOLE
-
-
-def complete(system: Json) -> bool:
-    """Whether a CodeSystem lists all of its codes."""
-    return system.get("content") == "complete" and bool(system.get("concept")) and not system.get("compositional")
-
-
-def codes_of(system: Json) -> set[str]:
-    """All codes of a CodeSystem."""
-    return {concept["code"] for concept, _ in _walk(system.get("concept", []), ())}
-
-
-def _walk(concepts: list[Json], above: tuple[str, ...]) -> Iterator[tuple[Json, tuple[str, ...]]]:
-    for concept in concepts:
-        yield concept, above
-        yield from _walk(concept.get("concept", []), (*above, concept["code"]))
-
-
-def _filtered(system: Json, condition: Json) -> set[str] | None:
-    """The codes that meet a filter of a value set; None for filters that are not known here."""
-    name, operator, value = condition["property"], condition["op"], condition.get("value", "")
-    if name == "concept" and operator in ("is-a", "descendent-of", "is-not-a"):
-        return _below(system, operator, value)
-    return None
-
-
-def _below(system: Json, operator: str, root: str) -> set[str]:
-    """By nesting, or by the properties that name a parent."""
-    parents: dict[str, set[str]] = {}
-    for concept, above in _walk(system["concept"], ()):
-        of = parents.setdefault(concept["code"], set())
-        of |= set(above[-1:])
-        of |= {
-            str(each.get("valueCode", ""))
-            for each in concept.get("property", ())
-            if each["code"] in ("subsumedBy", "parent")
-        }
-    found, news = {root}, {root}
-    while news:
-        news = {code for code, of in parents.items() if of & news} - found
-        found |= news
-    if operator == "is-not-a":
-        return set(parents) - found
-    return (found if operator == "is-a" else found - {root}) & set(parents)
 
 
 def system_rows(systems: dict[str, Json], known: dict[str, System]) -> dict[str, System]:
@@ -287,7 +159,9 @@ def release_files(
     ]
     every = {each["url"]: each for each in [*published, *own]}
     profiles = {url: profile_of(reduced(each), types) for url, each in sorted(every.items()) if each["type"] in types}
-    expansions = Expansions(package, terminology)
+    expansions = Expansions(
+        {**terminology.value_sets, **package.value_sets}, {**terminology.code_systems, **package.code_systems}
+    )
     wanted = sorted(bound([*types.values(), *profiles.values()]))
     values = {url: codes for url in wanted if (codes := expansions.expand(url)) is not None}
     systems = system_rows({**terminology.code_systems, **package.code_systems}, shared)

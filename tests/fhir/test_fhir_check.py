@@ -138,7 +138,7 @@ RELEASE_FAULTS: list[tuple[Release, Json, str, Any, str, str]] = [
     ("R4", ADVERSE_EVENT, "severity", {"text": "mild"}, "FS417", "severity"),
     ("R4", OBSERVATION, "subject.reference", "Practitioner/p", "FS418", "subject.reference"),
     ("R4", PATIENT, "_birthDate.extension.0", {"url": BIRTH_TIME, "valueDate": "1970"}, "FS423",
-     "_birthDate.extension[0].value[x]"),
+     "_birthDate.extension[0].valueDate"),
     ("R4", PATIENT, "extension", [{"url": CITIZEN, "extension": [EXTENSION | {"url": "cod"}]}], "FS423",
      "extension[0].extension[0].url"),
     ("R5", APPOINTMENT, "recurrenceTemplate.0.monthlyTemplate.dayOfWeek.code", "monday", "FS417",

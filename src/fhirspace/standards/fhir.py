@@ -148,6 +148,13 @@ class Definitions:
             self._children[type_or_path] = found
         return found
 
+    def bases(self, type_name: str) -> list[str]:
+        """The types that a type comes from, its parent first (``Age``: Quantity, Element); [] for one without."""
+        found: list[str] = []
+        while type_name in self._file.types and (type_name := self._file.types[type_name][0]):
+            found.append(type_name)
+        return found
+
     def element(self, path: str) -> Element:
         """The element at a path of JSON names, as in ``Observation.code.coding``.
 

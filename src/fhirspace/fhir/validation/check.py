@@ -14,28 +14,34 @@ from functools import cache
 from typing import Any
 
 from fhirspace import limits
+from fhirspace.fhir.validation import codes
+from fhirspace.fhir.validation.contexts import NAMES, contexts, names_of, names_of_resource, of_resource
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
-from fhirspace.fhir.validation.links import contained_types, reference, unused, with_codes
+from fhirspace.fhir.validation.links import contained_types, reference, unused
+from fhirspace.fhir.validation.structures.registry import Registry, registry
 from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.foreign import member
 from fhirspace.standards.fhir import Definitions, Element, Release, definitions
 
 _MANY = 12
+ADVICE = frozenset({"FS425", "FS427", "FS434"})
+"""Findings that are only looked for in a full check: recommendations, extensible bindings, profiles not known."""
 _DEEPEST = limits.LIMITS["json-depth"].most or 0
 
 
-def check(resource: object, release: Release = "R4") -> list[Finding]:
+def check(resource: object, release: Release = "R4", *, full: bool = False) -> list[Finding]:
     """Check one resource, with everything in it (contained resources, a Bundle's entries).
 
     Args:
         resource: the resource as parsed JSON; numbers as `json.Number`, int, float or Decimal.
         release: the release of FHIR it is written in.
+        full: with warnings about what FHIR only recommends (`ADVICE`).
 
     Returns:
         For each finding: the element's path (``Observation.component[1].code``), a code FS4xx of the catalogue,
         and what was expected there. Empty when nothing is wrong. Never a value of the resource.
     """
-    found = compiled(release).resource(resource, Scope({}))
+    found = compiled(release, full=full).resource(resource, Scope({}))
     if not found:
         return []
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
@@ -43,9 +49,9 @@ def check(resource: object, release: Release = "R4") -> list[Finding]:
 
 
 @cache
-def compiled(release: Release) -> Checker:
-    """The checks of a release; types are compiled when they are first met."""
-    return Checker(definitions(release))
+def compiled(release: Release, *, full: bool = False) -> Checker:
+    """The checks of a release; types are compiled when they are first met. `full`: with what is advice only."""
+    return Checker(definitions(release), registry(release), full=full)
 
 
 def prefixed(name: str, found: Iterable[Finding]) -> list[Finding]:
@@ -62,16 +68,18 @@ def _join(name: str, path: str) -> str:
 class Checker:
     """All checks of one release."""
 
-    def __init__(self, definitions: Definitions) -> None:
-        """Args: the definitions of the release."""
+    def __init__(self, definitions: Definitions, known: Registry, *, full: bool) -> None:
+        """Args: the definitions of the release; the structures and codes that are known; with advice or without."""
+        self.full = full
         self.definitions = definitions
+        self.registry = known
         self._objects: dict[str, ObjectCheck] = {}
 
     def object(self, key: str) -> ObjectCheck:
         """The check of an object: a type, or a group within one (``Observation.component``)."""
         found = self._objects.get(key)
         if found is None:
-            found = ExtensionCheck(self, key) if key == "Extension" else ObjectCheck(self, key)
+            found = _KINDS.get(key, ObjectCheck)(self, key)
             self._objects[key] = found
         return found
 
@@ -98,7 +106,11 @@ class Checker:
         kind = value.get("resourceType")
         if not isinstance(kind, str) or kind not in self.definitions.resources:
             return [("resourceType", "FS410", f"a resource type of {self.definitions.release}")]
-        return self.object(kind)(value, scope)
+        found = self.object(kind)(value, scope)
+        if type(value.get("meta")) is dict and "profile" in value["meta"]:
+            declared = self.registry.declared(value, kind)
+            found = [*(found or ()), *(each for each in declared if self.full or each[1] not in ADVICE)]
+        return found or None
 
     def element(self, element: Element) -> Check:
         """The check of the content under an element's JSON name."""
@@ -114,17 +126,19 @@ class Checker:
             return self.contained if element.name == "contained" else self._inner_resource
         found: Check = self.object(element.children_path)
         if element.type == "Reference":
+            found = contexts(found, names_of(element, self.definitions), self.registry.extension)
             return reference(found, element.targets, self.definitions.resources)
         if element.type == "CodeableReference" and element.targets:
             found = ObjectCheck(self, element.children_path, reference_targets=element.targets)
-        return with_codes(found, element, self.definitions)
+        found = contexts(found, names_of(element, self.definitions), self.registry.extension)
+        return codes.with_codes(found, element, self.registry.value_set, full=self.full)
 
     def _inner_resource(self, value: Any, scope: Scope) -> list[Finding] | None:
         return self.resource(value, scope)
 
     def companion(self, element: Element) -> Check:
         """The check of ``_name``, which holds id and extensions of a primitive."""
-        one = self.object("Element")
+        one = contexts(self.object("Element"), names_of(element, self.definitions), self.registry.extension)
         if not element.is_list:
             return one
 
@@ -172,7 +186,7 @@ class ObjectCheck:
         self._met_companion = False
         self._groups(self._children.values())
         self._rule = RULES.get(key)
-        self._ruled = bool(self._required or self._choices or self._rule)
+        self._ruled = bool(self._required or self._choices or self._rule) or type(self) is not ObjectCheck
 
     def _groups(self, children: Iterable[Element]) -> None:
         choices: dict[str, list[Element]] = {}
@@ -243,6 +257,9 @@ class ObjectCheck:
             made = reference(self._checker.object("Reference"), self._targets, self._checker.definitions.resources)
         else:
             made = self._checker.element(element)
+            if name in NAMES and self._key in self._checker.definitions.resources:
+                names = names_of_resource(self._key, self._checker.definitions)
+                made = of_resource(made, name, names, self._checker.registry.extension)
         if name.lstrip("_") in self._children:
             self._checks[name] = made
         return made
@@ -254,28 +271,44 @@ class ObjectCheck:
 
 
 class ExtensionCheck(ObjectCheck):
-    """The check of an extension: a value or further extensions, and what HL7's own extensions may hold."""
+    """The check of an extension: a value or further extensions, and what its definition says."""
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
-        """Exactly one of value[x] and extension (ext-1); value types and parts of published extensions."""
+        """Exactly one of value[x] and extension (ext-1); what a definition that is known says."""
         found = super().whole(value) or []
-        values = [name.lstrip("_")[5:] for name in value if name.startswith(("value", "_value"))]
+        values = [name for name in value if name.startswith(("value", "_value"))]
         if bool(values) == ("extension" in value):
             found.append(("", "FS422", "either value[x] or extension"))
-        known = (
-            self._checker.definitions.extensions.get(value.get("url", "")) if type(value.get("url")) is str else None
-        )
-        if known is None:
+        url = value.get("url")
+        if type(url) is not str or self._checker.registry.extension(url) is None:
             return found
-        types = {kind[0].upper() + kind[1:] for kind in known.types}
-        if values and not types.issuperset(values):
-            found.append(("value[x]", "FS423", " or ".join(known.types) or "extension, and no value[x]"))
+        judged = self._checker.registry.judge(value, url) or ()
+        found += (each for each in judged if self._checker.full or each[1] not in ADVICE)
+        return [*found, *self._parts(value, url)]
+
+    def _parts(self, value: Mapping[str, Any], url: str) -> Iterable[Finding]:
+        """Parts with a name that the definition has not: no slice of it is closed, yet nobody else can define them."""
+        published = self._checker.definitions.extensions.get(url)
         parts = value.get("extension")
-        for place, part in enumerate(parts if known.parts and isinstance(parts, list) else ()):
-            url = part.get("url") if isinstance(part, dict) else None
-            if isinstance(url, str) and ":" not in url and url not in known.parts:
-                found.append((f"extension[{place}].url", "FS423", f"one of {', '.join(known.parts)}"))
-        return found
+        if published is None or not published.parts or type(parts) is not list:
+            return
+        for place, part in enumerate(parts):
+            name = part.get("url") if isinstance(part, dict) else None
+            if isinstance(name, str) and ":" not in name and name not in published.parts:
+                yield f"extension[{place}].url", "FS423", f"one of {', '.join(published.parts)}"
+
+
+class CodingCheck(ObjectCheck):
+    """The check of a Coding: a complete code system has its code."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also that the code is one of its system, where that is complete."""
+        found = super().whole(value)
+        more = codes.unknown(value, self._checker.registry.system)
+        return [*(found or ()), *more] if more else found
+
+
+_KINDS: dict[str, type[ObjectCheck]] = {"Extension": ExtensionCheck, "Coding": CodingCheck}
 
 
 def _names(elements: Iterable[Element]) -> frozenset[str]:

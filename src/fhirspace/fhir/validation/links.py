@@ -1,16 +1,15 @@
-"""Checks that look beyond one value: targets of references, contained resources, codes of required bindings.
+"""Checks that look beyond one value: targets of references and contained resources.
 
-Source: FHIR, "References" (literal references, contained resources: dom-3), "Terminologies" (required bindings).
+Source: FHIR, "References" (literal references, contained resources: dom-3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
 from fhirspace.fhir.validation.values.references import named_type
-from fhirspace.standards.fhir import Definitions, Element
 
 _ANY = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
@@ -62,31 +61,3 @@ def _literal_type(text: str, scope: Scope, resources: frozenset[str]) -> str | N
         scope.used.add(text[1:])
         return scope.contained.get(text[1:]) if len(text) > 1 else ""
     return named_type(text, resources)
-
-
-def with_codes(inner: Check, element: Element, definitions: Definitions) -> Check:
-    """The check of a coded element under a required binding; `inner` itself where there is nothing to add."""
-    binding = element.binding
-    if binding is None or binding.strength != "required":
-        return inner
-    values = definitions.values(binding.value_set)
-    if values is None or element.type not in ("Coding", "CodeableConcept"):
-        return inner
-    name = binding.value_set
-    kind = element.type
-
-    def check(value: Any, scope: Scope) -> list[Finding] | None:
-        found = inner(value, scope)
-        if found is None and not _bound(value, kind, values):
-            return [("", "FS417", f"a code of {name}")]
-        return found
-
-    return check
-
-
-def _bound(value: dict[str, Any], kind: str, values: Mapping[str, frozenset[str]]) -> bool:
-    """Whether a well-formed Coding or CodeableConcept holds a code of the value set."""
-    if kind == "CodeableConcept":
-        codings = value.get("coding")
-        return "extension" in value if codings is None else any(_bound(item, "Coding", values) for item in codings)
-    return value.get("code") in values.get(value.get("system", ""), ())

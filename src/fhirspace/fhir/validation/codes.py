@@ -1,0 +1,66 @@
+"""Checks of codes: those of complete code systems, and the bindings of elements.
+
+A code that a complete code system does not have is wrong wherever it is used. Under a required binding a value needs a
+code of the value set; under an extensible one a code of another system is a warning, as the standard asks for one of
+the value set where that has what is meant. Source: FHIR, "Terminologies", "Using Codes in Resources".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.structures.slices import has_code
+from fhirspace.standards.fhir import Element
+from fhirspace.standards.fhir_terms import CodeSystem, ValueSet
+
+_MOST = 12
+_CODED = frozenset({"Coding", "CodeableConcept"})
+
+
+def unknown(value: Mapping[str, Any], system_of: Callable[[str], CodeSystem | None]) -> list[Finding]:
+    """What is wrong with the code of a Coding: its system is complete, and has no such code."""
+    system, code = value.get("system"), value.get("code")
+    if type(system) is not str or type(code) is not str:
+        return []
+    found = system_of(system)
+    if found is None or found.holds(code):
+        return []
+    return [("code", "FS426", f"a code of {system}")]
+
+
+def with_codes(inner: Check, element: Element, value_set: Callable[[str], ValueSet | None], *, full: bool) -> Check:
+    """The check of a coded element with its binding; `inner` itself where there is nothing to add.
+
+    Args: its check, the element, finds value sets; `full`: with warnings about extensible bindings.
+    """
+    binding = element.binding
+    judged = ("required", "extensible") if full else ("required",)
+    if binding is None or element.type not in _CODED or binding.strength not in judged:
+        return inner
+    values = value_set(binding.value_set)
+    if values is None:
+        return inner
+    some = values.some(_MOST)
+    expected = f"one of {', '.join(some)}" if some else f"a code of {binding.value_set}"
+    required = binding.strength == "required"
+    wrong: list[Finding] = [("", "FS417" if required else "FS427", expected)]
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        found = inner(value, scope)
+        if found is not None and any(code != "FS426" for _, code, _ in found):
+            return found
+        if not required and not _coded(value):
+            return found
+        if has_code(value, values) is False and not (required and "coding" not in value and "extension" in value):
+            return [*(found or ()), *wrong]
+        return found
+
+    return check
+
+
+def _coded(value: Mapping[str, Any]) -> bool:
+    """Whether there is a code with a system at all: a text alone is no code of another system."""
+    codings = value.get("coding", [value])
+    return any(type(each) is dict and "code" in each and "system" in each for each in codings)

@@ -1,0 +1,108 @@
+"""Where extensions may be used, which of them change the meaning, and how often they may occur on one element.
+
+Source: FHIR, "Defining Extensions" (context), "Extensibility" (modifierExtension).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.standards.fhir import Definitions, Element
+from fhirspace.standards.fhir_structures import Structure
+
+_ANYWHERE = frozenset({"Element", "Any", "*", "Base"})
+NAMES = ("extension", "modifierExtension")
+_DEFINITIONS = "StructureDefinition"
+_ALSO = {
+    "ElementDefinition": (_DEFINITIONS,),
+    "CodeSystem.concept": ("ValueSet.compose.include.concept",),
+    "ValueSet.expansion.contains": ("string", "ValueSet.compose.include.concept"),
+    "OperationDefinition.parameter.binding": ("ElementDefinition.binding",),
+}
+"""HL7's own definitions of types, codes and operations have extensions that are defined for other elements."""
+
+
+def names_of(element: Element, definitions: Definitions) -> frozenset[str]:
+    """All by which the context of an extension may name an element: its path, its type and the bases of that."""
+    paths = {element.path, element.path.removesuffix("[x]"), element.children_path, element.type}
+    also = {name for each in paths for name in _ALSO.get(each, ())}
+    return frozenset(paths | also | set(definitions.bases(element.type)))
+
+
+def names_of_resource(kind: str, definitions: Definitions) -> frozenset[str]:
+    """All by which the context of an extension may name a resource."""
+    canonical = {"CanonicalResource", "MetadataResource", _DEFINITIONS, "ElementDefinition"}
+    canonical &= canonical if {"url", "status", "version"} <= definitions.children(kind).keys() else set()
+    return frozenset({kind, *definitions.bases(kind), *canonical})
+
+
+def contexts(inner: Check, names: frozenset[str], extension: Callable[[str], Structure | None]) -> Check:
+    """The check of an element with those of its extensions. Args: its check, its names, finds a definition."""
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        found = inner(value, scope)
+        if type(value) is dict and ("extension" in value or "modifierExtension" in value):
+            more = list(misplaced(value, names, extension))
+            return [*(found or ()), *more] or None
+        return found
+
+    return check
+
+
+def of_resource(inner: Check, name: str, names: frozenset[str], extension: Callable[[str], Structure | None]) -> Check:
+    """The check of the extensions of a resource itself. Args: as `contexts`, and the name of the member."""
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        found = inner(value, scope)
+        more = [(path.removeprefix(name), *rest) for path, *rest in misplaced({name: value}, names, extension)]
+        return [*(found or ()), *((path, code, expected) for path, code, expected in more)] or None
+
+    return check
+
+
+def misplaced(
+    value: Mapping[str, Any], names: frozenset[str], extension: Callable[[str], Structure | None]
+) -> Iterator[Finding]:
+    """What is wrong with the use of the extensions of an object."""
+    own = value.get("url")
+    allowed = names | {own} if type(own) is str else names
+    for name in NAMES:
+        items = value.get(name)
+        counts: Counter[str] = Counter()
+        for place, item in enumerate(items if type(items) is list else ()):
+            url = item.get("url") if type(item) is dict else None
+            known = extension(url) if type(url) is str and ":" in url else None
+            if known is None or type(url) is not str:
+                continue
+            counts[url] += 1
+            where = f"{name}[{place}]"
+            if counts[url] == 2 and _once(known) and _DEFINITIONS not in names:
+                yield where, "FS423", "this extension once"
+            if known.modifier != (name == "modifierExtension"):
+                yield where, "FS429", f"it in {'modifierExtension' if known.modifier else 'extension'}"
+            elif not _fits(known, allowed):
+                yield where, "FS429", f"an extension of {' or '.join(expression for _, expression in known.contexts)}"
+
+
+def _once(known: Structure) -> bool:
+    return any(each.id == "Extension" and each.max == "1" for each in known.elements)
+
+
+def _fits(known: Structure, names: frozenset[str]) -> bool:
+    if not known.contexts or "ElementDefinition.type" in names:
+        return True
+    return any(
+        kind == "fhirpath"
+        or (kind == "extension" and "Extension.value" in names)
+        or expression in _ANYWHERE
+        or _plain(expression) in names
+        for kind, expression in known.contexts
+    )
+
+
+def _plain(expression: str) -> str:
+    """The path or address of a context without the version of its profile or the like."""
+    return expression.partition("|")[0] if ":" in expression else expression.removesuffix("[x]")

@@ -1,0 +1,147 @@
+"""All structures that a run knows: HL7's own of a release, and those of packages that the user names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+from fhirspace.fhir.validation.leaves import Finding
+from fhirspace.fhir.validation.structures.judge import Judge
+from fhirspace.fhir.validation.structures.slices import Around
+from fhirspace.fhir.validation.structures.tree import Node, tree
+from fhirspace.standards.fhir import Release, definitions
+from fhirspace.standards.fhir_structures import Structure, structures
+from fhirspace.standards.fhir_terms import CodeSystem, ValueSet, terms
+
+_CORE = "http://hl7.org/fhir/StructureDefinition/"
+
+
+class Registry:
+    """Structures and value sets by their addresses, and a judge for each structure."""
+
+    def __init__(
+        self,
+        release: Release,
+        own: Mapping[str, Structure] | None = None,
+        values: Mapping[str, ValueSet] | None = None,
+        systems: Mapping[str, CodeSystem] | None = None,
+    ) -> None:
+        """Args: the release; structures, value sets and code systems of users' packages."""
+        self.release: Release = release
+        self._own = own or {}
+        self._values = values or {}
+        self._systems = systems or {}
+        self._judges: dict[str, Judge | None] = {}
+        self._asked: set[tuple[int, str]] = set()
+        self.resolve: Callable[[str], Any] = _nothing
+        """Finds the resource that a reference names; set for each resource."""
+        self._around = Around(self.value_set, self._resolved, self.conforms)
+
+    def find(self, url: str) -> Structure | None:
+        """A structure by its address, with or without a version."""
+        name = url.partition("|")[0]
+        return self._own.get(name) or structures(self.release).get(name)
+
+    def value_set(self, url: str) -> ValueSet | None:
+        """A value set by its address."""
+        return self._values.get(url.partition("|")[0]) or terms(self.release).value_set(url)
+
+    def system(self, url: str) -> CodeSystem | None:
+        """A code system of which all codes are known."""
+        return self._systems.get(url) or terms(self.release).system(url)
+
+    def extension(self, url: str) -> Structure | None:
+        """The definition of an extension."""
+        found = self.find(url)
+        return found if found is not None and found.type == "Extension" else None
+
+    def type_of(self, url: str) -> str:
+        """The type that a profile constrains, or that an address of the core names; "" where nobody knows."""
+        found = self.find(url)
+        if found is not None:
+            return found.type
+        name = url.removeprefix(_CORE)
+        return name if name in definitions(self.release).types else ""
+
+    def judge(self, value: Any, url: str) -> list[Finding] | None:
+        """What is wrong with a value by a structure; None where the structure is not known."""
+        judge = self._judge(url.partition("|")[0])
+        return None if judge is None else judge.judge(value)
+
+    def declared(self, resource: Mapping[str, Any], kind: str) -> list[Finding]:
+        """What is wrong with a resource by the profiles that it declares to conform to (``meta.profile``)."""
+        profiles = resource["meta"]["profile"]
+        found: list[Finding] = []
+        for url in dict.fromkeys(profiles if type(profiles) is list else ()):
+            if type(url) is str:
+                found += self.by_profile(resource, kind, url)
+        return found
+
+    def by_profile(self, resource: Mapping[str, Any], kind: str, url: str) -> list[Finding]:
+        """What is wrong with a resource by a profile; the note FS434 where the profile is not known."""
+        structure = self.find(url)
+        if structure is None:
+            return [] if self.type_of(url) else [("meta.profile", "FS434", "the package that has this profile")]
+        if structure.type not in (kind, "Resource", "DomainResource"):
+            return [("meta.profile", "FS433", f"a profile of {kind}, which {structure.url} is not")]
+        self.resolve = _contained(resource).get
+        return self.judge(resource, url) or []
+
+    def conforms(self, value: Any, url: str) -> bool | None:
+        """Whether a value conforms to a structure; None where it is not known, or being asked for already."""
+        name = url.partition("|")[0]
+        kind = name.removeprefix(_CORE)
+        if self.find(name) is None and kind in definitions(self.release).types:
+            own = value.get("resourceType") if isinstance(value, dict) else None
+            return own is None or own == kind
+        asked = (id(value), name)
+        if asked in self._asked:
+            return None
+        self._asked.add(asked)
+        try:
+            structure = self.find(name)
+            if structure is not None and isinstance(value, dict):
+                kind = value.get("resourceType", structure.type)
+                if kind != structure.type and structure.type not in ("Resource", "DomainResource"):
+                    return False
+            found = self.judge(value, name)
+            return None if found is None else not any(code in ("FS433", "FS423", "FS424") for _, code, _ in found)
+        finally:
+            self._asked.discard(asked)
+
+    def _resolved(self, text: str) -> Any:
+        return self.resolve(text)
+
+    def _judge(self, name: str) -> Judge | None:
+        if name not in self._judges:
+            structure = self.find(name)
+            self._judges[name] = None if structure is None else self._made(structure)
+        return self._judges[name]
+
+    def _made(self, structure: Structure) -> Judge:
+        return Judge(structure, tree(structure, self.find), self._around, _no_invariants, self.type_of)
+
+
+def _contained(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """The contained resources by the references to them."""
+    items = resource.get("contained")
+    return {
+        f"#{item['id']}": item
+        for item in (items if type(items) is list else ())
+        if type(item) is dict and type(item.get("id")) is str
+    }
+
+
+def _nothing(_: str) -> None:
+    return None
+
+
+def _no_invariants(node: Node, value: Any) -> list[tuple[str, str]]:
+    return []
+
+
+@cache
+def registry(release: Release) -> Registry:
+    """HL7's own structures of a release."""
+    return Registry(release)

@@ -1,0 +1,136 @@
+"""Codes of complete systems, bindings, the use of extensions, and profiles that a resource declares."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhirspace.fhir.validation.check import check
+from fhirspace.standards.fhir import RELEASES, Release
+
+HL7 = "http://hl7.org/fhir/StructureDefinition/"
+THO = "http://terminology.hl7.org/CodeSystem/"
+PATIENT = {"resourceType": "Patient", "id": "p"}
+OBSERVATION = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+WEIGHT = {
+    **OBSERVATION,
+    "meta": {"profile": [f"{HL7}bodyweight"]},
+    "category": [{"coding": [{"system": f"{THO}observation-category", "code": "vital-signs"}]}],
+    "code": {"coding": [{"system": "http://loinc.org", "code": "29463-7"}]},
+    "subject": {"reference": "Patient/p"},
+    "effectiveDateTime": "2020-01-01",
+    "valueQuantity": {"value": 70, "unit": "kg", "system": "http://unitsofmeasure.org", "code": "kg"},
+}
+ABSENT = {"url": f"{HL7}data-absent-reason", "valueCode": "masked"}
+
+FAULTS: list[tuple[str, dict[str, Any], str, str]] = [
+    (
+        "unknown code",
+        {**OBSERVATION, "category": [{"coding": [{"system": f"{THO}observation-category", "code": "bogus"}]}]},
+        "FS426",
+        "Observation.category[0].coding[0].code",
+    ),
+    (
+        "code of another system under an extensible binding",
+        {**OBSERVATION, "interpretation": [{"coding": [{"system": "http://e.org", "code": "high"}]}]},
+        "FS427",
+        "Observation.interpretation[0]",
+    ),
+    (
+        "extension of another type",
+        {**OBSERVATION, "extension": [{"url": f"{HL7}patient-birthPlace", "valueAddress": {"city": "X"}}]},
+        "FS429",
+        "Observation.extension[0]",
+    ),
+    (
+        "extension of another element",
+        {**PATIENT, "extension": [{"url": f"{HL7}patient-birthTime", "valueDateTime": "2020-01-01T00:00:00Z"}]},
+        "FS429",
+        "Patient.extension[0]",
+    ),
+    (
+        "modifier where none is",
+        {**PATIENT, "modifierExtension": [{"url": f"{HL7}patient-birthPlace", "valueAddress": {"city": "X"}}]},
+        "FS429",
+        "Patient.modifierExtension[0]",
+    ),
+    (
+        "extension twice",
+        {**PATIENT, "extension": [{"url": f"{HL7}patient-birthPlace", "valueAddress": {"city": "X"}}] * 2},
+        "FS423",
+        "Patient.extension[1]",
+    ),
+    (
+        "code that the extension does not allow",
+        {**PATIENT, "_birthDate": {"extension": [{**ABSENT, "valueCode": "bogus"}]}},
+        "FS423",
+        "Patient._birthDate.extension[0].valueCode",
+    ),
+    (
+        "part of another type",
+        {
+            **PATIENT,
+            "extension": [{"url": f"{HL7}patient-nationality", "extension": [{"url": "code", "valueString": "x"}]}],
+        },
+        "FS423",
+        "Patient.extension[0].extension[0].valueString",
+    ),
+    (
+        "part twice",
+        {
+            **PATIENT,
+            "extension": [
+                {
+                    "url": f"{HL7}patient-nationality",
+                    "extension": [{"url": "code", "valueCodeableConcept": {"text": "x"}}] * 2,
+                }
+            ],
+        },
+        "FS423",
+        "Patient.extension[0].extension",
+    ),
+    ("no category", {k: v for k, v in WEIGHT.items() if k != "category"}, "FS433", "Observation.category"),
+    (
+        "no code of the profile",
+        {**WEIGHT, "code": {"coding": [{"system": "http://loinc.org", "code": "1-1"}]}},
+        "FS433",
+        "Observation.code.coding",
+    ),
+    (
+        "unit of another kind",
+        {**WEIGHT, "valueQuantity": {**WEIGHT["valueQuantity"], "code": "m"}},  # type: ignore[dict-item]
+        "FS433",
+        "Observation.valueQuantity.code",
+    ),
+    (
+        "profile of another type",
+        {**PATIENT, "meta": {"profile": [f"{HL7}bodyweight"]}},
+        "FS433",
+        "Patient.meta.profile",
+    ),
+    ("unknown profile", {**PATIENT, "meta": {"profile": ["http://e.org/x"]}}, "FS434", "Patient.meta.profile"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=[each[0] for each in FAULTS])
+def test_a_fault_is_found(fault: tuple[str, dict[str, Any], str, str]) -> None:
+    _, resource, code, path = fault
+    assert (path, code) in [(where, found) for where, found, _ in check(resource, full=True)]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    "resource",
+    [
+        WEIGHT,
+        {**PATIENT, "extension": [{"url": f"{HL7}patient-birthPlace", "valueAddress": {"city": "X"}}]},
+        {**PATIENT, "_birthDate": {"extension": [ABSENT]}},
+        {**OBSERVATION, "category": [{"coding": [{"system": f"{THO}observation-category", "code": "laboratory"}]}]},
+        {**OBSERVATION, "interpretation": [{"text": "high"}]},
+        {**PATIENT, "extension": [{"url": "http://example.org/own", "valueString": "x"}]},
+    ],
+    ids=["profile", "extension", "companion", "known code", "text", "own extension"],
+)
+def test_what_is_right_passes(resource: dict[str, Any], release: Release) -> None:
+    assert check(resource, release, full=True) == []
