@@ -17,9 +17,9 @@ from typing import Any
 import msgspec
 from make_definitions import EXTENSIONS_R5, OUT, RELEASES, TERMINOLOGY, Json, Package, unpack
 
-from fhirspace.standards.fhir_expansion import Expansions, codes_of, complete
-from fhirspace.standards.fhir_structures import ElementRule, Invariant, Slicing, Structure, reduced
-from fhirspace.standards.fhir_terms import System
+from fhirspace.standards.hl7.expansion import Expansions, codes_of, complete
+from fhirspace.standards.hl7.structures import ElementRule, Invariant, Slicing, Structure, reduced
+from fhirspace.standards.hl7.terms import System
 
 _JUDGED = ("required", "extensible", "preferred")
 _LOGICAL = ("logical",)

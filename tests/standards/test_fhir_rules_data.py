@@ -8,8 +8,8 @@ from importlib.resources import files
 import pytest
 
 from fhirspace.standards.fhir import RELEASES, Release, definitions
-from fhirspace.standards.fhir_structures import ElementRule, reduced, structures
-from fhirspace.standards.fhir_terms import terms
+from fhirspace.standards.hl7.structures import ElementRule, reduced, structures
+from fhirspace.standards.hl7.terms import terms
 
 THO = "http://terminology.hl7.org/CodeSystem/"
 

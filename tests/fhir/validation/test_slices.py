@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fhirspace.fhir.validation.structures.registry import Registry
-from fhirspace.standards.fhir_structures import reduced
+from fhirspace.standards.hl7.structures import reduced
 
 URL = "http://example.org/profile"
 

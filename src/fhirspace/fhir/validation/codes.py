@@ -13,7 +13,7 @@ from typing import Any
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
 from fhirspace.fhir.validation.structures.slices import has_code
 from fhirspace.standards.fhir import Element
-from fhirspace.standards.fhir_terms import CodeSystem, ValueSet
+from fhirspace.standards.hl7.terms import CodeSystem, ValueSet
 
 _MOST = 12
 _CODED = frozenset({"Coding", "CodeableConcept"})

@@ -11,7 +11,7 @@ from typing import Any
 
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
 from fhirspace.standards.fhir import Definitions, Element
-from fhirspace.standards.fhir_structures import Structure
+from fhirspace.standards.hl7.structures import Structure
 
 _ANYWHERE = frozenset({"Element", "Any", "*", "Base"})
 NAMES = ("extension", "modifierExtension")

@@ -15,7 +15,7 @@ from fhirspace.fhir.validation.leaves import Finding
 from fhirspace.fhir.validation.structures.items import Item, contains, equal, is_type, items
 from fhirspace.fhir.validation.structures.slices import Around, belongs, has_code
 from fhirspace.fhir.validation.structures.tree import Node, at
-from fhirspace.standards.fhir_structures import Structure, TypeRule
+from fhirspace.standards.hl7.structures import Structure, TypeRule
 
 Invariants = Callable[[Node, Any], list[tuple[str, str]]]
 """The invariants of a node that a value breaks: code and what was expected."""

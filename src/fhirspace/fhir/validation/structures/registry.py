@@ -11,8 +11,8 @@ from fhirspace.fhir.validation.structures.judge import Judge
 from fhirspace.fhir.validation.structures.slices import Around
 from fhirspace.fhir.validation.structures.tree import Node, tree
 from fhirspace.standards.fhir import Release, definitions
-from fhirspace.standards.fhir_structures import Structure, structures
-from fhirspace.standards.fhir_terms import CodeSystem, ValueSet, terms
+from fhirspace.standards.hl7.structures import Structure, structures
+from fhirspace.standards.hl7.terms import CodeSystem, ValueSet, terms
 
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 

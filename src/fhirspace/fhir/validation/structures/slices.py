@@ -11,8 +11,8 @@ from typing import Any
 
 from fhirspace.fhir.validation.structures.items import Item, contains, equal, is_type, items
 from fhirspace.fhir.validation.structures.tree import Node
-from fhirspace.standards.fhir_structures import TypeRule
-from fhirspace.standards.fhir_terms import ValueSet
+from fhirspace.standards.hl7.structures import TypeRule
+from fhirspace.standards.hl7.terms import ValueSet
 
 _STEP = re.compile(r"[A-Za-z]\w*(?:\([^)]*\))?|\$this")
 _CALL = re.compile(r"(\w+)\(['\"]?([^'\")]*)['\"]?\)")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fhirspace.standards.fhir_structures import ElementRule, Slicing, Structure
+from fhirspace.standards.hl7.structures import ElementRule, Slicing, Structure
 
 Find = Callable[[str], Structure | None]
 """Finds a structure by its address."""

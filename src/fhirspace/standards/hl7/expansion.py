@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from fhirspace.standards.fhir_terms import UNLISTED, WHOLE, Includes
+from fhirspace.standards.hl7.terms import UNLISTED, WHOLE, Includes
 
 Json = Mapping[str, Any]
 
