@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +11,12 @@ from typing import TYPE_CHECKING
 from fhirspace import arguments
 from fhirspace.cli.console import give, print_line, say, tell_problems
 from fhirspace.cli.findings import grouped, lines
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, Problem, UsageError, exit_code_of
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, UsageError, exit_code_of
 from fhirspace.foreign import counted, shown
 
 if TYPE_CHECKING:
     from fhirspace.sdtm.rules.model import Rule
+    from fhirspace.study.inputs import Opened
     from fhirspace.study.rules.report import Report
 
 _LONGEST = 400
@@ -22,48 +24,76 @@ _LONGEST = 400
 
 def validate(options: Namespace) -> int:
     """``fhirspace validate``."""
-    from fhirspace.study.validate import validate as run
+    from fhirspace.fhir.validation import extensions
+    from fhirspace.study.inputs import open_paths
+    from fhirspace.study.validate import check
 
-    found: list[Problem] = []
-    worst = EXIT_CLEAN
-    for problem in run(
-        options.paths,
-        fhir=options.fhir,
-        full=options.full,
-        profile=options.profile,
-        follow_links=options.follow_links,
-        encoding=arguments.encoding(options.encoding),
-    ):
-        worst = max(worst, exit_code_of([problem]))
-        found.append(problem)
-    for line in [] if options.json else lines(grouped(found), apart=True):
+    kind = _format(options)
+    printed = "json" if options.json else "table" if options.report else kind
+    shapes = extensions.load(options.profile) if options.profile else {}
+    encoding = arguments.encoding(options.encoding)
+    opened = open_paths(options.paths, follow_links=options.follow_links, encoding=encoding)
+    found = list(check(opened, options.paths, fhir=options.fhir, full=options.full, shapes=shapes))
+    for line in lines(grouped(found), apart=True) if printed == "table" else []:
         print_line(line)
-    count = len(found)
-    report = _judged(options) if options.rules is not None else None
-    if report:
-        worst = max(worst, EXIT_FINDINGS if report.findings or report.unjudged else EXIT_CLEAN)
-        count += len(report.groups)
-    if options.json:
+    report = _judged(options, opened, kind, printed) if options.rules is not None else None
+    code = _exit_code(found, report, options.fail_on)
+    if printed == "json":
         more = {"rules": report.as_dict()} if report else {}
-        give({"findings": [problem.as_dict() for problem in found], **more, "exit_code": worst}, "", as_json=True)
-    say(counted(count, "finding") if count else "no findings")
-    return worst
+        give({"findings": [problem.as_dict() for problem in found], **more, "exit_code": code}, "", as_json=True)
+    elif printed == "sarif":
+        tell_problems(found)
+    count = len(found) + (sum(not group.explained for group in report.groups) if report else 0)
+    explained = sum(group.count for group in report.groups if group.explained) if report else 0
+    also = f", {counted(explained, 'record')} explained" if explained else ""
+    say((counted(count, "finding") if count else "no findings") + also)
+    return code
 
 
-def _judged(options: Namespace) -> Report:
-    """What conformance rules find, printed in groups."""
-    from fhirspace.study.rules.judging import judge
+def _format(options: Namespace) -> str:
+    """The format of the report on rules. Raises UsageError (FS807): the options do not go together."""
+    asked = {name: getattr(options, name) for name in ("format", "report", "explained", "values")}
+    if options.rules is None and any(asked.values()):
+        raise UsageError("FS807", "--" + next(name for name, value in asked.items() if value), "--rules")
+    suffix = options.report.suffix[1:].lower() if options.report else ""
+    kind: str = options.format or {"htm": "html"}.get(suffix, suffix)
+    kind = kind if kind in ("json", "sarif", "xlsx", "html") else "table"
+    if kind in ("xlsx", "html") and not options.report:
+        raise UsageError("FS807", f"--format {kind}", "--report FILE")
+    return kind
+
+
+def _exit_code(found: Sequence[Problem], report: Report | None, fail_on: str) -> int:
+    """3 where a file is not read, else 1 where a finding is of a level that counts and nobody explained it, else 0."""
+    code = exit_code_of(found)
+    if code == EXIT_QUARANTINED or fail_on == "never":
+        return code if code == EXIT_QUARANTINED else EXIT_CLEAN
+    levels = ("error",) if fail_on == "error" else ("error", "warning")
+    rules = report and (report.open(*levels) or report.unjudged)
+    return EXIT_FINDINGS if rules or any(problem.level in levels for problem in found) else EXIT_CLEAN
+
+
+def _judged(options: Namespace, opened: Opened, kind: str, printed: str) -> Report:
+    """What conformance rules find, written to files in the format that is asked for, or printed."""
+    from fhirspace import atomic
+    from fhirspace.study.rules.formats import FORMATS, sarif
+    from fhirspace.study.rules.judging import judge, write_values
 
     report = judge(
+        opened,
         options.paths,
         rules=Path(options.rules) if options.rules else None,
-        values=options.values,
-        follow_links=options.follow_links,
-        encoding=arguments.encoding(options.encoding),
+        why=options.explained,
+        values=bool(options.values or options.report),
     )
-    if not options.json:
-        for line in report.lines():
-            print_line(line)
+    if options.values:
+        write_values(report, options.values)
+    if options.report:
+        atomic.write(options.report, FORMATS[kind](report))
+    for line in report.lines() if printed == "table" else ():
+        print_line(line)
+    if printed == "sarif":
+        give(sarif.content(report), "", as_json=True)
     rules = counted(report.ran, "conformance rule")
     say(f"{rules}, with those of {shown(report.source)}" if report.source else f"{rules}, fhirspace's own: {_MORE}")
     return report

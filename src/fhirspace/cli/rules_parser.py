@@ -29,7 +29,7 @@ def _rules(commands: Any) -> None:
 
 
 def rules_option(parser: argparse.ArgumentParser) -> None:
-    """`--rules` and `--values` of `validate`."""
+    """The options of `validate` about conformance rules."""
     parser.add_argument(
         "--rules",
         metavar="RULES",
@@ -43,6 +43,29 @@ def rules_option(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         type=Path,
         help="with --rules: write the values of the records found to FILE (NDJSON, mode 0600)",
+    )
+    parser.add_argument(
+        "--format",
+        choices=("table", "json", "sarif", "xlsx", "html"),
+        help="with --rules: the format of what rules found (default: table, or that of --report by its name)",
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FILE",
+        type=Path,
+        help="with --rules: write what rules found to FILE, with the values of the records (mode 0600)",
+    )
+    parser.add_argument(
+        "--explained",
+        metavar="FILE",
+        type=Path,
+        help="with --rules: explanations of findings (default: explained.yaml beside the datasets)",
+    )
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "never"),
+        default="warning",
+        help="the findings that give exit code 1 (default: warning, which is errors and warnings)",
     )
 
 

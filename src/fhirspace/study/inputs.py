@@ -197,3 +197,41 @@ def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem
 def _has_header(table: pa.Table, name: str) -> bool:
     """Whether a table has any variable of the dataset that it is called after."""
     return not sdtm.known(name) or any(sdtm.variable(name, column.upper()) for column in data_columns(table))
+
+
+Read = tuple[Tabulation, Rejected, list[Problem]]
+
+
+@dataclass
+class Opened:
+    """What some paths hold: the inputs, and a finding for each file beside them that is not read."""
+
+    inputs: list[Input]
+    beside: list[Problem]
+    _read: dict[Path, Read | InputError] = field(default_factory=dict, repr=False)
+
+    def tabulation(self, found: formats.Found) -> Read:
+        """A dataset, read when it is first asked for. Raises InputError as `inputs.tabulation`, each time."""
+        if found.path not in self._read:
+            try:
+                self._read[found.path] = tabulation(found)
+            except InputError as fault:
+                self._read[found.path] = fault
+        known = self._read[found.path]
+        if isinstance(known, InputError):
+            raise known
+        return known
+
+
+def open_paths(paths: Sequence[Path], *, follow_links: bool = False, encoding: str | None = None) -> Opened:
+    """The inputs of some folders or files; of an output folder of ours both ``sdtm/`` and ``fhir/``.
+
+    Raises:
+        InputError: as `recognise`; UsageError: FS149, FS610.
+    """
+    inputs, beside = list[Input](), list[Problem]()
+    for path in paths:
+        inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
+        beside += map(finding, leftovers(path, inner) if inner else ())
+        inputs += (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
+    return Opened(inputs, beside)

@@ -16,9 +16,9 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import as_finding
-from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
+from fhirspace.study.inputs import Input, Opened, open_paths
 from fhirspace.study.metadata.describe import odd_types
-from fhirspace.tables.leftovers import finding, leftovers
+from fhirspace.tables.leftovers import finding
 
 
 def validate(
@@ -47,15 +47,23 @@ def validate(
             FS617 where the profile is none.
     """
     shapes = extensions.load(profile) if profile else {}
-    inputs, beside = list[Input](), list[Problem]()
-    for path in paths:
-        inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
-        beside += map(finding, leftovers(path, inner) if inner else ())
-        inputs += (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
-    if all(given.kind == "records" for given in inputs):
+    opened = open_paths(paths, follow_links=follow_links, encoding=encoding)
+    yield from check(opened, paths, fhir=fhir, full=full, shapes=shapes)
+
+
+def check(
+    opened: Opened,
+    paths: Sequence[Path],
+    *,
+    fhir: Release = "R4",
+    full: bool = False,
+    shapes: dict[str, extensions.Shape] | None = None,
+) -> Iterator[Problem]:
+    """`validate` over inputs that are open already. Raises UsageError: FS615, there is nothing to validate."""
+    if all(given.kind == "records" for given in opened.inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
-    yield from beside
-    for given in inputs:
+    yield from opened.beside
+    for given in opened.inputs:
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
         if given.kind == "fhir":
@@ -63,7 +71,7 @@ def validate(
             if shapes:
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
-            yield from _datasets(given)
+            yield from _datasets(given, opened)
         else:
             yield from (finding(found.path) for found in given.files.values())
 
@@ -75,7 +83,7 @@ def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) 
                 yield Problem("FS618", Place(file.name, line, path), expected, path.partition(".")[0])
 
 
-def _datasets(given: Input) -> Iterator[Problem]:
+def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
     """The findings in SDTM datasets. Raises InputError: of the first file where none can be read; FS103, no row."""
     tables: dict[str, pa.Table] = {}
     findings: list[Problem] = []
@@ -84,7 +92,7 @@ def _datasets(given: Input) -> Iterator[Problem]:
         if not sdtm.known(name.removeprefix("SUPP")):
             findings.append(Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name))
         try:
-            data, rejected, problems = tabulation(found)
+            data, rejected, problems = opened.tabulation(found)
         except InputError as fault:
             faults.append(fault)
             findings.append(as_finding(fault, found.path))

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fhirspace.sdtm.define.model import Codelist, Define, Item, ItemGroup, ItemRef, Standard, Term
-from fhirspace.sdtm.rules.cases import results
 from fhirspace.sdtm.rules.engine import Engine
+from fhirspace.sdtm.rules.results import results
 from fhirspace.sdtm.rules.study import Study
 from tests.sdtm.rules.rules_data import dataset, rule
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from fhirspace import limits
-from fhirspace.sdtm.rules.cases import results
 from fhirspace.sdtm.rules.engine import Engine
+from fhirspace.sdtm.rules.results import results
 from tests.sdtm.rules.rules_data import rule, study
 
 AE: dict[str, list[Any]] = {

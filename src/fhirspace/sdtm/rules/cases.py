@@ -10,23 +10,20 @@ import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 from fhirspace.errors import FhirspaceError, InputError, Place
 from fhirspace.limits import limit, too_much
 from fhirspace.sdtm.define.document import reading
-from fhirspace.sdtm.rules.engine import PRESENCE, Engine, Fault, Outcome, cell, targets
+from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load
+from fhirspace.sdtm.rules.results import Line, results
 from fhirspace.sdtm.rules.study import About, Dataset, Study
-from fhirspace.sdtm.rules.values import Lists, is_number, written
 
-Line = tuple[str, str, str, str]
-"""Dataset, record, variable and value of a result, as ``results.csv`` has them."""
 _SHOWN = 20
 _SETTINGS = 1_000
-NOT_THERE = "Not in dataset"
 
 
 @dataclass
@@ -203,36 +200,3 @@ def _guessed(column: pa.Array) -> pa.Array:
         if column.null_count < len(column):
             return numbers.cast(pa.float64()) if column.null_count else numbers
     return column
-
-
-def results(outcome: Outcome) -> Iterator[Line]:
-    """What a rule found, as ``results.csv`` has it: a line for each variable of each row at fault."""
-    done = set[str]()
-    for fault in outcome.faults:
-        rows = fault.rows.to_pylist()
-        whole = outcome.rule.sensitivity == "Dataset"
-        names = targets(fault, outcome.rule)
-        for row in rows[:1] if whole else rows:
-            if not (whole and fault.dataset.name in done):
-                yield from _lines(outcome.rule, fault, names, row, whole)
-            done.add(fault.dataset.name)
-
-
-def _lines(rule: Rule, fault: Fault, names: list[str], row: int, whole: bool) -> Iterator[Line]:
-    frame = fault.frame
-    presence = rule.kind == PRESENCE
-    dataset = "STUDY" if presence else frame.files[row].as_py() if frame.files is not None else fault.dataset.name
-    record = "" if whole or presence else str(frame.rows[row].as_py())
-    floats = _as_floats(fault, names)
-    for name in names:
-        value: Any = cell(frame, name, row) if frame.has(name) else NOT_THERE
-        yield dataset, record, name, written(float(value) if floats and isinstance(value, int) else value)
-
-
-def _as_floats(fault: Fault, names: list[str]) -> bool:
-    """Whether whole numbers get a decimal point: where all cells shown are numbers, and some come from the data."""
-    columns = [fault.frame.column(name) for name in names if fault.frame.has(name)]
-    plain = [
-        column for column in columns if not isinstance(column, Lists) and is_number(column) and not column.null_count
-    ]
-    return len(plain) == len(columns) and any(pa.types.is_floating(column.type) for column in plain)

@@ -3,52 +3,82 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow as pa
 
 from fhirspace import atomic
 from fhirspace.errors import InputError, MappingError, Place, UsageError
+from fhirspace.sdtm.define.document import reading
+from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.catalogue import added, own
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load_all
 from fhirspace.sdtm.rules.study import About, Dataset, Study
-from fhirspace.standards import sdtm
-from fhirspace.study.inputs import Input, inner_folders, recognise, tabulation
+from fhirspace.standards import sdtm, terminology
+from fhirspace.study.inputs import Input, Opened
+from fhirspace.study.rules import explained
 from fhirspace.study.rules.report import Report
 from fhirspace.tables import description, formats
 
 
 def judge(
-    paths: Sequence[Path],
-    *,
-    rules: Path | None = None,
-    values: Path | None = None,
-    follow_links: bool = False,
-    encoding: str | None = None,
+    opened: Opened, paths: Sequence[Path], *, rules: Path | None = None, why: Path | None = None, values: bool = False
 ) -> Report:
     """What fhirspace's rules, and those that the user added, find in SDTM datasets.
 
     Args:
-        paths: folders or files, as `validate` takes them; what holds no datasets is passed over.
+        opened: inputs; what holds no datasets is passed over, also datasets that cannot be read.
+        paths: where they came from: explanations are looked for there.
         rules: a folder or file with rules that run instead of the added ones.
-        values: a new file for the values of flagged records (NDJSON, mode 0600); None writes none.
+        why: a file with explanations, instead of those beside the datasets.
+        values: whether the report has the values of flagged records.
 
     Raises:
-        InputError: as `recognise`, FS101 `rules` is not there; UsageError: FS615 there are no datasets, FS805 the
-            added rules cannot be read.
+        InputError: FS101, `rules` or `why` is not there; UsageError: FS615 there are no datasets, FS805 the added
+            rules cannot be read; MappingError: FS806 and others, the explanations cannot be read.
     """
     report = Report()
     chosen = _chosen(rules, report)
-    engine = Engine(Study(_datasets(paths, follow_links, encoding)))
-    for rule in chosen:
-        report.add(engine.run(rule), values=values is not None)
-    report.finish()
-    if values is not None:
-        lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in report.values)
-        atomic.write(values, "".join(lines).encode("utf-8", "replace"))
+    if why is not None and not why.is_file():
+        raise InputError("FS101", Place(why.name), "a file with explanations")
+    reasons = [each for file in ([why] if why else explained.beside(paths)) for each in explained.load(file)]
+    report.datasets = list(_datasets(opened))
+    if not report.datasets:
+        raise UsageError("FS615", ", ".join(path.name for path in paths), "SDTM datasets")
+    run(chosen, Study(report.datasets, define=_define(opened.inputs)), report, values=values)
+    report.finish(reasons)
     return report
+
+
+def run(rules: Sequence[Rule], study: Study, report: Report, *, values: bool = False) -> None:
+    """Adds to a report what some rules find in a study, and what they judged it by."""
+    report.standards = {
+        "SDTMIG": sdtm.version(),
+        "Controlled terminology": terminology.version(),
+        "Terminology that the study names": study.terminology,
+        "Define-XML": study.define.version if study.define else "",
+    }
+    engine = Engine(study)
+    for rule in rules:
+        report.add(engine.run(rule), values=values)
+
+
+def write_values(report: Report, file: Path) -> None:
+    """Writes the values of the records found: NDJSON, mode 0600. Raises OSError: it cannot be written."""
+    lines = (json.dumps(each, ensure_ascii=False) + "\n" for each in report.values)
+    atomic.write(file, "".join(lines).encode("utf-8", "replace"))
+
+
+def _define(inputs: Sequence[Input]) -> Define | None:
+    """The define.xml beside the datasets; one that cannot be read is reported by `validate`."""
+    for given in inputs:
+        if given.define:
+            with suppress(InputError):
+                return reading.read(given.define)
+    return None
 
 
 def _chosen(folder: Path | None, report: Report) -> list[Rule]:
@@ -81,23 +111,23 @@ def _of_files(folder: Path, report: Report) -> list[Rule]:
     return rules
 
 
-def _datasets(paths: Sequence[Path], follow_links: bool, encoding: str | None) -> list[Dataset]:
-    inputs: list[Input] = []
-    for path in paths:
-        inner = inner_folders(path, ("sdtm",), follow_links=follow_links)
-        inputs += (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
-    found = [_dataset(name, each) for given in inputs if given.kind == "sdtm" for name, each in given.files.items()]
-    if not found:
-        raise UsageError("FS615", ", ".join(path.name for path in paths), "SDTM datasets")
-    return found
+def _datasets(opened: Opened) -> Iterator[Dataset]:
+    for given in opened.inputs:
+        for name, found in given.files.items() if given.kind == "sdtm" else ():
+            with suppress(InputError):  # it is a finding of `validate`
+                yield _dataset(name, found, opened)
 
 
-def _dataset(name: str, found: formats.Found) -> Dataset:
-    data, _, _ = tabulation(found)
-    table = data.table()
+def _dataset(name: str, found: formats.Found, opened: Opened) -> Dataset:
+    data, _, _ = opened.tabulation(found)
+    return of_table(name, data.table(), found.path)
+
+
+def of_table(name: str, table: pa.Table, path: Path) -> Dataset:
+    """A dataset for rules out of a table and the file that it is of."""
     known = description.of(table)
     about = {column.name: _about(name, column) for column in known.columns}
-    return Dataset(name, _plain(table), known.label or _label(name), found.path.name, found.path.stat().st_size, about)
+    return Dataset(name, _plain(table), known.label or _label(name), path.name, path.stat().st_size, about)
 
 
 def _about(dataset: str, column: description.Column) -> About:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhirspace.foreign import counted, shown
-from fhirspace.sdtm.rules.cases import results
 from fhirspace.sdtm.rules.engine import PRESENCE, Fault, Outcome, targets
 from fhirspace.sdtm.rules.model import Rule
+from fhirspace.sdtm.rules.results import Found, found
+from fhirspace.sdtm.rules.study import Dataset
+from fhirspace.study.rules.explained import Explanation
 
 _FIRST = 3
 _MOST = 1_000
@@ -19,7 +21,10 @@ _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The records of a dataset that one rule flags. `first`: the numbers of the first of them; none for a dataset."""
+    """The records of a dataset that one rule flags. `first`: the numbers of the first of them; none for a dataset.
+
+    `explained`: why they need no correction, None where nobody said so.
+    """
 
     rule: Rule
     dataset: str
@@ -27,10 +32,12 @@ class Group:
     count: int
     first: tuple[int, ...]
     variables: tuple[str, ...]
+    explained: Explanation | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """An entry of ``rules`` in ``--json``."""
         rule = self.rule
+        why = {"explained": {"reason": self.explained.reason, "by": self.explained.by}} if self.explained else {}
         return {
             "rule": rule.id,
             "ids": list(rule.ids),
@@ -41,6 +48,7 @@ class Group:
             "records": list(self.first),
             "variables": list(self.variables),
             "message": rule.message,
+            **why,
         }
 
     def __str__(self) -> str:
@@ -48,60 +56,119 @@ class Group:
             f", {'record' if self.count == 1 else 'records'} {', '.join(map(str, self.first))}" if self.first else ""
         )
         more = " ..." if len(self.first) < self.count and self.first else ""
-        count = counted(self.count, "record") if self.first else "dataset"
         names = f" ({', '.join(shown(name) for name in self.rule.ids[:2])})" if self.rule.ids else ""
         message = shown(self.rule.message or self.rule.description, 300)
-        return (
-            f"{self.rule.severity}: {shown(self.rule.id)}{names} {shown(self.dataset)}: {count}{where}{more}: {message}"
-        )
+        level = "explained" if self.explained else self.rule.severity
+        text = f"{level}: {shown(self.rule.id)}{names} {shown(self.dataset)}: {self.often}{where}{more}: {message}"
+        why = self.explained
+        return f"{text} ({shown(why.by, 100)}: {shown(why.reason, 300)})" if why else text
+
+    @property
+    def often(self) -> str:
+        """How many records, or that it is about a dataset."""
+        return counted(self.count, "record") if self.first else "dataset"
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A rule that ran: how many datasets it judged, how many findings it has, and why it judged others not."""
+
+    rule: Rule
+    judged: int
+    count: int
+    reasons: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """What became of it, in words."""
+        if self.count:
+            return "findings"
+        return "no findings" if self.judged else "not judged" if self.reasons else "no dataset in scope"
 
 
 @dataclass
 class Report:
-    """All groups; the rules that could not be judged, with the reason; how many rules ran.
+    """All groups; the rules that could not be judged, with the reason; the rules that ran.
 
     Attributes:
         source: where added rules came from, with the start of their digest; "" where none were added.
-        values: lines with the values of flagged records, for the report file only.
+        datasets: what was judged. details: the records found with their values, for the report file only.
+        unused: explanations that fit no finding. standards: names and versions of what the study was judged by.
     """
 
     groups: list[Group] = field(default_factory=list)
     unjudged: dict[str, dict[str, str]] = field(default_factory=dict)
-    ran: int = 0
+    rules: list[Ran] = field(default_factory=list)
     source: str = ""
-    values: list[dict[str, str]] = field(default_factory=list)
+    datasets: list[Dataset] = field(default_factory=list)
+    standards: dict[str, str] = field(default_factory=dict)
+    details: list[tuple[Rule, Found]] = field(default_factory=list)
+    unused: list[Explanation] = field(default_factory=list)
+
+    @property
+    def ran(self) -> int:
+        """How many rules ran."""
+        return len(self.rules)
 
     def add(self, outcome: Outcome, *, values: bool) -> None:
         """Adds what a rule found."""
-        self.ran += 1
+        rule = outcome.rule
         if outcome.errors:
-            self.unjudged[outcome.rule.id] = dict(outcome.errors)
+            self.unjudged[rule.id] = dict(outcome.errors)
         merged: dict[str, list[Fault]] = {}
         for fault in outcome.faults:
             merged.setdefault(fault.dataset.name, []).append(fault)
-        self.groups += [_group(outcome.rule, name, faults) for name, faults in merged.items()]
+        groups = {(group.rule.id, group.dataset): group for group in (_group(rule, *each) for each in merged.items())}
+        self.groups += groups.values()
+        reasons = (*outcome.errors.values(), *outcome.skipped.values())
+        count = sum(group.count for group in groups.values())
+        self.rules.append(Ran(rule, len(outcome.judged), count, tuple(dict.fromkeys(reasons))))
         if values and outcome.faults:
-            self.values += _values(outcome)
+            self.details += [(rule, each) for each in dict.fromkeys(found(outcome, _MOST))]
 
-    def finish(self) -> None:
-        """Sorts the groups: errors first, then by rule and dataset; what is of the study is there once."""
-        unique = {(group.rule.id, group.dataset): group for group in self.groups}
-        self.groups = sorted(unique.values(), key=lambda each: (_ORDER[each.rule.severity], each.rule.id, each.dataset))
+    def finish(self, explanations: Sequence[Explanation] = ()) -> None:
+        """Marks what is explained and sorts the groups: errors first, then by rule and dataset."""
+        used = set[Explanation]()
+        for at, group in enumerate(self.groups):
+            ids = (group.rule.id, *group.rule.ids)
+            why = next((each for each in explanations if each.fits(ids, group.dataset, group.count)), None)
+            if why:
+                used.add(why)
+                self.groups[at] = replace(group, explained=why)
+        self.unused = [each for each in explanations if each not in used]
+        self.groups.sort(key=lambda each: (_ORDER[each.rule.severity], each.rule.id, each.dataset))
+
+    def open(self, *levels: str) -> list[Group]:
+        """The groups of these levels that nobody explained."""
+        return [group for group in self.groups if group.rule.severity in levels and not group.explained]
 
     @property
     def findings(self) -> int:
-        """How many groups are more than notes."""
-        return sum(group.rule.severity != "note" for group in self.groups)
+        """How many groups are more than notes, and not explained."""
+        return len(self.open("error", "warning"))
+
+    @property
+    def values(self) -> Iterator[dict[str, str]]:
+        """A line for each value of the records found."""
+        for rule, each in self.details:
+            for name, value in each.cells:
+                about = {"rule": rule.id, "dataset": each.dataset, "record": each.record}
+                yield {**about, "variable": name, "value": value}
 
     def as_dict(self) -> dict[str, Any]:
         """The result for ``--json``."""
         unjudged = [{"rule": rule, "datasets": reasons} for rule, reasons in sorted(self.unjudged.items())]
-        found = [group.as_dict() for group in self.groups]
-        return {"ran": self.ran, "source": self.source, "findings": found, "not_judged": unjudged}
+        listed = [group.as_dict() for group in self.groups]
+        unused = [{"rule": each.rule, "place": str(each.place)} for each in self.unused]
+        more = {"explanations_unused": unused} if unused else {}
+        return {"ran": self.ran, "source": self.source, "findings": listed, "not_judged": unjudged, **more}
 
     def lines(self) -> Iterator[str]:
-        """A line for each group, and one for each rule that could not be judged."""
-        yield from map(str, self.groups)
+        """A line for each group, one for each rule that could not be judged, and for explanations of nothing."""
+        yield from (str(group) for group in self.groups if not group.explained)
+        yield from (str(group) for group in self.groups if group.explained)
+        for each in self.unused:
+            yield f"explanation not used: {shown(each.place)} {shown(each.rule)}: no such finding, or of more records"
         for rule, reasons in sorted(self.unjudged.items()):
             by_reason: dict[str, list[str]] = {}
             for dataset, reason in reasons.items():
@@ -115,20 +182,10 @@ def _group(rule: Rule, name: str, faults: Sequence[Fault]) -> Group:
     presence = rule.kind == PRESENCE
     dataset = faults[0].dataset
     variables = tuple(dict.fromkeys(each for fault in faults for each in targets(fault, rule) if each[:1] != "$"))
-    if rule.sensitivity == "Dataset" or presence:
+    if rule.sensitivity != "Record" or presence:
         return Group(rule, "study" if presence else name, "" if presence else dataset.file, 1, (), variables)
     count = sum(fault.count for fault in faults)
     first: list[int] = []
     for fault in faults:
         first += fault.frame.rows.take(fault.rows[: _FIRST - len(first)]).to_pylist()
     return Group(rule, name, dataset.file, count, tuple(first[:_FIRST]), variables)
-
-
-def _values(outcome: Outcome) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = []
-    limited = Outcome(outcome.rule, [Fault(each.dataset, each.frame, each.rows[:_MOST]) for each in outcome.faults])
-    for dataset, record, variable, value in dict.fromkeys(results(limited)):
-        found.append(
-            {"rule": outcome.rule.id, "dataset": dataset, "record": record, "variable": variable, "value": value}
-        )
-    return found
