@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from html import escape
 from io import BytesIO
-from xml.sax.saxutils import escape, quoteattr
 
 from fhirspace.study.rules.formats.sheets import Cell, Sheet, sheets
 from fhirspace.study.rules.report import Report
@@ -60,7 +60,7 @@ def _parts(found: list[Sheet]) -> Iterator[tuple[str, str]]:
     )
     yield "_rels/.rels", _relations([("rId1", "officeDocument", "xl/workbook.xml")])
     named = "".join(
-        f'<sheet name={quoteattr(each.name)} sheetId="{at}" r:id="rId{at}"/>'
+        f'<sheet name="{escape(each.name)}" sheetId="{at}" r:id="rId{at}"/>'
         for at, each in zip(numbers, found, strict=True)
     )
     yield "xl/workbook.xml", f'<workbook xmlns="{_MAIN}" xmlns:r="{_REL}"><sheets>{named}</sheets></workbook>'
