@@ -23,7 +23,7 @@ _ORDER = {"error": 0, "warning": 1, "note": 2}
 class Group:
     """The records of a dataset that one rule flags. `first`: the numbers of the first of them; none for a dataset.
 
-    `explained`: why they need no correction, None where nobody said so.
+    `explained`: why they need no correction, None where nobody explained them.
     """
 
     rule: Rule

@@ -67,9 +67,9 @@ def _ids(ids: tuple[str, ...]) -> str:
 
 def _summary(group: Group) -> tuple[Cell, ...]:
     rule, why = group.rule, group.explained
-    said = (why.reason, why.by) if why else ("", "")
+    words = (why.reason, why.by) if why else ("", "")
     message = rule.message or rule.description
-    return group.dataset, rule.id, _ids(rule.ids), rule.severity, message, group.count, *said
+    return group.dataset, rule.id, _ids(rule.ids), rule.severity, message, group.count, *words
 
 
 def _details(report: Report) -> Iterator[tuple[Cell, ...]]:
