@@ -84,7 +84,7 @@ def test_the_state_of_a_subject_follows_from_its_events_and_dates(events: str, e
         ("HCT,BLOOD,,fraction of 1", True),
         ("HCT,,,", True),
         ("HGB,BLOOD,DIPSTICK MEASUREMENT METHOD,g/dL", False),
-        ("HCT,BLOOD,,%", False),
+        ("HCT,BLOOD,,%", True),
         ("GLUC,CEREBROSPINAL FLUID,,nothing", False),
         ("NOSUCH,,,", False),
         (",,,", False),

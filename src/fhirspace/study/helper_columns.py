@@ -4,7 +4,7 @@
 ``_SYNTHETIC``        ``HTEST`` on every row of a study whose trial summary says that it is synthetic
 ``_STATUS``           on DM: the state of the subject as an R4 research-subject-status, from DS and the dates of DM
 ``_TS_<PARMCD>``      on DM: the first value of a trial summary parameter
-``_LOINC``            on findings: the LOINC code of test, specimen, method and unit, where there is just one
+``_LOINC``            on findings: the LOINC code of test, category, specimen, method and unit, where there is just one
 ``_RECORD``           of rows that have no key: a digest of all cells, of equal rows each has its own; for their ids
 ``_CELLS``            the same, for their identifiers: a column that is in two elements is read from one spelling
 ``_NOPATIENT``        the subject of a row, where the study has a DM that lacks this subject
@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -26,7 +25,7 @@ import pyarrow.compute as pc
 
 from fhirspace.mapping.model import Mapping
 from fhirspace.sdtm.columns import Groups, by_distinct, text
-from fhirspace.standards import terminology
+from fhirspace.standards import loinc
 from fhirspace.study.summary import NO_PATIENT, PATIENTS, StudySummary, joined, needed
 from fhirspace.tables.text import data_columns
 from fhirspace.template.dates import moment
@@ -133,20 +132,6 @@ def _upto(table: pa.Table, start: str, end: str) -> pa.Array:
 
 
 def _loinc(table: pa.Table, domain: str) -> pa.Array:
-    """The LOINC code by test, specimen, method and unit (CDISC's biomedical concepts), where just one is left."""
-    names = [domain + suffix for suffix in ("TESTCD", "SPEC", "METHOD", "ORRESU")]
-    groups = Groups(table, names)
-    return groups.spread(_code(domain, *cells) for cells in groups.cells)
-
-
-def _code(domain: str, testcd: str | None, spec: str | None, method: str | None, unit: str | None) -> str | None:
-    left = list(terminology.loinc(domain, testcd)) if testcd else []
-    wanted: tuple[Callable[[terminology.Loinc], bool], ...] = (
-        lambda row: not spec or not row.spec or spec in row.spec.split(" OR ") or spec == row.spec,
-        lambda row: not unit or not row.orresu or unit in row.orresu.split(";"),
-        lambda row: not row.method or method == row.method,
-    )
-    for test in wanted:
-        left = [row for row in left if test(row)]
-    codes = {row.loinc for row in left}
-    return codes.pop() if len(codes) == 1 else None
+    """The LOINC code by test, category, specimen, method and unit, where just one is left."""
+    groups = Groups(table, [domain + suffix for suffix in loinc.COLUMNS])
+    return groups.spread(loinc.code(domain, loinc.Cells(*cells)) for cells in groups.cells)
