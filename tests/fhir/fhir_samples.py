@@ -58,7 +58,7 @@ BUNDLE: Json = {
     "type": "collection",
     "entry": [
         {"fullUrl": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520", "resource": OBSERVATION},
-        {"resource": PATIENT},
+        {"fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "resource": PATIENT},
     ],
 }
 GOOD = {

@@ -123,7 +123,7 @@ def test_a_fault_is_found_at_its_place(release: Release, fault: tuple[Json, str,
 DAY = {"system": "http://hl7.org/fhir/days-of-week", "code": "mon"}
 APPOINTMENT: Json = {
     "resourceType": "Appointment",
-    "status": "booked",
+    "status": "proposed",
     "participant": [{"status": "accepted", "actor": {"display": "x"}}],
     "recurrenceTemplate": [{
         "recurrenceType": {"text": "monthly"},

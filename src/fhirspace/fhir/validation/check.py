@@ -16,6 +16,8 @@ from typing import Any
 from fhirspace import limits
 from fhirspace.fhir.validation import codes
 from fhirspace.fhir.validation.contexts import NAMES, contexts, names_of, names_of_resource, of_resource
+from fhirspace.fhir.validation.invariants.rules import rules
+from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
 from fhirspace.fhir.validation.links import contained_types, reference, unused
 from fhirspace.fhir.validation.structures.registry import Registry, registry
@@ -26,6 +28,7 @@ from fhirspace.standards.fhir import Definitions, Element, Release, definitions
 _MANY = 12
 ADVICE = frozenset({"FS425", "FS427", "FS434"})
 """Findings that are only looked for in a full check: recommendations, extensible bindings, profiles not known."""
+_LONGEST_EXPRESSION = 300
 _DEEPEST = limits.LIMITS["json-depth"].most or 0
 
 
@@ -73,6 +76,7 @@ class Checker:
         self.full = full
         self.definitions = definitions
         self.registry = known
+        self.invariants = rules(definitions.release)
         self._objects: dict[str, ObjectCheck] = {}
 
     def object(self, key: str) -> ObjectCheck:
@@ -85,14 +89,16 @@ class Checker:
 
     def resource(self, value: Any, scope: Scope) -> list[Finding] | None:
         """Check a resource on its own: its references to ``#id`` refer to its own contained resources."""
-        own = Scope(contained_types(value), scope.depth)
+        own = Scope(contained_types(value), scope.depth, _surroundings(value, scope))
         found = self._typed(value, own) or []
         found += [(f"contained[{place}]", "FS419", "a reference to its id") for place in unused(value, own)]
         return found or None
 
     def contained(self, value: Any, scope: Scope) -> list[Finding] | None:
         """Check a contained resource: it has an id and contains nothing itself (dom-2)."""
+        container, scope.around.resource = scope.around.resource, value
         found = self._typed(value, scope) or []
+        scope.around.resource = container
         if isinstance(value, dict):
             if "contained" in value:
                 found.append(("contained", "FS419", "no contained resource in a contained one"))
@@ -186,7 +192,9 @@ class ObjectCheck:
         self._met_companion = False
         self._groups(self._children.values())
         self._rule = RULES.get(key)
-        self._ruled = bool(self._required or self._choices or self._rule) or type(self) is not ObjectCheck
+        self._invariants = checker.invariants.of(key)
+        self._ruled = bool(self._required or self._choices or self._rule or self._invariants)
+        self._ruled = self._ruled or type(self) is not ObjectCheck
 
     def _groups(self, children: Iterable[Element]) -> None:
         choices: dict[str, list[Element]] = {}
@@ -218,9 +226,7 @@ class ObjectCheck:
                 found = (found or []) + prefixed(label, problems)
         scope.depth -= 1
         if self._ruled:
-            whole = self.whole(value)
-            if whole:
-                found = (found or []) + whole
+            found = [*(found or ()), *(self.whole(value) or ()), *self._broken(value, scope)] or None
         if self._met_companion:
             found = _companions(value, found or []) or None
         return found
@@ -238,6 +244,24 @@ class ObjectCheck:
         if self._rule is not None:
             found = [*(found or ()), *((name, "FS415", fault.expected) for name, fault in self._rule(value))] or None
         return found
+
+    def decided(self, value: Mapping[str, Any]) -> bool:
+        """Whether the names of an object alone decide that it breaks no invariant."""
+        return self._invariants is None or self._invariants.decided(value)
+
+    def holds(self, resource: dict[str, Any]) -> bool:
+        """Whether a resource breaks none of the invariants of its type as a whole."""
+        around = Surroundings(resource, resource)
+        return self._invariants is None or not self._invariants.broken(resource, around)
+
+    def _broken(self, value: dict[str, Any], scope: Scope) -> Iterable[Finding]:
+        """The invariants that an object breaks."""
+        if self._invariants is None:
+            return ()
+        return [
+            (path, "FS424", f"{key}: {expression}" if len(expression) <= _LONGEST_EXPRESSION else key)
+            for path, key, expression in self._invariants.broken(value, scope.around)
+        ]
 
     def member(self, name: str) -> Check | None:
         """The check of one element by its JSON name; None where there is no such element."""
@@ -309,6 +333,15 @@ class CodingCheck(ObjectCheck):
 
 
 _KINDS: dict[str, type[ObjectCheck]] = {"Extension": ExtensionCheck, "Coding": CodingCheck}
+
+
+def _surroundings(value: Any, scope: Scope) -> Surroundings:
+    """What is around the parts of a resource that is in what `scope` is about."""
+    if not isinstance(value, dict):
+        return Surroundings()
+    outer = scope.around.root
+    bundle = outer if outer is not None and outer.get("resourceType") == "Bundle" else scope.around.bundle
+    return Surroundings(value, value, bundle)
 
 
 def _names(elements: Iterable[Element]) -> frozenset[str]:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import date
 from typing import Any
 
+from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.values import addresses, base64, narrative, objects
 from fhirspace.json import number_text
 from fhirspace.standards.fhir import Definitions, Element
@@ -21,10 +22,11 @@ Finding = tuple[str, str, str]
 class Scope:
     """What a check has to know of the resource around it: its contained resources, and which of them are used."""
 
-    __slots__ = ("contained", "depth", "used")
+    __slots__ = ("around", "contained", "depth", "used")
 
-    def __init__(self, contained: dict[str, str], depth: int = 0) -> None:
+    def __init__(self, contained: dict[str, str], depth: int = 0, around: Surroundings | None = None) -> None:
         self.contained = contained
+        self.around = around or Surroundings()
         self.used: set[str] = set()
         self.depth = depth
 

@@ -34,7 +34,7 @@ class _Member:
     def sound(self, raw: bytes) -> bool:
         """Whether the text of the member is strict JSON and right, whatever is around it."""
         scope = Scope({})
-        if self._check(parse(raw), scope) or scope.used:
+        if self._check(parse(raw), scope) or scope.used or scope.around.asked:
             return False
         if len(raw) <= _REMEMBERED_LENGTH and len(self.good) < _REMEMBERED:
             self.good.add(raw)
@@ -86,4 +86,6 @@ def sound(line: bytes, release: Release) -> bool:
             length += len(name) + len(text) + 4
     except JsonError:
         return False
-    return length == len(line)  # a name that occurs twice, or blanks between the members, would make it longer
+    if length != len(line):  # a name that occurs twice, or blanks between the members, would make it longer
+        return False
+    return kind.whole.decided(members) or kind.whole.holds(parse(line))

@@ -1,0 +1,1 @@
+"""FHIRPath for invariants: parsed once, compiled to plain Python functions over decoded JSON."""

@@ -1,0 +1,183 @@
+"""The invariants of a release: which of them an object breaks.
+
+Most objects need no evaluation at all: for each set of names that occurs, an invariant is evaluated once on names
+alone (values that are there but are not looked at). What that decides is decided for all objects of those names; the
+rest is evaluated. Source: FHIR, "ElementDefinition" (constraint).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any, Final, NamedTuple
+
+from fhirspace.fhir.validation.invariants.compiler import Expression, compiled
+from fhirspace.fhir.validation.invariants.items import OPAQUE, Item, Model, UndecidedError, model
+from fhirspace.fhir.validation.invariants.lexer import ExpressionError
+from fhirspace.fhir.validation.invariants.operators import truth
+from fhirspace.fhir.validation.invariants.surroundings import Surroundings
+from fhirspace.standards.fhir import Definitions, Release, definitions
+from fhirspace.standards.hl7.structures import Invariant, structures
+
+ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "ref-1", "txt-1", "txt-2"})
+"""Invariants that the checks of structure, contained resources, references and narratives judge."""
+_SAME: Final = {"SimpleQuantity": "Quantity", "MoneyQuantity": "Quantity"}
+_MOST_SHAPES: Final = 4096
+_MALFORMED: Final = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
+"""What an expression meets in values of the wrong JSON kind, which are findings of their own."""
+
+
+class Broken(NamedTuple):
+    """An invariant that does not hold: the path within the object ("" itself), its key and expression."""
+
+    path: str
+    key: str
+    expression: str
+
+
+class _Rule(NamedTuple):
+    key: str
+    expression: str
+    run: Expression
+
+
+class TypeRules:
+    """The invariants of one kind of object, and of those of its elements that have some of their own."""
+
+    def __init__(self, known: Model, kind: str, own: Sequence[_Rule], parts: Mapping[str, Sequence[_Rule]]) -> None:
+        """Args: the types; the kind; its invariants; those of its elements by name (a choice without ``[x]``)."""
+        self._model = known
+        self._kind = kind
+        self._own = own
+        self._parts = parts
+        self._left: dict[tuple[str, ...], tuple[_Rule, ...]] = {}
+        self._names = frozenset(step.json for name in parts for step in known.steps(kind).get(name, ()))
+
+    def decided(self, names: Mapping[str, Any]) -> bool:
+        """Whether the names of an object alone decide that it breaks none of its own invariants."""
+        return not self._undecided(tuple(names)) and self._names.isdisjoint(names)
+
+    def broken(self, value: dict[str, Any], around: Surroundings) -> list[Broken]:
+        """The invariants that an object breaks.
+
+        Args:
+            value: the object.
+            around: what is around it; its `asked` is set when that is not enough.
+        """
+        item = Item(value, self._kind)
+        found = [
+            Broken("", rule.key, rule.expression)
+            for rule in self._undecided(tuple(value))
+            if not self._holds(rule, item, around)
+        ]
+        if not self._names.isdisjoint(value):
+            found += self._of_parts(item, around)
+        return found
+
+    def _of_parts(self, item: Item, around: Surroundings) -> list[Broken]:
+        found = []
+        for name, rules in self._parts.items():
+            try:
+                parts = list(self._model.member(item, name))
+            except UndecidedError:
+                continue
+            for place, part in enumerate(parts):
+                path = f"{name}[{place}]" if len(parts) > 1 else name
+                found += [
+                    Broken(path, rule.key, rule.expression) for rule in rules if not self._holds(rule, part, around)
+                ]
+        return found
+
+    def _undecided(self, names: tuple[str, ...]) -> tuple[_Rule, ...]:
+        found = self._left.get(names)
+        if found is None:
+            blank = Item(dict.fromkeys(names, OPAQUE), self._kind)
+            found = tuple(rule for rule in self._own if self._verdict(rule, blank, Surroundings()) is not True)
+            if len(self._left) < _MOST_SHAPES:
+                self._left[names] = found
+        return found
+
+    def _holds(self, rule: _Rule, item: Item, around: Surroundings) -> bool:
+        """Whether an invariant holds, or cannot be decided here. Nothing (an empty collection) does not hold."""
+        try:
+            return self._verdict(rule, item, around) is not False
+        except RecursionError:
+            return True
+
+    def _verdict(self, rule: _Rule, item: Item, around: Surroundings) -> bool | None:
+        """True, False; None for what cannot be decided."""
+        try:
+            return truth(rule.run((item,), _Around(self._model, item, around))) is True
+        except (UndecidedError, *_MALFORMED):
+            return None
+
+
+class _Around:
+    """The scope of an evaluation (`compiler.Scope`); the resources around are made when they are asked for."""
+
+    __slots__ = ("_around", "context", "model")
+
+    def __init__(self, known: Model, context: Item, around: Surroundings) -> None:
+        self.model = known
+        self.context = context
+        self._around = around
+
+    @property
+    def resource(self) -> Item:
+        """The resource around the focus."""
+        return self._around.item(self.model)
+
+    @property
+    def root(self) -> Item:
+        """The resource that contains it."""
+        return self._around.item(self.model, root=True)
+
+    def resolve(self, address: str) -> Item | None:
+        """The resource that a reference leads to."""
+        return self._around.resolve(self.model, address)
+
+
+class Rules:
+    """The invariants of one release. Get them by `rules`."""
+
+    def __init__(self, known: Definitions, types: Model, invariants: Mapping[str, Sequence[Invariant]]) -> None:
+        """Args: the definitions, their model, invariants by the path where they are declared."""
+        self._known = known
+        self._model = types
+        self._invariants = invariants
+
+    elsewhere = ELSEWHERE
+
+    def of(self, kind: str) -> TypeRules | None:
+        """The invariants at level error of a kind of object (``Period``, ``Bundle.entry``); None without any.
+
+        Args:
+            kind: a type, or a path as in `Element.children_path`.
+        """
+        children = self._known.children(kind)
+        own = [*self._declared(_SAME.get(kind, kind))]
+        if kind in self._known.resources and "contained" in children:
+            own += self._declared("DomainResource")
+        parts = {
+            child.choice[:-3] if child.choice else name: rules
+            for name, child in children.items()
+            if (child.primitive or child.children_path != child.path) and (rules := self._declared(child.path))
+        }
+        return TypeRules(self._model, kind, own, parts) if own or parts else None
+
+    def _declared(self, path: str) -> list[_Rule]:
+        found = []
+        for each in self._invariants.get(path, ()):
+            if each.severity != "error" or each.key in ELSEWHERE:
+                continue
+            try:
+                found.append(_Rule(each.key, each.expression, compiled(each.expression)))
+            except ExpressionError:
+                continue
+        return found
+
+
+@cache
+def rules(release: Release) -> Rules:
+    """The invariants of a release."""
+    return Rules(definitions(release), model(release), structures(release).invariants())
