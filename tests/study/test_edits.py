@@ -18,18 +18,19 @@ from fhirspace.json import Number, parse
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL, Mapping
 from fhirspace.mapping.read.reader import Collector, Reader
+from fhirspace.mapping.write.render import BadRow
 from fhirspace.sdtm.derive import basis
 from fhirspace.standards.fhir import Release
 from fhirspace.standards.units import canonical_number
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.helper_columns import Helpers, with_records
 from fhirspace.study.reading.edited import reconcile
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
 from fhirspace.study.summary import for_rendering, needed
-from tests.mapping.generate import CLEAN, LEGAL, Cells, Kind, Row, rows
+from tests.mapping.generate import CLEAN, LEGAL, Cells, Kind, Row, order, rows
 from tests.mapping.reader_cases import dump
-from tests.mapping.test_laws import cases, flat, library, written
+from tests.mapping.test_laws import RELEASES, cases, flat, library, written
 
 Rows = dict[str, list[dict[str, str]]]
 Path = tuple[Any, ...]
@@ -59,6 +60,8 @@ def read(release: Release, texts: list[str]) -> tuple[Rows, set[str]]:
     done = reconcile(tables, lib, collector.once)
     found += [*more, *done.problems, *statuses.findings()]
     codes |= {each.code for each in found if each.level != "note"}
+    subjects_read = done.tables["DM"].to_pylist() if "DM" in done.tables else []
+    codes |= {"FS720"} if any(not row.get("SUBJID") for row in subjects_read) else set()  # half a row, see `check`
     return {
         name: [
             {column: cell for column, cell in row.items() if cell and not column.startswith("@")}
@@ -86,7 +89,7 @@ def _schema(some: list[Cells]) -> pa.Schema:
 
 def _helped(row: Row, mapping: Mapping, lib: Library, helpers: Helpers) -> Row:
     table = pa.Table.from_pylist([row.cells], _schema([row.cells]))
-    (batch,) = table.to_batches()
+    (batch,) = (table if mapping.key else with_records(table)).to_batches()
     made = helpers.add(mapping, batch).to_pylist()[0]
     digest = basis.digests(table, mapping.domain)[0].as_py()
     cells = row.cells | ({basis.DIGEST: digest} if digest else {})
@@ -146,6 +149,39 @@ def silent(release: Release, texts: list[str], before: tuple[Rows, set[str]]) ->
     return after == before[0] and not codes - before[1]
 
 
+def elements(value: Any) -> Any:
+    """What a resource says, to be compared: without carried cells, numbers without their spelling."""
+    if isinstance(value, dict):
+        return {name: made for name, inner in value.items() if (made := elements(inner)) not in ([], {})}
+    if isinstance(value, list):
+        return [elements(inner) for inner in value if not (isinstance(inner, dict) and inner.get("url") == CARRIED_URL)]
+    return canonical_number(str(value)) or str(value) if isinstance(value, Number) else value
+
+
+def refilled(row: Row, domain: str, left: Rows) -> Row:
+    """The row with the cells that were read, nested rows in the order in which they were written."""
+    cells = left[domain].pop(0)
+    nested = {name: [refilled(each, name, left) for each in some] for name, some in row.nested.items()}
+    return Row(cells, row.helpers, nested)
+
+
+def faithful(case: tuple[Release, str], row: Row, edited: list[Any], new: Any, after: Rows) -> bool:
+    """Whether the rows that were read, written by the renderer, are the resources as they were edited."""
+    release, domain = case
+    lib = library(release)
+    mapping = lib.mappings[domain]
+    try:
+        again = refilled(row, domain, {name: list(some) for name, some in after.items()})
+    except (KeyError, IndexError):
+        return False
+    again = Row(order(mapping, again.cells), again.helpers, again.nested)
+    try:
+        texts = [text for _, text in written(mapping, helped(again, mapping, lib), lib)]
+    except BadRow:  # what the element says is no cell that can be written
+        return any(str(new) in cells.values() for some in after.values() for cells in some)
+    return [elements(parse(text.encode())) for text in texts] == [elements(each) for each in edited]
+
+
 def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -> list[str]:
     lib = library(release)
     mapping = lib.mappings[domain]
@@ -174,7 +210,8 @@ def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -
         before, known = read(release, texts)
         if known - {"FS446"}:
             found.append(f"unedited: {known}")
-        mine = enumerate(resources[:1] if domain != "DM" else resources)
+        own = len(mapping.blocks)
+        mine = enumerate(resources[:own])
         places = [(number, path, value) for number, each in mine for path, value in leaves(each)]
         rng.shuffle(places)
         places.sort(key=lambda place: tried[general(place[1])])
@@ -185,22 +222,41 @@ def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -
                 continue
             edited = deepcopy(resources[number])
             put(edited, path, new)
-            if silent(release, [*texts[:number], dump(edited), *texts[number + 1 :]], (before, known)):
-                found.append(f"{resources[number]['resourceType']}.{general(path)}: {value!r} -> {new!r}")
+            after, codes = read(release, [*texts[:number], dump(edited), *texts[number + 1 :]])
+            if codes - known:
+                continue
+            several = [*resources[:number], edited, *resources[number + 1 : own]]
+            if after == before or not faithful((release, domain), row, several, new, after):
+                how = "silent" if after == before else "other"
+                found.append(f"{how} {resources[number]['resourceType']}.{general(path)}: {value!r} -> {new!r}")
 
     law()
     return found
 
 
-CASES = [(release, domain) for release, domain in cases() if library(release).mappings[domain].key]
-"""Rows without a key are identified by all their cells: an edited identifier of one is not noticed."""
-FAST = [case for case in CASES if case[0] == "R4"]
-SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in CASES if case[0] != "R4"]
+def every() -> list[tuple[Release, str]]:
+    """Each release with each dataset that makes resources of its own."""
+    return [
+        (release, name)
+        for release in RELEASES
+        for name, mapping in library(release).complete().items()
+        if not mapping.attach
+    ]
+
+
+def _own() -> set[str]:
+    """The datasets that do not only extend a class, and one of each class."""
+    shown = {"OI": "records", "RELSPEC": "specimens", "VS": "findings", "CE": "events", "AG": "interventions"}
+    return {name for release, name in cases() if release == "R4B"} | set(shown)
+
+
+FAST = [("R4", name) for name in sorted(_own())]
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in cases() if case not in FAST]
 
 
 @pytest.mark.parametrize(("release", "domain"), [*FAST, *SLOW])
 def test_no_edit_is_silent(release: Release, domain: str) -> None:
-    assert hold(release, domain, CLEAN, 2, 8) + hold(release, domain, LEGAL, 2, 8) == []
+    assert hold(release, domain, CLEAN, 1, 12) + hold(release, domain, LEGAL, 1, 6) == []
 
 
 @pytest.mark.parametrize(

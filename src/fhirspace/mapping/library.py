@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from fhirspace.errors import MappingError, Place
-from fhirspace.idkey import IdKey, site_key
+from fhirspace.idkey import IdKey, site_key, unmade
 from fhirspace.mapping.build import Builder
 from fhirspace.mapping.check import check
 from fhirspace.mapping.classes import Classes
@@ -135,6 +135,11 @@ class Library:
     def key(self) -> IdKey:
         """The key of ids."""
         return self._key or site_key()
+
+    @property
+    def has_key(self) -> bool:
+        """Whether there is a key of ids without making one."""
+        return self._key is not None or unmade() is None
 
     @cached_property
     def _waiting(self) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -138,7 +139,7 @@ def convert(
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
         shared: files get the modes that the umask gives, instead of being for their owner only.
         id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one. If
-            the site has none yet, it is made when the input has been read.
+            the site has none yet, it is made when the input has been read. FHIR that is read is compared with it.
         new_ids: the folder may hold the output of another key, whose ids these replace.
         follow_links: follow links that lead out of the input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
@@ -163,8 +164,7 @@ def convert(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
     key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
-    # Reading writes rows again in memory, to compare them with their elements: any key makes their ids.
-    passing = IdKey.random() if given.kind == "fhir" else key
+    passing = _reading_key(id_key) if given.kind == "fhir" else key
     library, accounting = Library(fhir, folders, key=passing), Accounting(strict=strict)
     for path, fault in given.faults.items():
         accounting.refuse(path, fault)
@@ -220,6 +220,19 @@ def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) ->
     if before not in ("", now) and not new_ids:
         raise UsageError("FS634", Place(out.name), f"the key {before}", f"the key in use is {now}")
     return key
+
+
+def _reading_key(given: IdKey | Path | str | None) -> IdKey:
+    """The key that FHIR is read with: if it made the ids of the input, they are compared with their rows.
+
+    Any other will do as well: none is made for that, and one of the site that cannot be used keeps nobody from reading.
+    """
+    if given is not None:
+        return chosen(given)
+    with suppress(UsageError):
+        if not unmade():
+            return site_key()
+    return IdKey.random()
 
 
 def _about(key: IdKey | None) -> dict[str, Any]:

@@ -101,20 +101,31 @@ class Helpers:
 
 def with_records(table: pa.Table) -> pa.Table:
     """A dataset with `RECORD` and `CELLS`: a digest of each row and of the number of equal rows before it."""
-    names = sorted(data_columns(table))
-    cells = [pc.fill_null(text(table, name), "") for name in names]
-    pairs = [
-        pc.if_else(pc.equal(each, ""), "", pc.binary_join_element_wise(name, each, "="))
-        for name, each in zip(names, cells, strict=True)
-    ]
-    rows = pc.binary_join_element_wise(*pairs, _GLUE).to_pylist() if pairs else []
     seen: Counter[str] = Counter()
     made: list[str] = []
-    for row in rows:
-        made.append(hashlib.sha256(f"{row}{_GLUE}{seen[row]}".encode()).hexdigest()[:_DIGITS])
+    for row in record_texts(table):
+        made.append(record_digest(row, seen[row]))
         seen[row] += 1
     digests = pa.array(made, pa.string())
     return table.append_column(RECORD, digests).append_column(CELLS, digests)
+
+
+def record_texts(table: pa.Table) -> list[str]:
+    """All filled cells of each row with their columns, as one text: columns without cells make no difference."""
+    nothing = pa.scalar(None, pa.string())
+    cells = ((name, text(table, name)) for name in sorted(data_columns(table)))
+    pairs = [
+        pc.if_else(pc.fill_null(pc.equal(each, ""), True), nothing, pc.binary_join_element_wise(name, each, "="))
+        for name, each in cells
+    ]
+    joined = pc.binary_join_element_wise(*pairs, _GLUE, null_handling="skip") if pairs else pa.array([], pa.string())
+    rows: list[str] = joined.to_pylist()
+    return rows
+
+
+def record_digest(row: str, before: int) -> str:
+    """The digest of one of `record_texts`, with as many equal ones before it."""
+    return hashlib.sha256(f"{row}{_GLUE}{before}".encode()).hexdigest()[:_DIGITS]
 
 
 def _constant(value: str | None, count: int) -> pa.Array:

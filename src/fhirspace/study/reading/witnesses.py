@@ -6,8 +6,7 @@ would not give contradicts the one from which the row was read (FS448).
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
+from collections.abc import Iterable, Iterator, Mapping as Table
 from typing import Any
 
 import pyarrow as pa
@@ -23,9 +22,10 @@ from fhirspace.mapping.read.witness import IS, Choice, choices, is_hidden, path_
 from fhirspace.mapping.write.nodes import Row, choice_fields, node_text
 from fhirspace.sdtm import columns
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.helper_columns import RECORD, Helpers
+from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.reading.ids import IDENTIFYING, misnamed
 from fhirspace.study.summary import for_rendering
-from fhirspace.tables.text import has, place
+from fhirspace.tables.text import place
 from fhirspace.template.slots import Cond, Slot
 from fhirspace.template.values import Fault, slot_text
 
@@ -53,12 +53,14 @@ def contradictions(
         for name in _hidden(table):
             if name.startswith(IS):
                 wrong = _chosen_otherwise(mapping, table, name, helpers)
-            elif name.startswith("@_") and name != f"@{RECORD}" and ("TS" in tables or not name.startswith(_OF_TS)):
+            elif name.startswith("@_") and name not in IDENTIFYING and ("TS" in tables or not name.startswith(_OF_TS)):
                 wrong = _computed_otherwise(mapping, table, name, helpers)
             else:
                 continue
             found += _findings(mapping, table, name, wrong)
-    return [*found, *_ids(several, library)]
+    for domain, table, name, wrong in misnamed(several, library):
+        found += _findings(library.mappings[domain], table, name, wrong)
+    return found
 
 
 def _hidden(table: pa.Table) -> list[str]:
@@ -156,39 +158,3 @@ def _constant(mapping: Mapping, choice: Choice, name: str, cells: dict[str, str]
         value = value[0] if isinstance(value, list) else value
         value = value.get(step) if isinstance(value, dict) else None
     return value if isinstance(value, str) else None
-
-
-# -- ids
-
-
-def _ids(several: Sequence[tuple[str, pa.Table]], library: Library) -> Iterator[Problem]:
-    """Ids are keyed hashes of cells: of one cell all say the same, or the fewer are wrong."""
-    found: dict[tuple[str, str], Counter[str]] = {}
-    for table, name, column in _id_columns(several):
-        groups = columns.Groups(table, [column, name])
-        for (cell, text), count in zip(groups.cells, Counter(groups.codes.to_pylist()).values(), strict=True):
-            if cell and text:
-                found.setdefault((name, cell), Counter())[text] += count
-    right = {what: _most(texts) for what, texts in found.items() if len(texts) > 1}
-    for domain, table in several if right else ():
-        for each, name, column in _id_columns([(domain, table)]):
-            groups = columns.Groups(each, [column, name])
-            wrong = groups.flags(
-                bool(cell and text) and right.get((name, str(cell)), text) != text for cell, text in groups.cells
-            )
-            yield from _findings(library.mappings[domain], each, name, wrong)
-
-
-def _most(texts: Counter[str]) -> str:
-    """The text that most have, "" where none has."""
-    (first, most), (_, next_most), *_ = texts.most_common(2)
-    return first if most > next_most else ""
-
-
-def _id_columns(several: Iterable[tuple[str, pa.Table]]) -> Iterator[tuple[pa.Table, str, str]]:
-    """The hidden columns of ids with the columns that they are made of; the subject's are screened before."""
-    for _, table in several:
-        for name in _hidden(table):
-            column = name.partition(":")[2]
-            if not name.startswith(("@_", IS)) and column != "USUBJID" and has(table, column):
-                yield table, name, column
