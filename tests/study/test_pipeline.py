@@ -19,6 +19,8 @@ from fhirspace.study.convert import convert
 from fhirspace.study.dataset import InMemory, Tabulation
 from fhirspace.study.inputs import recognise
 from fhirspace.study.summary import StudySummary, for_rendering
+from fhirspace.study.writing import datasets
+from fhirspace.study.writing.datasets import write_sdtm
 from fhirspace.tables import xpt
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.xpt import checks
@@ -72,13 +74,13 @@ def written(
     for name, table in tables.items():
         accounting.read(name, table.num_rows)
     with OutputFolder(folder) as out:
-        conversion.write_sdtm(pipeline.Prepared(tabulations, screening=clean), out, accounting, formats)
+        write_sdtm(pipeline.Prepared(tabulations, screening=clean), out, accounting, formats)
         accounting.close(out)
     return accounting
 
 
 def test_long_texts_are_cut_once(tmp_path: Path, calls: Calls) -> None:
-    calls.count("divide", (longtext_check, conversion, screening))
+    calls.count("divide", (longtext_check, datasets, screening))
     accounting = written(tmp_path / "out", study(LONG))
     assert calls["divide"] == 1
     assert "FS750" in {problem.code for problem in accounting.problems}
@@ -95,7 +97,7 @@ def test_cells_of_transport_files_are_checked_once(tmp_path: Path, calls: Calls)
 
 
 def test_long_texts_are_cut_anew_where_screening_did_not_see_all_tables(tmp_path: Path, calls: Calls) -> None:
-    calls.count("divide", (longtext_check, conversion, screening))
+    calls.count("divide", (longtext_check, datasets, screening))
     calls.count("_cells", (checks,))
     tables = study(LONG)
     written(tmp_path / "out", {"DM": tables["DM"]}, AE=tables["AE"])

@@ -20,7 +20,7 @@ from fhirspace.study.convert import Conversion, Target
 from fhirspace.study.roundtrip import Proof
 from fhirspace.study.to_fhir import Progress
 
-Format = Literal["xpt", "parquet", "csv"]
+Format = Literal["xpt", "parquet", "csv", "dataset-json", "dataset-ndjson", "dsjc"]
 Engine = Literal["inline", "processes"]
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)
@@ -59,7 +59,8 @@ def convert(
         source: the name or folder of the source mappings of an EDC export; without it they are found by the forms.
         mappings: a folder with your own mappings, or several; they win over the shipped ones.
         fhir: the FHIR release, "R4", "R4B" or "R5".
-        formats: one or several formats of SDTM datasets: "xpt", "parquet", "csv".
+        formats: one or several formats of SDTM datasets: "xpt", "parquet", "csv", "dataset-json" (``.json``),
+            "dataset-ndjson" (``.ndjson``), "dsjc".
         engine: "inline" (this process) or "processes".
         workers: with "processes": how many; one a core without it.
         gzip: with ``to="fhir"``: compress the files (``.ndjson.gz``).

@@ -64,7 +64,7 @@ def _convert(commands: Any) -> None:
     parser.add_argument(
         "--format",
         nargs="+",
-        choices=("xpt", "parquet", "csv"),
+        choices=("xpt", "parquet", "csv", "dataset-json", "dataset-ndjson", "dsjc"),
         default=["xpt"],
         help="formats of SDTM datasets (default: xpt)",
     )

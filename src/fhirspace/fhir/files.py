@@ -22,6 +22,7 @@ from fhirspace.fhir import ndjson, wire
 from fhirspace.json import JsonError, bounded, decoder, members, parse
 from fhirspace.limits import allowed, limit
 from fhirspace.tables import leftovers, listing
+from fhirspace.tables.datasetjson.opening import is_dataset
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.staging import require_finished
 
@@ -199,7 +200,10 @@ def _kind(raw: bytes, path: Path) -> Kind:
 
 
 def _look_at(file: Path, found: Found, *, given: bool) -> None:
-    """Puts a file where it belongs; other JSON in a folder, such as a manifest, is no fault."""
+    """Puts a file where it belongs; other JSON in a folder, such as a manifest, is no fault, nor are datasets."""
+    if is_dataset(file):
+        found.others.append(file)
+        return
     try:
         found.files.append(recognise(file))
     except InputError as fault:

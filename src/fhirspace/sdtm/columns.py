@@ -27,6 +27,11 @@ def text(table: pa.Table, name: str) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
+def distinct(cells: pa.ChunkedArray) -> list[str]:
+    """The texts that a column has, each once."""
+    return list(cells.cast(pa.string()).unique().drop_null().to_pylist())
+
+
 def filled(table: pa.Table, name: str) -> bool:
     """Whether the table has the column and at least one of its cells is filled."""
     return has(table, name) and table[name].null_count < table.num_rows

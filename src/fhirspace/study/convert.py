@@ -8,32 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import pyarrow as pa
-
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
-from fhirspace.sdtm.define.document import writing
-from fhirspace.sdtm.define.making import Dataset
 from fhirspace.sdtm.derive.design import StudyDesign, load_study
-from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.define.description import Description, dataset_of, describe
+from fhirspace.study.define.description import describe
 from fhirspace.study.finishing.steps import write_differences
 from fhirspace.study.inputs import Input, recognise
-from fhirspace.study.metadata.describe import empty
-from fhirspace.study.metadata.written import fitting, to_transport, written
 from fhirspace.study.reading.from_fhir import write_unmapped
-from fhirspace.study.screening import Screening
-from fhirspace.study.summary import StudySummary, for_writing
 from fhirspace.study.to_fhir import Progress
-from fhirspace.tables import csv, parquet, xpt
-from fhirspace.tables.description import Description as Known
+from fhirspace.study.writing.datasets import write_sdtm
+from fhirspace.tables import csv
 from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.proof import Earlier
@@ -135,7 +126,8 @@ def convert(
         out: the output folder; it also gets ``problems.ndjson``, ``quarantine/`` and ``manifest.json``.
         source: the name or folder of the source mappings of an EDC export; found by its forms without it.
         mappings: folders with mappings of your own, which have priority over the shipped ones.
-        fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv.
+        fhir: the FHIR release. formats: of SDTM datasets: xpt, parquet, csv, dataset-json,
+            dataset-ndjson, dsjc.
         workers: processes for large datasets. gzip: FHIR comes compressed (``.ndjson.gz``).
         shared: files get the modes that the umask gives, instead of being for their owner only.
         id_key: the key of the ids, or its file; None: the site's (see `idkey.chosen`). Only FHIR output needs one. If
@@ -190,7 +182,7 @@ def convert(
                 library = Library(fhir, folders, key=key)
             pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
         elif to == "sdtm":
-            about = describe(given, prepared, source, folders, wanted=define)
+            about = describe(given, prepared, source, folders, wanted=define, formats=formats)
             write_sdtm(prepared, folder, accounting, formats, define=about)
         else:
             converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
@@ -266,59 +258,6 @@ def _prepared(
     write_unmapped(found, folder)
     result.resources, result.unread = found.resources, len(found.unmapped)
     return prepared
-
-
-def write_sdtm(
-    prepared: pipeline.Prepared,
-    folder: OutputFolder,
-    accounting: Accounting,
-    formats: Sequence[str],
-    *,
-    define: Description | None = None,
-) -> None:
-    """Writes each dataset in each format: ``sdtm/<dataset>.xpt``, ``.parquet``, ``.csv``, and ``sdtm/define.xml``.
-
-    All formats of a run hold the same rows: if xpt is among them, long texts continue in further variables in each.
-    What screening did is not done again: long texts are cut once, and cells that fit are not checked a second time.
-    The define.xml is written if `define` says what is known beside the datasets.
-    """
-    tables = {name: tabulation.table() for name, tabulation in prepared.tabulations.items()}
-    look = prepared.screening or Screening(tables, [])
-    if "xpt" in formats:
-        divided = look.divided if look.divided and list(look.tables) == list(tables) else divide(tables)
-        accounting.note(divided.problems())
-        tables = divided.whole()
-        for name, rows in divided.more.items():
-            folder.count(name, rows_in=0, rows_out=0, quarantined=0, derived=rows.num_rows)
-    study = for_writing(tables) if define or "xpt" in formats else StudySummary()
-    described: dict[str, Dataset] = {}
-    tables |= {name: empty(about) for name, about in prepared.metadata.items() if name not in tables and about.columns}
-    for name, table in tables.items():
-        checked = look.checked.get(name) if "xpt" in formats else None  # only then were numbers looked at
-        about = written(table, name, prepared.metadata.get(name, Known()), study.lengths, checked)
-        if "xpt" in formats:
-            fit, problems = fitting(about, f"{file_name(name.lower())}.xpt")
-            accounting.note(problems)
-        for form in formats:
-            with folder.stage(f"sdtm/{file_name(name.lower())}.{form}") as part:
-                _write(table, form, part, fit if form == "xpt" else about, checked)
-        if define:
-            file = f"{file_name(name.lower())}.{'xpt' if 'xpt' in formats else formats[0]}"
-            described[name] = dataset_of(table, about, study.lengths, file)
-    if define:
-        made = define.of(described)
-        accounting.note(define.differences(made, described))
-        with folder.open("sdtm/define.xml") as stream:
-            stream.write(writing.as_bytes(made))
-
-
-def _write(table: pa.Table, form: str, path: Path, about: Known, checked: xpt.Checked | None) -> None:
-    if form == "parquet":
-        parquet.write(table, path, about=about)
-    elif form == "csv":
-        csv.write(table, path)
-    else:
-        to_transport(table, path, about, checked)
 
 
 def _write_records(

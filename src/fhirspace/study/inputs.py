@@ -27,7 +27,7 @@ Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
 IN_MEMORY = 500_000
 """Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
-_EXACT = (".parquet", ".xpt", ".csv")
+_EXACT = (".parquet", ".xpt", ".dsjc", ".ndjson", ".json", ".csv")
 
 
 @dataclass(frozen=True, slots=True)

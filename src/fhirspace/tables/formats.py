@@ -12,9 +12,10 @@ import pyarrow as pa
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.tables import csv, listing, parquet, xpt
 from fhirspace.tables.csv.opening import is_binary, refuse_binary
+from fhirspace.tables.datasetjson import opening, reading
 
-Format = Literal["csv", "parquet", "xpt", "ndjson", "json", "xml"]
-TABLES = ("csv", "parquet", "xpt")
+Format = Literal["csv", "parquet", "xpt", "dataset-json", "ndjson", "json", "xml"]
+TABLES = ("csv", "parquet", "xpt", "dataset-json")
 """The formats that hold one table a file and are read here; the others are only recognised."""
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!")
 _IN_FOLDERS = {".csv", ".tsv", ".parquet", ".pq", ".xpt", ".zip", ".gz"}
@@ -69,11 +70,13 @@ def recognise(path: Path) -> Format:
         head = stream.read(4096)
     if not head:
         raise InputError("FS102", Place(path.name))
+    if opening.is_dataset(path):
+        return "dataset-json"
     if head.startswith(_ARCHIVES):
         raise InputError("FS154", Place(path.name), "an unpacked file")
     found = _by_content(head) or _by_name(path, head)
     if found is None:
-        raise InputError("FS151", Place(path.name), "CSV, Parquet, SAS transport, NDJSON, JSON or XML")
+        raise InputError("FS151", Place(path.name), "CSV, Parquet, SAS transport, Dataset-JSON, NDJSON, JSON or XML")
     if found == "csv":
         refuse_binary(head, path.name)
         if is_binary(head):
@@ -138,7 +141,7 @@ def scan(
                 raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
             found[table.name] = table
     if not found and not faults:
-        raise InputError("FS153", Place(path.name), "CSV, Parquet or SAS transport files")
+        raise InputError("FS153", Place(path.name), "CSV, Parquet, SAS transport or Dataset-JSON files")
     return found
 
 
@@ -157,9 +160,10 @@ def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None
         return [path]
 
     def named(file: Path) -> bool:
-        return file.suffix.lower() in _IN_FOLDERS
+        return file.suffix.lower() in _IN_FOLDERS or file.suffix.lower() in opening.SUFFIXES
 
-    return list(listing.files(path, named, follow=follow_links, odd=faults))
+    files = listing.files(path, named, follow=follow_links, odd=faults)
+    return [file for file in files if file.suffix.lower() in _IN_FOLDERS or opening.is_dataset(file)]
 
 
 def load(found: Found, *, empty: bool = False) -> Loaded:
@@ -173,4 +177,6 @@ def load(found: Found, *, empty: bool = False) -> Loaded:
     if found.format == "xpt":
         table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding, empty=empty)
         return Loaded(table, problems=problems)
+    if found.format == "dataset-json":
+        return Loaded(*reading.read(found.path, empty=empty))
     return Loaded(parquet.read(found.path, empty=empty))

@@ -9,6 +9,7 @@ Source: CDISC Define-XML 2.1, section 5 (the elements and their attributes).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 EPOCH = "1970-01-01T00:00:00+00:00"
 """When a file was made if nothing says so: the same input gives the same bytes."""
@@ -188,6 +189,14 @@ class Comment:
     documents: tuple[Document, ...] = ()
 
 
+class Names(NamedTuple):
+    """The OIDs of a define.xml itself: the file, the study, the metadata version."""
+
+    file: str
+    study: str
+    version: str
+
+
 @dataclass(slots=True)
 class Define:
     """A whole define.xml. Definitions are in dictionaries by OID (leaves of documents by ID), in the file's order.
@@ -195,6 +204,7 @@ class Define:
     Attributes:
         study, description, protocol: names of the study.
         name, text: of the metadata version. `created`: when the file was made, as XML writes it.
+        study_oid, version_oid, originator: of the study, of the metadata version, and who made the file; "" for none.
         crf, documents: the annotated case report form and other documents, as references to leaves.
     """
 
@@ -206,6 +216,9 @@ class Define:
     created: str = EPOCH
     version: str = "2.1"
     comment: str = ""
+    study_oid: str = ""
+    version_oid: str = ""
+    originator: str = ""
     standards: dict[str, Standard] = field(default_factory=dict)
     crf: tuple[Document, ...] = ()
     documents: tuple[Document, ...] = ()
@@ -226,6 +239,12 @@ class Define:
         """The variables of a dataset in their order; references without a definition are left out."""
         found = [(ref, self.items[ref.item]) for ref in group.refs if ref.item in self.items]
         return sorted(found, key=lambda pair: pair[0].order or 0)
+
+    @property
+    def names(self) -> Names:
+        """The OIDs of the file, the study and the metadata version: those of the package, else made of its name."""
+        study = self.study or "STUDY"
+        return Names(f"DEFINE.{study}", self.study_oid or f"STUDY.{study}", self.version_oid or f"MDV.{study}")
 
     def oids(self) -> set[str]:
         """The OIDs of all definitions, and the IDs of all leaves."""

@@ -19,6 +19,7 @@ from fhirspace.sdtm.derive.work import Derived
 from fhirspace.study import pipeline
 from fhirspace.study.define.cells import cells_of
 from fhirspace.study.inputs import Input
+from fhirspace.tables.datasetjson.opening import FORMATS
 from fhirspace.tables.description import Description as FileDescription
 
 _REMARKS = {
@@ -35,13 +36,14 @@ class Description:
     Attributes:
         kind: what the input was: records, sdtm or fhir.
         sources: the mappings of an EDC export. derived: what was derived how.
-        given: the define.xml of the input.
+        given: the define.xml of the input. written: whether there is to be a define.xml beside the datasets.
     """
 
     kind: str
     sources: SourceLibrary | None = None
     derived: tuple[Derived, ...] = ()
     given: Define | None = None
+    written: bool = True
 
     def of(self, datasets: Mapping[str, making.Dataset]) -> Define:
         """The definitions of datasets as they are written; what the input's own define.xml says of them is used."""
@@ -66,22 +68,25 @@ def describe(
     mappings: Sequence[Path],
     *,
     wanted: bool | None,
+    formats: Sequence[str] = (),
 ) -> Description | None:
-    """What is known of a study beside its datasets; None where no define.xml is to be written.
+    """What is known of a study beside its datasets; None where nothing is to be written that says it.
 
     Args:
         given: the input; prepared: its datasets.
         source, mappings: the source mappings of an EDC export, as in `pipeline.source_library`.
         wanted: whether there is to be a define.xml; None: if the input has one.
+        formats: those to be written; Dataset-JSON says of each variable what the define.xml says.
     """
     own = prepared.define
-    if wanted is False or not (wanted or own):
+    written = bool(own) if wanted is None else wanted
+    if not written and not FORMATS.keys() & set(formats):
         return None
     if given.kind == "records":
         sources = pipeline.source_library(source, given.files, mappings)
-        return Description(given.kind, sources, tuple(prepared.derived))
+        return Description(given.kind, sources, tuple(prepared.derived), written=written)
     derived = tuple(prepared.finished.derived) if prepared.finished else ()
-    return Description(given.kind, derived=derived, given=own)
+    return Description(given.kind, derived=derived, given=own, written=written)
 
 
 def dataset_of(

@@ -59,8 +59,9 @@ def _root(define: Define) -> Node:
     about = (
         ("ODMVersion", "1.3.2"),
         ("FileType", "Snapshot"),
-        ("FileOID", f"DEFINE.{define.study or 'STUDY'}"),
+        ("FileOID", define.names.file),
         ("CreationDateTime", define.created),
+        ("Originator", define.originator),
         ("SourceSystem", "fhirspace"),
         ("SourceSystemVersion", __version__),
         ("def:Context", "Submission"),
@@ -72,13 +73,13 @@ def _root(define: Define) -> Node:
         ("ProtocolName", define.protocol or study),
     )
     globals_ = _node("GlobalVariables", (), *(_node(name, text=text) for name, text in names))
-    root = _node("Study", [("OID", f"STUDY.{study}")], globals_, _version(define))
+    root = _node("Study", [("OID", define.names.study)], globals_, _version(define))
     return _node("ODM", (*spaces, *about), root)
 
 
 def _version(define: Define) -> Node:
     about = (
-        ("OID", f"MDV.{define.study or 'STUDY'}"),
+        ("OID", define.names.version),
         ("Name", define.name or f"Study {define.study}, Data Definitions"),
         ("Description", define.text),
         ("def:DefineVersion", "2.1.0"),
