@@ -2,7 +2,7 @@
 
 A number is written as a string (``decimal``) where a program that reads numbers would change its text, such as ``070``.
 
-Source: CDISC Dataset-JSON 1.1; CDISC's own files for what is not said there: numbers without a length, dates that are
+Source: CDISC Dataset-JSON 1.1; CDISC's own files for what it leaves open: numbers without a length, dates that are
 not complete as ``string``.
 """
 
