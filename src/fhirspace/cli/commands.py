@@ -354,6 +354,7 @@ def mapping(options: Namespace) -> int:
     from fhirspace.study.inspect import mappings as views
 
     view = getattr(views, options.action)
-    data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source)
+    more = {"data": options.data} if options.action == "coverage" else {}
+    data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source, **more)
     give(data, text, as_json=options.json)
     return EXIT_CLEAN

@@ -155,6 +155,14 @@ def _mapping(commands: Any) -> None:
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="a dataset such as AE, or a form; for `new`: a CSV file"
     )
+    parser.add_argument(
+        "--data",
+        metavar="PATH",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="coverage: count the cells of these SDTM datasets, too",
+    )
     study_options(parser)
 
 

@@ -20,7 +20,7 @@ from fhirspace.idkey import DEMO_KEY
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.schema import schema as make_schema
 from fhirspace.standards.fhir import RELEASES, Release
-from fhirspace.study.inspect import forms as views_forms, text as views_text
+from fhirspace.study.inspect import coverage as views_coverage, forms as views_forms, text as views_text
 from fhirspace.study.inspect.sample import examples
 from fhirspace.study.inspect.variables import variable_states, variables
 
@@ -124,19 +124,34 @@ def show(
 
 
 def coverage(
-    name: str | None = None, *, mappings: Iterable[Path] = (), fhir: Release = "R4", source: str | None = None
+    name: str | None = None,
+    *,
+    mappings: Iterable[Path] = (),
+    fhir: Release = "R4",
+    source: str | None = None,
+    data: Iterable[Path] = (),
 ) -> View:
     """How much of each dataset's metadata has an element in FHIR, is carried on purpose, or neither; of forms likewise.
 
+    Args:
+        name, mappings, fhir, source: as of `list`; data: SDTM datasets whose cells are counted likewise.
+
     Returns:
-        ``{"datasets": [{dataset, variables, home, carried, without, percent}], "forms": [...]}``: lists of names, and
-        the percentage of variables with an element. A variable without one is carried if it is filled.
+        ``{"datasets": [{dataset, variables, home, carried, without, percent, kinds, reasons}], "forms": [...],
+        "total": {...}, "cells": [...]}``: lists of names, and the percentage of variables with an element. A variable
+        without one is carried if it is filled. `kinds` are counts of variables by `coverage.KINDS`, `reasons` why each
+        is carried, `total` the counts of all datasets of the guide, `cells` counts of filled cells by dataset of
+        `data`. Without a name only: `total`.
+
+    Raises:
+        UsageError: FS621, there is no such dataset or form. InputError: `data` cannot be read.
     """
     own = _folders(mappings)
     library = Library(fhir, own)
     chosen = [each for each in library.complete() if name in (None, each)]
     datasets = [
         _covered({"dataset": each}, ((item.variable, item.state) for item in variable_states(library, each)))
+        | _kinds(library, each)
         for each in chosen
     ]
     forms = {each: pair for each, pair in _forms(own, source).items() if name in (None, each)}
@@ -148,8 +163,11 @@ def coverage(
     ]
     if name is not None and not datasets and not covered:
         raise _unknown(name, [*library.complete(), *_forms(own, source)])
-    data = {"release": fhir, "datasets": datasets, "forms": covered}
-    return data, views_text.covered(data)
+    found: dict[str, Any] = {"release": fhir, "datasets": datasets, "forms": covered}
+    found |= {"total": views_coverage.total(library)} if name is None else {}
+    given = [*data]
+    found |= {"cells": views_coverage.cells(library, given)} if given else {}
+    return found, views_text.covered(found)
 
 
 def schema(
@@ -198,6 +216,13 @@ def _forms(mappings: Iterable[Path], source: str | None) -> dict[str, tuple[str,
 
 def _unknown(name: str, known: Iterable[str]) -> UsageError:
     return UsageError("FS621", name, "one of " + ", ".join(sorted({*known})))
+
+
+def _kinds(library: Library, domain: str) -> dict[str, Any]:
+    found = views_coverage.variables(library, domain)
+    carried = [name for name, kind in found.items() if kind == "carried"]
+    counts = {kind: sum(each == kind for each in found.values()) for kind in views_coverage.KINDS}
+    return {"kinds": counts, "reasons": views_coverage.reasons(carried, domain)}
 
 
 def _covered(entry: dict[str, Any], states: Iterable[tuple[str, str]]) -> dict[str, Any]:

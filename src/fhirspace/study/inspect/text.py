@@ -124,4 +124,17 @@ def covered(data: dict[str, Any]) -> str:
                 for entry in entries
             ]
             lines += [*([""] if lines else []), *table(rows)]
+            if key == "datasets" and "total" in data:
+                lines += ["", *_counted("variables", [data["total"] | {"dataset": "SDTMIG"}])]
+    if "cells" in data:
+        every = {name: sum(entry[name] for entry in data["cells"]) for name in data["cells"][0] if name != "dataset"}
+        lines += ["", *_counted("cells", [*data["cells"], every | {"dataset": "all"}])]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _counted(what: str, entries: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """A table of counts by kind; `what` is counted."""
+    names = [name for name in entries[0] if name not in ("dataset", what)]
+    rows = [("dataset", what, *names)]
+    rows += [(entry["dataset"], *(f"{entry[name]:,}" for name in (what, *names))) for entry in entries]
+    yield from table(rows)
