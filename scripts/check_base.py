@@ -52,6 +52,7 @@ SHIPPED: Final = (
     "mappings/common.yaml",
     "samples/space/README.md",
     "samples/space/published.toml",
+    "samples/space/explained.yaml",
 )
 """Files that the wheel must hold, beside the modules."""
 LEFT_OUT: Final = ("samples/space/make.py", "samples/space/generator", "samples/space/subjects.csv", "tests", "scripts")

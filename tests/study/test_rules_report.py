@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.sdtm.rules.model import load_all
 from fhirspace.study import inputs
 
 BAD = '<script>alert(1)</script> & =HYPERLINK("x")'
@@ -221,3 +222,28 @@ def test_a_dataset_that_cannot_be_read_does_not_stop_the_rules(study: Path, caps
     out = capsys.readouterr().out
     assert "lb.xpt" in out
     assert "T-1 (CG9001) AE: 2 records" in out
+
+
+def converted(study: Path, capsys: Any, *options: str) -> tuple[int, dict[str, Any], str]:
+    """Exit code, result and messages of `convert --to sdtm`."""
+    code = main(["convert", str(study), "--to", "sdtm", "--out", str(study.parent / "out"), "--json", *options])
+    out, err = capsys.readouterr()
+    return code, json.loads(out), err
+
+
+def test_what_convert_writes_is_judged_and_stays_whole(
+    study: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tuple(load_all(study.parent / "rules.yml"))
+    monkeypatch.setattr("fhirspace.sdtm.rules.catalogue.own.rules", lambda: mine)
+    code, result, err = converted(study, capsys)
+    assert result["rules"] == {"ran": 2, "errors": 2, "warnings": 1, "notes": 0, "explained": 0}
+    assert "2 conformance rules: 2 errors, 1 warnings" in err
+    assert result["tables"]["AE"]["out"] == 2
+    explain(study, WHY)
+    assert converted(study, capsys)[1]["rules"]["explained"] == 2
+    explain(study, "explained: [")
+    again, result, err = converted(study, capsys)
+    assert (again, "rules" in result) == (code, False)
+    assert "conformance rules did not run: FS301" in err
+    assert "rules" not in converted(study, capsys, "--no-rules")[1]

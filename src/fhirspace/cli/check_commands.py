@@ -24,16 +24,14 @@ _LONGEST = 400
 
 def validate(options: Namespace) -> int:
     """``fhirspace validate``."""
-    from fhirspace.fhir.validation import extensions
-    from fhirspace.study.inputs import open_paths
-    from fhirspace.study.validate import check
+    from fhirspace.study.inputs import Opened
+    from fhirspace.study.validate import validate as run
 
     kind = _format(options)
     printed = "json" if options.json else "table" if options.report else kind
-    shapes = extensions.load(options.profile) if options.profile else {}
     encoding = arguments.encoding(options.encoding)
-    opened = open_paths(options.paths, follow_links=options.follow_links, encoding=encoding)
-    found = list(check(opened, options.paths, fhir=options.fhir, full=options.full, shapes=shapes))
+    opened = Opened(options.paths, follow_links=options.follow_links, encoding=encoding)
+    found = list(run(options.paths, fhir=options.fhir, full=options.full, profile=options.profile, opened=opened))
     for line in lines(grouped(found), apart=True) if printed == "table" else []:
         print_line(line)
     report = _judged(options, opened, kind, printed) if options.rules is not None else None
@@ -81,7 +79,6 @@ def _judged(options: Namespace, opened: Opened, kind: str, printed: str) -> Repo
 
     report = judge(
         opened,
-        options.paths,
         rules=Path(options.rules) if options.rules else None,
         why=options.explained,
         values=bool(options.values or options.report),

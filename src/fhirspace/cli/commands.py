@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fhirspace import arguments, idkey
 from fhirspace.cli.check_commands import explain, rules, validate  # noqa: F401  # found here by their names
 from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, exit_code_of
+from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, FhirspaceError, Problem, exit_code_of
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
 
@@ -84,8 +84,23 @@ def convert(options: Namespace) -> int:
     if done.id_key == DEMO_KEY.fingerprint:
         say(PUBLIC)
     tell_problems(done.problems, str(options.out / "problems.ndjson"))
-    give(done.as_dict(), done.summary(), as_json=options.json)
+    more = _judged(options) if options.to == "sdtm" and options.rules and done.converted else {}
+    give({**done.as_dict(), **more}, done.summary(), as_json=options.json)
     return done.exit_code
+
+
+def _judged(options: Namespace) -> dict[str, dict[str, int]]:
+    """What our conformance rules find in the datasets that were written: numbers only, nothing is removed."""
+    from fhirspace.study.rules.judging import judge_output
+
+    try:
+        counts = judge_output(options.out, options.input).counts()
+    except FhirspaceError as error:  # the datasets are written, whatever is wrong with explanations
+        say(f"conformance rules did not run: {error}")
+        return {}
+    found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "ran")
+    say(f"{counts['ran']} conformance rules: {found}; list them: `fhirspace validate {shown(options.out)} --rules`")
+    return {"rules": counts}
 
 
 def roundtrip(options: Namespace) -> int:

@@ -85,6 +85,13 @@ def _convert(commands: Any) -> None:
         type=Path,
         help="the design of the study (default: study.yaml of the source mappings, or beside SDTM datasets)",
     )
+    parser.add_argument(
+        "--rules",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="SDTM: run fhirspace's conformance rules over the datasets written, and print how much they find (default:"
+        " yes)",
+    )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")
     parser.add_argument(

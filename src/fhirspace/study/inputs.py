@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -202,16 +203,42 @@ def _has_header(table: pa.Table, name: str) -> bool:
 Read = tuple[Tabulation, Rejected, list[Problem]]
 
 
-@dataclass
 class Opened:
-    """What some paths hold: the inputs, and a finding for each file beside them that is not read."""
+    """What some folders or files hold, for several checks: each dataset is read once, when it is first asked for.
 
-    inputs: list[Input]
-    beside: list[Problem]
-    _read: dict[Path, Read | InputError] = field(default_factory=dict, repr=False)
+    Of an output folder of ours, both ``sdtm/`` and ``fhir/`` are inputs.
+
+    Attributes:
+        paths: the folders and files. They are opened when `inputs` or `beside` is first asked for.
+    """
+
+    def __init__(self, paths: Sequence[Path], *, follow_links: bool = False, encoding: str | None = None) -> None:
+        self.paths = paths
+        self._follow_links, self._encoding = follow_links, encoding
+        self._read: dict[Path, Read | InputError] = {}
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The inputs. Raises InputError as `recognise`; UsageError: FS149, FS610."""
+        return self._found[0]
+
+    @property
+    def beside(self) -> list[Problem]:
+        """A finding for each file beside the inputs that is not read. Raises as `inputs`."""
+        return self._found[1]
+
+    @cached_property
+    def _found(self) -> tuple[list[Input], list[Problem]]:
+        inputs, beside = list[Input](), list[Problem]()
+        for path in self.paths:
+            inner = inner_folders(path, ("sdtm", "fhir"), follow_links=self._follow_links)
+            beside += map(finding, leftovers(path, inner) if inner else ())
+            for each in inner or [path]:
+                inputs.append(recognise([each], follow_links=self._follow_links, encoding=self._encoding))
+        return inputs, beside
 
     def tabulation(self, found: formats.Found) -> Read:
-        """A dataset, read when it is first asked for. Raises InputError as `inputs.tabulation`, each time."""
+        """A dataset of an input. Raises InputError as the function `tabulation`, each time."""
         if found.path not in self._read:
             try:
                 self._read[found.path] = tabulation(found)
@@ -221,17 +248,3 @@ class Opened:
         if isinstance(known, InputError):
             raise known
         return known
-
-
-def open_paths(paths: Sequence[Path], *, follow_links: bool = False, encoding: str | None = None) -> Opened:
-    """The inputs of some folders or files; of an output folder of ours both ``sdtm/`` and ``fhir/``.
-
-    Raises:
-        InputError: as `recognise`; UsageError: FS149, FS610.
-    """
-    inputs, beside = list[Input](), list[Problem]()
-    for path in paths:
-        inner = inner_folders(path, ("sdtm", "fhir"), follow_links=follow_links)
-        beside += map(finding, leftovers(path, inner) if inner else ())
-        inputs += (recognise([each], follow_links=follow_links, encoding=encoding) for each in inner or [path])
-    return Opened(inputs, beside)

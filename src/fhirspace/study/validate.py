@@ -16,7 +16,7 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import as_finding
-from fhirspace.study.inputs import Input, Opened, open_paths
+from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.metadata.describe import odd_types
 from fhirspace.tables.leftovers import finding
 
@@ -29,6 +29,7 @@ def validate(
     profile: Path | None = None,
     follow_links: bool = False,
     encoding: str | None = None,
+    opened: Opened | None = None,
 ) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets, and where a define.xml beside datasets differs from them.
 
@@ -41,25 +42,14 @@ def validate(
         profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
         follow_links: follow links that lead out of an input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
+        opened: the same paths, where their datasets are looked at by others, too.
 
     Raises:
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
             FS617 where the profile is none.
     """
     shapes = extensions.load(profile) if profile else {}
-    opened = open_paths(paths, follow_links=follow_links, encoding=encoding)
-    yield from check(opened, paths, fhir=fhir, full=full, shapes=shapes)
-
-
-def check(
-    opened: Opened,
-    paths: Sequence[Path],
-    *,
-    fhir: Release = "R4",
-    full: bool = False,
-    shapes: dict[str, extensions.Shape] | None = None,
-) -> Iterator[Problem]:
-    """`validate` over inputs that are open already. Raises UsageError: FS615, there is nothing to validate."""
+    opened = opened or Opened(paths, follow_links=follow_links, encoding=encoding)
     if all(given.kind == "records" for given in opened.inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     yield from opened.beside

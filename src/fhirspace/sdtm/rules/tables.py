@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 import pyarrow as pa
 
 from fhirspace.sdtm.rules import defined
 from fhirspace.sdtm.rules.errors import CannotRun
-from fhirspace.sdtm.rules.frame import Frame, of_columns, of_dataset, stacked
+from fhirspace.sdtm.rules.frame import Frame, Source, of_columns, of_dataset, stacked
 from fhirspace.sdtm.rules.operations.metadata import about
 from fhirspace.sdtm.rules.study import Dataset, Study
 from fhirspace.sdtm.rules.values import Column, constant
@@ -69,8 +70,9 @@ def _values(dataset: Dataset, study: Study) -> Iterator[Frame]:
                 "variable_label": known.label if known else "",
                 "variable_data_type": known.type if known else "Char",
             }
-            columns = {key: constant(value, size) for key, value in facts.items()}
-            yield of_columns(part, {**columns, "variable_value": part.column(name)}, size, part.rows)
+            sources: dict[str, Source] = {key: partial(constant, value, size) for key, value in facts.items()}
+            sources["variable_value"] = partial(part.column, name)
+            yield Frame(part, size, part.rows, sources)
 
 
 BUILDERS: dict[str, Builder] = {

@@ -20,6 +20,7 @@ from fhirspace.study.convert import Conversion, convert
 from fhirspace.study.demo.figures import Figures, Published, from_datasets, from_resources
 from fhirspace.study.reading.from_fhir import fhir_files
 from fhirspace.study.roundtrip import roundtrip
+from fhirspace.study.rules.judging import judge_output
 from fhirspace.study.validate import validate
 from fhirspace.tables import xpt
 from fhirspace.tables.staging import exclusive
@@ -100,6 +101,7 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     _converted(steps, tabulated, resources, fhir)
     findings = sum(1 for _ in validate([out / "fhir"], fhir=fhir, full=_has_models()))
     steps.check(f"every resource validated ({fhir})", counted(findings, "finding"), findings == 0)
+    _judged(steps, out / "sdtm")
     proof = roundtrip(records, fhir=fhir)
     cells = sum(leg.cells for leg in proof.legs)
     steps.check(
@@ -149,6 +151,14 @@ def _converted(steps: Steps, tabulated: Conversion, resources: Conversion, fhir:
     )
     count = sum(path.read_bytes().count(b"\n") for path in fhir_files(resources.out))
     steps.check(f"FHIR {fhir} resources written", f"{count:,}", resources.exit_code == EXIT_CLEAN)
+
+
+def _judged(steps: Steps, out: Path) -> None:
+    """Conformance rules over the datasets: no errors, and no warning that ``explained.yaml`` does not explain."""
+    counts = judge_output(out, [sample()]).counts()
+    rest = ", ".join(f"{counts[name]} {name}" for name in ("errors", "warnings", "explained"))
+    found = f"{counts['ran']} rules, {rest}"
+    steps.check("SDTM datasets judged by conformance rules", found, not counts["errors"] and not counts["warnings"])
 
 
 def _delivered(out: Path, fhir: Release, key: IdKey, steps: Steps, published: Published, *, shared: bool) -> Figures:

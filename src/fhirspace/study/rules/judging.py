@@ -24,14 +24,11 @@ from fhirspace.study.rules.report import Report
 from fhirspace.tables import description, formats
 
 
-def judge(
-    opened: Opened, paths: Sequence[Path], *, rules: Path | None = None, why: Path | None = None, values: bool = False
-) -> Report:
+def judge(opened: Opened, *, rules: Path | None = None, why: Path | None = None, values: bool = False) -> Report:
     """What fhirspace's rules, and those that the user added, find in SDTM datasets.
 
     Args:
-        opened: inputs; what holds no datasets is passed over, also datasets that cannot be read.
-        paths: where they came from: explanations are looked for there.
+        opened: folders and files; what holds no datasets is passed over, also datasets that cannot be read.
         rules: a folder or file with rules that run instead of the added ones.
         why: a file with explanations, instead of those beside the datasets.
         values: whether the report has the values of flagged records.
@@ -44,11 +41,29 @@ def judge(
     chosen = _chosen(rules, report)
     if why is not None and not why.is_file():
         raise InputError("FS101", Place(why.name), "a file with explanations")
-    reasons = [each for file in ([why] if why else explained.beside(paths)) for each in explained.load(file)]
+    reasons = [each for file in ([why] if why else explained.beside(opened.paths)) for each in explained.load(file)]
     report.datasets = list(_datasets(opened))
     if not report.datasets:
-        raise UsageError("FS615", ", ".join(path.name for path in paths), "SDTM datasets")
+        raise UsageError("FS615", ", ".join(path.name for path in opened.paths), "SDTM datasets")
     run(chosen, Study(report.datasets, define=_define(opened.inputs)), report, values=values)
+    report.finish(reasons)
+    return report
+
+
+def judge_output(out: Path, beside: Sequence[Path] = ()) -> Report:
+    """What fhirspace's own rules find in the datasets of an output folder.
+
+    Args:
+        out: the folder, with ``sdtm/`` in it. beside: files and folders beside which explanations are looked for, too.
+
+    Raises:
+        InputError: the folder cannot be read; MappingError: the explanations cannot be read.
+    """
+    report = Report()
+    opened = Opened([out])
+    reasons = [each for file in explained.beside([out, *beside]) for each in explained.load(file)]
+    report.datasets = list(_datasets(opened))
+    run(own.rules(), Study(report.datasets, define=_define(opened.inputs)), report)
     report.finish(reasons)
     return report
 

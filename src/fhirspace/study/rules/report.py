@@ -147,6 +147,11 @@ class Report:
         """How many groups are more than notes, and not explained."""
         return len(self.open("error", "warning"))
 
+    def counts(self) -> dict[str, int]:
+        """How many rules ran, how many records and datasets they flag by level, and how many of them are explained."""
+        found = {f"{level}s": sum(group.count for group in self.open(level)) for level in _ORDER}
+        return {"ran": self.ran, **found, "explained": sum(group.count for group in self.groups if group.explained)}
+
     @property
     def values(self) -> Iterator[dict[str, str]]:
         """A line for each value of the records found."""

@@ -50,10 +50,7 @@ def _conformance(report: Report) -> Iterator[tuple[Cell, ...]]:
     yield "Software", f"fhirspace {__version__}"
     yield from ((name, text) for name, text in report.standards.items() if text)
     yield "Rules", f"{report.ran} rules: fhirspace's own{f' and those of {report.source}' if report.source else ''}"
-    for level in ("error", "warning", "note"):
-        groups = report.open(level)
-        yield f"Issues: {level}", sum(group.count for group in groups)
-    yield "Issues explained", sum(group.count for group in report.groups if group.explained)
+    yield from ((f"Issues: {level}", count) for level, count in report.counts().items() if level != "ran")
     yield "Rules not judged", len(report.unjudged)
     yield ()
     yield "Dataset", "Label", "File", "Records"
