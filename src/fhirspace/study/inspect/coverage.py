@@ -22,7 +22,7 @@ from fhirspace.mapping.model import Mapping, Node, Obj, children
 from fhirspace.sdtm.columns import text
 from fhirspace.standards import sdtm
 from fhirspace.study.dataset import Tabulation
-from fhirspace.study.inputs import Opened, open_paths
+from fhirspace.study.inputs import Opened
 from fhirspace.tables.text import data_columns
 from fhirspace.template.codec import CellError
 from fhirspace.template.folders import shipped
@@ -122,7 +122,7 @@ def cells(library: Library, paths: Iterable[Path]) -> list[dict[str, Any]]:
         InputError: a dataset cannot be read; FS103, there is none.
     """
     given = [*paths]
-    opened = open_paths(given)
+    opened = Opened(given)
     found = [_of(name, data, library) for name, data in _datasets(opened)]
     if not found:
         raise InputError("FS103", Place(given[0].name if given else ""), "SDTM datasets")
