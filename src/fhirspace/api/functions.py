@@ -151,7 +151,7 @@ def validate(
     Args:
         paths: a folder, a file, or several; of an output folder ``sdtm/`` and ``fhir/`` are both checked.
         fhir: the FHIR release, "R4", "R4B" or "R5".
-        full: check each resource with fhir.resources as well (needs the extra ``full``).
+        full: with what FHIR only recommends: warnings about extensible bindings, notes on unknown profiles.
         profile: a folder with StructureDefinitions of extensions to check them by.
         follow_links: follow links that lead out of an input folder, too.
         encoding: as in `convert`.

@@ -19,7 +19,7 @@ from fhirspace.api.quarantine import quarantined_tables
 from fhirspace.arguments import PathLike
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir import ndjson
-from fhirspace.fhir.validation.validate import by_models, models_of
+from fhirspace.fhir.validation.models import by_models, models_of
 from fhirspace.folders import scratch
 from fhirspace.foreign import counted, listed
 from fhirspace.idkey import IdKey

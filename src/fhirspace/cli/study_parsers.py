@@ -121,7 +121,11 @@ def _validate(commands: Any) -> None:
     links_option(parser)
     encoding_option(parser)
     release_option(parser)
-    parser.add_argument("--full", action="store_true", help="also check every resource with the package fhir.resources")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="also report what FHIR only recommends, such as codes of extensible value sets",
+    )
     parser.add_argument(
         "--profile",
         metavar="DIR",

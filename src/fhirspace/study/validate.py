@@ -10,6 +10,7 @@ import pyarrow as pa
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
+from fhirspace.fhir.validation.check import compiled
 from fhirspace.sdtm.define import agreement
 from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
@@ -38,7 +39,7 @@ def validate(
     Args:
         paths: folders or files.
         fhir: the FHIR release.
-        full: run fhir.resources over every resource as well (needs the extra ``full``).
+        full: with what FHIR only recommends: warnings and notes.
         profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
         follow_links: follow links that lead out of an input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
@@ -57,7 +58,7 @@ def validate(
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
         if given.kind == "fhir":
-            yield from fhir_validate.validate_files(given.fhir, fhir=fhir, full=full)
+            yield from fhir_validate.validate_files(given.fhir, checker=compiled(fhir, full=full))
             if shapes:
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":

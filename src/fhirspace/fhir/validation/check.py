@@ -44,11 +44,16 @@ def check(resource: object, release: Release = "R4", *, full: bool = False) -> l
         For each finding: the element's path (``Observation.component[1].code``), a code FS4xx of the catalogue,
         and what was expected there. Empty when nothing is wrong. Never a value of the resource.
     """
-    found = compiled(release, full=full).resource(resource, Scope({}))
+    return judged(resource, compiled(release, full=full))
+
+
+def judged(resource: object, checker: Checker) -> list[Finding]:
+    """`check` by the checks that are given."""
+    found = checker.resource(resource, Scope({}))
     if not found:
         return []
     kind = resource.get("resourceType") if isinstance(resource, dict) else None
-    return prefixed(kind, found) if isinstance(kind, str) and kind in definitions(release).resources else found
+    return prefixed(kind, found) if isinstance(kind, str) and kind in checker.definitions.resources else found
 
 
 @cache
@@ -114,9 +119,12 @@ class Checker:
             return [("resourceType", "FS410", f"a resource type of {self.definitions.release}")]
         found = self.object(kind)(value, scope)
         if type(value.get("meta")) is dict and "profile" in value["meta"]:
-            declared = self.registry.declared(value, kind)
-            found = [*(found or ()), *(each for each in declared if self.full or each[1] not in ADVICE)]
+            found = [*(found or ()), *self.declared(value, kind)]
         return found or None
+
+    def declared(self, resource: dict[str, Any], kind: str) -> list[Finding]:
+        """What is wrong with a resource by the profiles that it declares."""
+        return [each for each in self.registry.declared(resource, kind) if self.full or each[1] not in ADVICE]
 
     def element(self, element: Element) -> Check:
         """The check of the content under an element's JSON name."""
@@ -226,7 +234,10 @@ class ObjectCheck:
                 found = (found or []) + prefixed(label, problems)
         scope.depth -= 1
         if self._ruled:
-            found = [*(found or ()), *(self.whole(value) or ()), *self._broken(value, scope)] or None
+            whole = self.whole(value)
+            broken = self._broken(value, scope) if self._invariants is not None else None
+            if whole or broken:
+                found = [*(found or ()), *(whole or ()), *(broken or ())]
         if self._met_companion:
             found = _companions(value, found or []) or None
         return found
@@ -248,6 +259,10 @@ class ObjectCheck:
     def decided(self, value: Mapping[str, Any]) -> bool:
         """Whether the names of an object alone decide that it breaks no invariant."""
         return self._invariants is None or self._invariants.decided(value)
+
+    def asked(self, value: Mapping[str, Any]) -> frozenset[str] | None:
+        """The members that decide on the other invariants; None where that may be any of them."""
+        return frozenset() if self._invariants is None else self._invariants.asked(value)
 
     def holds(self, resource: dict[str, Any]) -> bool:
         """Whether a resource breaks none of the invariants of its type as a whole."""
@@ -358,7 +373,11 @@ def _companions(value: dict[str, Any], found: list[Finding]) -> list[Finding]:
     allowed = set()
     for name, companion in value.items():
         own = value.get(name[1:])
-        if name[:1] != "_" or type(companion) is not list or type(own) is not list:
+        if name[:1] != "_" or type(companion) is not list:
+            continue
+        if own is None:
+            found.append((name, "FS438", "an array of values beside it"))
+        if type(own) is not list:
             continue
         if len(own) != len(companion):
             found.append((name, "FS421", "as many items as the values have"))

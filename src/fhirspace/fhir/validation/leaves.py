@@ -6,7 +6,7 @@ Source: FHIR, "Data Types" (primitive types) and "JSON Representation"; the patt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import date
 from typing import Any
 
@@ -24,7 +24,7 @@ class Scope:
 
     __slots__ = ("around", "contained", "depth", "used")
 
-    def __init__(self, contained: dict[str, str], depth: int = 0, around: Surroundings | None = None) -> None:
+    def __init__(self, contained: Mapping[str, str], depth: int = 0, around: Surroundings | None = None) -> None:
         self.contained = contained
         self.around = around or Surroundings()
         self.used: set[str] = set()

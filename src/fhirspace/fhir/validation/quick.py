@@ -1,91 +1,264 @@
 """The way around the full check for resources whose members were seen before.
 
 The resources of a study repeat themselves: the same code, category, subject in thousands of lines. A line is cut into
-its members without parsing them; each distinct text of a member is parsed and checked once. What is not certainly
-right goes the full way, which alone says what is wrong.
+its members without parsing them; each distinct text of a member is parsed and checked once. Extensions are cut
+further, as one text of them has parts that repeat and parts that do not. What is not certainly right goes the full
+way, which alone says what is wrong.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
+from typing import Any, Literal
 
 import msgspec
 
-from fhirspace.fhir.validation.check import ObjectCheck, compiled
+from fhirspace.fhir.validation.check import Checker, ObjectCheck, compiled
+from fhirspace.fhir.validation.contexts import NAMES
 from fhirspace.fhir.validation.leaves import Check, Scope
-from fhirspace.json import JsonError, decoder, parse
+from fhirspace.fhir.validation.links import contained_types
+from fhirspace.json import JsonError, bounded, decoder, parse
 from fhirspace.standards.fhir import Release
 
-_REMEMBERED = 4096
-_REMEMBERED_LENGTH = 512
+_REMEMBERED = 8192
+_LONGEST = 512
+_SPLIT = 160
+"""Arrays of extensions that are longer than this are cut into their items."""
 
-_members = decoder(dict[str, msgspec.Raw])
+_FRAME = len('{"url":,"extension":}')
+
+_members = decoder(dict[str, msgspec.Raw], bound=False)
+_array = decoder(list[msgspec.Raw], bound=False)
+_plain = decoder(Any, bound=False)
+_NOTHING = b""
+_UNUSED: frozenset[str] = frozenset()
+
+
+def _value(raw: bytes) -> Any:
+    """The value of a text, as `parse` gives it but for the spelling of numbers. Raises JsonError as `parse`."""
+    found = _plain(raw)
+    if b"\\" in raw or raw.count(b'"') != msgspec.json.encode(found).count(b'"'):
+        return parse(raw)  # which sees names that come twice, and halves of surrogate pairs
+    return found
 
 
 class _Member:
     """The check of one member of a resource, with the texts that passed it."""
 
-    __slots__ = ("_check", "good")
+    __slots__ = ("_check", "good", "local")
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self.good: set[bytes] = set()
+        self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
+        """By the text of the contained resources and its own: the ids that it refers to."""
 
-    def sound(self, raw: bytes) -> bool:
-        """Whether the text of the member is strict JSON and right, whatever is around it."""
-        scope = Scope({})
-        if self._check(parse(raw), scope) or scope.used or scope.around.asked:
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """The contained resources that a member refers to, if it is right; None where that is not certain.
+
+        Args:
+            raw: the text of the member. inside: that of ``contained``, with the types of its resources by id.
+        """
+        found = self.local.get((inside, raw))
+        if found is not None:
+            return found
+        scope = Scope(types)
+        if self._check(_value(raw), scope) or scope.around.asked:
+            return None
+        used = frozenset(scope.used)
+        if len(raw) <= _LONGEST:
+            if used:
+                _bounded(self.local)
+                self.local[inside, raw] = used
+            else:
+                _bounded(self.good)
+                self.good.add(raw)
+        return used
+
+
+def _bounded(known: set[bytes] | dict[tuple[bytes, bytes], frozenset[str]]) -> None:
+    if len(known) >= _REMEMBERED:
+        known.clear()
+
+
+class _Extensions(_Member):
+    """Extensions: those of definitions that are known are judged together, others one by one."""
+
+    __slots__ = ("_items", "_own", "_registry")
+
+    def __init__(self, check: Check, item: Check, checker: Checker) -> None:
+        super().__init__(check)
+        self._registry = checker.registry
+        self._own: dict[bytes, bool] = {}
+        self._items = _Member(item)
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """As that of any member; long texts are cut."""
+        if len(raw) > _SPLIT and self._cut(raw, inside, types):
+            return _UNUSED
+        return super().used(raw, inside, types)
+
+    def _cut(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+        """Whether an array of extensions is right, none of them has a definition, and none refers to others."""
+        items, length = _array(raw), 1
+        for each in items:
+            text = bytes(each)
+            length += len(text) + 1
+            if text not in self._items.good and not self._item(text, inside, types):
+                return False
+        return length == len(raw) and bool(items)
+
+    def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+        members = _members(raw)
+        url = bytes(members.get("url", _NOTHING))
+        own = self._own.get(url)
+        if own is None:
+            own = self._is_own(url)
+        if not own:
             return False
-        if len(raw) <= _REMEMBERED_LENGTH and len(self.good) < _REMEMBERED:
-            self.good.add(raw)
-        return True
+        inner = members.get("extension")
+        if inner is None or len(members) != 2 or len(raw) <= _SPLIT:
+            return self._items.used(raw, inside, types) == _UNUSED
+        if len(raw) != len(url) + len(bytes(inner)) + _FRAME:
+            return False  # blanks, or a name twice
+        return self._cut(bytes(inner), inside, types)
+
+    def _is_own(self, quoted: bytes) -> bool:
+        """Whether an address is that of a part, or of an extension that no definition is known of."""
+        address = parse(quoted) if quoted else None
+        own = type(address) is str and (":" not in address or self._registry.extension(address) is None)
+        if len(self._own) < _REMEMBERED:
+            self._own[quoted] = own
+        return own
 
 
 class _Type:
     """The members of one resource type, as they are met."""
 
-    def __init__(self, name: str, whole: ObjectCheck) -> None:
+    def __init__(self, name: str, checker: Checker) -> None:
         self.name = f'"{name}"'.encode()
-        self.whole = whole
+        self.whole: ObjectCheck = checker.object(name)
         self.members: dict[str, _Member] = {}
+        self.shapes: dict[tuple[str, ...], frozenset[str] | Literal[True] | None] = {}
+        """By the names of the members: those whose values decide on invariants; None: all; True: names suffice."""
+        self.holding: set[bytes] = set()
+        """Texts of such members by which no invariant is broken."""
+        self._checker = checker
 
     def member(self, name: str) -> _Member | None:
         """The check of a member; None for what has to go the full way."""
-        check = self.whole.member(name) if name != "contained" else None
+        check = self.whole.member(name)
         if check is None:
             return None
-        return self.members.setdefault(name, _Member(check))
+        item = self._checker.object("Extension")
+        made = _Extensions(check, item, self._checker) if name in NAMES else _Member(check)
+        return self.members.setdefault(name, made)
+
+    def right(self, members: Mapping[str, msgspec.Raw]) -> bool:
+        """Whether a resource has the members that it must have."""
+        return tuple(members) in self.shapes or not self.whole.whole(members)
+
+    def holds(self, members: Mapping[str, msgspec.Raw], line: bytes) -> bool:
+        """Whether a resource breaks no invariant of its type."""
+        names = tuple(members)
+        if names not in self.shapes:
+            if len(self.shapes) >= _REMEMBERED:
+                self.shapes.clear()
+            self.shapes[names] = True if self.whole.decided(members) else self.whole.asked(members)
+        asked = self.shapes[names]
+        if asked is True:
+            return True
+        if asked is None:
+            return self.whole.holds(parse(line))
+        text = b"\n".join((" ".join(names).encode(), *(bytes(members[name]) for name in sorted(asked))))
+        if text in self.holding:
+            return True
+        if not self.whole.holds(parse(line)):
+            return False
+        if len(text) <= 4 * _LONGEST:
+            if len(self.holding) >= _REMEMBERED:
+                self.holding.clear()
+            self.holding.add(text)
+        return True
+
+
+class Quick:
+    """Judges whether a resource is certainly right; the other way is the full check."""
+
+    def __init__(self, checker: Checker) -> None:
+        """Args: the checks of the release."""
+        self.checker = checker
+        self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name != "Bundle"}
+        self._made: dict[bytes, _Type] = {}
+        self._contained: dict[bytes, dict[str, str]] = {}
+
+    def sound(self, line: bytes) -> bool:
+        """Whether a resource is certainly right; False says nothing. Args: compact JSON, as in NDJSON."""
+        try:
+            bounded(line)
+            return self._sound(line)
+        except JsonError:
+            return False
+
+    def _sound(self, line: bytes) -> bool:
+        members = _members(line)
+        kind = self._type(bytes(members.pop("resourceType", _NOTHING)))
+        if kind is None or not kind.right(members):
+            return False
+        length = len(kind.name) + 17  # {"resourceType":...}
+        raw_contained = members.get("contained")
+        inside = _NOTHING if raw_contained is None else bytes(raw_contained)
+        types = self._held(inside) if inside else {}
+        used: set[str] = set()
+        for name, raw in members.items():
+            member = kind.members.get(name) or kind.member(name)
+            if member is None:
+                return False
+            text = bytes(raw)
+            length += len(name) + len(text) + 4
+            if text in member.good:
+                continue
+            more = member.used(text, inside, types)
+            if more is None:
+                return False
+            used |= more
+        if length != len(line):  # a name that occurs twice, or blanks between the members, would make it longer
+            return False
+        if inside and "" not in used and not used.issuperset(types):
+            return False
+        return kind.holds(members, line) and self._declared(kind, members, line)
+
+    def _declared(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> bool:
+        """Whether a resource conforms to the profiles that it declares."""
+        meta = members.get("meta")
+        if meta is None or b'"profile"' not in bytes(meta):
+            return True
+        return not self.checker.declared(parse(line), kind.name[1:-1].decode())
+
+    def _type(self, quoted: bytes) -> _Type | None:
+        found = self._made.get(quoted)
+        if found is None and quoted in self._types:
+            found = self._made[quoted] = _Type(self._types[quoted], self.checker)
+        return found
+
+    def _held(self, raw: bytes) -> dict[str, str]:
+        """The types of contained resources by id."""
+        found = self._contained.get(raw)
+        if found is None:
+            found = contained_types({"contained": parse(raw)})
+            if len(self._contained) >= _REMEMBERED:
+                self._contained.clear()
+            if len(raw) <= 4 * _LONGEST:
+                self._contained[raw] = found
+        return found
 
 
 @cache
-def _types(release: Release) -> dict[bytes, _Type]:
-    checker = compiled(release)
-    return {f'"{name}"'.encode(): _Type(name, checker.object(name)) for name in checker.definitions.resources}
+def _quick(release: Release) -> Quick:
+    return Quick(compiled(release))
 
 
 def sound(line: bytes, release: Release) -> bool:
-    """Whether a resource is certainly right; False says nothing.
-
-    Args:
-        line: the resource, compact JSON as in NDJSON.
-        release: the release of FHIR it is written in.
-    """
-    try:
-        members = _members(line)
-        kind = _types(release).get(bytes(members.pop("resourceType", b"")))
-        if kind is None or kind.whole.whole(members):
-            return False
-        length = len(kind.name) + 17  # {"resourceType":...}
-        for name, raw in members.items():
-            member = kind.members.get(name) or kind.member(name)
-            text = bytes(raw)
-            if member is None or (text not in member.good and not member.sound(text)):
-                return False
-            if name == "meta" and b'"profile"' in text:
-                return False  # the profile is about all members
-            length += len(name) + len(text) + 4
-    except JsonError:
-        return False
-    if length != len(line):  # a name that occurs twice, or blanks between the members, would make it longer
-        return False
-    return kind.whole.decided(members) or kind.whole.holds(parse(line))
+    """`Quick.sound` for single lines of a release."""
+    return _quick(release).sound(line)

@@ -7,6 +7,7 @@ rest is evaluated. Source: FHIR, "ElementDefinition" (constraint).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,9 @@ from fhirspace.standards.hl7.structures import Invariant, structures
 ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "ref-1", "txt-1", "txt-2"})
 """Invariants that the checks of structure, contained resources, references and narratives judge."""
 _SAME: Final = {"SimpleQuantity": "Quantity", "MoneyQuantity": "Quantity"}
+_WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_ALL: Final = frozenset({"children", "descendants", "repeat"})
+"""Functions that look at everything."""
 _MOST_SHAPES: Final = 4096
 _MALFORMED: Final = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 """What an expression meets in values of the wrong JSON kind, which are findings of their own."""
@@ -56,6 +60,16 @@ class TypeRules:
     def decided(self, names: Mapping[str, Any]) -> bool:
         """Whether the names of an object alone decide that it breaks none of its own invariants."""
         return not self._undecided(tuple(names)) and self._names.isdisjoint(names)
+
+    def asked(self, names: Mapping[str, Any]) -> frozenset[str] | None:
+        """The members that decide what names alone do not; None where that may be any of them."""
+        if not self._names.isdisjoint(names):
+            return None
+        words = {word for rule in self._undecided(tuple(names)) for word in _WORD.findall(rule.expression)}
+        if words & _ALL:
+            return None
+        choices = (name for name in names if any(name.startswith(word) for word in words))
+        return frozenset(choices)
 
     def broken(self, value: dict[str, Any], around: Surroundings) -> list[Broken]:
         """The invariants that an object breaks.

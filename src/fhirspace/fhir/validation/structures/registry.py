@@ -14,6 +14,7 @@ from fhirspace.standards.fhir import Release, definitions
 from fhirspace.standards.hl7.structures import Structure, structures
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet, terms
 
+_REMEMBERED = 4096
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 
 
@@ -33,6 +34,7 @@ class Registry:
         self._values = values or {}
         self._systems = systems or {}
         self._judges: dict[str, Judge | None] = {}
+        self._extensions: dict[str, Structure | None] = {}
         self._asked: set[tuple[int, str]] = set()
         self.resolve: Callable[[str], Any] = _nothing
         """Finds the resource that a reference names; set for each resource."""
@@ -53,8 +55,12 @@ class Registry:
 
     def extension(self, url: str) -> Structure | None:
         """The definition of an extension."""
-        found = self.find(url)
-        return found if found is not None and found.type == "Extension" else None
+        if url not in self._extensions:
+            found = self.find(url)
+            if len(self._extensions) >= _REMEMBERED:
+                self._extensions.clear()
+            self._extensions[url] = found if found is not None and found.type == "Extension" else None
+        return self._extensions[url]
 
     def type_of(self, url: str) -> str:
         """The type that a profile constrains, or that an address of the core names; "" where nobody knows."""

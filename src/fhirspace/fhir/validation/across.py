@@ -1,0 +1,141 @@
+"""What can be seen only across resources: ids that occur twice, and references that nothing in the set answers.
+
+Ids and references are stored as 64-bit hashes with their places, some 20 bytes each, so that millions fit.
+Source: FHIR, "Resource" (id), "References" (literal references), "Bundle" (resolving references).
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterator
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.references import parsed
+from fhirspace.foreign import member
+from fhirspace.json import JsonError, decoder
+
+_REFERENCE = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]|\\.){1,2000})"')
+_REMEMBERED = 200_000
+_URN = (b"urn:uuid:", b"urn:oid:")
+
+
+class _Head(msgspec.Struct, rename="camel"):
+    resource_type: str = ""
+    id: str = ""
+
+
+_head = decoder(_Head, bound=False)
+
+
+class Across:
+    """The ids and references of a set of files."""
+
+    def __init__(self) -> None:
+        self._files: list[str] = []
+        self._types: list[str] = []
+        self._ids, self._id_places = array("q"), array("q")
+        self._wanted, self._wanted_places = array("q"), array("q")
+        self._lately: set[bytes] = set()
+        self._sets = 0
+
+    def add(self, raw: bytes, file: FhirFile, number: int | None, *, one: bool) -> None:
+        """Looks at a resource. Args: its JSON, its file, its line; `one`: it is all that its file holds."""
+        if not self._files or self._files[-1] != file.name:
+            self._files.append(file.name)
+        if one and file.kind == "bundle":
+            self._bundle(file)
+            return
+        self._sets += not one
+        self._resource(raw, number or 0)
+
+    def _resource(self, raw: bytes, number: int) -> None:
+        try:
+            head = _head(raw)
+        except JsonError:
+            return  # a finding of its own
+        place = self._place(head.resource_type, number)
+        if head.id:
+            self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
+            self._id_places.append(place)
+        for text in _REFERENCE.findall(raw):
+            if text not in self._lately:
+                self._reference(text, place)
+
+    def _reference(self, text: bytes, place: int) -> None:
+        if len(self._lately) >= _REMEMBERED:
+            self._lately.clear()
+        self._lately.add(text)
+        named = None if text.startswith(_URN) else parsed(text.decode("utf-8", "replace").replace("\\/", "/"))
+        key = text if text.startswith(_URN) else named.key.encode() if named and named.id and not named.base else b""
+        if key:
+            self._wanted.append(hash(key))
+            self._wanted_places.append(place)
+
+    def _bundle(self, file: FhirFile) -> None:
+        """The entries of a Bundle: their ids count, their references are for whoever made the Bundle."""
+        try:
+            entries = file.entries()
+        except InputError:
+            return
+        for number, entry in enumerate(entries, 1):
+            try:
+                head = _head(bytes(entry.resource))
+            except JsonError:
+                continue
+            if head.id:
+                self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
+                self._id_places.append(-self._place(head.resource_type, number))
+
+    def _place(self, kind: str, number: int) -> int:
+        if not self._types or self._types[-1] != kind:
+            if kind not in self._types:
+                self._types.append(kind)
+            else:  # the type that was met last is at the end, so that files of one type look once
+                at = self._types.index(kind)
+                return (len(self._files) << 44) | (at << 32) | min(number, (1 << 32) - 1)
+        return (len(self._files) << 44) | ((len(self._types) - 1) << 32) | min(number, (1 << 32) - 1)
+
+    def problems(self) -> Iterator[Problem]:
+        """An error for each further resource with the id of another, a warning for each first dangling reference."""
+        for place in self._twice():
+            where, kind = self._shown(place)
+            yield Problem("FS436", Place(*where, f"{kind}.id"), "an id that no other resource of the type has", kind)
+        if not self._sets:
+            return  # single resources are no set
+        for place in self._dangling():
+            where, kind = self._shown(place)
+            yield Problem("FS435", Place(*where, kind), "the resource that the reference names", kind)
+
+    def _twice(self) -> Iterator[int]:
+        if not self._ids:
+            return
+        counted = pc.value_counts(pa.array(self._ids, pa.int64()))
+        often = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+        doubled, met = set(often.to_pylist()), set[int]()
+        for key, place in zip(self._ids, self._id_places, strict=True) if doubled else ():
+            if key in doubled and key in met and place >= 0:
+                yield place
+            if key in doubled and place >= 0:
+                met.add(key)
+
+    def _dangling(self) -> Iterator[int]:
+        if not self._wanted:
+            return
+        wanted = pa.array(self._wanted, pa.int64())
+        missing = pc.invert(pc.is_in(wanted, value_set=pa.array(self._ids, pa.int64())))
+        met: set[int] = set()
+        for at in pc.indices_nonzero(missing).to_pylist():
+            if self._wanted[at] not in met:
+                met.add(self._wanted[at])
+                yield self._wanted_places[at]
+
+    def _shown(self, place: int) -> tuple[tuple[str, int | None], str]:
+        place = abs(place)
+        kind = self._types[(place >> 32) & 0xFFF] or "Resource"
+        return (self._files[(place >> 44) - 1], (place & 0xFFFFFFFF) or None), member(kind, 1)

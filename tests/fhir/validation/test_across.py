@@ -1,0 +1,67 @@
+"""What is seen across the resources of a set: ids that occur twice, references that lead nowhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.fhir.validation.validate import validate
+
+PATIENT = {"resourceType": "Patient", "id": "p"}
+OBSERVATION = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
+
+
+def of(reference: str, identity: str = "o") -> dict[str, Any]:
+    return {**OBSERVATION, "id": identity, "subject": {"reference": reference}}
+
+
+def found(path: Path) -> list[tuple[str, str, int | None, str | None]]:
+    return [(each.code, each.place.file, each.place.row, each.place.column) for each in validate([path])]
+
+
+CASES: list[tuple[str, dict[str, list[dict[str, Any]]], list[tuple[str, str, int | None, str | None]]]] = [
+    ("resolved", {"a.ndjson": [of("Patient/p")], "b.ndjson": [PATIENT]}, []),
+    ("resolved with a version", {"a.ndjson": [of("Patient/p/_history/1"), PATIENT]}, []),
+    ("elsewhere", {"a.ndjson": [of("https://ehr.example/fhir/Patient/p")]}, []),
+    ("by search", {"a.ndjson": [of("Patient?identifier=x")]}, []),
+    ("one resource alone", {"a.json": [of("Patient/none")]}, []),
+    ("dangling", {"a.ndjson": [of("Patient/none")]}, [("FS435", "a.ndjson", 1, "Observation")]),
+    (
+        "each dangling reference once",
+        {"a.ndjson": [of("Patient/none"), of("Patient/none", "o2"), of("Patient/other", "o3")]},
+        [("FS435", "a.ndjson", 1, "Observation"), ("FS435", "a.ndjson", 3, "Observation")],
+    ),
+    (
+        "urn without a bundle",
+        {"a.ndjson": [of("urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0")]},
+        [("FS435", "a.ndjson", 1, "Observation")],
+    ),
+    ("twice in a file", {"a.ndjson": [PATIENT, PATIENT]}, [("FS436", "a.ndjson", 2, "Patient.id")]),
+    ("twice in two files", {"a.ndjson": [PATIENT], "b.json": [PATIENT]}, [("FS436", "b.json", None, "Patient.id")]),
+    ("one id, two types", {"a.ndjson": [PATIENT, {**OBSERVATION, "id": "p"}]}, []),
+    (
+        "in a bundle",
+        {
+            "a.json": [
+                {
+                    "resourceType": "Bundle",
+                    "type": "collection",
+                    "entry": [{"fullUrl": "http://e.org/fhir/Patient/p", "resource": PATIENT}],
+                }
+            ],
+            "b.ndjson": [of("Patient/p")],
+        },
+        [],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=[each[0] for each in CASES])
+def test_what_is_seen_across_resources(tmp_path: Path, case: tuple[str, dict[str, Any], list[Any]]) -> None:
+    _, files, expected = case
+    for name, resources in files.items():
+        (tmp_path / name).write_text("\n".join(map(json.dumps, resources)), "utf-8")
+    assert found(tmp_path) == expected
