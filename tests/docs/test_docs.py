@@ -137,7 +137,7 @@ def test_domain_examples_of_the_language_page_load(tmp_path, release):
     assert len(found) == 3
     for number, text in enumerate(found):
         (tmp_path / "domains" / f"{number}.yaml").write_text(text, "utf-8")
-    files = {mapping.domain: mapping.file for mapping in Library(release, [tmp_path]).mappings.values()}
+    files = {mapping.domain: mapping.file for mapping in Library(release, [tmp_path]).complete().values()}
     assert (files["MH"], files["EG"], files["DS"]) == ("0.yaml", "1.yaml", "2.yaml")
 
 

@@ -18,7 +18,9 @@ BACKPORT = "http://hl7.org/fhir/uv/ae-research-backport-ig/StructureDefinition/s
 
 def kinds(release: Release) -> set[str]:
     """The resource types that our mappings write, contained ones too."""
-    return {block.resource for mapping in Library(release).mappings.values() for block in mapping.blocks} | {"Specimen"}
+    return {block.resource for mapping in Library(release).complete().values() for block in mapping.blocks} | {
+        "Specimen"
+    }
 
 
 @pytest.mark.parametrize("release", RELEASES)

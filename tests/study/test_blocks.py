@@ -201,7 +201,7 @@ def test_each_attribute_of_the_summary_is_made_for_a_step(derived: dict[str, pa.
     given = {
         "for_deriving": summary.for_deriving(derived),
         "for_checking": summary.for_checking(derived, names=True),
-        "for_rendering": summary.for_rendering(tabulations, library.mappings.values()),
+        "for_rendering": summary.for_rendering(tabulations, library.complete().values()),
         "for_writing": summary.for_writing(derived),
     }
     blank = StudySummary()
@@ -224,7 +224,7 @@ def test_the_length_of_a_variable_is_that_of_the_study(derived: dict[str, pa.Tab
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
 def test_keys_of_mappings_hold_the_subject(release: Any) -> None:
     """Hence repeated keys and nested rows are found within a block."""
-    for name, mapping in Library(release).mappings.items():
+    for name, mapping in Library(release).complete().items():
         own = sdtm.domain(name).names if sdtm.known(name) else ("USUBJID",)
         if "USUBJID" in own and mapping.key:  # rows without a key are told apart by all their cells
             assert "USUBJID" in mapping.key, name

@@ -79,7 +79,7 @@ def helped(row: Row, mapping: Mapping, lib: Library) -> Row:
     if row.helpers.get("_has_SV_USUBJID_VISITNUM"):
         every.setdefault("SV", []).append({n: row.cells[n] for n in ("USUBJID", "VISITNUM") if n in row.cells})
     tabulations = {name: InMemory(pa.Table.from_pylist(some, _schema(some))) for name, some in every.items()}
-    helpers = Helpers(for_rendering(tabulations, lib.mappings.values()))
+    helpers = Helpers(for_rendering(tabulations, lib.complete().values()))
     return _helped(row, mapping, lib, helpers)
 
 

@@ -26,7 +26,7 @@ DS = "STUDYID,USUBJID,DSSEQ,DSCAT,DSDECOD,DSSTDTC\n"
 
 def helpers(**datasets: str) -> Helpers:
     given = {name: InMemory(table(text)) for name, text in datasets.items()}
-    return Helpers(for_rendering(given, LIBRARY.mappings.values()))
+    return Helpers(for_rendering(given, LIBRARY.complete().values()))
 
 
 def column(name: str, domain: str, rows: str, of: Helpers) -> list[Any]:
@@ -100,7 +100,7 @@ def test_a_loinc_code_is_given_where_just_one_is_left(row: str, expected: bool) 
 
 def visits() -> tuple[str, str]:
     """A dataset and its column that looks whether the subject's visit is there."""
-    for domain, mapping in LIBRARY.mappings.items():
+    for domain, mapping in LIBRARY.complete().items():
         for name in needed(mapping):
             if name == "_has_SV_USUBJID_VISITNUM":
                 return domain, name

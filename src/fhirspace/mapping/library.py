@@ -8,7 +8,7 @@ own come last.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -28,6 +28,8 @@ from fhirspace.template.syntax import DATASET
 
 _Files = tuple[Release, tuple[Path, ...], IdKey | None, str]
 """What a library is built from: release, folders, key, and the digest of the files."""
+_CONSTANTS: Final = ("common.yaml", "classes/*.yaml", "codes/*.csv")
+"""The files of a folder from which the mappings of all folders take something."""
 _SPLIT: Final = 4
 """The longest name of a split dataset: its domain and up to two more characters (SDTMIG 3.4, section 4.1.7)."""
 
@@ -61,9 +63,10 @@ class Library:
     def mappings(self) -> dict[str, Mapping]:
         """The mappings by dataset, SUPP-- spelt out for each that has a place for it.
 
-        Shipped ones that extend a class are not built before they are asked for: see `adopt` and `complete`.
+        A shipped one is not built before it is asked for by its name (see `adopt` and `complete`), but for DM and those
+        that are nested in it.
         """
-        return dict(_built(self.release, tuple(self.folders), self._key, self.digest))
+        return _Mappings(_built(self.release, tuple(self.folders), self._key, self.digest), self.adopt)
 
     def complete(self) -> dict[str, Mapping]:
         """The mappings of all files, those that extend a class among them."""
@@ -86,6 +89,8 @@ class Library:
         """
         if dataset in self.mappings:
             return True
+        if (parent := dataset.removeprefix("SUPP")) != dataset and parent in self._waiting:
+            return self.adopt(parent) and dataset in self.mappings
         origin = self._origin(dataset, columns, resource) if DATASET.fullmatch(dataset) else None
         if origin is None:
             return False
@@ -143,8 +148,12 @@ class Library:
 
     @cached_property
     def _waiting(self) -> dict[str, Path]:
-        """The files of the shipped mappings that extend a class, by dataset: a run builds those that it needs."""
-        return {name: path for path in self._files() for name in _extending(path)}
+        """The files of shipped mappings by dataset that are not built at once: a run builds those that it needs.
+
+        Where a user has mappings of his own, only those that extend a class wait: the others are checked against his.
+        """
+        alone = self.folders == [shipped()]
+        return {name: path for path in self._files() for name in _waiting(path, alone=alone)}
 
     @cached_property
     def _qualifiers(self) -> Mapping:
@@ -169,7 +178,7 @@ class Library:
     @cached_property
     def digest(self) -> str:
         """One SHA-256 over all files of the folders, in the order in which they win: names and bytes."""
-        return digest_of(self.folders, ("common.yaml", "classes/*.yaml", "domains/*.yaml", "codes/*.csv"))
+        return digest_of(self.folders, (*_CONSTANTS, "domains/*.yaml"))
 
     def nested(self, domain: str) -> dict[str, Mapping]:
         """The mappings whose rows are nested in a domain's rows, by domain."""
@@ -180,7 +189,7 @@ class Library:
         found: dict[str, Mapping] = {}
         for path in self._files():
             if path not in self._waiting.values():
-                found.update((mapping.domain, mapping) for mapping in self._load(path))
+                found.update((mapping.domain, mapping) for mapping in self._whole(path))
         spelt = {name: each for plain in found.values() for name, each in _spelt(plain, found)}
         made = dict(sorted(spelt.items()))
         check(made)
@@ -189,6 +198,18 @@ class Library:
     def _files(self) -> Iterator[Path]:
         for folder in self.folders:
             yield from sorted((folder / "domains").glob("*.yaml"))
+
+    def _whole(self, path: Path) -> Iterable[Mapping]:
+        """The mappings of a file; those of a shipped one are the same for all libraries with the same constants."""
+        if path.parent.parent != shipped():
+            return self._load(path)
+        return _shipped(self._given, path, nodes.text_of(path))
+
+    @cached_property
+    def _given(self) -> _Files:
+        """The folders that bring constants, and what a library is built from them with."""
+        folders = tuple(each for each in self.folders if any(any(each.glob(pattern)) for pattern in _CONSTANTS))
+        return self.release, folders, self._key, digest_of(folders, _CONSTANTS)
 
     def _load(self, path: Path, domain: str = "") -> Iterator[Mapping]:
         """The mappings of a file, or only those that say to be of a domain."""
@@ -209,13 +230,36 @@ class Library:
         raise MappingError("FS340", Place(domain), "a dataset that has a mapping")
 
 
-def _extending(path: Path) -> list[str]:
-    """The datasets of a shipped file whose documents all extend a class; a user's are built at once, to be checked."""
+class _Mappings(dict[str, Mapping]):
+    """Mappings by dataset; one that waits is built when it is asked for.
+
+    Args:
+        built: those that are built; adopt: builds another one and adds it, if there is one.
+    """
+
+    def __init__(self, built: dict[str, Mapping], adopt: Callable[[str], bool]) -> None:
+        super().__init__(built)
+        self._adopt = adopt
+
+    def __missing__(self, dataset: str) -> Mapping:
+        if self._adopt(dataset):
+            return self[dataset]
+        raise KeyError(dataset)
+
+
+def _waiting(path: Path, *, alone: bool) -> list[str]:
+    """The datasets of a shipped file that need not be built at once; a user's file is built, to be checked.
+
+    Args:
+        alone: there are no other mappings: then all wait but those with nested rows, and those nested in them.
+    """
     if path.parent.parent != shipped():
         return []
     text = nodes.text_of(path)
     names = re.findall(r"^domain: (\S+)$", text, re.MULTILINE)
-    return names if len(names) == len(re.findall(r"^extends: ", text, re.MULTILINE)) else []
+    extending = len(names) == len(re.findall(r"^extends: ", text, re.MULTILINE))
+    nesting = re.search(r"^attach:|<each (?!SUPP)", text, re.MULTILINE)
+    return names if extending or (alone and not nesting) else []
 
 
 @lru_cache(maxsize=512)
@@ -230,6 +274,12 @@ def _made(files: _Files, dataset: str, domain: str, klass: str) -> dict[str, Map
 def _built(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> dict[str, Mapping]:
     """The mappings of files with this digest: who converts several studies builds them once."""
     return _maker(release, folders, key, _digest).build()
+
+
+@lru_cache(maxsize=256)
+def _shipped(given: _Files, path: Path, _text: str) -> tuple[Mapping, ...]:
+    """The mappings of a shipped file with this text: who loads mappings of his own builds the shipped ones once."""
+    return tuple(_maker(*given)._load(path))
 
 
 @lru_cache(maxsize=8)

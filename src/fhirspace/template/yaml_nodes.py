@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -20,6 +21,9 @@ from fhirspace.version import MAPPING_LANGUAGE
 
 VERSION_KEY: Final = "fhirspace"
 """The key of a mapping file that names the version of the mapping language; without it, version 1."""
+
+_SMALL: Final = 65536
+"""The longest text whose documents are remembered: many libraries read the shipped files."""
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -92,12 +96,21 @@ def load(path: Path) -> list[Map]:
     Raises:
         MappingError: as `read` and `text_of`; FS305 the file is of a newer version, FS321 the version is no number.
     """
-    documents = list(read(text_of(path), path.name))
+    text = text_of(path)
+    made = _documents(text, path.name) if len(text) > _SMALL else _remembered(text, path.name)
+    return list(made)
+
+
+def _documents(text: str, file: str) -> tuple[Map, ...]:
+    documents = list(read(text, file))
     for document in documents:
-        _check_version(document, path.name)
+        _check_version(document, file)
     plain = [document.without(VERSION_KEY) for document in documents]
     # A document that contains nothing but the version is not passed on.
-    return [each for each, document in zip(plain, documents, strict=True) if each.items or not document.items]
+    return tuple(each for each, document in zip(plain, documents, strict=True) if each.items or not document.items)
+
+
+_remembered = lru_cache(maxsize=128)(_documents)
 
 
 def _check_version(document: Map, file: str) -> None:
@@ -185,16 +198,20 @@ _OWN: Final = re.compile(r"(?<![A-Za-z0-9-])--(?=[A-Z])")
 def prefixed(node: Node, prefix: str) -> Node:
     """A node in whose texts and keys SDTM's ``--`` before a variable's name is the prefix of a domain: ``--SEQ``."""
     if isinstance(node, Text):
-        return Text(_OWN.sub(prefix, node.text), node.line)
+        return prefixed_text(node, prefix)
     if isinstance(node, Seq):
-        return Seq(tuple(prefixed(item, prefix) for item in node.items), node.line)
+        return Seq(tuple([prefixed(item, prefix) for item in node.items]), node.line)
     return prefixed_map(node, prefix)
+
+
+def prefixed_text(node: Text, prefix: str) -> Text:
+    """The same of a text."""
+    return Text(_OWN.sub(prefix, node.text), node.line) if "--" in node.text else node
 
 
 def prefixed_map(node: Map, prefix: str) -> Map:
     """The same of keys and values."""
-    pairs = ((Text(_OWN.sub(prefix, key.text), key.line), prefixed(value, prefix)) for key, value in node.items)
-    return Map(tuple(pairs), node.line)
+    return Map(tuple([(prefixed_text(key, prefix), prefixed(value, prefix)) for key, value in node.items]), node.line)
 
 
 def _node(node: yaml.Node, file: str, above: tuple[int, ...]) -> Node:

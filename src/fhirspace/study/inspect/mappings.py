@@ -105,7 +105,7 @@ def show(
     domain = name.upper()
     if library.adopt(domain) or domain in library.complete():
         other = Library("R4" if fhir == "R5" else "R5", own)
-        other.complete()
+        other.adopt(domain)
         made = [{"resource": kind, "json": json.loads(text)} for kind, text in examples(library, domain)]
         data = {"dataset": domain, "release": fhir, "examples": made, "variables": variables(library, domain, other)}
         return data, views_text.shown_dataset(data, other.release)

@@ -1,0 +1,11 @@
+"""The shipped mappings, chosen for laws that need not be tried on all of them."""
+
+from fhirspace.mapping.library import Library
+from fhirspace.mapping.model import Mapping
+from fhirspace.template.folders import shipped
+
+
+def without_class(library: Library) -> dict[str, Mapping]:
+    """The mappings of a library less the shipped ones that only extend a class."""
+    extending = {path.name for path in (shipped() / "domains").glob("*.yaml") if "\nextends: " in path.read_text()}
+    return {name: each for name, each in library.complete().items() if each.file not in extending}
