@@ -80,7 +80,7 @@ class Prepared:
         derived: the variables that were derived, with their method texts.
         unmapped: by dataset, the supplemental variables that do not travel to FHIR: no mapping names their column.
         screening: their last screening; large Parquet files are not part of it.
-        metadata: the descriptions in the files of the datasets; one without rows is in it alone.
+        metadata: the descriptions in the files of the datasets; one without rows is in it alone. files: all of them.
         define: the define.xml that came with them. finished: how SDTM datasets were finished.
     """
 
@@ -91,6 +91,7 @@ class Prepared:
     metadata: dict[str, Description] = field(default_factory=dict)
     define: Define | None = None
     finished: finishing.Finished | None = None
+    files: dict[str, Description] = field(default_factory=dict)
 
 
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
@@ -321,7 +322,7 @@ def from_sdtm(
         kinds: the formats in which the datasets are to be written again. design: of the study, for its declared zones.
         finish: derive what is empty, and bring variables in order; then all of them are read into memory.
     """
-    tables, lazy, metadata = read_sdtm(given, library, accounting)
+    tables, lazy, metadata, files = read_sdtm(given, library, accounting)
     joined = rejoin.join(tables)
     accounting.note(joined.problems())
     for name, rows in joined.removed.items():
@@ -338,7 +339,7 @@ def from_sdtm(
     tabulations = {**{name: InMemory(table) for name, table in clean.tables.items()}, **lazy}
     about = {name: each for name, each in metadata.items() if name in tabulations or name not in joined.tables}
     known = completed(about, define)
-    return Prepared(tabulations, screening=clean, metadata=known, define=define, finished=done)
+    return Prepared(tabulations, screening=clean, metadata=known, define=define, finished=done, files=files)
 
 
 def render(

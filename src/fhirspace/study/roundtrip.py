@@ -24,9 +24,12 @@ from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.inputs import recognise
+from fhirspace.study.metadata import compare as metadata
+from fhirspace.study.metadata.describe import empty
 from fhirspace.study.reading.from_fhir import FromFhir, from_fhir, written
 from fhirspace.study.reading.renaming import Renaming, named
-from fhirspace.tables.compare import Difference, compare
+from fhirspace.tables.compare import METADATA, Difference, compare
+from fhirspace.tables.description import Description
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns
 
@@ -121,8 +124,16 @@ class Proof:
             f"{leg.way:<34}{shown(leg.table, 64):<22}{leg.rows:>8,}{leg.cells:>10,}{len(leg.differences):>13,}"
             for leg in self.legs
         ]
+        table += [f"  {shown(line)}" for line in self._metadata()]
         losses = "\n".join(f"  {shown(loss)}" for loss in (*self.left_out, *self.losses)) or "  none"
         return "\n".join([*table, f"{self._verdict()} ({self.fhir})", "declared losses:", losses])
+
+    def _metadata(self) -> Iterator[str]:
+        """What differs beside the cells, in words."""
+        for leg in self.legs:
+            for each in leg.differences:
+                if each.kind in METADATA:
+                    yield f"{leg.table}{f'.{each.column}' if each.column else ''}: {each.kind} differs"
 
     def _verdict(self) -> str:
         """Whether every cell came back; with quarantined rows this refers to the converted ones only."""
@@ -232,13 +243,31 @@ def _tabulations(
     with OutputFolder(home) as folder:
         pipeline.render(before, library, folder, accounting)
     found = from_fhir(written(home), library)
+    about = found.descriptions(found.tables)
     for name, tabulation in before.tabulations.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
         other = found.tables.get(name, table.slice(0, 0))
-        proof.legs.append(_leg("SDTM > FHIR > SDTM", name, table, other, key))
+        leg = _leg("SDTM > FHIR > SDTM", name, table, other, key)
+        if name in before.files:
+            carried = about.get(name, Description())
+            ordered = None if leg.differences else isinstance(tabulation, InMemory)
+            beside = metadata.compare(name, before.files[name], table, other, carried, ordered=ordered)
+            leg.differences += beside.differences
+            proof.losses += beside.declared
+        proof.legs.append(leg)
+    proof.legs += _without_rows(before, about)
     _declare(found, proof)
     return found.tables
+
+
+def _without_rows(before: pipeline.Prepared, about: Mapping[str, Description]) -> Iterator[Leg]:
+    """The datasets without rows, which are metadata alone."""
+    for name, given in before.files.items():
+        if name in before.metadata and name not in before.tabulations:
+            nothing = empty(about.get(name, Description()))
+            beside = metadata.compare(name, given, empty(given), nothing, about.get(name, Description()))
+            yield Leg("SDTM > FHIR > SDTM", name, 0, 0, beside.differences)
 
 
 def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[str]) -> Leg:

@@ -6,14 +6,19 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.tables.text import ROW, blank_to_null, data_columns, decode
 
-Kind = Literal["cell", "only left", "only right"]
+Kind = Literal[
+    "cell", "only left", "only right",
+    "label", "type", "length", "format", "informat", "dataset label", "column order", "row order",
+]  # fmt: skip
+METADATA: Final = frozenset(get_args(Kind)) - {"cell", "only left", "only right"}
+"""The kinds of differences that are no cells, rows or columns."""
 _Row = tuple[str | None, ...]
 
 
@@ -22,7 +27,8 @@ class Difference:
     """One difference between two tables. It names the place and never the values.
 
     Attributes:
-        kind: a ``cell`` that differs, or a row or column that is ``only left`` or ``only right``.
+        kind: a ``cell`` that differs, a row or column that is ``only left`` or ``only right``, or what differs of a
+            variable or the dataset beside them.
         key: the first 16 hex digits of a hash of the row's key; empty for a column.
         column: the column; None for a whole row.
         left_row: the row in the left table (``@row`` where it has one); None where there is none.
@@ -55,6 +61,13 @@ def compare(left: pa.Table, right: pa.Table, keys: Sequence[str]) -> list[Differ
     if _same_keys(sides[0], sides[1], keys):
         return found + list(_cells(sides[0], sides[1], keys, shared))
     return found + list(_rows(sides[0], sides[1], keys, shared))
+
+
+def same_order(left: pa.Table, right: pa.Table) -> bool:
+    """Whether two tables with the same rows have them in the same order, too."""
+    names = [name for name in data_columns(left) if name in right.column_names]
+    pairs = ([blank_to_null(decode(table.column(name))) for table in (left, right)] for name in names)
+    return not any(pc.any(_differs(*pair)).as_py() for pair in pairs)
 
 
 def _columns(left: pa.Table, right: pa.Table) -> tuple[list[Difference], list[str]]:

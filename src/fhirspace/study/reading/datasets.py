@@ -22,12 +22,14 @@ class SdtmFiles(NamedTuple):
 
     Attributes:
         tables: those in memory. lazy: those that stay on the disk, since they are large Parquet files.
-        metadata: the descriptions in all files; a dataset without rows is in it alone.
+        metadata: the descriptions in all files, without what follows from the guide and the cells; a dataset without
+            rows is in it alone. files: the same as the files have them.
     """
 
     tables: dict[str, pa.Table]
     lazy: dict[str, Tabulation]
     metadata: dict[str, Description]
+    files: dict[str, Description]
 
 
 def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFiles:
@@ -68,7 +70,7 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFil
         name: reduced(name, data.description, data.table()) if isinstance(data, InMemory) else data.description
         for name, data in loaded.items()
     }
-    return SdtmFiles(tables, lazy, metadata)
+    return SdtmFiles(tables, lazy, metadata, {name: data.description for name, data in loaded.items()})
 
 
 def _unknown(loaded: Mapping[str, Tabulation], library: Library) -> list[str]:
