@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.standards.fhir import Definitions, Element
 from fhirspace.standards.hl7.structures import Structure
 
@@ -74,6 +75,8 @@ def misplaced(
         counts: Counter[str] = Counter()
         for place, item in enumerate(items if type(items) is list else ()):
             url = item.get("url") if type(item) is dict else None
+            if type(url) is str and "Extension" not in names and not absolute(url):
+                yield f"{name}[{place}].url", "FS415", "an absolute address (only parts have short names)"
             known = extension(url) if type(url) is str and ":" in url else None
             if known is None or type(url) is not str:
                 continue

@@ -1,0 +1,63 @@
+"""Our check against HL7's own validator, over resources that are right and over mutants with one fault each."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from msgspec.json import encode
+
+from fhirspace.fhir.validation.check import check
+from fhirspace.json import parse, parse_resource
+from tests.fhir.validation import faults, oracle
+from tests.fhir.validation.right import RIGHT
+
+LEAST = 0.98
+"""The share of what HL7's validator refuses that our check has to find."""
+COUNT = 250
+SEEDS = [1, int(os.environ.get("FHIRSPACE_SEED") or random.SystemRandom().randrange(10**6))]
+
+
+def found(line: bytes) -> bool:
+    return bool(check(parse(line), "R4")) or bool(parse_resource(line)[1])
+
+
+def test_what_is_right_is_right() -> None:
+    assert [item for each in RIGHT for item in check(parse(encode(each)), "R4")] == []
+
+
+def test_there_are_many_classes_of_faults() -> None:
+    assert len(faults.classes()) == len(set(faults.classes())) >= 150
+
+
+def test_mutants_depend_on_the_seed_alone() -> None:
+    first, again, other = (list(faults.mutants(RIGHT, seed, 20)) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_most_mutants_are_found() -> None:
+    """Without the oracle: some classes are no faults for some elements, but few."""
+    made = list(faults.mutants(RIGHT, 3, 300))
+    missed = [each.fault for each in made if not found(encode(each.resource))]
+    assert len(missed) <= len(made) * 0.05, missed
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_what_hl7s_validator_refuses_is_found(tmp_path: Path) -> None:
+    oracle.available()
+    made = [each for seed in SEEDS for each in faults.mutants(RIGHT, seed, COUNT)]
+    lines = [encode(each) for each in RIGHT] + [encode(each.resource) for each in made]
+    verdicts = [any(message.refuses for message in messages) for messages in oracle.judge(lines, tmp_path / "oracle")]
+    assert verdicts[: len(RIGHT)] == [False] * len(RIGHT)
+    refused = [
+        (each.fault, found(line))
+        for each, line, bad in zip(made, lines[len(RIGHT) :], verdicts[len(RIGHT) :], strict=True)
+        if bad
+    ]
+    missed = Counter(fault for fault, seen in refused if not seen)
+    assert len(refused) > COUNT
+    assert missed.total() <= len(refused) * (1 - LEAST), f"seed {SEEDS[-1]}: {missed}"
