@@ -1,6 +1,7 @@
 """Variables that SDTM 2.0 itself defines for the general observation classes, in its order, and datasets of its own.
 
-Source: CDISC SDTM 2.0, section 3: names and roles only. What a guide adds or leaves out is in `sdtm`. A few variables
+Source: CDISC SDTM 2.0, section 3: names and roles only, compared with the lists of variables in the template for test
+data of the CDISC Open Rules (`docs/files`), which has them in the order of the model. What a guide adds or leaves out is in `sdtm`. A few variables
 are in 2.0 but not in 1.7, the model of SDTMIG 3.3.
 """
 
@@ -30,9 +31,9 @@ NEW = frozenset(_names("--XDY --XSTDY --XENDY --CHDY --CHSTDY --CHENDY --PTFL --
 CLASSES = {
     "INTERVENTIONS": _names(
         "--TRT --MODIFY --DECOD --MOOD --CAT --SCAT --PRESP --OCCUR --REASOC --STAT --REASND --CNTMOD --EPCHGI "
-        "--INDC --CLAS --CLASCD --DOSE --DOSTXT --DOSU --DOSFRM --DOSFRQ --DOSTOT --DOSRGM --ROUTE --LOT --LOC "
-        "--LAT --DIR --PORTOT --PARTY --PRTYID --FAST --PSTRG --PSTRGU --TRTV --VAMT --VAMTU --ADJ --RSDISC "
-        "--USCHFL --METHOD"
+        "--INDC --CLAS --CLASCD --DOSE --DOSTXT --DOSU --TDOSD --FTDOSD --DOSFRM --DOSFRQ --DOSTOT --DOSRGM --ROUTE "
+        "--LOT --LOC --METHOD --LAT --DIR --PORTOT --FAST --PSTRG --PSTRGU --TRTV --VAMT --VAMTU --ADJ --RSDISC "
+        "--USCHFL --RSTIND --RSTMOD"
     ),
     "EVENTS": _names(
         "--TERM --MODIFY --LLT --LLTCD --DECOD --EVDTYP --PTCD --HLT --HLTCD --HLGT --HLGTCD --CAT --SCAT --PRESP "
