@@ -383,6 +383,7 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("EX", "EXENDTC", 0, "2020-03-01", "The exposure ends after the last exposure in DM"),
     ("LB", "LBSTAT", 0, "NOT DONE", "The test was not done, but there is a result"),
     ("LB", "LBORRES", 0, None, "There is no result, and the test is not marked as not done or derived"),
+    ("LB", "LBORRESU", 0, None, "The standardised result has a unit, but the original has none"),
     ("LB", "LBSTRESC", 0, None, "There is a result, but no standardised one"),
     ("LB", "LBSTRESN", 0, None, "The standardised result is a number, but --STRESN is empty"),
     ("LB", "LBSTRESN", 0, 41.0, "--STRESC and --STRESN are different numbers"),

@@ -1,8 +1,8 @@
 """Variables that SDTM 2.0 itself defines for the general observation classes, in its order, and datasets of its own.
 
-Source: CDISC SDTM 2.0, section 3: names and roles only, compared with the lists of variables in the template for test
-data of the CDISC Open Rules (`docs/files`), which has them in the order of the model. What a guide adds or leaves out is in `sdtm`. A few variables
-are in 2.0 but not in 1.7, the model of SDTMIG 3.3.
+Source: CDISC SDTM 2.0, section 3: names and roles only, compared with the lists of variables, in the order of the
+model, in the template for test data of the CDISC Open Rules. What a guide adds or leaves out is in `sdtm`. A few
+variables are in 2.0 but not in 1.7, the model of SDTMIG 3.3.
 """
 
 from __future__ import annotations

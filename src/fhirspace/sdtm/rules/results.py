@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.sdtm.rules.engine import PRESENCE, Fault, Outcome, cell, targets
+from fhirspace.sdtm.rules.frame import of_dataset
 from fhirspace.sdtm.rules.model import Rule
 from fhirspace.sdtm.rules.values import Lists, is_number, written
 
@@ -63,10 +65,23 @@ def _found(rule: Rule, fault: Fault, names: list[str], row: int, *, floats: bool
     for name in names:
         value: Any = cell(frame, name, row) if frame.has(name) else NOT_THERE
         cells.append((name, written(float(value) if floats and isinstance(value, int) else value)))
-    sequence = f"{fault.dataset.prefix}SEQ"
-    own = (written(cell(frame, key, row)) if record and frame.has(key) else "" for key in ("USUBJID", sequence))
-    subject, number = own
-    return Found(dataset, record, tuple(cells), subject, number.removesuffix(".0"))
+    own = _identity(rule, fault, row) if record else ("", "")
+    return Found(dataset, record, tuple(cells), *own)
+
+
+def _identity(rule: Rule, fault: Fault, row: int) -> tuple[str, str]:
+    """USUBJID and --SEQ of a row, also where it is one cell of a record; "" for what it has not."""
+    frame, data = fault.frame, of_dataset(fault.frame.dataset)
+    of_cells = rule.kind.startswith("Value Check")
+    found = []
+    for key in ("USUBJID", f"{fault.dataset.prefix}SEQ"):
+        value = None
+        if frame.has(key):
+            value = cell(frame, key, row)
+        elif of_cells and data.has(key):
+            value = cell(data, key, pc.index(data.rows, frame.rows[row]).as_py())
+        found.append(written(value).removesuffix(".0"))
+    return found[0], found[1]
 
 
 def _as_floats(fault: Fault, names: list[str]) -> bool:
