@@ -152,7 +152,7 @@ def validate(
         paths: a folder, a file, or several; of an output folder ``sdtm/`` and ``fhir/`` are both checked.
         fhir: the FHIR release, "R4", "R4B" or "R5".
         full: with what FHIR only recommends: warnings about extensible bindings, notes on unknown profiles.
-        profile: a folder with StructureDefinitions of extensions to check them by.
+        profile: a package (folder or .tgz) of profiles and extensions to check them by.
         follow_links: follow links that lead out of an input folder, too.
         encoding: as in `convert`.
 

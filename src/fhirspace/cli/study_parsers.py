@@ -128,9 +128,10 @@ def _validate(commands: Any) -> None:
     )
     parser.add_argument(
         "--profile",
-        metavar="DIR",
-        type=Path,
-        help="also check extensions against the StructureDefinitions in this folder",
+        metavar="PACKAGE",
+        action="append",
+        help="also check by the profiles and extensions of this package (folder or .tgz), or by the profile of this"
+        " address; may be given several times",
     )
     rules_option(parser)
 

@@ -10,11 +10,13 @@ import pyarrow as pa
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.validation import extensions, validate as fhir_validate
-from fhirspace.fhir.validation.check import compiled
+from fhirspace.fhir.validation.check import Checker, compiled
+from fhirspace.fhir.validation.structures import packages
+from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.sdtm.define import agreement
 from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
-from fhirspace.standards.fhir import Release
+from fhirspace.standards.fhir import Release, definitions
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import as_finding
 from fhirspace.study.inputs import Input, Opened
@@ -27,7 +29,7 @@ def validate(
     *,
     fhir: Release = "R4",
     full: bool = False,
-    profile: Path | None = None,
+    profile: Path | Sequence[Path | str] | None = None,
     follow_links: bool = False,
     encoding: str | None = None,
     opened: Opened | None = None,
@@ -40,7 +42,8 @@ def validate(
         paths: folders or files.
         fhir: the FHIR release.
         full: with what FHIR only recommends: warnings and notes.
-        profile: a folder with StructureDefinitions of extensions; extensions with their addresses are checked by them.
+        profile: packages of profiles: folders with StructureDefinitions, or ``.tgz`` files; addresses of profiles, by
+            which all resources of their types are checked as well.
         follow_links: follow links that lead out of an input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         opened: the same paths, where their datasets are looked at by others, too.
@@ -49,22 +52,48 @@ def validate(
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
             FS617 where the profile is none.
     """
-    shapes = extensions.load(profile) if profile else {}
+    shapes, checker, missing = _checker(profile, fhir, full=full)
     opened = opened or Opened(paths, follow_links=follow_links, encoding=encoding)
     if all(given.kind == "records" for given in opened.inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
     yield from opened.beside
+    yield from (Problem("FS437", Place(name), "the package beside the one that needs it") for name in sorted(missing))
     for given in opened.inputs:
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
         if given.kind == "fhir":
-            yield from fhir_validate.validate_files(given.fhir, checker=compiled(fhir, full=full))
+            yield from fhir_validate.validate_files(given.fhir, checker=checker)
             if shapes:
                 yield from _by_profile(given.fhir, shapes)
         elif given.kind == "sdtm":
             yield from _datasets(given, opened)
         else:
             yield from (finding(found.path) for found in given.files.values())
+
+
+def _checker(
+    profile: Path | Sequence[Path | str] | None, fhir: Release, *, full: bool
+) -> tuple[dict[str, extensions.Shape], Checker, set[str]]:
+    """The checks by HL7's definitions and by those of packages, with extensions that only have a differential apart.
+
+    Returns: these extensions, the checks, the names of packages that are missing.
+    """
+    given = [] if profile is None else [profile] if isinstance(profile, Path) else list(profile)
+    urls = [str(each) for each in given if "://" in str(each)]
+    folders = [Path(each) for each in given if "://" not in str(each)]
+    if not given:
+        return {}, compiled(fhir, full=full), set()
+    package, shapes = packages.Package(), dict[str, extensions.Shape]()
+    for each in folders:
+        found = packages.load(each)
+        partial = [url for url, one in found.structures.items() if one.type == "Extension" and not one.whole]
+        shapes |= extensions.load(each) if partial and each.is_dir() and not (each / "package").is_dir() else {}
+        package.add(found, without=shapes)
+    known = Registry.of(fhir, package)
+    for url in urls:
+        if known.find(url) is None:
+            raise UsageError("FS617", url, "the address of a profile of FHIR's core or of a package given by --profile")
+    return shapes, Checker(definitions(fhir), known, full=full, profiles=urls), package.missing
 
 
 def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:

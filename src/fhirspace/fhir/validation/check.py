@@ -9,7 +9,7 @@ path: paths are put together on the way out of a finding.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -76,8 +76,16 @@ def _join(name: str, path: str) -> str:
 class Checker:
     """All checks of one release."""
 
-    def __init__(self, definitions: Definitions, known: Registry, *, full: bool) -> None:
-        """Args: the definitions of the release; the structures and codes that are known; with advice or without."""
+    def __init__(self, definitions: Definitions, known: Registry, *, full: bool, profiles: Sequence[str] = ()) -> None:
+        """Make the checks.
+
+        Args:
+            definitions: those of the release. known: the structures and codes that are known.
+            full: with advice. profiles: further profiles that resources of their types have to conform to.
+        """
+        self.asked: dict[str, list[str]] = {}
+        for url in profiles:
+            self.asked.setdefault(known.type_of(url), []).append(url)
         self.full = full
         self.definitions = definitions
         self.registry = known
@@ -118,13 +126,14 @@ class Checker:
         if not isinstance(kind, str) or kind not in self.definitions.resources:
             return [("resourceType", "FS410", f"a resource type of {self.definitions.release}")]
         found = self.object(kind)(value, scope)
-        if type(value.get("meta")) is dict and "profile" in value["meta"]:
+        if kind in self.asked or (type(value.get("meta")) is dict and "profile" in value["meta"]):
             found = [*(found or ()), *self.declared(value, kind)]
         return found or None
 
     def declared(self, resource: dict[str, Any], kind: str) -> list[Finding]:
         """What is wrong with a resource by the profiles that it declares."""
-        return [each for each in self.registry.declared(resource, kind) if self.full or each[1] not in ADVICE]
+        found = self.registry.declared(resource, kind, self.asked.get(kind, ()))
+        return [each for each in found if self.full or each[1] not in ADVICE]
 
     def element(self, element: Element) -> Check:
         """The check of the content under an element's JSON name."""

@@ -85,44 +85,44 @@ def _bounded(known: set[bytes] | dict[tuple[bytes, bytes], frozenset[str]]) -> N
 class _Extensions(_Member):
     """Extensions: those of definitions that are known are judged together, others one by one."""
 
-    __slots__ = ("_items", "_own", "_registry")
+    __slots__ = ("_items", "_own", "_parts", "_registry")
 
     def __init__(self, check: Check, item: Check, checker: Checker) -> None:
         super().__init__(check)
         self._registry = checker.registry
         self._own: dict[bytes, bool] = {}
-        self._items = _Member(item)
+        self._items, self._parts = _Member(item), _Member(item)
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """As that of any member; long texts are cut."""
-        if len(raw) > _SPLIT and self._cut(raw, inside, types):
+        if len(raw) > _SPLIT and self._cut(raw, inside, types, part=False):
             return _UNUSED
         return super().used(raw, inside, types)
 
-    def _cut(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+    def _cut(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
         """Whether an array of extensions is right, none of them has a definition, and none refers to others."""
-        items, length = _array(raw), 1
+        items, length, items_of = _array(raw), 1, self._parts if part else self._items
         for each in items:
             text = bytes(each)
             length += len(text) + 1
-            if text not in self._items.good and not self._item(text, inside, types):
+            if text not in items_of.good and not self._item(text, inside, types, part=part):
                 return False
         return length == len(raw) and bool(items)
 
-    def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+    def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
         members = _members(raw)
         url = bytes(members.get("url", _NOTHING))
         own = self._own.get(url)
         if own is None:
             own = self._is_own(url)
-        if not own:
+        if not own or (not part and b":" not in url):
             return False
         inner = members.get("extension")
         if inner is None or len(members) != 2 or len(raw) <= _SPLIT:
-            return self._items.used(raw, inside, types) == _UNUSED
+            return (self._parts if part else self._items).used(raw, inside, types) == _UNUSED
         if len(raw) != len(url) + len(bytes(inner)) + _FRAME:
             return False  # blanks, or a name twice
-        return self._cut(bytes(inner), inside, types)
+        return self._cut(bytes(inner), inside, types, part=True)
 
     def _is_own(self, quoted: bytes) -> bool:
         """Whether an address is that of a part, or of an extension that no definition is known of."""
@@ -232,9 +232,10 @@ class Quick:
     def _declared(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> bool:
         """Whether a resource conforms to the profiles that it declares."""
         meta = members.get("meta")
-        if meta is None or b'"profile"' not in bytes(meta):
+        name = kind.name[1:-1].decode()
+        if name not in self.checker.asked and (meta is None or b'"profile"' not in bytes(meta)):
             return True
-        return not self.checker.declared(parse(line), kind.name[1:-1].decode())
+        return not self.checker.declared(parse(line), name)
 
     def _type(self, quoted: bytes) -> _Type | None:
         found = self._made.get(quoted)

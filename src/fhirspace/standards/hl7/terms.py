@@ -80,10 +80,21 @@ class Terms:
 
     def __init__(self, own: _File, shared: _File) -> None:
         """Args: the content of the file of the release, and of the one that all share."""
-        self._files = own, shared
+        self._files: tuple[_File, ...] = (own, shared)
         self._values = own.values
         self._made: dict[str, ValueSet | None] = {}
         self._systems: dict[str, CodeSystem | None] = {}
+
+    @classmethod
+    def of(cls, values: dict[str, Includes], systems: dict[str, System], known: Terms) -> Terms:
+        """The terms of users' packages; what these do not have is looked for in what is `known`."""
+        made = cls(_File(systems, values), known._files[-1])
+        made._files = (_File(systems), *known._files)
+        return made
+
+    def stored(self, url: str) -> Includes | None:
+        """A value set as it is stored."""
+        return self._values.get(url.partition("|")[0])
 
     def system(self, url: str) -> CodeSystem | None:
         """A code system of which all codes are known; None for any other."""

@@ -195,3 +195,25 @@ class Rules:
 def rules(release: Release) -> Rules:
     """The invariants of a release."""
     return Rules(definitions(release), model(release), structures(release).invariants())
+
+
+def broken(
+    release: Release, kind: str, constraints: tuple[Invariant, ...], value: dict[str, Any]
+) -> list[tuple[str, str, str]]:
+    """The invariants of a profile that a value breaks: key, severity and expression of each.
+
+    Args:
+        release: the release. kind: the type of the value. constraints: the invariants. value: it.
+    """
+    known = model(release)
+    around = Surroundings(value, value) if "resourceType" in value else Surroundings()
+    found = []
+    for each in constraints:
+        try:
+            rule = _Rule(each.key, each.expression, compiled(each.expression))
+        except ExpressionError:
+            continue
+        types = TypeRules(known, kind, [rule], {})
+        if types.broken(value, around):
+            found.append((each.key, each.severity, each.expression))
+    return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from fhirspace.fhir.validation.invariants.rules import broken
 from fhirspace.fhir.validation.leaves import Finding
 from fhirspace.fhir.validation.structures.judge import Judge
+from fhirspace.fhir.validation.structures.packages import Package
 from fhirspace.fhir.validation.structures.slices import Around
 from fhirspace.fhir.validation.structures.tree import Node, tree
 from fhirspace.standards.fhir import Release, definitions
@@ -34,6 +36,9 @@ class Registry:
         self._values = values or {}
         self._systems = systems or {}
         self._judges: dict[str, Judge | None] = {}
+        own_rules = structures(release).invariants().values()
+        self._base_keys = {rule.key for rules in own_rules for rule in rules}
+        """What snapshots repeat of the types, which are judged by themselves."""
         self._extensions: dict[str, Structure | None] = {}
         self._asked: set[tuple[int, str]] = set()
         self.resolve: Callable[[str], Any] = _nothing
@@ -75,13 +80,19 @@ class Registry:
         judge = self._judge(url.partition("|")[0])
         return None if judge is None else judge.judge(value)
 
-    def declared(self, resource: Mapping[str, Any], kind: str) -> list[Finding]:
-        """What is wrong with a resource by the profiles that it declares to conform to (``meta.profile``)."""
-        profiles = resource["meta"]["profile"]
+    @classmethod
+    def of(cls, release: Release, package: Package) -> Registry:
+        """HL7's own structures of a release and those of packages."""
+        return cls(release, package.structures, package.value_sets(release), package.code_systems())
+
+    def declared(self, resource: Mapping[str, Any], kind: str, asked: Sequence[str] = ()) -> list[Finding]:
+        """What is wrong with a resource by the profiles that it declares (``meta.profile``), and by those asked for."""
+        meta = resource.get("meta")
+        profiles = meta.get("profile") if type(meta) is dict else None
+        declared = [url for url in (profiles if type(profiles) is list else ()) if type(url) is str]
         found: list[Finding] = []
-        for url in dict.fromkeys(profiles if type(profiles) is list else ()):
-            if type(url) is str:
-                found += self.by_profile(resource, kind, url)
+        for url in dict.fromkeys((*declared, *asked)):
+            found += self.by_profile(resource, kind, url)
         return found
 
     def by_profile(self, resource: Mapping[str, Any], kind: str, url: str) -> list[Finding]:
@@ -126,7 +137,24 @@ class Registry:
         return self._judges[name]
 
     def _made(self, structure: Structure) -> Judge:
-        return Judge(structure, tree(structure, self.find), self._around, _no_invariants, self.type_of)
+        return Judge(structure, tree(structure, self.find), self._around, self._invariants, self.type_of)
+
+    def _invariants(self, node: Node, value: Any) -> list[tuple[str, str]]:
+        """The invariants of a profile that a value breaks."""
+        if not isinstance(value, dict):
+            return []
+        further = tuple(each for each in node.rule.constraints if each.key not in self._base_keys)
+        types = [each.code for each in node.rule.types]
+        kind = types[0] if types and types[0] not in ("BackboneElement", "Element") else _plain(node.rule.id)
+        return [
+            ("FS424" if severity == "error" else "FS425", f"{key}: {expression}")
+            for key, severity, expression in broken(self.release, str(value.get("resourceType", kind)), further, value)
+        ]
+
+
+def _plain(identity: str) -> str:
+    """The path of an element without the names of slices."""
+    return ".".join(part.partition(":")[0] for part in identity.split("."))
 
 
 def _contained(resource: Mapping[str, Any]) -> dict[str, Any]:
@@ -141,10 +169,6 @@ def _contained(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 def _nothing(_: str) -> None:
     return None
-
-
-def _no_invariants(node: Node, value: Any) -> list[tuple[str, str]]:
-    return []
 
 
 @cache

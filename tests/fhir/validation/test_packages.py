@@ -1,0 +1,178 @@
+"""Packages of profiles: folders and archives, with value sets of their own, and what they depend on."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.errors import UsageError
+from fhirspace.study.validate import validate
+
+BASE = "http://example.org/fhir"
+PROFILE = {
+    "resourceType": "StructureDefinition",
+    "url": f"{BASE}/StructureDefinition/site-observation",
+    "type": "Observation",
+    "derivation": "constraint",
+    "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Observation",
+    "differential": {
+        "element": [
+            {"id": "Observation", "path": "Observation", "constraint": [
+                {"key": "site-1", "severity": "error", "expression": "value.exists() or note.exists()"}]},
+            {"id": "Observation.subject", "path": "Observation.subject", "min": 1},
+            {"id": "Observation.code", "path": "Observation.code",
+             "binding": {"strength": "required", "valueSet": f"{BASE}/ValueSet/tests"}},
+            {"id": "Observation.extension", "path": "Observation.extension",
+             "slicing": {"discriminator": [{"type": "value", "path": "url"}], "rules": "open"}},
+            {"id": "Observation.extension:site", "path": "Observation.extension", "sliceName": "site", "min": 1,
+             "type": [{"code": "Extension", "profile": [f"{BASE}/StructureDefinition/site"]}]},
+        ]
+    },
+}  # fmt: skip
+EXTENSION = {
+    "resourceType": "StructureDefinition",
+    "url": f"{BASE}/StructureDefinition/site",
+    "type": "Extension",
+    "derivation": "constraint",
+    "baseDefinition": "http://hl7.org/fhir/StructureDefinition/Extension",
+    "context": [{"type": "element", "expression": "Observation"}],
+    "snapshot": {
+        "element": [
+            {"id": "Extension", "path": "Extension", "max": "1"},
+            {"id": "Extension.url", "path": "Extension.url", "fixedUri": f"{BASE}/StructureDefinition/site"},
+            {"id": "Extension.value[x]", "path": "Extension.value[x]", "min": 1, "type": [{"code": "string"}]},
+        ]
+    },
+}
+SYSTEM = {
+    "resourceType": "CodeSystem",
+    "url": f"{BASE}/CodeSystem/tests",
+    "content": "complete",
+    "concept": [{"code": "A", "concept": [{"code": "A1"}]}, {"code": "B"}],
+}
+VALUES = {
+    "resourceType": "ValueSet",
+    "url": f"{BASE}/ValueSet/tests",
+    "compose": {
+        "include": [
+            {"system": SYSTEM["url"], "filter": [{"property": "concept", "op": "is-a", "value": "A"}]},
+        ]
+    },
+}
+GOOD: dict[str, Any] = {
+    "resourceType": "Observation",
+    "meta": {"profile": [PROFILE["url"]]},
+    "status": "final",
+    "code": {"coding": [{"system": SYSTEM["url"], "code": "A1"}]},
+    "subject": {"reference": "Patient/1"},
+    "valueString": "x",
+    "extension": [{"url": EXTENSION["url"], "valueString": "S1"}],
+}
+DEFINITIONS = {"a.json": PROFILE, "b.json": EXTENSION, "c.json": SYSTEM, "d.json": VALUES}
+
+
+def folder(path: Path, **more: Any) -> Path:
+    path.mkdir()
+    for name, content in {**DEFINITIONS, **more}.items():
+        (path / name).write_text(json.dumps(content), "utf-8")
+    return path
+
+
+def archive(path: Path, **more: Any) -> Path:
+    with tarfile.open(path, "w:gz") as stream:
+        for name, content in {**DEFINITIONS, **more}.items():
+            data = json.dumps(content).encode()
+            member = tarfile.TarInfo(f"package/{name}")
+            member.size = len(data)
+            stream.addfile(member, io.BytesIO(data))
+    return path
+
+
+def found(tmp_path: Path, resource: dict[str, Any], *profiles: Path | str) -> list[tuple[str, str | None]]:
+    file = tmp_path / "one.json"
+    file.write_text(json.dumps(resource), "utf-8")
+    return [(each.code, each.place.column or each.place.file) for each in validate([file], profile=profiles)]
+
+
+FAULTS: list[tuple[str, dict[str, Any], list[tuple[str, str]]]] = [
+    ("right", GOOD, []),
+    (
+        "code not in the value set",
+        {**GOOD, "code": {"coding": [{"system": SYSTEM["url"], "code": "B"}]}},
+        [("FS433", "Observation.code")],
+    ),
+    (
+        "unknown code",
+        {**GOOD, "code": {"coding": [{"system": SYSTEM["url"], "code": "C"}]}},
+        [("FS426", "Observation.code.coding[0].code"), ("FS433", "Observation.code")],
+    ),
+    (
+        "no subject",
+        {name: value for name, value in GOOD.items() if name != "subject"},
+        [("FS433", "Observation.subject")],
+    ),
+    (
+        "an invariant of the profile",
+        {name: value for name, value in GOOD.items() if name != "valueString"},
+        [("FS424", "Observation")],
+    ),
+    (
+        "the extension with another type",
+        {**GOOD, "extension": [{"url": EXTENSION["url"], "valueInteger": 1}]},
+        [("FS423", "Observation.extension[0].valueInteger")],
+    ),
+    ("no extension", {k: v for k, v in GOOD.items() if k != "extension"}, [("FS433", "Observation.extension")]),
+]
+
+
+@pytest.mark.parametrize("case", FAULTS, ids=[each[0] for each in FAULTS])
+@pytest.mark.parametrize("made", [folder, archive])
+def test_a_package_is_judged_by(tmp_path: Path, case: tuple[str, dict[str, Any], list[Any]], made: Any) -> None:
+    _, resource, expected = case
+    assert found(tmp_path, resource, made(tmp_path / "own.tgz")) == expected
+
+
+def test_the_address_of_a_profile_asks_for_it_of_all_resources_of_its_type(tmp_path: Path) -> None:
+    package = folder(tmp_path / "own")
+    bare = {name: value for name, value in GOOD.items() if name not in ("meta", "subject")}
+    assert found(tmp_path, bare, package) == []
+    assert found(tmp_path, bare, package, PROFILE["url"]) == [("FS433", "Observation.subject")]  # type: ignore[arg-type]
+    assert found(tmp_path, {"resourceType": "Patient"}, package, PROFILE["url"]) == []  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="FS617"):
+        found(tmp_path, bare, "http://example.org/none")
+
+
+def test_packages_that_others_depend_on_are_found_beside_them(tmp_path: Path) -> None:
+    derived = {
+        "resourceType": "StructureDefinition",
+        "url": f"{BASE}/StructureDefinition/derived",
+        "type": "Observation",
+        "derivation": "constraint",
+        "baseDefinition": PROFILE["url"],
+        "differential": {"element": [{"id": "Observation.performer", "path": "Observation.performer", "min": 1}]},
+    }
+    (tmp_path / "guide").mkdir()
+    manifest = {"name": "guide", "dependencies": {"own": "1.0.0", "hl7.fhir.r4.core": "4.0.1", "gone": "1.0.0"}}
+    for name, content in (("package.json", manifest), ("derived.json", derived)):
+        (tmp_path / "guide" / name).write_text(json.dumps(content), "utf-8")
+    archive(tmp_path / "own-1.0.0.tgz")
+    resource = {**GOOD, "meta": {"profile": [derived["url"]]}}
+    assert found(tmp_path, resource, tmp_path / "guide") == [("FS437", "gone"), ("FS433", "Observation.performer")]
+    del resource["subject"]
+    codes = found(tmp_path, resource, tmp_path / "guide")
+    assert codes == [("FS437", "gone"), ("FS433", "Observation.subject"), ("FS433", "Observation.performer")]
+
+
+@pytest.mark.parametrize("content", ["{", "", '{"resourceType":"Patient"}'])
+def test_what_is_no_package_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "a.json").write_text(content, "utf-8")
+    (tmp_path / "x.tgz").write_text(content, "utf-8")
+    for path in (tmp_path / "x", tmp_path / "x.tgz"):
+        with pytest.raises(UsageError, match="FS617"):
+            found(tmp_path, GOOD, path)
