@@ -35,6 +35,8 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "follow_links": [("no", "FS641")],
     "strict": [("no", "FS641")],
     **_alike(("define", "derive"), [("no", "FS641"), (1, "FS641")]),
+    "define": [("no", "FS641"), (1, "FS641")],
+    **_alike(("views", "enrolment"), [("", "FS641"), (7, "FS641")]),
     "encoding": [("latin-99", "FS641"), ("", "FS641"), (7, "FS641"), ("hex", "FS641")],
     "progress": [("bar", "FS641")],
     "full": [("no", "FS641")],

@@ -48,6 +48,8 @@ def convert(
     define: bool | None = None,
     derive: bool = True,
     study: PathLike | None = None,
+    views: PathLike | None = None,
+    enrolment: PathLike | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -73,6 +75,9 @@ def convert(
         define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
         derive: SDTM from SDTM: derive what is empty, and bring variables in order; False: only write datasets again.
         study: the file with the design of the study; None: ``study.yaml`` of the source mappings, or beside datasets.
+        views: the name or folder of views for FHIR that fhirspace did not write; its records are the result, or become
+            SDTM by the forms of `source`.
+        enrolment: with `views`: the table of the patients in the study; None: that of the views.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -100,6 +105,8 @@ def convert(
         define=None if define is None else arguments.flag("define", define),
         derive=arguments.flag("derive", derive),
         study=None if study is None else arguments.path("study", study),
+        views=None if views is None else str(arguments.path("views", views)),
+        enrolment=None if enrolment is None else arguments.path("enrolment", enrolment),
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
         encoding=arguments.encoding(encoding),

@@ -79,6 +79,8 @@ def convert(options: Namespace) -> int:
             define=options.define,
             derive=options.derive,
             study=options.study,
+            views=options.views,
+            enrolment=options.enrolment,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:

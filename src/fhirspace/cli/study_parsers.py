@@ -54,6 +54,7 @@ def _convert(commands: Any) -> None:
         "datasets/ --to sdtm --define --study study.yaml --out finished",
         "study/sdtm --to fhir --out study-fhir --engine processes --workers 4",
         "study-fhir --to records --source space --out back",
+        "ehr-export/ --to sdtm --views my-study/ --source ehr --out study",
     )
     input_argument(parser)
     strict_option(parser)
@@ -66,7 +67,7 @@ def _convert(commands: Any) -> None:
         nargs="+",
         choices=("xpt", "parquet", "csv", "dataset-json", "dataset-ndjson", "dsjc"),
         default=["xpt"],
-        help="formats of SDTM datasets (default: xpt)",
+        help="formats of SDTM datasets (default: xpt), or of the records of views: parquet, csv (default: csv)",
     )
     parser.add_argument(
         "--define",
@@ -91,6 +92,17 @@ def _convert(commands: Any) -> None:
         default=True,
         help="SDTM: run fhirspace's conformance rules over the datasets written, and print how much they find (default:"
         " yes)",
+    )
+    parser.add_argument(
+        "--views",
+        metavar="NAME|DIR",
+        help="FHIR that fhirspace did not write: the views that make records of it, such as us-core",
+    )
+    parser.add_argument(
+        "--enrolment",
+        metavar="FILE",
+        type=Path,
+        help="with --views: the table of the patients in the study (default: that of the views)",
     )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")

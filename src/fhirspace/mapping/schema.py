@@ -119,14 +119,22 @@ def schema() -> Schema:
         "$id": "https://fhirspace.org/schema/mapping.json",
         "title": "A document of a fhirspace mapping file",
         "description": "With domain: a domain mapping, with class: what several of them have in common, with form: or "
-        "makes: a source form, else common constants.",
+        "makes: a source form, with view: a view, else what is common to all files of a folder.",
         "type": "object",
         "if": {"anyOf": [{"required": ["domain"]}, {"required": ["class"]}]},
         "then": {"$ref": "#/$defs/domain"},
         "else": {
             "if": {"anyOf": [{"required": ["form"]}, {"required": ["makes"]}]},
             "then": {"$ref": "#/$defs/form"},
-            "else": {"$ref": "#/$defs/common"},
+            "else": {
+                "if": {"required": ["view"]},
+                "then": {"$ref": "#/$defs/view"},
+                "else": {
+                    "if": {"anyOf": [{"required": [name]} for name in ("extends", "left", "subjects", "visits")]},
+                    "then": {"$ref": "#/$defs/views"},
+                    "else": {"$ref": "#/$defs/common"},
+                },
+            },
         },
         "$defs": {
             "text": _TEXT,
@@ -145,12 +153,63 @@ def schema() -> Schema:
             "domain": _domain(),
             "form": _form(),
             "cell": _cell(),
+            "view": _view(),
+            "views": _of_views(),
             "common": {
                 "type": "object",
                 "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes(), **_left_out()},
                 "additionalProperties": False,
             },
         },
+    }
+
+
+def _view() -> Schema:
+    address = {"type": "string", "description": "code.coding[system=$loinc].code; a | b; first a; a -> Type.b; ^a."}
+    names = ("visit", "phase", "enrolment", "least", "greatest", "give")
+    computed = {"type": "object", "properties": dict.fromkeys(names, _TEXT), "additionalProperties": False}
+    return {
+        "type": "object",
+        "required": ["view", "of"],
+        "properties": {
+            VERSION_KEY: _VERSION,
+            "view": {"description": "The name of the view and of its records.", **_TEXT},
+            "of": {"description": "The resource type.", **_TEXT},
+            "when": {"$ref": "#/$defs/condition"},
+            "each": {"description": "The element of which each item makes a record, as in component | .", **_TEXT},
+            "subject": {"description": "The reference to the patient.", **_TEXT},
+            "columns": {"type": "object", "additionalProperties": {"anyOf": [address, computed]}},
+            "left": {"type": "object", "additionalProperties": {"$ref": "#/$defs/condition"}},
+            "never": _never(),
+            "let": _let(),
+        },
+        "additionalProperties": False,
+    }
+
+
+def _never() -> Schema:
+    codes = {"type": "array", "items": {"type": "string"}}
+    return {"description": "Status codes of which no record is made.", "type": "object", "additionalProperties": codes}
+
+
+def _of_views() -> Schema:
+    """The common file of a folder of views."""
+    zones = {"type": "object", "additionalProperties": _TEXT}
+    return {
+        "type": "object",
+        "properties": {
+            VERSION_KEY: _VERSION,
+            "let": _let(),
+            "codes": _codes(),
+            "extends": {"description": "The views that these add to.", **_TEXT},
+            "left": _words("Resource types that no view is for, on purpose."),
+            "never": _never(),
+            "zone": {"description": "The time zone of all sites, or by SITEID.", "anyOf": [_TEXT, zones]},
+            "subjects": {"description": "The enrolment table.", **_TEXT},
+            "visits": {"description": "The table with the windows of visits.", **_TEXT},
+            "day one": {"description": "The date that study days count from.", "type": "object"},
+        },
+        "additionalProperties": False,
     }
 
 

@@ -94,6 +94,10 @@ class Accounting:
         """Counts rows or resources that were read."""
         self.account(table, kind).rows_in += rows
 
+    def leave(self, kind: str, resources: int) -> None:
+        """Counts resources of a type that are left by declaration."""
+        self.account(kind, "file").skipped += resources
+
     def leave_unconverted(self, file: str, resources: int) -> None:
         """Counts resources of a file that no mapping claims."""
         self.account(file, "file").not_converted += resources
@@ -208,7 +212,8 @@ class Accounting:
         for name, account in self._named():
             folder.quarantine(name, account.columns, account.rows)
             if account.lines:
-                with folder.open(f"quarantine/{file_name(name.removesuffix('.gz'))}") as stream:
+                plain = name.removesuffix(".gz")
+                with folder.open(f"quarantine/{file_name(plain if '.' in plain else f'{plain}.ndjson')}") as stream:
                     stream.writelines(line.strip() + b"\n" for line in account.lines)
             folder.count(
                 name,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
@@ -21,6 +21,7 @@ from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import describe
 from fhirspace.study.finishing.steps import write_differences
 from fhirspace.study.inputs import Input, recognise
+from fhirspace.study.reading.flat import flattened, views_of, write_records, write_unmapped_paths
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.to_fhir import Progress
 from fhirspace.study.writing.datasets import write_sdtm
@@ -29,6 +30,7 @@ from fhirspace.tables.durable import ID_KEY, key_of, manifest
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.proof import Earlier
 from fhirspace.tables.staging import finish
+from fhirspace.views.notation.model import ViewSet
 
 Target = Literal["fhir", "sdtm", "records"]
 
@@ -88,7 +90,7 @@ class Conversion:
         lines += [shown(line, 4096) for line in self.declared]
         if self.unread:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
-            lines.append(f"{unread} read by no mapping: see unread/")
+            lines.append(f"{unread} read by no mapping: see unread.ndjson")
         if not self.converted:
             lines.append("NOTHING was converted: the output holds no row or resource of the input")
         if self.replaced:
@@ -116,6 +118,8 @@ def convert(
     define: bool | None = None,
     derive: bool = True,
     study: Path | None = None,
+    views: str | None = None,
+    enrolment: Path | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -140,6 +144,9 @@ def convert(
         derive: SDTM from SDTM: derive what is empty, and bring variables in order; else datasets are written as they
             are.
         study: the design of the study; None: ``study.yaml`` of the source mappings, or beside SDTM datasets.
+        views: the name or folder of views for FHIR that fhirspace did not write: its records are the result, or become
+            SDTM by the forms of `source`.
+        enrolment: the table of the patients in the study, instead of that of the views.
         progress: called after each batch of a dataset.
 
     Raises:
@@ -151,7 +158,8 @@ def convert(
     finish(out)
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links, encoding=encoding)
-    if given.kind == to != "sdtm":  # datasets can be written in other formats
+    flat = None if views is None else views_of(views, enrolment, folders, fhir)
+    if given.kind == to != "sdtm" and flat is None:  # datasets can be written in other formats
         raise UsageError(
             "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
         )
@@ -167,26 +175,17 @@ def convert(
     versions = {"fhir": fhir, "sdtm": sdtm.version(), "mappings": library.digest}
     chosen_design = load_study(study) if study else None
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
-        design = _design(given, source, folders, chosen_design)
-        prepared = _prepared(
-            given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=kinds,
-            design=design, finish=derive and to == "sdtm",
-        )  # fmt: skip
-        accounting.require_rows(whole)
-        converted: int | None = None
-        if to == "fhir":
-            prepared = pipeline.without_unmapped(prepared, accounting)
-            prepared = pipeline.localise(prepared, design)
-            if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
-                key = site_key()
-                library = Library(fhir, folders, key=key)
-            pipeline.render(prepared, library, folder, accounting, workers=workers, gzip=gzip, progress=progress)
-        elif to == "sdtm":
-            about = describe(given, prepared, source, folders, wanted=define, formats=formats)
-            write_sdtm(prepared, folder, accounting, formats, define=about)
+        if flat is not None:
+            given, folders = _flat(given, flat, fhir, (folder, accounting, result)), [*folders, *flat.folders]
+        if flat is not None and to == "records":
+            accounting.require_rows(whole)
+            result.converted = write_records(given.records, folder, formats, accounting)
         else:
-            converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
-        result.converted = accounting.converted if converted is None else converted
+            how = _How(
+                to, source, folders, kinds, formats, workers, gzip, define, derive, progress, fhir, key, whole,
+                chosen_design,
+            )  # fmt: skip
+            key = _converted(given, library, how, (folder, accounting, result))
         accounting.require_result(whole, result.converted)
         result.files = accounting.files(given.paths)
         folder.describe({**_about(key), "input_files": result.files})
@@ -197,11 +196,72 @@ def convert(
     return result
 
 
+class _How(NamedTuple):
+    """How to convert: arguments of `convert`, and the key of ids, None where the site's has yet to be made."""
+
+    to: Target
+    source: str | None
+    folders: list[Path]
+    kinds: Sequence[str]
+    formats: Sequence[str]
+    workers: int
+    gzip: bool
+    define: bool | None
+    derive: bool
+    progress: Progress | None
+    fhir: Release
+    key: IdKey | None
+    whole: Place
+    chosen: StudyDesign | None
+
+
+_Run = tuple[OutputFolder, Accounting, "Conversion"]
+"""What a run writes to, what it counts in, and its result."""
+
+
+def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | None:
+    """Reads the input by way of tabulations and writes the output; gives the key that made its ids."""
+    (folder, accounting, result), source, folders, key = run, how.source, how.folders, how.key
+    design = _design(given, source, folders, how.chosen)
+    prepared = _prepared(
+        given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=how.kinds,
+        design=design, finish=how.derive and how.to == "sdtm",
+    )  # fmt: skip
+    accounting.require_rows(how.whole)
+    converted: int | None = None
+    if how.to == "fhir":
+        prepared = pipeline.without_unmapped(prepared, accounting)
+        prepared = pipeline.localise(prepared, design)
+        if key is None and library.mappings:  # built once without a key: a wrong mapping ends the run before
+            key = site_key()
+            library = Library(how.fhir, folders, key=key)
+        pipeline.render(
+            prepared, library, folder, accounting, workers=how.workers, gzip=how.gzip, progress=how.progress
+        )
+    elif how.to == "sdtm":
+        about = describe(given, prepared, source, folders, wanted=how.define, formats=how.formats)
+        write_sdtm(prepared, folder, accounting, how.formats, define=about)
+    else:
+        converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
+    result.converted = accounting.converted if converted is None else converted
+    return key
+
+
+def _flat(given: Input, views: ViewSet, release: Release, run: _Run) -> Input:
+    """The input as the records that views make of its FHIR."""
+    folder, accounting, result = run
+    found = flattened(given, views, release, accounting)
+    write_unmapped_paths(found, folder)
+    result.resources = sum(found.count(kind)["in"] for kind in found.kinds)
+    result.unread = len(found.unmapped)
+    return replace(given, kind="records", records=found.records)
+
+
 def _design(given: Input, source: str | None, mappings: list[Path], chosen: StudyDesign | None) -> StudyDesign:
     """The design of the study: the `chosen` one, else that of the source mappings, else that beside the datasets."""
     if source is None and given.kind != "records":
         return chosen or (load_study(given.study) if given.study else StudyDesign())
-    forms = given.files if given.kind == "records" else ()
+    forms = (*given.files, *given.records) if given.kind == "records" else ()
     return pipeline.design_of(pipeline.source_library(source, forms, mappings), chosen)
 
 
@@ -247,7 +307,7 @@ def _prepared(
     finish: bool,
 ) -> pipeline.Prepared:
     if given.kind == "records":
-        sources = pipeline.source_library(source, given.files, mappings)
+        sources = pipeline.source_library(source, (*given.files, *given.records), mappings)
         return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds, design)
     if given.kind == "sdtm":
         prepared = pipeline.from_sdtm(given, library, accounting, kinds, design, finish=finish)

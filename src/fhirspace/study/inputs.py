@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -38,6 +38,7 @@ class Input:
     Attributes:
         faults: broken files, with what is wrong with them. problems: a finding for each file that is not read.
         define: the define.xml of datasets, None where there is none. study: their study.yaml.
+        records: records by form that are in memory already: views made them of FHIR.
     """
 
     kind: Kind
@@ -47,6 +48,7 @@ class Input:
     problems: list[Problem] = field(default_factory=list)
     define: Path | None = None
     study: Path | None = None
+    records: Mapping[str, pa.Table] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:

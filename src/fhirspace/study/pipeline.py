@@ -94,12 +94,15 @@ class Prepared:
     files: dict[str, Description] = field(default_factory=dict)
 
 
+_PARTS = ("domains", "classes", "sources", "views", "codes", "common.yaml")
+
+
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
     """The user's mapping folders. Raises MappingError FS348 for one in which no mapping can be: a misspelt path."""
     own = list(mappings)
     for folder in own:
-        if not any((folder / part).exists() for part in ("domains", "classes", "sources", "codes", "common.yaml")):
-            hint = "a folder with domains/, classes/, sources/, codes/ or common.yaml in it"
+        if not any((folder / part).exists() for part in _PARTS):
+            hint = "a folder with domains/, classes/, sources/, views/, codes/ or common.yaml in it"
             raise MappingError("FS348", folder.name, hint)
     return own
 
@@ -161,6 +164,10 @@ def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
         accounting.quarantine(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows), "form")
     if not tables and faults:
         raise faults[0]
+    for name, table in given.records.items():
+        if table.num_rows:
+            tables[name] = table
+            accounting.read(name, table.num_rows, "form")
     return Block(tables)
 
 

@@ -3,7 +3,8 @@
 A file of ``codes/`` has a header. Its first column, ``value``, is the cell; ``code`` is what ``codes(NAME)`` writes;
 any further column C is what ``codes(NAME.C)`` writes (a display, say). Where several values share a code, the
 one with ``Y`` in a column ``reverse`` is read back, else the first. A column ``also`` has further codes that are read
-and never written, with ``|`` between them. A C-code such as ``C66731`` names a CDISC codelist:
+and never written, with ``|`` between them. The rows of ``NAME+.csv`` are added to the list NAME, and replace its rows
+of the same values: so a study adds to a shipped list. A C-code such as ``C66731`` names a CDISC codelist:
 ``codes(C66731)`` checks submission values and keeps them, ``codes(C66731.ncit)`` writes their NCI C-codes,
 ``codes(C66731.preferred)`` their preferred terms.
 """
@@ -24,6 +25,8 @@ from fhirspace.template.codec import Codec
 from fhirspace.template.codecs import STRINGS, table
 
 Rows = list[dict[str, str]]
+ADDED = "+"
+"""At the end of the name of a file whose rows are added to the list of the name before it."""
 
 
 class CodeLists:
@@ -61,6 +64,10 @@ class CodeLists:
         if known is None:
             known = self._codecs[argument, open_] = self._made(argument, place, open_=open_)
         return known
+
+    def cells(self, name: str, place: tuple[str, int]) -> list[str]:
+        """The cells of a list. Raises MappingError FS311: there is no such list, at this file and line."""
+        return list(self._pairs(name, "", Place(*place, name))[0])
 
     def _made(self, argument: str, place: Place, *, open_: bool) -> Codec:
         name, _, column = argument.partition(".")
@@ -102,19 +109,26 @@ class CodeLists:
         )
 
     def _read(self, name: str) -> Rows:
+        """The rows of a list, with those of ``NAME+.csv``, which win over the rows of the same value."""
         if name not in self._rows:
-            path = self._files[name]
-            try:
-                lines = io.StringIO(_text(path), newline="")
-                rows = [{key: cell or "" for key, cell in row.items()} for row in csv.DictReader(lines, strict=True)]
-            except (OSError, UnicodeDecodeError, csv.Error):
-                raise MappingError("FS313", path.name, "a UTF-8 CSV file") from None
-            if any(None in row or "value" not in row for row in rows):
-                raise MappingError(
-                    "FS313", path.name, "a column `value`, and as many fields in each row as in the header"
-                )
-            self._rows[name] = rows
+            rows = self._file(name)
+            added = self._file(f"{name}{ADDED}") if f"{name}{ADDED}" in self._files else []
+            new = {row["value"] for row in added}
+            filler = dict.fromkeys(rows[0] if rows else (), "")
+            kept = [row for row in rows if row["value"] not in new]
+            self._rows[name] = [*({**filler, **row} for row in added), *kept]
         return self._rows[name]
+
+    def _file(self, name: str) -> Rows:
+        path = self._files[name]
+        try:
+            lines = io.StringIO(_text(path), newline="")
+            rows = [{key: cell or "" for key, cell in row.items()} for row in csv.DictReader(lines, strict=True)]
+        except (OSError, UnicodeDecodeError, csv.Error):
+            raise MappingError("FS313", path.name, "a UTF-8 CSV file") from None
+        if any(None in row or "value" not in row for row in rows):
+            raise MappingError("FS313", path.name, "a column `value`, and as many fields in each row as in the header")
+        return rows
 
 
 def _text(path: Path) -> str:

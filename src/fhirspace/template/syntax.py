@@ -9,7 +9,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 from fhirspace.errors import MappingError, Place
 from fhirspace.idkey import IdKey
@@ -119,7 +119,7 @@ class Syntax:
 
     def condition(self, text: str, line: int) -> Cond:
         """A condition. Raises MappingError FS317."""
-        return _Conditions(text, lambda hint: MappingError("FS317", self._place(line, text), hint)).parse()
+        return Conditions(text, lambda hint: MappingError("FS317", self._place(line, text), hint)).parse()
 
     def _place(self, line: int, key: str | None = None) -> Place:
         return Place(self.file, line, key)
@@ -156,14 +156,14 @@ def substitute(
     return _VAR.sub(variable, LET.sub(let, text)) if "$" in text or variables else text
 
 
-_TOKEN: Final = re.compile(r"\s*(?:'(?P<quoted>[^']*)'|(?P<word>[\w.~/+-]+)|(?P<mark>[()\[\],]))")
-
-
-class _Conditions:
+class Conditions:
     """``A or B.number``, ``A is X``, ``A in [X, 'Y Z']``, ``not A``, brackets, and two computed by the engine:
 
     ``SV has USUBJID VISITNUM`` (another dataset has such a row), ``AESTDTC upto AEENDTC`` (two ends of a Period).
     """
+
+    TOKEN: ClassVar = re.compile(r"\s*(?:'(?P<quoted>[^']*)'|(?P<word>[\w.~/+-]+)|(?P<mark>[()\[\],]))")
+    COLUMN: ClassVar = _COLUMN
 
     def __init__(self, text: str, fail: Callable[[str], MappingError]) -> None:
         self._fail = fail
@@ -173,7 +173,7 @@ class _Conditions:
     def _scan(self, text: str) -> Iterator[str]:
         position, text = 0, text.rstrip()
         while position < len(text):
-            found = _TOKEN.match(text, position)
+            found = self.TOKEN.match(text, position)
             if found is None:
                 raise self._fail(
                     "a condition such as `AEREL or AEACN`, `LBSTAT is 'NOT DONE'`, `SV has USUBJID VISITNUM`"
@@ -182,6 +182,7 @@ class _Conditions:
             yield f"'{found['quoted']}" if found["quoted"] is not None else found["word"] or found["mark"]
 
     def parse(self) -> Cond:
+        """The condition. Raises what `fail` makes."""
         made = self._either()
         if self._at < len(self._tokens):
             raise self._fail("`and` or `or` between two conditions")
@@ -216,7 +217,7 @@ class _Conditions:
             made = Cond("not", args=(self._single(),)) if word == "not" else self._bracketed()
             self._depth -= 1
             return made
-        if not _COLUMN.fullmatch(word):
+        if not self.COLUMN.fullmatch(word):
             raise self._fail("a column")
         following = self._peek()
         if following == "is":

@@ -1,0 +1,115 @@
+"""FHIR that fhirspace did not write, flattened by views to records, as one step of a conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.fhir.files import FhirFile
+from fhirspace.foreign import as_strict_json, counted, file_name
+from fhirspace.standards.fhir import Release
+from fhirspace.study.accounting import Accounting
+from fhirspace.study.inputs import Input
+from fhirspace.tables import csv, parquet
+from fhirspace.tables.outputs import OutputFolder
+from fhirspace.views.flatten import Flattened, flatten
+from fhirspace.views.notation.library import view_set
+from fhirspace.views.notation.model import ViewSet
+from fhirspace.views.subjects import enrolment
+from fhirspace.views.times import windows
+
+RECORDS = ("csv", "parquet")
+"""The formats of records."""
+
+
+def views_of(name: str, subjects: Path | None, folders: Sequence[Path], release: Release) -> ViewSet:
+    """The views of a name or folder, with another enrolment table if one is given. Raises as `view_set`."""
+    found = view_set(name, folders, release)
+    return replace(found, subjects=subjects) if subjects is not None else found
+
+
+def flattened(given: Input, views: ViewSet, release: Release, accounting: Accounting) -> Flattened:
+    """The records of the FHIR files of an input, counted by resource type; see `flatten`.
+
+    Raises:
+        UsageError: FS616, the input is no FHIR. MappingError, InputError: the enrolment table cannot be used.
+    """
+    if given.kind != "fhir":
+        raise UsageError("FS643", Place("--views"), "FHIR files")
+    table = enrolment(views.subjects) if views.subjects is not None else None
+    made = flatten(given.fhir, views, release, table, windows(views.visits))
+    _count(made, given.fhir, accounting)
+    accounting.note([*made.problems, *_problems(made, views)])
+    return made
+
+
+def _count(made: Flattened, files: Sequence[FhirFile], accounting: Accounting) -> None:
+    bad = _lines(made, files)
+    for kind in made.kinds:
+        counts = made.count(kind)
+        accounting.read(kind, counts["in"], "file")
+        accounting.leave(kind, counts["left"])
+        accounting.leave_unconverted(kind, counts["unclaimed"])
+        accounting.quarantine_lines(kind, bad.get(kind, ()))
+    for place, raw in made.faults:
+        accounting.read(place.file, 1, "file")
+        accounting.quarantine_lines(place.file, [raw])
+    for file, fault in made.broken:
+        accounting.refuse(file.path, fault)
+
+
+def _lines(made: Flattened, files: Sequence[FhirFile]) -> dict[str, list[bytes]]:
+    """The quarantined resources by type, read again."""
+    found: dict[str, list[bytes]] = {}
+    wanted: dict[int, dict[int, str]] = {}
+    for kind, file, line in made.lines:
+        wanted.setdefault(file, {})[line] = kind
+    for number, lines in sorted(wanted.items()):
+        for line, raw in files[number].resources():
+            if line in lines:
+                found.setdefault(lines[line], []).append(raw)
+            if line >= max(lines):
+                break
+    return found
+
+
+def _problems(made: Flattened, views: ViewSet) -> list[Problem]:
+    found = [
+        Problem("FS464", Place(kind), detail=f"{counted(count, 'resource')}, {reason}", table=kind)
+        for (kind, reason), count in sorted(made.left.items())
+    ]
+    found += [
+        Problem("FS463", Place(kind), detail=counted(count, "resource"), table=kind)
+        for kind, count in sorted(made.unclaimed.items())
+        if count
+    ]
+    if not any(table.num_rows for table in made.records.values()):
+        whole = sum(made.count(kind)["in"] for kind in made.kinds)
+        detail = f"0 of {counted(whole, 'resource')}, by the views {views.name}"
+        found.append(Problem("FS465", Place(views.name), f"one of {', '.join(sorted(views.types))}", "", detail))
+    return found
+
+
+def write_unmapped_paths(made: Flattened, folder: OutputFolder) -> None:
+    """Writes ``unread.ndjson``: each path of taken resources that no view reads, with the number of resources."""
+    if made.unmapped:
+        with folder.open("unread.ndjson") as stream:
+            for path, count in sorted(made.unmapped.items()):
+                stream.write(as_strict_json({"path": path, "resources": count}))
+
+
+def write_records(
+    records: Mapping[str, pa.Table], folder: OutputFolder, formats: Sequence[str], accounting: Accounting
+) -> int:
+    """Writes the records of each view that has some, as CSV if none of the formats is one of records; their number."""
+    chosen = [form for form in formats if form in RECORDS] or RECORDS[:1]
+    for name, table in records.items():
+        for form in chosen if table.num_rows else ():
+            with folder.stage(f"records/{file_name(name)}.{form}") as part:
+                (parquet if form == "parquet" else csv).write(table, part)
+        accounting.read(name, table.num_rows, "form")
+    return sum(table.num_rows for table in records.values())

@@ -1,0 +1,217 @@
+"""Resources of one type as columns: each value that a plan names, for a block of resources at a time.
+
+An element's values are made for each distinct text of it. Rows are put together by Arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import pyarrow as pa
+
+from fhirspace.fhir.status import Verdict
+from fhirspace.json import JsonError, decoder, members, parse
+from fhirspace.tables.text import TEXT
+from fhirspace.views.notation.address import ShapeError
+from fhirspace.views.plan import RARE, Part, Plan, Read, unmapped
+
+_NOTHING: Final = msgspec.Raw(b"")
+_EMPTY: Final = msgspec.Raw(b"[]")
+_list = decoder(list[msgspec.Raw])
+_MODIFIERS: Final = (b"modifierExtension", b"implicitRules", b"\\u00")
+_INT: Final = pa.int32()
+
+
+class Values(NamedTuple):
+    """One value of each row: its text (the first one of several), and whether there are several."""
+
+    texts: pa.Array
+    many: pa.Array | None
+
+
+class Fault(NamedTuple):
+    """What is wrong in one resource: a catalogue code, the path of the element."""
+
+    code: str
+    path: str
+
+
+class Items(NamedTuple):
+    """The items of an element of all rows: the row of each, and its values by name."""
+
+    rows: pa.Array
+    values: dict[str, Values]
+
+
+@dataclass(slots=True)
+class Block:
+    """The values of a block of resources of one type.
+
+    Attributes:
+        values: by name. items: by element. faults, verdicts: by row.
+        unmapped: lists of paths that nobody reads, and the number of the list of each row.
+        contained: resources within others, with the row of these.
+    """
+
+    count: int
+    values: dict[str, Values] = field(default_factory=dict)
+    items: dict[str, Items] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
+    verdicts: dict[int, list[Verdict]] = field(default_factory=dict)
+    unmapped: list[tuple[list[tuple[str, ...]], pa.Array]] = field(default_factory=list)
+    contained: list[tuple[int, bytes]] = field(default_factory=list)
+
+
+def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
+    """The values of some resources of one type. What is wrong in one of them is in `Block.faults`."""
+    block = Block(len(lines))
+    found = [_members(block, at, line) for at, line in enumerate(lines)]
+    _count_unmapped_members(plan, block, found)
+    for part in plan.parts.values():
+        raws = [bytes(each.get(part.name, _NOTHING)) for each in found]
+        _add(plan, part, block, raws)
+    for at, each in enumerate(found):
+        if not RARE.isdisjoint(each):
+            block.contained += [(at, inner) for inner in _contained(each)]
+            _judge_whole(plan, block, at, lines[at])
+    if any(token in line for line in lines for token in _MODIFIERS):
+        for at, line in enumerate(lines):
+            if any(token in line for token in _MODIFIERS):
+                _judge_whole(plan, block, at, line)
+    return block
+
+
+def _members(block: Block, at: int, line: bytes) -> dict[str, msgspec.Raw]:
+    try:
+        return members(line)
+    except JsonError as error:
+        block.faults[at] = Fault(error.code, "")
+        return {}
+
+
+def _contained(resource: dict[str, msgspec.Raw]) -> list[bytes]:
+    try:
+        return [bytes(each) for each in _list(resource.get("contained", _EMPTY))]
+    except JsonError:  # found again, and reported, when the whole resource is read
+        return []
+
+
+def _judge_whole(plan: Plan, block: Block, at: int, line: bytes) -> None:
+    try:
+        resource = parse(line)
+    except JsonError as error:
+        block.faults[at] = Fault(error.code, "")
+        return
+    block.verdicts[at] = plan.status(resource) or block.verdicts.get(at, [])
+
+
+def _count_unmapped_members(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]]) -> None:
+    codes: dict[tuple[str, ...], int] = {}
+    numbers = [codes.setdefault(tuple(each), len(codes)) for each in found]
+    known = {"resourceType", *plan.parts}
+    lists = [tuple(f"{plan.kind}.{name}" for name in names if name not in known) for names in codes]
+    block.unmapped.append((lists, pa.array(numbers, _INT)))
+
+
+def _add(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
+    encoded = pa.array(raws, pa.binary()).dictionary_encode()
+    distinct, rows = encoded.dictionary.to_pylist(), encoded.indices
+    table = _Distinct(plan, part, distinct)
+    for name, made in table.values.items():
+        block.values[name] = _spread(made, rows)
+    if part.items:
+        block.items[part.name] = table.items(rows)  # before faults are looked at
+    if any(table.unmapped):
+        lists = list(dict.fromkeys(table.unmapped))
+        numbers = {each: at for at, each in enumerate(lists)}
+        block.unmapped.append((lists, pa.array([numbers[each] for each in table.unmapped], _INT).take(rows)))
+    if table.faults or table.verdicts:
+        for at, code in enumerate(rows.to_pylist()):
+            if code in table.faults:
+                block.faults.setdefault(at, table.faults[code])
+            if code in table.verdicts:
+                block.verdicts.setdefault(at, []).extend(table.verdicts[code])
+
+
+def _spread(made: tuple[list[str | None], list[bool]], rows: pa.Array) -> Values:
+    texts, many = made
+    spread = pa.DictionaryArray.from_arrays(rows, pa.array(texts, TEXT))
+    return Values(spread, pa.array(many, pa.bool_()).take(rows) if any(many) else None)
+
+
+class _Distinct:
+    """The values of the distinct texts of one element."""
+
+    def __init__(self, plan: Plan, part: Part, distinct: list[bytes]) -> None:
+        self._plan, self._part = plan, part
+        self.faults: dict[int, Fault] = {}
+        self.verdicts: dict[int, list[Verdict]] = {}
+        self.unmapped: list[tuple[str, ...]] = []
+        self._parsed = [self._parse(at, raw) for at, raw in enumerate(distinct)]
+        self.values = {
+            name: self._read(read, [None if each is None else {part.name: each} for each in self._parsed])
+            for name, read in part.reads.items()
+        }
+        for at, each in enumerate(self._parsed):
+            paths = dict.fromkeys(unmapped(each, part.tree, f"{plan.kind}.{part.name}")) if part.tree else {}
+            self.unmapped.append(tuple(paths))
+            if part.status and each is not None and (reported := plan.status({part.name: each})):
+                self.verdicts[at] = reported
+
+    def _parse(self, at: int, raw: bytes) -> Any:
+        if not raw:
+            return None
+        try:
+            return parse(raw)
+        except JsonError as error:
+            self.faults[at] = Fault(error.code, f"{self._plan.kind}.{self._part.name}")
+            return None
+
+    def _read(
+        self, read: Read, parsed: list[Any], owners: Sequence[int] | None = None
+    ) -> tuple[list[str | None], list[bool]]:
+        """The values of some texts; with `owners`, of the items of these texts."""
+        texts: list[str | None] = []
+        many: list[bool] = []
+        for at, each in enumerate(parsed):
+            try:
+                found = read.function(each) if each is not None else []
+            except ShapeError as error:
+                self.faults[owners[at] if owners else at] = Fault("FS414", f"{self._plan.kind}.{error.path}")
+                found = []
+            texts.append(found[0] if found else None)
+            many.append(len(found) > 1)
+        return texts, many
+
+    def items(self, rows: pa.Array) -> Items:
+        """The items of the element, row by row."""
+        lists = [each if isinstance(each, list) else [] for each in self._parsed]
+        flat = [item for each in lists for item in each]
+        owners = [at for at, each in enumerate(lists) for _ in each]
+        made = {name: self._read(read, flat, owners) for name, read in self._part.items.items()}
+        starts, at = [], 0
+        for each in lists:
+            starts.append(at)
+            at += len(each)
+        counts = [len(each) for each in lists]
+        parents, places = list[int](), list[int]()
+        for row, code in enumerate(rows.to_pylist()):
+            for place in range(counts[code]):
+                parents.append(row)
+                places.append(starts[code] + place)
+        taken = pa.array(places, _INT)
+        return Items(pa.array(parents, pa.int64()), {name: _spread(each, taken) for name, each in made.items()})
+
+
+def concatenated(parts: list[Values]) -> Values:
+    """The values of several blocks, one after the other."""
+    texts = pa.chunked_array([each.texts for each in parts], pa.dictionary(_INT, TEXT))
+    texts = texts.unify_dictionaries().combine_chunks() if len(parts) > 1 else parts[0].texts
+    many = None
+    if any(each.many is not None for each in parts):
+        flags = [each.many if each.many is not None else pa.repeat(pa.scalar(False), len(each.texts)) for each in parts]
+        many = pa.concat_arrays(flags)
+    return Values(texts, many)

@@ -1,0 +1,165 @@
+"""The records of one view: the columns of what it claims, and what became of each resource."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import Final
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.standards.fhir import Definitions
+from fhirspace.tables.text import TEXT
+from fhirspace.template.slots import Cond
+from fhirspace.views.columns import Items, Values
+from fhirspace.views.join import Resolver
+from fhirspace.views.notation.address import Address, Alternative
+from fhirspace.views.notation.model import View
+from fhirspace.views.plan import ALL, all_of, name_of, never_codes
+from fhirspace.views.store import Resources
+
+_INT: Final = pa.int64()
+
+
+@dataclass(slots=True)
+class Candidates:
+    """What a view could make records of.
+
+    Attributes:
+        rows: of each candidate the row of its resource.
+        texts: the values of columns. many: where a column has several values and must not.
+        claimed: which candidates the view claims.
+    """
+
+    rows: pa.Array
+    texts: dict[str, pa.Array] = field(default_factory=dict)
+    many: dict[str, pa.Array] = field(default_factory=dict)
+    claimed: pa.Array | None = None
+
+
+class Reader:
+    """Reads the columns of a view.
+
+    Args:
+        view: the view. found: the resources of its type. resolver: for references. known: HL7's definitions.
+    """
+
+    def __init__(self, view: View, found: Resources, resolver: Resolver, known: Definitions) -> None:
+        self._view, self._found, self._resolver, self._known = view, found, resolver, known
+        self._items: Items | None = found.items(view.each) if view.each else None
+        self._own = self._without_items() if view.each else pa.array(range(found.count), _INT)
+        self._cache: dict[str, Values] = {}
+        self.joined: dict[str, pa.Array] = {}
+
+    def _without_items(self) -> pa.Array:
+        """The rows that make a record themselves in a view of items."""
+        if not self._view.own or self._items is None:
+            return pa.array([], _INT)
+        rows = pa.array(range(self._found.count), _INT)
+        return rows.filter(pc.invert(pc.is_in(rows, value_set=self._items.rows)))
+
+    def candidates(self) -> Candidates:
+        """All candidates, in the order of the resources, with their columns."""
+        rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
+        made = Candidates(rows)
+        for name, address in self._view.columns.items():
+            if isinstance(address, Address):
+                texts, many = self._address(address, rows)
+                made.texts[name] = texts
+                if many is not None:
+                    made.many[name] = many
+        for name, address in self._view.addresses.items():
+            self.joined[name] = self._joined(address, rows)
+        claimed = pa.repeat(pa.scalar(True), len(rows))
+        if self._view.when is not None:
+            claimed = holds(self._view.when, {**self.joined, **made.texts})
+        made.claimed = claimed
+        return made
+
+    def never(self) -> list[tuple[str, pa.Array]]:
+        """The reasons for which resources make no record by ``never:``, with the rows (true or false)."""
+        found = []
+        for path, codes in self._view.never.items():
+            values = self._found.values(all_of(never_codes(path, self._view.of, self._known)))
+            found += [(f"{path} is {code}", among(values.texts, frozenset({code}))) for code in sorted(codes)]
+        return found
+
+    def _address(self, address: Address, rows: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+        texts: pa.Array | None = None
+        many: pa.Array | None = None
+        for way in address.alternatives:
+            values = self._alternative(way, rows)
+            plain = _plain(values.texts)
+            several = None if way.first else values.many
+            if texts is None:
+                texts, many = plain, several
+                continue
+            chosen = pc.is_null(texts)
+            texts = pc.coalesce(texts, plain)
+            if several is not None:
+                later = pc.and_(chosen, several)
+                many = later if many is None else pc.or_(many, later)
+        return texts if texts is not None else pa.nulls(len(rows), TEXT), many
+
+    def _alternative(self, way: Alternative, rows: pa.Array) -> Values:
+        """A way for all candidates: of items where there are some, else of the resource."""
+        if way.up or self._items is None:
+            values = self._resource(way)
+            return values if self._items is None else _taken(values, rows)
+        own = _taken(self._resource(way), self._own) if self._view.own else Values(pa.nulls(0, TEXT), None)
+        items = self._items.values[name_of(way)]
+        return _one_after_other(items, own)
+
+    def _resource(self, way: Alternative) -> Values:
+        name = str(way) if way.then else name_of(way)
+        if name not in self._cache:
+            self._cache[name] = self._resolver.value(self._view.of, way)
+        return self._cache[name]
+
+    def _joined(self, address: Address, rows: pa.Array) -> pa.Array:
+        texts: pa.Array | None = None
+        for way in address.alternatives:
+            name = all_of(way)
+            values = _plain(self._found.values(name).texts)
+            if self._items is not None and way.up:
+                values = values.take(rows)
+            elif self._items is not None:
+                own = values.take(self._own) if self._view.own else pa.nulls(0, TEXT)
+                values = pa.concat_arrays([_plain(self._items.values[name].texts), own])
+            texts = values if texts is None else pc.coalesce(texts, values)
+        return texts
+
+
+def _taken(values: Values, rows: pa.Array) -> Values:
+    return Values(values.texts.take(rows), None if values.many is None else values.many.take(rows))
+
+
+def _one_after_other(items: Values, own: Values) -> Values:
+    texts = pa.concat_arrays([_plain(items.texts), _plain(own.texts)])
+    if items.many is None and own.many is None:
+        return Values(texts, None)
+    flags = (pa.repeat(pa.scalar(False), len(each.texts)) if each.many is None else each.many for each in (items, own))
+    return Values(texts, pa.concat_arrays(list(flags)))
+
+
+def _plain(texts: pa.Array) -> pa.Array:
+    return texts.cast(TEXT) if pa.types.is_dictionary(texts.type) else texts
+
+
+def holds(cond: Cond, cells: Mapping[str, pa.Array]) -> pa.Array:
+    """Where a condition is true. `cells`: those of the columns and addresses that it names."""
+    if cond.op in ("and", "or"):
+        function = pc.and_ if cond.op == "and" else pc.or_
+        return reduce(function, (holds(each, cells) for each in cond.args))
+    if cond.op == "not":
+        return pc.invert(holds(cond.args[0], cells))
+    return pc.is_valid(cells[cond.column]) if cond.op == "filled" else among(cells[cond.column], cond.values)
+
+
+def among(cells: pa.Array, values: frozenset[str]) -> pa.Array:
+    """Where one of the texts of a cell is one of some values."""
+    encoded = cells if pa.types.is_dictionary(cells.type) else cells.dictionary_encode()
+    flags = [text is not None and not values.isdisjoint(text.split(ALL)) for text in encoded.dictionary.to_pylist()]
+    return pc.fill_null(pa.array(flags, pa.bool_()).take(encoded.indices), False)

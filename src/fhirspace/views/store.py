@@ -1,0 +1,182 @@
+"""The resources of an input by type, as columns, with the place of each; read file by file, a block at a time."""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import pyarrow as pa
+
+from fhirspace.errors import InputError, Place
+from fhirspace.fhir import wire
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.status import Verdict
+from fhirspace.foreign import shown
+from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
+from fhirspace.views.plan import Plan
+
+_BLOCK: Final = 20_000
+_BYTES: Final = 32_000_000
+"""Resources, and bytes, of a block."""
+_TYPE: Final = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})"[,}]')
+
+
+@dataclass(slots=True)
+class Resources:
+    """All resources of one type.
+
+    Attributes:
+        files, lines: the place of each, the file by its number; a contained one has that of the resource around it.
+        urls: ``fullUrl`` of the entry of a Bundle, "" without one.
+        inside: the row and the type of the resource around a contained one; such rows make no records.
+        digests: of the bytes of each, to compare those with the same id.
+        blocks: their values.
+    """
+
+    plan: Plan
+    files: array[int] = field(default_factory=lambda: array("i"))
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    urls: list[str] = field(default_factory=list)
+    inside: dict[int, tuple[str, int]] = field(default_factory=dict)
+    digests: array[int] = field(default_factory=lambda: array("q"))
+    blocks: list[Block] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """The number of rows, contained resources among them."""
+        return len(self.lines)
+
+    def values(self, name: str) -> Values:
+        """One value of all rows; null where this release does not have it."""
+        parts = [each.values[name] for each in self.blocks if name in each.values]
+        if not parts:
+            return Values(pa.nulls(self.count, pa.string()), None)
+        return concatenated(parts)
+
+    def items(self, element: str) -> Items:
+        """The items of an element of all rows."""
+        start, rows, values = 0, list[pa.Array](), dict[str, list[Values]]()
+        for block in self.blocks:
+            made = block.items[element]
+            rows.append(pa.array(made.rows.to_numpy() + start))
+            for name, each in made.values.items():
+                values.setdefault(name, []).append(each)
+            start += block.count
+        return Items(pa.concat_arrays(rows), {name: concatenated(each) for name, each in values.items()})
+
+    def faults(self) -> Iterator[tuple[int, Fault]]:
+        """What is wrong, by row."""
+        start = 0
+        for block in self.blocks:
+            yield from ((start + at, fault) for at, fault in block.faults.items())
+            start += block.count
+
+    def verdicts(self) -> Iterator[tuple[int, list[Verdict]]]:
+        """What status elements say, by row."""
+        start = 0
+        for block in self.blocks:
+            yield from ((start + at, reported) for at, reported in block.verdicts.items() if reported)
+            start += block.count
+
+
+@dataclass(slots=True)
+class Store:
+    """The resources of an input.
+
+    Attributes:
+        files: those that were read, in order. kinds: those of a type with a plan. others: the number of each other
+            type, by file. faults: what cannot be read at all, with its bytes.
+    """
+
+    plans: Mapping[str, Plan]
+    files: list[FhirFile] = field(default_factory=list)
+    kinds: dict[str, Resources] = field(default_factory=dict)
+    others: dict[str, int] = field(default_factory=dict)
+    places: dict[str, list[Place]] = field(default_factory=dict)
+    faults: list[tuple[Place, bytes]] = field(default_factory=list)
+    broken: list[tuple[FhirFile, InputError]] = field(default_factory=list)
+    _waiting: dict[str, list[bytes]] = field(default_factory=dict)
+    _bytes: dict[str, int] = field(default_factory=dict)
+
+    def read(self, files: Iterable[FhirFile]) -> None:
+        """Reads files to their ends; one that cannot be read so far is in `broken`, with what it gave before."""
+        for file in files:
+            self.files.append(file)
+            try:
+                for line, url, raw in _resources(file):
+                    self._take(line, url, raw)
+            except InputError as fault:
+                self.broken.append((file, fault))
+        while self._waiting:  # contained resources may be of a type that was closed already
+            self._close(next(iter(self._waiting)))
+
+    def _take(self, line: int, url: str, raw: bytes) -> None:
+        found = _TYPE.match(raw)
+        kind = found[1].decode() if found else wire.resource_type(raw)
+        if not kind:
+            self.faults.append((Place(self.files[-1].name, line), raw))
+        elif kind not in self.plans:
+            self.others[kind] = self.others.get(kind, 0) + 1
+            if kind not in self.places:
+                self.places[kind] = [Place(self.files[-1].name, line)]
+        else:
+            self._add(kind, line, url, raw)
+
+    def _add(self, kind: str, line: int, url: str, raw: bytes) -> Resources:
+        found = self.kinds.setdefault(kind, Resources(self.plans[kind]))
+        found.files.append(len(self.files) - 1)
+        found.lines.append(line)
+        found.urls.append(url)
+        found.digests.append(hash(raw))
+        waiting = self._waiting.setdefault(kind, [])
+        waiting.append(raw)
+        self._bytes[kind] = self._bytes.get(kind, 0) + len(raw)
+        if len(waiting) >= _BLOCK or self._bytes[kind] >= _BYTES:
+            self._close(kind)
+        return found
+
+    def _close(self, kind: str) -> None:
+        lines = self._waiting.pop(kind, [])
+        self._bytes[kind] = 0
+        if not lines:
+            return
+        found = self.kinds[kind]
+        start = found.count - len(lines)
+        block = columns(found.plan, lines)
+        found.blocks.append(block)
+        for at, raw in block.contained:
+            self._contain(kind, start + at, raw)
+
+    def _contain(self, kind: str, row: int, raw: bytes) -> None:
+        """Adds a contained resource to those that references can lead to."""
+        inner = wire.resource_type(raw)
+        if inner in self.plans:
+            around = self.kinds[kind]
+            found = self.kinds.setdefault(inner, Resources(self.plans[inner]))
+            found.inside[found.count] = kind, row
+            found.files.append(around.files[row])
+            found.lines.append(around.lines[row])
+            found.urls.append("")
+            found.digests.append(hash(raw))
+            self._waiting.setdefault(inner, []).append(raw)
+
+    def place(self, kind: str, row: int, column: str | None = None) -> Place:
+        """Where a resource is."""
+        found = self.kinds[kind]
+        return Place(self.files[found.files[row]].name, found.lines[row], column)
+
+    def __str__(self) -> str:
+        return ", ".join(f"{shown(kind)}: {found.count}" for kind, found in self.kinds.items())
+
+
+def _resources(file: FhirFile) -> Iterator[tuple[int, str, bytes]]:
+    """The resources of a file with their lines (or entries) and addresses."""
+    if file.kind != "bundle":
+        yield from ((line, "", raw) for line, raw in file.resources())
+        return
+    for number, entry in enumerate(file.entries(), 1):
+        if raw := bytes(entry.resource):
+            yield number, entry.fullUrl, raw

@@ -1,0 +1,101 @@
+"""FHIR that fhirspace did not write, converted by views: to records, to SDTM, and what is reported when nothing fits."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.cli import main
+from tests.views.ehr import lab, resources, study, write
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def codes(out: Path) -> set[str]:
+    return {json.loads(line)["code"] for line in (out / "problems.ndjson").read_text().splitlines()}
+
+
+def test_an_export_becomes_sdtm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()), tmp_path / "out"
+    exit_code = main(
+        ["convert", str(given), "--to", "sdtm", "--views", str(views), "--format", "csv", "--out", str(out)]
+    )
+    assert exit_code == 3  # one resource that no view claims
+    assert [(row["LBSPID"], row["LBTESTCD"], row["LBORRES"], row["VISIT"]) for row in rows(out / "sdtm/lb.csv")] == [
+        ("l1", "HGB", "12.5", "SCREENING"),
+        ("l2", "HGB", "12.5", "TREATMENT"),
+    ]
+    assert {row["VSTESTCD"] for row in rows(out / "sdtm/vs.csv")} == {"SYSBP", "DIABP"}
+    assert [(row["RFSTDTC"][:10], row["ARM"]) for row in rows(out / "sdtm/dm.csv")] == [
+        ("2026-02-01", "Drug A"),
+        ("2026-02-02", "Drug A"),
+    ]
+    assert "FS463" in codes(out)
+    assert "Observation                      6         3            0         3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_records_come_by_themselves(tmp_path: Path, form: str) -> None:
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()[:-1]), tmp_path / "out"
+    command = ["convert", str(given), "--to", "records", "--views", str(views), "--format", form, "--out", str(out)]
+    assert main(command) == 0
+    assert {path.name for path in (out / "records").iterdir()} == {
+        f"{name}.{form}" for name in ("dose", "lab", "patient", "vital")
+    }
+    unmapped = [json.loads(line) for line in (out / "unread.ndjson").read_text().splitlines()]
+    assert {"path": "Observation.valueQuantity.system", "resources": 2} in unmapped
+
+
+def test_another_enrolment_table_wins(tmp_path: Path) -> None:
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()[:-1]), tmp_path / "out"
+    (tmp_path / "mine.csv").write_text("patient,STUDYID,SUBJID\np3,EHR9,003\n")
+    command = ["convert", str(given), "--to", "records", "--views", str(views), "--out", str(out)]
+    assert main([*command, "--enrolment", str(tmp_path / "mine.csv")]) == 0
+    assert [row["USUBJID"] for row in rows(out / "records/lab.csv")] == ["EHR9-003"]
+
+
+@pytest.mark.parametrize("target", ["records", "sdtm"])
+def test_nothing_claimed_is_said_with_what_to_do(
+    tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = write(tmp_path / "in", [{"resourceType": "Basic", "id": str(at)} for at in range(5)])
+    command = ["convert", str(given), "--to", target, "--views", "us-core", "--source", "ehr"]
+    assert main([*command, "--out", str(tmp_path / "out")]) == 3
+    reported = capsys.readouterr().err
+    assert "0 of 5 resources" in reported
+    assert "view" in reported
+
+
+def test_quarantined_resources_are_written_unchanged(tmp_path: Path) -> None:
+    bad = lab("bad", "Patient/p1", "2026-02-03", implicitRules="http://rules")
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", [*resources()[:-1], bad]), tmp_path / "out"
+    assert main(["convert", str(given), "--to", "records", "--views", str(views), "--out", str(out)]) == 3
+    assert json.loads((out / "quarantine/Observation.ndjson").read_text()) == bad
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "hint"),
+    [
+        ("enrolment.csv", "patient,STUDYID\np1,X\n", "SUBJID"),
+        ("enrolment.csv", "patient,STUDYID,SUBJID\np1,X,1\np1,X,2\n", "once"),
+        ("enrolment.csv", "patient,STUDYID,SUBJID,consent\np1,X,1,gestern\n", "date"),
+        ("visits.csv", "VISITNUM,VISIT\n1,A\n", "from day"),
+        ("visits.csv", "VISITNUM,VISIT,from day,to day\n1,A,5,1\n", "first day"),
+    ],
+)
+def test_a_table_that_cannot_be_used_ends_the_run(
+    tmp_path: Path, name: str, text: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    views: Any = study(tmp_path / "study")
+    (views / name).write_text(text)
+    given = write(tmp_path / "in", resources())
+    command = ["convert", str(given), "--to", "records", "--views", str(views), "--out", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert hint in capsys.readouterr().err

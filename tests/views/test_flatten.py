@@ -1,0 +1,164 @@
+"""Records of views, and what became of each resource."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.fhir.files import find
+from fhirspace.views.flatten import Flattened, flatten
+from fhirspace.views.notation.library import view_set
+from fhirspace.views.subjects import enrolment
+from fhirspace.views.times import windows
+from tests.views.ehr import COMMON, coded, dose, lab, patient, resources, study, write
+
+
+def run(tmp_path: Path, given: list[dict[str, Any]], common: str = COMMON, **views: str) -> Flattened:
+    folder = study(tmp_path / "study", common)
+    for name, text in views.items():
+        (folder / f"{name}.yaml").write_text(text)
+    found = view_set(str(folder))
+    files = find([write(tmp_path / "in", given)]).files
+    table = enrolment(found.subjects) if found.subjects else None
+    return flatten(files, found, "R4", table, windows(found.visits))
+
+
+def cells(made: Flattened, view: str, *names: str) -> list[tuple[str | None, ...]]:
+    return [tuple(row[name] for name in names) for row in made.records[view].to_pylist()]
+
+
+def test_every_resource_is_accounted_for(tmp_path: Path) -> None:
+    made = run(tmp_path, resources())
+    counts = {kind: made.count(kind) for kind in made.kinds}
+    assert sum(each["in"] for each in counts.values()) == len(resources())
+    assert counts["Observation"] == {"in": 6, "taken": 3, "left": 3, "quarantined": 0, "unclaimed": 0}
+    assert counts["Patient"] == {"in": 3, "taken": 2, "left": 1, "quarantined": 0, "unclaimed": 0}
+    assert counts["Basic"]["unclaimed"] == 1
+    assert counts["Claim"]["left"] == 1
+    assert made.left["Observation", "status is entered-in-error"] == 1
+    assert made.left["Observation", "the patient is not in the enrolment table"] == 1
+    assert made.left["Observation", "outside participation"] == 1
+
+
+def test_dates_are_local_and_visits_are_found_by_study_day(tmp_path: Path) -> None:
+    made = run(tmp_path, resources())
+    assert cells(made, "dose", "id", "start")[0] == ("d1", "2026-02-01T22:30:00-05:00")
+    assert cells(made, "lab", "id", "when", "visit", "visitnum") == [
+        ("l1", "2026-01-20T10:00:00-05:00", "SCREENING", "1"),
+        ("l2", "2026-02-02T10:00:00-05:00", "TREATMENT", "2"),
+    ]
+    assert cells(made, "patient", "USUBJID", "first_dose", "consent") == [
+        ("EHR9-10-001", "2026-02-01T22:30:00-05:00", "2026-01-05"),
+        ("EHR9-10-002", "2026-02-02T10:00:00-05:00", "2026-01-10"),
+    ]
+
+
+def test_a_panel_makes_a_record_for_each_component(tmp_path: Path) -> None:
+    made = run(tmp_path, resources())
+    assert sorted(cells(made, "vital", "id", "loinc", "value")) == [("bp", "8462-4", "80"), ("bp", "8480-6", "120")]
+
+
+def test_the_order_of_lines_and_files_does_not_matter(tmp_path: Path) -> None:
+    first = run(tmp_path / "a", resources()) if (tmp_path / "a").mkdir() is None else None
+    assert first is not None
+    for seed in (1, 2, 3):
+        (tmp_path / str(seed)).mkdir()
+        shuffled = random.Random(seed).sample(resources(), len(resources()))
+        write(tmp_path / str(seed) / "in", shuffled[5:], "z.ndjson")
+        again = run(tmp_path / str(seed), shuffled[:5])
+        for name, table in first.records.items():
+            plain = [each for each in table.column_names if not each.startswith("@")]
+            assert again.records[name].select(plain).equals(table.select(plain)), (seed, name)
+        assert (again.taken, again.left, again.unclaimed) == (first.taken, first.left, first.unclaimed)
+        assert again.unmapped == first.unmapped
+
+
+def test_several_values_are_quarantined_unless_first_is_written(tmp_path: Path) -> None:
+    twice = {"coding": [coded("http://loinc.org", code)["coding"][0] for code in ("718-7", "6690-2")], "text": "x"}
+    given = [*resources(), lab("l9", "Patient/p1", "2026-02-03T15:00:00Z", code=twice)]
+    made = run(tmp_path, given)
+    assert [(each.code, each.place.row, each.place.column) for each in made.problems] == [("FS460", 14, "lab.loinc")]
+    assert made.count("Observation")["quarantined"] == 1
+    assert "l9" not in {each for (each,) in cells(made, "lab", "id")}
+
+
+@pytest.mark.parametrize(
+    ("reference", "more", "place"),
+    [
+        ("Medication/m1", [], None),
+        ("urn:uuid:5", [], "urn:uuid:5"),
+        ("http://server/fhir/Medication/m1", [], "http://server/fhir/Medication/m1"),
+        ("http://elsewhere/Medication/m1/_history/2", [], None),
+        ("#in", [{"resourceType": "Medication", "id": "in", "code": coded("http://x", "1", "Aspirin")}], None),
+        ("Medication?identifier=http://ids|77", [], None),
+    ],
+)
+def test_references_of_all_kinds_lead_to_their_resource(
+    tmp_path: Path, reference: str, more: list[dict[str, Any]], place: str | None
+) -> None:
+    order: dict[str, Any] = {
+        "resourceType": "MedicationRequest", "id": "r", "status": "active", "intent": "order",
+        "subject": {"reference": "Patient/p1"}, "authoredOn": "2026-02-01", "medicationReference": {"reference": reference},
+    }  # fmt: skip
+    order |= {"contained": more} if more else {}
+    drug: dict[str, Any] = {"resourceType": "Medication", "id": "m1", "code": coded("http://x", "1", "Aspirin")}
+    drug["identifier"] = [{"system": "http://ids", "value": "77"}]
+    other = {"resourceType": "Medication", "id": "m2", "code": coded("http://x", "2", "Other")}
+    if place:
+        entries = [{"fullUrl": place, "resource": drug}, {"resource": other}, {"resource": order}]
+        given: list[dict[str, Any]] = [{"resourceType": "Bundle", "type": "collection", "entry": entries}]
+        write(tmp_path / "in", given, "bundle.json")
+        made = run(tmp_path, [patient("p1")])
+    else:
+        made = run(tmp_path, [patient("p1"), order, other, *([] if more else [drug])])
+    assert cells(made, "prescription", "drug") == [("Aspirin",)]
+
+
+def test_a_modifier_and_a_patient_nobody_knows_are_quarantined(tmp_path: Path) -> None:
+    given = [
+        *resources(),
+        lab("m", "Patient/p1", "2026-02-03", modifierExtension=[{"url": "http://not", "valueBoolean": True}]),
+        lab("u", "urn:uuid:6", "2026-02-03"),
+        {key: value for key, value in lab("n", "", "2026-02-03").items() if key != "subject"},
+    ]
+    made = run(tmp_path, given)
+    assert Counter(each.code for each in made.problems) == {"FS443": 1, "FS461": 2}
+    assert made.count("Observation")["quarantined"] == 3
+
+
+def test_equal_resources_count_once_and_different_ones_are_quarantined(tmp_path: Path) -> None:
+    given = [*resources(), lab("l1", "Patient/p1", "2026-01-20T15:00:00Z"), dose("d2", "Patient/p2", "2026-02-05")]
+    made = run(tmp_path, given)
+    assert made.left["Observation", "the same resource again"] == 1
+    assert made.count("MedicationAdministration")["quarantined"] == 2
+    assert {each.code for each in made.problems} == {"FS462"}
+
+
+def test_never_adds_to_the_rules_of_status(tmp_path: Path) -> None:
+    given = [*resources(), lab("pre", "Patient/p1", "2026-02-03", status="preliminary")]
+    assert {each.code for each in run(tmp_path, given).problems} == {"FS444"}
+    made = run(tmp_path, given, f"{COMMON}never: {{status: [preliminary]}}\n")
+    assert made.left["Observation", "status is preliminary"] == 1
+
+
+def test_what_no_view_reads_is_counted_by_path(tmp_path: Path) -> None:
+    made = run(tmp_path, [*resources(), lab("l7", "Patient/p1", "2026-02-03", issued="2026-02-03T00:00:00Z")])
+    assert made.unmapped["Observation.issued"] == 1
+    assert made.unmapped["Observation.valueQuantity.system"] == 3
+    assert not any(path.startswith(("Observation.status", "Observation.subject")) for path in made.unmapped)
+
+
+def test_a_view_of_the_study_replaces_that_of_the_same_name(tmp_path: Path) -> None:
+    own = "view: lab\nof: Observation\nwhen: code.text is Hemoglobin\ncolumns: {id: id}\n"
+    made = run(tmp_path, resources(), own=own)
+    assert made.records["lab"].column_names[-3:] == ["id", "@file", "@row"]
+
+
+def test_without_an_enrolment_table_all_patients_are_taken(tmp_path: Path) -> None:
+    made = run(tmp_path, resources(), "extends: us-core\n")
+    assert made.count("Patient")["taken"] == 3
+    assert "STUDYID" not in made.records["lab"].column_names
