@@ -77,6 +77,21 @@ def test_the_order_of_lines_and_files_does_not_matter(tmp_path: Path) -> None:
         assert again.unmapped == first.unmapped
 
 
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_the_size_of_blocks_does_not_matter(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = lab("m", "Patient/p1", "2026-02-03", modifierExtension=[{"url": "http://not", "valueBoolean": True}])
+    for each in ("a", "b"):
+        (tmp_path / each).mkdir()
+    whole = run(tmp_path / "a", [*resources(), bad])
+    monkeypatch.setattr("fhirspace.views.store._BLOCK", size)
+    parts = run(tmp_path / "b", [*resources(), bad])
+    assert {name: table.to_pylist() for name, table in parts.records.items()} == {
+        name: table.to_pylist() for name, table in whole.records.items()
+    }
+    assert (parts.taken, parts.left, parts.unmapped) == (whole.taken, whole.left, whole.unmapped)
+    assert (parts.lines, parts.problems) == (whole.lines, whole.problems)
+
+
 def test_several_values_are_quarantined_unless_first_is_written(tmp_path: Path) -> None:
     twice = {"coding": [coded("http://loinc.org", code)["coding"][0] for code in ("718-7", "6690-2")], "text": "x"}
     given = [*resources(), lab("l9", "Patient/p1", "2026-02-03T15:00:00Z", code=twice)]

@@ -138,7 +138,8 @@ def _add(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
 
 def _spread(made: tuple[list[str | None], list[bool]], rows: pa.Array) -> Values:
     texts, many = made
-    spread = pa.DictionaryArray.from_arrays(rows, pa.array(texts, TEXT))
+    distinct = pa.array(texts, TEXT).dictionary_encode()  # which has no null among its texts
+    spread = pa.DictionaryArray.from_arrays(distinct.indices.take(rows), distinct.dictionary)
     return Values(spread, pa.array(many, pa.bool_()).take(rows) if any(many) else None)
 
 
