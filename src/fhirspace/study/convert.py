@@ -21,7 +21,13 @@ from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import describe
 from fhirspace.study.finishing.steps import write_differences
 from fhirspace.study.inputs import Input, recognise
-from fhirspace.study.reading.flat import flattened, views_of, write_records, write_unmapped_paths
+from fhirspace.study.reading.flat import (
+    counted_records,
+    flattened,
+    views_of,
+    write_records,
+    write_unmapped_paths,
+)
 from fhirspace.study.reading.from_fhir import write_unmapped
 from fhirspace.study.to_fhir import Progress
 from fhirspace.study.writing.datasets import write_sdtm
@@ -179,7 +185,7 @@ def convert(
             given, folders = _flat(given, flat, fhir, (folder, accounting, result)), [*folders, *flat.folders]
         if flat is not None and to == "records":
             accounting.require_rows(whole)
-            result.converted = write_records(given.records, folder, formats, accounting)
+            result.converted = write_records(given.records, folder, formats)
         else:
             how = _How(
                 to, source, folders, kinds, formats, workers, gzip, define, derive, progress, fhir, key, whole,
@@ -254,7 +260,7 @@ def _flat(given: Input, views: ViewSet, release: Release, run: _Run) -> Input:
     write_unmapped_paths(found, folder)
     result.resources = sum(found.count(kind)["in"] for kind in found.kinds)
     result.unread = len(found.unmapped)
-    return replace(given, kind="records", records=found.records)
+    return replace(given, kind="records", records=counted_records(found, accounting))
 
 
 def _design(given: Input, source: str | None, mappings: list[Path], chosen: StudyDesign | None) -> StudyDesign:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,7 +48,7 @@ class Input:
     problems: list[Problem] = field(default_factory=list)
     define: Path | None = None
     study: Path | None = None
-    records: Mapping[str, pa.Table] = field(default_factory=dict)
+    records: dict[str, pa.Table] = field(default_factory=dict)
 
     @property
     def paths(self) -> list[Path]:

@@ -94,14 +94,12 @@ class Prepared:
     files: dict[str, Description] = field(default_factory=dict)
 
 
-_PARTS = ("domains", "classes", "sources", "views", "codes", "common.yaml")
-
-
 def own_folders(mappings: Iterable[Path]) -> list[Path]:
     """The user's mapping folders. Raises MappingError FS348 for one in which no mapping can be: a misspelt path."""
     own = list(mappings)
     for folder in own:
-        if not any((folder / part).exists() for part in _PARTS):
+        parts = ("domains", "classes", "sources", "views", "codes", "common.yaml")
+        if not any((folder / part).exists() for part in parts):
             hint = "a folder with domains/, classes/, sources/, views/, codes/ or common.yaml in it"
             raise MappingError("FS348", folder.name, hint)
     return own
@@ -164,11 +162,7 @@ def read(given: Input, accounting: Accounting, sources: SourceLibrary) -> Block:
         accounting.quarantine(name, loaded.rejected.columns, (row.fields for row in loaded.rejected.rows), "form")
     if not tables and faults:
         raise faults[0]
-    for name, table in given.records.items():
-        if table.num_rows:
-            tables[name] = table
-            accounting.read(name, table.num_rows, "form")
-    return Block(tables)
+    return Block(tables | given.records)
 
 
 def _unquoted(rejected: Rejected, known: Collection[str]) -> Iterator[Problem]:

@@ -102,14 +102,19 @@ def write_unmapped_paths(made: Flattened, folder: OutputFolder) -> None:
                 stream.write(as_strict_json({"path": path, "resources": count}))
 
 
-def write_records(
-    records: Mapping[str, pa.Table], folder: OutputFolder, formats: Sequence[str], accounting: Accounting
-) -> int:
-    """Writes the records of each view that has some, as CSV if none of the formats is one of records; their number."""
+def counted_records(made: Flattened, accounting: Accounting) -> dict[str, pa.Table]:
+    """The records of the views that have some, counted as those of forms."""
+    found = {name: table for name, table in made.records.items() if table.num_rows}
+    for name, table in found.items():
+        accounting.read(name, table.num_rows, "form")
+    return found
+
+
+def write_records(records: Mapping[str, pa.Table], folder: OutputFolder, formats: Sequence[str]) -> int:
+    """Writes the records of each view, as CSV if none of the formats is one of records, and gives their number."""
     chosen = [form for form in formats if form in RECORDS] or RECORDS[:1]
     for name, table in records.items():
-        for form in chosen if table.num_rows else ():
+        for form in chosen:
             with folder.stage(f"records/{file_name(name)}.{form}") as part:
                 (parquet if form == "parquet" else csv).write(table, part)
-        accounting.read(name, table.num_rows, "form")
     return sum(table.num_rows for table in records.values())
