@@ -9,6 +9,7 @@ import pytest
 from fhirspace.sdtm.conformance import check
 from fhirspace.sdtm.derive.derive import derive
 from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.derive.differences import agree
 from fhirspace.sdtm.layout import join_supplementals, split_supplementals, tabulate
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
@@ -50,7 +51,9 @@ def agreement(package, derived, name, variable):
     table = derived.tables[name]
     wanted = package[name][variable].to_pylist()
     got = table[variable].to_pylist() if variable in table.column_names else [None] * table.num_rows
-    return sum(a == b for a, b in zip(wanted, got, strict=True)) / len(wanted)
+    return sum(a == b or bool(a and b and agree(variable, a, b)) for a, b in zip(wanted, got, strict=True)) / len(
+        wanted
+    )
 
 
 def test_study_days_agree_throughout(package):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -40,7 +41,9 @@ _YES, _NO, _MAYBE = 1, 0, -1
 
 
 def derive_last_observations(work: Work) -> None:
-    """Fill --LOBXFL with Y on the last result on or before the first exposure (RFXSTDTC) of each subject and test.
+    """Flag with Y the last result on or before the first exposure (RFXSTDTC) of each subject and test.
+
+    --LOBXFL is filled, and --BLFL if the study asks for it.
 
     A test is identified by category, specimen, location, side, position, method, evaluator, focus and time point, as
     far as the dataset has them. Only results count (not NOT DONE, not ND; note FS714). Dates compare at the precision
@@ -49,45 +52,50 @@ def derive_last_observations(work: Work) -> None:
     flagged (note FS715). Nothing is filled for a subject that has a flag in the test already.
     """
     exposed = work.subjects("RFXSTDTC")
-    for name, spec in work.general():
-        target = f"{spec.prefix}LOBXFL"
-        table = work.tables[name]
-        names = {"USUBJID", f"{spec.prefix}TESTCD", f"{spec.prefix}DTC"}
-        if not exposed or sdtm.variable(name, target) is None or not names <= set(table.column_names):
+    for name, spec in work.general() if exposed else ():
+        prefix = spec.prefix
+        names = {"USUBJID", f"{prefix}TESTCD", f"{prefix}DTC"}
+        if not names <= set(work.tables[name].column_names) or not result_columns(work.tables[name], prefix):
             continue
-        if result_columns(table, spec.prefix):
-            if work.comparing and columns.filled(table, target):
-                _compare(work, name, spec.prefix, exposed)
+        tests = _tests(
+            work.tables[name], prefix, work.study.baseline_tests.get(name) or work.study.baseline_tests.get(prefix)
+        )
+        for flag in work.study.baseline_flags:
+            target = prefix + flag
+            if sdtm.variable(name, target) is None:
                 continue
-            flags = _last_before(work, name, spec.prefix, exposed)
-            tests = ", ".join(_tests(table, spec.prefix))
-            work.fill(name, target, flags, method("--LOBXFL", tests=tests))
+            if work.comparing and columns.filled(work.tables[name], target):
+                _compare(work, name, target, exposed, tests)
+            else:
+                flags = _last_before(work, name, target, exposed, tests)
+                work.fill(name, target, flags, method(f"--{flag}", tests=", ".join(tests)))
 
 
-def _compare(work: Work, name: str, prefix: str, exposed: dict[str, str]) -> None:
+def _compare(work: Work, name: str, target: str, exposed: dict[str, str], tests: Sequence[str]) -> None:
     """Remember which flags that came in are others than those of the rule, in tests of which it flags a result.
 
     Where a dataset came with flags, an empty one says that the record is none: nothing is filled.
     """
-    table, target = work.tables[name], prefix + "LOBXFL"
+    table = work.tables[name]
     again = replace(work, tables={name: table.drop_columns([target])}, problems=[])
-    flags = _last_before(again, name, prefix, exposed)
-    tests = columns.Groups(table, _tests(table, prefix)).codes
-    judged = pc.is_in(tests, value_set=tests.filter(flags.is_valid()).unique())
+    flags = _last_before(again, name, target, exposed, tests)
+    codes = columns.Groups(table, tests).codes
+    judged = pc.is_in(codes, value_set=codes.filter(flags.is_valid()).unique())
     work.differ(flag_differences(table, name, target, flags, judged))
 
 
-def _tests(table: pa.Table, prefix: str) -> list[str]:
-    wanted = ["USUBJID", "FOCID", *(prefix + part for part in LOBXFL_GROUP)]
+def _tests(table: pa.Table, prefix: str, named: Sequence[str] | None = None) -> list[str]:
+    """The columns that identify a test of a subject: those that the study names, or `LOBXFL_GROUP`."""
+    wanted = ["USUBJID", *(named or ("FOCID", *(prefix + part for part in LOBXFL_GROUP)))]
     return [name for name in wanted if name in table.column_names]
 
 
-def _last_before(work: Work, name: str, prefix: str, exposed: dict[str, str]) -> pa.Array:
-    table = work.tables[name]
+def _last_before(work: Work, name: str, target: str, exposed: dict[str, str], identity: Sequence[str]) -> pa.Array:
+    table, prefix = work.tables[name], sdtm.domain(name).prefix
     moments = columns.Groups(table, ("USUBJID", prefix + "DTC"))
     before = [_before(exposed.get(subject or ""), cell) for subject, cell in moments.cells]
-    tests = columns.Groups(table, _tests(table, prefix)).codes
-    flagged = tests.filter(columns.text(table, prefix + "LOBXFL").is_valid())
+    tests = columns.Groups(table, identity).codes
+    flagged = tests.filter(columns.text(table, target).is_valid())
     fresh = pc.invert(pc.is_in(tests, value_set=flagged.unique()))
     early, maybe = (moments.flags(each == state for each in before) for state in (_YES, _MAYBE))
     counts = pc.and_(fresh, _results(work, name, prefix, pc.and_(fresh, pc.or_(early, maybe))))

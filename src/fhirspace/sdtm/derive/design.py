@@ -9,7 +9,10 @@ A ``study.yaml`` beside the source mappings holds it::
       - {etcd: FU, element: Follow-up, epoch: FOLLOW-UP, start: RFXENDTC + 1}
     units: {all: SI, LB: {HGB: g/L}}  # or conventional, or as collected
     zone: Australia/Sydney                      # or by site: {"10": Australia/Sydney, "20": Europe/Berlin}
-    reference: {start: RFXSTDTC, end: RFXENDTC}
+    reference: {start: RFXSTDTC, end: RFXENDTC}  # end: DSSTDTC is that of the last disposition event
+    day of change: {Findings: before}           # the epoch on the day when an element starts
+    scores: {QSPH: {Not at all: 0}, SWLS0101: {Agree: 6}}  # of answers, by dataset or test
+    baseline: {flags: [LOBXFL, BLFL], VS: [VSTESTCD, VSPOS]}  # which flags, and what identifies a test
     actual arm: as planned
 """
 
@@ -26,9 +29,27 @@ from fhirspace.standards.timezones import is_zone
 from fhirspace.standards.units import SYSTEMS, canonical_number
 from fhirspace.template import yaml_nodes as nodes
 
+DISPOSITION = "DSSTDTC"
+"""What RFENDTC can repeat beside the other dates of DM: the date of the last disposition event."""
+_CHANGE = {"before": True, "after": False}
+_FLAGS = ("LOBXFL", "BLFL")
 REFERENCE_DATES = ("RFICDTC", "RFSTDTC", "RFENDTC", "RFXSTDTC", "RFXENDTC", "RFPENDTC")
 LABEL = 100
 """Letters of a visit's label in which `StudyDesign.unscheduled` is sought."""
+_KEYS = frozenset(
+    (
+        "visits",
+        "elements",
+        "units",
+        "unscheduled",
+        "reference",
+        "day of change",
+        "scores",
+        "baseline",
+        "actual arm",
+        "zone",
+    )
+)
 _LONGEST, _MOST = 200, 3
 """Letters of that pattern, and its repetitions, at most."""
 _REPEATED = re.compile(r"[*+?{]")
@@ -80,6 +101,11 @@ class StudyDesign:
     which win over both (every form is there if one has a zone).
     `unscheduled` is the pattern (searched, whatever the case) of visit labels that stand for no planned visit.
     `reference_start` and `reference_end` name the dates of DM that RFSTDTC and RFENDTC repeat.
+    `before_change` are the datasets and classes whose records of the day on which an element starts, both without a
+    time, belong to the element before it, and the epochs of which this holds for all records.
+    `scores` maps dataset or test code -> answer -> score.
+    `baseline_flags` are those that are derived (without the prefix), `baseline_tests` by domain the variables that
+    identify a test for them.
     `actual_arm_as_planned`: treated subjects got what was planned for them.
     """
 
@@ -93,6 +119,10 @@ class StudyDesign:
     unscheduled: str = "UNSCH"
     reference_start: str = "RFXSTDTC"
     reference_end: str = "RFXENDTC"
+    before_change: frozenset[str] = frozenset()
+    scores: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    baseline_flags: tuple[str, ...] = ("LOBXFL",)
+    baseline_tests: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     actual_arm_as_planned: bool = False
 
     @property
@@ -119,24 +149,28 @@ def load_study(path: Path) -> StudyDesign:
 
 
 def _design(content: dict[str, Any], name: str) -> StudyDesign:
-    known = {"visits", "elements", "units", "unscheduled", "reference", "actual arm", "zone"}
     for key in content:
-        if key not in known:
-            raise UsageError("FS703", Place(name, None, str(key)), "one of " + ", ".join(sorted(known)))
+        if key not in _KEYS:
+            raise UsageError("FS703", Place(name, None, str(key)), "one of " + ", ".join(sorted(_KEYS)))
     try:
         reference = content.get("reference", {})
         units, zone = content.get("units", {}), content.get("zone", "")
         units = {"all": units} if isinstance(units, str) else units
+        change, baseline = content.get("day of change", {}), content.get("baseline", {})
         return StudyDesign(
             visits=tuple(_visit(item) for item in content.get("visits", ())),
             elements=tuple(_element(item) for item in content.get("elements", ())),
-            units={domain: dict(tests) for domain, tests in units.items() if domain != "all"},
+            units={domain: _texts(tests) for domain, tests in units.items() if domain != "all"},
             zone=_zone(zone) if isinstance(zone, str) else "",
             zones={} if isinstance(zone, str) else {site: _zone(name) for site, name in zone.items()},
             unit_system=_system(units.get("all", "SI")),
             unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
             reference_start=_reference(reference.get("start", "RFXSTDTC")),
-            reference_end=_reference(reference.get("end", "RFXENDTC")),
+            reference_end=_reference(reference.get("end", "RFXENDTC"), DISPOSITION),
+            before_change=frozenset(each for each, side in change.items() if _CHANGE[side]),
+            scores={each: _texts(answers) for each, answers in content.get("scores", {}).items()},
+            baseline_flags=tuple(_flag(each) for each in baseline.get("flags", ("LOBXFL",))),
+            baseline_tests={each: tuple(map(_text, names)) for each, names in baseline.items() if each != "flags"},
             actual_arm_as_planned=content.get("actual arm", "") == "as planned",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -182,7 +216,24 @@ def _system(name: str) -> str:
     return name
 
 
-def _reference(name: str) -> str:
-    if name not in REFERENCE_DATES:
+def _texts(mapping: Mapping[str, str]) -> dict[str, str]:
+    """A mapping of texts to texts. Raises ValueError: a value is none."""
+    return {key: _text(value) for key, value in mapping.items()}
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(value)
+    return value
+
+
+def _flag(name: str) -> str:
+    if name not in _FLAGS:
+        raise ValueError(name)
+    return name
+
+
+def _reference(name: str, *more: str) -> str:
+    if name not in (*REFERENCE_DATES, *more):
         raise ValueError(name)
     return name

@@ -13,6 +13,8 @@ from fhirspace.standards.units import canonical, canonical_number
 
 ROUNDING: Final = Decimal("0.005")
 """Standard results and limits agree within this share: factors of three digits, and results rounded, are usual."""
+_BINARY: Final = Decimal("1e-9")
+"""Other numbers are equal within this share: a file of SAS holds 1.2 as 1.2000000000000002."""
 _ROUNDED: Final = ("STRESN", "STRESC", "STNRLO", "STNRHI")
 _NOT_COMPARED: Final = ("DOMAIN", "SEQ")
 """The domain's code is checked elsewhere, and numbers of records are the sponsor's."""
@@ -62,8 +64,8 @@ def agree(variable: str, given: str, derived: str) -> bool:
     one, two = canonical_number(given), canonical_number(derived)
     if one is None or two is None:
         return given == derived
-    apart = abs(Decimal(one) - Decimal(two))
-    return not apart or (variable.endswith(_ROUNDED) and apart <= ROUNDING * abs(Decimal(one)))
+    share = ROUNDING if variable.endswith(_ROUNDED) else _BINARY
+    return abs(Decimal(one) - Decimal(two)) <= share * abs(Decimal(one))
 
 
 def _difference(dataset: str, variable: str, rows: pa.Array, derived: pa.Array) -> Difference | None:

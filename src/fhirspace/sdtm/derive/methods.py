@@ -20,6 +20,7 @@ class Method(NamedTuple):
     datasets: str
 
 
+_LAST: Final = "Y on the last result on or before RFXSTDTC within {tests}."
 _FINDINGS: Final = "findings with --TESTCD and --ORRES"
 _VISITS: Final = "datasets with VISITNUM in the guide"
 _ELEMENTS: Final = "From the study's elements and the subject's reference dates in DM."
@@ -27,11 +28,14 @@ _AS_PLANNED: Final = (
     "As planned: the subject was treated and the study's design says all treated got their planned arm."
 )
 
+BEFORE: Final = "On the day on which an element starts, that of the element before it, unless times of day tell."
+"""What is added to the method of EPOCH where the study says so."""
+
 METHODS: Final[dict[str, Method]] = {
     "DOMAIN": Method("The domain's code, {code}.", "4.1.3", "all"),
     "--SEQ": Method("Whole numbers from 1 within {owner} in the order of the natural keys.", "4.1.5", "all with --SEQ"),
     "RFSTDTC": Method("Same as {source}.", "5.2", "DM"),
-    "RFENDTC": Method("Same as {source}.", "5.2", "DM"),
+    "RFENDTC": Method("Same as {source}, of subjects with RFSTDTC.", "5.2", "DM"),
     "RFXSTDTC": Method("Earliest EXSTDTC of the subject, as far as partial dates leave it certain.", "5.2", "DM"),
     "RFXENDTC": Method(
         "Latest EXENDTC of the subject (EXSTDTC where it is empty), as far as partial dates leave it certain.",
@@ -40,13 +44,19 @@ METHODS: Final[dict[str, Method]] = {
     ),
     "RFICDTC": Method("Earliest DSSTDTC with DSDECOD INFORMED CONSENT OBTAINED.", "5.2", "DM"),
     "RFPENDTC": Method(
-        "Latest day of collection, exposure, visit or disposition of the subject in any dataset, or DTHDTC.",
+        "Latest date of collection, exposure, visit, element or disposition of the subject in any dataset, or DTHDTC, "
+        "with its time of day where one of that day is known.",
         "5.2",
         "DM",
     ),
     "DTHDTC": Method("Earliest DSSTDTC with DSDECOD DEATH.", "5.2", "DM"),
     "DTHFL": Method("Y where DTHDTC is filled, DSDECOD is DEATH or AEOUT is FATAL.", "5.2", "DM"),
-    "AGE": Method("Completed years from BRTHDTC to RFICDTC, or to RFSTDTC where RFICDTC is empty.", "5.2", "DM"),
+    "AGE": Method(
+        "Completed years from BRTHDTC to RFICDTC, or to RFSTDTC, or to DMDTC, the first that is filled; empty where a "
+        "partial date leaves two ages possible.",
+        "5.2",
+        "DM",
+    ),
     "AGEU": Method("YEARS where AGE is derived.", "5.2", "DM"),
     "ACTARMCD": Method(_AS_PLANNED, "5.2", "DM"),
     "ACTARM": Method(_AS_PLANNED, "5.2", "DM"),
@@ -65,7 +75,8 @@ METHODS: Final[dict[str, Method]] = {
     ),
     "EPOCH": Method("EPOCH of the element in SE during which {date} falls.", "5.3", "all with EPOCH in the guide"),
     "--STRESC": Method(
-        "--ORRES in the test's standard unit, as it is where it is no number or needs no conversion.",
+        "--ORRES in the test's standard unit; its score where the study or other records of the test say it; as it is "
+        "where it is no number or needs no conversion.",
         "6.3.1",
         _FINDINGS,
     ),
@@ -80,9 +91,8 @@ METHODS: Final[dict[str, Method]] = {
         "6.3.1",
         _FINDINGS,
     ),
-    "--LOBXFL": Method(
-        "Y on the last result on or before RFXSTDTC within {tests}.", "4.5.9", "findings with --TESTCD and --DTC"
-    ),
+    "--LOBXFL": Method(_LAST, "4.5.9", "findings with --TESTCD and --DTC"),
+    "--BLFL": Method(_LAST, "4.5.9", "the same, where study.yaml asks for it"),
 }
 """The derived variables in the order in which they are derived."""
 

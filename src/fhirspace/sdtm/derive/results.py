@@ -54,8 +54,8 @@ def _unit_for(work: Work, domain: str, testcd: str | None, specimen: str | None,
 def _derive_trio(work: Work, name: str, prefix: str) -> None:
     parts = ("TESTCD", "SPEC", "ORRES", "ORRESU", "STAT", "STRESC", "STRESN", "STRESU")
     groups = columns.Groups(work.tables[name], [prefix + part for part in parts])
-    own = _units_given(groups)
-    results = [_standardise(work, prefix, cells, own) for cells in groups.cells]
+    own, scores = _units_given(groups), _Scores(work, name, groups)
+    results = [scores.of(cells) or _standardise(work, prefix, cells, own) for cells in groups.cells]
     _compare_trio(work, name, prefix, groups)
     _note_stuck(work, name, prefix, groups, results)
     commas = groups.flags(bool(cells[2]) and cells[4] is None and has_comma(cells[2] or "") for cells in groups.cells)
@@ -80,6 +80,29 @@ def _note_stuck(work: Work, name: str, prefix: str, groups: columns.Groups, resu
             first[test] = min(row, first.get(test, row))
     expected = "a unit that converts to the standard unit of the test"
     work.note("FS710", name, sorted(first.values()), prefix + "ORRESU", expected)
+
+
+class _Scores:
+    """The scores of answers of instruments: those of the study, else those that other records of the test came with."""
+
+    def __init__(self, work: Work, name: str, groups: columns.Groups) -> None:
+        """Args: the work and the dataset; `groups` has the distinct cells of its results."""
+        self._named, self._dataset = work.study.scores, name
+        found: dict[tuple[str | None, str], set[str]] = {}
+        for testcd, _, answer, unit, status, text, _, standard in groups.cells:
+            if answer and text and _plain(text) and _plain(answer) is None and not (unit or status or standard):
+                found.setdefault((testcd, answer), set()).add(text)
+        self._given = {answer: min(texts) for answer, texts in found.items() if len(texts) == 1}
+
+    def of(self, cells: columns.Cells) -> _Result | None:
+        """The score of a result without unit; None where it came standardised, or where no score is known."""
+        testcd, _, answer, unit, status, *standardised = cells
+        if answer is None or unit or status or any(standardised):
+            return None
+        places = (testcd or "", self._dataset, self._dataset[:2])
+        named = next((self._named[each][answer] for each in places if answer in self._named.get(each, ())), None)
+        score = named or self._given.get((testcd, answer))
+        return None if score is None else _Result(score, _plain(score))
 
 
 _Units = dict[tuple[str | None, str | None], str]

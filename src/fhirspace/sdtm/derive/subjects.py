@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import completed_years, day_of
 from fhirspace.sdtm.derive.bounds import Bound, earliest, latest
+from fhirspace.sdtm.derive.design import DISPOSITION
 from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.work import Derived, Work
 from fhirspace.standards.iso8601 import days
@@ -33,13 +34,36 @@ def derive_subjects(work: Work) -> None:
     _fill_bounds(work, "RFPENDTC", _last_contact(work))
     for target, source in (("RFSTDTC", work.study.reference_start), ("RFENDTC", work.study.reference_end)):
         if source != target:
-            _fill(work, target, work.subjects(source), method(target, source=source))
+            _fill(work, target, _reference(work, target, source), method(target, source=source))
     _derive_age(work)
     if work.study.actual_arm_as_planned:
         treated = work.subjects("RFXSTDTC")
         for planned, actual in (("ARMCD", "ACTARMCD"), ("ARM", "ACTARM")):
             arms = {subject: arm for subject, arm in work.subjects(planned).items() if subject in treated}
             _fill(work, actual, arms, method(actual))
+
+
+def _reference(work: Work, target: str, source: str) -> dict[str, str]:
+    """Subject -> the date that RFSTDTC or RFENDTC repeats; without RFSTDTC (screen failures) there is no RFENDTC."""
+    if source != DISPOSITION:
+        found = work.subjects(source)
+    else:
+        bounds = {subject: latest(cells) for subject, cells in _dispositions(work).items()}
+        found = {subject: bound.text for subject, bound in bounds.items() if bound and bound.text}
+    return (
+        found
+        if target == "RFSTDTC"
+        else {each: cell for each, cell in found.items() if each in work.subjects("RFSTDTC")}
+    )
+
+
+def _dispositions(work: Work) -> dict[str, list[str]]:
+    """Subject -> the dates of disposition events: protocol milestones and other events are none."""
+    found: dict[str, list[str]] = {}
+    for subject, category, start in _cells(work, "DS", "USUBJID", "DSCAT", "DSSTDTC"):
+        if subject and start and category == "DISPOSITION EVENT":
+            found.setdefault(subject, []).append(start)
+    return found
 
 
 def _fill(work: Work, variable: str, by_subject: dict[str, str], text: str = "") -> None:
@@ -99,7 +123,7 @@ def _derive_death(work: Work) -> None:
 
 
 def _last_contact(work: Work) -> dict[str, Bound | None]:
-    """Subject -> latest day that the study itself recorded; what subjects report (AE, CM, MH) is left out."""
+    """Subject -> latest date that the study itself recorded; what subjects report (AE, CM, MH) is left out."""
     last: dict[str, str] = {}
     partial: dict[str, list[str]] = {}
     deaths = work.subjects("DTHDTC").items()
@@ -110,7 +134,7 @@ def _last_contact(work: Work) -> dict[str, Bound | None]:
     )
     for subject, cell in (*deaths, *contacts):
         if subject and cell and day_of(cell):
-            last[subject] = max(cell[:10], last.get(subject, ""))
+            last[subject] = max(cell, last.get(subject, ""))
         elif subject and cell and days(cell):
             partial.setdefault(subject, []).append(cell)
     return {
@@ -120,7 +144,8 @@ def _last_contact(work: Work) -> dict[str, Bound | None]:
 
 
 def _contact_columns(work: Work) -> Iterable[tuple[str, str]]:
-    yield from (("SV", "SVSTDTC"), ("SV", "SVENDTC"), ("DS", "DSSTDTC"), ("EX", "EXSTDTC"), ("EX", "EXENDTC"))
+    parts = (("SE", "STDTC"), ("SE", "ENDTC"), ("SV", "STDTC"), ("SV", "ENDTC"), ("DS", "STDTC"), ("DS", "DTC"))
+    yield from ((name, name + part) for name, part in (*parts, ("EX", "STDTC"), ("EX", "ENDTC")))
     for name, spec in work.general():
         if spec.klass.startswith("Findings"):
             yield name, f"{spec.prefix}DTC"
@@ -128,10 +153,10 @@ def _contact_columns(work: Work) -> Iterable[tuple[str, str]]:
 
 def _derive_age(work: Work) -> None:
     table = work.tables["DM"]
-    groups = columns.Groups(table, ("BRTHDTC", "RFICDTC", "RFSTDTC", "AGE"))
+    groups = columns.Groups(table, ("BRTHDTC", "RFICDTC", "RFSTDTC", "DMDTC", "AGE"))
     ages, unclear = list[str | None](), list[bool]()
-    for birth, consent, start, age in groups.cells:
-        at = consent or start
+    for birth, consent, start, collected, age in groups.cells:
+        at = consent or start or collected
         years = completed_years(birth, at) if birth and at else None
         ages.append(None if years is None else str(years))
         unclear.append(bool(birth and at and age is None and years is None))

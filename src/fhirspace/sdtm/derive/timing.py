@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import at_most, day_of
 from fhirspace.sdtm.derive.design import LABEL
-from fhirspace.sdtm.derive.methods import method
+from fhirspace.sdtm.derive.methods import BEFORE, method
 from fhirspace.sdtm.derive.work import Visit, Work
 from fhirspace.standards import sdtm
 from fhirspace.standards.iso8601 import days
@@ -61,12 +61,14 @@ def derive_epochs(work: Work) -> None:
     if "SE" not in work.tables:
         return
     elements = _elements(work.tables["SE"])
-    for name, _ in work.general():
+    for name, spec in work.general():
         table = work.tables[name]
         if "EPOCH" in sdtm.domain(name).names and (source := _start_column(work, name)):
             groups = columns.Groups(table, ("USUBJID", source))
-            values = groups.spread(_epoch(elements.get(subject or ""), cell) for subject, cell in groups.cells)
-            work.fill(name, "EPOCH", values, method("EPOCH", date=source))
+            before = None if {name, spec.prefix, spec.klass} & work.study.before_change else work.study.before_change
+            values = groups.spread(_epoch(elements.get(subject or ""), cell, before) for subject, cell in groups.cells)
+            text = method("EPOCH", date=source) + (f" {BEFORE}" if before is None else "")
+            work.fill(name, "EPOCH", values, text)
 
 
 def _start_column(work: Work, name: str) -> str | None:
@@ -105,12 +107,22 @@ def _elements(table: pa.Table) -> dict[str, list[_Started] | None]:
     return {subject: None if subject in unsure else elements for subject, elements in found.items()}
 
 
-def _epoch(elements: list[_Started] | None, cell: str | None) -> str | None:
-    """The epoch in which a record falls; None where its partial date or those of elements leave it open."""
+def _epoch(elements: list[_Started] | None, cell: str | None, before: Collection[str] | None = ()) -> str | None:
+    """The epoch in which a record falls; None where its partial date or those of elements leave it open.
+
+    A record of the day on which an element starts, both without times, belongs to the one before it where the epoch of
+    the element is among those of `before` (None: all).
+    """
     span = days(cell) if cell else None
     if not elements or cell is None or span is None:
         return None
     states = [_reached(element.start, element.begins, cell, span) for element in elements]
+    if before is None or before:
+        earlier = [at > 0 and (before is None or each.epoch in before) for at, each in enumerate(elements)]
+        states = [
+            state and not (moved and _same_day(element, cell, span))
+            for element, state, moved in zip(elements, states, earlier, strict=True)
+        ]
     if None in states:
         return None
     begun = [element for element, state in zip(elements, states, strict=True) if state]
@@ -119,6 +131,11 @@ def _epoch(elements: list[_Started] | None, cell: str | None) -> str | None:
     ):
         return None
     return begun[-1].epoch if _over(begun[-1], cell, span) is False else None
+
+
+def _same_day(element: _Started, cell: str, span: tuple[int, int]) -> bool:
+    """Whether an element starts on the very day of a record, and times of day do not say which was first."""
+    return element.begins == span and span[0] == span[1] and not ("T" in element.start and "T" in cell)
 
 
 def _over(element: _Started, cell: str, span: tuple[int, int]) -> bool | None:
@@ -156,9 +173,17 @@ def derive_visits(work: Work) -> None:
     planned = _Planned(work)
     if planned.numbers:
         unscheduled = _number_unscheduled(work, planned)
-        for name, _ in work.known():
-            if {"USUBJID", "VISIT"} & set(work.tables[name].column_names) and "VISITNUM" in sdtm.domain(name).names:
+        for name, spec in work.known():
+            if _has_visits(work, name, spec):
                 _fill_visits(work, name, planned, unscheduled)
+
+
+def _has_visits(work: Work, name: str, spec: sdtm.Domain) -> bool:
+    """Whether the records of a dataset belong to visits: by the guide, or since they came with a visit."""
+    names = set(work.tables[name].column_names)
+    if "VISITNUM" in spec.names:
+        return bool({"USUBJID", "VISIT"} & names)
+    return spec.klass in sdtm.GENERAL_CLASSES and bool({"VISIT", "VISITNUM"} & set(work.filled.get(name, ())))
 
 
 class _Planned:
@@ -194,7 +219,11 @@ _Unscheduled = dict[tuple[str, str, str], str]
 
 
 def _visit_date(work: Work, name: str) -> str | None:
-    return "SVSTDTC" if name == "SV" else _start_column(work, name)
+    """The column with the day of a record's visit: what a subject reports (CM, MH) started on any other day."""
+    if name == "SV" or "VISITNUM" in sdtm.domain(name).names:
+        return "SVSTDTC" if name == "SV" else _start_column(work, name)
+    collected = sdtm.domain(name).prefix + "DTC"
+    return collected if collected in work.filled.get(name, ()) else None
 
 
 def _number_unscheduled(work: Work, planned: _Planned) -> _Unscheduled:
@@ -219,7 +248,7 @@ def _dated_visits(work: Work) -> Iterator[tuple[str, str, str | None, str]]:
     """Subject, label, number and day of the visits in every dataset that has them."""
     for name, spec in work.known():
         source = _visit_date(work, name)
-        if source and "VISITNUM" in spec.names:
+        if source and _has_visits(work, name, spec):
             groups = columns.Groups(work.tables[name], ("USUBJID", "VISIT", "VISITNUM", source))
             for subject, label, number, cell in groups.cells:
                 if subject and label and cell and day_of(cell):
