@@ -347,7 +347,7 @@ class ExtensionCheck(ObjectCheck):
 
 
 class CodingCheck(ObjectCheck):
-    """The check of a Coding: a complete code system has its code."""
+    """The check of a Coding or Quantity: a complete code system has its code."""
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
         """Also that the code is one of its system, where that is complete."""
@@ -356,7 +356,10 @@ class CodingCheck(ObjectCheck):
         return [*(found or ()), *more] if more else found
 
 
-_KINDS: dict[str, type[ObjectCheck]] = {"Extension": ExtensionCheck, "Coding": CodingCheck}
+_KINDS: dict[str, type[ObjectCheck]] = {
+    "Extension": ExtensionCheck,
+    **dict.fromkeys(("Coding", "Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration"), CodingCheck),
+}
 
 
 def _surroundings(value: Any, scope: Scope) -> Surroundings:

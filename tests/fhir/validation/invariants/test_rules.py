@@ -232,3 +232,12 @@ def test_every_invariant_of_the_release_is_compiled(release: Release) -> None:
     for path, listed in declared.items():
         judged = {rule.key for rule in rules._declared(path)}
         assert {each.key for each in listed if each.severity == "error"} - judged <= rules.elsewhere
+
+
+def test_a_quantity_has_a_code_of_its_system() -> None:
+    system = "http://terminology.hl7.org/CodeSystem/v3-orderableDrugForm"
+    right, wrong = (
+        {**OBSERVATION, "valueQuantity": {"value": 1, "system": system, "code": code}} for code in ("TAB", "Tab")
+    )
+    assert check(right, "R4") == []
+    assert [item[:2] for item in check(wrong, "R4")] == [("Observation.valueQuantity.code", "FS426")]

@@ -122,3 +122,57 @@ def test_base64_needs_no_memory_that_grows() -> None:
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+def entries(kind: str, *listed: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": kind, "entry": list(listed)}
+
+
+INSIDE = {"resourceType": "Patient", "id": "1"}
+LINKED = {"resourceType": "Observation", "id": "o", "subject": {"reference": "Patient/1"}}
+AT = "http://a.b/fhir/"
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        (entries("collection", {"fullUrl": AT + "Patient/1", "resource": INSIDE}), None),
+        (entries("collection", {"fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "resource": INSIDE}), None),
+        (entries("collection", {"fullUrl": AT + "Patient/2", "resource": INSIDE}), "entry[0].fullUrl"),
+        (entries("collection", {"fullUrl": AT + "Group/1", "resource": INSIDE}), "entry[0].fullUrl"),
+        (entries("collection", {"fullUrl": AT + "Other/1", "resource": INSIDE}), None),
+        (entries("collection", {"fullUrl": "Patient/1", "resource": INSIDE}), "entry[0].fullUrl"),
+        (entries("collection", {"resource": INSIDE}), "entry[0]"),
+        (entries("batch", {"resource": INSIDE}), None),
+        (entries("history", {"request": {}}), None),
+        (
+            entries(
+                "document",
+                {"fullUrl": AT + "Observation/o", "resource": LINKED},
+                {"fullUrl": AT + "Patient/1", "resource": INSIDE},
+            ),
+            None,
+        ),
+        (
+            entries(
+                "document",
+                {"fullUrl": "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "resource": LINKED},
+                {"fullUrl": AT + "Patient/1", "resource": INSIDE},
+            ),
+            "entry[0].resource",
+        ),
+        (
+            entries(
+                "message",
+                {"fullUrl": "http://other/Observation/o", "resource": LINKED},
+                {"fullUrl": AT + "Patient/1", "resource": INSIDE},
+            ),
+            "entry[0].resource",
+        ),
+        (entries("document", {"fullUrl": AT + "Observation/o", "resource": LINKED}), None),
+        ({"entry": {"fullUrl": 1}}, None),
+        ({"entry": [1, {"fullUrl": 1, "resource": 2}]}, None),
+    ],
+)
+def test_entries_of_a_bundle(value: dict[str, Any], place: str | None) -> None:
+    assert [name for name, _ in objects.RULES["Bundle"](value)] == ([place] if place else [])

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from fhirspace.fhir.validation.values import addresses, base64
+from fhirspace.fhir.validation.values.bundle import bundle
 from fhirspace.fhir.validation.values.codes import CURRENCIES, media_type
 from fhirspace.fhir.validation.values.fault import Fault
 from fhirspace.fhir.validation.values.languages import language
@@ -79,6 +80,7 @@ def attachment(value: Mapping[str, Any]) -> list[Placed]:
 RULES: Final[Mapping[str, Rule]] = {
     "Identifier": identifier,
     "Attachment": attachment,
+    "Bundle": bundle,
     **dict.fromkeys(
         words("Coding Quantity SimpleQuantity Age Count Distance Duration MoneyQuantity"),
         coding,
