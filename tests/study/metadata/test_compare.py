@@ -69,6 +69,13 @@ def test_what_a_file_does_not_say_is_not_compared():
     assert compare("AE", plain, TABLE, TABLE, GIVEN) == ([], [])
 
 
+def test_labels_of_a_file_without_types_are_compared():
+    labelled = Description("AE", "Harm", tuple(Column(each.name, each.label) for each in GIVEN.columns))
+    assert compare("AE", labelled, TABLE, TABLE, labelled) == ([], [])
+    differences = compare("AE", labelled, TABLE, TABLE, Description()).differences
+    assert [each.kind for each in differences] == ["dataset label"] + ["label"] * len(GIVEN.columns)
+
+
 def test_reasons_are_declared():
     unlabelled, short = changed("AETERM", label=""), changed("AETERM", length=2)
     assert compare("AE", unlabelled, TABLE, TABLE, unlabelled).declared == ["AE.AETERM: a label, as the file has none"]

@@ -50,7 +50,7 @@ def compare(
         found.differences.append(Difference("column order"))
     known = {column.name: column for column in now.columns}
     for column in given.columns:
-        if column.name in known and column.type is not None:
+        if column.name in known:
             _compare_columns(f"{dataset}.{column.name}", column, known[column.name], after, found)
     if ordered is False:
         found.declared.append(f"{dataset}: the order of rows is not carried, as it is not read into memory")
@@ -61,7 +61,7 @@ def compare(
 
 def _compare_columns(place: str, given: Column, now: Column, after: pa.Table, found: Compared) -> None:
     if not given.label:
-        if now.label:
+        if now.label and given.type is not None:
             found.declared.append(f"{place}: a label, as the file has none")
     elif given.label != now.label:
         found.differences.append(Difference("label", column=given.name))
@@ -75,9 +75,9 @@ def _compare_columns(place: str, given: Column, now: Column, after: pa.Table, fo
 
 
 def _others(given: Column, now: Column) -> Iterator[Kind]:
-    if given.type != now.type:
+    if given.type not in (None, now.type):
         yield "type"
-    if given.format != now.format:
+    if given.format not in ("", now.format) or (given.type and not given.format and now.format):
         yield "format"
-    if given.informat != now.informat:
+    if given.informat not in ("", now.informat) or (given.type and not given.informat and now.informat):
         yield "informat"
