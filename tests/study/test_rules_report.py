@@ -247,3 +247,18 @@ def test_what_convert_writes_is_judged_and_stays_whole(
     assert (again, "rules" in result) == (code, False)
     assert "conformance rules did not run: FS301" in err
     assert "rules" not in converted(study, capsys, "--no-rules")[1]
+
+
+def test_what_a_check_and_a_rule_find_is_reported_once(tmp_path: Path, capsys: Any) -> None:
+    """The age below zero is FS755 and FS-DM-004; the country is found by both, too, in another record."""
+    columns = "STUDYID,DOMAIN,USUBJID,SUBJID,AGE,AGEU,COUNTRY"
+    (tmp_path / "dm.csv").write_text(f"{columns}\nS,DM,S-1,1,-5,YEARS,DEU\nS,DM,S-2,2,50,YEARS,DE\n")
+    main(["validate", str(tmp_path), "--json"])
+    alone = {each["code"] for each in json.loads(capsys.readouterr().out)["findings"]}
+    assert {"FS755", "FS756"} <= alone
+    main(["validate", str(tmp_path), "--rules", "--json"])
+    both = json.loads(capsys.readouterr().out)
+    assert not {"FS755", "FS756"} & {each["code"] for each in both["findings"]}
+    assert {"FS-DM-004", "FS-DM-034"} <= {each["rule"] for each in both["rules"]["findings"]}
+    assert main(["explain", "FS755"]) == 0
+    assert "Conformance rules: FS-DM-004" in capsys.readouterr().out

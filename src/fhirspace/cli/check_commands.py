@@ -32,15 +32,21 @@ def validate(options: Namespace) -> int:
     encoding = arguments.encoding(options.encoding)
     opened = Opened(options.paths, follow_links=options.follow_links, encoding=encoding)
     found = list(run(options.paths, fhir=options.fhir, full=options.full, profile=options.profile, opened=opened))
+    report = _judged(options, opened, kind) if options.rules is not None else None
+    found = [problem for problem in found if not (report and report.has(problem))]
     for line in lines(grouped(found), apart=True) if printed == "table" else []:
         print_line(line)
-    report = _judged(options, opened, kind, printed) if options.rules is not None else None
+    for line in report.lines() if report and printed == "table" else ():
+        print_line(line)
     code = _exit_code(found, report, options.fail_on)
     if printed == "json":
         more = {"rules": report.as_dict()} if report else {}
         give({"findings": [problem.as_dict() for problem in found], **more, "exit_code": code}, "", as_json=True)
-    elif printed == "sarif":
+    elif printed == "sarif" and report:
+        from fhirspace.study.rules.formats.sarif import content
+
         tell_problems(found)
+        give(content(report), "", as_json=True)
     count = len(found) + (sum(not group.explained for group in report.groups) if report else 0)
     explained = sum(group.count for group in report.groups if group.explained) if report else 0
     also = f", {counted(explained, 'record')} explained" if explained else ""
@@ -71,10 +77,10 @@ def _exit_code(found: Sequence[Problem], report: Report | None, fail_on: str) ->
     return EXIT_FINDINGS if rules or any(problem.level in levels for problem in found) else EXIT_CLEAN
 
 
-def _judged(options: Namespace, opened: Opened, kind: str, printed: str) -> Report:
-    """What conformance rules find, written to files in the format that is asked for, or printed."""
+def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
+    """What conformance rules find, written to the files that are asked for."""
     from fhirspace import atomic
-    from fhirspace.study.rules.formats import FORMATS, sarif
+    from fhirspace.study.rules.formats import FORMATS
     from fhirspace.study.rules.judging import judge, write_values
 
     report = judge(
@@ -87,10 +93,6 @@ def _judged(options: Namespace, opened: Opened, kind: str, printed: str) -> Repo
         write_values(report, options.values)
     if options.report:
         atomic.write(options.report, FORMATS[kind](report))
-    for line in report.lines() if printed == "table" else ():
-        print_line(line)
-    if printed == "sarif":
-        give(sarif.content(report), "", as_json=True)
     rules = counted(report.ran, "conformance rule")
     say(f"{rules}, with those of {shown(report.source)}" if report.source else f"{rules}, fhirspace's own: {_MORE}")
     return report
@@ -147,12 +149,21 @@ def explain(options: Namespace) -> int:
                 return _explain_rules(found, as_json=options.json)
             raise
         text = f"{entry.code} ({entry.level})\n{entry.sentence}\n\nWhy: {entry.cause}\nWhat to do: {entry.fix}"
+        if alike := _rules_like(entry.code):
+            text += f"\nConformance rules: {', '.join(alike)}"
         give(asdict(entry), text, as_json=options.json)
     else:
         entries = list(catalogue().values())
         text = "\n".join(f"{entry.code}  {entry.sentence}" for entry in entries)
         give([asdict(entry) for entry in entries], text, as_json=options.json)
     return EXIT_CLEAN
+
+
+def _rules_like(code: str) -> list[str]:
+    """Our rules that look for the same as a check of datasets, which has a code of its own."""
+    from fhirspace.sdtm.rules.catalogue import own
+
+    return [rule.id for rule in own.rules() if code in rule.ids] if code.startswith("FS7") else []
 
 
 def _rules_called(name: str) -> list[Rule]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fhirspace.errors import Problem
 from fhirspace.foreign import counted, shown
 from fhirspace.sdtm.rules.engine import PRESENCE, Fault, Outcome, targets
 from fhirspace.sdtm.rules.model import Rule
@@ -13,6 +15,7 @@ from fhirspace.sdtm.rules.results import Found, found
 from fhirspace.sdtm.rules.study import Dataset
 from fhirspace.study.rules.explained import Explanation
 
+_CHECK = re.compile(r"FS\d{3}")
 _FIRST = 3
 _MOST = 1_000
 """Records of a rule and dataset whose values are in the report file."""
@@ -56,7 +59,8 @@ class Group:
             f", {'record' if self.count == 1 else 'records'} {', '.join(map(str, self.first))}" if self.first else ""
         )
         more = " ..." if len(self.first) < self.count and self.first else ""
-        names = f" ({', '.join(shown(name) for name in self.rule.ids[:2])})" if self.rule.ids else ""
+        ids = [name for name in self.rule.ids if not _CHECK.fullmatch(name)]
+        names = f" ({', '.join(shown(name) for name in ids[:2])})" if ids else ""
         message = shown(self.rule.message or self.rule.description, 300)
         level = "explained" if self.explained else self.rule.severity
         text = f"{level}: {shown(self.rule.id)}{names} {shown(self.dataset)}: {self.often}{where}{more}: {message}"
@@ -104,6 +108,8 @@ class Report:
     standards: dict[str, str] = field(default_factory=dict)
     details: list[tuple[Rule, Found]] = field(default_factory=list)
     unused: list[Explanation] = field(default_factory=list)
+    _same: dict[tuple[str, str], set[int]] = field(default_factory=dict, repr=False)
+    """The records of a file that rules flag which say the same as a check of ours, by the code of the check."""
 
     @property
     def ran(self) -> int:
@@ -120,6 +126,10 @@ class Report:
             merged.setdefault(fault.dataset.name, []).append(fault)
         groups = {(group.rule.id, group.dataset): group for group in (_group(rule, *each) for each in merged.items())}
         self.groups += groups.values()
+        for code in (each for each in rule.ids if _CHECK.fullmatch(each)):
+            for fault in outcome.faults:
+                rows = fault.frame.rows.take(fault.rows).to_pylist()
+                self._same.setdefault((code, fault.dataset.file), set()).update(rows)
         reasons = (*outcome.errors.values(), *outcome.skipped.values())
         count = sum(group.count for group in groups.values())
         self.rules.append(Ran(rule, len(outcome.judged), count, tuple(dict.fromkeys(reasons))))
@@ -137,6 +147,11 @@ class Report:
                 self.groups[at] = replace(group, explained=why)
         self.unused = [each for each in explanations if each not in used]
         self.groups.sort(key=lambda each: (_ORDER[each.rule.severity], each.rule.id, each.dataset))
+
+    def has(self, problem: Problem) -> bool:
+        """Whether a rule flags the record of a finding for the same reason: it need not be reported twice."""
+        row = problem.place.row
+        return row is not None and row - 1 in self._same.get((problem.code, problem.place.file), ())
 
     def open(self, *levels: str) -> list[Group]:
         """The groups of these levels that nobody explained."""

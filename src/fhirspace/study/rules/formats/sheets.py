@@ -59,7 +59,8 @@ def _conformance(report: Report) -> Iterator[tuple[Cell, ...]]:
 
 
 def _ids(ids: tuple[str, ...]) -> str:
-    return ", ".join(ids)
+    """The ids that a rule has in the lists of CDISC and of authorities."""
+    return ", ".join(each for each in ids if not each.startswith("FS"))
 
 
 def _summary(group: Group) -> tuple[Cell, ...]:
