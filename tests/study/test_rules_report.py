@@ -196,7 +196,7 @@ def test_explanations_that_cannot_be_read(study: Path, capsys: Any, text: str, w
 @pytest.mark.parametrize(
     "options",
     [
-        ["--format", "sarif"],
+        ["--format", "html"],
         ["--report", "r.html"],
         ["--explained", "x.yaml"],
         ["--rules", "", "--format", "xlsx"],

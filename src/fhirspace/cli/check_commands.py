@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fhirspace import arguments
 from fhirspace.cli.console import give, print_line, say, tell_problems
-from fhirspace.cli.findings import grouped, lines
+from fhirspace.cli.findings import Group, grouped, lines
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, UsageError, exit_code_of
 from fhirspace.foreign import counted, shown
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from fhirspace.study.rules.report import Report
 
 _LONGEST = 400
+_OWN = ("table", "json", "ndjson", "sarif", "outcome")
+"""Formats of findings that are not those of conformance rules."""
 
 
 def validate(options: Namespace) -> int:
@@ -31,34 +34,69 @@ def validate(options: Namespace) -> int:
     printed = "json" if options.json else "table" if options.report else kind
     encoding = arguments.encoding(options.encoding)
     opened = Opened(options.paths, follow_links=options.follow_links, encoding=encoding)
-    found = list(run(options.paths, fhir=options.fhir, full=options.full, profile=options.profile, opened=opened))
-    report = _judged(options, opened, kind) if options.rules is not None else None
-    found = [problem for problem in found if not (report and report.has(problem))]
-    for line in lines(grouped(found), apart=True) if printed == "table" else []:
-        print_line(line)
+    problems: Iterable[Problem] = run(
+        options.paths, fhir=options.fhir, full=options.full, profile=options.profile, opened=opened
+    )
+    report = None
+    if options.rules is not None:
+        found = list(problems)
+        report = _judged(options, opened, kind)
+        problems = [problem for problem in found if not report.has(problem)]
+    rows: list[dict[str, Any]] = []
+    groups = grouped(_listed(problems, printed, rows))
+    _print(groups, printed if report is None or printed == "table" else "")
     for line in report.lines() if report and printed == "table" else ():
         print_line(line)
-    code = _exit_code(found, report, options.fail_on)
+    code = _exit_code([group.first for group in groups], report, options.fail_on)
     if printed == "json":
         more = {"rules": report.as_dict()} if report else {}
-        give({"findings": [problem.as_dict() for problem in found], **more, "exit_code": code}, "", as_json=True)
+        give({"findings": rows, **more, "exit_code": code}, "", as_json=True)
     elif printed == "sarif" and report:
         from fhirspace.study.rules.formats.sarif import content
 
-        tell_problems(found)
+        tell_problems([problem for group in groups for problem in group.some])
         give(content(report), "", as_json=True)
-    count = len(found) + (sum(not group.explained for group in report.groups) if report else 0)
+    count = sum(group.count for group in groups)
+    count += sum(not group.explained for group in report.groups) if report else 0
     explained = sum(group.count for group in report.groups if group.explained) if report else 0
     also = f", {counted(explained, 'record')} explained" if explained else ""
     say((counted(count, "finding") if count else "no findings") + also)
     return code
 
 
+def _listed(problems: Iterable[Problem], printed: str, rows: list[dict[str, Any]]) -> Iterator[Problem]:
+    """The findings as they are found, added to `rows` for JSON, printed for NDJSON, so that nothing else is stored."""
+    from fhirspace.cli.finding_formats import row
+
+    for problem in problems:
+        if printed == "json":
+            rows.append(row(problem))
+        elif printed == "ndjson":
+            print(json.dumps(row(problem), ensure_ascii=True))
+        yield problem
+
+
+def _print(groups: Sequence[Group], printed: str) -> None:
+    """Prints groups of findings as lines for people, as a SARIF log, or as an OperationOutcome."""
+    from fhirspace.cli import finding_formats
+
+    if printed == "table":
+        for line in lines(groups, apart=True):
+            print_line(line)
+    elif printed in ("sarif", "outcome"):
+        make = finding_formats.sarif if printed == "sarif" else finding_formats.outcome
+        give(make(groups), "", as_json=True)
+
+
 def _format(options: Namespace) -> str:
-    """The format of the report on rules. Raises UsageError (FS807): the options do not go together."""
-    asked = {name: getattr(options, name) for name in ("format", "report", "explained", "values")}
-    if options.rules is None and any(asked.values()):
-        raise UsageError("FS807", "--" + next(name for name, value in asked.items() if value), "--rules")
+    """The format of what is printed, or of the report on rules. Raises UsageError: FS807, options that do not fit."""
+    asked = [name for name in ("report", "explained", "values") if getattr(options, name)]
+    if options.rules is None and asked:
+        raise UsageError("FS807", f"--{asked[0]}", "--rules")
+    if options.rules is None and options.format in _OWN:
+        return str(options.format)
+    if options.rules is not None and options.format in ("ndjson", "outcome"):
+        raise UsageError("FS807", f"--format {options.format}", "no --rules")
     suffix = options.report.suffix[1:].lower() if options.report else ""
     kind: str = options.format or {"htm": "html"}.get(suffix, suffix)
     kind = kind if kind in ("json", "sarif", "xlsx", "html") else "table"

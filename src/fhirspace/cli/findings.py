@@ -18,6 +18,16 @@ _PRINTED_NOTES = frozenset({"FS181", "FS262", "FS741"})
 """Notes that are printed: files passed over, forms without a file, datasets checked in part. The others are details."""
 _LEVELS = ("error", "warning", "note")
 _INDEX = re.compile(r"\[\d+\]")
+_KEY = re.compile(r"([A-Za-z][A-Za-z0-9-]*-[0-9]+[a-z]?): ")
+_KEYED = frozenset({"FS415", "FS424", "FS425"})
+_SEVERAL_RULES = _KEYED | {"FS423", "FS433"}
+"""Codes that stand for many rules, which differ in what is expected."""
+
+
+def rule_of(problem: Problem) -> str:
+    """The key of the rule that a finding is of: HL7's (``obs-6``) where it has one, else the code of the catalogue."""
+    found = _KEY.match(problem.expected) if problem.code in _KEYED else None
+    return found[1] if found else problem.code
 
 
 @dataclass(slots=True)
@@ -52,11 +62,12 @@ def _often(times: int, where: str = "") -> str:
 
 
 def grouped(problems: Iterable[Problem]) -> list[Group]:
-    """The findings by level, code, file and column (or element, whatever its place in a list), in their order."""
-    groups: dict[tuple[str, str, str], Group] = {}
+    """The findings by level, rule, file and column (or element, whatever its place in a list), in their order."""
+    groups: dict[tuple[str, str, str, str], Group] = {}
     for problem in problems:
         column = _INDEX.sub("", problem.place.column or "")
-        groups.setdefault((problem.code, problem.place.file, column), Group(problem)).add(problem)
+        rule = problem.expected if problem.code in _SEVERAL_RULES else ""
+        groups.setdefault((problem.code, rule, problem.place.file, column), Group(problem)).add(problem)
     return sorted(groups.values(), key=lambda group: _LEVELS.index(group.first.level))
 
 

@@ -46,8 +46,9 @@ def rules_option(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("table", "json", "sarif", "xlsx", "html"),
-        help="with --rules: the format of what rules found (default: table, or that of --report by its name)",
+        choices=("table", "json", "ndjson", "sarif", "outcome", "xlsx", "html"),
+        help="the format of the findings; with --rules, of what rules found: table, json, sarif, xlsx or html (default:"
+        " table, or that of --report by its name)",
     )
     parser.add_argument(
         "--report",

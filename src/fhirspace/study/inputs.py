@@ -235,9 +235,20 @@ class Opened:
         for path in self.paths:
             inner = inner_folders(path, ("sdtm", "fhir"), follow_links=self._follow_links)
             beside += map(finding, leftovers(path, inner) if inner else ())
-            for each in inner or [path]:
-                inputs.append(recognise([each], follow_links=self._follow_links, encoding=self._encoding))
+            inputs += map(self._recognised, inner or [path])
+        faults = [fault for given in inputs for fault in given.faults.values()]
+        if faults and not any(given.files or given.fhir for given in inputs):
+            raise faults[0]
         return inputs, beside
+
+    def _recognised(self, path: Path) -> Input:
+        """What a path holds; a broken one among several is an input with a fault, so that the others are looked at."""
+        try:
+            return recognise([path], follow_links=self._follow_links, encoding=self._encoding)
+        except InputError as fault:
+            if len(self.paths) == 1 or fault.code == "FS101":
+                raise
+            return Input("fhir", {}, (), {path: fault})
 
     def tabulation(self, found: formats.Found) -> Read:
         """A dataset of an input. Raises InputError as the function `tabulation`, each time."""

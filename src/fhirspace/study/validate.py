@@ -61,14 +61,14 @@ def validate(
     for given in opened.inputs:
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
-        if given.kind == "fhir":
-            yield from fhir_validate.validate_files(given.fhir, checker=checker)
-            if shapes:
-                yield from _by_profile(given.fhir, shapes)
-        elif given.kind == "sdtm":
+        if given.kind == "sdtm":
             yield from _datasets(given, opened)
-        else:
+        elif given.kind == "records":
             yield from (finding(found.path) for found in given.files.values())
+    files = [file for given in opened.inputs for file in given.fhir]  # references lead from one input to another
+    yield from fhir_validate.validate_files(files, checker=checker)
+    if shapes:
+        yield from _by_profile(files, shapes)
 
 
 def _checker(
