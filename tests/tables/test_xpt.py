@@ -217,7 +217,7 @@ def second_dataset(path):
 DAMAGE = {
     "missing": (lambda path: path.unlink(), "FS101"),
     "another format": (lambda path: path.write_text("A,N\n1,2\n"), "FS131"),
-    "version 8": (lambda path: path.write_bytes(path.read_bytes().replace(b"LIBRARY ", b"LIBV8   ", 1)), "version 8"),
+    "two versions": (lambda path: path.write_bytes(path.read_bytes().replace(b"LIBRARY ", b"LIBV8   ", 1)), "FS131"),
     "no number of variables": (overwrite(614, b"????"), "FS131"),
     "no dataset header": (overwrite(320, b"?" * 40), "FS131"),
     "two datasets, none named": (second_dataset, "FS131"),

@@ -1,4 +1,4 @@
-"""SAS transport files of version 5 to text tables and back."""
+"""SAS transport files of version 5 to text tables and back; those of version 8 are read."""
 
 from fhirspace.tables.xpt.checks import Checked, Variable, check
 from fhirspace.tables.xpt.headers import MAGICS, form_bytes

@@ -3,7 +3,10 @@
 A file is refused unless each of its variables lies right behind the one before it, so that nothing of it can point
 beyond a row.
 
-Source: SAS technical note TS-140 (header records; NAMESTR); for version 8 only that it is recognised.
+Version 8 has the same records with other names, and variables whose names have up to 32 characters; labels and formats
+that are too long for the description of a variable follow behind all descriptions (`longlabels`).
+
+Source: SAS technical note TS-140 (header records; NAMESTR), and its supplement for version 8.
 """
 
 from __future__ import annotations
@@ -18,13 +21,34 @@ from typing import NamedTuple
 
 from fhirspace.errors import InputError, Place
 from fhirspace.limits import limit, too_much
+from fhirspace.tables.xpt import longlabels
 
 MAGICS = (b"HEADER RECORD*******LIBRARY HEADER RECORD!!!!!!!", b"HEADER RECORD*******LIBV8   HEADER RECORD!!!!!!!")
 """How a file of version 5 begins, and one of version 8."""
-_MEMBER = b"HEADER RECORD*******MEMBER  HEADER RECORD!!!!!!!"
-_DSCRPTR = b"HEADER RECORD*******DSCRPTR HEADER RECORD!!!!!!!"
-_NAMESTR = b"HEADER RECORD*******NAMESTR HEADER RECORD!!!!!!!"
-_OBS = b"HEADER RECORD*******OBS     HEADER RECORD!!!!!!!"
+
+
+def _record(kind: bytes) -> bytes:
+    return b"HEADER RECORD*******" + kind.ljust(8) + b"HEADER RECORD!!!!!!!"
+
+
+class _Layout(NamedTuple):
+    """How the header records of a version are called, and where the names of a dataset and of a variable are."""
+
+    member: bytes
+    descriptor: bytes
+    variables: bytes
+    rows: bytes
+    title: slice
+    name: slice
+
+
+_LAYOUTS = (
+    _Layout(_record(b"MEMBER"), _record(b"DSCRPTR"), _record(b"NAMESTR"), _record(b"OBS"), slice(8, 16), slice(8, 16)),
+    _Layout(
+        _record(b"MEMBV8"), _record(b"DSCPTV8"), _record(b"NAMSTV8"), _record(b"OBSV8"), slice(8, 40), slice(88, 120)
+    ),
+)
+"""Those of version 5 and of version 8."""
 LINE = 80
 _LIBRARY = 3 * LINE
 """Bytes before the first dataset."""
@@ -34,8 +58,6 @@ _SIZES = (136, 140)
 """Bytes that describe a variable: 136 in files of VAX machines."""
 _NUMBER, _TEXT = 1, 2
 _LONGEST_NUMBER, _LONGEST_TEXT = 8, 32_767
-_NAME = slice(8, 16)
-"""Where the name of a variable is."""
 _FORMAT, _INFORMAT = 56, 72
 """Where a format begins: its name of 8 bytes, its width and its decimals, 2 bytes each."""
 _SPELT = re.compile(r"(\$?(?:[A-Z_](?:\w*[A-Z_])?)?)(\d*)\.?(\d*)", re.ASCII | re.IGNORECASE)
@@ -75,7 +97,7 @@ def mapped(path: Path) -> Iterator[mmap.mmap]:
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a SAS transport file")
     if not path.stat().st_size:
-        raise InputError("FS104", Place(path.name), "the header records of version 5")
+        raise InputError("FS104", Place(path.name), "the header records of version 5 or 8")
     with path.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
         yield content
 
@@ -84,21 +106,25 @@ def spans(content: mmap.mmap, file: str) -> list[tuple[int, int]]:
     """Where the datasets of a file begin and end, in its order: found by looking through the whole file.
 
     Raises:
-        InputError: FS131 (not version 5), FS160 (too many datasets).
+        InputError: FS131 (neither version 5 nor 8), FS160 (too many datasets).
     """
-    if content[:48] == MAGICS[1]:
-        raise InputError("FS131", Place(file), "version 5", "it is of version 8")
-    if content[:48] != MAGICS[0]:
-        raise _odd(file)
+    marker = _layout(content, file).member
     starts = [_LIBRARY]
-    at = content.find(_MEMBER, _LIBRARY + 1)
+    at = content.find(marker, _LIBRARY + 1)
     while at >= 0:
         if at % LINE == 0:
             starts.append(at)
         if len(starts) > limit("datasets"):
             raise too_much("datasets", Place(file))
-        at = content.find(_MEMBER, at + 1)
+        at = content.find(marker, at + 1)
     return list(pairwise([*starts, len(content)]))
+
+
+def _layout(content: mmap.mmap, file: str) -> _Layout:
+    magic = content[:48]
+    if magic not in MAGICS:
+        raise _odd(file)
+    return _LAYOUTS[MAGICS.index(magic)]
 
 
 def member(content: mmap.mmap, span: tuple[int, int], file: str) -> Member:
@@ -108,8 +134,9 @@ def member(content: mmap.mmap, span: tuple[int, int], file: str) -> Member:
         InputError: FS104 (cut short), FS131 (not what its header says), FS160.
     """
     start, end = span
+    layout = _layout(content, file)
     head = content[start : start + _BEFORE_VARIABLES]
-    records = (_MEMBER, 0), (_DSCRPTR, LINE), (_NAMESTR, 4 * LINE)
+    records = (layout.member, 0), (layout.descriptor, LINE), (layout.variables, 4 * LINE)
     if not all(head.startswith(record, at) for record, at in records):
         raise _odd(file)
     texts = (head[4 * LINE + 54 : 4 * LINE + 58], head[74:78])
@@ -122,33 +149,48 @@ def member(content: mmap.mmap, span: tuple[int, int], file: str) -> Member:
         raise too_much("columns", Place(file))
     names_end = start + _BEFORE_VARIABLES + -(-count * each // LINE) * LINE
     names = content[start + _BEFORE_VARIABLES : names_end]
-    if content[names_end : names_end + 48] != _OBS:
+    long: dict[int, longlabels.Long] = {}
+    if layout is _LAYOUTS[1]:
+        long, names_end = longlabels.read(content, names_end, end, count)
+    if content[names_end : names_end + 48] != layout.rows:
         raise InputError("FS104", Place(file), "all variables and the header of the rows")
-    fields = tuple(_fields(names, count, each, file))
+    fields = tuple(_fields(names[: count * each], each, layout.name, long, file))
     if len({field.name for field in fields}) < count:
         raise InputError("FS131", Place(file), "one variable of each name")
     width = sum(field.length for field in fields)
     rows = _rows(content, (names_end + LINE, end), fields, file)
-    title = head[2 * LINE + 8 : 2 * LINE + 16]
+    stated = content[names_end + 48 : names_end + LINE].strip()
+    if layout is _LAYOUTS[1] and stated.isdigit() and len(stated) < 16:
+        rows = _stated(int(stated), rows, (names_end + LINE, end), width, file)
+    title = head[2 * LINE :][layout.title]
     label = head[3 * LINE + 32 : 3 * LINE + 72]
     if not _is_plain(title):
         raise _odd(file)
     return Member(title.decode().strip(" \0"), label.rstrip(b" \0"), fields, names_end + LINE, width, rows)
 
 
-def _fields(names: bytes, count: int, each: int, file: str) -> Iterator[Field]:
+def _stated(stated: int, found: int, span: tuple[int, int], width: int, file: str) -> int:
+    """The rows that the header says, which may end in rows of blanks; they must fill the file up to its last line."""
+    if found <= stated <= limit("rows") and 0 <= span[1] - span[0] - stated * width < LINE:
+        return stated
+    raise InputError("FS104", Place(file), f"the rows that its header says, {stated:,}", f"it has {found:,}")
+
+
+def _fields(names: bytes, each: int, title: slice, long: dict[int, longlabels.Long], file: str) -> Iterator[Field]:
     place = 0
-    for at in range(0, count * each, each):
+    for at in range(0, len(names), each):
         variable = names[at : at + each]
         kind, length = (int.from_bytes(variable[start : start + 2]) for start in (0, 4))
         longest = {_NUMBER: _LONGEST_NUMBER, _TEXT: _LONGEST_TEXT}.get(kind, 0)
         if not 0 < length <= longest or int.from_bytes(variable[84:88]) != place:
             raise _odd(file)
-        name = variable[_NAME]
+        name = variable[title]
         if not _is_plain(name) or not name.strip(b" \0"):
             raise _odd(file)
         form, informat = (_form(variable[start : start + 12], file) for start in (_FORMAT, _INFORMAT))
         label = variable[16:56].rstrip(b" \0")
+        if more := long.get(at // each + 1):
+            label, form, informat = more.label or label, more.format or form, more.informat or informat
         yield Field(name.decode().strip(" \0"), label, kind == _NUMBER, form, informat, place, length)
         place += length
 
@@ -202,4 +244,4 @@ def _is_plain(text: bytes) -> bool:
 
 
 def _odd(file: str) -> InputError:
-    return InputError("FS131", Place(file), "the header records of version 5")
+    return InputError("FS131", Place(file), "the header records of version 5 or 8")
