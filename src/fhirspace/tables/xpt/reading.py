@@ -59,8 +59,9 @@ def read(
         dates, FS159 for each of its numbers that is no date.
 
     Raises:
-        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (neither version 5 nor 8, or several datasets and
-            none named), FS148 (the encoding is not clear, or another one than given), FS160 (more than a bound allows).
+        InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (neither version 5 nor 8, or several
+            datasets and none named), FS148 (the encoding is not clear, or another one than given), FS160 (more than a
+            bound allows).
     """
     with mapped(path) as content:
         found = _chosen(content, dataset, path.name)
