@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from typing import Any, ClassVar, Literal
@@ -69,8 +69,8 @@ class Problem:
     """One finding about a file, row or cell.
 
     `expected` says what would fit there. `detail` gives the facts: a status, a count, what the operating system says.
-    Neither repeats a value of the data. The text (``str``) is one line that is safe to print, whatever the names in it
-    hold.
+    Neither repeats a value of the data. `unread`: because of it, the file as a whole was not read. The text
+    (``str``) is one line that is safe to print, whatever the names in it hold.
     """
 
     code: str
@@ -78,6 +78,7 @@ class Problem:
     expected: str = ""
     table: str = ""
     detail: str = ""
+    unread: bool = field(default=False, compare=False, repr=False)
 
     @property
     def level(self) -> Level:
@@ -117,8 +118,8 @@ class Problem:
 
 def exit_code_of(problems: Iterable[Problem]) -> int:
     """The exit code of findings: 3 where a file is not read, 1 where there is more than notes, else 0."""
-    found = {problem.code if problem.code == NOT_READ else problem.level for problem in problems} - {"note"}
-    return EXIT_QUARANTINED if NOT_READ in found else EXIT_FINDINGS if found else EXIT_CLEAN
+    found = {NOT_READ if problem.unread or problem.code == NOT_READ else problem.level for problem in problems}
+    return EXIT_QUARANTINED if NOT_READ in found else EXIT_FINDINGS if found - {"note"} else EXIT_CLEAN
 
 
 class FhirspaceError(Exception):
@@ -153,6 +154,10 @@ class InputError(FhirspaceError):
     """A file cannot be read at all (missing, empty, truncated, not what it claims to be)."""
 
     exit_code = EXIT_USAGE
+
+    def __init__(self, code: str, place: Place | str = "", expected: str = "", detail: str = "") -> None:
+        super().__init__(code, place, expected, detail)
+        self.problem = replace(self.problem, unread=True)
 
 
 class ServerError(FhirspaceError):

@@ -97,6 +97,7 @@ class Proof:
             "not_converted": self.not_converted,
             "not_read": self.not_read,
             "declared_losses": [*self.left_out, *self.losses],
+            "problems": [problem.as_dict() for problem in self.problems],
             "tables": [
                 {
                     "way": leg.way,

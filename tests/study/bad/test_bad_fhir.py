@@ -223,7 +223,7 @@ def test_validate_and_roundtrip_tell_a_broken_file_too(
     given = tmp_path / "given"
     shutil.copytree(resources, given)
     bundle(given)
-    assert main(["validate", str(given), "--json"]) == 1
+    assert main(["validate", str(given), "--json"]) == 3
     assert "FS401" in capsys.readouterr().out
     assert main(["roundtrip", str(given)]) == 3
     assert "FS401 more.json" in capsys.readouterr().err

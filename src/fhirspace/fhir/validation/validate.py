@@ -68,7 +68,7 @@ def _resource(raw: bytes, quick: Quick, place: Place) -> list[Problem]:
     try:
         found = [] if quick.sound(raw) else _checked(raw, quick.checker)
     except JsonError as error:
-        return [Problem(error.code, place, error.expected, _type(raw), error.detail)]
+        return [Problem(error.code, place, error.expected, _type(raw), error.detail, unread=place.row is None)]
     named = _type(raw) if found else ""
     return [Problem(code, replace(place, column=column or None), expected, named) for column, code, expected in found]
 
