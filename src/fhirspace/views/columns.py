@@ -13,15 +13,18 @@ import msgspec
 import pyarrow as pa
 
 from fhirspace.fhir.status import Verdict
-from fhirspace.json import JsonError, decoder, members, parse
+from fhirspace.json import JsonError, decoder, parse, resource_decoder
 from fhirspace.tables.text import TEXT
 from fhirspace.views.notation.address import ShapeError
+from fhirspace.views.objects import fast
 from fhirspace.views.plan import RARE, Part, Plan, Read, unmapped
 
 _NOTHING: Final = msgspec.Raw(b"")
 _EMPTY: Final = msgspec.Raw(b"[]")
 _list = decoder(list[msgspec.Raw])
-_MODIFIERS: Final = (b"modifierExtension", b"implicitRules", b"\\u00")
+_decoded = resource_decoder(dict[str, msgspec.Raw])
+_ESCAPED: Final = b"\\u00"
+"""An escape that can spell a letter of a name."""
 _INT: Final = pa.int32()
 
 
@@ -68,28 +71,38 @@ class Block:
 def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
     """The values of some resources of one type. What is wrong in one of them is in `Block.faults`."""
     block = Block(len(lines))
-    found = [_members(block, at, line) for at, line in enumerate(lines)]
-    _count_unmapped_members(plan, block, found)
+    try:
+        found = list(map(_decoded, lines))
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = [_members(block, at, line) for at, line in enumerate(lines)]
+    names = _count_members(plan, block, found)
     for part in plan.parts.values():
-        raws = [bytes(each.get(part.name, _NOTHING)) for each in found]
-        _add(plan, part, block, raws)
-    for at, each in enumerate(found):
+        if part.name in names:
+            name = part.name
+            _add(plan, part, block, [bytes(each.get(name, _NOTHING)) for each in found])
+        else:
+            _add_nothing(part, block)
+    for at, each in enumerate(found) if not RARE.isdisjoint(names) else ():
         if not RARE.isdisjoint(each):
             block.contained += [(at, inner) for inner in _contained(each)]
             _judge_whole(plan, block, at, lines[at])
-    if any(token in line for line in lines for token in _MODIFIERS):
+    whole = b"\n".join(lines)
+    if b"modifierExtension" in whole or (b"\\" in whole and _ESCAPED in whole):
         for at, line in enumerate(lines):
-            if any(token in line for token in _MODIFIERS):
+            if b"modifierExtension" in line or _ESCAPED in line:
                 _judge_whole(plan, block, at, line)
     return block
 
 
 def _members(block: Block, at: int, line: bytes) -> dict[str, msgspec.Raw]:
     try:
-        return members(line)
+        parse(line)
+        return _decoded(line)
     except JsonError as error:
         block.faults[at] = Fault(error.code, "")
-        return {}
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        block.faults[at] = Fault("FS401", "")
+    return {}
 
 
 def _contained(resource: dict[str, msgspec.Raw]) -> list[bytes]:
@@ -108,15 +121,33 @@ def _judge_whole(plan: Plan, block: Block, at: int, line: bytes) -> None:
     block.verdicts[at] = plan.status(resource) or block.verdicts.get(at, [])
 
 
-def _count_unmapped_members(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]]) -> None:
+def _count_members(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]]) -> set[str]:
+    """Counts the elements that nobody reads, and gives the names of all elements."""
     codes: dict[tuple[str, ...], int] = {}
     numbers = [codes.setdefault(tuple(each), len(codes)) for each in found]
     known = {"resourceType", *plan.parts}
     lists = [tuple(f"{plan.kind}.{name}" for name in names if name not in known) for names in codes]
     block.unmapped.append((lists, pa.array(numbers, _INT)))
+    return {name for names in codes for name in names}
+
+
+def _add_nothing(part: Part, block: Block) -> None:
+    """Adds an element that no resource of the block has."""
+    nothing = pa.nulls(block.count, TEXT)
+    block.values |= {name: Values(nothing, None) for name in part.reads}
+    if part.items:
+        none = pa.nulls(0, TEXT)
+        values = {name: Values(none, None) for name in part.items}
+        block.items[part.name] = Items(pa.array([], pa.int64()), values)
 
 
 def _add(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
+    """Adds the values of one element: the usual shapes by Arrow, all others for each distinct text."""
+    made = fast(plan.kind, part, raws)
+    if made is not None:
+        block.values |= {name: Values(texts, None) for name, texts in made.texts.items()}
+        block.unmapped += [made.unmapped] if made.unmapped else []
+        return
     encoded = pa.array(raws, pa.binary()).dictionary_encode()
     distinct, rows = encoded.dictionary.to_pylist(), encoded.indices
     table = _Distinct(plan, part, distinct)
@@ -209,8 +240,13 @@ class _Distinct:
 
 def concatenated(parts: list[Values]) -> Values:
     """The values of several blocks, one after the other."""
-    texts = pa.chunked_array([each.texts for each in parts], pa.dictionary(_INT, TEXT))
-    texts = texts.unify_dictionaries().combine_chunks() if len(parts) > 1 else parts[0].texts
+    arrays = [each.texts for each in parts]
+    if len(arrays) == 1:
+        texts = arrays[0]
+    elif all(pa.types.is_dictionary(each.type) for each in arrays):
+        texts = pa.chunked_array(arrays, pa.dictionary(_INT, TEXT)).unify_dictionaries().combine_chunks()
+    else:
+        texts = pa.concat_arrays([each if each.type == TEXT else each.cast(TEXT) for each in arrays])
     many = None
     if any(each.many is not None for each in parts):
         flags = [each.many if each.many is not None else pa.repeat(pa.scalar(False), len(each.texts)) for each in parts]

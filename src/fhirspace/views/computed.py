@@ -58,6 +58,9 @@ class Context:
             given[name] = _grouped((given[name], sites), partial(_local, zones))
         return given
 
+    def _knows(self, name: str) -> bool:
+        return self.enrolment is not None and name in self.enrolment.columns
+
     def _enrolled(self, name: str, rows: pa.Array) -> pa.Array:
         return self.enrolment.take(name, rows) if self.enrolment else pa.nulls(len(rows), TEXT)
 
@@ -68,7 +71,11 @@ class Context:
         if each.kind in ("least", "greatest"):
             return _looked_up(self.extreme(each), rows)
         if each.kind == "phase":
+            if not self._knows(START):
+                return pa.nulls(len(rows), TEXT)
             return _grouped((given[each.column], self._enrolled(START, rows), self._enrolled(END, rows)), phase)
+        if not self.windows.windows or not self.day_one:
+            return pa.nulls(len(rows), TEXT)
         number = each.kind == "visit number"
 
         def visit(text: str | None, day_one: str | None) -> str | None:

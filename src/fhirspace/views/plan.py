@@ -46,6 +46,7 @@ class Part:
         name: the element's.
         reads: its values. items: those of each item of it, by the same rules (``each:``).
         tree: the names in it that anybody reads.
+        plain: it is a single primitive. singles: it is a single object, and these are its primitive members.
         status: status elements begin with it.
     """
 
@@ -54,6 +55,8 @@ class Part:
     items: dict[str, Read] = field(default_factory=dict)
     tree: Tree = field(default_factory=dict)
     status: bool = False
+    plain: bool = False
+    singles: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -160,6 +163,10 @@ def _add(plan: Plan, way: Alternative, known: Definitions, *, joined: bool = Fal
     if element is None:
         return
     part = plan.parts.setdefault(first, Part(first))
+    if not element.is_list and not first.startswith("_"):
+        part.plain = element.primitive
+        inner = {} if element.primitive else known.children(element.children_path)
+        part.singles = frozenset(name for name, each in inner.items() if each.primitive and not each.is_list)
     read = _made(way, joined=joined)
     part.reads.setdefault(read.name, read)
     _grow_by(part.tree, way.steps[1:], way)

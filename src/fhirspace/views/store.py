@@ -18,7 +18,7 @@ from fhirspace.foreign import shown
 from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
 from fhirspace.views.plan import Plan
 
-_BLOCK: Final = 20_000
+_BLOCK: Final = 10_000
 _BYTES: Final = 32_000_000
 """Resources, and bytes, of a block."""
 _TYPE: Final = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})"[,}]')
@@ -33,7 +33,7 @@ class Resources:
         urls: ``fullUrl`` of the entry of a Bundle, "" without one.
         inside: the row and the type of the resource around a contained one; such rows make no records.
         digests: of the bytes of each, to compare those with the same id.
-        blocks: their values.
+        blocks: their values. waiting, size: those that are in no block yet, and their bytes.
     """
 
     plan: Plan
@@ -43,6 +43,8 @@ class Resources:
     inside: dict[int, tuple[str, int]] = field(default_factory=dict)
     digests: array[int] = field(default_factory=lambda: array("q"))
     blocks: list[Block] = field(default_factory=list)
+    waiting: list[bytes] = field(default_factory=list)
+    size: int = 0
 
     @property
     def count(self) -> int:
@@ -98,8 +100,6 @@ class Store:
     places: dict[str, list[Place]] = field(default_factory=dict)
     faults: list[tuple[Place, bytes]] = field(default_factory=list)
     broken: list[tuple[FhirFile, InputError]] = field(default_factory=list)
-    _waiting: dict[str, list[bytes]] = field(default_factory=dict)
-    _bytes: dict[str, int] = field(default_factory=dict)
 
     def read(self, files: Iterable[FhirFile]) -> None:
         """Reads files to their ends; one that cannot be read so far is in `broken`, with what it gave before."""
@@ -110,8 +110,8 @@ class Store:
                     self._take(line, url, raw)
             except InputError as fault:
                 self.broken.append((file, fault))
-        while self._waiting:  # contained resources may be of a type that was closed already
-            self._close(next(iter(self._waiting)))
+        while open_ := [kind for kind, found in self.kinds.items() if found.waiting]:
+            self._close(open_[0])  # what is contained may be of a type that was closed already
 
     def _take(self, line: int, url: str, raw: bytes) -> None:
         found = _TYPE.match(raw)
@@ -125,25 +125,22 @@ class Store:
         else:
             self._add(kind, line, url, raw)
 
-    def _add(self, kind: str, line: int, url: str, raw: bytes) -> Resources:
-        found = self.kinds.setdefault(kind, Resources(self.plans[kind]))
+    def _add(self, kind: str, line: int, url: str, raw: bytes) -> None:
+        found = self.kinds.get(kind)
+        if found is None:
+            found = self.kinds[kind] = Resources(self.plans[kind])
         found.files.append(len(self.files) - 1)
         found.lines.append(line)
         found.urls.append(url)
         found.digests.append(hash(raw))
-        waiting = self._waiting.setdefault(kind, [])
-        waiting.append(raw)
-        self._bytes[kind] = self._bytes.get(kind, 0) + len(raw)
-        if len(waiting) >= _BLOCK or self._bytes[kind] >= _BYTES:
+        found.waiting.append(raw)
+        found.size += len(raw)
+        if len(found.waiting) >= _BLOCK or found.size >= _BYTES:
             self._close(kind)
-        return found
 
     def _close(self, kind: str) -> None:
-        lines = self._waiting.pop(kind, [])
-        self._bytes[kind] = 0
-        if not lines:
-            return
         found = self.kinds[kind]
+        lines, found.waiting, found.size = found.waiting, [], 0
         start = found.count - len(lines)
         block = columns(found.plan, lines)
         found.blocks.append(block)
@@ -161,7 +158,7 @@ class Store:
             found.lines.append(around.lines[row])
             found.urls.append("")
             found.digests.append(hash(raw))
-            self._waiting.setdefault(inner, []).append(raw)
+            found.waiting.append(raw)
 
     def place(self, kind: str, row: int, column: str | None = None) -> Place:
         """Where a resource is."""
