@@ -19,6 +19,8 @@ from tests.views.ehr import COMMON, coded, dose, lab, patient, resources, study,
 
 def run(tmp_path: Path, given: list[dict[str, Any]], common: str = COMMON, **views: str) -> Flattened:
     folder = study(tmp_path / "study", common)
+    if "subjects" not in common:
+        (folder / "codes" / "STUDYDRUG.csv").unlink()
     for name, text in views.items():
         (folder / f"{name}.yaml").write_text(text)
     found = view_set(str(folder))
@@ -171,6 +173,12 @@ def test_a_view_of_the_study_replaces_that_of_the_same_name(tmp_path: Path) -> N
     own = "view: lab\nof: Observation\nwhen: code.text is Hemoglobin\ncolumns: {id: id}\n"
     made = run(tmp_path, resources(), own=own)
     assert made.records["lab"].column_names[-3:] == ["id", "@file", "@row"]
+
+
+def test_an_empty_code_list_has_no_codes(tmp_path: Path) -> None:
+    made = run(tmp_path, resources(), "extends: us-core\n", own="view: none\nof: Patient\nwhen: gender in NOTMEDICAL\n")
+    assert made.records["none"].num_rows == 0
+    assert made.records["given"].num_rows == 2  # no drug is the study's
 
 
 def test_without_an_enrolment_table_all_patients_are_taken(tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ class _Flattening:
             keep = pc.and_(keep, pc.invert(several))
         joined = {name: cells.filter(ready.good) for name, cells in ready.reader.joined.items()}
         for reason, cond in view.left:
-            there = pc.and_(keep, pc.fill_null(holds(cond, {**joined, **texts}), False))
+            there = pc.fill_null(pc.and_(keep, holds(cond, {**joined, **texts})), False)
             fate.leave(rows.filter(there), reason)
             keep = pc.and_(keep, pc.invert(there))
         fate.take(rows.filter(keep))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Final
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -74,7 +74,7 @@ class Reader:
             self.joined[name] = self._joined(address, rows)
         claimed = pa.repeat(pa.scalar(True), len(rows))
         if self._view.when is not None:
-            claimed = holds(self._view.when, {**self.joined, **made.texts})
+            claimed = pc.and_(claimed, holds(self._view.when, {**self.joined, **made.texts}))
         made.claimed = claimed
         return made
 
@@ -148,8 +148,10 @@ def _plain(texts: pa.Array) -> pa.Array:
     return texts.cast(TEXT) if pa.types.is_dictionary(texts.type) else texts
 
 
-def holds(cond: Cond, cells: Mapping[str, pa.Array]) -> pa.Array:
-    """Where a condition is true. `cells`: those of the columns and addresses that it names."""
+def holds(cond: Cond, cells: Mapping[str, pa.Array]) -> Any:
+    """Where a condition is true, or false for all. `cells`: those of the columns and addresses that it names."""
+    if not cond.args and cond.op == "or":  # a code list without codes
+        return pa.scalar(False)
     if cond.op in ("and", "or"):
         function = pc.and_ if cond.op == "and" else pc.or_
         return reduce(function, (holds(each, cells) for each in cond.args))
