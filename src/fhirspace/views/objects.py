@@ -92,7 +92,7 @@ def _member(found: Sequence[dict[str, msgspec.Raw]], name: str) -> pa.Array | No
 
 
 def _texts(raws: Sequence[bytes], *, numbers: bool) -> pa.Array | None:
-    """The texts of JSON texts, or of numbers as they are spelt; null where there is none. None: there is another kind."""
+    """The texts of JSON texts, or of numbers as they are spelt; null where there is none. None: anything else."""
     try:
         given = pa.array(raws, pa.binary()).cast(TEXT)
     except pa.ArrowInvalid:  # no UTF-8
