@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
-from tests.views.ehr import lab, resources, study, write
+from tests.views.ehr import LOINC, coded, lab, resources, study, write
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -99,3 +99,35 @@ def test_a_table_that_cannot_be_used_ends_the_run(
     command = ["convert", str(given), "--to", "records", "--views", str(views), "--out", str(tmp_path / "out")]
     assert main(command) == 2
     assert hint in capsys.readouterr().err
+
+
+def test_a_profile_counts_what_there_is_and_writes_views_to_start_from(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = lab("odd", "Patient/p9", "2026-02-03T10:00:00+01:00", code=coded(LOINC, "99999-9", "=Odd"))
+    odd["valueQuantity"] = {"value": 1, "system": "http://unitsofmeasure.org", "code": "{odd}"}
+    given, out = write(tmp_path / "in", [*resources(), odd]), tmp_path / "first"
+    assert main(["mapping", "profile", str(given), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["types"]["Observation"] == 7
+    assert found["offsets"] == {"Z": 8, "+01:00": 1}
+    assert found["unresolved"] == {"Observation.subject": 1}
+    tests = {each["code"]: (each["resources"], each["test"]) for each in found["tests"]}
+    assert tests == {"718-7": (5, "HGB"), "8462-4": (1, "DIABP"), "8480-6": (1, "SYSBP"), "99999-9": (1, "")}
+    assert {each["unit"]: each["cdisc"] for each in found["units"]} == {"g/dL": "g/dL", "{odd}": ""}
+    assert [row["patient"] for row in rows(out / "enrolment.csv")] == ["p1", "p2", "p3"]
+    assert [(row["value"], row["count"], row["display"]) for row in rows(out / "codes/LOINCLB+.csv")] == [
+        ("99999-9", "1", "'=Odd")
+    ]
+    assert main(["mapping", "profile", str(given), "--out", str(out)]) == 2
+
+
+def test_the_views_that_a_profile_writes_can_be_used(tmp_path: Path) -> None:
+    given, out = write(tmp_path / "in", resources()[:-1]), tmp_path / "first"
+    assert main(["mapping", "profile", str(given), "--out", str(out)]) == 0
+    (out / "enrolment.csv").write_text("patient,STUDYID,SUBJID\np1,S,1\n")
+    drugs = out / "codes/STUDYDRUG.csv"
+    drugs.write_text(drugs.read_text().replace("999,,", "999,DRUG A,"))
+    command = ["convert", str(given), "--to", "records", "--views", str(out), "--out", str(tmp_path / "out")]
+    assert main(command) == 0
+    assert {path.stem for path in (tmp_path / "out/records").iterdir()} == {"dose", "lab", "patient", "vital"}

@@ -368,6 +368,12 @@ def server(options: Namespace) -> int:
 
 def mapping(options: Namespace) -> int:
     """``fhirspace mapping``."""
+    if options.action == "profile":
+        from fhirspace.study.inspect.foreign import profile
+
+        found, about = profile(options.name, mappings=options.mappings, out=options.out)
+        give(found, about, as_json=options.json)
+        return EXIT_CLEAN
     from fhirspace.study.inspect import mappings as views
 
     view = getattr(views, options.action)

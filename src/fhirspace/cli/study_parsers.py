@@ -174,10 +174,20 @@ def _mapping(commands: Any) -> None:
         "coverage --json",
         "check --mappings my-mappings",
         "new export/ecg.csv",
+        "profile ehr-export/ --out my-study",
     )
-    parser.add_argument("action", choices=("list", "check", "show", "coverage", "schema", "new"))
+    parser.add_argument("action", choices=("list", "check", "show", "coverage", "schema", "new", "profile"))
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="a dataset such as AE, or a form; for `new`: a CSV file"
+        "name",
+        nargs="?",
+        metavar="NAME",
+        help="a dataset such as AE, or a form; for `new`: a CSV file; for `profile`: a folder with FHIR",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="DIR",
+        type=Path,
+        help="profile: also write a first set of views, an enrolment table, and code lists to fill",
     )
     parser.add_argument(
         "--data",

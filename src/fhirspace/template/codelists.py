@@ -65,6 +65,10 @@ class CodeLists:
             known = self._codecs[argument, open_] = self._made(argument, place, open_=open_)
         return known
 
+    def pairs(self, name: str) -> dict[str, str]:
+        """The cells of a list with their codes. Raises MappingError FS311: there is no such list."""
+        return self._pairs(name, "", Place(name))[0]
+
     def cells(self, name: str, place: tuple[str, int]) -> list[str]:
         """The cells of a list. Raises MappingError FS311: there is no such list, at this file and line."""
         return list(self._pairs(name, "", Place(*place, name))[0])

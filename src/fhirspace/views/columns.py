@@ -151,8 +151,8 @@ def _add(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
     encoded = pa.array(raws, pa.binary()).dictionary_encode()
     distinct, rows = encoded.dictionary.to_pylist(), encoded.indices
     table = _Distinct(plan, part, distinct)
-    for name, made in table.values.items():
-        block.values[name] = _spread(made, rows)
+    for name, values in table.values.items():
+        block.values[name] = _spread(values, rows)
     if part.items:
         block.items[part.name] = table.items(rows)  # before faults are looked at
     if any(table.unmapped):
