@@ -34,7 +34,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "new_ids": [("no", "FS641")],
     "follow_links": [("no", "FS641")],
     "strict": [("no", "FS641")],
-    **_alike(("define", "derive"), [("no", "FS641"), (1, "FS641")]),
+    **_alike(("define", "derive", "guide"), [("no", "FS641"), (1, "FS641")]),
     "define": [("no", "FS641"), (1, "FS641")],
     **_alike(("views", "enrolment"), [("", "FS641"), (7, "FS641")]),
     "encoding": [("latin-99", "FS641"), ("", "FS641"), (7, "FS641"), ("hex", "FS641")],

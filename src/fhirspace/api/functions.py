@@ -48,6 +48,7 @@ def convert(
     define: bool | None = None,
     derive: bool = True,
     study: PathLike | None = None,
+    guide: bool = False,
     views: PathLike | None = None,
     enrolment: PathLike | None = None,
     progress: Progress | None = None,
@@ -74,6 +75,7 @@ def convert(
         strict: quarantine each row with an error, instead of those only that the output cannot hold.
         define: SDTM: also write ``sdtm/define.xml`` (Define-XML 2.1); None: if the input has one.
         derive: SDTM from SDTM: derive what is empty, and bring variables in order; False: only write datasets again.
+        guide: SDTM: also write a guide for reviewers, ``reviewers-guide.md`` and ``.html``.
         study: the file with the design of the study; None: ``study.yaml`` of the source mappings, or beside datasets.
         views: the name or folder of views for FHIR that fhirspace did not write; its records are the result, or become
             SDTM by the forms of `source`.
@@ -105,6 +107,7 @@ def convert(
         define=None if define is None else arguments.flag("define", define),
         derive=arguments.flag("derive", derive),
         study=None if study is None else arguments.path("study", study),
+        guide=arguments.flag("guide", guide),
         views=None if views is None else str(arguments.path("views", views)),
         enrolment=None if enrolment is None else arguments.path("enrolment", enrolment),
         progress=None if progress is None else arguments.function("progress", progress),

@@ -79,6 +79,7 @@ def convert(options: Namespace) -> int:
             define=options.define,
             derive=options.derive,
             study=options.study,
+            guide=options.guide,
             views=options.views,
             enrolment=options.enrolment,
             progress=bars.show,

@@ -104,6 +104,11 @@ def _convert(commands: Any) -> None:
         type=Path,
         help="with --views: the table of the patients in the study (default: that of the views)",
     )
+    parser.add_argument(
+        "--guide",
+        action="store_true",
+        help="SDTM: also write a guide for reviewers, reviewers-guide.md and .html: datasets, findings, derivations",
+    )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
     key_option(parser, f"FHIR: {SITES_KEY}")
     parser.add_argument(

@@ -20,6 +20,8 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import Tabulation
 from fhirspace.study.define.description import describe
 from fhirspace.study.finishing.steps import write_differences
+from fhirspace.study.guide.collecting import collected
+from fhirspace.study.guide.writing import write as write_guide
 from fhirspace.study.inputs import Input, recognise
 from fhirspace.study.reading.flat import (
     counted_records,
@@ -124,6 +126,7 @@ def convert(
     define: bool | None = None,
     derive: bool = True,
     study: Path | None = None,
+    guide: bool = False,
     views: str | None = None,
     enrolment: Path | None = None,
     progress: Progress | None = None,
@@ -150,6 +153,8 @@ def convert(
         derive: SDTM from SDTM: derive what is empty, and bring variables in order; else datasets are written as they
             are.
         study: the design of the study; None: ``study.yaml`` of the source mappings, or beside SDTM datasets.
+        guide: SDTM: also write a reviewer's guide, ``reviewers-guide.md`` and ``.html``: datasets, findings with their
+            explanations (of ``explained.yaml`` beside the input), derivations.
         views: the name or folder of views for FHIR that fhirspace did not write: its records are the result, or become
             SDTM by the forms of `source`.
         enrolment: the table of the patients in the study, instead of that of the views.
@@ -189,7 +194,7 @@ def convert(
         else:
             how = _How(
                 to, source, folders, kinds, formats, workers, gzip, define, derive, progress, fhir, key, whole,
-                chosen_design,
+                chosen_design, guide, [paths] if isinstance(paths, Path) else paths,
             )  # fmt: skip
             key = _converted(given, library, how, (folder, accounting, result))
         accounting.require_result(whole, result.converted)
@@ -219,6 +224,8 @@ class _How(NamedTuple):
     key: IdKey | None
     whole: Place
     chosen: StudyDesign | None
+    guide: bool
+    paths: Sequence[Path]
 
 
 _Run = tuple[OutputFolder, Accounting, "Conversion"]
@@ -247,6 +254,8 @@ def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | 
     elif how.to == "sdtm":
         about = describe(given, prepared, source, folders, wanted=how.define, formats=how.formats)
         write_sdtm(prepared, folder, accounting, how.formats, define=about)
+        if how.guide:
+            write_guide(collected(given.kind, prepared, accounting, how.paths), folder)
     else:
         converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
     result.converted = accounting.converted if converted is None else converted

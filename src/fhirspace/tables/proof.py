@@ -27,7 +27,7 @@ from fhirspace.tables.durable import MANIFEST
 
 FOLDERS = frozenset({"fhir", "records", "sdtm", "quarantine", "unread", "differences"})
 """The folders that runs write files into. A manifest proves nothing of files elsewhere."""
-FILES = frozenset({"problems.ndjson", "unread.ndjson"})
+FILES = frozenset({"problems.ndjson", "unread.ndjson", "reviewers-guide.md", "reviewers-guide.html"})
 """The files that runs write beside these folders and the manifest."""
 
 Entry = dict[str, Any]

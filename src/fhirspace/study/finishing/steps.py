@@ -30,11 +30,16 @@ _AT = "@at"
 
 @dataclass(slots=True)
 class Finished:
-    """Datasets that pass the check, what was derived in them how, and the tables of differences by dataset."""
+    """Datasets that pass the check, and what was derived in them how.
+
+    Attributes:
+        differences: their tables, by dataset. counts: the rows that differ, by dataset and variable.
+    """
 
     screening: Screening
     derived: list[Derived] = field(default_factory=list)
     differences: dict[str, pa.Table] = field(default_factory=dict)
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 def finish(
@@ -79,7 +84,8 @@ def finish(
     accounting.note([*problems, *made.problems, *_findings(made.differences, made.tables)])
     whole = {name: table.drop_columns([_AT]) for name, table in clean.tables.items()}
     clean.tables = whole
-    return Finished(clean, made.derived, dict(_rows(made.differences, made.tables)))
+    counts = {(each.dataset, each.variable): len(each.rows) for each in made.differences}
+    return Finished(clean, made.derived, dict(_rows(made.differences, made.tables)), counts)
 
 
 def _numbered(table: pa.Table) -> pa.Table:

@@ -29,19 +29,28 @@ def page(report: Report) -> bytes:
     found = sheets(report)
     links = "".join(f'<a href="#t{at}">{escape(sheet.name)}</a>' for at, sheet in enumerate(found))
     tables = "\n".join(_section(at, sheet) for at, sheet in enumerate(found))
+    return document("Conformance report", links, tables)
+
+
+def document(title: str, links: str, body: str) -> bytes:
+    """A page of HTML that loads nothing and runs nothing.
+
+    Args:
+        title: its title and first heading, as text. links, body: HTML, every text of the study in it escaped.
+    """
     text = f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Conformance report</title>
+<title>{escape(title)}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>Conformance report</h1>
+<h1>{escape(title)}</h1>
 <nav>{links}</nav>
-{tables}
+{body}
 </body>
 </html>
 """

@@ -1,0 +1,147 @@
+"""What a reviewer's guide says, as sections with tables: made from a run, without values of the data.
+
+Every table has `MOST` rows at most and says how many are left out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from fhirspace.errors import Problem, explain
+from fhirspace.sdtm.derive.work import Derived
+from fhirspace.standards import sdtm, terminology
+from fhirspace.study.rules.explained import Explanation
+from fhirspace.version import __version__
+
+MOST: Final = 1_000
+_LEVELS: Final = ("error", "warning", "note")
+_INPUTS: Final = {
+    "records": "the records of an EDC export",
+    "sdtm": "SDTM datasets",
+    "fhir": "FHIR resources",
+}
+
+
+class Section(NamedTuple):
+    """A heading, a sentence or two, and a table, which may have no rows."""
+
+    title: str
+    text: str
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a run knows of its package.
+
+    Attributes:
+        kind: of the input: records, sdtm or fhir. study: its STUDYID.
+        datasets: name -> label, class, rows and variables, in order. counts: the accounting, by table.
+        problems: all findings. explanations: those of the user. derived: what was derived how.
+        differences: dataset and variable -> rows in which a value that came in is not the derived one.
+        declared: what forms leave out by declaration.
+    """
+
+    kind: str
+    study: str
+    datasets: Mapping[str, tuple[str, str, int, int]]
+    counts: Mapping[str, Mapping[str, int]]
+    problems: Sequence[Problem]
+    explanations: Sequence[Explanation] = ()
+    derived: Sequence[Derived] = ()
+    differences: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    declared: Sequence[str] = ()
+
+
+def title(about: Contents) -> str:
+    """The title of the guide."""
+    return f"Reviewer's guide: {about.study}" if about.study else "Reviewer's guide"
+
+
+def sections(about: Contents) -> list[Section]:
+    """The sections of a guide, in their order."""
+    found = [_package(about), _datasets(about), _findings(about), _derivations(about)]
+    if about.kind == "sdtm":
+        found.append(_differences(about))
+    found += [_quarantined(about)]
+    if about.declared:
+        found.append(_bounded("Left out by declaration", "", ("what",), ((line,) for line in about.declared)))
+    return found
+
+
+def _package(about: Contents) -> Section:
+    rows = sum(rows for _, _, rows, _ in about.datasets.values())
+    levels = Counter(problem.level for problem in about.problems)
+    facts = {
+        "Study": about.study or "not given",
+        "Made from": _INPUTS[about.kind],
+        "Made by": f"fhirspace {__version__}",
+        "Guide": f"SDTMIG {sdtm.version()}",
+        "Controlled terminology": f"CDISC SDTM {terminology.version()}",
+        "Datasets": f"{len(about.datasets):,}",
+        "Rows": f"{rows:,}",
+        "Findings": ", ".join(f"{levels[level]:,} {level}s" for level in _LEVELS),
+        "Rows in quarantine": f"{sum(each['quarantined'] for each in about.counts.values()):,}",
+    }
+    return Section("The package", "", ("", ""), tuple(facts.items()))
+
+
+def _datasets(about: Contents) -> Section:
+    rows = (
+        (name, label, klass, f"{rows:,}", f"{variables:,}")
+        for name, (label, klass, rows, variables) in about.datasets.items()
+    )
+    return _bounded("Datasets", "", ("dataset", "label", "class", "rows", "variables"), rows)
+
+
+def _findings(about: Contents) -> Section:
+    groups: dict[tuple[str, str, str], list[Problem]] = {}
+    for problem in about.problems:
+        groups.setdefault((problem.code, problem.table, problem.place.column or ""), []).append(problem)
+    ordered = sorted(groups.items(), key=lambda each: (_LEVELS.index(explain(each[0][0]).level), each[0]))
+    rows = (_finding(*key, found, about.explanations) for key, found in ordered)
+    text = "What was found in the data. No finding removes a row, except those in quarantine."
+    header = ("level", "code", "dataset", "variable", "times", "finding", "explanation")
+    return _bounded("Findings and their explanations", text, header, rows)
+
+
+def _finding(
+    code: str, dataset: str, variable: str, found: Sequence[Problem], explanations: Sequence[Explanation]
+) -> tuple[str, ...]:
+    entry = explain(code)
+    why = next((each for each in explanations if each.fits((code,), dataset, len(found))), None)
+    detail = f" ({found[0].detail})" if len(found) == 1 and found[0].detail else ""
+    reason = f"{why.reason} ({why.by})" if why else entry.cause
+    level = "explained" if why else entry.level
+    return level, code, dataset, variable, f"{len(found):,}", entry.sentence.removesuffix(".") + detail + ".", reason
+
+
+def _derivations(about: Contents) -> Section:
+    rows = ((each.dataset, each.variable, each.method) for each in about.derived)
+    text = "Variables of which cells were empty and were derived, wholly or in part. What came in was not changed."
+    return _bounded("Derivations", text, ("dataset", "variable", "method"), rows)
+
+
+def _differences(about: Contents) -> Section:
+    rows = ((dataset, name, f"{count:,}") for (dataset, name), count in about.differences.items())
+    text = "Values that came in, were not changed, and are not what their derivation gives (FS704)."
+    return _bounded("Differences from derivations", text, ("dataset", "variable", "rows"), rows)
+
+
+def _quarantined(about: Contents) -> Section:
+    names = ("in", "out", "quarantined", "skipped", "dropped", "not_converted")
+    rows = ((table, *(f"{counts.get(name, 0):,}" for name in names)) for table, counts in about.counts.items())
+    text = "In = out + all others. Rows in quarantine are in the folder quarantine/, unchanged."
+    return _bounded("Accounting", text, ("table", *(name.replace("_", " ") for name in names)), rows)
+
+
+def _bounded(title: str, text: str, header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Section:
+    """A section with the first rows of a table."""
+    every = tuple(rows)
+    if len(every) > MOST:
+        text = f"{text} The first {MOST:,} of {len(every):,} rows; problems.ndjson and define.xml have all.".strip()
+    return Section(title, text if every or not header else f"{text} None.".strip(), header, every[:MOST])

@@ -1,0 +1,115 @@
+"""The reviewer's guide: what it says, bounds of its tables, and foreign text made safe in both forms."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from fhirspace.errors import Place, Problem
+from fhirspace.sdtm.derive.work import Derived
+from fhirspace.study.convert import convert
+from fhirspace.study.guide.content import MOST, Contents, sections, title
+from fhirspace.study.guide.writing import html, markdown
+from fhirspace.study.rules.explained import Explanation
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "a | b",
+    "[x](javascript:alert(1))",
+    "![x](http://127.0.0.1/x.png)",
+    "http://127.0.0.1/",
+    "www.example.org",
+    "`code` *bold* _it_ ~~no~~ # head",
+    "a\n\n# Findings\n| x |",
+    "\u202eevil\u2066",
+    "\x1b[31mred",
+    "\x00\ud800",
+    '" onmouseover="x',
+    "&lt;b&gt;",
+    "x" * 100_000,
+]
+
+
+def contents(text: str = "T", **more) -> Contents:
+    datasets = {text: (text, text, 1, 2)}
+    counts = {text: {"in": 1, "out": 1, "quarantined": 0}}
+    problems = [Problem("FS704", Place("lb.csv", 3, text), table=text, detail=text)]
+    given = {
+        "explanations": [],
+        "derived": [Derived(text, text, text)],
+        "differences": {(text, text): 3},
+        "declared": [text],
+    }
+    return Contents("sdtm", text, datasets, counts, problems, **(given | more))
+
+
+class Page(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags = set()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add((tag, tuple(sorted(name for name, _ in attrs))))
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
+def test_foreign_text_is_text_in_html(attack):
+    about = contents(attack)
+    raw = html(title(about), sections(about))
+    page, plain = Page(), Page()
+    page.feed(raw.decode())
+    plain.feed(html("T", sections(contents())).decode())
+    assert page.tags == plain.tags
+    assert len(raw) < 100_000 and b"\x00" not in raw and b"\x1b" not in raw
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=range(len(ATTACKS)))
+def test_foreign_text_is_text_in_markdown(attack):
+    about = contents(attack)
+    text = markdown(title(about), sections(about))
+    shape = [line[:2] for line in text.splitlines()]
+    assert shape == [line[:2] for line in markdown("T", sections(contents())).splitlines()]
+    bare = re.sub(r"\\.", "", text)
+    rows = [line for line in bare.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} <= {3, 4, 6, 8} | {2}
+    assert not re.search(r"<|https?://|www\.|`|\]\(", bare)
+    assert len(text) < 100_000
+
+
+def test_a_long_table_says_how_much_is_left_out():
+    about = contents(derived=[Derived("LB", f"V{at}", "m") for at in range(MOST + 5)])
+    (found,) = [each for each in sections(about) if each.title == "Derivations"]
+    assert len(found.rows) == MOST and f"of {MOST + 5:,} rows" in found.text
+
+
+def test_findings_are_counted_and_explained():
+    problems = [Problem("FS729", Place("lb.csv", row, "LBDTC"), table="LB") for row in (2, 3)]
+    problems.append(Problem("FS725", Place("vs.csv", 2, "VSDTC"), table="VS"))
+    why = Explanation("FS725", ("VS",), None, "Measured twice.", "A. Statistician", Place("explained.yaml", 2))
+    about = Contents("sdtm", "T", {}, {}, problems, [why])
+    (found,) = [each for each in sections(about) if each.title.startswith("Findings")]
+    assert [(row[0], row[1], row[2], row[3], row[4]) for row in found.rows] == [
+        ("explained", "FS725", "VS", "VSDTC", "1"),
+        ("note", "FS729", "LB", "LBDTC", "2"),
+    ]
+    assert found.rows[0][-1] == "Measured twice. (A. Statistician)"
+
+
+def test_a_table_without_rows_says_so():
+    texts = {each.title: each.text for each in sections(Contents("records", "", {}, {}, []))}
+    assert texts["Derivations"].endswith("None.") and title(Contents("fhir", "", {}, {}, [])) == "Reviewer's guide"
+
+
+def test_a_run_writes_both_and_no_value_of_the_data(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    names = "STUDYID,DOMAIN,USUBJID,SUBJID,RFICDTC,SITEID,BRTHDTC,AGE,AGEU,SEX,ARMCD,ARM,ACTARMCD,ACTARM,COUNTRY"
+    row = "T<b>,DM,T-4711,4711,2025-06-10,10,1960-01-31,93,YEARS,M,A,Active,A,Active,DEU"
+    (folder / "dm.csv").write_text(f"{names}\n{row}\n", "utf-8")
+    convert(folder, to="sdtm", out=tmp_path / "out", formats=("csv",), guide=True)
+    for name in ("reviewers-guide.md", "reviewers-guide.html"):
+        text = (tmp_path / "out" / name).read_text("utf-8")
+        assert "T&lt;b&gt;" in text and "FS704" in text and "RFPENDTC" not in text
+        assert "4711" not in text and "1960" not in text
+        assert (tmp_path / "out" / name).stat().st_mode & 0o777 == 0o600
