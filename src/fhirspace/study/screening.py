@@ -139,6 +139,8 @@ def conforming(
 ) -> Screening:
     """The tables without the rows that break a rule, which are quarantined with the rows that depend on them.
 
+    A qualifier without parent stays in datasets that are written.
+
     Args:
         tables: the tabulations; accounting: of the run; formats: those to be written; look: the result of `screen`,
             where known.
@@ -149,13 +151,14 @@ def conforming(
     left = dict(tables)
     look = screen(left, formats) if look is None else look
     seen: set[Problem] = set()
+    lonely = _lonely(look, formats, accounting)
     while True:
         bad: dict[str, set[int]] = {}
         for problem, row in look.findings:
             if problem not in seen:
                 seen.add(problem)
                 accounting.note([_explained(problem, row, left, accounting)])
-            if blocking(problem, strict=accounting.strict):
+            if blocking(problem, strict=accounting.strict) and problem not in lonely:
                 rows = range(left[problem.table].num_rows) if row is None else (row,)
                 bad.setdefault(problem.table, set()).update(rows)
         if not any(bad.values()):
@@ -165,6 +168,15 @@ def conforming(
             kept = [row for row in range(left[name].num_rows) if row not in held]
             left[name] = left[name].take(pa.array(kept, pa.int64()))
         look = screen(left, formats)
+
+
+def _lonely(look: Screening, formats: Sequence[str], accounting: Accounting) -> set[Problem]:
+    """The qualifiers that had no parent from the beginning: datasets can hold them, a resource cannot.
+
+    Those that lose their parent to the quarantine go with it.
+    """
+    kept = bool(formats) and not accounting.strict
+    return {problem for problem, _ in look.findings if problem.code == "FS735"} if kept else set()
 
 
 def _explained(problem: Problem, row: int | None, tables: Mapping[str, pa.Table], accounting: Accounting) -> Problem:
