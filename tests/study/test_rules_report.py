@@ -208,6 +208,19 @@ def test_options_that_do_not_go_together(study: Path, capsys: Any, options: list
     assert "FS807" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--report", "--values"])
+def test_no_input_is_replaced_by_a_report(study: Path, capsys: Any, option: str) -> None:
+    assert validated(study, option, str(study / "ae.csv")) == 2
+    assert "FS807 ae.csv" in capsys.readouterr().err
+    assert (study / "ae.csv").read_text() == AE
+
+
+def test_explanations_that_are_no_text(study: Path, capsys: Any) -> None:
+    (study / "explained.yaml").write_bytes(b"\xff\xfe")
+    assert validated(study) == 2
+    assert "FS806 explained.yaml" in capsys.readouterr().err
+
+
 def test_each_dataset_is_read_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
     read = inputs.tabulation

@@ -127,6 +127,7 @@ def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
         why=options.explained,
         values=bool(options.values or options.report),
     )
+    _spare(opened, options.values, options.report)
     if options.values:
         write_values(report, options.values)
     if options.report:
@@ -134,6 +135,14 @@ def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
     rules = counted(report.ran, "conformance rule")
     say(f"{rules}, with those of {shown(report.source)}" if report.source else f"{rules}, fhirspace's own: {_MORE}")
     return report
+
+
+def _spare(opened: Opened, *files: Path | None) -> None:
+    """Raises UsageError (FS807): a file that is to be written is one of those that were validated."""
+    read = {path.resolve() for given in opened.inputs for path in given.paths}
+    for file in files:
+        if file and file.resolve() in read:
+            raise UsageError("FS807", file.name, "a file that is none of the input")
 
 
 _MORE = "add CDISC's with `fhirspace rules add`"

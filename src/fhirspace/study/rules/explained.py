@@ -49,9 +49,15 @@ def load(path: Path) -> list[Explanation]:
     """The explanations of a file.
 
     Raises:
-        MappingError: FS301 and others of `yaml_nodes.read`, no YAML; FS806, an explanation has another shape.
+        MappingError: FS301 and others of `yaml_nodes.read`, no YAML; FS806, no text, or another shape.
     """
-    return [found for top in read(text_of(path), path.name) for found in _of(top, path.name)]
+    try:
+        text = text_of(path)
+    except MappingError as error:
+        if error.problem.code != "FS300":
+            raise
+        raise MappingError("FS806", Place(path.name), "a readable UTF-8 file") from None
+    return [found for top in read(text, path.name) for found in _of(top, path.name)]
 
 
 def _of(top: Map, file: str) -> Iterator[Explanation]:
