@@ -17,7 +17,6 @@ from fhirspace.sdtm.define import agreement
 from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release, definitions
-from fhirspace.study import pipeline
 from fhirspace.study.accounting import as_finding
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.metadata.describe import odd_types
@@ -125,6 +124,8 @@ def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
     if not tables and not faults:  # a check of nothing finds nothing, which nobody may take for clean
         raise InputError("FS103", Place(next(iter(given.files.values())).path.name), "at least one row")
     yield from findings
+    from fhirspace.study import pipeline  # noqa: PLC0415 - a second of CPU, and only datasets need it
+
     yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)
     if given.define:
         yield from _agreement(given.define, tables)
