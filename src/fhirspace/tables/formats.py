@@ -10,12 +10,12 @@ from typing import Literal, cast
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
-from fhirspace.tables import csv, listing, parquet, xpt
+from fhirspace.tables import csv, listing, parquet, sas7bdat, xpt
 from fhirspace.tables.csv.opening import is_binary, refuse_binary
 from fhirspace.tables.datasetjson import opening, reading
 
-Format = Literal["csv", "parquet", "xpt", "dataset-json", "ndjson", "json", "xml"]
-TABLES = ("csv", "parquet", "xpt", "dataset-json")
+Format = Literal["csv", "parquet", "xpt", "dataset-json", "sas7bdat", "ndjson", "json", "xml"]
+TABLES = ("csv", "parquet", "xpt", "dataset-json", "sas7bdat")
 """The formats that hold one table a file and are read here; the others are only recognised."""
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!")
 _IN_FOLDERS = {".csv", ".tsv", ".parquet", ".pq", ".xpt", ".zip", ".gz"}
@@ -72,6 +72,8 @@ def recognise(path: Path) -> Format:
         raise InputError("FS102", Place(path.name))
     if opening.is_dataset(path):
         return "dataset-json"
+    if sas7bdat.is_dataset(path):
+        return "sas7bdat"
     if head.startswith(_ARCHIVES):
         raise InputError("FS154", Place(path.name), "an unpacked file")
     found = _by_content(head) or _by_name(path, head)
@@ -160,10 +162,15 @@ def _files(path: Path, follow_links: bool, faults: dict[Path, InputError] | None
         return [path]
 
     def named(file: Path) -> bool:
-        return file.suffix.lower() in _IN_FOLDERS or file.suffix.lower() in opening.SUFFIXES
+        return file.suffix.lower() in {*_IN_FOLDERS, *opening.SUFFIXES, sas7bdat.SUFFIX}
 
     files = listing.files(path, named, follow=follow_links, odd=faults)
-    return [file for file in files if file.suffix.lower() in _IN_FOLDERS or opening.is_dataset(file)]
+    return [file for file in files if file.suffix.lower() in _IN_FOLDERS or _holds_dataset(file)]
+
+
+def _holds_dataset(file: Path) -> bool:
+    """Whether a file of a name that others have too is a dataset."""
+    return sas7bdat.is_dataset(file) if file.suffix.lower() == sas7bdat.SUFFIX else opening.is_dataset(file)
 
 
 def load(found: Found, *, empty: bool = False) -> Loaded:
@@ -176,6 +183,9 @@ def load(found: Found, *, empty: bool = False) -> Loaded:
         return Loaded(*csv.read(found.path, empty=empty))
     if found.format == "xpt":
         table, problems = xpt.read(found.path, found.dataset, encoding=found.encoding, empty=empty)
+        return Loaded(table, problems=problems)
+    if found.format == "sas7bdat":
+        table, problems = sas7bdat.read(found.path, encoding=found.encoding, empty=empty)
         return Loaded(table, problems=problems)
     if found.format == "dataset-json":
         return Loaded(*reading.read(found.path, empty=empty))
