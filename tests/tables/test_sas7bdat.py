@@ -101,6 +101,6 @@ def test_damaged_files(rest: bytes, tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_without_the_extra_it_is_not_read(path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(sas7bdat.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(InputError, match="FS153"):
         formats.scan(path.parent)
