@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.standards.fhir import resource_types
+from fhirspace.template.folders import shipped
 from tests.views.ehr import LOINC, coded, lab, resources, study, write
 
 
@@ -131,3 +133,20 @@ def test_the_views_that_a_profile_writes_can_be_used(tmp_path: Path) -> None:
     command = ["convert", str(given), "--to", "records", "--views", str(out), "--out", str(tmp_path / "out")]
     assert main(command) == 0
     assert {path.stem for path in (tmp_path / "out/records").iterdir()} == {"dose", "lab", "patient", "vital"}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (shipped() / "views").iterdir()))
+@pytest.mark.parametrize("given", ["export", "types", "odd"])
+def test_no_shipped_view_ends_in_a_bug(tmp_path: Path, name: str, given: str) -> None:
+    kinds = [{"resourceType": kind, "id": "x"} for kind in sorted(resource_types("R4"))]
+    odd: list[Any] = [None, [], [[None]], {}, {"coding": "x"}, {"reference": 7}, 1e5, "x"]
+    names = ("component", "code", "subject", "category", "status", "identifier", "contained", "event", "period")
+    broken = [{**lab(f"o{at}", "Patient/p1", "2026"), each: value} for each in names for at, value in enumerate(odd)]
+    folder = write(tmp_path / "in", {"export": resources(), "types": kinds, "odd": broken}[given])
+    command = ["convert", str(folder), "--to", "records", "--views", name, "--out", str(tmp_path / "out")]
+    assert main(command) in (0, 1, 3)
+    counts = json.loads((tmp_path / "out/manifest.json").read_text())["tables"].values()
+    assert all(
+        each["rows_in"] == sum(value for key, value in each.items() if key not in ("rows_in", "derived"))
+        for each in counts
+    )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.errors import EXIT_QUARANTINED, Place, Problem, UsageError
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
@@ -188,8 +188,7 @@ def convert(
     with OutputFolder(out, versions=versions, reads=given.paths, shared=shared) as folder:
         if flat is not None:
             given, folders = _flat(given, flat, fhir, (folder, accounting, result)), [*folders, *flat.folders]
-        if flat is not None and to == "records":
-            accounting.require_rows(whole)
+        if flat is not None and (to == "records" or not given.records):
             result.converted = write_records(given.records, folder, formats)
         else:
             how = _How(
@@ -202,6 +201,8 @@ def convert(
         folder.describe({**_about(key), "input_files": result.files})
         accounting.close(folder)
     result.problems, result.exit_code = accounting.problems, accounting.exit_code
+    if flat is not None and not result.converted:
+        result.exit_code = EXIT_QUARANTINED
     result.replaced, result.declared = folder.replaced, accounting.declared(fhir=to == "fhir")
     result.tables, result.id_key = accounting.as_dict(), key.fingerprint if key else ""
     return result
