@@ -2,7 +2,36 @@
 
 from __future__ import annotations
 
-from tests.fhir.validation.fault_objects import CODING_HL7, HL7, SMALL, Change, put
+from typing import Any
+
+from tests.fhir.validation.fault_objects import CODING_HL7, HL7, SMALL, UCUM, Change, Json, only, put
+
+
+def vital(
+    profile: str, loinc: str, unit: str = "kg", category: str = "vital-signs", code: str = "", **members: Any
+) -> Change:
+    """An Observation of a vital sign that breaks HL7's profile of it. Args: its name, the code that it wants, faults."""
+    content: Json = {
+        "status": "final",
+        "category": [{"coding": [{"system": CODING_HL7 + "observation-category", "code": category}]}],
+        "code": {"coding": [{"system": "http://loinc.org", "code": code or loinc}]},
+        "subject": {"reference": "Patient/1"},
+        "effectiveDateTime": "2020-01-01",
+        "valueQuantity": {"value": 5, "unit": unit, "system": UCUM, "code": unit},
+        **members,
+    }
+    whole = only(
+        resourceType="Observation", id="a", **{name: value for name, value in content.items() if value is not None}
+    )
+
+    def change(value: Json) -> object:
+        whole(value)
+        if profile:
+            value["meta"] = {"profile": [HL7 + profile]}
+        return None
+
+    return change
+
 
 INVARIANTS: dict[str, dict[str, Change]] = {
     "Observation": {
@@ -11,6 +40,20 @@ INVARIANTS: dict[str, dict[str, Change]] = {
         "category": put(category=[{"coding": [{"system": CODING_HL7 + "observation-category", "code": "vital"}]}]),
         "vital-profile": put(meta={"profile": [HL7 + "bodyweight"]}),
         "bp-profile": put(meta={"profile": [HL7 + "bp"]}, component=None),
+        "height-unit": vital("bodyheight", "8302-2", unit="kg"),
+        "weight-code": vital("bodyweight", "29463-8", code="1-1"),
+        "weight-unit": vital("bodyweight", "29463-8", unit="lb"),
+        "weight-category": vital("bodyweight", "29463-8", category="laboratory"),
+        "weight-no-subject": vital("bodyweight", "29463-8", subject=None),
+        "weight-no-time": vital("bodyweight", "29463-8", effectiveDateTime=None),
+        "weight-no-value": vital("bodyweight", "29463-8", valueQuantity=None),
+        "heart-unit": vital("heartrate", "8867-4", unit="mm[Hg]"),
+        "saturation": vital("oxygensat", "2708-6", unit="mg"),
+        "temperature": vital("bodytemp", "8310-5", unit="K"),
+        "bp-no-components": vital("bp", "85354-9", valueQuantity=None),
+        "bmi": vital("bmi", "39156-5", unit="kg"),
+        "weight-by-code": vital("", "29463-8", unit="lb"),
+        "vitals-profile": vital("vitalsigns", "1-1", category="laboratory"),
         "two-values": put(valueString="a", valueInteger=1),
         "status": put(status="done"),
         "no-code": put(code=None),

@@ -81,6 +81,25 @@ WHOLE: dict[str, Callable[[Json, random.Random], None]] = {
     "extension-hl7-elsewhere": _extension(url=HL7 + "humanname-own-prefix", valueString="c"),
     "extension-hl7-value": _extension(url=HL7 + "data-absent-reason", valueString="c"),
     "extension-hl7-code": _extension(url=HL7 + "data-absent-reason", valueCode="bogus"),
+    "extension-hl7-part": _extension(url=HL7 + "patient-nationality", extension=[{"url": "bogus", "valueString": "c"}]),
+    "extension-hl7-part-type": _extension(
+        url=HL7 + "patient-nationality", extension=[{"url": "code", "valueString": "c"}]
+    ),
+    "extension-hl7-part-missing": _extension(
+        url=HL7 + "geolocation", extension=[{"url": "latitude", "valueDecimal": 1.5}]
+    ),
+    "extension-hl7-two-types": _extension(url=HL7 + "geolocation", valueString="c"),
+    "extension-hl7-null-flavor": _extension(url=HL7 + "iso21090-nullFlavor", valueCode="BOGUS"),
+    "extension-hl7-place": _extension(url=HL7 + "patient-birthPlace", valueString="c"),
+    "extension-hl7-position": _extension(url=HL7 + "observation-bodyPosition", valueString="c"),
+    "extension-hl7-importance": _extension(url=HL7 + "patient-importance", valueString="c"),
+    "extension-hl7-gender": _extension(url=HL7 + "patient-genderIdentity", valueBoolean=True),
+    "extension-hl7-mothers": _extension(url=HL7 + "patient-mothersMaidenName", valueCode="c"),
+    "extension-hl7-as-modifier": _set(
+        modifierExtension=[{"url": HL7 + "patient-mothersMaidenName", "valueString": "c"}]
+    ),
+    "extension-hl7-translation": _extension(url=HL7 + "translation", extension=[{"url": "lang", "valueCode": "de"}]),
+    "extension-hl7-display": _extension(url=HL7 + "rendered-value", valueBoolean=True),
     "modifier-object": _set(modifierExtension={"url": "http://a.b", "valueString": "c"}),
     "modifier-empty": _set(modifierExtension=[{"url": "http://a.b"}]),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -241,3 +242,19 @@ def test_a_quantity_has_a_code_of_its_system() -> None:
     )
     assert check(right, "R4") == []
     assert [item[:2] for item in check(wrong, "R4")] == [("Observation.valueQuantity.code", "FS426")]
+
+
+@pytest.mark.slow
+def test_long_lists_take_no_quadratic_time() -> None:
+    """20,000 codings on each side of an intersection, and a structure of 5,000 elements that are compared in pairs."""
+    codings = [{"system": "http://a.b", "code": str(number)} for number in range(20_000)]
+    wide = {**OBSERVATION, "code": {"coding": codings}, "valueString": "x"}
+    part = {"code": {"coding": [{**each, "system": "http://c.d"} for each in codings]}, "valueString": "x"}
+    elements = [{"id": f"A.b{number}", "path": f"A.b{number}.concept"} for number in range(5_000)]
+    for each in elements:
+        each.update({"type": [{"code": "CodeableConcept"}], "binding": {"strength": "example"}})  # type: ignore[dict-item]
+    structure = {"resourceType": "StructureDefinition", "snapshot": {"element": elements}}
+    start = time.process_time()
+    compiled("R4").object("Observation").holds({**wide, "component": [part]})
+    compiled("R5").object("StructureDefinition.snapshot").holds(structure["snapshot"])  # type: ignore[arg-type]
+    assert time.process_time() - start < 20

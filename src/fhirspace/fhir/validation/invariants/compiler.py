@@ -51,6 +51,9 @@ class Scope(Protocol):
     def context(self) -> Item:
         """The focus of the whole expression."""
 
+    def spend(self, steps: int) -> None:
+        """Count steps of the evaluation. Raises UndecidedError when there were too many."""
+
     def resolve(self, address: str) -> Item | None:
         """The resource that a reference leads to; None where it cannot be found (then nothing is decided)."""
 
@@ -117,7 +120,9 @@ def _member(tree: syntax.Member) -> Expression:
 
     def step(this: Items, scope: Scope) -> Items:
         found: list[Item] = []
-        for item in base(this, scope):
+        items = base(this, scope)
+        scope.spend(len(items))
+        for item in items:
             found.extend(scope.model.member(item, name))
         return found
 
@@ -330,7 +335,12 @@ def _children(base: Expression) -> Expression:
 
 
 def _descendants(base: Expression) -> Expression:
-    return lambda this, scope: [found for item in base(this, scope) for found in scope.model.descendants(item)]
+    def descendants(this: Items, scope: Scope) -> Items:
+        found = [inner for item in base(this, scope) for inner in scope.model.descendants(item)]
+        scope.spend(len(found))
+        return found
+
+    return descendants
 
 
 def _extension(base: Expression, address: Expression) -> Expression:

@@ -19,13 +19,13 @@ from fhirspace.fhir.validation.invariants.operators import (
     TRUE,
     Items,
     compare,
-    contains,
     distinct,
     of,
     plain,
     single,
     text,
     truth,
+    within,
 )
 from fhirspace.json import number_text
 
@@ -127,11 +127,12 @@ def _has_value(items: Items) -> Items:
 
 
 def _intersect(items: Items, other: Items) -> Items:
-    return [item for item in distinct(items) if contains(other, item)]
+    return list(filter(within(other), distinct(items)))
 
 
 def _exclude(items: Items, other: Items) -> Items:
-    return [item for item in items if not contains(other, item)]
+    inside = within(other)
+    return [item for item in items if not inside(item)]
 
 
 def _boundary(items: Items, *, high: bool) -> Items:
@@ -197,8 +198,8 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "union": lambda items, other: distinct([*items, *other]),
     "intersect": _intersect,
     "exclude": _exclude,
-    "subsetOf": lambda items, other: of(all(contains(other, item) for item in items)),
-    "supersetOf": lambda items, other: of(all(contains(items, item) for item in other)),
+    "subsetOf": lambda items, other: of(all(map(within(other), items))),
+    "supersetOf": lambda items, other: of(all(map(within(items), other))),
     "startsWith": _of_text(str.startswith),
     "endsWith": _of_text(str.endswith),
     "contains": _of_text(lambda whole, part: part in whole),

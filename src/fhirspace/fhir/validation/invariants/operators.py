@@ -5,7 +5,7 @@ Source: FHIRPath 2.0, "Operations" (equality, comparison, math), "Boolean logic"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -112,22 +112,48 @@ def equal(left: Items, right: Items) -> bool | None:
     return None if unknown else True
 
 
+def _key(item: Item) -> Hashable:
+    """What is equal for equal items; None where that cannot be said (dates of different precision)."""
+    return None if item.type in moments.KINDS else _frozen(_comparable(item.value))
+
+
+def _frozen(value: Any) -> Hashable:
+    if type(value) is dict:
+        return frozenset((name, _frozen(inner)) for name, inner in value.items())
+    if type(value) is list:
+        return tuple(_frozen(inner) for inner in value)
+    return type(value), value
+
+
 def contains(items: Items, wanted: Item) -> bool:
     """Whether an item is in a collection."""
     return any(same(item, wanted) for item in items)
 
 
+def within(items: Items) -> Callable[[Item], bool]:
+    """A question about many items: whether each is in a collection, which is looked through once."""
+    keys = {_key(item) for item in items}
+    dated = [item for item in items if item.type in moments.KINDS]
+
+    def inside(item: Item) -> bool:
+        return contains(items if item.type in moments.KINDS else dated, item) or (_key(item) or ()) in keys
+
+    return inside
+
+
 def distinct(items: Items) -> list[Item]:
     """The items of a collection, each once, in order."""
-    plain_texts: set[tuple[type, str]] = set()
+    keys: set[Hashable] = set()
     found: list[Item] = []
+    dated: list[Item] = []
     for item in items:
-        if isinstance(item.value, str) and item.type not in moments.KINDS:
-            key = (type(item.value), str(item.value))
-            if key not in plain_texts:
-                plain_texts.add(key)
+        key = _key(item)
+        if key is None:
+            if not contains(dated, item):
+                dated.append(item)
                 found.append(item)
-        elif not contains(found, item):
+        elif key not in keys:
+            keys.add(key)
             found.append(item)
     return found
 

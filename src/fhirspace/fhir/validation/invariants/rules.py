@@ -27,6 +27,8 @@ _WORD: Final = re.compile(r"[A-Za-z_]\w*")
 _ALL: Final = frozenset({"children", "descendants", "repeat"})
 """Functions that look at everything."""
 _MOST_SHAPES: Final = 4096
+_MOST_STEPS: Final = 300_000
+"""Steps of one evaluation: about a second. Some invariants look through a list once for each of its items."""
 _MALFORMED: Final = (TypeError, ValueError, AttributeError, ArithmeticError, LookupError)
 """What an expression meets in values of the wrong JSON kind, which are findings of their own."""
 
@@ -129,12 +131,19 @@ class TypeRules:
 class _Around:
     """The scope of an evaluation (`compiler.Scope`); the resources around are made when they are asked for."""
 
-    __slots__ = ("_around", "context", "model")
+    __slots__ = ("_around", "_left", "context", "model")
 
     def __init__(self, known: Model, context: Item, around: Surroundings) -> None:
         self.model = known
         self.context = context
         self._around = around
+        self._left = _MOST_STEPS
+
+    def spend(self, steps: int) -> None:
+        """Count steps; raise UndecidedError when there were too many."""
+        self._left -= steps + 1
+        if self._left < 0:
+            raise UndecidedError
 
     @property
     def resource(self) -> Item:
