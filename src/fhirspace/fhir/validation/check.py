@@ -19,7 +19,7 @@ from fhirspace.fhir.validation.contexts import NAMES, contexts, names_of, names_
 from fhirspace.fhir.validation.invariants.rules import rules
 from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
-from fhirspace.fhir.validation.links import contained_types, reference, unused
+from fhirspace.fhir.validation.links import contained_types, doubled, reference, unused
 from fhirspace.fhir.validation.structures.registry import Registry, registry
 from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.foreign import member
@@ -105,6 +105,7 @@ class Checker:
         own = Scope(contained_types(value), scope.depth, _surroundings(value, scope))
         found = self._typed(value, own) or []
         found += [(f"contained[{place}]", "FS419", "a reference to its id") for place in unused(value, own)]
+        found += [(f"contained[{place}].id", "FS419", "an id of its own") for place in doubled(value)]
         return found or None
 
     def contained(self, value: Any, scope: Scope) -> list[Finding] | None:

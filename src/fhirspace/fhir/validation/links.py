@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.fhir.validation.values.references import named_type
 
 _ANY = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
@@ -22,6 +23,18 @@ def contained_types(resource: Any) -> dict[str, str]:
         for item in (items if isinstance(items, list) else ())
         if isinstance(item, dict) and isinstance(item.get("id"), str)
     }
+
+
+def doubled(resource: Any) -> Iterator[int]:
+    """The places of contained resources with an id that another one before them has."""
+    seen: set[str] = set()
+    items = resource.get("contained") if isinstance(resource, dict) else None
+    for place, item in enumerate(items if isinstance(items, list) else ()):
+        identity = item.get("id") if isinstance(item, dict) else None
+        if isinstance(identity, str):
+            if identity in seen:
+                yield place
+            seen.add(identity)
 
 
 def unused(resource: Any, scope: Scope) -> Iterator[int]:
@@ -41,15 +54,18 @@ def reference(inner: Check, targets: tuple[str, ...], resources: frozenset[str])
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         found = inner(value, scope)
-        text = value.get("reference") if type(value) is dict else None
+        if type(value) is not dict:
+            return found
+        text, kind = value.get("reference"), ""
         if type(text) is str and text:
-            kind = _literal_type(text, scope, resources)
-            if kind is None or (kind and kind not in allowed):
-                lost = kind is None and text[0] == "#"
+            named = _literal_type(text, scope, resources)
+            kind = named or ""
+            if named is None or (named and named not in allowed):
+                lost = named is None and text[0] == "#"
                 found = (found or []) + ([("reference", "FS419", "the id of a contained resource")] if lost else wrong)
-        declared = value.get("type") if type(value) is dict else None
-        if type(declared) is str and declared in resources and declared not in allowed:
-            found = (found or []) + [("type", "FS418", expected)]
+        declared = value.get("type")
+        if type(declared) is str and not absolute(declared) and (declared not in allowed or kind not in ("", declared)):
+            found = (found or []) + [("type", "FS418", f"{kind}, as in the reference" if kind else expected)]
         return found
 
     return check
@@ -59,5 +75,7 @@ def _literal_type(text: str, scope: Scope, resources: frozenset[str]) -> str | N
     """The type that a literal reference names; "" when it does not say; None when it cannot be one."""
     if text[0] == "#":
         scope.used.add(text[1:])
-        return scope.contained.get(text[1:]) if len(text) > 1 else ""
+        if len(text) > 1:
+            return scope.contained.get(text[1:])
+        return None if scope.around.resource is scope.around.root else ""  # "#" is the container, for what is in it
     return named_type(text, resources)

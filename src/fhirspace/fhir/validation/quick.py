@@ -18,6 +18,7 @@ from fhirspace.fhir.validation.check import Checker, ObjectCheck, compiled
 from fhirspace.fhir.validation.contexts import NAMES
 from fhirspace.fhir.validation.leaves import Check, Scope
 from fhirspace.fhir.validation.links import contained_types
+from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.json import JsonError, bounded, decoder, parse
 from fhirspace.standards.fhir import Release
 
@@ -189,7 +190,7 @@ class Quick:
     def __init__(self, checker: Checker) -> None:
         """Args: the checks of the release."""
         self.checker = checker
-        self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name != "Bundle"}
+        self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name not in RULES}
         self._made: dict[bytes, _Type] = {}
         self._contained: dict[bytes, dict[str, str]] = {}
 

@@ -187,6 +187,13 @@ def test_twins(key: str, right: Json, wrong: Json) -> None:
         ({**OBSERVATION, "subject": {"reference": "#p"}}, "Observation.subject.reference"),  # ref-1
         ({**OBSERVATION, "contained": [PATIENT]}, "Observation.contained[0]"),  # dom-3
         (
+            {**OBSERVATION, "contained": [PATIENT, PATIENT], "subject": {"reference": "#p"}},
+            "Observation.contained[1].id",
+        ),
+        ({**OBSERVATION, "subject": {"reference": "#"}}, "Observation.subject.reference"),
+        ({**OBSERVATION, "subject": {"reference": "Patient/1", "type": "Group"}}, "Observation.subject.type"),
+        ({**OBSERVATION, "subject": {"reference": "Patient/1", "type": "Pateint"}}, "Observation.subject.type"),
+        (
             {**OBSERVATION, "contained": [{**PATIENT, "contained": [PATIENT]}], "subject": {"reference": "#p"}},
             "Observation.contained[0].contained",
         ),  # dom-2

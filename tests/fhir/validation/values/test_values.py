@@ -37,7 +37,22 @@ def test_no_unit_of_ucum(code: str) -> None:
 
 
 TAGS = words("en pt-BR zh-Hant-TW de-CH-1996 sl-rozaj-biske x-own i-klingon es-419 en-US-u-islamcal haw")
-NO_TAGS = ["english!!", "e", "en_US", "en-", "-en", "xx", "en US", "", "en--US", "toolonglanguage", "qq-DE"]
+NO_TAGS = [
+    "english!!",
+    "e",
+    "en_US",
+    "en-",
+    "-en",
+    "xx",
+    "en US",
+    "",
+    "en--US",
+    "toolonglanguage",
+    "qq-DE",
+    "german",
+    "deu",
+    "ger",
+]
 ADDRESSES = ["http://a/b", "urn:oid:2.16.840.1", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "Patient/1", "#a"]
 NO_ADDRESSES = ["", "a b", "oid:1.2", "uuid:0c3151bd", "urn:oid:3.1", "urn:oid:1.02", "urn:oid:1.40", "urn:uuid:12"]
 NO_ADDRESSES += ["urn:uuid:0C3151BD-1cbf-4d64-b04d-cd9187a4c6e0", "urn:oid:"]
@@ -108,6 +123,10 @@ def test_the_form_of_a_reference(text: str, named: str | None) -> None:
         ("Attachment", {"data": "QUJD", "size": 4}, "size"),
         ("Attachment", {"data": "QUJD", "size": 3}, None),
         ("Attachment", {"data": "not base64!", "size": 3}, None),
+        ("Attachment", {"data": "aGVsbG8=", "hash": "qvTGHdzF6KLavt4PO0gs2a6pQ00="}, None),
+        ("Attachment", {"data": "aGVsbG8=", "hash": "QUJD"}, "hash"),
+        ("ValueSet", {"url": "vs"}, "url"),
+        ("ValueSet", {"url": "urn:oid:1.2.3"}, None),
     ],
 )
 def test_parts_of_a_data_type(kind: str, value: dict[str, Any], member: str | None) -> None:
@@ -131,6 +150,7 @@ def entries(kind: str, *listed: dict[str, Any]) -> dict[str, Any]:
 INSIDE = {"resourceType": "Patient", "id": "1"}
 LINKED = {"resourceType": "Observation", "id": "o", "subject": {"reference": "Patient/1"}}
 AT = "http://a.b/fhir/"
+COMPOSITION = {"resourceType": "Composition", "id": "c", "subject": {"reference": "Patient/1"}}
 
 
 @pytest.mark.parametrize(
@@ -170,8 +190,28 @@ AT = "http://a.b/fhir/"
             "entry[0].resource",
         ),
         (entries("document", {"fullUrl": AT + "Observation/o", "resource": LINKED}), None),
-        ({"entry": {"fullUrl": 1}}, None),
+        (
+            entries("searchset", {"fullUrl": AT + "Patient/1", "resource": {"resourceType": "Patient"}}),
+            "entry[0].fullUrl",
+        ),
+        (entries("batch", {"fullUrl": AT + "Patient/1", "resource": {"resourceType": "Patient"}}), None),
+        ({"link": [{"relation": "self"}, {"relation": "next"}, {"relation": "self"}]}, "link[2].relation"),
+        ({"link": [{"relation": "item"}, {"relation": "item"}, 1]}, None),
+        (
+            entries("document", {"fullUrl": AT + "Composition/c", "resource": COMPOSITION}),
+            "entry[0].resource",
+        ),
+        (
+            entries(
+                "document",
+                {"fullUrl": AT + "Composition/c", "resource": COMPOSITION},
+                {"fullUrl": AT + "Patient/1", "resource": INSIDE},
+            ),
+            None,
+        ),
+        ({"type": ["document"], "entry": {"fullUrl": 1}}, None),
         ({"entry": [1, {"fullUrl": 1, "resource": 2}]}, None),
+        ({"type": "document", "entry": [{"fullUrl": AT, "resource": 2.5}]}, None),
     ],
 )
 def test_entries_of_a_bundle(value: dict[str, Any], place: str | None) -> None:

@@ -7,7 +7,7 @@ of an ``and``, ``or`` or ``implies`` does not decide alone. Source: FHIRPath 2.0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from functools import cache
 from typing import Final, Protocol
@@ -16,6 +16,7 @@ from fhirspace.fhir.validation.invariants import syntax
 from fhirspace.fhir.validation.invariants.functions import FUNCTIONS
 from fhirspace.fhir.validation.invariants.items import OPAQUE, Item, Model, UndecidedError
 from fhirspace.fhir.validation.invariants.lexer import ExpressionError
+from fhirspace.fhir.validation.invariants.logic import OPERATIONS, UNDECIDED, Logic, Truth
 from fhirspace.fhir.validation.invariants.operators import (
     EMPTY,
     OPERATORS,
@@ -169,8 +170,8 @@ def _operation(tree: syntax.Operation) -> Expression:
     if tree.left is None:
         return _signed(tree.operator, _compile(tree.right))
     left, right = _compile(tree.left), _compile(tree.right)
-    if tree.operator in _LOGIC:
-        return _logic(_LOGIC[tree.operator], left, right)
+    if tree.operator in OPERATIONS:
+        return _logic(OPERATIONS[tree.operator], left, right)
     operator = OPERATORS.get(tree.operator)
     if operator is None:
         raise ExpressionError(f"{tree.operator} is not implemented")
@@ -197,57 +198,14 @@ def _signed(sign: str, operand: Expression) -> Expression:
     return operand if sign == "+" else negative
 
 
-_UNDECIDED: Final = "undecided"
-Truth = bool | None | str
-
-
 def _value(expression: Expression, this: Items, scope: Scope) -> Truth:
     try:
         return truth(expression(this, scope))
     except UndecidedError:
-        return _UNDECIDED
+        return UNDECIDED
 
 
-def _weaker(values: Iterable[Truth]) -> bool | None:
-    """The value of an operation that no side decided: empty; raises UndecidedError where a side is undecided."""
-    if _UNDECIDED in values:
-        raise UndecidedError
-    return None
-
-
-def _and(left: Truth, right: Truth) -> bool | None:
-    if left is False or right is False:
-        return False
-    return True if left is True and right is True else _weaker((left, right))
-
-
-def _or(left: Truth, right: Truth) -> bool | None:
-    if left is True or right is True:
-        return True
-    return False if left is False and right is False else _weaker((left, right))
-
-
-def _xor(left: Truth, right: Truth) -> bool | None:
-    if isinstance(left, bool) and isinstance(right, bool):
-        return left is not right
-    return _weaker((left, right))
-
-
-def _implies(left: Truth, right: Truth) -> bool | None:
-    if left is False or right is True:
-        return True
-    if left is True and right is False:
-        return False
-    return _weaker((left, right))
-
-
-_LOGIC: Final = {"and": (_and, False), "or": (_or, True), "xor": (_xor, None), "implies": (_implies, False)}
-"""The operator, and the value of the left side that decides the result (True: for ``or`` and what follows False)."""
-
-
-def _logic(
-    rule: tuple[Callable[[Truth, Truth], bool | None], bool | None], left: Expression, right: Expression
-) -> Expression:
+def _logic(rule: Logic, left: Expression, right: Expression) -> Expression:
     combine, decides = rule
 
     def operation(this: Items, scope: Scope) -> Items:

@@ -113,7 +113,7 @@ def equal(left: Items, right: Items) -> bool | None:
 
 
 def _key(item: Item) -> Hashable:
-    """What is equal for equal items; None where that cannot be said (dates of different precision)."""
+    """What is equal for equal items; None where that is not known (dates of different precision)."""
     return None if item.type in moments.KINDS else _frozen(_comparable(item.value))
 
 

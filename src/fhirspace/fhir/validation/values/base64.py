@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import binascii
+import hashlib
 from typing import Final
 
 _STEP: Final = 1 << 16
@@ -24,3 +26,19 @@ def decoded_length(text: str) -> int | None:
     if padding > 2 or (letters + padding) % 4 or not letters:
         return None
     return letters * 3 // 4
+
+
+def sha1(text: str) -> str:
+    """The SHA-1 of the bytes that a base64 text stands for, as base64; FHIR's ``Attachment.hash``.
+
+    Args:
+        text: right base64 (see `decoded_length`).
+    """
+    digest = hashlib.sha1(usedforsecurity=False)
+    rest = b""
+    for start in range(0, len(text), _STEP):
+        rest += text[start : start + _STEP].encode().translate(None, _BLANKS)
+        whole = len(rest) - len(rest) % 4
+        digest.update(binascii.a2b_base64(rest[:whole]))
+        rest = rest[whole:]
+    return binascii.b2a_base64(digest.digest(), newline=False).decode()

@@ -16,6 +16,11 @@ from fhirspace.standards.fhir import resource_types
 _WITHOUT_URL: Final = frozenset({"transaction", "batch", "transaction-response", "batch-response"})
 _CLOSED: Final = frozenset({"document", "message"})
 """Types of Bundles whose references have to be resolved within them where they can."""
+_ONCE: Final = frozenset({"self", "first", "previous", "prev", "next", "last"})
+_INSIDE: Final = {
+    "Composition": ("subject", "encounter", "author", "attester", "custodian", "section"),
+    "MessageHeader": ("focus",),
+}
 
 Placed = tuple[str, Fault]
 
@@ -24,14 +29,50 @@ def bundle(value: Mapping[str, Any]) -> list[Placed]:
     """A Bundle: each entry has the address of its resource; references match addresses, not ids alone."""
     listed = value.get("entry")
     entries = [each if type(each) is dict else {} for each in listed] if type(listed) is list else []
-    kind = value.get("type")
+    named = value.get("type")
+    kind = named if type(named) is str else ""
     found = [placed for place, entry in enumerate(entries) for placed in _identity(place, entry, kind)]
+    found += _links(value.get("link"))
     if kind in _CLOSED:
         found += _references(entries)
+        found += _head(entries)
     return found
 
 
-def _identity(place: int, entry: dict[str, Any], kind: Any) -> Iterator[Placed]:
+def _links(links: Any) -> Iterator[Placed]:
+    """``self``, ``next`` and the like lead to one page each."""
+    seen: set[str] = set()
+    for place, link in enumerate(links if type(links) is list else ()):
+        relation = link.get("relation") if type(link) is dict else None
+        if type(relation) is str and relation in _ONCE and relation in seen:
+            yield f"link[{place}].relation", Fault("bundle-link", f"{relation} once")
+        elif type(relation) is str:
+            seen.add(relation)
+
+
+def _head(entries: list[dict[str, Any]]) -> Iterator[Placed]:
+    """What the Composition of a document, or the MessageHeader of a message, refers to is in the Bundle."""
+    first = entries[0].get("resource") if entries else None
+    kind = first.get("resourceType") if type(first) is dict else None
+    if type(first) is not dict or type(kind) is not str or kind not in _INSIDE:
+        return
+    url = entries[0].get("fullUrl")
+    source = parsed(url) if type(url) is str and url.startswith("http") else None
+    present = {entry["fullUrl"] for entry in entries if type(entry.get("fullUrl")) is str}
+    keys = {f"{r.get('resourceType')}/{r.get('id')}" for e in entries if type(r := e.get("resource")) is dict}
+    parts = {name: first[name] for name in _INSIDE[kind] if name in first}
+    for text in sorted(set(texts(parts))):
+        named = parsed(text)
+        relative = named is not None and not named.base
+        if text[:1] == "#" or (relative and named is not None and named.key in keys):
+            continue
+        address = (source.base if source is not None else "") + text if relative else text
+        if address.partition("/_history/")[0] not in present:
+            yield "entry[0].resource", Fault("bundle-reference", f"the resources that a {kind} names, in the Bundle")
+            return
+
+
+def _identity(place: int, entry: dict[str, Any], kind: str) -> Iterator[Placed]:
     url, resource = entry.get("fullUrl"), entry.get("resource")
     if url is None:
         if type(resource) is dict and kind not in _WITHOUT_URL:
@@ -46,7 +87,9 @@ def _identity(place: int, entry: dict[str, Any], kind: Any) -> Iterator[Placed]:
     if named is None or not named.id or named.version or named.type not in resource_types(""):
         return
     own = (resource.get("resourceType"), resource.get("id")) if type(resource) is dict else (None, None)
-    if type(own[1]) is str and own != (named.type, named.id):
+    if type(resource) is not dict or (own[1] is None and kind in _WITHOUT_URL):
+        return
+    if own != (named.type, named.id):
         yield f"entry[{place}].fullUrl", Fault("bundle-url", "an address that ends with the resource's type and id")
 
 
@@ -61,7 +104,8 @@ def _references(entries: list[dict[str, Any]]) -> Iterator[Placed]:
     for place, entry in enumerate(entries):
         url = entry.get("fullUrl")
         source = parsed(url) if type(url) is str and url.startswith("http") else None
-        for text in sorted(set(texts(entry.get("resource") or {}))):
+        resource = entry.get("resource")
+        for text in sorted(set(texts(resource))) if type(resource) is dict else ():
             named = parsed(text)
             if named is None or named.base or named.key not in addressed:
                 continue

@@ -17,6 +17,14 @@ from fhirspace.fhir.validation.values.words import words
 from fhirspace.json import number_text
 from fhirspace.standards import ucum_codes
 
+_CANONICAL: Final = words(
+    """
+    ActivityDefinition CapabilityStatement ChargeItemDefinition CodeSystem CompartmentDefinition ConceptMap
+    EventDefinition ExampleScenario GraphDefinition ImplementationGuide Library Measure MessageDefinition NamingSystem
+    OperationDefinition PlanDefinition Questionnaire SearchParameter StructureDefinition StructureMap
+    TerminologyCapabilities TestScript ValueSet
+    """
+)
 Placed = tuple[str, Fault]
 """The member of the object that is wrong, and how."""
 Rule = Callable[[Mapping[str, Any]], list[Placed]]
@@ -67,20 +75,34 @@ def identifier(value: Mapping[str, Any]) -> list[Placed]:
 
 
 def attachment(value: Mapping[str, Any]) -> list[Placed]:
-    """An Attachment: the size is that of the data."""
-    data, size = value.get("data"), number_text(value.get("size"))
-    if type(data) is not str or size is None:
+    """An Attachment: size and hash are those of the data."""
+    data, size, digest = value.get("data"), number_text(value.get("size")), value.get("hash")
+    if type(data) is not str or (size is None and digest is None):
         return []
     length = base64.decoded_length(data)
-    if length is None or str(length) == size:
+    if length is None:
         return []
-    return [("size", Fault("attachment-size", "the number of bytes in data"))]
+    found: list[Placed] = []
+    if size is not None and str(length) != size:
+        found.append(("size", Fault("attachment-size", "the number of bytes in data")))
+    if type(digest) is str and base64.sha1(data) != "".join(digest.split()):
+        found.append(("hash", Fault("attachment-hash", "the SHA-1 of data, as base64")))
+    return found
+
+
+def canonical_resource(value: Mapping[str, Any]) -> list[Placed]:
+    """A resource with an address of its own (CodeSystem, Questionnaire): the address is an absolute one."""
+    url = value.get("url")
+    if type(url) is not str or addresses.absolute(url):
+        return []
+    return [("url", Fault("canonical-absolute", "an absolute address, such as http://example.org/a"))]
 
 
 RULES: Final[Mapping[str, Rule]] = {
     "Identifier": identifier,
     "Attachment": attachment,
     "Bundle": bundle,
+    **dict.fromkeys(_CANONICAL, canonical_resource),
     **dict.fromkeys(
         words("Coding Quantity SimpleQuantity Age Count Distance Duration MoneyQuantity"),
         coding,
