@@ -86,7 +86,7 @@ def convert(options: Namespace) -> int:
         )
     if done.id_key == DEMO_KEY.fingerprint:
         say(PUBLIC)
-    tell_problems(done.problems, str(options.out / "problems.ndjson"))
+    tell_problems(done.problems, "" if done.stays else str(options.out / "problems.ndjson"))
     more = _judged(options) if options.to == "sdtm" and options.rules and done.converted else {}
     give({**done.as_dict(), **more}, done.summary(), as_json=options.json)
     return done.exit_code

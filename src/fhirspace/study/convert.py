@@ -50,8 +50,8 @@ class Conversion:
     `tables` holds, for each table, the rows read, written and quarantined, `files` the same of the files of the input,
     with those that are not read and those that are passed over; `converted` is the number of rows of the result,
     `resources` that of FHIR resources read where the input was FHIR; `id_key` is the fingerprint of the key that made
-    the ids where the output is; `replaced` is the result of an earlier run that was in the output folder; `declared`
-    says what was left out by declaration.
+    the ids where the output is; `replaced` is the result of an earlier run that was in the output folder, `stays`
+    whether it is still there, since nothing was converted; `declared` says what was left out by declaration.
     """
 
     target: str
@@ -66,6 +66,7 @@ class Conversion:
     declared: list[str] = field(default_factory=list)
     files: dict[str, int] = field(default_factory=dict)
     converted: int = 0
+    stays: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -81,6 +82,7 @@ class Conversion:
             "declared_losses": self.declared,
             "id_key": self.id_key,
             "replaced": self.replaced.as_dict() if self.replaced else None,
+            "stays": self.stays,
             "problems": [problem.as_dict() for problem in self.problems],
         }
 
@@ -100,10 +102,12 @@ class Conversion:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
             lines.append(f"{unread} read by no mapping: see unread.ndjson")
         if not self.converted:
-            lines.append("NOTHING was converted: the output holds no row or resource of the input")
+            output = "" if self.stays else ": the output holds no row or resource of the input"
+            lines.append(f"NOTHING was converted{output}")
         if self.replaced:
             lines.append(f"replaced {self.replaced}")
-        return "\n".join([*lines, f"written to {shown(self.out, 4096)}"])
+        end = "nothing is written: the earlier result stays in" if self.stays else "written to"
+        return "\n".join([*lines, f"{end} {shown(self.out, 4096)}"])
 
 
 def convert(
@@ -197,6 +201,10 @@ def convert(
             )  # fmt: skip
             key = _converted(given, library, how, (folder, accounting, result))
         accounting.require_result(whole, result.converted)
+        if not result.converted and folder.has_result:
+            result.stays = True
+            accounting.note([Problem("FS183", Place(out.name))])
+            folder.abandon()
         result.files = accounting.files(given.paths)
         folder.describe({**_about(key), "input_files": result.files})
         accounting.close(folder)

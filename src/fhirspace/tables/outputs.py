@@ -25,7 +25,7 @@ from fhirspace.tables.csv.scan import FORMULA
 from fhirspace.tables.csv.writing import quoted
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.growing import Growing
-from fhirspace.tables.proof import FOLDERS, Earlier, Entry, Proof, is_place, listed, not_ours
+from fhirspace.tables.proof import FOLDERS, RESULTS, Earlier, Entry, Proof, is_place, listed, not_ours
 from fhirspace.version import __version__
 
 _PRIVATE = ("quarantine", "unread", "differences")
@@ -98,7 +98,7 @@ class OutputFolder:
         self._written = 0.0
         self.replaced: Earlier | None = None
         """The result of an earlier run that this one has replaced; None before it has succeeded, or where none was."""
-        self._made = False
+        self._made = self._abandoned = False
         self._held = ExitStack()
 
     def __enter__(self) -> OutputFolder:
@@ -122,8 +122,18 @@ class OutputFolder:
         with self._held:
             if kind is None:
                 self._check_balance()
+            if kind is None and not self._abandoned:
                 self._write_problems()
                 self._commit()
+
+    @property
+    def has_result(self) -> bool:
+        """Whether an earlier run has data in the folder."""
+        return any(name.partition("/")[0] in RESULTS for name in self._proof.files)
+
+    def abandon(self) -> None:
+        """Leave the folder as the earlier run left it, although this one goes on to its end."""
+        self._abandoned = True
 
     @contextmanager
     def stage(self, relative: str) -> Iterator[Path]:

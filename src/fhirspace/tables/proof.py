@@ -25,7 +25,9 @@ from fhirspace.json import JsonError, decoder
 from fhirspace.limits import limit, too_much
 from fhirspace.tables.durable import MANIFEST
 
-FOLDERS = frozenset({"fhir", "records", "sdtm", "quarantine", "unread", "differences"})
+RESULTS = frozenset({"fhir", "records", "sdtm"})
+"""The folders with the result of a run."""
+FOLDERS = RESULTS | {"quarantine", "unread", "differences"}
 """The folders that runs write files into. A manifest proves nothing of files elsewhere."""
 FILES = frozenset({"problems.ndjson", "unread.ndjson", "reviewers-guide.md", "reviewers-guide.html"})
 """The files that runs write beside these folders and the manifest."""
