@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fhirspace.fhir.validation.check import check
+from fhirspace.fhir.validation.quick import sound
 from fhirspace.fhir.validation.validate import validate
 
 PATIENT = {"resourceType": "Patient", "id": "p"}
@@ -65,3 +67,21 @@ def test_what_is_seen_across_resources(tmp_path: Path, case: tuple[str, dict[str
     for name, resources in files.items():
         (tmp_path / name).write_text("\n".join(map(json.dumps, resources)), "utf-8")
     assert found(tmp_path) == expected
+
+
+@pytest.mark.parametrize(
+    ("extension", "right"),
+    [
+        ([{"url": "http://e.org/x", "extension": [{"url": f"p{at}", "valueString": "x"} for at in range(9)]}], True),
+        ([{"url": "x", "extension": [{"url": f"p{at}", "valueString": "x"} for at in range(9)]}], False),
+        ([{"url": "http://e.org/x", "extension": [{"url": f"p{at}", "valueString": ""} for at in range(9)]}], False),
+        ([{"url": "http://e.org/x", "extension": [{"url": f"p{at}", "valueStrin": "x"} for at in range(9)]}], False),
+        ([{"url": "http://e.org/x", "extension": [{"url": "p", "valueString": "x\u0001"}] * 9}], False),
+        ([{"url": "http://e.org/x", "extension": [{"url": "p", "valueString": "x", "valueCode": "y"}] * 9}], False),
+    ],
+)
+def test_long_extensions_are_judged_alike_on_both_ways(extension: Any, right: bool) -> None:
+    resource = {**PATIENT, "extension": extension}
+    line = json.dumps(resource, separators=(",", ":")).encode()
+    assert sound(line, "R4") is right
+    assert (check(resource) == []) is right
