@@ -169,7 +169,7 @@ def test_types_that_are_not_those_of_the_standard_are_reported_and_stay(tmp_path
     assert main(["convert", str(tmp_path / "in"), "--to", "sdtm", "--out", str(tmp_path / "out")]) == 1
     assert codes(tmp_path / "out")["FS164"] == 2
     again = description.of(xpt.read(tmp_path / "out/sdtm/dm.xpt")[0])
-    assert [each.type for each in again.columns if each.name in numbers] == ["Char", "Num"]
+    assert {each.name: each.type for each in again.columns if each.name in numbers} == {"AGE": "Char", "BRTHDTC": "Num"}
 
 
 def test_a_label_that_does_not_fit_is_not_cut():
