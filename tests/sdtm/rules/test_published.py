@@ -4,6 +4,7 @@ import tarfile
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,10 +16,10 @@ from fhirspace.standards import sdtm
 from tests.sdtm.rules.rules_data import ARCHIVE
 
 ROWS = 6
-TEXTS = ["Y", "N", "x", None, "NOT DONE", "P1D", "A b"]
+TEXTS: list[Any] = ["Y", "N", "x", None, "NOT DONE", "P1D", "A b"]
 DATES = ["2020-01-02", "2020-02", "2020-01-02T10:00", None, "bad"]
-NUMBERS = [1.0, 2.0, 0.0, -1.5, None]
-NAMED = {
+NUMBERS: list[Any] = [1.0, 2.0, 0.0, -1.5, None]
+NAMED: dict[str, list[Any]] = {
     "STUDYID": ["S"],
     "USUBJID": ["S-1", "S-2"],
     "RDOMAIN": ["AE", "CM", "LB"],
@@ -29,7 +30,7 @@ NAMED = {
 
 def column(dataset: str, variable: sdtm.Variable, *, empty: bool) -> pa.Array:
     kind = pa.float64() if variable.type == "Num" else pa.string()
-    cells = NAMED.get(variable.name) or (NUMBERS if variable.type == "Num" else TEXTS)
+    cells: list[Any] = NAMED.get(variable.name) or (NUMBERS if variable.type == "Num" else TEXTS)
     if variable.name == "DOMAIN":
         cells = [dataset[:2]]
     elif variable.name.endswith("SEQ"):
@@ -38,7 +39,7 @@ def column(dataset: str, variable: sdtm.Variable, *, empty: bool) -> pa.Array:
         cells = DATES
     elif empty and variable.name not in NAMED:
         cells = [None]
-    return pa.array(list(islice(cycle(cells), ROWS)), kind)  # type: ignore[arg-type]
+    return pa.array(list(islice(cycle(cells), ROWS)), kind)
 
 
 def datasets(*, every: int, empty: bool) -> Iterator[Dataset]:
