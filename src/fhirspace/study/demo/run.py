@@ -99,7 +99,7 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
     )
     resources = convert(records, to="fhir", out=out / "fhir", fhir=fhir, id_key=key, new_ids=True, shared=shared)
     _converted(steps, tabulated, resources, fhir)
-    findings = sum(1 for _ in validate([out / "fhir"], fhir=fhir, full=_has_models()))
+    findings = sum(1 for _ in validate([out / "fhir"], fhir=fhir))
     steps.check(f"every resource validated ({fhir})", counted(findings, "finding"), findings == 0)
     _judged(steps, out / "sdtm")
     proof = roundtrip(records, fhir=fhir)
@@ -130,12 +130,6 @@ def _claimed(out: Path, *, shared: bool) -> Iterator[None]:
             raise UsageError("FS616", out.name, "a new folder, an empty one, or that of an earlier demonstration")
         os.close(open_own(out / _MARK, os.O_WRONLY | os.O_CREAT))
         yield
-
-
-def _has_models() -> bool:
-    from importlib.util import find_spec  # noqa: PLC0415 - asked once
-
-    return find_spec("fhir") is not None
 
 
 def _converted(steps: Steps, tabulated: Conversion, resources: Conversion, fhir: str) -> None:
