@@ -12,7 +12,9 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.standards.fhir import resource_types
 from fhirspace.template.folders import shipped
-from tests.views.ehr import LOINC, coded, lab, resources, study, write
+from tests.views.ehr import LOINC, coded, lab, patient, resources, study, write
+
+RACES = ("2106-3", "2028-9")
 
 
 def rows(path: Path) -> list[dict[str, str]]:
@@ -150,3 +152,30 @@ def test_no_shipped_view_ends_in_a_bug(tmp_path: Path, name: str, given: str) ->
         each["rows_in"] == sum(value for key, value in each.items() if key not in ("rows_in", "derived"))
         for each in counts
     )
+
+
+@pytest.mark.parametrize("views", ["us-core", "vulcan-ae"])
+def test_a_gender_without_term_and_several_races_lose_nothing(
+    tmp_path: Path, views: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    url = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+    races = [{"url": "ombCategory", "valueCoding": {"system": "urn:oid:2", "code": code}} for code in RACES]
+    given = write(
+        tmp_path / "in",
+        [
+            patient("p1", gender="other", extension=[{"url": url, "extension": races}]),
+            patient("p2", gender="unknown", extension=[{"url": url, "extension": races[:1]}]),
+        ],
+    )
+    (tmp_path / "enrolment.csv").write_text("patient,STUDYID,SUBJID,SITEID\np1,S,1,01\np2,S,2,01\n")
+    source = "ehr" if views == "us-core" else views
+    command = ["convert", str(given), "--to", "sdtm", "--views", views, "--source", source, "--format", "csv"]
+    out = tmp_path / "out"
+    assert main([*command, "--enrolment", str(tmp_path / "enrolment.csv"), "--out", str(out)]) == 1
+    assert [(row["SEX"], row["RACE"]) for row in rows(out / "sdtm/dm.csv")] == [("", "MULTIPLE"), ("U", "WHITE")]
+    assert {(row["QNAM"], row["QVAL"]) for row in rows(out / "sdtm/suppdm.csv")} == {
+        ("GENDER", "other"),
+        ("RACE1", "WHITE"),
+        ("RACE2", "ASIAN"),
+    }
+    assert "FS264 all.ndjson:1:gender" in capsys.readouterr().err

@@ -185,3 +185,33 @@ def test_without_an_enrolment_table_all_patients_are_taken(tmp_path: Path) -> No
     made = run(tmp_path, resources(), "extends: us-core\n")
     assert made.count("Patient")["taken"] == 3
     assert "STUDYID" not in made.records["lab"].column_names
+
+
+def raced(name: str, *codes: str) -> dict[str, Any]:
+    """A Patient with races by US Core."""
+    url = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-race"
+    inner = [{"url": "ombCategory", "valueCoding": {"system": "urn:oid:2", "code": code}} for code in codes]
+    return patient(name, extension=[{"url": url, "extension": inner}])
+
+
+def test_several_values_are_columns_by_their_ordinals_and_none_after_the_last_is_lost(tmp_path: Path) -> None:
+    given = [raced("p1", "2106-3", "2028-9", "2028-9"), raced("p2", "a", "b", "c", "d", "e", "f", "g")]
+    made = run(tmp_path, given, "extends: us-core\n")
+    assert cells(made, "patient", "id", "race", "race2", "race3") == [("p1", "2106-3", "2028-9", None)]
+    assert [(each.code, each.place.column) for each in made.problems] == [("FS460", "patient.race6")]
+
+
+def test_an_element_with_one_value_has_no_second_one(tmp_path: Path) -> None:
+    columns = "{id: id, name: second name.family, sex: second gender, ref: second managingOrganization.display}"
+    who = {**patient("p1"), "name": [{"family": "A"}], "managingOrganization": {"display": "B"}}
+    made = run(tmp_path, [who], "extends: us-core\n", own=f"view: own\nof: Patient\ncolumns: {columns}\n")
+    assert cells(made, "own", "id", "name", "sex", "ref") == [("p1", None, None, None)]
+
+
+def test_values_after_the_first_are_counted(tmp_path: Path) -> None:
+    why = [{"text": "Fever"}, {"text": "Pain"}]
+    order = {**dose("o1", "Patient/p1", "2026-02-03"), "reasonCode": why}
+    order["medicationCodeableConcept"] = coded("http://x", "1", "Aspirin")
+    made = run(tmp_path, [*resources(), order])
+    assert cells(made, "given", "why") == [("Fever",)]
+    assert made.unmapped["MedicationAdministration.reasonCode.text (after the first)"] == 1

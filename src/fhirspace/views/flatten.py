@@ -137,6 +137,10 @@ class _Flattening:
             fate.leave(rows.filter(there), reason)
             keep = pc.and_(keep, pc.invert(there))
         fate.take(rows.filter(keep))
+        for path, flags in ready.made.passed.items():
+            passed = rows.filter(pc.and_(keep, pc.fill_null(flags.filter(ready.good), False)))
+            if len(passed):
+                self._made.unmapped[f"{view.of}.{path} (after the first)"] += len(passed.unique())
         self._made.records[view.name] = self._table(view, texts, rows.filter(keep), keep, fate.found)
 
     def _table(

@@ -35,7 +35,7 @@ def fast(kind: str, part: Part, raws: Sequence[bytes]) -> Made | None:
     Args:
         kind: the resource type. part: what is read of the element.
     """
-    if part.items or part.status or not part.reads:
+    if part.items or part.status or not part.reads or any(read.way.nth > 1 for read in part.reads.values()):
         return None
     if part.plain:
         texts = _texts(raws, numbers=False)

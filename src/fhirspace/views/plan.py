@@ -76,7 +76,8 @@ def name_of(way: Alternative) -> str:
     steps = ".".join(
         step.name + "".join(f"[{'.'.join(each.path)}={each.value}]" for each in step.filters) for step in way.steps
     )
-    return f"@{steps}" if way.then else steps
+    which = f"{way.nth}:" if way.nth > 1 else ""
+    return f"{which}@{steps}" if way.then else f"{which}{steps}"
 
 
 def all_of(way: Alternative) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import Any, Final
 
@@ -30,12 +31,14 @@ class Candidates:
     Attributes:
         rows: of each candidate the row of its resource.
         texts: the values of columns. many: where a column has several values and must not.
+        passed: where there are values after the one that is read, by path.
         claimed: which candidates the view claims.
     """
 
     rows: pa.Array
     texts: dict[str, pa.Array] = field(default_factory=dict)
     many: dict[str, pa.Array] = field(default_factory=dict)
+    passed: dict[str, pa.Array] = field(default_factory=dict)
     claimed: pa.Array | None = None
 
 
@@ -50,7 +53,8 @@ class Reader:
         self._view, self._found, self._resolver, self._known = view, found, resolver, known
         self._items: Items | None = found.items(view.each) if view.each else None
         self._own = self._without_items() if view.each else pa.array(range(found.count), _INT)
-        self._cache: dict[str, Values] = {}
+        self._cache: dict[Alternative, Values] = {}
+        self._last = _last(view)
         self.joined: dict[str, pa.Array] = {}
 
     def _without_items(self) -> pa.Array:
@@ -66,7 +70,7 @@ class Reader:
         made = Candidates(rows)
         for name, address in self._view.columns.items():
             if isinstance(address, Address):
-                texts, many = self._address(address, rows)
+                texts, many = self._address(address, made)
                 made.texts[name] = texts
                 if many is not None:
                     made.many[name] = many
@@ -86,22 +90,21 @@ class Reader:
             found += [(f"{path} is {code}", among(values.texts, frozenset({code}))) for code in sorted(codes)]
         return found
 
-    def _address(self, address: Address, rows: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    def _address(self, address: Address, made: Candidates) -> tuple[pa.Array, pa.Array | None]:
         texts: pa.Array | None = None
         many: pa.Array | None = None
         for way in address.alternatives:
-            values = self._alternative(way, rows)
-            plain = _plain(values.texts)
-            several = None if way.first else values.many
-            if texts is None:
-                texts, many = plain, several
-                continue
-            chosen = pc.is_null(texts)
-            texts = pc.coalesce(texts, plain)
-            if several is not None:
-                later = pc.and_(chosen, several)
-                many = later if many is None else pc.or_(many, later)
-        return texts if texts is not None else pa.nulls(len(rows), TEXT), many
+            values = self._alternative(way, made.rows)
+            plain, several = _plain(values.texts), values.many
+            if several is not None and texts is not None:
+                several = pc.and_(pc.is_null(texts), several)
+            texts = plain if texts is None else pc.coalesce(texts, plain)
+            last = self._last[replace(way, nth=0)]
+            if way.nth == 0 or 1 < way.nth == last:
+                many = _either(many, several)
+            elif last == 1 and several is not None:
+                made.passed[str(way)] = _either(made.passed.get(str(way)), several)
+        return texts if texts is not None else pa.nulls(len(made.rows), TEXT), many
 
     def _alternative(self, way: Alternative, rows: pa.Array) -> Values:
         """A way for all candidates: of items where there are some, else of the resource."""
@@ -113,10 +116,9 @@ class Reader:
         return _one_after_other(items, own)
 
     def _resource(self, way: Alternative) -> Values:
-        name = str(way) if way.then else name_of(way)
-        if name not in self._cache:
-            self._cache[name] = self._resolver.value(self._view.of, way)
-        return self._cache[name]
+        if way not in self._cache:
+            self._cache[way] = self._resolver.value(self._view.of, way)
+        return self._cache[way]
 
     def _joined(self, address: Address, rows: pa.Array) -> pa.Array:
         texts: pa.Array | None = None
@@ -130,6 +132,22 @@ class Reader:
                 values = pa.concat_arrays([_plain(self._items.values[name].texts), own])
             texts = values if texts is None else pc.coalesce(texts, values)
         return texts
+
+
+def _last(view: View) -> dict[Alternative, int]:
+    """The last of several values at a path that a view reads: after ``second``, what follows is an error."""
+    found: dict[Alternative, int] = defaultdict(int)
+    for address in view.columns.values():
+        for way in address.alternatives if isinstance(address, Address) else ():
+            plain = replace(way, nth=0)
+            found[plain] = max(found[plain], way.nth)
+    return found
+
+
+def _either(one: pa.Array | None, other: pa.Array | None) -> pa.Array | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return pc.or_(one, other)
 
 
 def _taken(values: Values, rows: pa.Array) -> Values:

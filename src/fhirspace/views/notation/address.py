@@ -5,6 +5,7 @@ An address is a path of element names, a small part of FHIRPath::
     code.coding[system=$loinc].code              only the items whose `system` is that text
     effectiveDateTime | effectivePeriod.start    the first alternative that has a value
     first name.family                            the first of several values; without `first` several are an error
+    second name.family                           the second one, or `third` to `ninth`
     medicationReference -> Medication.code.text  an element of the resource that a reference names
     valueQuantity                                of a Quantity its comparator and value: <0.5
     ^effectiveDateTime                           in a view with `each:`, of the resource around the item
@@ -24,6 +25,7 @@ from fhirspace.json import number_text
 _ALTERNATIVES: Final = re.compile(r"(?:[^|\[\]]|\[[^\[\]]*\])+")
 _STEP: Final = re.compile(r"(?P<name>_?[A-Za-z][A-Za-z0-9]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 _FILTER: Final = re.compile(r"\s*(?P<path>_?[A-Za-z][A-Za-z0-9.]*)\s*=\s*(?P<value>'[^']*'|[^\s,\[\]']+)\s*")
+_ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
 _TARGET: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\.(?P<rest>.+)", re.DOTALL)
 
 
@@ -69,14 +71,14 @@ class Alternative:
 
     Attributes:
         steps: the path in the resource or item, or with `up` in the resource around the item.
-        first: the first of several values is meant.
+        nth: which of several values is meant, from 1; 0: the only one.
         quantity: it ends at a Quantity, of which the comparator and the value are read: ``<0.5``.
         target: the type of the resource that the reference at the end of `steps` names, whose value `then` reads.
     """
 
     steps: tuple[Step, ...]
     up: bool = False
-    first: bool = False
+    nth: int = 0
     quantity: bool = False
     target: str = ""
     then: Alternative | None = None
@@ -110,15 +112,17 @@ def address_of(text: str) -> Address:
 
 
 def _alternative(text: str) -> Alternative:
-    first, text = text.startswith("first "), text.removeprefix("first ").strip()
+    word, _, rest = text.partition(" ")
+    nth = _ORDINALS.index(word) + 1 if word in _ORDINALS and rest else 0
+    text = rest.strip() if nth else text
     up, text = text.startswith("^"), text.removeprefix("^").strip()
     head, arrow, rest = _divided(text)
     if not arrow:
-        return Alternative(_steps(head), up, first)
+        return Alternative(_steps(head), up, nth)
     found = _TARGET.fullmatch(rest)
     if found is None:
         raise AddressError("the type of the resource and its elements after `->`, as in `-> Medication.code.text`")
-    return Alternative(_steps(head), up, first, target=found["type"], then=_alternative(found["rest"]))
+    return Alternative(_steps(head), up, nth, target=found["type"], then=_alternative(found["rest"]))
 
 
 def _divided(text: str) -> tuple[str, str, str]:
@@ -188,10 +192,13 @@ def text_of(value: Any) -> str | None:
 def reader(way: Alternative) -> Callable[[Any], list[str]]:
     """The function that reads a way in a parsed resource or item: its texts, of a reference the keys that it names.
 
+    Of a way that means the second value, these are the second and those after it.
+
     The function raises ShapeError where there is an object or a list instead of a primitive value or a reference.
     """
     one = reference_text if way.then else quantity_text if way.quantity else text_of
     path = ".".join(step.name for step in way.steps)
+    start_at = max(way.nth - 1, 0)
 
     def read(start: Any) -> list[str]:
         found = dict[str, None]()
@@ -200,7 +207,7 @@ def reader(way: Alternative) -> Callable[[Any], list[str]]:
             if text is None:
                 raise ShapeError(path)
             found[text] = None
-        return [text for text in found if text]
+        return [text for text in found if text][start_at:]
 
     return read
 
