@@ -13,10 +13,13 @@ import json
 import subprocess
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from fhirspace.localserver import jars
 
 Json = dict[str, Any]
 
@@ -28,8 +31,9 @@ RELEASES = {
 }
 TERMINOLOGY = "hl7.terminology.r5-7.0.1"
 """Code systems that R4B and R5 moved out of the core packages."""
-EXTENSIONS_R5 = "hl7.fhir.uv.extensions.r5-5.3.0-ballot-tc1"
-"""R5 moved its extensions out of the core package."""
+EXTENSIONS_R5 = "hl7.fhir.uv.extensions.r5-1.0.0"
+"""R5 moved its extensions out of the core package. This version was published with R5; npm has only a later one, of
+which some definitions are stricter. HAPI's jar of R5 (see ``localserver/lock-all.txt``) holds it."""
 
 OUT = Path(__file__).parents[1] / "src/fhirspace/standards/data"
 PREFIX = "http://hl7.org/fhir/StructureDefinition/"
@@ -241,14 +245,28 @@ def unpack(name: str, folder: Path) -> Path:
     """The folder of an unpacked package; fetched with npm when it is not there."""
     target = folder / name
     if not target.exists():
-        package, _, version = name.partition("-")
-        subprocess.run(  # noqa: S603  # nosec B603 B607  # a fixed list of names
-            ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package}@{version}"],  # noqa: S607
-            check=True,
-        )
-        with tarfile.open(folder / f"{name}.tgz") as archive:
-            archive.extractall(target, filter="data")
+        archive = folder / f"{name}.tgz"
+        if name == EXTENSIONS_R5:
+            archive.write_bytes(out_of_jars(archive.name))
+        else:
+            package, _, version = name.partition("-")
+            subprocess.run(  # noqa: S603  # nosec B603 B607  # a fixed list of names
+                ["npm", "pack", "--silent", "--pack-destination", str(folder), f"{package}@{version}"],  # noqa: S607
+                check=True,
+            )
+        with tarfile.open(archive) as opened:
+            opened.extractall(target, filter="data")
     return target / "package"
+
+
+def out_of_jars(name: str) -> bytes:
+    """A package out of the jars of the local server."""
+    for path in jars.fetch(jars.read_lock(jars.packaged("lock-all.txt"))):
+        with zipfile.ZipFile(path) as jar:
+            for member in jar.namelist():
+                if member.endswith(f"/{name}"):
+                    return jar.read(member)
+    raise LookupError(name)
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """Make the packaged codes, profiles, extensions and invariants of FHIR out of HL7's npm packages (all CC0-1.0).
 
 Run ``python scripts/make_fhir_rules.py`` with npm on the path, or with ``--packages DIR`` as `make_definitions.py`. The
-same packages give the same bytes. What is in the files, and why: docs/decisions/0029-fhir-validation.md.
+same packages give the same bytes. What is in the files, and why: docs/decisions/0032-fhir-validation.md.
 """
 
 from __future__ import annotations
@@ -160,11 +160,12 @@ def release_files(
     every = {each["url"]: each for each in [*published, *own]}
     profiles = {url: profile_of(reduced(each), types) for url, each in sorted(every.items()) if each["type"] in types}
     expansions = Expansions(
-        {**terminology.value_sets, **package.value_sets}, {**terminology.code_systems, **package.code_systems}
+        {**terminology.value_sets, **extensions.value_sets, **package.value_sets},
+        {**terminology.code_systems, **extensions.code_systems, **package.code_systems},
     )
     wanted = sorted(bound([*types.values(), *profiles.values()]))
     values = {url: codes for url in wanted if (codes := expansions.expand(url)) is not None}
-    systems = system_rows({**terminology.code_systems, **package.code_systems}, shared)
+    systems = system_rows({**terminology.code_systems, **extensions.code_systems, **package.code_systems}, shared)
     print(
         write(f"fhir-{release.lower()}-terms.json.gz", {"systems": systems, "values": values}),
         len(values),

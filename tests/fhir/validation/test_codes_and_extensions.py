@@ -134,3 +134,32 @@ def test_a_fault_is_found(fault: tuple[str, dict[str, Any], str, str]) -> None:
 )
 def test_what_is_right_passes(resource: dict[str, Any], release: Release) -> None:
     assert check(resource, release, full=True) == []
+
+
+def _recorded(part: dict[str, Any]) -> dict[str, Any]:
+    parts = [{"url": "value", "valueCodeableConcept": {"text": "F"}}, part]
+    return {**PATIENT, "extension": [{"url": f"{HL7}individual-recordedSexOrGender", "extension": parts}]}
+
+
+def test_extensions_of_r5_are_judged_by_the_definitions_of_its_time() -> None:
+    """A later version of the package wants a CodeableConcept or a Reference here."""
+    document = {"concept": {"text": "passport"}}
+    right = _recorded({"url": "sourceDocument", "valueCodeableReference": document})
+    wrong = _recorded({"url": "sourceDocument", "valueCodeableConcept": document["concept"]})
+    assert check(right, "R5") == []
+    assert [code for _, code, _ in check(wrong, "R5")] == ["FS423"]
+
+
+@pytest.mark.parametrize(("code", "expected"), [("NSIS", []), ("NMTH", ["FS423"])])
+def test_bindings_of_extensions_are_judged_by_value_sets_of_their_package(code: str, expected: list[str]) -> None:
+    coding = {"system": f"{THO}v3-RoleCode", "code": code}
+    relation = {"url": "type", "valueCodeableConcept": {"coding": [coding]}}
+    other = {"url": "reference", "valueReference": {"reference": "FamilyMemberHistory/f"}}
+    history = {
+        "resourceType": "FamilyMemberHistory",
+        "status": "completed",
+        "patient": {"reference": "Patient/p"},
+        "relationship": {"text": "sister"},
+        "extension": [{"url": f"{HL7}family-member-history-genetics-sibling", "extension": [relation, other]}],
+    }
+    assert [found for _, found, _ in check(history, "R5")] == expected
