@@ -19,12 +19,13 @@ from fhirspace.tables.text import has
 QUALIFIER_COLUMNS = ("STUDYID", "RDOMAIN", "USUBJID", "IDVAR", "IDVARVAL", "QNAM", "QLABEL", "QVAL", "QORIG", "QEVAL")
 
 
-def tabulate(table: pa.Table, domain: str) -> pa.Table:
+def tabulate(table: pa.Table, domain: str, *, shortest: bool = True) -> pa.Table:
     """A tabulation in its final form: text columns in the guide's order, rows in the order of the natural keys.
 
     Required and expected variables are there even when empty, permissible and lent ones only when filled. Columns
     which are not standard follow in the order they had; those starting with ``@`` or ``_`` come last. Num cells take
-    their shortest decimal text; one that is no number stays as it is.
+    their shortest decimal text; one that is no number stays as it is. Without `shortest` all have the spelling that
+    they had: cells that were read from FHIR are those of a dataset already.
 
     Raises:
         UsageError: FS701, the guide has no such dataset.
@@ -33,7 +34,7 @@ def tabulate(table: pa.Table, domain: str) -> pa.Table:
     arrays: dict[str, pa.Array] = {}
     for name in column_order(table, domain):
         cells = columns.text(table, name)
-        arrays[name] = _numbers(cells) if name in numeric else cells
+        arrays[name] = _numbers(cells) if shortest and name in numeric else cells
     arrays |= {name: table[name] for name in table.column_names if name[0] in "@_"}
     shaped = pa.table(arrays)
     return shaped.take(sort_order(shaped, domain, sort_keys(domain)))

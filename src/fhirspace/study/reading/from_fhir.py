@@ -121,7 +121,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         if accounting is not None and (left := unclaimed[file.name]):
             accounting.leave_unconverted(file.name, left)
     found.tables = {
-        name: tabulate(table, name) if sdtm.known(name) else _identified_first(table)
+        name: tabulate(table, name, shortest=False) if sdtm.known(name) else _identified_first(table)
         for name, table in reconciled.tables.items()
     }
     found.problems += [*reconciled.problems, *_arrange(found)]
