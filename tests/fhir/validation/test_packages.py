@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.errors import UsageError
+from fhirspace.errors import FhirspaceError, InputError, UsageError
 from fhirspace.study.validate import validate
 
 BASE = "http://example.org/fhir"
@@ -176,3 +176,62 @@ def test_what_is_no_package_is_refused(tmp_path: Path, content: str) -> None:
     for path in (tmp_path / "x", tmp_path / "x.tgz"):
         with pytest.raises(UsageError, match="FS617"):
             found(tmp_path, GOOD, path)
+
+
+def _with_element(**element: Any) -> dict[str, Any]:
+    return {**PROFILE, "differential": {"element": [element]}}
+
+
+def _values(compose: Any) -> dict[str, Any]:
+    return {**VALUES, "compose": compose}
+
+
+MALFORMED = {
+    "an id that is no text": _with_element(id=5, path=["Observation"]),
+    "a cardinality in words": _with_element(id="Observation.subject", path="Observation.subject", min="one"),
+    "a maximum that is no text": _with_element(id="Observation.subject", path="Observation.subject", max=1),
+    "types that are numbers": _with_element(id="Observation.subject", path="Observation.subject", type=[1]),
+    "an expression that is no text": _with_element(
+        id="Observation", path="Observation", constraint=[{"key": "k", "expression": ["true"]}]
+    ),
+    "a compose that is a text": _values("all"),
+    "includes that are texts": _values({"include": ["x"]}),
+    "concepts that are texts": _values({"include": [{"system": SYSTEM["url"], "concept": ["A"]}]}),
+    "a filter without an operator": _values({"include": [{"system": SYSTEM["url"], "filter": [{"property": "code"}]}]}),
+    "a value set that is no address": _values({"include": [{"valueSet": [1]}]}),
+    "codes that are numbers": {**SYSTEM, "concept": [{"code": 1}]},
+    "a concept that is a text": {**SYSTEM, "concept": "A"},
+}
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_definition_is_refused(case: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"FS617 0\.json"):
+        found(tmp_path, GOOD, folder(tmp_path / "own", **{"0.json": MALFORMED[case]}))
+
+
+def test_an_archive_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    whole = archive(tmp_path / "own.tgz").read_bytes()
+    for length in range(len(whole) // 2, 0, -40):
+        (tmp_path / "own.tgz").write_bytes(whole[:length])
+        with pytest.raises(FhirspaceError, match=r"FS617|FS101"):
+            found(tmp_path, GOOD, tmp_path / "own.tgz")
+
+
+def test_an_archive_that_unpacks_to_much_more_is_refused(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "own.tgz", "w:gz", compresslevel=1) as stream:
+        member = tarfile.TarInfo("package/other/picture.png")
+        member.size = 17_000_000
+        stream.addfile(member, io.BytesIO(bytes(member.size)))
+    with pytest.raises(InputError, match="FS160"):
+        found(tmp_path, GOOD, tmp_path / "own.tgz")
+
+
+@pytest.mark.parametrize(("name", "version"), [("../guide", "1"), ("guide", "1/../../guide-2"), ("x" * 300, "1")])
+def test_a_package_beside_is_never_sought_in_another_folder(name: str, version: str, tmp_path: Path) -> None:
+    archive(tmp_path / "guide-1.tgz")
+    archive(tmp_path / "guide-2.tgz")
+    (tmp_path / "in" / "guide-1").mkdir(parents=True)
+    manifest: Any = {"name": "own", "dependencies": {name: version}}
+    package = archive(tmp_path / "in" / "own.tgz", **{"package.json": manifest})
+    assert [code for code, _ in found(tmp_path, GOOD, package)] == ([] if name == "guide" else ["FS437"])

@@ -8,6 +8,7 @@ Package Specification".
 from __future__ import annotations
 
 import tarfile
+import zlib
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from typing import Any
 
 from fhirspace import json
 from fhirspace.errors import InputError, Place, UsageError
-from fhirspace.limits import limit, too_much
+from fhirspace.fhir.validation.structures.shapes import as_defined, fits
+from fhirspace.limits import expands_too_far, limit, too_much
 from fhirspace.standards.fhir import Release
 from fhirspace.standards.hl7.expansion import Expansions, codes_of, complete
 from fhirspace.standards.hl7.structures import Structure, reduced
@@ -137,13 +139,15 @@ def _define(definition: dict[str, Any], name: str, package: Package) -> None:
     if not isinstance(url, str):
         return
     kind = definition["resourceType"]
+    if not fits(definition):
+        raise UsageError("FS617", name, f"a {kind} as FHIR defines it")
     if kind == "ValueSet":
         package.values.setdefault(url, definition)
     elif kind == "CodeSystem":
         package.systems.setdefault(url, definition)
     elif definition.get("derivation") == "constraint" or definition.get("type") == "Extension":
         try:
-            package.structures.setdefault(url, reduced(definition))
+            package.structures.setdefault(url, as_defined(reduced(definition)))
         except (ValueError, LookupError, TypeError, AttributeError):
             raise UsageError("FS617", name, "a StructureDefinition with a snapshot or a differential") from None
 
@@ -168,21 +172,24 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         with tarfile.open(path) as archive:
             yield from _members(archive, path)
-    except tarfile.TarError:
+    except (tarfile.TarError, EOFError, zlib.error):
         raise UsageError("FS617", path.name, "a folder, or a package (.tgz)") from None
     except OSError as error:
         raise InputError("FS101", path.name, "a file that can be read") from error
 
 
 def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, bytes]]:
-    total = 0
+    total, packed = 0, path.stat().st_size
     for member in archive:
-        parts = Path(member.name).parts
-        if not member.isfile() or len(parts) > 2 or not member.name.endswith(".json"):
-            continue
+        # Members that are skipped are unpacked as well: they count.
         total += member.size
         if total > limit("document-bytes"):
             raise too_much("document-bytes", Place(path.name))
+        if expands_too_far(total, packed):
+            raise too_much("expansion", Place(path.name))
+        parts = Path(member.name).parts
+        if not member.isfile() or len(parts) > 2 or not member.name.endswith(".json"):
+            continue
         stream = archive.extractfile(member)
         if stream is not None:
             yield parts[-1], stream.read()
@@ -197,9 +204,10 @@ def _bounded(content: bytes, name: str) -> bytes:
 def _beside(path: Path, name: str, version: object) -> Path | None:
     """The package of a name beside another one: of this version if it is there, else of any."""
     exact = (f"{name}-{version}.tgz", f"{name}-{version}", f"{name}#{version}")
-    folder = path.parent
-    found = [folder / each for each in exact if (folder / each).exists()]
-    found += sorted(each for each in _entries(folder) if each.name.startswith((f"{name}-", f"{name}#")))
+    # The names are compared and never opened: one such as `../x` is that of no package.
+    entries = {each.name: each for each in sorted(_entries(path.parent))}
+    found = [entries[each] for each in exact if each in entries]
+    found += [each for other, each in entries.items() if other.startswith((f"{name}-", f"{name}#"))]
     return next(iter(found), None)
 
 
