@@ -179,3 +179,14 @@ def test_a_gender_without_term_and_several_races_lose_nothing(
         ("RACE2", "ASIAN"),
     }
     assert "FS264 all.ndjson:1:gender" in capsys.readouterr().err
+
+
+def test_a_ph_has_no_unit_in_sdtm_and_its_source_stays(tmp_path: Path) -> None:
+    acid = lab("l1", "Patient/p1", "2026-02-03", code=coded(LOINC, "5803-2", "pH of Urine"))
+    acid["valueQuantity"] = {"value": 6.5, "system": "http://unitsofmeasure.org", "code": "[pH]"}
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", [patient("p1"), acid]), tmp_path / "out"
+    command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
+    assert main([*command, "--out", str(out)]) == 1
+    (row,) = rows(out / "sdtm/lb.csv")
+    assert (row["LBTESTCD"], row["LBORRES"], row["LBORRESU"]) == ("PH", "6.5", "")
+    assert ("UNIT", "[pH]") in {(each["QNAM"], each["QVAL"]) for each in rows(out / "sdtm/supplb.csv")}

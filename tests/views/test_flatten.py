@@ -14,7 +14,7 @@ from fhirspace.views.flatten import Flattened, flatten
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.subjects import enrolment
 from fhirspace.views.times import windows
-from tests.views.ehr import COMMON, coded, dose, lab, patient, resources, study, write
+from tests.views.ehr import CATEGORY, COMMON, LOINC, coded, dose, lab, patient, resources, study, write
 
 
 def run(tmp_path: Path, given: list[dict[str, Any]], common: str = COMMON, **views: str) -> Flattened:
@@ -215,3 +215,28 @@ def test_values_after_the_first_are_counted(tmp_path: Path) -> None:
     made = run(tmp_path, [*resources(), order])
     assert cells(made, "given", "why") == [("Fever",)]
     assert made.unmapped["MedicationAdministration.reasonCode.text (after the first)"] == 1
+
+
+def test_the_views_of_synthea_leave_what_is_for_no_dataset(tmp_path: Path) -> None:
+    kinds = {"s": "survey", "v": "vital-signs"}
+    seen = [
+        {**lab(name, "Patient/p1", "2026-02-03"), "category": [coded(CATEGORY, kind)]} for name, kind in kinds.items()
+    ]
+    bare = {key: value for key, value in lab("n", "Patient/p1", "2026-02-03").items() if key not in ("category", "id")}
+    pain = {**seen[1], "id": "pain", "code": coded(LOINC, "72514-3")}
+    made = run(tmp_path, [patient("p1"), *seen, bare, pain], "extends: synthea\n")
+    assert cells(made, "vital", "id") == [("v",)]
+    assert made.left["Observation", "neither laboratory nor vital signs"] == 2
+    assert made.left["Observation", "no vital sign (code list NOTVITAL)"] == 1
+    assert made.count("Observation") == {"in": 4, "taken": 1, "left": 3, "quarantined": 0, "unclaimed": 0}
+
+
+@pytest.mark.parametrize(("view", "codes"), [("vital", ("8310-5", "8331-1")), ("lab", ("14804-9", "2532-0"))])
+def test_of_two_codes_of_one_test_the_one_that_us_core_names_counts(
+    tmp_path: Path, view: str, codes: tuple[str, str]
+) -> None:
+    twice = {"coding": [{"system": LOINC, "code": code} for code in codes], "text": "x"}
+    kind = {"vital": "vital-signs", "lab": "laboratory"}[view]
+    given = {**lab("t", "Patient/p1", "2026-02-03"), "code": twice, "category": [coded(CATEGORY, kind)]}
+    made = run(tmp_path, [patient("p1"), given], "extends: us-core\n")
+    assert cells(made, view, "loinc") == [(codes[1],)]
