@@ -190,3 +190,14 @@ def test_a_ph_has_no_unit_in_sdtm_and_its_source_stays(tmp_path: Path) -> None:
     (row,) = rows(out / "sdtm/lb.csv")
     assert (row["LBTESTCD"], row["LBORRES"], row["LBORRESU"]) == ("PH", "6.5", "")
     assert ("UNIT", "[pH]") in {(each["QNAM"], each["QVAL"]) for each in rows(out / "sdtm/supplb.csv")}
+
+
+def test_the_definitions_name_the_ehr_as_origin(tmp_path: Path) -> None:
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()[:-1]), tmp_path / "out"
+    command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--format", "csv", "--define", "--guide"]
+    assert main([*command, "--out", str(out)]) in (0, 1)  # the source mappings are found by the names of the views
+    define = (out / "sdtm/define.xml").read_text()
+    assert "EHR lab: value, coded, text" in define
+    assert "FHIR of an EHR" in define
+    assert "Form lab" not in define
+    assert any("FHIR of an EHR" in path.read_text() for path in out.rglob("*.md"))

@@ -264,7 +264,7 @@ def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | 
         about = describe(given, prepared, source, folders, wanted=how.define, formats=how.formats)
         write_sdtm(prepared, folder, accounting, how.formats, define=about)
         if how.guide:
-            write_guide(collected(given.kind, prepared, accounting, how.paths), folder)
+            write_guide(collected(given.source, prepared, accounting, how.paths), folder)
     else:
         converted = _write_records(prepared.tabulations, source, folders, folder, accounting)
     result.converted = accounting.converted if converted is None else converted
@@ -285,7 +285,7 @@ def _design(given: Input, source: str | None, mappings: list[Path], chosen: Stud
     """The design of the study: the `chosen` one, else that of the source mappings, else that beside the datasets."""
     if source is None and given.kind != "records":
         return chosen or (load_study(given.study) if given.study else StudyDesign())
-    forms = (*given.files, *given.records) if given.kind == "records" else ()
+    forms = given.forms if given.kind == "records" else ()
     return pipeline.design_of(pipeline.source_library(source, forms, mappings), chosen)
 
 
@@ -331,7 +331,7 @@ def _prepared(
     finish: bool,
 ) -> pipeline.Prepared:
     if given.kind == "records":
-        sources = pipeline.source_library(source, (*given.files, *given.records), mappings)
+        sources = pipeline.source_library(source, given.forms, mappings)
         return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds, design)
     if given.kind == "sdtm":
         prepared = pipeline.from_sdtm(given, library, accounting, kinds, design, finish=finish)

@@ -51,6 +51,16 @@ class Input:
     records: dict[str, pa.Table] = field(default_factory=dict)
 
     @property
+    def forms(self) -> tuple[str, ...]:
+        """The names of its tables."""
+        return (*self.files, *self.records)
+
+    @property
+    def source(self) -> str:
+        """What its data are: its kind, or ``views`` where views made records of FHIR."""
+        return "views" if self.records else self.kind
+
+    @property
     def paths(self) -> list[Path]:
         """All files of it."""
         files = [*(found.path for found in self.files.values()), *(file.path for file in self.fhir), *self.faults]

@@ -45,6 +45,7 @@ class Cell(NamedTuple):
         test: the --TESTCD of the line, "" where it has none or several.
         fields: the (form, field) pairs that it comes from; none for a constant.
         texts: all texts that it can have, None where they are not known.
+        word: what its form is: a form of an EDC system, or a view of an EHR.
     """
 
     dataset: str
@@ -52,6 +53,7 @@ class Cell(NamedTuple):
     test: str
     fields: tuple[tuple[str, str], ...]
     texts: frozenset[str] | None = None
+    word: str = "Form"
 
 
 class Origins:
@@ -114,7 +116,7 @@ class Origins:
 
 
 def _of_cells(cells: Iterable[Cell]) -> Iterable[Origin]:
-    fields = list(dict.fromkeys(field for cell in cells for field in cell.fields))
+    fields = list(dict.fromkeys((f"{cell.word} {form}", column) for cell in cells for form, column in cell.fields))
     if fields:
         yield Origin("Collected", "Investigator", _in_words(fields))
     if any(not cell.fields for cell in cells):
@@ -126,8 +128,10 @@ def _in_words(fields: list[tuple[str, str]]) -> str:
     for form, field in fields:
         by_form.setdefault(form, []).append(field)
     if len(fields) > _MOST:
-        return f"{'Forms' if len(by_form) > 1 else 'Form'} {', '.join(by_form)}"
-    return "; ".join(f"Form {form}: {', '.join(names)}" for form, names in by_form.items())
+        first, *others = by_form
+        one = first if not others else first.replace("Form ", "Forms ", 1)
+        return ", ".join([one, *(each.partition(" ")[2] for each in others)])
+    return "; ".join(f"{form}: {', '.join(names)}" for form, names in by_form.items())
 
 
 def _by_the_guide(spec: sdtm.Domain | None, variable: str, *, known: bool) -> Origin:

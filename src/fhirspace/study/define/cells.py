@@ -9,17 +9,21 @@ from fhirspace.forms.model import Cell as FormCell, Line
 from fhirspace.sdtm.define.origins import Cell
 
 
-def cells_of(sources: SourceLibrary) -> Iterator[Cell]:
-    """A cell for each variable of each line of each form, and for what is carried in supplemental qualifiers."""
+def cells_of(sources: SourceLibrary, word: str = "Form") -> Iterator[Cell]:
+    """A cell for each variable of each line of each form, and for what is carried in supplemental qualifiers.
+
+    Args:
+        sources: the source mappings. word: what their forms are, ``EHR`` where views made their records of FHIR.
+    """
     for form in sources.forms.values():
         for document, line in form.mapping.lines:
             test = _test_of(document.dataset, line)
             for variable, cell in line.cells:
                 fields = tuple((form.name, column) for column in _fields(cell))
-                yield Cell(document.dataset, variable, test, fields, cell.known_texts())
+                yield Cell(document.dataset, variable, test, fields, cell.known_texts(), word)
         for dataset, carried in form.mapping.autos.items():
             for column, variable in carried.items():
-                yield Cell(dataset, variable, "", ((form.name, column),))
+                yield Cell(dataset, variable, "", ((form.name, column),), word=word)
 
 
 def _test_of(dataset: str, line: Line) -> str:

@@ -24,6 +24,7 @@ from fhirspace.tables.description import Description as FileDescription
 
 _REMARKS = {
     "records": "Made by fhirspace from the records of an EDC export, by the source mapping {source}.",
+    "views": "Made by fhirspace from FHIR of an EHR, by views and the source mapping {source}.",
     "sdtm": "Made by fhirspace from SDTM datasets.",
     "fhir": "Made by fhirspace from FHIR resources.",
 }
@@ -34,7 +35,7 @@ class Description:
     """What a define.xml says beside the datasets.
 
     Attributes:
-        kind: what the input was: records, sdtm or fhir.
+        kind: what the input was: records, views, sdtm or fhir.
         sources: the mappings of an EDC export. derived: what was derived how.
         given: the define.xml of the input. written: whether there is to be a define.xml beside the datasets.
     """
@@ -47,7 +48,8 @@ class Description:
 
     def of(self, datasets: Mapping[str, making.Dataset]) -> Define:
         """The definitions of datasets as they are written; what the input's own define.xml says of them is used."""
-        cells = tuple(cells_of(self.sources)) if self.sources else ()
+        word = "EHR" if self.kind == "views" else "Form"
+        cells = tuple(cells_of(self.sources, word)) if self.sources else ()
         remark = _REMARKS[self.kind].format(source=self.sources.folder.name if self.sources else "")
         taken = self.given.oids() if self.given else ()
         made = making.make(datasets, making.Known(cells, self.derived, remark, taken), created=_created())
@@ -83,8 +85,8 @@ def describe(
     if not written and not FORMATS.keys() & set(formats):
         return None
     if given.kind == "records":
-        sources = pipeline.source_library(source, given.files, mappings)
-        return Description(given.kind, sources, tuple(prepared.derived), written=written)
+        sources = pipeline.source_library(source, given.forms, mappings)
+        return Description(given.source, sources, tuple(prepared.derived), written=written)
     derived = tuple(prepared.finished.derived) if prepared.finished else ()
     return Description(given.kind, derived=derived, given=own, written=written)
 

@@ -20,6 +20,7 @@ MOST: Final = 1_000
 _LEVELS: Final = ("error", "warning", "note")
 _INPUTS: Final = {
     "records": "the records of an EDC export",
+    "views": "FHIR of an EHR, by views",
     "sdtm": "SDTM datasets",
     "fhir": "FHIR resources",
 }
@@ -39,7 +40,7 @@ class Contents:
     """What a run knows of its package.
 
     Attributes:
-        kind: of the input: records, sdtm or fhir. study: its STUDYID.
+        kind: of the input: records, views, sdtm or fhir. study: its STUDYID.
         datasets: name -> label, class, rows and variables, in order. counts: the accounting, by table.
         problems: all findings. explanations: those of the user. derived: what was derived how.
         differences: dataset and variable -> rows in which a value that came in is not the derived one.
