@@ -85,3 +85,43 @@ def test_long_extensions_are_judged_alike_on_both_ways(extension: Any, right: bo
     line = json.dumps(resource, separators=(",", ":")).encode()
     assert sound(line, "R4") is right
     assert (check(resource) == []) is right
+
+
+NAMES: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("two items", {"name": [{"id": "a", "family": "x"}, {"id": "a", "family": "y"}]}, ["Patient.name[1].id"]),
+    (
+        "two members",
+        {"name": [{"id": "a", "text": "x"}], "photo": [{"id": "a", "title": "y"}]},
+        ["Patient.photo[0].id"],
+    ),
+    ("a companion", {"birthDate": "2000", "_birthDate": {"id": "a"}, "name": [{"id": "a"}]}, ["Patient.name[0].id"]),
+    ("nested", {"contact": [{"id": "a", "name": {"id": "a", "text": "x"}}]}, ["Patient.contact[0].name.id"]),
+    ("other ids", {"name": [{"id": "a", "family": "x"}, {"id": "b", "family": "y"}]}, []),
+    ("the id of the resource", {"name": [{"id": "p", "family": "x"}]}, []),
+    (
+        "a contained resource has ids of its own",
+        {
+            "name": [{"id": "a", "family": "x"}],
+            "contained": [{"resourceType": "Organization", "id": "o", "alias": ["x"], "contact": [{"id": "a"}]}],
+            "managingOrganization": {"reference": "#o"},
+        },
+        [],
+    ),
+    (
+        "twice in a contained resource",
+        {
+            "contained": [{"resourceType": "Organization", "id": "o", "name": "x", "contact": [{"id": "a"}] * 2}],
+            "managingOrganization": {"reference": "#o"},
+        },
+        ["Patient.contained[0].contact[1].id"],
+    ),
+]
+
+
+@pytest.mark.parametrize("case", NAMES, ids=[each[0] for each in NAMES])
+def test_ids_of_elements_are_unique_within_a_resource(case: tuple[str, dict[str, Any], list[str]]) -> None:
+    _, members, expected = case
+    resource = {**PATIENT, **members}
+    found = [path for path, _, text in check(resource) if text.startswith("an id that no other element")]
+    assert found == expected
+    assert not expected or not sound(json.dumps(resource, separators=(",", ":")).encode(), "R4")

@@ -19,7 +19,7 @@ from fhirspace.fhir.validation.contexts import NAMES, contexts, names_of, names_
 from fhirspace.fhir.validation.invariants.rules import rules
 from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope, leaf
-from fhirspace.fhir.validation.links import contained_types, doubled, reference, unused
+from fhirspace.fhir.validation.links import contained_types, doubled, reference, repeated, unused
 from fhirspace.fhir.validation.structures.registry import Registry, registry
 from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.foreign import member
@@ -106,6 +106,7 @@ class Checker:
         found = self._typed(value, own) or []
         found += [(f"contained[{place}]", "FS419", "a reference to its id") for place in unused(value, own)]
         found += [(f"contained[{place}].id", "FS419", "an id of its own") for place in doubled(value)]
+        found += repeated(value)
         return found or None
 
     def contained(self, value: Any, scope: Scope) -> list[Finding] | None:
@@ -113,6 +114,7 @@ class Checker:
         container, scope.around.resource = scope.around.resource, value
         found = self._typed(value, scope) or []
         scope.around.resource = container
+        found += repeated(value)
         if isinstance(value, dict):
             if "contained" in value:
                 found.append(("contained", "FS419", "no contained resource in a contained one"))

@@ -11,8 +11,11 @@ from typing import Any
 from fhirspace.fhir.validation.leaves import Check, Finding, Scope
 from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.fhir.validation.values.references import named_type
+from fhirspace.foreign import member
 
 _ANY = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
+
+_VIEWS = ("snapshot", "differential")
 
 
 def contained_types(resource: Any) -> dict[str, str]:
@@ -35,6 +38,34 @@ def doubled(resource: Any) -> Iterator[int]:
             if identity in seen:
                 yield place
             seen.add(identity)
+
+
+def repeated(resource: Any) -> Iterator[Finding]:
+    """Findings for ids of elements that another element of the same resource has.
+
+    Resources within it (contained, or of a Bundle) have ids of their own, and so do the snapshot and the differential
+    of a StructureDefinition, which name the same elements. Source: FHIR, "Element" (id), "ElementDefinition" (id).
+    """
+    for path in _repeated(resource, "", set(), inner=False):
+        yield path, "FS415", "an id that no other element of the resource has"
+
+
+def _repeated(value: Any, path: str, seen: set[str], *, inner: bool) -> Iterator[str]:
+    if isinstance(value, list):
+        for place, item in enumerate(value):
+            if isinstance(item, dict | list):
+                yield from _repeated(item, f"{path}[{place}]", seen, inner=True)
+    elif isinstance(value, dict) and not (inner and "resourceType" in value):
+        identity = value.get("id") if inner else None
+        if isinstance(identity, str):
+            if identity in seen:
+                yield f"{path}.id"
+            seen.add(identity)
+        for at, (name, item) in enumerate(value.items(), 1):
+            if isinstance(item, dict | list):
+                label = member(name, at)
+                own = set() if name in _VIEWS else seen
+                yield from _repeated(item, f"{path}.{label}" if path else label, own, inner=True)
 
 
 def unused(resource: Any, scope: Scope) -> Iterator[int]:

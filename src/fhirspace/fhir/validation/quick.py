@@ -231,7 +231,8 @@ class Quick:
             if more is None:
                 return False
             used |= more
-        if length != len(line):  # a name that occurs twice, or blanks between the members, would make it longer
+        ids = line.count(b'"id":') - len(types) - ("id" in members)  # of elements, of which two may be the same
+        if length != len(line) or ids > 1:  # a name that occurs twice, or blanks between the members, make it longer
             return False
         if inside and "" not in used and not used.issuperset(types):
             return False
