@@ -109,6 +109,13 @@ FAULTS: list[tuple[str, dict[str, Any], str, str]] = [
         "FS433",
         "Patient.meta.profile",
     ),
+    (
+        "the definition of another type",
+        {**PATIENT, "meta": {"profile": [f"{HL7}Observation|4.0.1"]}},
+        "FS433",
+        "Patient.meta.profile",
+    ),
+    ("profile that FHIR has not", {**PATIENT, "meta": {"profile": [f"{HL7}bogus"]}}, "FS433", "Patient.meta.profile"),
     ("unknown profile", {**PATIENT, "meta": {"profile": ["http://e.org/x"]}}, "FS434", "Patient.meta.profile"),
 ]
 
@@ -129,8 +136,9 @@ def test_a_fault_is_found(fault: tuple[str, dict[str, Any], str, str]) -> None:
         {**OBSERVATION, "category": [{"coding": [{"system": f"{THO}observation-category", "code": "laboratory"}]}]},
         {**OBSERVATION, "interpretation": [{"text": "high"}]},
         {**PATIENT, "extension": [{"url": "http://example.org/own", "valueString": "x"}]},
+        {**PATIENT, "meta": {"profile": [f"{HL7}Patient|4.0.1", f"{HL7}DomainResource"]}},
     ],
-    ids=["profile", "extension", "companion", "known code", "text", "own extension"],
+    ids=["profile", "extension", "companion", "known code", "text", "own extension", "own type"],
 )
 def test_what_is_right_passes(resource: dict[str, Any], release: Release) -> None:
     assert check(resource, release, full=True) == []

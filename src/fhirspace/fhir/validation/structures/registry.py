@@ -72,7 +72,7 @@ class Registry:
         found = self.find(url)
         if found is not None:
             return found.type
-        name = url.removeprefix(_CORE)
+        name = url.partition("|")[0].removeprefix(_CORE)
         return name if name in definitions(self.release).types else ""
 
     def judge(self, value: Any, url: str) -> list[Finding] | None:
@@ -99,11 +99,20 @@ class Registry:
         """What is wrong with a resource by a profile; the note FS434 where the profile is not known."""
         structure = self.find(url)
         if structure is None:
-            return [] if self.type_of(url) else [("meta.profile", "FS434", "the package that has this profile")]
+            return self._without(kind, url)
         if structure.type not in (kind, "Resource", "DomainResource"):
             return [("meta.profile", "FS433", f"a profile of {kind}, which {structure.url} is not")]
         self.resolve = _contained(resource).get
         return self.judge(resource, url) or []
+
+    def _without(self, kind: str, url: str) -> list[Finding]:
+        """What is wrong with a declared profile that is no profile here: it may be a type, or unknown."""
+        named = self.type_of(url)
+        if named in (kind, *definitions(self.release).bases(kind)):
+            return []
+        if named or url.startswith(_CORE):
+            return [("meta.profile", "FS433", f"a profile of {kind} that FHIR {self.release} has")]
+        return [("meta.profile", "FS434", "the package that has this profile")]
 
     def conforms(self, value: Any, url: str) -> bool | None:
         """Whether a value conforms to a structure; None where it is not known, or being asked for already."""
