@@ -36,7 +36,9 @@ def test_no_unit_of_ucum(code: str) -> None:
     assert not ucum_codes.valid(code)
 
 
-TAGS = words("en pt-BR zh-Hant-TW de-CH-1996 sl-rozaj-biske x-own i-klingon es-419 en-US-u-islamcal haw")
+TAGS = words(
+    "en pt-BR zh-Hant-TW de-CH-1996 sl-rozaj-biske x-own i-klingon es-419 en-US-u-islamcal haw en-XK de-DD ar-001 en-QM fr-150"
+)
 NO_TAGS = [
     "english!!",
     "e",
@@ -52,6 +54,9 @@ NO_TAGS = [
     "german",
     "deu",
     "ger",
+    "en-UK",
+    "de-999",
+    "zh-Hant-ZY",
 ]
 ADDRESSES = ["http://a/b", "urn:oid:2.16.840.1", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", "Patient/1", "#a"]
 NO_ADDRESSES = ["", "a b", "oid:1.2", "uuid:0c3151bd", "urn:oid:3.1", "urn:oid:1.02", "urn:oid:1.40", "urn:uuid:12"]

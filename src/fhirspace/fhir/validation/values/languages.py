@@ -1,4 +1,7 @@
-"""Language tags. Source: RFC 5646 (BCP 47), section 2.1; the primary subtags of two letters are those of ISO 639-1."""
+"""Language tags. Source: RFC 5646 (BCP 47), section 2.1; the primary subtags of two letters are those of ISO 639-1.
+
+Regions are those of IANA's registry of subtags.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from fhirspace.remember import remembered
 
 _TAG: Final = re.compile(
     r"(?P<language>[a-z]{2,3}(?:-[a-z]{3}){0,3})"  # none of more letters is registered
-    r"(?:-[a-z]{4})?(?:-(?:[a-z]{2}|[0-9]{3}))?"
+    r"(?:-[a-z]{4})?(?:-(?P<region>[a-z]{2}|[0-9]{3}))?"
     r"(?:-(?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*"
     r"(?:-[0-9a-wy-z](?:-[a-z0-9]{2,8})+)*(?:-x(?:-[a-z0-9]{1,8})+)?",
     re.ASCII,
@@ -36,6 +39,20 @@ _LONG: Final = words(
     """
 )
 """Codes of three letters of languages that have one of two, which alone is a subtag."""
+_REGIONS: Final = words("""
+    aa ac ad ae af ag ai al am an ao aq ar as at au aw ax az ba bb bd be bf bg bh bi bj bl bm bn bo bq br bs bt bu bv
+    bw by bz ca cc cd cf cg ch ci ck cl cm cn co cp cq cr cs cu cv cw cx cy cz dd de dg dj dk dm do dz ea ec ee eg eh
+    er es et eu ez fi fj fk fm fo fr fx ga gb gd ge gf gg gh gi gl gm gn gp gq gr gs gt gu gw gy hk hm hn hr ht hu ic
+    id ie il im in io iq ir is it je jm jo jp ke kg kh ki km kn kp kr kw ky kz la lb lc li lk lr ls lt lu lv ly ma mc
+    md me mf mg mh mk ml mm mn mo mp mq mr ms mt mu mv mw mx my mz na nc ne nf ng ni nl no np nr nt nu nz om pa pe pf
+    pg ph pk pl pm pn pr ps pt pw py qa re ro rs ru rw sa sb sc sd se sg sh si sj sk sl sm sn so sr ss st su sv sx sy
+    sz ta tc td tf tg th tj tk tl tm tn to tp tr tt tv tw tz ua ug um un us uy uz va vc ve vg vi vn vu wf ws yd ye yt
+    yu za zm zr zw zz
+    001 002 003 005 009 011 013 014 015 017 018 019 021 029 030 034 035 039 053 054 057 061 142 143 145 150 151 154
+    155 202 419
+    """)
+"""Regions that are registered, but for those of private use: countries of today and before, groups of them."""
+_PRIVATE_REGION: Final = re.compile(r"q[m-z]|x[a-z]")
 _GRANDFATHERED: Final = words("""
     en-gb-oed i-ami i-bnn i-default i-enochian i-hak i-klingon i-lux i-mingo i-navajo i-pwn i-tao i-tay i-tsu
     sgn-be-fr sgn-be-nl sgn-ch-de art-lojban cel-gaulish no-bok no-nyn zh-guoyu zh-hakka zh-min zh-min-nan zh-xiang
@@ -52,6 +69,9 @@ def language(text: str) -> bool:
         return True
     found = _TAG.fullmatch(tag)
     if found is None:
+        return False
+    region = found["region"]
+    if region and region not in _REGIONS and not _PRIVATE_REGION.fullmatch(region):
         return False
     primary = found["language"].partition("-")[0]
     return primary in _TWO if len(primary) == 2 else primary not in _LONG
