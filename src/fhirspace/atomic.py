@@ -20,14 +20,17 @@ def write(path: Path, data: bytes, *, mode: int = 0o600, new: bool = False) -> N
 
     Args:
         path: the file; a link is not followed.
-        data: its content. mode: that of a file which was not there.
+        data: its content. mode: who may read it, also where the file was there with another one.
         new: whether there must be none.
 
     Raises:
         OSError: it cannot be written; FileExistsError where `new` and there is one.
     """
-    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else os.O_TRUNC), mode)
+    descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else 0), mode)
     with os.fdopen(descriptor, "wb") as stream:
+        if hasattr(os, "fchmod"):
+            os.fchmod(descriptor, mode)
+        stream.truncate()
         stream.write(data)
         stream.flush()
         os.fsync(descriptor)

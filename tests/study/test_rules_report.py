@@ -179,6 +179,7 @@ def test_an_explanation_of_nothing_is_named(study: Path, capsys: Any) -> None:
         (WHY.replace("by:", "because:"), "explained.yaml:2:because"),
         (WHY.replace("reason: As in the protocol, ", ""), "a text for `reason`"),
         (WHY.replace("2", "two"), "a whole number"),
+        (WHY.replace("2", "0"), "a whole number of at least 1"),
         (WHY.replace("scope: AE", "scope: {a: b}"), "a list of datasets"),
         (WHY.replace("rule: T-1", "rule: [T-1]"), "a text for `rule`"),
         ("explained: yes\n", "a list under `explained`"),
@@ -213,6 +214,46 @@ def test_no_input_is_replaced_by_a_report(study: Path, capsys: Any, option: str)
     assert validated(study, option, str(study / "ae.csv")) == 2
     assert "FS807 ae.csv" in capsys.readouterr().err
     assert (study / "ae.csv").read_text() == AE
+
+
+@pytest.mark.parametrize("option", ["--report", "--values"])
+@pytest.mark.parametrize("name", ["another name of ae.csv", "a link to ae.csv", "explained.yaml", "rules.yml"])
+def test_no_file_that_is_read_is_replaced_by_whatever_name(study: Path, capsys: Any, option: str, name: str) -> None:
+    explain(study, WHY)
+    files = [study / "ae.csv", study / "explained.yaml", study.parent / "rules.yml"]
+    before = [file.read_bytes() for file in files]
+    target = (study.parent if name != "explained.yaml" else study) / name
+    if name == "a link to ae.csv":
+        target.symlink_to(study / "ae.csv")
+    elif name == "another name of ae.csv":
+        target.hardlink_to(study / "ae.csv")
+    assert validated(study, option, str(target)) == 2
+    assert f"FS807 {name}" in capsys.readouterr().err
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_explanations_that_are_named_are_not_replaced(study: Path, capsys: Any) -> None:
+    why = study.parent / "why.yaml"
+    why.write_text(WHY)
+    assert validated(study, "--explained", str(why), "--report", str(why)) == 2
+    assert "FS807 why.yaml" in capsys.readouterr().err
+    assert why.read_text() == WHY
+
+
+def test_the_report_and_the_values_are_two_files(study: Path, capsys: Any) -> None:
+    both = str(study.parent / "both.json")
+    assert validated(study, "--report", both, "--values", both) == 2
+    assert "FS807 both.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--report", "--values"])
+def test_a_file_that_others_could_read_becomes_private(study: Path, option: str) -> None:
+    file = study.parent / "old.json"
+    file.write_text("long " * 10_000)
+    file.chmod(0o644)
+    assert validated(study, option, str(file)) == 1
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert "long" not in file.read_text()
 
 
 def test_explanations_that_are_no_text(study: Path, capsys: Any) -> None:

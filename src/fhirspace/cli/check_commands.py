@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
@@ -121,13 +122,13 @@ def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
     from fhirspace.study.rules.formats import FORMATS
     from fhirspace.study.rules.judging import judge, write_values
 
+    _spare(opened, options)
     report = judge(
         opened,
         rules=Path(options.rules) if options.rules else None,
         why=options.explained,
         values=bool(options.values or options.report),
     )
-    _spare(opened, options.values, options.report)
     if options.values:
         write_values(report, options.values)
     if options.report:
@@ -137,12 +138,29 @@ def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
     return report
 
 
-def _spare(opened: Opened, *files: Path | None) -> None:
-    """Raises UsageError (FS807): a file that is to be written is one of those that were validated."""
-    read = {path.resolve() for given in opened.inputs for path in given.paths}
-    for file in files:
-        if file and file.resolve() in read:
+def _spare(opened: Opened, options: Namespace) -> None:
+    """Raises UsageError (FS807): a file to be written is one that is read, by whatever name, or both are one."""
+    from fhirspace.study.rules import explained
+
+    read = [path for given in opened.inputs for path in given.paths]
+    read += [options.explained] if options.explained else explained.beside(opened.paths)
+    if options.rules:
+        rules = Path(options.rules)
+        read += [rules, *(rules.rglob("*") if rules.is_dir() else ())]
+    taken = set(map(_identity, read))
+    for file in filter(None, (options.values, options.report)):
+        if _identity(file) in taken:
             raise UsageError("FS807", file.name, "a file that is none of the input")
+        taken.add(_identity(file))
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """What is the same for all names of a file, links included; the whole path of a file that is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
 
 
 _MORE = "add CDISC's with `fhirspace rules add`"

@@ -78,8 +78,8 @@ def _explanation(node: Node, file: str) -> Explanation:
         if not _text(node, name, file):
             raise MappingError("FS806", Place(file, node.line, name), f"a text for `{name}`")
     records = _text(node, "records", file)
-    if records and not (records.isascii() and records.isdigit() and len(records) < 12):
-        raise MappingError("FS806", Place(file, node.line, "records"), "a whole number")
+    if records and not (records.isascii() and records.isdigit() and len(records) < 12 and int(records)):
+        raise MappingError("FS806", Place(file, node.line, "records"), "a whole number of at least 1")
     return Explanation(
         _text(node, "rule", file),
         _scope(node, file),
