@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.files import find
 from fhirspace.views.flatten import Flattened, flatten
 from fhirspace.views.notation.library import view_set
@@ -240,3 +242,37 @@ def test_of_two_codes_of_one_test_the_one_that_us_core_names_counts(
     given = {**lab("t", "Patient/p1", "2026-02-03"), "code": twice, "category": [coded(CATEGORY, kind)]}
     made = run(tmp_path, [patient("p1"), given], "extends: us-core\n")
     assert cells(made, view, "loinc") == [(codes[1],)]
+
+
+HEAD = "patient,STUDYID,SUBJID,participation start,participation end\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [
+        ("p1,S,1,2026-01-01,\np2,S,0\x002,2026-01-01,\n", "FS106 enrolment.csv:3"),
+        ("p1,S,1,2026-01-01,\np2,S,2\n", "FS109 enrolment.csv:3"),
+        ("p1,S,1,2026-01-01,\np2,S,=1+1,2026-01-01,\n", "FS111 enrolment.csv:3"),
+        ("p1,S,1,2026-01-01,\np2,S,2,2026-02-01,2026-01-31\n", "FS375 enrolment.csv:3:participation end"),
+        ("p1,S,1,2026-02-02,2026-01\n", "FS375 enrolment.csv:2:participation end"),
+        ("p1,S,1,2026-02-02,2026-02\np2,S,2,2026-02-01,2026-02-01\n", ""),
+    ],
+)
+def test_no_row_of_the_enrolment_table_is_left_out(tmp_path: Path, rows: str, code: str) -> None:
+    (tmp_path / "enrolment.csv").write_text(HEAD + rows)
+    with pytest.raises(FhirspaceError, match=code) if code else nullcontext():
+        enrolment(tmp_path / "enrolment.csv")
+
+
+def test_no_row_of_the_table_of_visits_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "visits.csv").write_text("VISITNUM,VISIT,day\n1,A,1\n2,B\n")
+    with pytest.raises(FhirspaceError, match=r"FS109 visits\.csv:3"):
+        windows(tmp_path / "visits.csv")
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_two_views_of_a_folder_have_two_names(tmp_path: Path, apart: bool) -> None:
+    view = "view: mine\nof: Basic\ncolumns: {id: id}\n"
+    views = {"a": view, "b": view} if apart else {"a": f"{view}---\n{view}"}
+    with pytest.raises(FhirspaceError, match=r"FS373 [ab].yaml:[15]:mine"):
+        run(tmp_path, resources(), **views)

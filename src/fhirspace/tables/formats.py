@@ -173,6 +173,18 @@ def _holds_dataset(file: Path) -> bool:
     return sas7bdat.is_dataset(file) if file.suffix.lower() == sas7bdat.SUFFIX else opening.is_dataset(file)
 
 
+def whole(path: Path) -> pa.Table:
+    """A table of which every row counts, such as that of the enrolled patients; it may have no row.
+
+    Raises:
+        InputError: as `recognise` and `load`; the first problem of a row, where one cannot be read.
+    """
+    loaded = load(Found(path.stem, path, recognise(path)), empty=True)
+    for problem in loaded.rejected.problems:
+        raise InputError(problem.code, problem.place, problem.expected)
+    return loaded.table
+
+
 def load(found: Found, *, empty: bool = False) -> Loaded:
     """Reads one table file into memory; raises what its format's `read` raises.
 

@@ -66,7 +66,7 @@ def enrolment(path: Path) -> Enrolment:
     name = path.name
     if not path.is_file():
         raise MappingError("FS375", name, "a file with the enrolled patients (`subjects:` of the views, `--enrolment`)")
-    table = formats.load(formats.Found(path.stem, path, formats.recognise(path)), empty=True).table
+    table = formats.whole(path)
     columns = {_ALIKE.get(each, each): table[each].to_pylist() for each in data_columns(table)}
     for each in _NEEDED:
         if each not in columns:
@@ -99,6 +99,10 @@ def _require_dates(file: str, columns: dict[str, list[str | None]]) -> None:
         for at, cell in enumerate(columns.get(column, ())):
             if cell and not iso8601.valid(cell):
                 raise MappingError("FS375", Place(file, at + 2, column), "a date such as 2026-03-01")
+    for at, pair in enumerate(zip(columns.get(START, ()), columns.get(END, ()), strict=False)):
+        start, end = (iso8601.days(cell or "") for cell in pair)
+        if start and end and end[1] < start[0]:
+            raise MappingError("FS375", Place(file, at + 2, END), "no day before that of the start")
 
 
 class Subjects(NamedTuple):

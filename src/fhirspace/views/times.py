@@ -122,7 +122,7 @@ def windows(path: Path | None) -> Windows:
         return Windows()
     if not path.is_file():
         raise MappingError("FS375", path.name, "a file with the windows of the visits (`visits:` of the views)")
-    table = formats.load(formats.Found(path.stem, path, formats.recognise(path)), empty=True).table
+    table = formats.whole(path)
     names = table.column_names
     for name in _VISITS:
         if name not in names:

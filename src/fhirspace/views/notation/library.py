@@ -93,8 +93,11 @@ class _Loader:
             found = self._declared(found, path, document)
         views: dict[str, View] = {}
         for path in self._chain:
-            for file in sorted(path.glob("*.yaml")):
-                views |= {view.name: view for view in self._file(file) if file.name != _APART}
+            own: dict[str, View] = {}
+            for view in (each for file in sorted(path.glob("*.yaml")) for each in self._file(file)):
+                if own.setdefault(view.name, view) is not view:
+                    raise MappingError("FS373", Place(view.file, view.line, view.name), "each view once in a folder")
+            views |= own
         made = replace(found, views=views)
         _check_between(made)
         return made
