@@ -100,3 +100,31 @@ def test_both_releases_give_the_same_row(tmp_path: Path, release: str, given: di
         "AESTDTC": "2026-03-01",
         "AEENDTC": "2026-03-05",
     }
+
+
+@pytest.mark.parametrize(
+    ("causes", "expected"),
+    [
+        (("Possible", "Possible"), ("POSSIBLY RELATED", [])),
+        (("Possible", "Unlikely"), ("", [("AEREL1", "POSSIBLY RELATED"), ("AEREL2", "UNLIKELY RELATED")])),
+    ],
+)
+def test_the_relation_to_one_of_several_drugs_is_not_taken_by_chance(
+    tmp_path: Path, causes: tuple[str, str], expected: tuple[str, list[tuple[str, str]]]
+) -> None:
+    given = r4()
+    system = f"{THO}/adverse-event-causality-assess"
+    given["suspectEntity"] = [
+        {"instance": {"display": f"drug {at}"}, "causality": [{"assessment": coded(system, cause)}]}
+        for at, cause in enumerate(causes)
+    ]
+    (tmp_path / "enrolment.csv").write_text("patient,STUDYID,SUBJID,SITEID\np1,V,1,01\n")
+    folder, out = write(tmp_path / "in", [patient("p1"), given]), tmp_path / "out"
+    command = ["convert", str(folder), "--to", "sdtm", "--views", "vulcan-ae", "--source", "vulcan-ae"]
+    command += ["--enrolment", str(tmp_path / "enrolment.csv"), "--format", "csv", "--out", str(out)]
+    assert main(command) in (0, 1)
+    with (out / "sdtm/ae.csv").open(newline="") as stream:
+        (row,) = csv.DictReader(stream)
+    with (out / "sdtm/suppae.csv").open(newline="") as stream:
+        qualifiers = [(each["QNAM"], each["QVAL"]) for each in csv.DictReader(stream)]
+    assert (row["AEREL"], [each for each in qualifiers if each[0].startswith("AEREL")]) == expected
