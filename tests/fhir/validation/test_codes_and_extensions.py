@@ -171,3 +171,21 @@ def test_bindings_of_extensions_are_judged_by_value_sets_of_their_package(code: 
         "extension": [{"url": f"{HL7}family-member-history-genetics-sibling", "extension": [relation, other]}],
     }
     assert [found for _, found, _ in check(history, "R5")] == expected
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("language", "expected"),
+    [
+        ({"coding": [{"system": "http://example.org/languages", "code": "de"}]}, ["FS417"]),
+        ({"coding": [{"system": "urn:ietf:bcp:47", "code": "nn-NO"}]}, []),
+    ],
+    ids=["other system", "no common language"],
+)
+def test_languages_are_language_tags(language: dict[str, Any], expected: list[str], release: Release) -> None:
+    found = check({**PATIENT, "communication": [{"language": language}]}, release)
+    assert [code for _, code, _ in found] == expected
+
+
+def test_a_language_may_be_a_text_where_tags_are_preferred() -> None:
+    assert check({**PATIENT, "communication": [{"language": {"text": "Deutsch"}}]}, "R4") == []

@@ -16,6 +16,11 @@ from fhirspace.standards.fhir import Element
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet
 
 _MOST = 12
+_BCP_47 = "urn:ietf:bcp:47"
+_LANGUAGES = ("preferred", "http://hl7.org/fhir/ValueSet/languages")
+"""The binding of R4 and R4B whose maximum (ElementDefinition.binding, maxValueSet) is all of BCP 47."""
+_ANY_LANGUAGE = "Citation.citedArtifact."
+"""Where it has no maximum."""
 _CODED = frozenset({"Coding", "CodeableConcept"})
 
 
@@ -37,7 +42,11 @@ def with_codes(inner: Check, element: Element, value_set: Callable[[str], ValueS
     """
     binding = element.binding
     judged = ("required", "extensible") if full else ("required",)
-    if binding is None or element.type not in _CODED or binding.strength not in judged:
+    if binding is None or element.type not in _CODED:
+        return inner
+    if (binding.strength, binding.value_set) == _LANGUAGES and not element.path.startswith(_ANY_LANGUAGE):
+        return _with_language(inner)
+    if binding.strength not in judged:
         return inner
     values = value_set(binding.value_set)
     if values is None:
@@ -56,6 +65,20 @@ def with_codes(inner: Check, element: Element, value_set: Callable[[str], ValueS
         if has_code(value, values) is False and not (required and "coding" not in value and "extension" in value):
             return [*(found or ()), *wrong]
         return found
+
+    return check
+
+
+def _with_language(inner: Check) -> Check:
+    """The check of an element whose codes are preferred from a list, and have to be language tags at the least."""
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        found = inner(value, scope)
+        codings = value.get("coding") if type(value) is dict else None
+        systems = {each.get("system") for each in (codings if type(codings) is list else ()) if type(each) is dict}
+        if not systems or not systems.isdisjoint((_BCP_47, None)):
+            return found
+        return [*(found or ()), ("", "FS417", "a language tag, such as en-US, of urn:ietf:bcp:47")]
 
     return check
 
