@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
@@ -289,3 +290,14 @@ def test_the_sample_says_that_it_is_synthetic_in_every_resource(space: Space) ->
             for line in path.read_text("utf-8").splitlines():
                 assert {label["code"] for label in json.loads(line)["meta"]["security"]} == {"HTEST"}, path.name
     assert (sample() / "README.md").is_file()
+
+
+def test_differences_hold_no_formula(tmp_path: Path) -> None:
+    ae = {"STUDYID": "T", "DOMAIN": "AE", "USUBJID": "T-1", "AESEQ": "1", "AETERM": "x", "AESTDTC": "2024-01-05"}
+    dm = {"STUDYID": "T", "DOMAIN": "DM", "USUBJID": "T-1", "SUBJID": "1", "RFSTDTC": "2024-01-01"}
+    (tmp_path / "in").mkdir()
+    for name, row in (("dm", dm), ("ae", ae | {"AESTDY": "=1+1", "AEENDTC": "2024-01-06", "AEENDY": "7"})):
+        pq.write_table(pa.Table.from_pylist([row]), tmp_path / "in" / f"{name}.parquet")
+    convert(tmp_path / "in", to="sdtm", formats=["parquet"], out=tmp_path / "out")
+    lines = (tmp_path / "out" / "differences" / "ae.csv").read_text("utf-8").splitlines()
+    assert sorted(lines[1:]) == ["ae.parquet,2,AEENDY,7,6", "ae.parquet,2,AESTDY,'=1+1,5"]

@@ -201,3 +201,31 @@ def test_the_definitions_name_the_ehr_as_origin(tmp_path: Path) -> None:
     assert "FHIR of an EHR" in define
     assert "Form lab" not in define
     assert any("FHIR of an EHR" in path.read_text() for path in out.rglob("*.md"))
+
+
+@pytest.mark.parametrize(("formats", "left"), [(["csv"], 1), (["csv", "parquet"], 1), (["parquet"], 2)])
+def test_a_record_that_csv_cannot_hold_stops_no_other(tmp_path: Path, formats: list[str], left: int) -> None:
+    odd = {**lab("l2", "Patient/p1", "2026-02-02T15:00:00Z"), "code": coded(LOINC, "718-7", "=1+1")}
+    given = write(tmp_path / "in", [patient("p1"), lab("l1", "Patient/p1", "2026-02-02T15:00:00Z"), odd])
+    views, out = study(tmp_path / "study"), tmp_path / "out"
+    (views / "mine.yaml").write_text("view: lab\nof: Observation\ncolumns:\n  id: id\n  name: code.coding.display\n")
+    command = ["convert", str(given), "--to", "records", "--views", str(views), "--out", str(out), "--format", *formats]
+    assert main(command) == (3 if left == 1 else 0)
+    counts = json.loads((out / "manifest.json").read_text())["tables"]["lab"]
+    assert (counts["rows_in"], counts["rows_out"], counts["quarantined"]) == (2, left, 2 - left)
+    assert ("FS111" in codes(out)) == (left == 1)
+    if "csv" in formats:
+        assert [row["id"] for row in rows(out / "records/lab.csv")] == ["l1"]
+
+
+def test_a_profile_names_what_it_does_not_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    given = write(tmp_path / "in", [patient("p1")])
+    whole = (given / "all.ndjson").read_bytes()
+    (given / "all.ndjson").write_bytes(whole + b'{"resourceType":"Patient","id":"\xe9"}\n{"id":"x"}\n')
+    assert main(["mapping", "profile", str(given)]) == 3
+    printed = capsys.readouterr().out
+    assert "1 resource of 1 patient" in printed
+    assert "not read: FS401 all.ndjson:2" in printed and "not read: FS410 all.ndjson:3" in printed
+    (given / "all.ndjson").write_bytes(b'{"resourceType":"Patient","id":"\xe9"}\n')
+    assert main(["mapping", "profile", str(given), "--out", str(tmp_path / "out")]) == 2
+    assert not (tmp_path / "out").exists()

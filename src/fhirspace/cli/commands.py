@@ -374,7 +374,7 @@ def mapping(options: Namespace) -> int:
 
         found, about = profile(options.name, mappings=options.mappings, out=options.out)
         give(found, about, as_json=options.json)
-        return EXIT_CLEAN
+        return EXIT_QUARANTINED if found["problems"] else EXIT_CLEAN
     from fhirspace.study.inspect import mappings as views
 
     view = getattr(views, options.action)

@@ -193,7 +193,7 @@ def convert(
         if flat is not None:
             given, folders = _flat(given, flat, fhir, (folder, accounting, result)), [*folders, *flat.folders]
         if flat is not None and (to == "records" or not given.records):
-            result.converted = write_records(given.records, folder, formats)
+            result.converted = write_records(given.records, folder, formats, accounting)
         else:
             how = _How(
                 to, source, folders, kinds, formats, workers, gzip, define, derive, progress, fhir, key, whole,

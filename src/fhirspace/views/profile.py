@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fhirspace.errors import InputError, Problem
+from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
 from fhirspace.json import JsonError, parse
@@ -105,13 +105,16 @@ class _Profiler:
         urls: Iterator[str] = iter(())
         if file.kind == "bundle":
             urls = (entry.fullUrl for entry in file.entries() if bytes(entry.resource))
-        for _, raw in file.resources():
+        for line, raw in file.resources():
             try:
                 resource = parse(raw)
             except JsonError:
-                continue  # `convert` reports it with its line
+                self.found.problems.append(Problem("FS401", Place(file.name, line), "a resource as JSON"))
+                continue
             if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str):
                 self._count(resource, next(urls, ""))
+            else:
+                self.found.problems.append(Problem("FS410", Place(file.name, line), "a resource type of FHIR"))
 
     def _count(self, resource: dict[str, Any], url: str) -> None:
         kind, name = resource["resourceType"], resource.get("id")

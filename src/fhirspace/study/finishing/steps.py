@@ -22,6 +22,7 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.screening import Screening, conforming, screen
 from fhirspace.study.summary import for_deriving
 from fhirspace.tables import csv
+from fhirspace.tables.csv.scan import FORMULA
 from fhirspace.tables.outputs import OutputFolder
 
 _AT = "@at"
@@ -123,5 +124,12 @@ def _part(each: Difference, table: pa.Table) -> pa.Table:
 def write_differences(found: Finished, folder: OutputFolder) -> None:
     """Writes ``differences/<dataset>.csv``. They hold values: they are readable by their owner only."""
     for name, table in found.differences.items():
+        cells = {each: columns.text(table, each) for each in table.column_names}
+        safe = pa.table({each: columns.by_distinct(array, _harmless, pa.string()) for each, array in cells.items()})
         with folder.stage(f"differences/{file_name(name.lower())}.csv") as part:
-            csv.write(table, part)
+            csv.write(safe, part)
+
+
+def _harmless(cell: str) -> str:
+    """A cell for people who open the file in a spreadsheet: a formula gets an apostrophe in front."""
+    return f"'{cell}" if FORMULA.match(cell) else cell

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fhirspace.errors import UsageError
+from fhirspace.errors import InputError, Problem, UsageError
 from fhirspace.fhir.files import find
 from fhirspace.foreign import counted, shown
 from fhirspace.tables.csv.scan import FORMULA
@@ -18,6 +18,7 @@ from fhirspace.template.folders import shipped
 from fhirspace.views.profile import Profile, profile as look
 
 _MOST = 12
+_SHOWN = 20
 _TO_FILL = "none: to be filled"
 _COMMON = """# A first set of views for this input, made by `fhirspace mapping profile`; docs/views.md has all keys.
 extends: us-core
@@ -50,10 +51,20 @@ def profile(
     if not found.files and (fault := found.nothing()):
         raise fault
     made = look(found.files)
+    problems = [*found.problems(), *made.problems]
+    if not made.types and problems:
+        raise InputError(problems[0].code, problems[0].place, problems[0].expected)
     lists = CodeLists(folder / "codes" for folder in (shipped(), *mappings))
-    data = _data(made, lists)
+    data = {**_data(made, lists), "problems": [each.as_dict() for each in problems]}
+    lines = [*_lines(data), *_not_read(problems)]
     written = _write(made, data, out) if out is not None else []
-    return {**data, "written": written}, "\n".join([*_lines(data), *(f"written: {each}" for each in written)])
+    return {**data, "written": written}, "\n".join([*lines, *(f"written: {each}" for each in written)])
+
+
+def _not_read(problems: Sequence[Problem]) -> list[str]:
+    """What is not counted: the first files and lines that cannot be read."""
+    more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    return [*(f"not read: {each}" for each in problems[:_SHOWN]), *more]
 
 
 def _data(made: Profile, lists: CodeLists) -> dict[str, Any]:

@@ -110,11 +110,28 @@ def counted_records(made: Flattened, accounting: Accounting) -> dict[str, pa.Tab
     return found
 
 
-def write_records(records: Mapping[str, pa.Table], folder: OutputFolder, formats: Sequence[str]) -> int:
-    """Writes the records of each view, as CSV if none of the formats is one of records, and gives their number."""
+def write_records(
+    records: Mapping[str, pa.Table], folder: OutputFolder, formats: Sequence[str], accounting: Accounting
+) -> int:
+    """Writes the records of each view, as CSV if none of the formats is one of records, and gives their number.
+
+    Records that CSV cannot hold are quarantined; all formats of a run hold the same.
+    """
     chosen = [form for form in formats if form in RECORDS] or RECORDS[:1]
-    for name, table in records.items():
+    written = {name: _writable(name, table, accounting) for name, table in records.items() if "csv" in chosen}
+    for name, table in (written or records).items():
         for form in chosen:
             with folder.stage(f"records/{file_name(name)}.{form}") as part:
                 (parquet if form == "parquet" else csv).write(table, part)
-    return sum(table.num_rows for table in records.values())
+    return sum(table.num_rows for table in (written or records).values())
+
+
+def _writable(name: str, table: pa.Table, accounting: Accounting) -> pa.Table:
+    bad: set[int] = set()
+    for row, _, problem in csv.unwritable(table):
+        bad.add(row)
+        accounting.note([replace(problem, table=name)])
+    if not bad:
+        return table
+    accounting.quarantine_rows(name, table, sorted(bad), "form")
+    return table.take(pa.array([row for row in range(table.num_rows) if row not in bad], pa.int64()))

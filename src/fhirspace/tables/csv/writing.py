@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.errors import InputError, Place
+from fhirspace.errors import InputError, Place, Problem
 from fhirspace.limits import limit
 from fhirspace.tables.csv.fast import formulas
 from fhirspace.tables.csv.scan import check_cell
@@ -63,16 +64,31 @@ def _check(table: pa.Table, names: list[str], formulas_allowed: Formulas) -> Non
             start += len(chunk)
 
 
+def unwritable(table: pa.Table) -> Iterator[tuple[int, str, Problem]]:
+    """The row, the column and the fault of each cell that `write` refuses; the place is that of the row."""
+    origin = table.select([name for name in (FILE, ROW) if name in table.schema.names])
+    for name in data_columns(table):
+        start = 0
+        for chunk in table.column(name).chunks:
+            for at in pc.indices_nonzero(_faulty(chunk, "refuse")).to_pylist():
+                code, expected = check_cell(chunk[at].as_py())[0]
+                yield start + at, name, Problem(code, place(origin, start + at, name), expected)
+            start += len(chunk)
+
+
 def _first_fault(chunk: pa.Array, formulas_allowed: Formulas) -> int | None:
-    """The first cell of a chunk that must not be written; distinct values are looked at once."""
+    """The first cell of a chunk that must not be written."""
+    at = pc.index(_faulty(chunk, formulas_allowed), True).as_py()
+    return None if at < 0 else int(at)
+
+
+def _faulty(chunk: pa.Array, formulas_allowed: Formulas) -> pa.Array:
+    """Which cells of a chunk must not be written; distinct values are looked at once."""
     values = chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
     bad = pc.or_(pc.match_substring_regex(values, _CONTROL), pc.greater(pc.binary_length(values), limit("cell-bytes")))
     risky = formulas(values) if formulas_allowed == "refuse" else None
     bad = pc.fill_null(bad if risky is None else pc.or_(bad, risky), False)
-    if values is not chunk:
-        bad = pc.fill_null(pc.take(bad, chunk.indices), False)
-    at = pc.index(bad, True).as_py()
-    return None if at < 0 else int(at)
+    return bad if values is chunk else pc.fill_null(pc.take(bad, chunk.indices), False)
 
 
 def _lines(batch: pa.RecordBatch) -> Any:
