@@ -235,3 +235,27 @@ def test_a_package_beside_is_never_sought_in_another_folder(name: str, version: 
     manifest: Any = {"name": "own", "dependencies": {name: version}}
     package = archive(tmp_path / "in" / "own.tgz", **{"package.json": manifest})
     assert [code for code, _ in found(tmp_path, GOOD, package)] == ([] if name == "guide" else ["FS437"])
+
+
+@pytest.mark.parametrize(
+    ("expression", "holds"),
+    [
+        ("text.matches('(a+)+')", False),
+        ("text.matches('(a+)+!')", True),
+        ("text.matches('(a|a)*')", False),
+        ("text.matches('(a?){30}a{30}')", False),
+        ("text.matches('.*.*.*.*.*.*b')", False),
+        ("text.replaceMatches('(a+)+b', 'x').length() = 61", True),
+        ("text.replaceMatches('(a+)+', '\\\\1').length() = 3", True),
+        (r"text.matches('(?!b)(a+)+')", True),  # not known to RE2: nobody can say
+        ("true and " * 3000 + "false", True),  # nor this
+    ],
+    ids=range(9),
+)
+def test_no_expression_of_a_package_takes_for_ever(tmp_path: Path, expression: str, holds: bool) -> None:
+    rule = {"key": "own-1", "severity": "error", "expression": expression}
+    own = {**PROFILE, "differential": {"element": [{"id": "Observation.code", "path": "Observation.code",
+                                                    "type": [{"code": "CodeableConcept"}], "constraint": [rule]}]}}  # fmt: skip
+    resource = {**GOOD, "code": {"text": "a" * 60 + "!"}}
+    codes = [code for code, _ in found(tmp_path, resource, folder(tmp_path / "own", **{"a.json": own}))]
+    assert codes == ([] if holds else ["FS424"])

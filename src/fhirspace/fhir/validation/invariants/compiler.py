@@ -69,7 +69,10 @@ def compiled(text: str) -> Expression:
     Raises:
         ExpressionError: it is no FHIRPath, or uses something that is not implemented here.
     """
-    return _compile(syntax.parse(text))
+    try:
+        return _compile(syntax.parse(text))
+    except RecursionError:
+        raise ExpressionError("too many operators one after the other") from None
 
 
 def _compile(tree: syntax.Tree) -> Expression:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
-from functools import lru_cache
 from typing import Final
 
 from fhirspace.fhir.validation.invariants import moments
@@ -27,6 +26,7 @@ from fhirspace.fhir.validation.invariants.operators import (
     truth,
     within,
 )
+from fhirspace.fhir.validation.invariants.patterns import Pattern, compiled
 from fhirspace.json import number_text
 
 Function = Callable[..., Items]
@@ -34,34 +34,26 @@ _LONGEST: Final = 10_000
 """Letters of a text that a regular expression is tried on: some expressions of HL7 take quadratic time."""
 
 
-@lru_cache(maxsize=512)
-def _pattern(expression: str) -> re.Pattern[str]:
-    try:
-        return re.compile(expression, re.DOTALL)
-    except re.error:
-        raise UndecidedError from None
-
-
-def _tried(items: Items, expression: Items) -> tuple[str, re.Pattern[str]] | None:
+def _tried(items: Items, expression: Items) -> tuple[str, Pattern] | None:
     subject, pattern = text(items), text(expression)
     if subject is None or pattern is None:
         return None
     if len(subject) > _LONGEST:
         raise UndecidedError
-    return subject, _pattern(pattern)
+    return subject, compiled(pattern)
 
 
 def _matches(items: Items, expression: Items) -> Items:
     """HL7's validator takes the whole text in R4 and a part of it in R5; whole-text patterns mean the same in both."""
     tried = _tried(items, expression)
-    return EMPTY if tried is None else of(tried[1].fullmatch(tried[0]) is not None)
+    return EMPTY if tried is None else of(tried[1].is_all_of(tried[0]))
 
 
 def _replaced(items: Items, expression: Items, substitution: Items) -> Items:
     tried, new = _tried(items, expression), text(substitution)
     if tried is None or new is None:
         return EMPTY
-    return (Item(tried[1].sub(lambda _: new, tried[0]), "string"),)
+    return (Item(tried[1].replaced(tried[0], new), "string"),)
 
 
 def _of_text(test: Callable[[str, str], bool]) -> Function:

@@ -115,16 +115,13 @@ class TypeRules:
 
     def _holds(self, rule: _Rule, item: Item, around: Surroundings) -> bool:
         """Whether an invariant holds, or cannot be decided here. Nothing (an empty collection) does not hold."""
-        try:
-            return self._verdict(rule, item, around) is not False
-        except RecursionError:
-            return True
+        return self._verdict(rule, item, around) is not False
 
     def _verdict(self, rule: _Rule, item: Item, around: Surroundings) -> bool | None:
         """True, False; None for what cannot be decided."""
         try:
             return truth(rule.run((item,), _Around(self._model, item, around))) is True
-        except (UndecidedError, *_MALFORMED):
+        except (UndecidedError, RecursionError, *_MALFORMED):
             return None
 
 
