@@ -43,7 +43,7 @@ LIMITS = {
     "footer-bytes": Limit(32 * 1024**2, "bytes in the footer of a Parquet file"),
     "row-group-bytes": Limit(256 * 1024**2, "bytes of a row group of a Parquet file unpacked at once"),
     "expansion": Limit(200, "times its compressed size, for a file or an answer that unpacks to more than 16 MB"),
-    "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON, or in what Dataset-JSON says before its rows"),
+    "line-bytes": Limit(64 * 1024**2, "bytes in a line of NDJSON"),
     "manifest-bytes": Limit(64 * 1024**2, "bytes in the manifest of an output folder"),
     "document-bytes": Limit(1024**3, "bytes in a JSON document"),
     "json-depth": Limit(100, "objects and arrays within one another", most=200),  # checks call themselves for each

@@ -25,7 +25,8 @@ from fhirspace.tables.text import FILE, ROW, data_columns
 from fhirspace.template.folders import shipped
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(path.name for path in (shipped() / "sources").iterdir() if path.is_dir())
+SAMPLES = sorted(path.name for path in (ROOT / "samples").iterdir() if path.is_dir())
+SOURCES = [name for name in SAMPLES if (shipped() / "sources" / name).is_dir()]  # the others read what views make
 DATES = [
     "05 MAR 2024", "UN MAR 2024", "UN UNK 2024", "05-Mar-2024", "5MAR2024", "2024-03-05", "2024-03", "2024", "5.3.2024",
     "03/04/2025", "31 FEB 2024", "soon", "UNK", "--:--", "2024-03-05/2024-03-07", "2024-03-05 10:00", "20240305", "45356",

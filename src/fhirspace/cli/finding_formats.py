@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from fhirspace.cli.findings import Group, rule_of
 from fhirspace.errors import Problem, explain
+from fhirspace.foreign import counted
 from fhirspace.version import __version__
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
@@ -95,7 +96,7 @@ def outcome(groups: Sequence[Group]) -> dict[str, Any]:
 def _issue(group: Group) -> dict[str, Any]:
     problem = group.first
     place = problem.place
-    times = f", {group.count} times" if group.count > 1 else ""
+    times = f", {counted(group.count, 'time')}" if group.count > 1 else ""
     where = ":".join(str(part) for part in (place.file, place.row) if part is not None)
     issue: dict[str, Any] = {
         "severity": _SEVERITIES[problem.level],

@@ -18,6 +18,7 @@ from fhirspace.forms.library import SourceLibrary
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.longtext.divide import divide
 from fhirspace.sdtm.zones import without_offsets
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
@@ -244,7 +245,7 @@ def _tabulations(
     with OutputFolder(home) as folder:
         pipeline.render(before, library, folder, accounting)
     found = from_fhir(written(home), library)
-    about = found.descriptions(found.tables)
+    about, parts = found.descriptions(found.tables), divide(found.tables).more
     for name, tabulation in before.tabulations.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
@@ -253,22 +254,27 @@ def _tabulations(
         if name in before.files:
             carried = about.get(name, Description())
             ordered = None if leg.differences else isinstance(tabulation, InMemory)
-            beside = metadata.compare(name, before.files[name], table, other, carried, ordered=ordered)
+            beside = metadata.compare(
+                name, before.files[name], table, other, carried, ordered=ordered, parts=parts.get(name)
+            )
             leg.differences += beside.differences
             proof.losses += beside.declared
         proof.legs.append(leg)
-    proof.legs += _without_rows(before, about)
+    proof.legs += _without_rows(before, about, parts)
     _declare(found, proof)
     return found.tables
 
 
-def _without_rows(before: pipeline.Prepared, about: Mapping[str, Description]) -> Iterator[Leg]:
-    """The datasets without rows, which are metadata alone."""
+def _without_rows(
+    before: pipeline.Prepared, about: Mapping[str, Description], parts: Mapping[str, pa.Table]
+) -> Iterator[Leg]:
+    """The datasets without rows, which are metadata alone, or whose rows are all parts of long texts."""
     for name, given in before.files.items():
         if name in before.metadata and name not in before.tabulations:
-            nothing = empty(about.get(name, Description()))
-            beside = metadata.compare(name, given, empty(given), nothing, about.get(name, Description()))
-            yield Leg("SDTM > FHIR > SDTM", name, 0, 0, beside.differences)
+            carried = about.get(name, Description())
+            beside = metadata.compare(name, given, empty(given), empty(carried), carried, parts=parts.get(name))
+            if beside.differences or name not in parts:
+                yield Leg("SDTM > FHIR > SDTM", name, 0, 0, beside.differences)
 
 
 def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[str]) -> Leg:

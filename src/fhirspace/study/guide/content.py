@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from fhirspace.errors import Problem, explain
+from fhirspace.foreign import counted
 from fhirspace.sdtm.derive.work import Derived
 from fhirspace.standards import sdtm, terminology
 from fhirspace.study.rules.explained import Explanation
@@ -144,5 +145,6 @@ def _bounded(title: str, text: str, header: tuple[str, ...], rows: Iterable[tupl
     """A section with the first rows of a table."""
     every = tuple(rows)
     if len(every) > MOST:
-        text = f"{text} The first {MOST:,} of {len(every):,} rows; problems.ndjson and define.xml have all.".strip()
+        whole = counted(len(every), "row")
+        text = f"{text} The first {MOST:,} of {whole}; problems.ndjson and define.xml have all.".strip()
     return Section(title, text if every or not header else f"{text} None.".strip(), header, every[:MOST])

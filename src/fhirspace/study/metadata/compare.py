@@ -30,6 +30,7 @@ def compare(
     about: Description,
     *,
     ordered: bool | None = True,
+    parts: pa.Table | None = None,
 ) -> Compared:
     """Compares a dataset as its file describes it with the description that it would be written with now.
 
@@ -39,9 +40,11 @@ def compare(
         dataset, given: its name, and the description in its file. before, after: its rows, long texts whole.
         about: what was carried of the description.
         ordered: whether the order of the rows was to be carried; None: it is not compared, as the rows differ.
+        parts: the rows with further parts of long texts that are written with `after`.
     """
     found = Compared([], [])
-    now = written(after, dataset, about, {})
+    whole = after if parts is None else pa.concat_tables([after, parts], promote_options="permissive")
+    now = written(whole, dataset, about, {})
     if given.label and given.label != now.label:
         found.differences.append(Difference("dataset label"))
     titles = (each.name for each in given.columns)
@@ -51,7 +54,7 @@ def compare(
     known = {column.name: column for column in now.columns}
     for column in given.columns:
         if column.name in known:
-            _compare_columns(f"{dataset}.{column.name}", column, known[column.name], after, found)
+            _compare_columns(f"{dataset}.{column.name}", column, known[column.name], whole, found)
     if ordered is False:
         found.declared.append(f"{dataset}: the order of rows is not carried, as it is not read into memory")
     elif ordered and not same_order(before, after):

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.foreign import counted
 from fhirspace.limits import limit, too_much
 from fhirspace.tables.csv import Rejected, RejectedRow
 from fhirspace.tables.datasetjson import cells
@@ -119,7 +120,7 @@ class _Reader:
         if isinstance(row, NoRow):
             self._reject(at, (row.text,), [Problem(row.code, place, row.expected)])
         elif len(row) != len(self._variables):
-            problem = Problem("FS167", place, f"{len(self._variables)} values", f"it has {len(row)}")
+            problem = Problem("FS167", place, counted(len(self._variables), "value"), f"it has {len(row)}")
             self._reject(at, map(_field, row), [problem])
         else:
             return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from fhirspace.foreign import shown
+from fhirspace.foreign import counted, shown
 from fhirspace.study.rules.formats.sheets import Cell, Sheet, sheets
 from fhirspace.study.rules.report import Report
 
@@ -64,7 +64,7 @@ def _section(at: int, sheet: Sheet) -> str:
     if sheet.header and not sheet.rows:
         table = "<p>None.</p>"
     elif sheet.name in ("Issue Details", "Rules"):
-        table = f"<details><summary>{len(sheet.rows):,} rows</summary>\n{table}\n</details>"
+        table = f"<details><summary>{counted(len(sheet.rows), 'row')}</summary>\n{table}\n</details>"
     return f'<section id="t{at}">\n<h2>{escape(sheet.name)}</h2>\n{table}\n</section>'
 
 
