@@ -20,7 +20,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o600, new: bool = False) -> N
 
     Args:
         path: the file; a link is not followed.
-        data: its content. mode: who may read it, also where the file was there with another one.
+        data: its content. mode: who may read it at most, also where the file was there.
         new: whether there must be none.
 
     Raises:
@@ -29,7 +29,7 @@ def write(path: Path, data: bytes, *, mode: int = 0o600, new: bool = False) -> N
     descriptor = open_own(path, os.O_WRONLY | os.O_CREAT | (os.O_EXCL if new else 0), mode)
     with os.fdopen(descriptor, "wb") as stream:
         if hasattr(os, "fchmod"):
-            os.fchmod(descriptor, mode)
+            os.fchmod(descriptor, os.fstat(descriptor).st_mode & mode)  # never more than the umask leaves
         stream.truncate()
         stream.write(data)
         stream.flush()
