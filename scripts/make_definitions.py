@@ -15,9 +15,12 @@ import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from fhirspace.localserver import jars
 
@@ -269,22 +272,38 @@ def out_of_jars(name: str) -> bytes:
     raise LookupError(name)
 
 
-def main() -> None:
-    """Write one file a release."""
-    parser = argparse.ArgumentParser(description=__doc__)
+@contextmanager
+def packages(description: str | None) -> Iterator[tuple[Package, Iterator[tuple[str, Package, Package]]]]:
+    """HL7's terminology; and, one after the other, each release with its package and that of its extensions.
+
+    Args:
+        description: of the script, whose command line says where the packages are.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--packages", type=Path, help="a folder of unpacked packages; default: fetch them with npm")
     folder: Path | None = parser.parse_args().packages
     with tempfile.TemporaryDirectory() as temporary:
         root = folder or Path(temporary)
         terminology, extensions_r5 = (Package.load(unpack(name, root)) for name in (TERMINOLOGY, EXTENSIONS_R5))
+        loaded = ((release, Package.load(unpack(name, root))) for release, name in RELEASES.items())
+        yield terminology, ((each, own, extensions_r5 if each == "R5" else own) for each, own in loaded)
+
+
+def write(name: str, content: Any) -> str:
+    """Write a packaged file. Returns the line that is printed about it."""
+    text = msgspec.json.encode(content)
+    data = gzip.compress(text, compresslevel=9, mtime=0)
+    (OUT / name).write_bytes(data)
+    return f"{name}: {len(text)} bytes, {len(data)} gzipped"
+
+
+def main() -> None:
+    """Write one file a release."""
+    with packages(__doc__) as (terminology, releases):
         OUT.mkdir(parents=True, exist_ok=True)
-        for release, name in RELEASES.items():
-            package = Package.load(unpack(name, root))
-            content = definitions(release, package, terminology, extensions_r5 if release == "R5" else package)
-            text = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
-            data = gzip.compress(text, compresslevel=9, mtime=0)
-            (OUT / f"fhir-{release.lower()}.json.gz").write_bytes(data)
-            print(f"{release}: {len(content['types'])} types, {len(text)} bytes, {len(data)} gzipped")
+        for release, package, extensions in releases:
+            content = definitions(release, package, terminology, extensions)
+            print(write(f"fhir-{release.lower()}.json.gz", content), len(content["types"]), "types")
 
 
 if __name__ == "__main__":

@@ -6,16 +6,10 @@ same packages give the same bytes. What is in the files, and why: docs/decisions
 
 from __future__ import annotations
 
-import argparse
-import gzip
 import hashlib
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
 
-import msgspec
-from make_definitions import EXTENSIONS_R5, OUT, RELEASES, TERMINOLOGY, Json, Package, unpack
+from make_definitions import OUT, Json, Package, packages, write
 
 from fhirspace.standards.hl7.expansion import Expansions, codes_of, complete
 from fhirspace.standards.hl7.structures import ElementRule, Invariant, Slicing, Structure, reduced
@@ -136,14 +130,6 @@ def bound(structures: Iterable[Structure]) -> set[str]:
 # --- files
 
 
-def write(name: str, content: Any) -> str:
-    """Write a file. Returns the line that is printed about it."""
-    text = msgspec.json.encode(content)
-    data = gzip.compress(text, compresslevel=9, mtime=0)
-    (OUT / name).write_bytes(data)
-    return f"{name}: {len(text)} bytes, {len(data)} gzipped"
-
-
 def release_files(
     release: str, package: Package, terminology: Package, extensions: Package, shared: dict[str, System]
 ) -> None:
@@ -187,17 +173,11 @@ def checksums() -> None:
 
 def main() -> None:
     """Write all files."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--packages", type=Path, help="a folder of unpacked packages; default: fetch them with npm")
-    folder: Path | None = parser.parse_args().packages
-    with tempfile.TemporaryDirectory() as temporary:
-        root = folder or Path(temporary)
-        terminology, extensions_r5 = (Package.load(unpack(name, root)) for name in (TERMINOLOGY, EXTENSIONS_R5))
+    with packages(__doc__) as (terminology, releases):
         shared = system_rows(terminology.code_systems, {})
         print(write("fhir-terms.json.gz", {"systems": shared}), len(shared), "code systems")
-        for release, name in RELEASES.items():
-            package = Package.load(unpack(name, root))
-            release_files(release, package, terminology, extensions_r5 if release == "R5" else package, shared)
+        for release, package, extensions in releases:
+            release_files(release, package, terminology, extensions, shared)
     checksums()
 
 
