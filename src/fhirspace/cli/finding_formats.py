@@ -12,9 +12,8 @@ from typing import Any, Final
 from fhirspace.cli.findings import Group, rule_of
 from fhirspace.errors import Problem, explain
 from fhirspace.foreign import counted
-from fhirspace.version import __version__
+from fhirspace.sarif import log
 
-_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _KINDS: Final = {
     "FS417": "code-invalid",
     "FS426": "code-invalid",
@@ -66,8 +65,7 @@ def sarif(groups: Sequence[Group]) -> dict[str, Any]:
         }
         for group in groups
     ]
-    driver = {"name": "fhirspace", "version": __version__, "rules": described}
-    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [{"tool": {"driver": driver}, "results": results}]}
+    return log(described, results)
 
 
 def _message(problem: Problem) -> str:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from fhirspace import sarif
 from fhirspace.study.rules.report import Group, Report
-from fhirspace.version import __version__
-
-_SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def plain(report: Report) -> bytes:
@@ -43,13 +41,10 @@ def content(report: Report) -> dict[str, Any]:
         for rule, reasons in sorted(report.unjudged.items())
         for dataset, reason in reasons.items()
     ]
-    driver = {"name": "fhirspace", "version": __version__, "rules": described}
-    run = {
-        "tool": {"driver": driver},
-        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": failed}],
-        "results": [_result(group, places[group.rule.id]) for group in report.groups],
-    }
-    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+    results = [_result(group, places[group.rule.id]) for group in report.groups]
+    return sarif.log(
+        described, results, invocations=[{"executionSuccessful": True, "toolExecutionNotifications": failed}]
+    )
 
 
 def _result(group: Group, at: int) -> dict[str, Any]:
