@@ -147,10 +147,7 @@ def _index(tree: syntax.Index) -> Expression:
         found = single(place(this, scope))
         if found is None:
             return EMPTY
-        number = plain(found)
-        if not isinstance(number, Decimal):
-            raise UndecidedError
-        start = int(number)
+        start = int(_number(found))
         return _looked_at(base(this, scope))[start : start + 1] if start >= 0 else EMPTY
 
     return at
@@ -193,12 +190,17 @@ def _signed(sign: str, operand: Expression) -> Expression:
         item = single(operand(this, scope))
         if item is None:
             return EMPTY
-        number = plain(item)
-        if not isinstance(number, Decimal):
-            raise UndecidedError
-        return (Item(-number, item.type),)
+        return (Item(-_number(item), item.type),)
 
     return operand if sign == "+" else negative
+
+
+def _number(item: Item) -> Decimal:
+    """The number of an item. Raises UndecidedError: it is none."""
+    number = plain(item)
+    if not isinstance(number, Decimal):
+        raise UndecidedError
+    return number
 
 
 def _value(expression: Expression, this: Items, scope: Scope) -> Truth:
