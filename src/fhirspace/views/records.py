@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.standards.fhir import Definitions
-from fhirspace.tables.text import TEXT
+from fhirspace.tables.text import TEXT, decode
 from fhirspace.template.slots import Cond
 from fhirspace.views.columns import Items, Values
 from fhirspace.views.join import Resolver
@@ -95,7 +95,7 @@ class Reader:
         many: pa.Array | None = None
         for way in address.alternatives:
             values = self._alternative(way, made.rows)
-            plain, several = _plain(values.texts), values.many
+            plain, several = decode(values.texts), values.many
             if several is not None and texts is not None:
                 several = pc.and_(pc.is_null(texts), several)
             texts = plain if texts is None else pc.coalesce(texts, plain)
@@ -124,12 +124,12 @@ class Reader:
         texts: pa.Array | None = None
         for way in address.alternatives:
             name = all_of(way)
-            values = _plain(self._found.values(name).texts)
+            values = decode(self._found.values(name).texts)
             if self._items is not None and way.up:
                 values = values.take(rows)
             elif self._items is not None:
                 own = values.take(self._own) if self._view.own else pa.nulls(0, TEXT)
-                values = pa.concat_arrays([_plain(self._items.values[name].texts), own])
+                values = pa.concat_arrays([decode(self._items.values[name].texts), own])
             texts = values if texts is None else pc.coalesce(texts, values)
         return texts
 
@@ -155,15 +155,11 @@ def _taken(values: Values, rows: pa.Array) -> Values:
 
 
 def _one_after_other(items: Values, own: Values) -> Values:
-    texts = pa.concat_arrays([_plain(items.texts), _plain(own.texts)])
+    texts = pa.concat_arrays([decode(items.texts), decode(own.texts)])
     if items.many is None and own.many is None:
         return Values(texts, None)
     flags = (pa.repeat(pa.scalar(False), len(each.texts)) if each.many is None else each.many for each in (items, own))
     return Values(texts, pa.concat_arrays(list(flags)))
-
-
-def _plain(texts: pa.Array) -> pa.Array:
-    return texts.cast(TEXT) if pa.types.is_dictionary(texts.type) else texts
 
 
 def holds(cond: Cond, cells: Mapping[str, pa.Array]) -> Any:

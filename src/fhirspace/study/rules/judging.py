@@ -22,6 +22,7 @@ from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.rules import explained
 from fhirspace.study.rules.report import Report
 from fhirspace.tables import description, formats
+from fhirspace.tables.text import decode
 
 
 def judge(opened: Opened, *, rules: Path | None = None, why: Path | None = None, values: bool = False) -> Report:
@@ -160,5 +161,5 @@ def _plain(table: pa.Table) -> pa.Table:
     """The table with plain text columns instead of dictionaries: rules compare, cut and join them."""
     for at, field in enumerate(table.schema):
         if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table.column(at).cast(pa.string()))
+            table = table.set_column(at, field.name, decode(table.column(at)))
     return table
