@@ -245,7 +245,8 @@ def _tabulations(
     with OutputFolder(home) as folder:
         pipeline.render(before, library, folder, accounting)
     found = from_fhir(written(home), library)
-    about, parts = found.descriptions(found.tables), divide(found.tables).more
+    about = found.descriptions(found.tables)
+    parts = divide(found.tables).more if before.files else {}
     for name, tabulation in before.tabulations.items():
         table = tabulation.table()
         key = library.mappings[name].key if name in library.mappings else ()
