@@ -1,4 +1,4 @@
-"""Derivations that follow what a study says of itself, and comparisons with what came in."""
+"""Derivations by the rules of a study, and comparisons with the values given."""
 
 import pytest
 

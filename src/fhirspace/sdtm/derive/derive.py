@@ -26,7 +26,7 @@ from fhirspace.sdtm.derive.work import Derived, Visit, Work
 
 
 class Derivation(NamedTuple):
-    """The tables with the derived variables, the problems found, what was derived how, and what came in otherwise."""
+    """The tables with the derived variables, the problems found, the methods used, and the given values that differ."""
 
     tables: dict[str, pa.Table]
     problems: list[Problem]

@@ -1,1 +1,1 @@
-"""SDTM datasets finished: what is empty is derived, and what came in otherwise is reported."""
+"""SDTM datasets finished: empty cells are derived, and given values that differ are reported."""

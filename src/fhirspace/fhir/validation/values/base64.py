@@ -12,7 +12,7 @@ _BLANKS: Final = b" \t\r\n"
 
 
 def decoded_length(text: str) -> int | None:
-    """The number of bytes that a base64 text stands for; None when it is none (white space is allowed)."""
+    """The number of bytes that a base64 text encodes; None if it is no base64 (white space is allowed)."""
     if not text.isascii():
         return None
     letters, padding = 0, 0
@@ -29,7 +29,7 @@ def decoded_length(text: str) -> int | None:
 
 
 def sha1(text: str) -> str:
-    """The SHA-1 of the bytes that a base64 text stands for, as base64; FHIR's ``Attachment.hash``.
+    """The SHA-1 of the bytes that a base64 text encodes, as base64; FHIR's ``Attachment.hash``.
 
     Args:
         text: right base64 (see `decoded_length`).
