@@ -6,7 +6,7 @@ import importlib
 from typing import Any
 
 from fhirspace.errors import UsageError
-from fhirspace.fhir.validation.leaves import Finding
+from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.wire import resource_type
 from fhirspace.foreign import member
 from fhirspace.standards.fhir import Release

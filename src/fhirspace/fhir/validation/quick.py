@@ -16,10 +16,11 @@ from typing import Any, Literal
 import msgspec
 
 from fhirspace.fhir.references import ID
-from fhirspace.fhir.validation.check import Checker, ObjectCheck, compiled
-from fhirspace.fhir.validation.contexts import NAMES
-from fhirspace.fhir.validation.leaves import Check, Scope
-from fhirspace.fhir.validation.links import contained_types
+from fhirspace.fhir.validation.check import Checker, compiled
+from fhirspace.fhir.validation.elements.contexts import NAMES
+from fhirspace.fhir.validation.elements.findings import Check, Scope
+from fhirspace.fhir.validation.elements.objects import ObjectCheck
+from fhirspace.fhir.validation.elements.references import contained_types
 from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.json import JsonError, bounded, decoder, parse
 from fhirspace.standards.fhir import Release

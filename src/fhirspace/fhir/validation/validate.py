@@ -10,7 +10,7 @@ from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.fhir.validation.across import Across
 from fhirspace.fhir.validation.check import Checker, compiled, judged
-from fhirspace.fhir.validation.leaves import Finding
+from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.quick import Quick
 from fhirspace.fhir.wire import resource_type
 from fhirspace.foreign import member

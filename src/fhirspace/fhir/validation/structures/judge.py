@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fhirspace.fhir.references import parsed
-from fhirspace.fhir.validation.leaves import Finding
+from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.structures.items import Item, contains, equal, is_type, items
 from fhirspace.fhir.validation.structures.slices import Around, belongs, has_code
 from fhirspace.fhir.validation.structures.tree import Node, at

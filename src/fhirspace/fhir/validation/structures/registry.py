@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.invariants.rules import broken
-from fhirspace.fhir.validation.leaves import Finding
 from fhirspace.fhir.validation.structures.judge import Judge
 from fhirspace.fhir.validation.structures.packages import Package
 from fhirspace.fhir.validation.structures.slices import Around

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
 from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.fhir.validation.values.references import named_type
 from fhirspace.foreign import member

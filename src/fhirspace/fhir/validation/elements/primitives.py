@@ -6,33 +6,14 @@ Source: FHIR, "Data Types" (primitive types) and "JSON Representation"; the patt
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date
 from typing import Any
 
-from fhirspace.fhir.validation.invariants.surroundings import Surroundings
+from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
 from fhirspace.fhir.validation.values import addresses, base64, narrative, objects
 from fhirspace.json import number_text
 from fhirspace.standards.fhir import Definitions, Element
-
-Finding = tuple[str, str, str]
-"""What is wrong: the path within the value, the code of the catalogue, what was expected."""
-
-
-class Scope:
-    """What a check has to know of the resource around it: its contained resources, and which of them are used."""
-
-    __slots__ = ("around", "contained", "depth", "used")
-
-    def __init__(self, contained: Mapping[str, str], depth: int = 0, around: Surroundings | None = None) -> None:
-        self.contained = contained
-        self.around = around or Surroundings()
-        self.used: set[str] = set()
-        self.depth = depth
-
-
-Check = Callable[[Any, Scope], list[Finding] | None]
-"""Looks at a JSON value; None when nothing is wrong."""
 
 MAX_TEXT = 1024 * 1024
 """FHIR: a string holds at most 1 MB."""

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
 from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.standards.fhir import Definitions, Element
 from fhirspace.standards.hl7.structures import Structure

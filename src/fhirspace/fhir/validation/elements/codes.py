@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fhirspace.fhir.validation.leaves import Check, Finding, Scope
+from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
 from fhirspace.fhir.validation.structures.slices import has_code
 from fhirspace.standards.fhir import Element
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet
