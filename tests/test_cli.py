@@ -442,10 +442,11 @@ def test_the_file_of_servers_says_how_much_to_send_unless_told(
 def test_plan_lists_what_would_be_sent(tiny_fhir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(tiny_fhir), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {"type": "AdverseEvent", "resources": 3} in found
+    assert found["types"]["AdverseEvent"] == {"resources": 3}
+    assert found["total"] == {"resources": sum(each["resources"] for each in found["types"].values())}
     assert main(["plan", str(tiny_fhir)]) == 0
     text = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in text] == [each["type"] for each in found]
+    assert [line.split()[0] for line in text] == list(found["types"])
 
 
 def test_a_server_that_is_not_there_ends_with_4(tiny_fhir: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -100,7 +100,7 @@ def validate(out: str) -> int:
 COMMANDS: dict[str, tuple[list[str], Callable[[str], int]]] = {
     "convert": (["--to", "sdtm", "--json", "--out", "{out}"], lambda out: int(json.loads(out)["resources"])),
     "validate": ([], validate),
-    "plan": (["--json"], lambda out: sum(each["resources"] for each in json.loads(out))),
+    "plan": (["--json"], lambda out: int(json.loads(out)["total"]["resources"])),
     "push": (["--json", "--server", URL, "--id-key", "demo"], lambda out: int(json.loads(out)["sent"])),
     "roundtrip": (["--json"], lambda out: sum(each["rows"] for each in json.loads(out)["tables"])),
 }

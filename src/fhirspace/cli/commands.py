@@ -138,7 +138,7 @@ def plan(options: Namespace) -> int:
         found = delivery.order(options.folder, follow_links=options.follow_links, problems=problems)
         tell_problems(problems)
         text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
-        give([{"type": kind, "resources": count} for kind, count in found], text, as_json=options.json)
+        give(delivery.order_as_dict(found, problems), text, as_json=options.json)
         return exit_code_of(problems)
     there = _connection(options)
     with _key_announced(), Bars("resource") as bars:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
+from fhirspace.cli import main
 from fhirspace.delivery.plan.compare import PlanFile, differences
 from fhirspace.delivery.plan.plan import Planned, plan
 from fhirspace.delivery.push.push import push
@@ -17,6 +18,7 @@ from fhirspace.errors import FhirspaceError
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.testing import FaultyServer
 from tests.delivery.push.test_push import counts
+from tests.hostile.offline import URL, answered_by
 from tests.support.resources import dump, observation, organization, patient, trial, write
 
 
@@ -59,6 +61,33 @@ def test_what_would_change_is_named_by_element_and_never_by_value(
     assert b"CANARY" not in planned.file.read_bytes()
     assert "CANARY" not in planned.summary() + json.dumps(planned.as_dict())
     assert "update Patient/p-1: ~gender" in planned.summary()
+
+
+def test_a_plan_without_a_server_has_the_members_of_one_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = trial(tmp_path)
+    (folder / "Zzz.ndjson").write_text("{\n", "utf-8")
+    with answered_by(FaultyServer(url=URL).respond):
+        for more in ([], ["--server", URL, "--id-key", "demo"]):
+            assert main(["plan", str(folder), *more, "--json"]) == 1
+    alone, compared = _documents(capsys.readouterr().out)
+    assert list(alone) == list(compared)
+    assert alone["problems"] == compared["problems"] != []
+    assert (alone["server"], alone["file"], alone["changes"]) == (None, None, [])
+    assert list(alone["types"]) == list(compared["types"])
+    assert alone["types"]["Patient"] == {"resources": 3}
+    assert alone["total"] == {"resources": 17}
+
+
+def _documents(text: str) -> list[Any]:
+    """The JSON documents that were printed one after the other."""
+    found, at = [], 0
+    while at < len(text):
+        document, end = json.JSONDecoder().raw_decode(text[at:])
+        found.append(document)
+        at += end + 1
+    return found
 
 
 def test_what_others_changed_is_a_conflict_and_left_alone(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

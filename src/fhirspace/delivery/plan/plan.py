@@ -94,6 +94,18 @@ def order(folder: Path, *, follow_links: bool = False, problems: list[Problem] |
         return found.types()
 
 
+def order_as_dict(types: list[tuple[str, int]], problems: list[Problem]) -> dict[str, Any]:
+    """The result of `order` for ``--json``, with the members of a plan: no server, no plan file, nothing compared."""
+    return {
+        "server": None,
+        "file": None,
+        "total": {"resources": sum(count for _, count in types)},
+        "types": {kind: {"resources": count} for kind, count in types},
+        "changes": [],
+        "problems": [problem.as_dict() for problem in problems],
+    }
+
+
 def _unsendable(found: Order, server: str = "") -> list[Problem]:
     rejected = [Problem(code, item.place, expected) for code, item, expected in found.faults]
     return found.unread + rejected + found.unresolved(server)
