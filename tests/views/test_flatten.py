@@ -210,6 +210,15 @@ def test_an_element_with_one_value_has_no_second_one(tmp_path: Path) -> None:
     assert cells(made, "own", "id", "name", "sex", "ref") == [("p1", None, None, None)]
 
 
+def test_a_social_finding_is_no_record(tmp_path: Path) -> None:
+    found = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "onsetDateTime": "2026-02-03"}
+    codes = {"work": "160903007", "ill": "66383009"}
+    given = [{**found, "id": name, "code": coded("http://snomed.info/sct", code)} for name, code in codes.items()]
+    made = run(tmp_path, [*resources(), *given])
+    assert cells(made, "problem", "id") == [("ill",)]
+    assert made.left["Condition", "no medical finding (code list NOTMEDICAL)"] == 1
+
+
 def test_values_after_the_first_are_counted(tmp_path: Path) -> None:
     why = [{"text": "Fever"}, {"text": "Pain"}]
     order = {**dose("o1", "Patient/p1", "2026-02-03"), "reasonCode": why}
