@@ -67,10 +67,10 @@ def test_a_plan_without_a_server_has_the_members_of_one_with(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = trial(tmp_path)
-    (folder / "Zzz.ndjson").write_text("{\n", "utf-8")
+    (folder / "fhir" / "Zzz.ndjson").write_text("{\n", "utf-8")
     with answered_by(FaultyServer(url=URL).respond):
         for more in ([], ["--server", URL, "--id-key", "demo"]):
-            assert main(["plan", str(folder), *more, "--json"]) == 1
+            assert main(["plan", str(folder), *more, "--json"]) == 3
     alone, compared = _documents(capsys.readouterr().out)
     assert list(alone) == list(compared)
     assert alone["problems"] == compared["problems"] != []
