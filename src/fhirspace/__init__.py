@@ -38,6 +38,7 @@ if TYPE_CHECKING:
         Problem,
         ServerError,
         UsageError,
+        ValidationError,
         explain,
     )
     from fhirspace.fhirserver.config import Connection
@@ -71,6 +72,7 @@ __all__ = [
     "Tables",
     "UndoReport",
     "UsageError",
+    "ValidationError",
     "VerifyReport",
     "__version__",
     "bulk_pull",
@@ -111,6 +113,7 @@ _MODULES = {
         "Problem",
         "ServerError",
         "UsageError",
+        "ValidationError",
         "explain",
     ),
     "mapping.read.extract": ("extract",),

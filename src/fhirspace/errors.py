@@ -7,7 +7,8 @@ The tree::
     │   └── MappingError      a mapping file is wrong: file, line, key, and what would fit       2
     ├── InputError            a file cannot be read as what it claims to be                      2 (alone), else 3
     ├── ServerError           the server, the sign-in or the network refused                     4
-    └── InterruptedRun        stopped in the middle; run again to resume                         5
+    ├── InterruptedRun        stopped in the middle; run again to resume                         5
+    └── ValidationError       validation found errors, so nothing was done                       1
 
 A `Problem` is not an exception: it is one finding about one cell, row or file, and the run goes on. Neither an
 exception nor a problem ever holds a patient's value: they say where it is and what was expected there.
@@ -170,6 +171,23 @@ class InterruptedRun(FhirspaceError):
     """The run was stopped in the middle and can be resumed by giving the same command again."""
 
     exit_code = EXIT_INTERRUPTED
+
+
+class ValidationError(FhirspaceError):
+    """Validation found errors, and the run was to do nothing then. `problems` has the findings."""
+
+    exit_code = EXIT_FINDINGS
+
+    def __init__(
+        self,
+        code: str,
+        place: Place | str = "",
+        expected: str = "",
+        detail: str = "",
+        problems: Iterable[Problem] = (),
+    ) -> None:
+        super().__init__(code, place, expected, detail)
+        self.problems = list(problems)
 
 
 @cache

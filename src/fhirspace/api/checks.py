@@ -8,6 +8,7 @@ from typing import Any, Final, get_args
 from fhirspace import arguments
 from fhirspace.delivery.bulk.shapes import SHAPES
 from fhirspace.errors import UsageError
+from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.strategy import Kind
 from fhirspace.idkey import IdKey
@@ -45,6 +46,8 @@ _CHECKS: Final[dict[str, _Check]] = {
     "progress": arguments.function,
     "fhir": lambda name, value: arguments.choice(name, value, RELEASES),
     "way": lambda name, value: arguments.choice(name, value, get_args(Kind)),
+    "validate": lambda name, value: arguments.choice(name, value, get_args(Judging)),
+    "fail_on": lambda name, value: arguments.choice(name, value, get_args(FailOn)),
     "shape": lambda name, value: arguments.choice(name, value, tuple(SHAPES)),
 }
 _FLAGS: Final = ("provenance", "overwrite", "follow_links", "shared", "insecure_http")

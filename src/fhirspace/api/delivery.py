@@ -25,6 +25,7 @@ from fhirspace.delivery.pull.pull import PullReport
 from fhirspace.delivery.push import push as pushing
 from fhirspace.delivery.push.push import PushReport
 from fhirspace.delivery.undo import UndoReport, VerifyReport
+from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.strategy import Kind
 from fhirspace.idkey import IdKey
@@ -50,6 +51,8 @@ def push(
     provenance: bool = True,
     overwrite: bool = False,
     follow_links: bool = False,
+    validate: Judging | None = None,
+    fail_on: FailOn = "error",
     progress: Progress | None = None,
     client: Client | None = None,
     insecure_http: bool = False,
@@ -68,14 +71,18 @@ def push(
         gzip: compress what is sent. provenance: write a Provenance for each bundle, where the server takes them.
         overwrite: write over what others changed on the server since our last push, instead of reporting a conflict.
         follow_links: follow links that lead out of the input folder, too.
+        validate: judge the resources before anything is sent, by FHIR's rules ("errors"), or also by what FHIR only
+            recommends ("full"); None does not. fail_on: the findings after which nothing is sent, "error", "warning"
+            (both), or "never": they are only reported.
         progress, client, insecure_http: see the module.
 
     Raises:
         UsageError: FS640, FS641 an argument; FS514, FS595 the URL; FS525, FS537, FS538, FS517, FS590 to FS592 the
             journal, the plan or the key. InputError: FS523 nothing to push, or a file cannot be read.
+        ValidationError: FS570, there are such findings; its `problems` has them.
         ServerError: FS510 to FS513. InterruptedRun: FS527, stopped by Ctrl-C; the same call goes on.
     """
-    return pushing.push(**checked(("folder", "server"), **locals()))
+    return pushing.push(**checked(("folder", "server", "fail_on"), **locals()))
 
 
 def retry(
@@ -200,6 +207,7 @@ def pull(
     types: str | Iterable[str] | None = None,
     since: str | None = None,
     shared: bool = False,
+    validate: Judging | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
     insecure_http: bool = False,
@@ -212,6 +220,8 @@ def pull(
         types: one or several resource types; None takes all that the server says can be searched.
         since: only what was changed since this instant or date (a date begins at 00:00 UTC).
         shared: files get the modes that the umask gives, instead of being readable by their owner only.
+        validate: judge what was pulled, by FHIR's rules ("errors"), or also by what FHIR only recommends ("full"); the
+            findings are among the report's `problems`. None does not.
         progress, client, insecure_http: as of `push`.
 
     Raises:
@@ -233,6 +243,7 @@ def bulk_pull(
     longest: float | None = None,
     piece: int | None = None,
     shared: bool = False,
+    validate: Judging | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
     anonymous: Client | None = None,
@@ -241,7 +252,7 @@ def bulk_pull(
     """Write what a server holds of a study to ``out/fhir/<Type>.ndjson``, by ``$export``; called again it goes on.
 
     Args:
-        server, study, out, types, since, shared, progress, client, insecure_http: as of `pull`.
+        server, study, out, types, since, shared, validate, progress, client, insecure_http: as of `pull`.
         level: None exports of the whole server, "Patient" of all patients, "Group/<id>" of a group.
         connections: files fetched at once. longest: the most seconds between two looks at the job.
         piece: bytes of a file that are fetched at once, where the server can do that.
@@ -263,6 +274,8 @@ def bulk_push(
     fhir: Release | None = None,
     longest: float | None = None,
     follow_links: bool = False,
+    validate: Judging | None = None,
+    fail_on: FailOn = "error",
     progress: Progress | None = None,
     client: Client | None = None,
     insecure_http: bool = False,
@@ -270,7 +283,7 @@ def bulk_push(
     """Have a server import the resources of a folder by itself.
 
     Args:
-        folder, server, fhir, follow_links, progress, client, insecure_http: as of `push`.
+        folder, server, fhir, follow_links, validate, fail_on, progress, client, insecure_http: as of `push`.
         shape: how the server wants to be asked, such as "hapi".
         source: where the same files are in a storage (a URL); None: this process serves them.
         bind: ``HOST[:PORT]`` to serve them at, as the server can reach it; None: this machine only.
@@ -278,9 +291,9 @@ def bulk_push(
 
     Raises:
         UsageError: FS640, FS641 an argument; FS514, FS567, FS592, FS595. InputError: FS521 to FS523, FS528.
-        ServerError: FS510 to FS513 and those of the import.
+        ValidationError: FS570. ServerError: FS510 to FS513 and those of the import.
     """
-    return load.bulk_push(**checked(("folder", "server", "shape"), **locals()))
+    return load.bulk_push(**checked(("folder", "server", "shape", "fail_on"), **locals()))
 
 
 def doctor(

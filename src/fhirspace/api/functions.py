@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 from fhirspace import arguments
 from fhirspace.arguments import PathLike
 from fhirspace.errors import Problem, UsageError
+from fhirspace.fhir.judging import Judging
 from fhirspace.idkey import IdKey
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study import convert as conversion, roundtrip as trip, validate as checks
@@ -51,6 +52,7 @@ def convert(
     guide: bool = False,
     views: PathLike | None = None,
     enrolment: PathLike | None = None,
+    validate: Judging | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Convert EDC records, SDTM datasets or FHIR resources into one of the others, and write the result to a folder.
@@ -80,6 +82,8 @@ def convert(
         views: the name or folder of views for FHIR that fhirspace did not write; its records are the result, or become
             SDTM by the forms of `source`.
         enrolment: with `views`: the table of the patients in the study; None: that of the views.
+        validate: with ``to="fhir"``: judge what is written, by FHIR's rules ("errors"), or also by what FHIR only
+            recommends ("full"). Findings are problems of the result; what is written stays.
         progress: a function called after each batch with the dataset, the rows done, and all rows.
 
     Returns:
@@ -94,6 +98,8 @@ def convert(
     many = _workers(engine, workers)
     if arguments.flag("gzip", gzip) and target != "fhir":
         raise UsageError("FS641", "gzip", 'False, unless to="fhir"')
+    if validate is not None and arguments.choice("validate", validate, get_args(Judging)) and target != "fhir":
+        raise UsageError("FS641", "validate", 'None, unless to="fhir"')
     return conversion.convert(
         arguments.paths("paths", paths),
         to=target,
@@ -110,6 +116,7 @@ def convert(
         guide=arguments.flag("guide", guide),
         views=None if views is None else str(arguments.path("views", views)),
         enrolment=None if enrolment is None else arguments.path("enrolment", enrolment),
+        validate=validate,
         progress=None if progress is None else arguments.function("progress", progress),
         **_common(source, mappings, fhir, id_key, follow_links),
         encoding=arguments.encoding(encoding),

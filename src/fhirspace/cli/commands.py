@@ -82,6 +82,7 @@ def convert(options: Namespace) -> int:
             guide=options.guide,
             views=options.views,
             enrolment=options.enrolment,
+            validate=options.validate,
             progress=bars.show,
         )
     if done.id_key == DEMO_KEY.fingerprint:
@@ -169,7 +170,12 @@ def push(options: Namespace) -> int:
         return _bulk_push(options)
     from fhirspace.delivery.push.push import push as run
 
-    return _pushed(options, lambda server, **how: run(options.folder, server, plan=options.plan, **how))
+    more = {"plan": options.plan, **_judging(options)}
+    return _pushed(options, lambda server, **how: run(options.folder, server, **more, **how))
+
+
+def _judging(options: Namespace) -> dict[str, Any]:
+    return {"validate": options.validate, "fail_on": options.fail_on} if options.validate else {}
 
 
 def retry(options: Namespace) -> int:
@@ -250,6 +256,7 @@ def _bulk_push(options: Namespace) -> int:
         report = run(
             options.folder,
             there.client.server,
+            **_judging(options),
             shape=options.bulk_shape,
             source=options.bulk_from,
             bind=options.bulk_bind,
@@ -261,7 +268,7 @@ def _bulk_push(options: Namespace) -> int:
         )
     tell_problems(report.problems)
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
-    return EXIT_CLEAN if report.whole else EXIT_QUARANTINED
+    return (EXIT_FINDINGS if report.invalid else EXIT_CLEAN) if report.whole else EXIT_QUARANTINED
 
 
 def pull(options: Namespace) -> int:
@@ -271,6 +278,7 @@ def pull(options: Namespace) -> int:
 
     client = _connection(options).client
     chosen = {"types": options.types, "since": options.since, "client": client}
+    chosen |= {"validate": options.validate} if options.validate else {}
     chosen |= {"shared": True} if options.shared else {}
     with Bars(*(("done", "done") if options.bulk else ("resource",))) as bars:
         if options.bulk:

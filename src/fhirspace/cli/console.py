@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any
 
 from fhirspace.cli.findings import summary
-from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem
+from fhirspace.errors import EXIT_BUG, EXIT_INTERRUPTED, FhirspaceError, Problem, ValidationError
 from fhirspace.foreign import as_json as json_text, counted, printable, shown
 
 _PLAIN_EVERY = 10.0
@@ -70,10 +70,13 @@ def tell_problems(problems: Sequence[Problem], where: str = "") -> None:
 
 
 def tell_error(error: FhirspaceError, *, as_json: bool) -> int:
-    """Why a command could not go on; gives its exit code."""
+    """Why a command could not go on, with the findings that kept it from that; gives its exit code."""
+    found = error.problems if isinstance(error, ValidationError) else []
+    tell_problems(found)
     say(f"error: {error}")
     if as_json:
-        give({"error": error.problem.as_dict(), "exit_code": error.exit_code}, "", as_json=True)
+        more = {"problems": [problem.as_dict() for problem in found]} if found else {}
+        give({"error": error.problem.as_dict(), **more, "exit_code": error.exit_code}, "", as_json=True)
     return error.exit_code
 
 

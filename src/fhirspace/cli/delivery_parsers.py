@@ -15,6 +15,7 @@ from fhirspace.cli.options import (
     positive,
     server_option,
     shared_option,
+    validate_option,
 )
 
 
@@ -91,12 +92,20 @@ def _push(commands: Any) -> None:
         "send FHIR files to a server: PUT in transactions, resumable",
         "study --server https://fhir.example.org/fhir --fhir R4",
         "study --server https://fhir.example.org/fhir --plan study/plan.db",
+        "study --server https://fhir.example.org/fhir --validate full --fail-on warning",
         "study --server https://fhir.example.org/fhir --bulk --bulk-bind 10.1.2.3:8099 --insecure-http",
     )
     parser.add_argument("folder", metavar="DIR", type=Path, help="a folder with FHIR (NDJSON, Bundles), or one file")
     links_option(parser)
     parser.add_argument(
         "--plan", type=Path, metavar="FILE", help="carry out this plan, unless the server has changed since"
+    )
+    validate_option(parser, "before anything is sent, judge the resources; with errors nothing is sent:")
+    parser.add_argument(
+        "--fail-on",
+        choices=("error", "warning", "never"),
+        default="error",
+        help="with --validate: the findings after which nothing is sent (default: error; never: only report them)",
     )
     _sending_options(parser)
     _bulk_push_options(parser)
@@ -177,6 +186,7 @@ def _pull(commands: Any) -> None:
         help="the output folder; resources are written to fhir/*.ndjson",
     )
     shared_option(parser)
+    validate_option(parser, "judge what was pulled")
     parser.add_argument("--types", metavar="TYPE", nargs="+", help="resource types (default: all that can be searched)")
     parser.add_argument("--since", metavar="TIME", help="only resources that changed since this date or instant")
     parser.add_argument("--bulk", action="store_true", help="use the server's bulk export ($export); resumable")

@@ -106,6 +106,18 @@ def strict_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def validate_option(parser: argparse.ArgumentParser, about: str) -> None:
+    """`--validate [full]`; `about` is what is judged, and when."""
+    parser.add_argument(
+        "--validate",
+        metavar="full",
+        nargs="?",
+        const="errors",
+        choices=("errors", "full"),
+        help=f"{about} by FHIR's rules; `--validate full`: also by what FHIR only recommends",
+    )
+
+
 def shared_option(parser: argparse.ArgumentParser) -> None:
     """`--shared`: modes of what is written."""
     parser.add_argument(

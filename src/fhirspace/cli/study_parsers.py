@@ -18,6 +18,7 @@ from fhirspace.cli.options import (
     shared_option,
     strict_option,
     study_options,
+    validate_option,
 )
 from fhirspace.cli.rules_parser import rules_option
 
@@ -53,6 +54,7 @@ def _convert(commands: Any) -> None:
         "export/ --to sdtm --format xpt parquet --out study",
         "datasets/ --to sdtm --define --study study.yaml --out finished",
         "study/sdtm --to fhir --out study-fhir --engine processes --workers 4",
+        "study/sdtm --to fhir --out study-fhir --validate full",
         "study-fhir --to records --source space --out back",
         "ehr-export/ --to sdtm --views my-study/ --source ehr --out study",
     )
@@ -110,6 +112,7 @@ def _convert(commands: Any) -> None:
         help="SDTM: also write a guide for reviewers, reviewers-guide.md and .html: datasets, findings, derivations",
     )
     parser.add_argument("--gzip", action="store_true", help="write FHIR compressed: fhir/<Type>.ndjson.gz")
+    validate_option(parser, "FHIR: judge what is written")
     key_option(parser, f"FHIR: {SITES_KEY}")
     parser.add_argument(
         "--new-ids", action="store_true", help="FHIR: replace an output folder whose ids were made with another key"

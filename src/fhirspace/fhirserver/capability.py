@@ -12,6 +12,7 @@ from typing import Any
 
 from fhirspace.fhirserver.address import is_type
 from fhirspace.foreign import shown
+from fhirspace.standards.fhir import RELEASES, Release
 
 _LONGEST = 100
 _RELEASES = {"4.0": "R4", "4.3": "R4B", "5.0": "R5"}
@@ -57,6 +58,11 @@ def release_of(statement: Mapping[str, Any]) -> str:
     """The release of a CapabilityStatement, by its ``fhirVersion``; a version of no known release as it is given."""
     version = text(statement.get("fhirVersion"))
     return _RELEASES.get(version[:3], version)
+
+
+def known_release(statement: Mapping[str, Any]) -> Release:
+    """The release of a CapabilityStatement; R4 where it is none that is known here."""
+    return next((name for name in RELEASES if name == release_of(statement)), "R4")
 
 
 def read(statement: Mapping[str, Any]) -> Capability:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from fhirspace.errors import EXIT_QUARANTINED, Place, Problem, UsageError
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.judging import Judging, findings
 from fhirspace.foreign import counted, file_name, shown
 from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
 from fhirspace.mapping.library import Library
@@ -133,6 +135,7 @@ def convert(
     guide: bool = False,
     views: str | None = None,
     enrolment: Path | None = None,
+    validate: Judging | None = None,
     progress: Progress | None = None,
 ) -> Conversion:
     """Converts EDC records, SDTM datasets or FHIR resources into one of the others.
@@ -162,6 +165,8 @@ def convert(
         views: the name or folder of views for FHIR that fhirspace did not write: its records are the result, or become
             SDTM by the forms of `source`.
         enrolment: the table of the patients in the study, instead of that of the views.
+        validate: FHIR: judge the resources written by FHIR's rules ("errors"), or also by what FHIR only recommends
+            ("full"). The findings are problems of the run; what is written stays.
         progress: called after each batch of a dataset.
 
     Raises:
@@ -170,6 +175,8 @@ def convert(
         cannot be used, FS634 the folder was made with another one; MappingError: a mapping is wrong. Nothing is changed
         in the output folder then.
     """
+    if validate and to != "fhir":
+        raise UsageError("FS641", "--validate", "`--to fhir`: other output is checked in any case")
     finish(out)
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links, encoding=encoding)
@@ -197,7 +204,7 @@ def convert(
         else:
             how = _How(
                 to, source, folders, kinds, formats, workers, gzip, define, derive, progress, fhir, key, whole,
-                chosen_design, guide, [paths] if isinstance(paths, Path) else paths,
+                chosen_design, guide, [paths] if isinstance(paths, Path) else paths, validate,
             )  # fmt: skip
             key = _converted(given, library, how, (folder, accounting, result))
         accounting.require_result(whole, result.converted)
@@ -235,6 +242,7 @@ class _How(NamedTuple):
     chosen: StudyDesign | None
     guide: bool
     paths: Sequence[Path]
+    validate: Judging | None
 
 
 _Run = tuple[OutputFolder, Accounting, "Conversion"]
@@ -260,6 +268,9 @@ def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | 
         pipeline.render(
             prepared, library, folder, accounting, workers=how.workers, gzip=how.gzip, progress=how.progress
         )
+        if how.validate:
+            written = [FhirFile(path, "ndjson") for path in folder.staged("fhir")]
+            accounting.note(findings(written, how.fhir, how.validate))
     elif how.to == "sdtm":
         about = describe(given, prepared, source, folders, wanted=how.define, formats=how.formats)
         write_sdtm(prepared, folder, accounting, how.formats, define=about)

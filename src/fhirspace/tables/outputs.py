@@ -131,6 +131,10 @@ class OutputFolder:
         """Whether an earlier run has data in the folder."""
         return any(name.partition("/")[0] in RESULTS for name in self._proof.files)
 
+    def staged(self, inner: str) -> list[Path]:
+        """Where the files of one of its folders (``fhir``) are, until the run succeeds."""
+        return [self.waiting / name for name in sorted(self._files) if name.startswith(f"{inner}/")]
+
     def abandon(self) -> None:
         """Leave the folder as the earlier run left it, although this one goes on to its end."""
         self._abandoned = True

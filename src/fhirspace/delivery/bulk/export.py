@@ -21,6 +21,7 @@ from fhirspace.delivery.pull.reconcile import add
 from fhirspace.delivery.pull.spool import Spool
 from fhirspace.errors import InputError, Place, Problem, ServerError, UsageError
 from fhirspace.fhir import ndjson
+from fhirspace.fhir.judging import Judging
 from fhirspace.fhir.outcome import reason
 from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.fhir.wire import bundle_of, head_of
@@ -54,6 +55,7 @@ def bulk_pull(
     longest: float = LONGEST,
     piece: int = PART_BYTES,
     shared: bool = False,
+    validate: Judging | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
     anonymous: Client | None = None,
@@ -74,7 +76,7 @@ def bulk_pull(
         connections: how many files are fetched at once.
         longest: the most seconds between two looks at the job.
         piece: bytes of a file that are fetched at once, where the server can do that.
-        shared: as `pull`.
+        shared, validate: as `pull`.
         progress: called with what is done of the job (of 100) and how many files have come.
         client: the transport; None: HTTP.
         anonymous: how to fetch the server's files that must not see the token; None: as `client`, without its sign-in.
@@ -110,6 +112,8 @@ def bulk_pull(
             raise
         # Where the server was not asked to filter, others are what was to be expected.
         report.problems += others.problems("FS585" if export.state and export.state.filtered else "FS586")
+        if validate:
+            report.judge(folder, capabilities(client), validate, whole=types is None and since is None)
         folder.report(report.problems)
     report.replaced = folder.replaced
     export.end()

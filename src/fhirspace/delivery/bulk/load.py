@@ -16,10 +16,12 @@ from fhirspace.delivery.bulk.jobs import LONGEST, Percent, failed, refused, watc
 from fhirspace.delivery.bulk.serve import LOCAL, FileServer, consented, host_of, serving
 from fhirspace.delivery.bulk.shapes import Fate, Part, Shape, shape_named
 from fhirspace.delivery.push.order import Order, Reader, Unit, inputs
+from fhirspace.delivery.push.validated import validated
 from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.same_key import check_study
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhir.references import references
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.fhirserver.http.origin import is_this_machine
@@ -36,7 +38,8 @@ _STORAGES = ("http", "https", "gs")
 class BulkReport:
     """What a bulk import did. `stored` is what the server says it stored (new or not), `failed` what it refused.
 
-    `missing` are resources of which it says neither.
+    `missing` are resources of which it says neither. `invalid` counts what validation found before, errors and
+    warnings, where it was asked for.
     """
 
     server: str
@@ -47,6 +50,7 @@ class BulkReport:
     jobs: int = 0
     seconds: float = 0.0
     unread: int = 0
+    invalid: int = 0
     files: list[dict[str, Any]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list, repr=False)
 
@@ -64,7 +68,9 @@ class BulkReport:
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: the fields, `missing`; problems as lines of ``problems.ndjson``."""
         return as_dict(
-            self, "server", "shape", "total", "stored", "failed", "missing", "unread", "jobs", "seconds", "files"
+            self,
+            *("server", "shape", "total", "stored", "failed", "missing", "unread", "invalid", "jobs", "seconds"),
+            "files",
         )
 
     def count_unreadable(self, problems: Iterable[Problem]) -> None:
@@ -96,6 +102,8 @@ def bulk_push(
     fhir: str | None = None,
     longest: float = LONGEST,
     follow_links: bool = False,
+    validate: Judging | None = None,
+    fail_on: FailOn = "error",
     progress: Progress | None = None,
     client: Client | None = None,
     insecure_http: bool = False,
@@ -120,6 +128,7 @@ def bulk_push(
         fhir: the release of the resources; the server must speak it. None does not check.
         longest: the most seconds between two looks at a job.
         follow_links: follow links that lead out of the input folder, too.
+        validate, fail_on: as of `push`.
         progress: called as jobs go on.
         client: the transport; None: HTTP.
         insecure_http: whether data may go to another machine unencrypted: to the server where no `client` is given, and
@@ -129,6 +138,7 @@ def bulk_push(
         InputError: FS521 a key occurs twice, FS522 a line is no resource, FS523 nothing to push, FS528 a file changed.
         UsageError: FS514 the URL cannot be used, FS567, FS598, FS599 an option cannot be used, FS592 the server holds
             the study under ids of another key, FS595 files would be served to other machines unencrypted.
+        ValidationError: FS570 validation found errors; nothing was sent.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 an answer that makes no sense, FS513 another
             release, FS530 the status URL leads away, FS560 no job was begun, FS561 a job failed as a whole.
     """
@@ -142,7 +152,9 @@ def bulk_push(
     report = BulkReport(client.server, shape)
     files = inputs(folder, follow_links=follow_links, problems=report.problems)
     report.count_unreadable(report.problems)
-    require_release(client, fhir)
+    invalid = validated(files, require_release(client, fhir), validate, fail_on, folder.name)
+    report.problems += invalid
+    report.invalid = sum(problem.level != "note" for problem in invalid)
     check_study(client, files)
     with ExitStack() as stack:
         waves = stack.enter_context(_served(files, bind, report)) if source is None else _stored(files, source, report)

@@ -16,8 +16,10 @@ from fhirspace.delivery.pull.reconcile import add, reconcile
 from fhirspace.delivery.pull.spool import Spool
 from fhirspace.delivery.report import as_dict
 from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.judging import Judging, findings
 from fhirspace.fhirserver.address import is_type
-from fhirspace.fhirserver.capability import read
+from fhirspace.fhirserver.capability import known_release, read
 from fhirspace.fhirserver.http.client import Client, capabilities
 from fhirspace.fhirserver.search import PAGE, NotSearchableError, Study, moment
 from fhirspace.fhirserver.unrequested import Others
@@ -59,6 +61,12 @@ class PullReport:
                 self.counts[one.kind] = len(one)
                 self.files.append(file)
 
+    def judge(self, folder: OutputFolder, statement: dict[str, Any], validate: Judging | None, *, whole: bool) -> None:
+        """Add what is wrong with the resources that were written; `whole`: they are all that the server holds."""
+        files = [FhirFile(path, "ndjson") for path in folder.staged("fhir")] if validate else []
+        if validate and files:
+            self.problems += findings(files, known_release(statement), validate, whole=whole)
+
     def note_foreign(self, statement: dict[str, Any]) -> None:
         """Report (FS596) that a CapabilityStatement lists names that are no types of its release."""
         foreign = read(statement).foreign
@@ -80,6 +88,7 @@ def pull(
     types: Sequence[str] | None = None,
     since: str | None = None,
     shared: bool = False,
+    validate: Judging | None = None,
     progress: Progress | None = None,
     client: Client | None = None,
     insecure_http: bool = False,
@@ -99,6 +108,7 @@ def pull(
         types: resource types; None takes all that the server says can be searched.
         since: only what was changed since this instant or date (a date begins at 00:00 UTC).
         shared: files get the modes that the umask gives, instead of being for their owner only.
+        validate: judge what was pulled, by FHIR's rules ("errors"), or also by what FHIR only recommends ("full").
         progress: called after each page.
         client: the transport; None: HTTP.
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
@@ -135,6 +145,7 @@ def pull(
             report.problems.append(Problem("FS568", Place(client.server)))
         report.keep(spools)
         report.problems += search.others.problems()
+        report.judge(folder, statement, validate, whole=types is None and since is None)
         if not report.files and not since:
             raise nothing(client.server, search.others)
         folder.report(report.problems)

@@ -34,6 +34,7 @@ from fhirspace.delivery.push.options import Chosen, Options, chosen, client_of
 from fhirspace.delivery.push.order import REQUEST, Item, Order, Reader, Unit, inputs
 from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
+from fhirspace.delivery.push.validated import validated
 from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import (
@@ -48,11 +49,12 @@ from fhirspace.errors import (
 )
 from fhirspace.fhir.canonical import content
 from fhirspace.fhir.files import FhirFile
-from fhirspace.fhirserver.capability import read
+from fhirspace.fhir.judging import FailOn, Judging
+from fhirspace.fhirserver.capability import known_release, read
 from fhirspace.fhirserver.fetch import fetch
-from fhirspace.fhirserver.http.client import Client, release_of, require_release
+from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.foreign import counted
-from fhirspace.standards.fhir import RELEASES, definitions
+from fhirspace.standards.fhir import definitions
 
 _COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
 _TOGETHER = 10
@@ -67,7 +69,7 @@ class PushReport:
     had the same content already; `conflicts` were changed by other clients and left alone (`conflicting` names them).
     `dead` is the file with the refused resources (None: there are none). `unread` counts the files of the folder that
     could not be read, of which nothing was sent; `others` those that hold something else. Each of them is named in
-    `problems`.
+    `problems`. `invalid` counts what validation found before, errors and warnings, where it was asked for.
     """
 
     run: str
@@ -81,6 +83,7 @@ class PushReport:
     refused: int = 0
     unread: int = 0
     others: int = 0
+    invalid: int = 0
     retries: int = 0
     seconds: float = 0.0
     dead: Path | None = None
@@ -94,11 +97,11 @@ class PushReport:
 
     @property
     def exit_code(self) -> int:
-        """3 with rejected resources or files that are not read, 1 with conflicts or lost references, else 0."""
+        """3 with rejected resources or files not read, 1 with conflicts, lost references or findings, else 0."""
         if self.refused or self.unread or self.others:
             return EXIT_QUARANTINED
         lost = any(problem.code == "FS509" for problem in self.problems)
-        return EXIT_FINDINGS if self.conflicts or lost else EXIT_CLEAN
+        return EXIT_FINDINGS if self.conflicts or self.invalid or lost else EXIT_CLEAN
 
     @property
     def rate(self) -> float:
@@ -107,12 +110,21 @@ class PushReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json`` and the journal: the fields, `sent` and `rate`; problems as lines of ``problems.ndjson``."""
-        names = ("run", "server", "total", "sent", *_COUNTS, "unread", "others", "retries", "seconds", "dead")
+        counts = (*_COUNTS, "unread", "others", "invalid", "retries")
+        names = ("run", "server", "total", "sent", *counts, "seconds", "dead")
         more = {"rate": round(self.rate, 1), "conflicting": [asdict(each) for each in self.conflicting]}
         return as_dict(self, *names) | more
 
 
-def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpack[Options]) -> PushReport:
+def push(
+    folder: Path,
+    server: str,
+    *,
+    plan: Path | None = None,
+    validate: Judging | None = None,
+    fail_on: FailOn = "error",
+    **options: Unpack[Options],
+) -> PushReport:
     """Deliver the resources of a folder to a FHIR server.
 
     Args:
@@ -120,6 +132,8 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
             file.
         server: the FHIR base URL.
         plan: a plan file; only what it says is done, and nothing at all if the server or the input has changed.
+        validate: judge the resources before anything is sent, by FHIR's rules ("errors"), or also by what FHIR only
+            recommends ("full"). fail_on: the findings after which nothing is sent.
         options: see `options.Options`.
 
     Raises:
@@ -127,6 +141,7 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
         UsageError: FS514 the URL cannot be used, FS525 it is no journal, FS593 it is in use, FS537 the plan file is
             none, FS538 the plan no longer fits, FS517 the server makes the ids, which no plan can foresee, FS590 to
             FS592 the journal, the folder or the server's study is of another id key.
+        ValidationError: FS570 validation found errors; nothing was sent.
         ServerError: FS510 unreachable, FS511 sign-in refused, FS512 it keeps failing, FS513 another release.
         InterruptedRun: FS527, stopped by Ctrl-C; the same call resumes.
     """
@@ -135,7 +150,7 @@ def push(folder: Path, server: str, *, plan: Path | None = None, **options: Unpa
         steps = stack.enter_context(PlanFile(_existing(plan))) if plan else None
         problems: list[Problem] = []
         files = inputs(folder, follow_links=options.get("follow_links", False), problems=problems)
-        return _deliver(home, files, server, options, plan=steps, problems=problems)
+        return _deliver(home, files, server, options, plan=steps, problems=problems, judging=(validate, fail_on))
 
 
 def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpack[Options]) -> PushReport:
@@ -164,9 +179,11 @@ def _deliver(
     plan: PlanFile | None = None,
     letters: bool = False,
     problems: Sequence[Problem] = (),
+    judging: tuple[Judging | None, FailOn] = (None, "error"),
 ) -> PushReport:
     client = client_of(server, options)
     statement = require_release(client, options.get("fhir"))
+    invalid = validated(files, statement, *judging, home.name)
     path = options.get("journal") or home / JOURNAL
     key = folder_key(files, options.get("id_key"))
     with ExitStack() as stack:
@@ -190,9 +207,10 @@ def _deliver(
         sender = Sender(
             guarded or courier, journal, box, how.size, _noting(log), wanted, addressing, how.absent_version
         )
-        sender.problems += (unread := [*problems, *order.unread])
+        sender.problems += [*invalid, *(unread := [*problems, *order.unread])]
         sender.problems += order.unresolved(client.server)
         work = _Work(sender, order, reader, log, options)
+        work.report.invalid = sum(problem.level != "note" for problem in invalid)
         work.report.others = sum(problem.code == NOT_READ for problem in unread)
         work.report.unread = sum(problem.level == "error" for problem in unread) - work.report.others
         _check_journal(client, journal, sender)
@@ -209,8 +227,7 @@ def _deliver(
 
 
 def _addressing(statement: dict[str, Any], journal: Journal, how: Chosen) -> Addressing:
-    release = next((name for name in RELEASES if name == release_of(statement)), "R4")
-    return Addressing(journal, definitions(release), how.without, own=how.kind != "single")
+    return Addressing(journal, definitions(known_release(statement)), how.without, own=how.kind != "single")
 
 
 def _noting(log: Log) -> Note:
