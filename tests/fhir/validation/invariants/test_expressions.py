@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def result(expression: str, resource: dict[str, Any] = PATIENT) -> list[Any]:
         ("deceased = @2015-02-14T03:42:00Z", [True]),
         ("birthDate.lowBoundary()", ["1970-03-01T00:00:00.000+14:00"]),
         ("birthDate.highBoundary()", ["1970-03-31T23:59:59.999-12:00"]),
+        ("(@T10:30).highBoundary()", ["10:30:59.999"]),
+        ("name.given.join('-')", ["B-C"]),
+        ("multipleBirth * 3", [6]),
+        ("multipleBirth / 4", [Decimal("0.5")]),
+        ("multipleBirth / 0", []),
+        ("getResourceKey()", ["a"]),
+        ("generalPractitioner.first().getReferenceKey('Practitioner')", ["1"]),
+        ("generalPractitioner.first().getReferenceKey('Patient')", []),
         ("true and {}", []),
         ("false and {}", [False]),
         ("true or {}", [True]),

@@ -70,9 +70,14 @@ def compiled(text: str) -> Expression:
         ExpressionError: it is no FHIRPath, or uses something that is not implemented here.
     """
     try:
-        return _compile(syntax.parse(text))
+        return compiled_tree(syntax.parse(text))
     except RecursionError:
         raise ExpressionError("too many operators one after the other") from None
+
+
+def compiled_tree(tree: syntax.Tree) -> Expression:
+    """The function of a tree. Raises as `compiled`, and RecursionError for one that is too deep."""
+    return _compile(tree)
 
 
 def _compile(tree: syntax.Tree) -> Expression:
@@ -113,6 +118,10 @@ def _variable(tree: syntax.Variable) -> Expression:
     if tree.name == "context":
         return lambda this, scope: (scope.context,)
     raise ExpressionError(f"%{tree.name} is not implemented")
+
+
+def _given(tree: syntax.Given) -> Expression:
+    return lambda this, scope: tree.read(scope)
 
 
 def _base(tree: syntax.Tree | None) -> Expression:
@@ -367,4 +376,5 @@ _MAKERS: Final[dict[type[syntax.Tree], Callable[..., Expression]]] = {
     syntax.Operation: _operation,
     syntax.TypeTest: _type_test,
     syntax.Call: _call,
+    syntax.Given: _given,
 }

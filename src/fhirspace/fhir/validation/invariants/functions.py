@@ -10,6 +10,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from fhirspace.fhir.references import parsed
 from fhirspace.fhir.validation.invariants import moments
 from fhirspace.fhir.validation.invariants.items import Item, UndecidedError
 from fhirspace.fhir.validation.invariants.operators import (
@@ -87,6 +88,31 @@ def _substring(items: Items, start: Items, length: Items = EMPTY) -> Items:
     if subject is None or first is None or not 0 <= first < len(subject):
         return EMPTY
     return (Item(subject[first:] if count is None else subject[first : first + max(count, 0)], "string"),)
+
+
+def _join(items: Items, separator: Items = EMPTY) -> Items:
+    parts = [text((item,)) for item in items]
+    return (Item((text(separator) or "").join(part for part in parts if part is not None), "string"),)
+
+
+def _resource_key(items: Items) -> Items:
+    """``getResourceKey()`` of SQL on FHIR: the id of a resource."""
+    found = single(items)
+    name = found.value.get("id") if found is not None and type(found.value) is dict else None
+    return (Item(name, "string"),) if isinstance(name, str) else EMPTY
+
+
+def _reference_key(items: Items, kind: Items = EMPTY) -> Items:
+    """``getReferenceKey(Type)`` of SQL on FHIR: the id in a literal reference, if it is one to a resource of the type.
+
+    The type comes as a text.
+    """
+    found = single(items)
+    literal = found.value.get("reference") if found is not None and type(found.value) is dict else None
+    named = parsed(literal) if isinstance(literal, str) else None
+    if named is None or not named.id or text(kind) not in (None, named.type):
+        return EMPTY
+    return (Item(named.id, "string"),)
 
 
 def _length(items: Items) -> Items:
@@ -199,6 +225,9 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "replaceMatches": _replaced,
     "substring": _substring,
     "length": _length,
+    "join": _join,
+    "getResourceKey": _resource_key,
+    "getReferenceKey": _reference_key,
     "upper": _changed(str.upper),
     "lower": _changed(str.lower),
     "trim": _changed(str.strip),

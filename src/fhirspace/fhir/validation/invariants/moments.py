@@ -63,17 +63,17 @@ def compare(left: str, right: str) -> int | None:
 
 
 def boundary(text: str, *, high: bool) -> str:
-    """The first or last moment that a date or time may mean, to the millisecond.
+    """The first or last moment that a date or time may mean, to the millisecond; of a time of day likewise.
 
     Raises:
         ValueError: it is no date or time.
     """
     (year, month, day, hour, minute, second), zone = _parts(text)
-    if year is None:
-        return text
-    month_ = int(month) if month is not None else (12 if high else 1)
-    day_ = int(day) if day is not None else (monthrange(int(year), month_)[1] if high else 1)
     clock = [int(part) if part is not None else (most if high else 0) for part, most in ((hour, 23), (minute, 59))]
     last = f"{second:06.3f}" if second is not None else ("59.999" if high else "00.000")
+    if year is None:
+        return f"{clock[0]:02d}:{clock[1]:02d}:{last}"
+    month_ = int(month) if month is not None else (12 if high else 1)
+    day_ = int(day) if day is not None else (monthrange(int(year), month_)[1] if high else 1)
     edge = zone or ("-12:00" if high else "+14:00")
     return f"{int(year):04d}-{month_:02d}-{day_:02d}T{clock[0]:02d}:{clock[1]:02d}:{last}{edge}"

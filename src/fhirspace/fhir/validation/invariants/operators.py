@@ -219,6 +219,22 @@ def _added(left: Items, right: Items, sign: int) -> Items:
     raise UndecidedError
 
 
+def _scaled(left: Items, right: Items, *, divide: bool) -> Items:
+    """``left * right``, ``left / right``: nothing where it would be a division by zero."""
+    one, two = single(left), single(right)
+    if one is None or two is None:
+        return EMPTY
+    first, second = plain(one), plain(two)
+    if not isinstance(first, Decimal) or not isinstance(second, Decimal):
+        raise UndecidedError
+    if divide and not second:
+        return EMPTY
+    try:
+        return (Item(first / second if divide else first * second, "decimal"),)
+    except ArithmeticError:
+        raise UndecidedError from None
+
+
 def _member(left: Items, right: Items) -> Items:
     wanted = single(left)
     return EMPTY if wanted is None else of(contains(right, wanted))
@@ -269,5 +285,7 @@ OPERATORS: Final[dict[str, Callable[[Items, Items], Items]]] = {
     "&": concatenated,
     "+": lambda left, right: _added(left, right, 1),
     "-": lambda left, right: _added(left, right, -1),
+    "*": lambda left, right: _scaled(left, right, divide=False),
+    "/": lambda left, right: _scaled(left, right, divide=True),
 }
 """The operators that need both sides; ``and``, ``or``, ``xor``, ``implies`` are in `compiler`."""

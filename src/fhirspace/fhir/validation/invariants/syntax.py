@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from fhirspace.fhir.validation.invariants.lexer import ExpressionError, Token, tokens
 
@@ -82,7 +83,17 @@ class TypeTest:
     name: str
 
 
-Tree = Literal | Variable | Member | Call | Index | Operation | TypeTest
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the caller supplies instead of a variable: `read` gives its items, from the scope of the evaluation.
+
+    No text has it; whoever has variables of his own puts it into the tree.
+    """
+
+    read: Callable[[Any], Sequence[Any]]
+
+
+Tree = Literal | Variable | Member | Call | Index | Operation | TypeTest | Given
 
 
 def parse(expression: str) -> Tree:
