@@ -37,6 +37,7 @@ LIMITS = {
     "columns": Limit(10_000, "columns in a table"),
     "datasets": Limit(10_000, "datasets in a file"),
     "rows": Limit(10_000_000, "rows in a table"),
+    "view-rows": Limit(10_000, "records of one resource by a ViewDefinition"),
     "bad-rows": Limit(100_000, "rows of a file that cannot be read"),
     "header-bytes": Limit(1024**2, "bytes in the header of a CSV file"),
     "record-bytes": Limit(16 * 1024**2, "bytes in a record of a CSV or Dataset-JSON file"),

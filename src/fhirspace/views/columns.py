@@ -15,6 +15,7 @@ import pyarrow as pa
 from fhirspace.fhir.status import Verdict
 from fhirspace.json import JsonError, decoder, parse, resource_decoder
 from fhirspace.tables.text import TEXT
+from fhirspace.views.definition.rows import Table, table
 from fhirspace.views.notation.address import ShapeError
 from fhirspace.views.objects import fast
 from fhirspace.views.plan import RARE, Part, Plan, Read, unmapped
@@ -56,7 +57,7 @@ class Block:
     Attributes:
         values: by name. items: by element. faults, verdicts: by row.
         unmapped: lists of paths that nobody reads, and the number of the list of each row.
-        contained: resources within others, with the row of these.
+        contained: resources within others, with the row of these. tables: those of ViewDefinitions by name.
     """
 
     count: int
@@ -66,6 +67,7 @@ class Block:
     verdicts: dict[int, list[Verdict]] = field(default_factory=dict)
     unmapped: list[tuple[list[tuple[str, ...]], pa.Array]] = field(default_factory=list)
     contained: list[tuple[int, bytes]] = field(default_factory=list)
+    tables: dict[str, Table] = field(default_factory=dict)
 
 
 def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
@@ -82,6 +84,7 @@ def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
             _add(plan, part, block, [bytes(each.get(name, _NOTHING)) for each in found])
         else:
             _add_nothing(part, block)
+    _add_tables(plan, block, found, lines)
     for at, each in enumerate(found) if not RARE.isdisjoint(names) else ():
         if not RARE.isdisjoint(each):
             block.contained += [(at, inner) for inner in _contained(each)]
@@ -92,6 +95,14 @@ def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
             if b"modifierExtension" in line or _ESCAPED in line:
                 _judge_whole(plan, block, at, line)
     return block
+
+
+def _add_tables(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]], lines: Sequence[bytes]) -> None:
+    """Adds the rows of ViewDefinitions."""
+    for each in plan.definitions:
+        block.tables[each.name], codes = table(each, found, lines)
+        for at, code in codes.items():
+            block.faults.setdefault(at, Fault(code, each.name))
 
 
 def _members(block: Block, at: int, line: bytes) -> dict[str, msgspec.Raw]:
@@ -125,10 +136,11 @@ def _count_members(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]]
     """Counts the elements that nobody reads, and gives the names of all elements."""
     codes: dict[tuple[str, ...], int] = {}
     numbers = [codes.setdefault(tuple(each), len(codes)) for each in found]
-    known = {"resourceType", *plan.parts}
+    every = {name for names in codes for name in names}
+    known = {"resourceType", *(name for name in every if plan.reads(name))}
     lists = [tuple(f"{plan.kind}.{name}" for name in names if name not in known) for names in codes]
     block.unmapped.append((lists, pa.array(numbers, _INT)))
-    return {name for names in codes for name in names}
+    return every
 
 
 def _add_nothing(part: Part, block: Block) -> None:

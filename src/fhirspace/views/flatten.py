@@ -125,6 +125,8 @@ class _Flattening:
         """Computes columns, leaves what is declared, and makes the records of a view."""
         view = ready.view
         texts = context.computed(view)
+        if view.definition is not None:  # its columns are its own, whatever their names
+            texts |= {name: cells.filter(ready.good) for name, cells in ready.made.texts.items()}
         rows, keep = ready.rows, pa.repeat(pa.scalar(True), len(ready.rows))
         for name, flags in ready.made.many.items():
             several = pc.and_(pc.fill_null(flags.filter(ready.good), False), keep)
@@ -147,7 +149,9 @@ class _Flattening:
         self, view: View, texts: dict[str, pa.Array], rows: pa.Array, keep: pa.Array, found: Resources
     ) -> pa.Table:
         """The records of a view, in an order that does not depend on that of files and lines."""
-        names = dict.fromkeys([*(name for name in (PATIENT, *KEYS) if name in texts), *view.columns])
+        first = (PATIENT, *KEYS) if view.definition is None or self._enrolment is not None else ()
+        own = view.definition.columns if view.definition else view.columns
+        names = dict.fromkeys([*(name for name in first if name in texts), *own])
         table = pa.table({name: texts[name].filter(keep) for name in names})
         places = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
         rows = rows.take(places)

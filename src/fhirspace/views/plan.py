@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from fhirspace.fhir.status import NEGATIONS, Verdict, rules, verdicts
 from fhirspace.standards.fhir import Definitions
+from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Alternative, Step, nodes, reader
 from fhirspace.views.notation.check import targets
 from fhirspace.views.notation.model import View, ViewSet
@@ -61,10 +62,20 @@ class Part:
 
 @dataclass(slots=True)
 class Plan:
-    """What is read of the resources of one type, by element."""
+    """What is read of the resources of one type, by element.
+
+    Attributes:
+        kind: the type. parts: by element. definitions: the ViewDefinitions of the type.
+    """
 
     kind: str
     parts: dict[str, Part] = field(default_factory=dict)
+    definitions: list[Definition] = field(default_factory=list)
+
+    def reads(self, name: str) -> bool:
+        """Whether anybody reads an element."""
+        found = (each.elements() for each in self.definitions)
+        return name in self.parts or any(each is None or name in each for each in found)
 
     def status(self, resource: dict[str, Any]) -> list[Verdict]:
         """What an element, or the whole of a resource, says of the record."""
@@ -109,6 +120,7 @@ def plans(views: ViewSet, known: Definitions) -> dict[str, Plan]:
 
 def _add_view(plan: Plan, view: View, known: Definitions) -> None:
     """Adds what a view reads of resources, and of items."""
+    plan.definitions += [view.definition] if view.definition else []
     for name, address in view.read():
         for way in address.alternatives:
             joined = name in view.addresses

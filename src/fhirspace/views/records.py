@@ -66,6 +66,10 @@ class Reader:
 
     def candidates(self) -> Candidates:
         """All candidates, in the order of the resources, with their columns."""
+        if self._view.definition is not None:
+            found = self._found.table(self._view.name)
+            every = pa.repeat(pa.scalar(True), len(found.rows))
+            return Candidates(found.rows, found.texts, found.many, claimed=every)
         rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
         made = Candidates(rows)
         for name, address in self._view.columns.items():

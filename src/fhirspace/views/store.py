@@ -16,6 +16,7 @@ from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
 from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
+from fhirspace.views.definition.rows import Table, joined
 from fhirspace.views.plan import Plan
 
 _BLOCK: Final = 10_000
@@ -68,6 +69,15 @@ class Resources:
                 values.setdefault(name, []).append(each)
             start += block.count
         return Items(pa.concat_arrays(rows), {name: concatenated(each) for name, each in values.items()})
+
+    def table(self, name: str) -> Table:
+        """The rows of a ViewDefinition for all rows."""
+        start, parts = 0, list[Table]()
+        for block in self.blocks:
+            made = block.tables[name]
+            parts.append(made._replace(rows=pa.array(made.rows.to_numpy() + start, pa.int64())))
+            start += block.count
+        return joined(parts)
 
     def faults(self) -> Iterator[tuple[int, Fault]]:
         """What is wrong, by row."""

@@ -14,6 +14,7 @@ from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.slots import Cond
 from fhirspace.template.syntax import Conditions
+from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Address, AddressError, address_of
 from fhirspace.views.notation.check import WrongAddressError, checked, walk
 from fhirspace.views.notation.model import Computed, View
@@ -88,6 +89,17 @@ class ViewReader(CellReader):
         each, own = self._each(document, kind)
         made = View(name, kind, self._file, document.line, each=each, own=own, subject=self._subject(document, kind))
         return self._conditioned(document, self._with_columns(document, made))
+
+    def defined(self, definition: Definition, file: str) -> View:
+        """The view of a ViewDefinition: its subject and the status codes of which no record is made are as of others.
+
+        Args:
+            definition: it. file: where it was read.
+        """
+        found = self._subject(nodes.Map((), 0), definition.resource)
+        return View(
+            definition.name, definition.resource, file, 1, subject=found, never=self._scope.never, definition=definition
+        )
 
     def never(self, document: nodes.Map) -> dict[str, frozenset[str]]:
         """``never: {status: [draft, on-hold]}``: status elements and codes."""

@@ -1,6 +1,7 @@
 """Folders with views: the shipped ones and those of users, which may extend another one.
 
-A folder has YAML files with a view a document, and ``common.yaml`` with what holds for all of them::
+A folder has YAML files with a view a document, JSON files with a ViewDefinition each, and ``common.yaml`` with what
+holds for all of them::
 
     extends: us-core                 # the views of another folder; views of the same name here replace them
     let: {loinc: http://loinc.org}   # constants, seen by the views of the other folder as well
@@ -27,19 +28,22 @@ from fhirspace.standards.timezones import alike, is_zone
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import shipped
+from fhirspace.views.definition.build import read
 from fhirspace.views.notation.address import Address
 from fhirspace.views.notation.build import Scope, ViewReader, merged
 from fhirspace.views.notation.model import Computed, View, ViewSet
 
 COMMON: Final = ("extends", "let", "codes", "left", "never", "zone", "subjects", "visits", "day one")
 _APART: Final = "common.yaml"
+_KINDS: Final = ("*.yaml", "*.json")
 
 
 def view_set(name: str, folders: Iterable[Path] = (), release: Release = "R4") -> ViewSet:
     """The views of a name or of a folder, with those that it extends.
 
     Args:
-        name: of a folder of ``views/`` in one of the mapping folders, or a path. folders: the user's mapping folders.
+        name: of a folder of ``views/`` in one of the mapping folders, or its path, or that of a ViewDefinition.
+        folders: the user's mapping folders.
         release: to be read.
 
     Raises:
@@ -47,15 +51,23 @@ def view_set(name: str, folders: Iterable[Path] = (), release: Release = "R4") -
     """
     roots = [shipped(), *folders]
     known = {path.name: path for root in roots for path in sorted((root / "views").glob("*")) if path.is_dir()}
+    if Path(name).suffix == ".json" and Path(name).is_file():
+        return _alone(Path(name), release)
     chain = _chain(known.get(name, Path(name)), known)
     return _Loader(chain, [root / "codes" for root in roots], release).load()
+
+
+def _alone(file: Path, release: Release) -> ViewSet:
+    """A ViewDefinition as the only view."""
+    view = ViewReader(file.name, Scope(), release).defined(read(file, release), file.name)
+    return ViewSet(file.stem, {view.name: view}, folders=(file.parent,))
 
 
 def _chain(path: Path, known: Mapping[str, Path]) -> list[Path]:
     """A folder and those that it extends, the last extended one first."""
     found = list[Path]()
     while True:
-        if not path.is_dir() or not any(path.glob("*.yaml")):
+        if not path.is_dir() or not any(each for kind in _KINDS for each in path.glob(kind)):
             hint = f"a folder with view files, or one of these names: {', '.join(known)}"
             raise UsageError("FS374", Place(path.name), hint)
         if path.resolve() in [each.resolve() for each in found]:
@@ -94,7 +106,8 @@ class _Loader:
         views: dict[str, View] = {}
         for path in self._chain:
             own: dict[str, View] = {}
-            for view in (each for file in sorted(path.glob("*.yaml")) for each in self._file(file)):
+            files = sorted(each for kind in _KINDS for each in path.glob(kind))
+            for view in (each for file in files for each in self._file(file)):
                 if own.setdefault(view.name, view) is not view:
                     raise MappingError("FS373", Place(view.file, view.line, view.name), "each view once in a folder")
             views |= own
@@ -140,6 +153,9 @@ class _Loader:
 
     def _file(self, file: Path) -> Iterator[View]:
         if file.name == _APART:
+            return
+        if file.suffix == ".json":
+            yield self._reader.defined(read(file, self._release), file.name)
             return
         reader = ViewReader(file.name, self._scope, self._release)
         for document in nodes.load(file):

@@ -9,6 +9,7 @@ from typing import Literal
 
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.slots import Cond
+from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Address
 
 Kind = Literal["visit", "visit number", "phase", "enrolment", "least", "greatest"]
@@ -44,6 +45,7 @@ class View:
         never: status elements with the codes of which no record is made, besides the rules of `fhir.status`.
         addresses: those that conditions name, as they are written there.
         times: the columns and addresses whose values can have a time of day with an offset.
+        definition: of a view that was read as a ViewDefinition, which has the columns and conditions then.
     """
 
     name: str
@@ -59,6 +61,7 @@ class View:
     never: Mapping[str, frozenset[str]] = field(default_factory=dict)
     addresses: Mapping[str, Address] = field(default_factory=dict)
     times: frozenset[str] = frozenset()
+    definition: Definition | None = None
 
     def read(self) -> Iterator[tuple[str, Address]]:
         """All addresses by the names of their columns, then those of conditions."""
