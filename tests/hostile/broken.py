@@ -8,12 +8,15 @@ decoder.
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import random
+import tarfile
+import zlib
 from collections.abc import Callable, Iterator, MutableMapping, MutableSequence
 from typing import Any, Literal
 
-Form = Literal["json", "ndjson", "text", "bytes", "gzip"]
+Form = Literal["json", "ndjson", "text", "bytes", "gzip", "zlib", "archive"]
 _MANY = 2_000
 _LARGEST = 1_000_000
 _TYPES = ("Patient", "Observation", "Bundle", "OperationOutcome", "Parameters", "Basic", "../../x", "NoSuchType")
@@ -39,6 +42,7 @@ _SOUP = (
     b"%", b"|", b">", b"\\", b"$x", b"<x>", b"<x codes(Y)>", b"\x1a", b"\xc3", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\x85",
     b"=", b"\"\"\"", b"]]>", b"0" * 5_000, b"x" * 100_000, b"[" * 300, b"{a: " * 300, b"\x1f\x8b", b"PK\x03\x04", b"PAR1",
 )  # fmt: skip
+_MEMBERS = (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE, tarfile.CHRTYPE)
 
 
 class Raw:
@@ -111,6 +115,32 @@ def _gzip(content: bytes, rng: random.Random) -> bytes:
         case 2:
             return gzip.compress(packed, mtime=0)
     return _several(packed, _BYTES, rng)
+
+
+def _zlib(content: bytes, rng: random.Random) -> bytes:
+    if rng.random() < 0.7:
+        return zlib.compress(_ndjson(content, rng))
+    return _several(zlib.compress(content), _BYTES, rng)
+
+
+def _archive(content: bytes, rng: random.Random) -> bytes:
+    """One file of the archive, the archive around it, or its compressed bytes."""
+    match rng.randrange(5):
+        case 0:
+            return _gzip(content, rng)
+        case 1:
+            return gzip.compress(_several(content, _BYTES, rng), mtime=0)
+    with tarfile.open(fileobj=io.BytesIO(content)) as old:
+        files = [(member, old.extractfile(member).read()) for member in old]  # type: ignore[union-attr]
+    spoilt, made = rng.randrange(len(files)), io.BytesIO()
+    with tarfile.open(fileobj=made, mode="w") as new:
+        for at, (member, data) in enumerate(files):
+            held = _json(data, rng)[:_LARGEST] if at == spoilt else data
+            member.size = len(held)
+            if at == spoilt and rng.random() < 0.2:
+                member.name, member.type = rng.choice(("../x.json", "/x.json", "x", "a" * 300)), rng.choice(_MEMBERS)
+            new.addfile(member, io.BytesIO(held) if member.isreg() else None)
+    return gzip.compress(made.getvalue(), mtime=0)
 
 
 def dump(tree: Any) -> bytes:
@@ -402,4 +432,6 @@ _WAYS: dict[Form, Callable[[bytes, random.Random], bytes]] = {
     "text": _text,
     "bytes": _bytes,
     "gzip": _gzip,
+    "zlib": _zlib,
+    "archive": _archive,
 }

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import gzip
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
@@ -26,49 +24,14 @@ from fhirspace.study.inspect import forms as views_forms
 from fhirspace.tables import xpt
 from fhirspace.tables.text import from_columns
 from fhirspace.testing.settings import TYPES
-from tests.hostile.broken import Form
+from tests.hostile import dataset_inputs, study_inputs
+from tests.hostile.kinds import AE, DM, Files, Kind
 from tests.hostile.offline import URL
 
-Files = dict[str, bytes]
 _FEW = ("dm", "ae", "ds", "ta", "te", "ti", "ts", "tv", "td", "tm", "supp")
 _RUN = "dead/20260501T101500Z-3f1c"
 _SEEDS = Path(__file__).parent / "seeds"
 _MAPPINGS = Path(__file__).parents[2] / "mappings"
-DM = b"""STUDYID,DOMAIN,USUBJID,SUBJID,SITEID,SEX,ARMCD,ARM,ACTARMCD,ACTARM,COUNTRY,RFICDTC,AGE
-TINY,DM,TINY-1,1,10,F,A,Arm A,A,Arm A,AUS,2024-01-02,44
-TINY,DM,TINY-2,2,10,M,A,Arm A,A,Arm A,AUS,2024-01-03,61
-"""
-AE = b"""STUDYID,DOMAIN,USUBJID,AESEQ,AETERM,AEDECOD,AESEV,AESER,AESTDTC
-TINY,AE,TINY-1,1,Headache,Headache,MILD,N,2024-02-01
-TINY,AE,TINY-1,2,Rash,Rash,MODERATE,N,2024-02
-TINY,AE,TINY-2,1,Fall,Fall,SEVERE,Y,2024-03-01T10:20
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A kind of input.
-
-    Args:
-        form: how its bytes are broken. target: the file that is broken.
-        files: a right input. commands: what reads it, with ``{in}`` for its folder and ``{out}`` for a new one.
-        quick: how many of the commands are run in the default suite: the first ones, which cost little.
-        few: whether it is read beside a few of the shipped mappings only (in the default suite everything is): beside
-            a mapping all of them are built anew for each variant, and tables are read in processes of their own.
-        tolerant: whether what cannot be read of it does no harm, and is passed over.
-    """
-
-    form: Form
-    target: str
-    files: Callable[[], Files]
-    commands: tuple[str, ...]
-    quick: int = 1
-    tolerant: bool = False
-    few: bool = False
-
-    def packed(self, name: str, content: bytes) -> bytes:
-        """A right file as it lies in the folder."""
-        return gzip.compress(content, mtime=0) if self.form == "gzip" and name == self.target else content
 
 
 @cache
@@ -295,4 +258,6 @@ KINDS = {
         (f"pull --bulk --server {URL} --study TINY --out {{in}}/out",),
         tolerant=True,
     ),
+    **dataset_inputs.KINDS,
+    **study_inputs.KINDS,
 }

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from fhirspace.template.folders import shipped
 from fhirspace.testing.messages import JSON, Answer, Request
 from tests.hostile.broken import TEXTS, Form, broken, dice
@@ -117,8 +119,11 @@ def _input(kind: str, command: str, rng: random.Random | None, folder: Path) -> 
         path.parent.mkdir(parents=True, exist_ok=True)
         spoilt = name == given.target and rng is not None
         path.write_bytes(broken(content, given.form, rng) if spoilt and rng else given.packed(name, content))
-    with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.few else shipped()):
-        return _run(command, folder)
+        path.chmod(0o600)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FHIRSPACE_DATA", str(folder / "data"))  # what a command adds there is for no other variant
+        with answered_by(_SERVERS.get(kind, fhir)()), beside(few_mappings() if given.few else shipped()):
+            return _run(command, folder)
 
 
 def _run(command: str, folder: Path, run: str = "") -> Ran:

@@ -98,6 +98,12 @@ def test_data_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[st
     assert told(capsys)["rules"][0]["status"] == "error"
 
 
+def test_results_that_lack_a_column(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "STUDY-001" / "negative" / "01" / "results" / "results.csv").write_text("Dataset,Record,Value\nAE,1,x\n")
+    assert main(["rules", "test", str(folder)]) == 1
+    assert "FS803 results.csv" in (said := capsys.readouterr().out) and "the column Variable" in said
+
+
 def test_a_folder_without_rules(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rules", "test", str(tmp_path)]) == 2
     assert "FS802" in capsys.readouterr().err

@@ -106,8 +106,10 @@ def _comparable(line: Line) -> Line:
 def _expected(file: Path) -> set[Line]:
     if not file.is_file():
         return set()
-    rows = _rows(file)
-    return {(row["Dataset"], row["Record"], row["Variable"], row["Value"]) for row in rows}
+    try:
+        return {(row["Dataset"], row["Record"], row["Variable"], row["Value"]) for row in _rows(file)}
+    except KeyError as error:
+        raise InputError("FS803", Place(file.name), f"the column {error.args[0]}") from None
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
@@ -116,7 +118,7 @@ def _rows(file: Path) -> list[dict[str, str]]:
         raise too_much("list-bytes", Place(file.name))
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            return [{str(key): value or "" for key, value in row.items()} for row in csv.DictReader(stream)]
+            return [{name: cell or "" for name, cell in row.items() if name} for row in csv.DictReader(stream)]
     except (UnicodeDecodeError, csv.Error):
         raise InputError("FS803", Place(file.name), "a CSV file in UTF-8") from None
 
