@@ -135,11 +135,11 @@ class Checker:
             return self.contained if element.name == "contained" else self._inner_resource
         found: Check = self.object(element.children_path)
         if element.type == "Reference":
-            found = contexts(found, names_of(element, self.definitions), self.registry.extension)
+            found = contexts(found, element.children_path, names_of(element, self.definitions), self.registry)
             return reference(found, element.targets, self.definitions.resources)
         if element.type == "CodeableReference" and element.targets:
             found = ObjectCheck(self, element.children_path, reference_targets=element.targets)
-        found = contexts(found, names_of(element, self.definitions), self.registry.extension)
+        found = contexts(found, element.children_path, names_of(element, self.definitions), self.registry)
         return codes.with_codes(found, element, self.registry.value_set, full=self.full)
 
     def _inner_resource(self, value: Any, scope: Scope) -> list[Finding] | None:
@@ -147,7 +147,7 @@ class Checker:
 
     def companion(self, element: Element) -> Check:
         """The check of ``_name``, which holds id and extensions of a primitive."""
-        one = contexts(self.object("Element"), names_of(element, self.definitions), self.registry.extension)
+        one = contexts(self.object("Element"), "", names_of(element, self.definitions), self.registry)
         if not element.is_list:
             return one
 

@@ -66,6 +66,7 @@ class Structure(msgspec.Struct, omit_defaults=True):
     Attributes:
         url: its address. type: what it constrains (``Observation``, ``Extension``). base: the address of its base.
         contexts: where an extension may be used: (kind, expression) each. modifier: a modifier extension.
+        conditions: in FHIRPath, what must be true of an element that uses an extension (``contextInvariant``).
         whole: `elements` hold what its bases say as well (they come from a snapshot).
     """
 
@@ -77,6 +78,7 @@ class Structure(msgspec.Struct, omit_defaults=True):
     modifier: bool = False
     whole: bool = True
     abstract: bool = False
+    conditions: list[str] = []
 
 
 def reduced(definition: Mapping[str, Any]) -> Structure:
@@ -101,6 +103,7 @@ def reduced(definition: Mapping[str, Any]) -> Structure:
         modifier=bool(elements and elements[0].get("isModifier")),
         whole=bool(listed),
         abstract=bool(definition.get("abstract")),
+        conditions=list(definition.get("contextInvariant", ())),
     )
 
 

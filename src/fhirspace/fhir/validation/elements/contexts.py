@@ -1,15 +1,17 @@
 """Where extensions may be used, which of them change the meaning, and how often they may occur on one element.
 
-Source: FHIR, "Defining Extensions" (context), "Extensibility" (modifierExtension).
+Source: FHIR, "Defining Extensions" (context, contextInvariant), "Extensibility" (modifierExtension).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
+from fhirspace.fhir.validation.invariants.rules import usable
+from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.standards.fhir import Definitions, Element
 from fhirspace.standards.hl7.structures import Structure
@@ -40,34 +42,57 @@ def names_of_resource(kind: str, definitions: Definitions) -> frozenset[str]:
     return frozenset({kind, *definitions.bases(kind), *canonical})
 
 
-def contexts(inner: Check, names: frozenset[str], extension: Callable[[str], Structure | None]) -> Check:
-    """The check of an element with those of its extensions. Args: its check, its names, finds a definition."""
+def contexts(inner: Check, kind: str, names: frozenset[str], known: Registry) -> Check:
+    """The check of an element with those of its extensions.
+
+    Args:
+        inner: its check. kind: its type or path ("": a primitive). names: its names. known: definitions of extensions.
+    """
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         found = inner(value, scope)
         if type(value) is dict and ("extension" in value or "modifierExtension" in value):
-            more = list(misplaced(value, names, extension))
+            more = list(misplaced(value, value, kind, names, known))
             return [*(found or ()), *more] or None
         return found
 
     return check
 
 
-def of_resource(inner: Check, name: str, names: frozenset[str], extension: Callable[[str], Structure | None]) -> Check:
+def of_resource(inner: Check, name: str, kind: str, names: frozenset[str], known: Registry) -> Check:
     """The check of the extensions of a resource itself. Args: as `contexts`, and the name of the member."""
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         found = inner(value, scope)
-        more = [(path.removeprefix(name), *rest) for path, *rest in misplaced({name: value}, names, extension)]
-        return [*(found or ()), *((path, code, expected) for path, code, expected in more)] or None
+        own = scope.around.resource
+        whole = own if type(own) is dict and own.get(name) is value else None
+        scope.around.asked |= whole is None and any(each.conditions for each in _defined(value, known))
+        more = [
+            (path.removeprefix(name), code, expected)
+            for path, code, expected in misplaced({name: value}, whole, kind, names, known)
+        ]
+        return [*(found or ()), *more] or None
 
     return check
 
 
+def _defined(items: Any, known: Registry) -> Iterator[Structure]:
+    for item in items if type(items) is list else ():
+        url = item.get("url") if type(item) is dict else None
+        found = known.extension(url) if type(url) is str and ":" in url else None
+        if found is not None:
+            yield found
+
+
 def misplaced(
-    value: Mapping[str, Any], names: frozenset[str], extension: Callable[[str], Structure | None]
+    value: Mapping[str, Any], whole: dict[str, Any] | None, kind: str, names: frozenset[str], known: Registry
 ) -> Iterator[Finding]:
-    """What is wrong with the use of the extensions of an object."""
+    """What is wrong with the use of the extensions of an object.
+
+    Args:
+        value: the object, or what is looked at of it. whole: the object; None where it is not known.
+        kind, names, known: as `contexts`.
+    """
     own = value.get("url")
     allowed = names | {own} if type(own) is str else names
     for name in NAMES:
@@ -77,17 +102,28 @@ def misplaced(
             url = item.get("url") if type(item) is dict else None
             if type(url) is str and "Extension" not in names and not absolute(url):
                 yield f"{name}[{place}].url", "FS415", "an absolute address (only parts have short names)"
-            known = extension(url) if type(url) is str and ":" in url else None
-            if known is None or type(url) is not str:
+            found = known.extension(url) if type(url) is str and ":" in url else None
+            if found is None or type(url) is not str:
                 continue
             counts[url] += 1
             where = f"{name}[{place}]"
-            if counts[url] == 2 and _once(known) and _DEFINITIONS not in names:
+            if counts[url] == 2 and _once(found) and _DEFINITIONS not in names:
                 yield where, "FS423", "this extension once"
-            if known.modifier != (name == "modifierExtension"):
-                yield where, "FS429", f"it in {'modifierExtension' if known.modifier else 'extension'}"
-            elif not _fits(known, allowed):
-                yield where, "FS429", f"an extension of {' or '.join(expression for _, expression in known.contexts)}"
+            expected = _misused(found, name, allowed)
+            if expected is None and found.conditions and kind and whole is not None:
+                condition = usable(known.release, kind, found.conditions, whole, item)
+                expected = condition and f"an element of which this is true: {condition}"
+            if expected:
+                yield where, "FS429", expected
+
+
+def _misused(found: Structure, name: str, allowed: frozenset[str]) -> str | None:
+    """What was expected where an extension is in the wrong array or of another element; None where it is right."""
+    if found.modifier != (name == "modifierExtension"):
+        return f"it in {'modifierExtension' if found.modifier else 'extension'}"
+    if not _fits(found, allowed):
+        return f"an extension of {' or '.join(expression for _, expression in found.contexts)}"
+    return None
 
 
 def _once(known: Structure) -> bool:

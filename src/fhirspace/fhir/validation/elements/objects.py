@@ -162,7 +162,7 @@ class ObjectCheck:
             made = self._checker.element(element)
             if name in NAMES and self._key in self._checker.definitions.resources:
                 names = names_of_resource(self._key, self._checker.definitions)
-                made = of_resource(made, name, names, self._checker.registry.extension)
+                made = of_resource(made, name, self._key, names, self._checker.registry)
         if name.lstrip("_") in self._children:
             self._checks[name] = made
         return made

@@ -117,7 +117,17 @@ def _variable(tree: syntax.Variable) -> Expression:
         return lambda this, scope: (scope.root,)
     if tree.name == "context":
         return lambda this, scope: (scope.context,)
+    if tree.name == "extension":
+        return _extension_of
     raise ExpressionError(f"%{tree.name} is not implemented")
+
+
+def _extension_of(this: Items, scope: Scope) -> Items:
+    """The extension that a condition on its use is about; the scope of no other expression has it."""
+    found: Item | None = getattr(scope, "extension", None)
+    if found is None:
+        raise UndecidedError
+    return (found,)
 
 
 def _given(tree: syntax.Given) -> Expression:

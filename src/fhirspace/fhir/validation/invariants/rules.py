@@ -128,12 +128,13 @@ class TypeRules:
 class _Around:
     """The scope of an evaluation (`compiler.Scope`); the resources around are made when they are asked for."""
 
-    __slots__ = ("_around", "_left", "context", "model")
+    __slots__ = ("_around", "_left", "context", "extension", "model")
 
-    def __init__(self, known: Model, context: Item, around: Surroundings) -> None:
+    def __init__(self, known: Model, context: Item, around: Surroundings, extension: Item | None = None) -> None:
         self.model = known
         self.context = context
         self._around = around
+        self.extension = extension
         self._left = _MOST_STEPS
 
     def spend(self, steps: int) -> None:
@@ -223,3 +224,25 @@ def broken(
         if types.broken(value, around):
             found.append((each.key, each.severity, each.expression))
     return found
+
+
+def usable(
+    release: Release, kind: str, conditions: Sequence[str], value: dict[str, Any], extension: dict[str, Any]
+) -> str | None:
+    """The first condition on the use of an extension that is not true; None where all are, or cannot be decided.
+
+    Args:
+        release: the release. kind: the type or path of the element that has the extension.
+        conditions: expressions in FHIRPath, in which ``%extension`` is the extension. value: the element.
+        extension: the extension.
+    """
+    known = model(release)
+    item = Item(value, kind)
+    for each in conditions:
+        scope = _Around(known, item, Surroundings(), Item(extension, "Extension"))
+        try:
+            if truth(compiled(each)((item,), scope)) is not True:
+                return each
+        except (ExpressionError, UndecidedError, RecursionError, *_MALFORMED):
+            continue
+    return None
