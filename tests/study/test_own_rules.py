@@ -9,7 +9,7 @@ from fhirspace.sdtm.rules.catalogue import own
 from fhirspace.sdtm.rules.engine import Engine, Outcome
 from fhirspace.sdtm.rules.model import Rule
 from fhirspace.sdtm.rules.study import About, Dataset, Study
-from fhirspace.standards import sdtm
+from fhirspace.standards import sdtm, terminology
 from tests.sdtm.rules.rules_data import dataset
 
 Tables = dict[str, dict[str, list[Any]]]
@@ -269,7 +269,7 @@ def base() -> Tables:
             "DOMAIN": ["TS"] * len(ts),
             "TSSEQ": [1.0] * len(ts),
             "TSPARMCD": list(ts),
-            "TSPARM": [f"Name of {code}" for code in ts],
+            "TSPARM": [terminology.decode("TSPARMCD").get(code, code) for code in ts],
             "TSVAL": list(ts.values()),
             "TSVALNF": [None] * len(ts),
             "TSVALCD": [None] * len(ts),
@@ -347,7 +347,7 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("DM", "ARMCD", 0, None, "There is an arm without its code"),
     ("DM", "ARMCD", 0, "B", "ARMCD is none of the arms of TA"),
     ("DM", "ACTARM", 0, "Other", "ACTARM is none of the arms of TA"),
-    ("DM", "ARM", 0, "Other", "An arm has several codes, or a code several arms"),
+    ("DM", "ARM", 0, "Other", "The code of an arm has another name in an earlier record"),
     ("DM", "USUBJID", 0, "S-2", "A subject has several records"),
     ("DM", "DTHFL", 1, None, "An adverse event was fatal, but the subject has no flag of death"),
     ("DM", "DTHDTC", 1, None, "The subject died, but the date is not given"),
@@ -388,7 +388,7 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("LB", "LBSTRESN", 0, None, "The standardised result is a number, but --STRESN is empty"),
     ("LB", "LBSTRESN", 0, 41.0, "--STRESC and --STRESN are different numbers"),
     ("LB", "LBSTRESC", 0, "many", "--STRESN is filled, but --STRESC is no number"),
-    ("LB", "LBTEST", 0, "Glucose", "A test has several codes, or a code several tests"),
+    ("LB", "LBTEST", 0, "Glucose", "The test has another code in an earlier record"),
     ("LB", "LBSTNRLO", 0, 60.0, "The lower limit of the range is above the upper"),
     ("LB", "LBSTRESN", 0, 30.0, "The result is below the range, but is marked as normal"),
     ("LB", "LBNRIND", 0, "HIGH", "The result is marked as high, but is below the upper limit"),

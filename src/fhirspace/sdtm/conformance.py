@@ -15,10 +15,11 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import counted
-from fhirspace.sdtm import columns, consistency
+from fhirspace.sdtm import columns
 from fhirspace.sdtm.dates import lacks_zone
 from fhirspace.sdtm.layout import orphans
 from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
+from fhirspace.sdtm.rules.checks import conflicts
 from fhirspace.standards import iso8601, sdtm, terminology
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has
@@ -56,6 +57,7 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
     dm = tables.get("DM", pa.table({}))
     if "DM" not in filled and any("USUBJID" in table.column_names for table in tables.values()):
         yield Finding(Problem("FS738", Place("DM"), "the dataset DM, with a row for each subject", "DM"), None)
+    contradictions = conflicts({name: table for name, table in tables.items() if sdtm.known(name)})
     for name in sorted(tables):
         table = tables[name]
         if not table.num_rows:
@@ -68,9 +70,10 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
             yield from _check_known(table, name, filled.get(name, ()), _not_needed(name, filled))
         if name.startswith("SUPP"):
             yield from _check_qualifiers(table, name, tables)
-        if name == "RELREC":
-            for found in consistency.dangling(table, tables):
-                yield from _conflict(found, table, name)
+        for found in contradictions.get(name, ()):
+            yield from _findings(
+                found.code, table, name, found.rows, column=found.column, expected="", detail=found.detail
+            )
 
 
 def _not_needed(name: str, filled: Mapping[str, Collection[str]]) -> set[str]:
@@ -91,12 +94,6 @@ def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed
         else:
             yield from _check_variable(table, name, variable)
     yield from _check_keys(table, spec)
-    for found in consistency.conflicts(table, name):
-        yield from _conflict(found, table, name)
-
-
-def _conflict(found: consistency.Conflict, table: pa.Table, name: str) -> Iterator[Finding]:
-    yield from _findings(found.code, table, name, found.rows, column=found.column, expected=found.expected)
 
 
 def _head(table: pa.Table, name: str, column: str) -> Place:

@@ -12,6 +12,7 @@ from fhirspace.remember import remembered
 from fhirspace.standards import iso8601
 from fhirspace.standards.iso8601 import days
 
+_CLOCK = re.compile(r"[^/]+T\d[^/]*")
 _ZONE = re.compile(r"(Z|[+-]\d{2}:?\d{2})$")
 
 
@@ -44,6 +45,20 @@ def at_most(left: str, right: str) -> bool:
         left, right = (_ZONE.sub("", text) if "T" in text else text for text in (left, right))
     length = min(len(left), len(right))
     return left[:length] <= right[:length]
+
+
+def precedes(left: str, right: str) -> bool:
+    """Whether a date or interval is before another, whatever days the two mean.
+
+    Clocks of one day are compared if both have one.
+    """
+    first, last = days(left), days(right)
+    if first is None or last is None:
+        return False
+    if first[1] < last[0]:
+        return True
+    whole = day_of(left) == day_of(right) is not None
+    return whole and all(_CLOCK.fullmatch(each) for each in (left, right)) and not at_most(right, left)
 
 
 def _length(text: str) -> int:

@@ -51,7 +51,14 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("domain_is_custom", {}, [False] * 3),
     ("get_dataset_filtered_variables", {"key_name": "role", "key_value": "Timing"}, [("AEDTC",)] * 3),
 ]
+RELATIONS = {
+    "RDOMAIN": ["AE", "AE", "AE", "AE", "LB", "CM"],
+    "USUBJID": ["1", "2", None, "1", "1", "1"],
+    "IDVAR": ["AELNKID", "AELNKID", "AELNKID", "AESPID", "LBSEQ", None],
+    "IDVARVAL": ["x", "x", None, None, "1", "1"],
+}
 LONG = {
+    "country_codes": ("GBR", "GB"),
     "required_variables": ("AETERM", "AELOC"),
     "expected_variables": ("AESER", "AETERM"),
     "get_column_order_from_library": ("AETERM", "XX"),
@@ -86,8 +93,26 @@ def test_an_operation_that_asks_the_standard(operator: str, there: str, not_ther
     assert not_there not in names
 
 
+def test_whether_a_record_that_another_names_is_there() -> None:
+    data = study(**STUDY, RELREC=RELATIONS)
+    result = apply(of_dataset(data.datasets["RELREC"]), Operation("referred_record_exists", "$x", {}), data)
+    assert result.plain("$x").to_pylist() == [True, False, True, False, None, None]
+
+
+def test_the_names_that_terminology_gives_to_codes() -> None:
+    data = study(VS={"DOMAIN": ["VS"] * 3, "VSTESTCD": ["WEIGHT", "MINE", None]})
+    result = apply(of_dataset(data.datasets["VS"]), Operation("codelist_decodes", "$x", {"name": "--TESTCD"}), data)
+    column = result.column("$x")
+    assert isinstance(column, Lists)
+    assert [column.at(row) for row in range(3)] == [("Weight",), (), None]
+
+
+ALONE = {"referred_record_exists", "codelist_decodes"}
+"""Operations that have a test of their own."""
+
+
 def test_every_operation_is_tested() -> None:
-    assert {case[0] for case in CASES} | set(LONG) == set(OPERATIONS)
+    assert {case[0] for case in CASES} | set(LONG) | ALONE == set(OPERATIONS)
 
 
 TERMS: list[tuple[dict[str, Any], str, str]] = [

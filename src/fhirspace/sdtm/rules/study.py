@@ -9,10 +9,12 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.sdtm.columns import by_distinct
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.values import NUMBER, TEXT
 from fhirspace.standards import sdtm, sdtm_model
+from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import ROW, data_columns, has
 
 SUPPLEMENTARY = ("SUPP", "SQ")
@@ -34,6 +36,7 @@ class Dataset:
 
     Attributes:
         file: the name of its file. size: the bytes of it, 0 where nobody knows.
+        lenient: whether a cell of a numeric variable that is no number counts as none.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Dataset:
     file: str = ""
     size: int = 0
     about: Mapping[str, About] = field(default_factory=dict)
+    lenient: bool = False
     _typed: dict[str, pa.Array] = field(default_factory=dict, repr=False)
 
     @cached_property
@@ -58,8 +62,13 @@ class Dataset:
             if column.type != TEXT and not pa.types.is_floating(column.type) and not pa.types.is_integer(column.type):
                 column = column.cast(TEXT)
             about = self.about.get(name)
-            self._typed[name] = _numbers(column, name) if about and about.type == "Num" else column
+            self._typed[name] = self._numbers(column, name) if about and about.type == "Num" else column
         return self._typed[name]
+
+    def _numbers(self, column: pa.Array, name: str) -> pa.Array:
+        if self.lenient and pa.types.is_string(column.type):
+            return by_distinct(column, _number, NUMBER)
+        return _numbers(column, name)
 
     @cached_property
     def rows(self) -> pa.Array:
@@ -179,6 +188,11 @@ def _by_topic(dataset: Dataset) -> str | None:
     if has(dataset.table, prefix + "TESTCD"):
         return "FINDINGS ABOUT" if has(dataset.table, prefix + "OBJ") else "FINDINGS"
     return None
+
+
+def _number(text: str) -> float | None:
+    plain = canonical_number(text)
+    return None if plain is None else float(plain)
 
 
 def _numbers(column: pa.Array, name: str) -> pa.Array:

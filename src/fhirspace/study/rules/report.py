@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fhirspace.errors import Problem
 from fhirspace.foreign import counted, shown
+from fhirspace.sdtm.rules.checks import CODE
 from fhirspace.sdtm.rules.engine import PRESENCE, Fault, Outcome, targets
 from fhirspace.sdtm.rules.model import Rule
 from fhirspace.sdtm.rules.results import Found, found
 from fhirspace.sdtm.rules.study import Dataset
 from fhirspace.study.rules.explained import Explanation
 
-_CHECK = re.compile(r"FS\d{3}")
 _FIRST = 3
 _MOST = 1_000
 """Records of a rule and dataset whose values are in the report file."""
@@ -59,7 +58,7 @@ class Group:
             f", {'record' if self.count == 1 else 'records'} {', '.join(map(str, self.first))}" if self.first else ""
         )
         more = " ..." if len(self.first) < self.count and self.first else ""
-        ids = [name for name in self.rule.ids if not _CHECK.fullmatch(name)]
+        ids = [name for name in self.rule.ids if not CODE.fullmatch(name)]
         names = f" ({', '.join(shown(name) for name in ids[:2])})" if ids else ""
         message = shown(self.rule.message or self.rule.description, 300)
         level = "explained" if self.explained else self.rule.severity
@@ -126,7 +125,7 @@ class Report:
             merged.setdefault(fault.dataset.name, []).append(fault)
         groups = {(group.rule.id, group.dataset): group for group in (_group(rule, *each) for each in merged.items())}
         self.groups += groups.values()
-        for code in (each for each in rule.ids if _CHECK.fullmatch(each)):
+        for code in (each for each in rule.ids if CODE.fullmatch(each)):
             for fault in outcome.faults:
                 rows = fault.frame.rows.take(fault.rows).to_pylist()
                 self._same.setdefault((code, fault.dataset.file), set()).update(rows)

@@ -7,6 +7,14 @@ from functools import cache
 from fhirspace.sdtm.rules.model import Rule, load_all
 from fhirspace.template.folders import shipped
 
+_CONSISTENCY = "consistency.yml"
+
+
+@cache
+def consistency() -> tuple[Rule, ...]:
+    """Those of them that every check of datasets asks. Raises MappingError: the file is wrong."""
+    return tuple(load_all(shipped() / "rules" / _CONSISTENCY))
+
 
 @cache
 def rules() -> tuple[Rule, ...]:

@@ -11,6 +11,7 @@ from fhirspace.sdtm.rules.operations.registry import Context, operation
 from fhirspace.sdtm.rules.study import Dataset, Study
 from fhirspace.sdtm.rules.values import Column, Lists, constant
 from fhirspace.standards import sdtm, sdtm_model, terminology
+from fhirspace.standards.countries import ALPHA_3
 
 
 @operation("domain_label")
@@ -101,6 +102,25 @@ def codelist_terms(context: Context) -> Column:
     if asked.get("level") == "codelist":
         return _list(context, (each.code if code else each.submission_value for each in chosen))
     return _list(context, (term.code if code else term.value for each in chosen for term in each.terms.values()))
+
+
+@operation("codelist_decodes")
+def codelist_decodes(context: Context) -> Column:
+    """For each record, the names that SDTM terminology gives the code in the variable; an operation of ours."""
+    variable = sdtm.variable(context.domain, context.target) if sdtm.known(context.domain) else None
+    names: dict[str, list[str]] = {}
+    for codelist in filter(terminology.known, variable.codelists if variable else ()):
+        for code, name in terminology.decode(codelist).items():
+            names.setdefault(code, []).append(name)
+    encoded = context.frame.plain(context.target).dictionary_encode()
+    lists = tuple(tuple(names.get(code, ())) for code in encoded.dictionary.to_pylist())
+    return Lists((*lists, ()), context.frame.size, encoded.indices.cast(pa.int64()))
+
+
+@operation("country_codes")
+def country_codes(context: Context) -> Column:
+    """The codes of three letters of ISO 3166-1; an operation of ours."""
+    return _list(context, sorted(ALPHA_3))
 
 
 def _of_role(context: Context, names: Iterable[str]) -> Iterator[str]:

@@ -10,12 +10,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.sdtm.columns import first_rows
+from fhirspace.sdtm.dates import precedes
 from fhirspace.sdtm.rules import moments
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
 from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, about, operator
-from fhirspace.sdtm.rules.values import by_value, constant, every, is_text
+from fhirspace.sdtm.rules.values import by_value, codes_of, constant, every, is_text, take
 
 _NUMBER = r"(\d+(?:[.,]\d*)?)"
 _DURATION = re.compile(
@@ -56,6 +58,22 @@ def _is_duration(text: str, negative: bool) -> bool:
         return False
     parts = [part for part in (*found.groups()[1:4], *found.groups()[5:8], found[10]) if part is not None]
     return bool(parts) and not any("." in part or "," in part for part in parts[:-1])
+
+
+@operator("date_always_less_than")
+def date_always_less_than(frame: Frame, check: Check) -> pa.Array:
+    """Dates and intervals: before the value, whichever of the moments that the two can mean is right.
+
+    An operator of ours: `date_less_than` takes the start of an interval, and a time without an offset for UTC.
+    """
+    column, value = frame.operand(check)
+    sides = [frame.array(check), constant(value, frame.size) if column is None else column]
+    if not all(is_text(side) for side in sides):
+        return every(False, frame.size)
+    codes, count = codes_of(sides, frame.size)
+    rows = pa.array(first_rows(pa.array(codes), count), pa.int64())
+    pairs = zip(*(take(side, rows).to_pylist() for side in sides), strict=True)  # type: ignore[union-attr]
+    return pa.array([bool(end and start) and precedes(end, start) for end, start in pairs], pa.bool_()).take(codes)
 
 
 def _comparing(

@@ -90,11 +90,12 @@ def normal(column: Column) -> Column:
     if isinstance(column, Lists) or pa.types.is_boolean(column.type):
         return column
     encoded = column.dictionary_encode()
-    spelt = pa.array([_spelt(value) for value in encoded.dictionary.to_pylist()], TEXT)
-    return spelt.take(encoded.indices)
+    cells = pa.array([spelt(value) for value in encoded.dictionary.to_pylist()], TEXT)
+    return cells.take(encoded.indices)
 
 
-def _spelt(value: Any) -> str:
+def spelt(value: Any) -> str:
+    """One cell as `normal` spells it."""
     try:
         number = float(value)
     except ValueError:

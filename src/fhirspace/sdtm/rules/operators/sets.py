@@ -87,3 +87,19 @@ def is_inconsistent_across_dataset(frame: Frame, check: Check) -> pa.Array:
     owner = np.zeros(many, np.int64)
     owner[pairs] = groups
     return pa.array(np.bincount(owner, minlength=count)[groups] > 1)
+
+
+@operator("differs_from_first")
+def differs_from_first(frame: Frame, check: Check) -> pa.Array:
+    """Another value than in the first record with the same value of the other variable; the first record that has it.
+
+    An operator of ours. It compares records in which both have a value.
+    """
+    name, key = frame.resolve(check.name), frame.resolve(check.value)
+    filled = pc.invert(pc.or_(empty(frame.column(name)), empty(frame.column(key))))
+    rows = np.flatnonzero(filled.to_numpy(zero_copy_only=False))
+    keys, pairs = frame.codes([key])[0][rows], frame.codes([key, name])[0][rows]
+    flags = np.zeros(frame.size, bool)
+    flags[rows[np.unique(pairs, return_index=True)[1]]] = True
+    flags[rows[np.unique(keys, return_index=True)[1]]] = False
+    return pa.array(flags)
