@@ -51,7 +51,7 @@ CASES: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("domain_is_custom", {}, [False] * 3),
     ("get_dataset_filtered_variables", {"key_name": "role", "key_value": "Timing"}, [("AEDTC",)] * 3),
 ]
-RELATIONS = {
+RELATIONS: dict[str, list[Any]] = {
     "RDOMAIN": ["AE", "AE", "AE", "AE", "LB", "CM"],
     "USUBJID": ["1", "2", None, "1", "1", "1"],
     "IDVAR": ["AELNKID", "AELNKID", "AELNKID", "AESPID", "LBSEQ", None],
