@@ -40,6 +40,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "encoding": [("latin-99", "FS641"), ("", "FS641"), (7, "FS641"), ("hex", "FS641")],
     "progress": [("bar", "FS641")],
     "full": [("no", "FS641")],
+    "terminology": [("", "FS641"), (7, "FS641"), ([""], "FS641"), (b"x", "FS641")],
     "profile": [("", "FS641"), (7, "FS641")],
     **_alike(
         ("folder", "plan", "journal", "config", "server", "study", "run", "since", "level", "bind"),

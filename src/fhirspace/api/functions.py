@@ -160,6 +160,7 @@ def validate(
     fhir: Release = "R4",
     full: bool = False,
     profile: PathLike | None = None,
+    terminology: PathLike | Iterable[PathLike] = (),
     follow_links: bool = False,
     encoding: str | None = None,
 ) -> Iterator[Problem]:
@@ -170,11 +171,13 @@ def validate(
         fhir: the FHIR release, "R4", "R4B" or "R5".
         full: with what FHIR only recommends: warnings about extensible bindings, notes on unknown profiles.
         profile: a package (folder or .tgz) of profiles and extensions to check them by.
+        terminology: code systems and value sets, one path or several: JSON, CSV with the columns system and code (for
+            licensed systems), or folders of these. A code that a system given here does not have is an error.
         follow_links: follow links that lead out of an input folder, too.
         encoding: as in `convert`.
 
     Raises:
-        UsageError: FS640, FS641 an argument; FS615 there is nothing to validate; FS617 no profile is there.
+        UsageError: FS640, FS641 an argument; FS615 there is nothing to validate; FS617, FS645 no profile, no codes.
         InputError: a file is missing or cannot be read.
     """
     return checks.validate(
@@ -182,6 +185,7 @@ def validate(
         fhir=arguments.choice("fhir", fhir, RELEASES),
         full=arguments.flag("full", full),
         profile=None if profile is None else arguments.path("profile", profile),
+        terminology=arguments.paths("terminology", terminology, empty=True),
         follow_links=arguments.flag("follow_links", follow_links),
         encoding=arguments.encoding(encoding),
     )

@@ -35,9 +35,8 @@ def validate(options: Namespace) -> int:
     printed = "json" if options.json else "table" if options.report else kind
     encoding = arguments.encoding(options.encoding)
     opened = Opened(options.paths, follow_links=options.follow_links, encoding=encoding)
-    problems: Iterable[Problem] = run(
-        options.paths, fhir=options.fhir, full=options.full, profile=options.profile, opened=opened
-    )
+    how = {"fhir": options.fhir, "full": options.full, "profile": options.profile, "terminology": options.terminology}
+    problems: Iterable[Problem] = run(options.paths, **how, opened=opened)
     report = None
     if options.rules is not None:
         found = list(problems)

@@ -134,6 +134,7 @@ def _validate(commands: Any) -> None:
         "validate",
         "check FHIR files, or SDTM datasets, against their standards",
         "study/fhir --full",
+        "study/fhir --terminology meddra.csv",
         "study --json",
         "study --rules",
     )
@@ -152,6 +153,15 @@ def _validate(commands: Any) -> None:
         action="append",
         help="also check by the profiles and extensions of this package (folder or .tgz), or by the profile of this"
         " address; may be given several times",
+    )
+    parser.add_argument(
+        "--terminology",
+        metavar="FILE|DIR",
+        type=Path,
+        action="append",
+        default=[],
+        help="code systems and value sets to check codes by: CodeSystem and ValueSet as JSON, or CSV with the columns"
+        " system and code, for licensed systems; may be given several times",
     )
     rules_option(parser)
 

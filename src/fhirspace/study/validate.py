@@ -13,6 +13,7 @@ from fhirspace.fhir.validation import extensions, validate as fhir_validate
 from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
+from fhirspace.fhir.validation.structures.terminology import load as load_terminology
 from fhirspace.sdtm.define import agreement
 from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
@@ -29,6 +30,7 @@ def validate(
     fhir: Release = "R4",
     full: bool = False,
     profile: Path | Sequence[Path | str] | None = None,
+    terminology: Sequence[Path] = (),
     follow_links: bool = False,
     encoding: str | None = None,
     opened: Opened | None = None,
@@ -43,15 +45,16 @@ def validate(
         full: with what FHIR only recommends: warnings and notes.
         profile: packages of profiles: folders with StructureDefinitions, or ``.tgz`` files; addresses of profiles, by
             which all resources of their types are checked as well.
+        terminology: code systems and value sets: JSON, CSV with the columns system and code, or folders of these.
         follow_links: follow links that lead out of an input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         opened: the same paths, where their datasets are looked at by others, too.
 
     Raises:
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
-            FS617 where the profile is none.
+            FS617, FS645 where the profile or the terminology is none.
     """
-    shapes, checker, missing = _checker(profile, fhir, full=full)
+    shapes, checker, missing = _checker(profile, terminology, fhir, full=full)
     opened = opened or Opened(paths, follow_links=follow_links, encoding=encoding)
     if all(given.kind == "records" for given in opened.inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
@@ -71,7 +74,7 @@ def validate(
 
 
 def _checker(
-    profile: Path | Sequence[Path | str] | None, fhir: Release, *, full: bool
+    profile: Path | Sequence[Path | str] | None, terminology: Sequence[Path], fhir: Release, *, full: bool
 ) -> tuple[dict[str, extensions.Shape], Checker, set[str]]:
     """The checks by HL7's definitions and by those of packages, with extensions that only have a differential apart.
 
@@ -80,7 +83,7 @@ def _checker(
     given = [] if profile is None else [profile] if isinstance(profile, Path) else list(profile)
     urls = [str(each) for each in given if "://" in str(each)]
     folders = [Path(each) for each in given if "://" not in str(each)]
-    if not given:
+    if not given and not terminology:
         return {}, compiled(fhir, full=full), set()
     package, shapes = packages.Package(), dict[str, extensions.Shape]()
     for each in folders:
@@ -88,7 +91,10 @@ def _checker(
         partial = [url for url, one in found.structures.items() if one.type == "Extension" and not one.whole]
         shapes |= extensions.load(each) if partial and each.is_dir() and not (each / "package").is_dir() else {}
         package.add(found, without=shapes)
+    for path in terminology:
+        package.add(load_terminology(path))
     known = Registry.of(fhir, package)
+    known.noting = bool(terminology)
     for url in urls:
         if known.find(url) is None:
             raise UsageError("FS617", url, "the address of a profile of FHIR's core or of a package given by --profile")

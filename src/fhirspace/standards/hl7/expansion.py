@@ -1,14 +1,15 @@
 """Expansion of value sets: the codes of a ValueSet's compose, from the CodeSystems at hand.
 
 Used for the packaged data (``scripts/make_fhir_rules.py``) and for the value sets of users' packages. Source: FHIR,
-"ValueSet" (compose: include, exclude, filters is-a, descendent-of and is-not-a), "CodeSystem" (content).
+"ValueSet" (compose: include, exclude, filter; expansion), "CodeSystem" (content).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from fhirspace.standards.hl7.filters import filtered, walk
 from fhirspace.standards.hl7.terms import UNLISTED, WHOLE, Includes
 
 Json = Mapping[str, Any]
@@ -33,15 +34,21 @@ class Expansions:
         return sorted(codes_of(found)) if found is not None and complete(found) else None
 
     def expand(self, url: str) -> Includes | None:
-        """The codes of a value set by system; None where a part of it is not known at all."""
+        """The codes of a value set by system; None where a part of it is not known at all.
+
+        What its definition (compose) says counts, or else the expansion that came with it, if that is a whole one.
+        """
         value_set = self.sets.get(url)
         if value_set is None or url in self._busy:
             return self.other(url) if value_set is None else None
         self._busy.add(url)
         try:
-            return self._composed(value_set.get("compose", {}))
+            found = self._composed(value_set.get("compose", {}))
         finally:
             self._busy.discard(url)
+        if found is None or UNLISTED in found.values():
+            return given_expansion(value_set) or found
+        return found
 
     def _composed(self, compose: Json) -> Includes | None:
         found: Includes = {}
@@ -52,22 +59,24 @@ class Expansions:
             for system, codes in part.items():
                 found[system] = codes if system not in found else _union(found[system], codes)
         for exclude in compose.get("exclude", ()):
-            if not self._excluded(found, exclude):
+            part = self._include(exclude)
+            if part is None:
                 return None
+            for system in found.keys() & part.keys():
+                found[system] = self._without(system, found[system], part[system])
         return found or None
 
-    def _excluded(self, found: Includes, exclude: Json) -> bool:
-        part = self._include(exclude)
-        if part is None:
-            return False
-        for system, codes in part.items():
-            kept = found.get(system, UNLISTED)
-            listed = self.codes(system) if kept == WHOLE else kept
-            if isinstance(listed, list) and isinstance(codes, list):
-                found[system] = sorted(set(listed) - set(codes))
-        return True
+    def _without(self, system: str, kept: list[str] | int, codes: list[str] | int) -> list[str] | int:
+        """Codes of a system without those of another list; what is not listed may or may not be excluded."""
+        if codes == WHOLE:
+            return []
+        listed = self.codes(system) if kept == WHOLE else kept
+        if isinstance(listed, list) and isinstance(codes, list):
+            return sorted(set(listed) - set(codes))
+        return UNLISTED
 
     def _include(self, include: Json) -> Includes | None:
+        """What an include chooses: all of its conditions have to be met."""
         parts: list[Includes] = []
         for url in include.get("valueSet", ()):
             part = self.expand(url.partition("|")[0])
@@ -76,7 +85,12 @@ class Expansions:
             parts.append(part)
         if "system" in include:
             parts.append({include["system"]: self._of_system(include)})
-        return parts[0] if len(parts) == 1 else None
+        if not parts:
+            return None
+        first, *others = parts
+        for other in others:
+            first = {each: _both(first[each], other[each]) for each in first if each in other}
+        return first
 
     def _of_system(self, include: Json) -> list[str] | int:
         if "concept" in include:
@@ -89,7 +103,7 @@ class Expansions:
         chosen = set(codes)
         for each in include["filter"]:
             system = self.systems.get(include["system"])
-            part = None if system is None else _filtered(system, each)
+            part = None if system is None else filtered(system, each)
             if part is None:
                 return UNLISTED
             chosen &= part
@@ -102,6 +116,49 @@ def _union(one: list[str] | int, other: list[str] | int) -> list[str] | int:
     return UNLISTED if UNLISTED in (one, other) else WHOLE
 
 
+def _both(one: list[str] | int, other: list[str] | int) -> list[str] | int:
+    if isinstance(one, list) and isinstance(other, list):
+        return sorted({*one} & {*other})
+    if UNLISTED in (one, other):
+        return UNLISTED
+    return other if one == WHOLE else one
+
+
+def given_expansion(value_set: Json) -> Includes | None:
+    """The codes of the expansion that a ValueSet has; None without one, or if it is a page or a part of it."""
+    expansion = value_set.get("expansion")
+    if not isinstance(expansion, Mapping):
+        return None
+    partly = any(
+        isinstance(each, Mapping) and each.get("name") in ("limitedExpansion", "offset", "count")
+        for each in _listed(expansion, "parameter")
+    )
+    found: dict[str, set[str]] = {}
+    count = 0
+    for item in _contained(expansion):
+        count += 1
+        system, code = item.get("system"), item.get("code")
+        if isinstance(system, str) and isinstance(code, str) and item.get("abstract") is not True:
+            found.setdefault(system, set()).add(code)
+    total = expansion.get("total", count)
+    if not found or partly or (isinstance(total, int) and total > count):
+        return None
+    return {system: sorted(codes) for system, codes in found.items()}
+
+
+def _contained(item: Json) -> Iterator[Json]:
+    """The items of an expansion, with those within them."""
+    for each in _listed(item, "contains"):
+        if isinstance(each, Mapping):
+            yield each
+            yield from _contained(each)
+
+
+def _listed(item: Json, name: str) -> Sequence[Any]:
+    listed = item.get(name)
+    return listed if isinstance(listed, list) else ()
+
+
 def complete(system: Json) -> bool:
     """Whether a CodeSystem lists all of its codes."""
     return system.get("content") == "complete" and bool(system.get("concept")) and not system.get("compositional")
@@ -109,38 +166,4 @@ def complete(system: Json) -> bool:
 
 def codes_of(system: Json) -> set[str]:
     """All codes of a CodeSystem."""
-    return {concept["code"] for concept, _ in _walk(system.get("concept", []), ())}
-
-
-def _walk(concepts: list[Any], above: tuple[str, ...]) -> Iterator[tuple[Json, tuple[str, ...]]]:
-    for concept in concepts:
-        yield concept, above
-        yield from _walk(concept.get("concept", []), (*above, concept["code"]))
-
-
-def _filtered(system: Json, condition: Json) -> set[str] | None:
-    """The codes that meet a filter of a value set; None for filters that are not known here."""
-    name, operator, value = condition["property"], condition["op"], condition.get("value", "")
-    if name == "concept" and operator in ("is-a", "descendent-of", "is-not-a"):
-        return _below(system, operator, value)
-    return None
-
-
-def _below(system: Json, operator: str, root: str) -> set[str]:
-    """By nesting, or by the properties that name a parent."""
-    parents: dict[str, set[str]] = {}
-    for concept, above in _walk(system["concept"], ()):
-        of = parents.setdefault(concept["code"], set())
-        of |= set(above[-1:])
-        of |= {
-            str(each.get("valueCode", ""))
-            for each in concept.get("property", ())
-            if each["code"] in ("subsumedBy", "parent")
-        }
-    found, news = {root}, {root}
-    while news:
-        news = {code for code, of in parents.items() if of & news} - found
-        found |= news
-    if operator == "is-not-a":
-        return set(parents) - found
-    return (found if operator == "is-a" else found - {root}) & set(parents)
+    return {concept["code"] for concept, _ in walk(system.get("concept", []))}

@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
+from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.fhir.validation.structures.slices import has_code
+from fhirspace.fhir.validation.values.objects import GRAMMARS
 from fhirspace.standards.fhir import Element
-from fhirspace.standards.hl7.terms import CodeSystem, ValueSet
+from fhirspace.standards.hl7.terms import ValueSet
 
 _MOST = 12
 _BCP_47 = "urn:ietf:bcp:47"
@@ -24,12 +26,14 @@ _ANY_LANGUAGE = "Citation.citedArtifact."
 _CODED = frozenset({"Coding", "CodeableConcept"})
 
 
-def unknown(value: Mapping[str, Any], system_of: Callable[[str], CodeSystem | None]) -> list[Finding]:
+def unknown(value: Mapping[str, Any], known: Registry) -> list[Finding]:
     """What is wrong with the code of a Coding: its system is complete, and has no such code."""
     system, code = value.get("system"), value.get("code")
     if type(system) is not str or type(code) is not str:
         return []
-    found = system_of(system)
+    found = known.system(system)
+    if found is None and known.unjudged is not None and system not in GRAMMARS:
+        known.unjudged.add(system, code)
     if found is None or found.holds(code):
         return []
     return [("code", "FS426", f"a code of {system}")]

@@ -44,7 +44,7 @@ class CodingCheck(ObjectCheck):
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
         """Also that the code is one of its system, where that is complete."""
         found = super().whole(value)
-        more = codes.unknown(value, self._checker.registry.system)
+        more = codes.unknown(value, self._checker.registry)
         return [*(found or ()), *more] if more else found
 
 

@@ -36,6 +36,7 @@ class Package:
 
     Attributes:
         structures: profiles and extensions. values, systems: ValueSets and CodeSystems as they are written.
+        codes: the codes of systems that are listed whole in another way.
         missing: names of packages that these depend on and that are not there.
     """
 
@@ -43,6 +44,7 @@ class Package:
     values: dict[str, Any] = field(default_factory=dict)
     systems: dict[str, Any] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    codes: dict[str, set[str]] = field(default_factory=dict)
 
     def add(self, other: Package, *, without: Collection[str] = ()) -> None:
         """Adds what another package defines and this one does not, but for structures of some addresses."""
@@ -51,12 +53,14 @@ class Package:
         self.values = {**other.values, **self.values}
         self.systems = {**other.systems, **self.systems}
         self.missing |= other.missing
+        for system, codes in other.codes.items():
+            self.codes[system] = self.codes.get(system, set()) | codes
 
     def code_systems(self) -> dict[str, CodeSystem]:
         """The code systems of which all codes are known."""
-        found = {}
+        found = {url: CodeSystem(frozenset(codes), folded=False) for url, codes in self.codes.items()}
         for url, system in self.systems.items():
-            if complete(system):
+            if url not in found and complete(system):
                 folded = system.get("caseSensitive") is False
                 codes = codes_of(system)
                 found[url] = CodeSystem(frozenset(map(str.lower, codes) if folded else codes), folded)
@@ -71,11 +75,12 @@ class Package:
         return {url: values for url in found if (values := own.value_set(url)) is not None}
 
     def _stored(self) -> dict[str, System]:
-        return {
+        found = {
             url: System(sorted(codes_of(system)), system.get("caseSensitive") is False)
             for url, system in self.systems.items()
             if complete(system)
         }
+        return found | {url: System(sorted(codes)) for url, codes in self.codes.items()}
 
 
 class _Expansions(Expansions):
@@ -83,7 +88,7 @@ class _Expansions(Expansions):
 
     def __init__(self, package: Package, known: Terms) -> None:
         super().__init__(package.values, package.systems)
-        self._known = known
+        self._known, self._listed = known, package.codes
 
     def other(self, url: str) -> Includes | None:
         """A value set of HL7's own."""
@@ -91,7 +96,7 @@ class _Expansions(Expansions):
 
     def codes(self, system: str) -> list[str] | None:
         """The codes of a system of the packages or of HL7's own."""
-        found = super().codes(system)
+        found = sorted(self._listed[system]) if system in self._listed else super().codes(system)
         if found is not None:
             return found
         known = self._known.system(system)
@@ -118,12 +123,12 @@ def _add(path: Path, package: Package, done: set[Path]) -> None:
     done.add(path)
     wanted: dict[str, Any] = {}
     for name, content in _documents(path):
-        definition = _decoded(content, name)
+        definition = decoded(content, name)
         if name.rpartition("/")[2] == _MANIFEST and isinstance(definition, dict):
             dependencies = definition.get("dependencies")
             wanted |= dependencies if isinstance(dependencies, dict) else {}
         elif isinstance(definition, dict) and definition.get("resourceType") in _KINDS:
-            _define(definition, name, package)
+            define(definition, name, package)
     for name, version in wanted.items():
         if not name.startswith(_BUILT_IN):
             beside = _beside(path, name, version)
@@ -133,8 +138,12 @@ def _add(path: Path, package: Package, done: set[Path]) -> None:
                 _add(beside, package, done)
 
 
-def _define(definition: dict[str, Any], name: str, package: Package) -> None:
-    """Adds a definition, unless one of its address is there."""
+def define(definition: dict[str, Any], name: str, package: Package) -> None:
+    """Adds a definition, unless one of its address is there.
+
+    Raises:
+        UsageError: FS617, its parts are not of the kinds that they should be.
+    """
     url = definition.get("url")
     if not isinstance(url, str):
         return
@@ -152,7 +161,8 @@ def _define(definition: dict[str, Any], name: str, package: Package) -> None:
             raise UsageError("FS617", name, "a StructureDefinition with a snapshot or a differential") from None
 
 
-def _decoded(content: bytes, name: str) -> Any:
+def decoded(content: bytes, name: str) -> Any:
+    """The JSON of a definition. Raises UsageError: FS617, it is none."""
     try:
         return json.decode(content)
     except json.JsonError:
@@ -164,9 +174,7 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
     if path.is_dir():
         folder = path / "package" if (path / "package").is_dir() else path
         for file in sorted(folder.glob("*.json")):
-            listing.given(file)
-            with file.open("rb") as stream:
-                yield file.name, _bounded(stream.read(limit("document-bytes") + 1), file.name)
+            yield file.name, content(file)
         return
     listing.given(path)
     try:
@@ -195,10 +203,14 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, bytes]
             yield parts[-1], stream.read()
 
 
-def _bounded(content: bytes, name: str) -> bytes:
-    if len(content) > limit("document-bytes"):
-        raise too_much("document-bytes", Place(name))
-    return content
+def content(file: Path) -> bytes:
+    """The bytes of a file with a definition. Raises InputError: FS156, FS157 as `listing.given`; FS160."""
+    listing.given(file)
+    with file.open("rb") as stream:
+        found = stream.read(limit("document-bytes") + 1)
+    if len(found) > limit("document-bytes"):
+        raise too_much("document-bytes", Place(file.name))
+    return found
 
 
 def _beside(path: Path, name: str, version: object) -> Path | None:

@@ -17,7 +17,29 @@ from fhirspace.standards.hl7.structures import Structure, structures
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet, terms
 
 _REMEMBERED = 4096
+_MOST_SYSTEMS, _MOST_CODES = 1_000, 100_000
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
+
+
+class Unjudged:
+    """The code systems of a run whose codes nobody knows, each with how many different codes there were."""
+
+    def __init__(self) -> None:
+        self._codes: dict[str, set[int]] = {}
+
+    def add(self, system: str, code: str) -> None:
+        """Counts a code, once."""
+        found = self._codes.get(system)
+        if found is None:
+            if len(self._codes) >= _MOST_SYSTEMS:
+                return
+            found = self._codes[system] = set()
+        if len(found) < _MOST_CODES:
+            found.add(hash(code))
+
+    def counts(self) -> list[tuple[str, int]]:
+        """The systems with their counts."""
+        return sorted((system, len(codes)) for system, codes in self._codes.items())
 
 
 class Registry:
@@ -43,6 +65,10 @@ class Registry:
         self._asked: set[tuple[int, str]] = set()
         self.resolve: Callable[[str], Any] = _nothing
         """Finds the resource that a reference names; set for each resource."""
+        self.noting = False
+        """Whether systems that are not known are reported."""
+        self.unjudged: Unjudged | None = None
+        """Counts codes of systems that are not known, where somebody asks for them."""
         self._around = Around(self.value_set, self._resolved, self.conforms)
 
     def find(self, url: str) -> Structure | None:
