@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from fhirspace.fhir.validation.elements import codes
+from fhirspace.fhir.validation.elements import artefacts, codes, datatypes
 from fhirspace.fhir.validation.elements.contexts import contexts, names_of
-from fhirspace.fhir.validation.elements.datatypes import KINDS
 from fhirspace.fhir.validation.elements.findings import ADVICE, Check, Finding, Scope, prefixed
 from fhirspace.fhir.validation.elements.objects import ObjectCheck, many
 from fhirspace.fhir.validation.elements.primitives import leaf
@@ -24,6 +23,8 @@ from fhirspace.fhir.validation.invariants.rules import rules
 from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.structures.registry import Registry, registry
 from fhirspace.standards.fhir import Definitions, Element, Release, definitions
+
+_KINDS = {**datatypes.KINDS, **artefacts.KINDS}
 
 
 def check(resource: object, release: Release = "R4", *, full: bool = False) -> list[Finding]:
@@ -79,7 +80,7 @@ class Checker:
         """The check of an object: a type, or a group within one (``Observation.component``)."""
         found = self._objects.get(key)
         if found is None:
-            found = KINDS.get(key, ObjectCheck)(self, key)
+            found = _KINDS.get(key, ObjectCheck)(self, key)
             self._objects[key] = found
         return found
 

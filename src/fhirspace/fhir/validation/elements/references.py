@@ -82,6 +82,8 @@ def reference(inner: Check, targets: tuple[str, ...], resources: frozenset[str])
     allowed = resources if not targets or _ANY.intersection(targets) else frozenset(targets)
     expected = "a reference to " + (" or ".join(sorted(targets)) if allowed is not resources else "a resource")
     wrong: list[Finding] = [("reference", "FS418", expected)]
+    malformed: list[Finding] = [("reference", "FS418", f"{expected}: Type/id with a legal id, or an address")]
+    lost: list[Finding] = [("reference", "FS419", "the id of a contained resource")]
 
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         found = inner(value, scope)
@@ -91,9 +93,10 @@ def reference(inner: Check, targets: tuple[str, ...], resources: frozenset[str])
         if type(text) is str and text:
             named = _literal_type(text, scope, resources)
             kind = named or ""
-            if named is None or (named and named not in allowed):
-                lost = named is None and text[0] == "#"
-                found = (found or []) + ([("reference", "FS419", "the id of a contained resource")] if lost else wrong)
+            if named is None:
+                found = (found or []) + (lost if text[0] == "#" else malformed)
+            elif named and named not in allowed:
+                found = (found or []) + wrong
         declared = value.get("type")
         if type(declared) is str and not absolute(declared) and (declared not in allowed or kind not in ("", declared)):
             found = (found or []) + [("type", "FS418", f"{kind}, as in the reference" if kind else expected)]

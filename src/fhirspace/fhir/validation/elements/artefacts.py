@@ -1,0 +1,116 @@
+"""The checks of resources that describe FHIR itself, where their parts have to fit together.
+
+Variables of a StructureMap have to be known where they are used, and its paths to be elements of types that are known;
+the expression of a SearchParameter starts at a type that the parameter searches. Source: FHIR, "StructureMap"
+(group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base, expression).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from fhirspace.fhir.validation.elements.findings import Finding
+from fhirspace.fhir.validation.elements.objects import ObjectCheck
+from fhirspace.fhir.validation.invariants import syntax
+from fhirspace.fhir.validation.invariants.items import model
+from fhirspace.fhir.validation.invariants.lexer import ExpressionError
+
+_TYPES = "http://hl7.org/fhir/StructureDefinition/"
+_ABSTRACT = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
+
+
+class SearchParameterCheck(ObjectCheck):
+    """The check of a SearchParameter: its expression starts at one of the types that it is for."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also that the types at the start of the expression are in ``base``."""
+        found = super().whole(value)
+        bases = {each for each in _listed(value.get("base")) if type(each) is str}
+        text = value.get("expression")
+        if not bases or bases & _ABSTRACT or type(text) is not str:
+            return found
+        try:
+            roots = set(_roots(syntax.parse(text)))
+        except (ExpressionError, RecursionError):
+            return found  # it may be FHIRPath that is not implemented here
+        strange = roots & self._checker.definitions.resources - bases - _ABSTRACT
+        if not strange:
+            return found
+        return [*(found or ()), ("expression", "FS415", f"a path from {' or '.join(sorted(bases))}, as base says")]
+
+
+def _roots(tree: syntax.Tree | None) -> Iterator[str]:
+    """The names at which an expression starts."""
+    while isinstance(tree, syntax.Member | syntax.Call | syntax.Index | syntax.TypeTest):
+        if isinstance(tree, syntax.Member) and tree.base is None:
+            yield tree.name
+        tree = tree.base
+    if isinstance(tree, syntax.Operation):
+        yield from _roots(tree.left)
+        yield from _roots(tree.right)
+
+
+class StructureMapCheck(ObjectCheck):
+    """The check of a StructureMap: its variables are known where they are used, and the elements of typed ones."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also what its rules refer to."""
+        found = super().whole(value) or []
+        aliases = {
+            each["alias"]: str(each.get("url")).removeprefix(_TYPES)
+            for each in _objects(value.get("structure"))
+            if type(each.get("alias")) is str
+        }
+        for place, group in enumerate(_listed(value.get("group"))):
+            if type(group) is dict:
+                inputs = _inputs(group, aliases)
+                found += self._rules(group.get("rule"), inputs, f"group[{place}].rule")
+        return found or None
+
+    def _rules(self, rules: Any, outer: Mapping[str, str], path: str) -> Iterator[Finding]:
+        """What is wrong in rules. Args: the rules, the types ("": not known) of the variables around, their path."""
+        for place, rule in enumerate(_listed(rules)):
+            if type(rule) is not dict:
+                continue
+            known = dict(outer)
+            for name in ("source", "target"):
+                for at, part in enumerate(_listed(rule.get(name))):
+                    if type(part) is dict:
+                        yield from self._part(part, known, f"{path}[{place}].{name}[{at}]")
+                        if type(part.get("variable")) is str:
+                            known[part["variable"]] = ""
+            yield from self._rules(rule.get("rule"), known, f"{path}[{place}].rule")
+
+    def _part(self, part: Mapping[str, Any], known: Mapping[str, str], path: str) -> Iterator[Finding]:
+        context, element = part.get("context"), part.get("element")
+        if type(context) is not str or part.get("contextType") == "type":
+            return
+        if context not in known:
+            yield f"{path}.context", "FS415", "a variable that the group, or a rule around it, has"
+            return
+        definitions, kind = self._checker.definitions, known[context]
+        typed = type(element) is str and kind in definitions.types
+        if typed and element not in model(definitions.release).steps(kind):
+            yield f"{path}.element", "FS415", f"an element of {kind}"
+
+
+def _inputs(group: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a group and their types, "" where nobody says."""
+    return {
+        each["name"]: aliases.get(str(each.get("type")), str(each.get("type", "")))
+        for each in _objects(group.get("input"))
+        if type(each.get("name")) is str
+    }
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if type(value) is list else []
+
+
+def _objects(value: Any) -> Iterable[dict[str, Any]]:
+    return (each for each in _listed(value) if type(each) is dict)
+
+
+KINDS: dict[str, type[ObjectCheck]] = {"SearchParameter": SearchParameterCheck, "StructureMap": StructureMapCheck}
+"""By the names of the types."""

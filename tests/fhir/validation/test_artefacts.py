@@ -1,0 +1,107 @@
+"""Resources that describe FHIR itself: their parts have to fit together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhirspace.fhir.validation.check import check
+from fhirspace.standards.fhir import RELEASES, Release
+
+PARAMETER: dict[str, Any] = {
+    "resourceType": "SearchParameter",
+    "url": "http://example.org/SearchParameter/s",
+    "name": "S",
+    "status": "draft",
+    "description": "d",
+    "code": "s",
+    "base": ["Patient", "Person"],
+    "type": "token",
+}
+SOURCE = {"context": "from", "element": "name", "variable": "n"}
+TARGET = {"context": "to", "contextType": "variable", "element": "participant"}
+
+
+def _map(source: dict[str, Any] = SOURCE, target: dict[str, Any] = TARGET, **inner: Any) -> dict[str, Any]:
+    """A StructureMap from a Patient to an Appointment, with a rule within its rule where `inner` gives parts of one."""
+    rule: dict[str, Any] = {"name": "r", "source": [source], "target": [target]}
+    if inner:
+        rule["rule"] = [{"name": "i", "source": [{"context": "n"}], **inner}]
+    inputs = [
+        {"name": "from", "type": "Patient", "mode": "source"},
+        {"name": "to", "type": "A", "mode": "target"},
+        {"name": "other", "type": "Thing", "mode": "source"},
+    ]
+    return {
+        "resourceType": "StructureMap",
+        "url": "http://example.org/StructureMap/m",
+        "name": "M",
+        "status": "draft",
+        "structure": [
+            {"url": "http://hl7.org/fhir/StructureDefinition/Appointment", "mode": "target", "alias": "A"},
+            {"url": "http://hl7.org/fhir/StructureDefinition/Patient", "mode": "source"},
+        ],
+        "group": [{"name": "g", "typeMode": "none", "input": inputs, "rule": [rule]}],
+    }
+
+
+def _found(resource: dict[str, Any], release: Release) -> list[str]:
+    """The paths of what these checks find: other findings are of the elements of one release."""
+    ours = ("as base says", "a variable that", "an element of Patient", "an element of Appointment")
+    return [path for path, _, expected in check(resource, release) if any(each in expected for each in ours)]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("expression", "right"),
+    [
+        ("Patient.name | Person.name", True),
+        ("(Patient.deceased as boolean) | Person.active.where(true)", True),
+        ("Resource.id", True),
+        ("name", True),
+        ("Patient.link.where(resolve() is Practitioner)", True),
+        ("Practitioner.name", False),
+        ("Patient.name | Practitioner.extension('http://e.org')", False),
+        ("(Practitioner.deceased as boolean)", False),
+        ("Practitioner.name[0]", False),
+        ("no FHIRPath (", True),
+    ],
+)
+def test_a_search_parameter_starts_at_its_types(expression: str, right: bool, release: Release) -> None:
+    found = _found({**PARAMETER, "expression": expression}, release)
+    assert found == ([] if right else ["SearchParameter.expression"])
+
+
+@pytest.mark.parametrize("base", ["Resource", "DomainResource"])
+def test_a_search_parameter_of_all_types_may_start_at_any(base: str) -> None:
+    assert _found({**PARAMETER, "base": [base], "expression": "Practitioner.name"}, "R4") == []
+
+
+@pytest.mark.parametrize("release", RELEASES)
+@pytest.mark.parametrize(
+    ("resource", "path"),
+    [
+        (_map(), ""),
+        (_map({**SOURCE, "context": "From"}), "source[0].context"),
+        (_map(target={**TARGET, "context": "n"}), ""),
+        (_map(target={**TARGET, "context": "m"}), "target[0].context"),
+        (_map(target={**TARGET, "context": "Appointment", "contextType": "type"}), ""),
+        (_map({**SOURCE, "element": "names"}), "source[0].element"),
+        (_map({**SOURCE, "element": "deceased"}), ""),
+        (_map({**SOURCE, "element": "deceasedBoolean"}), "source[0].element"),
+        (_map({**SOURCE, "context": "other", "element": "anything"}), ""),
+        (_map(target={**TARGET, "element": "participants"}), "target[0].element"),
+        (_map(target={"context": "n", "variable": "v"}, documentation="d"), ""),
+        (_map(source={**SOURCE, "variable": "m"}, rule=[]), "rule[0].source[0].context"),
+    ],
+)
+def test_a_map_knows_its_variables_and_elements(resource: dict[str, Any], path: str, release: Release) -> None:
+    assert _found(resource, release) == ([f"StructureMap.group[0].rule[0].{path}"] if path else [])
+
+
+@pytest.mark.parametrize(
+    "broken", [{"group": 1}, {"group": [{"input": [1], "rule": [{"source": 1}]}]}, {"structure": [{"alias": []}]}]
+)
+def test_parts_of_other_kinds_are_no_crash(broken: dict[str, Any]) -> None:
+    assert check({**_map(), **broken}, "R4")
