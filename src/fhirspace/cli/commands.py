@@ -383,6 +383,13 @@ def mapping(options: Namespace) -> int:
         found, about = profile(options.name, mappings=options.mappings, out=options.out)
         give(found, about, as_json=options.json)
         return EXIT_QUARANTINED if found["problems"] else EXIT_CLEAN
+    if options.action == "export":
+        from fhirspace.study.inspect.view_definitions import export
+
+        wanted = {"view_definition": options.view_definition, "out": options.out}
+        found, about = export(options.name, mappings=options.mappings, fhir=options.fhir, **wanted)
+        give(found, about, as_json=options.json)
+        return EXIT_CLEAN
     from fhirspace.study.inspect import mappings as views
 
     view = getattr(views, options.action)

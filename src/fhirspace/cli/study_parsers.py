@@ -193,19 +193,24 @@ def _mapping(commands: Any) -> None:
         "check --mappings my-mappings",
         "new export/ecg.csv",
         "profile ehr-export/ --out my-study",
+        "export us-core --view-definition --out definitions",
     )
-    parser.add_argument("action", choices=("list", "check", "show", "coverage", "schema", "new", "profile"))
+    actions = ("list", "check", "show", "coverage", "schema", "new", "profile", "export")
+    parser.add_argument("action", choices=actions)
     parser.add_argument(
         "name",
         nargs="?",
         metavar="NAME",
-        help="a dataset such as AE, or a form; for `new`: a CSV file; for `profile`: a folder with FHIR",
+        help="a dataset such as AE, or a form; `new`: a CSV file; `profile`: a folder with FHIR; `export`: views",
     )
     parser.add_argument(
         "--out",
         metavar="DIR",
         type=Path,
-        help="profile: also write a first set of views, an enrolment table, and code lists to fill",
+        help="profile: also write first views, an enrolment table, and code lists to fill; export: a file a view",
+    )
+    parser.add_argument(
+        "--view-definition", action="store_true", help="export: views as ViewDefinitions of SQL on FHIR (JSON)"
     )
     parser.add_argument(
         "--data",

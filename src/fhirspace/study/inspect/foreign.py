@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from fhirspace.errors import InputError, Problem, UsageError
 from fhirspace.fhir.files import find
 from fhirspace.foreign import counted, shown
 from fhirspace.tables.csv.scan import FORMULA
+from fhirspace.tables.private import write_new
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import shipped
 from fhirspace.views.profile import Profile, profile as look
@@ -135,15 +135,7 @@ def _write(made: Profile, data: Mapping[str, Any], out: Path) -> list[str]:
         ),
         **{f"codes/{name}+.csv": _csv(_TESTS, _tests(data, category)) for name, category in _CATEGORIES.items()},
     }
-    taken = [name for name in files if (out / name).exists()]
-    if taken:
-        raise UsageError("FS644", str(out / taken[0]))
-    for name, text in files.items():
-        path = out / name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as stream:
-            stream.write(text)
-    return [str(out / name) for name in files]
+    return write_new(out, files)
 
 
 def _tests(data: Mapping[str, Any], category: str) -> list[Sequence[Any]]:
