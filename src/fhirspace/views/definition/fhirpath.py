@@ -13,6 +13,8 @@ from fhirspace.views.notation.model import View
 _MOST: Final = 200
 """Codes of a list that a condition spells out."""
 _QUANTITY: Final = ".where(value.exists()).select(comparator & value.toString())"
+_SIMPLE: Final = "SimpleQuantity"
+"""A Quantity without comparator."""
 _TEXTS: Final = frozenset({"string", "code", "uri", "url", "canonical", "id", "markdown", "oid", "uuid"})
 
 
@@ -38,10 +40,11 @@ def path(steps: Iterable[Step], start: str, known: Definitions) -> tuple[str, El
 
 
 def _filter(each: Filter, place: str, known: Definitions) -> str:
-    inner, _ = path((Step(name) for name in each.path), place, known)
-    if len(each.path) == 1:
+    inner, element = path((Step(name) for name in each.path), place, known)
+    kind = element.type if element is not None else ""
+    if len(each.path) == 1 and kind in _TEXTS and element is not None and not element.is_list:
         return f"where({inner} = {quoted(each.value)})"
-    return f"where({inner}.where($this = {quoted(each.value)}).exists())"
+    return f"where({inner}.where({one_of([each.value], kind)}).exists())"
 
 
 def value(address: Address, view: View, known: Definitions, *, item: bool) -> tuple[str, str]:
@@ -56,7 +59,7 @@ def value(address: Address, view: View, known: Definitions, *, item: bool) -> tu
     ways = [way for way in address.alternatives if way.then is None]
     if not ways:
         raise NoFhirPathError("it follows a reference")
-    made = [_alternative(way, view, known, item=item) for way in ways]
+    made = [alternative(way, view, known, item=item) for way in ways]
     text = made[-1][0]
     for each, _ in made[-2::-1]:
         text = f"iif({each}.exists(), {each}, {text})"
@@ -64,11 +67,13 @@ def value(address: Address, view: View, known: Definitions, *, item: bool) -> tu
     return text, kinds.pop() if len(kinds) == 1 else "string"
 
 
-def _alternative(way: Alternative, view: View, known: Definitions, *, item: bool) -> tuple[str, str]:
+def alternative(way: Alternative, view: View, known: Definitions, *, item: bool) -> tuple[str, str]:
+    """One alternative and its type. Raises nothing for one that follows no reference."""
     inside = item and not way.up
     text, element = path(way.steps, f"{view.of}.{view.each}" if inside else view.of, known)
     text = f"%resource.{text}" if item and way.up else text
-    text += _QUANTITY if way.quantity else ""
+    if way.quantity and element is not None:
+        text += ".value" if element.children_path == _SIMPLE else _QUANTITY
     nth = {0: "", 1: ".first()"}.get(way.nth, f"[{way.nth - 1}]")
     return text + nth, "string" if way.quantity or element is None else element.type
 

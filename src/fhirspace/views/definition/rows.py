@@ -51,7 +51,7 @@ class Table(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Scope:
+class Scope:
     """The scope of an evaluation (`compiler.Scope`)."""
 
     model: Model
@@ -86,7 +86,7 @@ class _Part:
 
     elements: frozenset[str] | None
     names: list[str]
-    rows: Callable[[Item, _Scope], list[Row]]
+    rows: Callable[[Item, Scope], list[Row]]
 
 
 @dataclass(slots=True)
@@ -188,7 +188,7 @@ class _Run:
         start = len(made.rows)
         try:
             item = Item(self._resource(part.elements, at), self._definition.resource)
-            rows = part.rows(item, _Scope(self._model, item))
+            rows = part.rows(item, Scope(self._model, item))
         except TooManyError:
             return start, 0, "FS467"
         except JsonError as error:
@@ -210,7 +210,7 @@ def _conditions(definition: Definition) -> Iterator[_Part]:
     """The conditions as parts without columns: one row where they are met."""
     for path in definition.where:
 
-        def met(item: Item, scope: _Scope, path: Path = path) -> list[Row]:
+        def met(item: Item, scope: Scope, path: Path = path) -> list[Row]:
             items = path.run((item,), scope)
             if len(items) > 1 or (items and not isinstance(items[0].value, bool)):
                 raise UndecidedError
@@ -233,11 +233,11 @@ def _parts(select: Select) -> Iterator[_Part]:
         yield from _parts(Select(unions=select.unions))
 
 
-def _alone(column: Column) -> Callable[[Item, _Scope], list[Row]]:
+def _alone(column: Column) -> Callable[[Item, Scope], list[Row]]:
     return lambda item, scope: [(_cell(column, (item,), scope),)]
 
 
-def _rows(select: Select, focus: Items, scope: _Scope) -> list[Row]:
+def _rows(select: Select, focus: Items, scope: Scope) -> list[Row]:
     """The rows of a part for one item, or for nothing."""
     found, most = list[Row](), limit("view-rows")
     before = scope.index
@@ -263,7 +263,7 @@ def _product(parts: list[list[Row]], most: int) -> list[Row]:
     return [tuple(cell for row in rows for cell in row) for rows in product(*parts)]
 
 
-def _looped(select: Select, focus: Items, scope: _Scope) -> Iterator[tuple[Items, Item]]:
+def _looped(select: Select, focus: Items, scope: Scope) -> Iterator[tuple[Items, Item]]:
     """The items of the loop of a part, with the index of each; without a loop what it begins at."""
     if not select.loop:
         yield focus, scope.index
@@ -275,7 +275,7 @@ def _looped(select: Select, focus: Items, scope: _Scope) -> Iterator[tuple[Items
         yield (item,), Item(at, "integer")
 
 
-def _repeated(paths: Sequence[Path], focus: Items, scope: _Scope) -> list[Item]:
+def _repeated(paths: Sequence[Path], focus: Items, scope: Scope) -> list[Item]:
     """What some paths find, and find again in that, each item before those in it."""
     found = list[Item]()
     for path in paths:
@@ -286,7 +286,7 @@ def _repeated(paths: Sequence[Path], focus: Items, scope: _Scope) -> list[Item]:
     return found
 
 
-def _cell(column: Column, focus: Items, scope: _Scope) -> str | Several | None:
+def _cell(column: Column, focus: Items, scope: Scope) -> str | Several | None:
     texts = [text for item in column.path.run(focus, scope) if (text := _text(item)) is not None]
     if column.collection:
         return "[" + ", ".join(text if raw else json.dumps(text, ensure_ascii=False) for text, raw in texts) + "]"
