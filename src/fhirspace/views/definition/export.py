@@ -86,11 +86,11 @@ class _Export:
     def _conditions(self, *, item: bool) -> Iterator[str]:
         """What must hold: that the view claims it, and that no reason to leave it does."""
         view = self._view
-        yield from self._said("when", view.when, item=item) if view.when else ()
+        yield from self._translated("when", view.when, item=item) if view.when else ()
         for reason, cond in view.left:
-            yield from self._said(reason, Cond("not", args=(cond,)), item=item)
+            yield from self._translated(reason, Cond("not", args=(cond,)), item=item)
 
-    def _said(self, name: str, cond: Cond, *, item: bool) -> Iterator[str]:
+    def _translated(self, name: str, cond: Cond, *, item: bool) -> Iterator[str]:
         try:
             yield condition(cond, self._view, self._known, item=item)
         except NoFhirPathError as error:

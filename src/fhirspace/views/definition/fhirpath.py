@@ -56,10 +56,10 @@ def value(address: Address, view: View, known: Definitions, *, item: bool) -> tu
     Raises:
         NoFhirPathError: every alternative follows a reference.
     """
-    ways = [way for way in address.alternatives if way.then is None]
-    if not ways:
+    plain = [way for way in address.alternatives if way.then is None]
+    if not plain:
         raise NoFhirPathError("it follows a reference")
-    made = [alternative(way, view, known, item=item) for way in ways]
+    made = [alternative(way, view, known, item=item) for way in plain]
     text = made[-1][0]
     for each, _ in made[-2::-1]:
         text = f"iif({each}.exists(), {each}, {text})"
