@@ -59,6 +59,13 @@ def test_names_and_labels_have_lengths():
     assert ("FS740", "LONGCOLUMN", None) in found({"LB": table("LONGCOLUMN|@file", "1|f")}, table_level=True)
 
 
+def test_an_instrument_is_not_judged_by_the_codelist_of_others():
+    cells = "DOMAIN|RSSEQ|USUBJID|RSTESTCD|RSTEST|RSCAT|RSORRES|RSSTRESC|VISITNUM|RSDTC"
+    rows = ("RS|1|A|HAMD101|HAMD1-Depressed Mood|HAMD 17|0|0|1|2020", "RS|2|A|MINE|My Test|RECIST 1.1|0|0|1|2020")
+    places = {each for each in found({"RS": table(cells, *rows)}) if each[1] in ("RSTESTCD", "RSTEST")}
+    assert places == {("FS724", "RSTESTCD", 1), ("FS724", "RSTEST", 1)}
+
+
 def test_missing_and_strange_columns_are_told_once():
     codes = found({"LB": table("USUBJID|SHOE|LBTEST|_X", "A|1||1")}, table_level=True)
     assert ("FS721", "LBTESTCD", None) in codes

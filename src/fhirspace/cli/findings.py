@@ -16,6 +16,8 @@ _FIRST = 20
 """Lines that are printed before the rest is summed up."""
 _PRINTED_NOTES = frozenset({"FS181", "FS262", "FS741"})
 """Notes that are printed: files passed over, forms without a file, datasets checked in part. The others are details."""
+_TOGETHER = frozenset({"FS725"})
+"""Codes that have one line for a dataset, however few the records are."""
 _LEVELS = ("error", "warning", "note")
 _INDEX = re.compile(r"\[\d+\]")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9-]*-[0-9]+[a-z]?): ")
@@ -76,7 +78,8 @@ def lines(groups: Sequence[Group], *, apart: bool = False) -> list[str]:
     known: set[str] = set()
     found = []
     for group in groups:
-        for each in map(_alone, group.some) if apart and group.count <= _ROWS else [group]:
+        few = group.count <= _ROWS and group.first.code not in _TOGETHER
+        for each in map(_alone, group.some) if apart and few else [group]:
             found.append(each.text(advice=group.first.code not in known))
             known.add(group.first.code)
     return found

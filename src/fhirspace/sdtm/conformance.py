@@ -29,6 +29,7 @@ MOST_DIGITS = 9
 _LONGEST_NUMBER = 100
 # A record without these cannot be identified, or has no topic; other required variables may be filled later.
 _NAMING = frozenset({"Identifier", "Topic"})
+_OF_INSTRUMENTS = frozenset({"Topic", "Synonym Qualifier", "Result Qualifier"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
 _ONE_RECORD = {"SV": ("USUBJID", "VISITNUM")}
 """By dataset without --SEQ, the columns of which one record is expected, where the natural key has more."""
@@ -178,7 +179,8 @@ def _check_required(
         if variable.name not in filled:
             place = _head(table, spec.name, variable.name)
             code = _code(spec, variable, "FS721", "FS737")
-            yield Finding(Problem(code, place, f"a column {variable.name}", spec.name), None)
+            wanted = "a value in each record" if has(table, variable.name) else f"a column {variable.name}"
+            yield Finding(Problem(code, place, wanted, spec.name), None)
         else:
             rows = _rows_where(columns.text(table, variable.name).is_null())
             yield from _findings(
@@ -275,9 +277,21 @@ def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterato
     def good(cell: str) -> bool:
         return cell in values or (result and canonical_number(cell.lstrip("<>= ")) is not None)
 
+    table = _without_instruments(table, name, variable)
     expected = "a term of " + " or ".join(f"{item.submission_value} ({item.code})" for item in lists)
     code = "FS724" if open_list else "FS723"
     yield from _bad_cells(code, table, name, variable.name, good, expected=expected, once=open_list)
+
+
+def _without_instruments(table: pa.Table, name: str, variable: sdtm.Variable) -> pa.Table:
+    """The table without the variable's cells in records of instruments, which have codelists of their own."""
+    instruments = sdtm.instruments(name)
+    if instruments is None or variable.role not in _OF_INSTRUMENTS or not terminology.known(instruments[1]):
+        return table
+    categories = pa.array(sorted(terminology.submission_values(instruments[1])))
+    own = pc.is_in(columns.text(table, instruments[0]), value_set=categories)
+    cells = columns.text(table, variable.name)
+    return columns.put(table, variable.name, pc.if_else(own, pa.scalar(None, pa.string()), cells))
 
 
 def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:

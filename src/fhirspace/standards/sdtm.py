@@ -262,6 +262,17 @@ def _standard_names(dataset: str) -> dict[str, Variable]:
 _BESIDE: dict[tuple[str, str], frozenset[str]] = {("DM", "RACE"): frozenset({"MULTIPLE"})}
 
 
+_INSTRUMENTS: dict[str, tuple[str, str]] = {"RS": ("RSCAT", "C118971")}
+
+
+def instruments(dataset: str) -> tuple[str, str] | None:
+    """The variable that names the instrument of a record, and the codelist of such names, where others are beside them.
+
+    SDTMIG 3.4, section 6.3.9: RS has responses to treatment and clinical classifications.
+    """
+    return _INSTRUMENTS.get(dataset[:2])
+
+
 def beside_codelist(dataset: str, variable: str) -> frozenset[str]:
     """What the guide itself asks for beside a closed codelist (SDTMIG 3.4, section 5.2: more than one race given)."""
     return _BESIDE.get((dataset, variable), frozenset())

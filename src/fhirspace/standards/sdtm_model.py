@@ -26,8 +26,10 @@ TIMING = _names(
     "--TPT --TPTNUM --ELTM --TPTREF --RFTDTC --STRF --ENRF --EVLINT --EVINTX --STRTPT --STTPT --ENRTPT "
     "--ENTPT MIDS RELMIDS MIDSDTC --STINT --ENINT --DETECT --PTFL --PDUR"
 )
-NEW = frozenset(_names("--XDY --XSTDY --XENDY --CHDY --CHSTDY --CHENDY --PTFL --PDUR"))
-"""Timing variables that SDTM 1.7 does not have."""
+NEW = frozenset(
+    _names("--XDY --XSTDY --XENDY --CHDY --CHSTDY --CHENDY --PTFL --PDUR --REASOC --CNTMOD --EPCHGI SVPRESP SVOCCUR")
+)
+"""Variables that SDTM 1.7 (SDTMIG 3.3) does not have."""
 CLASSES = {
     "INTERVENTIONS": _names(
         "--TRT --MODIFY --DECOD --MOOD --CAT --SCAT --PRESP --OCCUR --REASOC --STAT --REASND --CNTMOD --EPCHGI "
@@ -87,4 +89,5 @@ def partition(klass: str, *, newest: bool = True) -> tuple[list[str], list[str],
     own = list(CLASSES.get("FINDINGS" if klass == "FINDINGS ABOUT" else klass, ()))
     if klass == "FINDINGS ABOUT":
         own.insert(own.index("--TEST") + 1, "--OBJ")
-    return IDENTIFIERS, own, [name for name in TIMING if newest or name not in NEW]
+    own, timing = ([name for name in part if newest or name not in NEW] for part in (own, TIMING))
+    return IDENTIFIERS, own, timing

@@ -130,18 +130,21 @@ def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
     if not tables and not faults:  # a check of nothing finds nothing, which nobody may take for clean
         raise InputError("FS103", Place(next(iter(given.files.values())).path.name), "at least one row")
     yield from findings
+    yield from _conformance(given, tables)
+
+
+def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]:
+    """The findings in the tables of a package, and where its define.xml does not agree with them."""
     from fhirspace.study import pipeline  # noqa: PLC0415 - a second of CPU, and only datasets need it
 
-    yield from (finding.problem for finding in pipeline.check(pipeline.Block(tables)).findings)
-    if given.define:
-        yield from _agreement(given.define, tables)
-
-
-def _agreement(path: Path, tables: dict[str, pa.Table]) -> Iterator[Problem]:
-    """Where the define.xml of a package does not agree with its datasets."""
+    define = None
     try:
-        define = reading.read(path)
+        define = reading.read(given.define) if given.define else None
     except InputError as fault:
         yield fault.problem
-        return
-    yield from agreement.check(define, tables, path.name)
+    own_key = agreement.keyed(define) if define else frozenset[str]()  # a sponsor may choose other keys than the guide
+    for problem, _ in pipeline.check(pipeline.Block(tables)).findings:
+        if problem.code != "FS725" or problem.table not in own_key:
+            yield problem
+    if define and given.define:
+        yield from agreement.check(define, tables, given.define.name)

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.sdtm.define import agreement
+from fhirspace.sdtm.define.conditions import meets
 from fhirspace.sdtm.define.model import Check, Codelist, Define, Term, Where
 from tests.sdtm.define.test_making import VS, dataset, item, made
 
@@ -152,6 +153,19 @@ def test_comparisons_have_a_bound(monkeypatch):
     assert {code for code, _ in findings(*package())} == {"FS782"}
 
 
+def test_no_value_is_the_empty_text_of_a_where_clause():
+    define = made(AE=AE)
+    check = Check(item(define, "AE", "AESEV").oid, "NE", ("",))
+    assert not meets(define, [Where("WC", (check,))], ["AESEV"], (None,))
+    assert meets(define, [Where("WC", (replace(check, comparator="EQ"),))], ["AESEV"], (None,))
+
+
+def test_the_place_is_a_row_that_the_value_level_item_is_about():
+    define, tables = package()
+    put("VS", "VSORRES", ["81", "heavy", "heavy"])(define, tables)
+    assert [(each.code, each.place.row) for each in agreement.check(define, tables)] == [("FS776", 4)]
+
+
 @pytest.mark.parametrize(
     ("comparator", "values", "met"),
     [
@@ -164,6 +178,8 @@ def test_comparisons_have_a_bound(monkeypatch):
         ("GT", ("2",), {"10"}),
         ("GE", ("2",), {"2", "10"}),
         ("GE", ("x",), set()),
+        ("NE", ("",), {"1", "2", "10"}),
+        ("EQ", ("",), set()),
     ],
 )
 def test_conditions_of_where_clauses(comparator, values, met):

@@ -132,6 +132,16 @@ def test_terms_of_codelists(parameters: dict[str, Any], there: str, wrong: str) 
         assert there in computed("codelist_terms", parameters)[1].at(0)
 
 
+@pytest.mark.parametrize(("parameter", "older"), [("3.3", True), ("3.4", False), ("latest", False)])
+def test_variables_that_only_a_newer_guide_expects(*, parameter: str, older: bool) -> None:
+    data = study(SV={"DOMAIN": ["SV"]}, TS={"TSPARMCD": ["X", "SDTIGVER"], "TSVAL": ["1.0", parameter]})
+    result = apply(of_dataset(data.datasets["SV"]), Operation("expected_variables", "$x", {}), data)
+    column = result.column("$x")
+    assert isinstance(column, Lists)
+    assert ("SVPRESP" in (column.at(0) or ())) is not older
+    assert "SVSTDTC" in (column.at(0) or ())
+
+
 def test_terms_of_another_version_than_that_which_the_study_names() -> None:
     data = Study(study(**STUDY).datasets.values(), terminology="2020-12-18")
     work = Operation("codelist_terms", "$x", {"codelists": ("NY",), "level": "term"})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +27,12 @@ from fhirspace.tables.text import data_columns
 
 _MOST: Final = 20_000_000
 """Comparisons of cells with the values of where clauses, for one variable: some seconds."""
+
+
+def keyed(define: Define) -> frozenset[str]:
+    """The datasets whose key the define.xml gives, with which `check` compares their records."""
+    groups = define.groups.values()
+    return frozenset(group.name for group in groups if any(ref.key for ref in group.refs))
 
 
 def check(define: Define, tables: Mapping[str, pa.Table], file: str = "define.xml") -> Iterator[Problem]:
@@ -47,6 +53,13 @@ def check(define: Define, tables: Mapping[str, pa.Table], file: str = "define.xm
             yield Problem("FS772", Place(file, None, name), "an ItemGroupDef of this name", name)
         else:
             yield from _Dataset(define, described[name], tables[name], file).check()
+
+
+class _Part(NamedTuple):
+    """The rows (as flags) that a value-level item is about."""
+
+    item: str
+    rows: pa.Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +106,17 @@ class _Dataset:
     def _filled(self, name: str) -> bool:
         return columns.filled(self.table, name)
 
-    def _values(self, item: Item, variable: str, values: list[str], where: str = "") -> Iterator[Problem]:
+    def _values(self, item: Item, variable: str, values: list[str], part: _Part | None = None) -> Iterator[Problem]:
         """The values of a variable, or of the part of it that a value-level item is about, against their definition."""
         wrong = [value for value in values if not kinds.fits(item.type, value)]
-        yield from self._faulty("FS776", variable, wrong, f"values of the data type {item.type}", where)
+        yield from self._faulty("FS776", variable, wrong, f"values of the data type {item.type}", part)
         if item.length is not None:
             long = [value for value in values if kinds.size(item.type, value) > item.length]
-            yield from self._faulty("FS777", variable, long, f"at most {item.length}, the Length", where)
+            yield from self._faulty("FS777", variable, long, f"at most {item.length}, the Length", part)
         terms = self._terms(item)
         if terms is not None:
             strange = [value for value in values if value not in terms and canonical_number(value) not in terms]
-            yield from self._faulty("FS778", variable, strange, f"a term of the codelist {item.codelist}", where)
+            yield from self._faulty("FS778", variable, strange, f"a term of the codelist {item.codelist}", part)
 
     def _terms(self, item: Item) -> set[str] | None:
         """The values that an item may have; numbers in their shortest spelling as well. None where there is no list."""
@@ -113,13 +126,15 @@ class _Dataset:
         values = {term.value for term in codelist.terms}
         return values | {number for value in values if (number := canonical_number(value)) is not None}
 
-    def _faulty(self, code: str, variable: str, values: list[str], expected: str, where: str) -> Iterator[Problem]:
+    def _faulty(
+        self, code: str, variable: str, values: list[str], expected: str, part: _Part | None
+    ) -> Iterator[Problem]:
         if not values:
             return
-        cells = columns.text(self.table, variable)
-        rows = pc.indices_nonzero(pc.is_in(cells, value_set=pa.array(values, pa.string()))).to_pylist()
+        flags = pc.is_in(columns.text(self.table, variable), value_set=pa.array(values, pa.string()))
+        rows = pc.indices_nonzero(pc.and_(flags, part.rows) if part else flags).to_pylist()
         place = columns.places(self.table, self.group.name, rows[:1], variable)[0]
-        detail = counted(len(values), "value", "values") + (f", by {where}" if where else "")
+        detail = counted(len(values), "value", "values") + (f", by {part.item}" if part else "")
         yield Problem(code, place, expected, self.group.name, detail)
 
     def _value_level(self, item: Item) -> Iterator[Problem]:
@@ -139,8 +154,14 @@ class _Dataset:
             if work > _MOST:
                 yield self._problem("FS782", item.name, f"at most {_MOST:,} comparisons of cells with where clauses")
                 return
-            met = [found for cells, found in groups[key].items() if meets(self.define, clauses, names, cells)]
-            yield from self._values(narrow, item.name, sorted(set().union(*met)), narrow.oid)
+            met = [cells for cells in groups[key] if meets(self.define, clauses, names, cells)]
+            values_there = sorted(set().union(*(groups[key][cells] for cells in met)))
+            yield from self._values(narrow, item.name, values_there, _Part(narrow.oid, self._rows(names, met)))
+
+    def _rows(self, names: list[str], met: list[Cells]) -> pa.Array:
+        """Flags of the rows that have one of some combinations of cells."""
+        found = columns.Groups(self.table, names)
+        return found.flags(cells in set(met) for cells in found.cells)
 
     def _key(self, variables: list[tuple[ItemRef, Item]]) -> Iterator[Problem]:
         keys = [item.name for ref, item in sorted(variables, key=lambda pair: pair[0].key or 0) if ref.key]

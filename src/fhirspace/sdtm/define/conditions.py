@@ -47,12 +47,12 @@ def meets(define: Define, clauses: Iterable[Where], names: Sequence[str], cells:
 
 
 def _true(check: Check, define: Define, given: Mapping[str, str | None]) -> bool:
-    cell = given.get(define.items[check.item].name)
+    cell = given.get(define.items[check.item].name) or ""  # a transport file does not tell no value from no letters
     if check.comparator in ("EQ", "IN"):
-        return cell is not None and _listed(cell, check.values)
+        return _listed(cell, check.values)
     if check.comparator in ("NE", "NOTIN"):
-        return cell is None or not _listed(cell, check.values)
-    number, bound = canonical_number(cell or ""), canonical_number(next(iter(check.values), ""))
+        return not _listed(cell, check.values)
+    number, bound = canonical_number(cell), canonical_number(next(iter(check.values), ""))
     return number is not None and bound is not None and _ORDERED[check.comparator](Decimal(number), Decimal(bound))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -133,18 +134,23 @@ class Dataset:
 class Study:
     """The datasets of a study, by name, and the version of SDTMIG that they follow.
 
+    Without a `version` it is that which the define.xml or TS names, else the one that fhirspace has.
+
     Attributes:
+        version: of SDTMIG. newest: whether it is 3.4 or later.
         define: the define.xml beside the datasets, None where there is none.
         terminology: the version of controlled terminology that the study names, such as ``2025-03-28``; "" for none.
     """
 
     def __init__(
-        self, datasets: Iterable[Dataset], version: str = "3.4", *, define: Define | None = None, terminology: str = ""
+        self, datasets: Iterable[Dataset], version: str = "", *, define: Define | None = None, terminology: str = ""
     ) -> None:
         self.datasets = {dataset.name: dataset for dataset in datasets}
+        version = version or _guide(define, self.datasets.get("TS")) or sdtm.version()
         self.newest = version >= "3.4"
         self.define = define
         self.terminology = terminology or _named(define)
+        self.version = version
 
     def named(self, name: str) -> list[Dataset]:
         """The datasets of a domain, all parts of a split one; also by the dataset's own name."""
@@ -176,6 +182,18 @@ def _named(define: Define | None) -> str:
     standards = define.standards.values() if define else ()
     sets = [each for each in standards if each.type == "CT" and each.publishing_set in ("SDTM", "")]
     return sets[0].version if sets else ""
+
+
+def _guide(define: Define | None, parameters: Dataset | None) -> str:
+    """The version of SDTMIG that a define.xml names, or the parameter SDTIGVER of TS; "" for none."""
+    for each in define.standards.values() if define else ():
+        if each.type == "IG" and each.name in ("SDTMIG", "STDTMIG"):  # the second is a known misspelling
+            return each.version
+    if parameters is None or not all(has(parameters.table, name) for name in ("TSPARMCD", "TSVAL")):
+        return ""
+    codes, values = (parameters.table[name].cast(TEXT) for name in ("TSPARMCD", "TSVAL"))
+    found = values.filter(pc.equal(codes, "SDTIGVER")).drop_null().to_pylist()
+    return found[0] if found and re.fullmatch(r"\d+(\.\d+)*", found[0]) else ""
 
 
 def _by_topic(dataset: Dataset) -> str | None:

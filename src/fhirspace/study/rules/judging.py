@@ -73,6 +73,7 @@ def run(rules: Sequence[Rule], study: Study, report: Report, *, values: bool = F
     """Adds to a report what some rules find in a study, and what they judged it by."""
     report.standards = {
         "SDTMIG": sdtm.version(),
+        "SDTMIG that the study names": study.version if study.version != sdtm.version() else "",
         "Controlled terminology": terminology.version(),
         "Terminology that the study names": study.terminology,
         "Define-XML": study.define.version if study.define else "",

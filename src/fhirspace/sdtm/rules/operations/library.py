@@ -42,7 +42,8 @@ def expected_variables(context: Context) -> Column:
 
 def _core(context: Context, core: str) -> Column:
     specified = _specified(context.dataset)
-    return _list(context, (each.name for each in specified if each.core == core))
+    old = frozenset() if context.study.newest else sdtm_model.NEW
+    return _list(context, (each.name for each in specified if each.core == core and each.name not in old))
 
 
 @operation("get_column_order_from_library")
