@@ -259,3 +259,48 @@ def test_no_expression_of_a_package_takes_for_ever(tmp_path: Path, expression: s
     resource = {**GOOD, "code": {"text": "a" * 60 + "!"}}
     codes = [code for code, _ in found(tmp_path, resource, folder(tmp_path / "own", **{"a.json": own}))]
     assert codes == ([] if holds else ["FS424"])
+
+
+def supported(path: str, piece: str = "", **about: Any) -> dict[str, Any]:
+    element: dict[str, Any] = {"id": f"{path}:{piece}" if piece else path, "path": path, "mustSupport": True, **about}
+    return element | ({"sliceName": piece} if piece else {})
+
+
+MUST: dict[str, Any] = {
+    **PROFILE,
+    "differential": {
+        "element": [
+            supported("Observation.subject"),
+            supported("Observation.note"),
+            supported("Observation.note.text"),
+            supported("Observation.value[x]"),
+            {"id": "Observation.category", "path": "Observation.category",
+             "slicing": {"discriminator": [{"type": "value", "path": "text"}], "rules": "open"}},
+            supported("Observation.category", "one"),
+            {"id": "Observation.category:one.text", "path": "Observation.category.text", "fixedString": "one"},
+            supported("Observation.category", "two"),
+            {"id": "Observation.category:two.text", "path": "Observation.category.text", "fixedString": "two"},
+        ]
+    },
+}  # fmt: skip
+
+
+def test_must_support_elements_that_no_resource_has_are_a_note_for_each_profile(tmp_path: Path) -> None:
+    package = tmp_path / "own"
+    package.mkdir()
+    (package / "p.json").write_text(json.dumps(MUST), "utf-8")
+    base = {"resourceType": "Observation", "meta": GOOD["meta"], "status": "final", "code": {"text": "x"}}
+    one = {**base, "subject": {"display": "x"}, "category": [{"text": "two"}]}
+    file = tmp_path / "some.ndjson"
+
+    def noted(*resources: dict[str, Any]) -> list[tuple[str, str, str]]:
+        file.write_text("".join(json.dumps(each) + "\n" for each in resources), "utf-8")
+        problems = validate([file], profile=package)
+        return [(each.level, str(each.place), each.detail) for each in problems if each.code == "FS428"]
+
+    missing = "3 of 6, in 2 resources: Observation.note, Observation.value[x], Observation.category:one"
+    assert noted(one, base) == [("note", PROFILE["url"], missing)]
+    assert noted(base, {**base, "valueString": "x"})[0][2].startswith("4 of 6, in 2 resources: ")
+    rest = {"valueString": "x", "note": [{"text": "x"}], "category": [{"text": "one"}]}
+    assert noted(one, {**base, **rest}) == []
+    assert noted({name: value for name, value in base.items() if name != "meta"}) == [], "no resource declares it"

@@ -12,7 +12,6 @@ from fhirspace.fhir.validation.across import Across
 from fhirspace.fhir.validation.check import Checker, compiled, judged
 from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.quick import Quick
-from fhirspace.fhir.validation.structures.registry import Unjudged
 from fhirspace.fhir.validation.values.addresses import absolute, uri
 from fhirspace.fhir.wire import resource_type
 from fhirspace.foreign import counted, member
@@ -46,7 +45,7 @@ def validate(paths: Iterable[Path], *, fhir: Release = "R4", full: bool = False)
 
 def validate_files(files: Iterable[FhirFile], *, checker: Checker) -> Iterator[Problem]:
     """`validate` for files that were recognised before; one that cannot be read to its end is a finding, too."""
-    checker.registry.unjudged = unjudged = Unjudged() if checker.full or checker.registry.noting else None
+    checker.registry.begin(full=checker.full)
     across = Across()
     quick = Quick(checker)
     for file in files:
@@ -57,12 +56,15 @@ def validate_files(files: Iterable[FhirFile], *, checker: Checker) -> Iterator[P
         except InputError as error:
             yield error.problem
     yield from across.problems()
-    yield from _unjudged(unjudged) if unjudged else ()
+    yield from _of_all(checker)
 
 
-def _unjudged(unjudged: Unjudged) -> Iterator[Problem]:
-    """A note for each system whose codes nobody knows."""
-    for system, count in unjudged.counts():
+def _of_all(checker: Checker) -> Iterator[Problem]:
+    """Notes on all resources together: profiles of which elements are missing, systems whose codes nobody knows."""
+    known = checker.registry
+    for url, missing in known.unsupported(full=checker.full):
+        yield Problem("FS428", Place(url), detail=missing)
+    for system, count in known.unjudged.counts() if known.unjudged else ():
         named = system if absolute(system) and not uri(system) else "a system without an address"
         yield Problem("FS439", Place(named), detail=counted(count, "different code"))
 

@@ -41,6 +41,8 @@ class Judge:
         self._invariants = invariants
         self._type_of = type_of
         self._found: list[Finding] = []
+        self.met: set[str] = set()
+        """The ids of the must-support elements that a value had."""
 
     def judge(self, value: Any) -> list[Finding]:
         """What is wrong with a value of the structure's type, with paths within it."""
@@ -50,6 +52,13 @@ class Judge:
             return self._found
         finally:
             self._found = outer
+
+    def unmet(self) -> tuple[list[str], int]:
+        """The must-support elements that no value had, without those within them; and how many there are of all."""
+        every = [node.rule.id for node in self._root.within() if node.rule.supported]
+        missing = [each for each in every if each not in self.met]
+        within = tuple(f"{each}{sign}" for each in missing for sign in ".:/")
+        return [each for each in missing if not each.startswith(within)], len(every)
 
     def _say(self, path: str, expected: str, code: str = "") -> None:
         self._found.append((path, code or self._breaks, f"{self._name}: {expected}"))
@@ -71,6 +80,8 @@ class Judge:
     def _element(self, node: Node, found: Sequence[Item], path: str, name: str) -> None:
         """All values of an element or slice."""
         rule = node.rule
+        if found and rule.supported:
+            self.met.add(rule.id)
         where = f"{path}.{name}" if path else name
         label = f"{name}:{node.slice}" if node.slice else name
         if rule.min > len(found):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,11 +13,14 @@ from fhirspace.fhir.validation.structures.judge import Judge
 from fhirspace.fhir.validation.structures.packages import Package
 from fhirspace.fhir.validation.structures.slices import Around
 from fhirspace.fhir.validation.structures.tree import Node, tree
+from fhirspace.foreign import counted
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.standards.hl7.structures import Structure, structures
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet, terms
 
 _REMEMBERED = 4096
+_NAMED = 20
+"""Must-support elements that a note names."""
 _MOST_SYSTEMS, _MOST_CODES = 1_000, 100_000
 _CORE = "http://hl7.org/fhir/StructureDefinition/"
 
@@ -63,6 +67,7 @@ class Registry:
         """What snapshots repeat of the types, which are judged by themselves."""
         self._extensions: dict[str, Structure | None] = {}
         self._asked: set[tuple[int, str]] = set()
+        self._judged: Counter[str] = Counter()
         self.resolve: Callable[[str], Any] = _nothing
         """Finds the resource that a reference names; set for each resource."""
         self.noting = False
@@ -128,6 +133,7 @@ class Registry:
             return self._without(kind, url)
         if structure.type not in (kind, "Resource", "DomainResource"):
             return [("meta.profile", "FS433", f"a profile of {kind}, which {structure.url} is not")]
+        self._judged[structure.url] += 1
         self.resolve = _contained(resource).get
         return self.judge(resource, url) or []
 
@@ -139,6 +145,23 @@ class Registry:
         if named or url.startswith(_CORE):
             return [("meta.profile", "FS433", f"a profile of {kind} that FHIR {self.release} has")]
         return [("meta.profile", "FS434", "the package that has this profile")]
+
+    def begin(self, *, full: bool) -> None:
+        """Begins a run: what is counted over all of its resources is set back."""
+        self.unjudged = Unjudged() if full or self.noting else None
+        self._judged.clear()
+        for judge in self._judges.values():
+            if judge is not None:
+                judge.met.clear()
+
+    def unsupported(self, *, full: bool) -> Iterator[tuple[str, str]]:
+        """By profile, what must-support elements of it no resource had; of HL7's own profiles only if `full`."""
+        for url, count in sorted(self._judged.items()):
+            judge = self._judge(url) if full or url in self._own else None
+            missing, every = judge.unmet() if judge else ([], 0)
+            if missing:
+                named = ", ".join(missing[:_NAMED]) + (", ..." if missing[_NAMED:] else "")
+                yield url, f"{len(missing)} of {every}, in {counted(count, 'resource')}: {named}"
 
     def conforms(self, value: Any, url: str) -> bool | None:
         """Whether a value conforms to a structure; None where it is not known, or being asked for already."""

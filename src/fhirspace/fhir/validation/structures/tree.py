@@ -52,6 +52,12 @@ class Node:
             yield each
             yield from each.all_slices()
 
+    def within(self) -> Iterator[Node]:
+        """All elements and slices within it."""
+        for each in (*self.children.values(), *self.slices.values()):
+            yield each
+            yield from each.within()
+
     @property
     def slicing(self) -> Slicing | None:
         """How its slices are distinguished: as it says, or as it is understood for extensions and choices."""
