@@ -20,6 +20,59 @@ def of(reference: str, identity: str = "o") -> dict[str, Any]:
     return {**OBSERVATION, "id": identity, "subject": {"reference": reference}}
 
 
+def visit(patient: str, identity: str = "e") -> dict[str, Any]:
+    kind = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "AMB"}
+    subject = {"reference": f"Patient/{patient}"}
+    return {"resourceType": "Encounter", "id": identity, "status": "finished", "class": kind, "subject": subject}
+
+
+def at(visit: str, *subjects: str, identity: str = "o") -> dict[str, Any]:
+    first, *others = [{"reference": f"Patient/{name}"} for name in subjects]
+    more = {"performer": others} if others else {}
+    return {**OBSERVATION, "id": identity, "subject": first, "encounter": {"reference": f"Encounter/{visit}"}, **more}
+
+
+def enrolled(patient: str, study: str) -> dict[str, Any]:
+    of_one = {"individual": {"reference": f"Patient/{patient}"}, "study": {"reference": f"ResearchStudy/{study}"}}
+    return {"resourceType": "ResearchSubject", "id": f"{patient}-{study}", "status": "candidate", **of_one}
+
+
+def part_of(study: str, patient: str) -> dict[str, Any]:
+    text = {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml">x</div>'}
+    focus = [{"reference": f"ResearchStudy/{study}"}]
+    return {**of(f"Patient/{patient}"), "text": text, "focus": focus}
+
+
+PEOPLE = [{"resourceType": "Patient", "id": name} for name in "pq"]
+STUDIES = [{"resourceType": "ResearchStudy", "id": name, "status": "active"} for name in "st"]
+SUBJECTS: list[tuple[str, dict[str, list[dict[str, Any]]], list[tuple[str, str, int | None, str | None]]]] = [
+    ("a visit of the same patient", {"a.ndjson": [*PEOPLE, visit("p"), at("e", "p")]}, []),
+    (
+        "a visit of another patient",
+        {"a.ndjson": [*PEOPLE, at("e", "q"), visit("p"), at("e", "q", identity="o2")]},
+        [("FS452", "a.ndjson", 3, "Observation")],
+    ),
+    (
+        "with versions",
+        {"a.ndjson": [*PEOPLE, visit("p/_history/2"), at("e/_history/1", "q")]},
+        [("FS452", "a.ndjson", 4, "Observation")],
+    ),
+    ("two patients in one resource", {"a.ndjson": [*PEOPLE, visit("p"), at("e", "q", "p")]}, []),
+    ("the study of the patient", {"a.ndjson": [*PEOPLE, *STUDIES, enrolled("p", "s"), part_of("s", "p")]}, []),
+    (
+        "in both studies",
+        {"a.ndjson": [*PEOPLE, *STUDIES, part_of("t", "p"), enrolled("p", "s"), enrolled("p", "t")]},
+        [],
+    ),
+    ("enrolled nowhere", {"a.ndjson": [*PEOPLE, *STUDIES, enrolled("q", "s"), part_of("t", "p")]}, []),
+    (
+        "another study",
+        {"a.ndjson": [*PEOPLE, *STUDIES, part_of("t", "p"), enrolled("p", "s")]},
+        [("FS453", "a.ndjson", 5, "Observation")],
+    ),
+]
+
+
 def found(path: Path) -> list[tuple[str, str, int | None, str | None]]:
     return [(each.code, each.place.file, each.place.row, each.place.column) for each in validate([path])]
 
@@ -44,6 +97,7 @@ CASES: list[tuple[str, dict[str, list[dict[str, Any]]], list[tuple[str, str, int
     ("twice in a file", {"a.ndjson": [PATIENT, PATIENT]}, [("FS436", "a.ndjson", 2, "Patient.id")]),
     ("twice in two files", {"a.ndjson": [PATIENT], "b.json": [PATIENT]}, [("FS436", "b.json", None, "Patient.id")]),
     ("one id, two types", {"a.ndjson": [PATIENT, {**OBSERVATION, "id": "p"}]}, []),
+    *SUBJECTS,
     (
         "in a bundle",
         {

@@ -1,4 +1,4 @@
-"""What can be seen only across resources: ids that occur twice, and references that nothing in the set answers.
+"""What can be seen only across resources: ids that occur twice, references that nothing in the set answers, subjects.
 
 Ids and references are stored as 64-bit hashes with their places, some 20 bytes each, so that millions fit.
 Source: FHIR, "Resource" (id), "References" (literal references), "Bundle" (resolving references).
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
+from fhirspace.fhir.validation.subjects import Subjects
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder
 
@@ -39,10 +40,11 @@ class Across:
     def __init__(self) -> None:
         self._files: list[str] = []
         self._types: list[str] = []
-        self._ids, self._id_places = array("q"), array("q")
+        self._ids, self._id_places, self._id_owners = array("q"), array("q"), array("q")
         self._wanted, self._wanted_places = array("q"), array("q")
         self._lately: set[bytes] = set()
         self._sets = 0
+        self._subjects = Subjects()
 
     def add(self, raw: bytes, file: FhirFile, number: int | None, *, one: bool) -> None:
         """Looks at a resource. Args: its JSON, its file, its line; `one`: it is all that its file holds."""
@@ -63,7 +65,11 @@ class Across:
         if head.id:
             self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
             self._id_places.append(place)
-        for text in _REFERENCE.findall(raw):
+        texts = _REFERENCE.findall(raw)
+        owner = self._subjects.add(head.resource_type, raw, texts, place) if texts else 0
+        if head.id:
+            self._id_owners.append(owner)
+        for text in texts:
             if text not in self._lately:
                 self._reference(text, place)
 
@@ -91,6 +97,7 @@ class Across:
             if head.id:
                 self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
                 self._id_places.append(-self._place(head.resource_type, number))
+                self._id_owners.append(0)
 
     def _place(self, kind: str, number: int) -> int:
         if not self._types or self._types[-1] != kind:
@@ -102,7 +109,8 @@ class Across:
         return (len(self._files) << 44) | ((len(self._types) - 1) << 32) | min(number, (1 << 32) - 1)
 
     def problems(self) -> Iterator[Problem]:
-        """An error for each further resource with the id of another, a warning for each first dangling reference."""
+        """An error for each further resource with the id of another; warnings for each first dangling reference, and
+        for resources of a patient that refer to another one's."""
         for place in self._twice():
             where, kind = self._shown(place)
             yield Problem("FS436", Place(*where, f"{kind}.id"), "an id that no other resource of the type has", kind)
@@ -111,6 +119,12 @@ class Across:
         for place in self._dangling():
             where, kind = self._shown(place)
             yield Problem("FS435", Place(*where, kind), "the resource that the reference names", kind)
+        for place in self._subjects.others(self._ids, self._id_owners):
+            where, kind = self._shown(place)
+            yield Problem("FS452", Place(*where, kind), "a resource of the same patient", kind)
+        for place in self._subjects.not_enrolled():
+            where, kind = self._shown(place)
+            yield Problem("FS453", Place(*where, kind), "the study of the patient's ResearchSubject", kind)
 
     def _twice(self) -> Iterator[int]:
         if not self._ids:
