@@ -253,6 +253,61 @@ def test_of_two_codes_of_one_test_the_one_that_us_core_names_counts(
     assert cells(made, view, "loinc") == [(codes[1],)]
 
 
+def encounter(name: str, who: str, start: str, end: str | None = None) -> dict[str, Any]:
+    period = {"start": start} if end is None else {"start": start, "end": end}
+    given = {"resourceType": "Encounter", "id": name, "status": "finished", "subject": {"reference": who}}
+    return {**given, "type": [{"text": name}], "period": period}
+
+
+@pytest.mark.parametrize(
+    ("more", "ends"),
+    [
+        ([], "2026-02-05T12:00:00-05:00"),
+        ([("e4", "2026-02-05T18:00:00Z", None)], None),  # when it ended is not known
+        ([("e4", "2026-02-05T18:00:00Z", "2026-02")], None),
+        ([("e4", "2026-02-12T18:00:00Z", "2026-02-12T23:00:00Z")], "2026-02-05T12:00:00-05:00"),
+    ],
+)
+def test_the_encounters_of_a_visit_are_one_record(
+    tmp_path: Path, more: list[tuple[str, str, str | None]], ends: str | None
+) -> None:
+    given = [
+        *resources(),
+        encounter("e1", "Patient/p1", "2026-02-05T15:00:00Z", "2026-02-05T17:00:00Z"),
+        encounter("e2", "Patient/p1", "2026-02-03T15:00:00Z", "2026-02-03T16:00:00Z"),
+        encounter("e3", "Patient/p2", "2026-02-03T15:00:00Z", "2026-02-03T16:00:00Z"),
+        encounter("e5", "Patient/p1", "2026-01-20T15:00:00Z", "2026-01-20T16:00:00Z"),
+        *(encounter(name, "Patient/p1", start, end) for name, start, end in more),
+    ]
+    made = run(tmp_path, given)
+    assert cells(made, "encounter", "SUBJID", "id", "visit", "start", "end") == [
+        ("001", "e2", "TREATMENT", "2026-02-03T10:00:00-05:00", ends),
+        ("001", "e5", "SCREENING", "2026-01-20T10:00:00-05:00", "2026-01-20T11:00:00-05:00"),
+        ("002", "e3", "TREATMENT", "2026-02-03T10:00:00-05:00", "2026-02-03T11:00:00-05:00"),
+    ]
+    outside = made.left["Encounter", "outside the windows of visits"]
+    assert outside == sum(start > "2026-02-12" for _, start, _ in more)
+    assert made.count("Encounter")["taken"] == 4 + len(more) - outside
+
+
+def test_a_record_without_the_texts_by_which_others_are_merged_stays_by_itself(tmp_path: Path) -> None:
+    own = "view: own\nof: Claim\ncolumns: {id: id, use: use, made: created}\nmerge: {by: [use], greatest: [made]}\n"
+    given = [patient("p1"), *({"resourceType": "Claim", "id": name, "patient": {"reference": "Patient/p1"},
+                              **more} for name, more in
+             {"a": {}, "b": {}, "c": {"use": "claim"}, "d": {"use": "claim", "created": "2026"}}.items())]  # fmt: skip
+    made = run(tmp_path, given, "extends: us-core\n", own=own)
+    assert cells(made, "own", "id", "made") == [("a", None), ("b", None), ("c", None)]
+    assert made.count("Claim")["taken"] == 4
+
+
+def test_a_dose_outside_the_participation_is_neither_first_nor_last(tmp_path: Path) -> None:
+    made = run(tmp_path, [*resources(), dose("d0", "Patient/p1", "2025-12-01"), dose("d9", "Patient/p1", "2026-09-01")])
+    assert cells(made, "patient", "SUBJID", "first_dose", "last_dose")[0] == (
+        ("001", "2026-02-01T22:30:00-05:00", "2026-02-01T22:30:00-05:00")
+    )
+    assert made.left["MedicationAdministration", "outside participation"] == 2
+
+
 HEAD = "patient,STUDYID,SUBJID,participation start,participation end\n"
 
 

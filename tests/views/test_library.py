@@ -36,8 +36,12 @@ def test_the_shipped_views_fit_the_definitions(name: str, release: Release) -> N
         (f"{VIEW}columns: {{a: $loin}}\n", "FS331", "$loin", "$loinc"),
         (f"{VIEW}when: status is\n", "FS317", "when", "condition"),
         (f"{VIEW}when: stats is final\n", "FS371", "stats", "status"),
-        (f"{VIEW}when: status in NOLIST\n", "FS311", "NOLIST", "list"),
+        (f"{VIEW}when: status in XYZ\n", "FS311", "XYZ", "list"),
         (f"{VIEW}left: {{why: code is x}}\n", "FS372", "code", "text"),
+        (f"{VIEW}columns: {{a: status}}\nmerge: {{by: [b]}}\n", "FS373", "merge", "columns of this view"),
+        (f"{VIEW}columns: {{a: status}}\nmerge: {{least: [a]}}\n", "FS373", "merge", "by"),
+        (f"{VIEW}columns: {{a: status}}\nmerge: {{by: [a], most: [a]}}\n", "FS373", "merge", "greatest"),
+        (f"{VIEW}each: component\ncolumns: {{a: {{item: code}}}}\n", "FS373", "a", "each"),
         (f"{VIEW}subject: status\n", "FS372", "subject", "Reference"),
     ],
 )

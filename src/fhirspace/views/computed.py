@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.sdtm.columns import Groups
 from fhirspace.tables.text import TEXT
 from fhirspace.views.notation.model import Computed, View, ViewSet
+from fhirspace.views.records import holds
 from fhirspace.views.subjects import END, FIRST_DOSE, KEYS, START, Enrolment
 from fhirspace.views.times import Windows, local, moment, phase, study_day
 
@@ -26,13 +28,14 @@ class Context:
 
     Attributes:
         views: the views. enrolment: its table, None: without one. windows: of visits.
-        columns: of each view, those with addresses, `ENROLLED` and the patient.
+        columns: of each view, those with addresses, `ENROLLED` and the patient. joined: what conditions name besides.
     """
 
     views: ViewSet
     enrolment: Enrolment | None
     windows: Windows
     columns: Mapping[str, Columns]
+    joined: Mapping[str, Columns] = field(default_factory=dict)
 
     def computed(self, view: View) -> dict[str, pa.Array]:
         """All columns of a view, its dates in local time, and those that every record has."""
@@ -43,7 +46,7 @@ class Context:
                 name: self.enrolment.take(name, given[ENROLLED]) for name in KEYS if name in self.enrolment.columns
             }
         for name, each in view.columns.items():
-            if isinstance(each, Computed):
+            if isinstance(each, Computed) and name not in given:
                 made[name] = self._column(each, given)
         return made
 
@@ -92,17 +95,36 @@ class Context:
         return {**(self.extreme(self.views.day_one) if self.views.day_one else {}), **found}
 
     def extreme(self, each: Computed) -> dict[int, str]:
-        """The least or greatest date in a column of a view, by row of the enrolment table."""
+        """The least or greatest date in a column of a view, by row of the enrolment table.
+
+        What the view leaves does not count: a dose after the participation is not the last one of the study.
+        """
         view = self.views.views[each.view]
         if each.view not in self.columns:
             return {}
         given = self.local(view)
         found: dict[int, str] = {}
         best = min if each.kind == "least" else max
-        for row, text in zip(given[ENROLLED].to_pylist(), given[each.column].to_pylist(), strict=True):
-            if row is not None and text:
+        cells = (given[ENROLLED].to_pylist(), given[each.column].to_pylist(), self._kept(view, given).to_pylist())
+        for row, text, kept in zip(*cells, strict=True):
+            if row is not None and text and kept:
                 found[row] = best(found.get(row, text), text, key=moment)
         return found
+
+    def _kept(self, view: View, given: Columns) -> pa.Array:
+        """The candidates that the conditions of ``left:`` let pass.
+
+        Those that name a visit or a date of another view are not asked: these depend on extremes themselves.
+        """
+        known: dict[str, pa.Array] = {**self.joined.get(view.name, {}), **given}
+        for name, each in view.columns.items():
+            if isinstance(each, Computed) and each.kind in ("phase", "enrolment"):
+                known[name] = self._column(each, given)
+        keep = pa.repeat(pa.scalar(True), len(given[ENROLLED]))
+        for _, cond in view.left:
+            if set(cond.columns()) <= known.keys():
+                keep = pc.and_(keep, pc.invert(pc.fill_null(holds(cond, known), False)))
+        return keep
 
 
 def _local(zones: Mapping[str, str], text: str | None, site: str | None) -> str | None:

@@ -21,6 +21,7 @@ from fhirspace.tables.text import FILE, ROW, TEXT
 from fhirspace.views.computed import ENROLLED, Context
 from fhirspace.views.fates import Fates
 from fhirspace.views.join import Resolver
+from fhirspace.views.merged import merged
 from fhirspace.views.notation.model import View, ViewSet
 from fhirspace.views.plan import plans
 from fhirspace.views.records import Candidates, Reader, holds
@@ -97,7 +98,8 @@ class _Flattening:
         views = [view for _, view in sorted(self._views.views.items()) if view.of in fates]
         ready = {view.name: self._prepared(view, fates[view.of], patients_) for view in views}
         columns = {name: each.columns() for name, each in ready.items()}
-        context = Context(self._views, self._enrolment, self._windows, columns)
+        joined = {name: each.joined() for name, each in ready.items()}
+        context = Context(self._views, self._enrolment, self._windows, columns, joined)
         for each in ready.values():
             self._finish(each, fates[each.view.of], context)
         for kind, fate in fates.items():
@@ -133,9 +135,8 @@ class _Flattening:
             bad = rows.filter(several).unique().to_pylist()
             fate.quarantine(bad, (("FS460", f"{view.name}.{name}") for _ in bad))
             keep = pc.and_(keep, pc.invert(several))
-        joined = {name: cells.filter(ready.good) for name, cells in ready.reader.joined.items()}
         for reason, cond in view.left:
-            there = pc.fill_null(pc.and_(keep, holds(cond, {**joined, **texts})), False)
+            there = pc.fill_null(pc.and_(keep, holds(cond, {**ready.joined(), **texts})), False)
             fate.leave(rows.filter(there), reason)
             keep = pc.and_(keep, pc.invert(there))
         fate.take(rows.filter(keep))
@@ -158,7 +159,9 @@ class _Flattening:
         files = pa.array([each.name for each in self._store.files], TEXT)
         numbers = pa.array(found.files, pa.int32()).take(rows)
         table = table.take(places).append_column(FILE, pa.DictionaryArray.from_arrays(numbers, files))
-        return table.append_column(ROW, pa.array(found.lines, pa.int64()).take(rows))
+        table = table.append_column(ROW, pa.array(found.lines, pa.int64()).take(rows))
+        subject = "USUBJID" if "USUBJID" in names else PATIENT
+        return merged(table, subject, view.merge) if view.merge else table
 
     def _account(self, kind: str, fate: Fates) -> None:
         made, found = self._made, fate.found
@@ -199,6 +202,10 @@ class _Ready:
     def rows(self) -> pa.Array:
         """The rows of the resources of good candidates."""
         return self.made.rows.filter(self.good)
+
+    def joined(self) -> dict[str, pa.Array]:
+        """The addresses that conditions name, for the good candidates."""
+        return {name: cells.filter(self.good) for name, cells in self.reader.joined.items()}
 
     def columns(self) -> dict[str, pa.Array]:
         """The columns of the good candidates, with the row of the enrolment table and the patient of each."""

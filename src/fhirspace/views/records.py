@@ -78,6 +78,8 @@ class Reader:
                 made.texts[name] = texts
                 if many is not None:
                     made.many[name] = many
+            elif address.kind == "item":
+                made.texts[name] = self._numbers()
         for name, address in self._view.addresses.items():
             self.joined[name] = self._joined(address, rows)
         claimed = pa.repeat(pa.scalar(True), len(rows))
@@ -85,6 +87,13 @@ class Reader:
             claimed = pc.and_(claimed, holds(self._view.when, {**self.joined, **made.texts}))
         made.claimed = claimed
         return made
+
+    def _numbers(self) -> pa.Array:
+        """Of each item its number within its resource, counted from 1; null for a resource without items."""
+        rows = self._items.rows if self._items is not None else pa.array([], _INT)
+        places = pa.array(range(len(rows)), _INT)
+        numbers = pc.add(pc.subtract(places, pc.index_in(rows, value_set=rows).cast(_INT)), 1)
+        return pa.concat_arrays([numbers.cast(TEXT), pa.nulls(len(self._own), TEXT)])
 
     def never(self) -> list[tuple[str, pa.Array]]:
         """The reasons for which resources make no record by ``never:``, with the rows (true or false)."""

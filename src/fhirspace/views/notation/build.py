@@ -17,9 +17,9 @@ from fhirspace.template.syntax import Conditions
 from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Address, AddressError, address_of
 from fhirspace.views.notation.check import WrongAddressError, checked, walk
-from fhirspace.views.notation.model import Computed, View
+from fhirspace.views.notation.model import Computed, Merge, View
 
-VIEW: Final = ("view", "of", "when", "each", "columns", "left", "subject", "never", "let", "codes")
+VIEW: Final = ("view", "of", "when", "each", "columns", "merge", "left", "subject", "never", "let", "codes")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SUBJECTS: Final = ("subject", "patient", "individual")
@@ -29,7 +29,9 @@ _COMPUTED: Final = {
     "enrolment": ("enrolment",),
     "least": ("least",),
     "greatest": ("greatest",),
+    "item": ("item",),
 }
+_MERGE: Final = ("by", "least", "greatest")
 
 
 class _ViewConditions(Conditions):
@@ -88,7 +90,8 @@ class ViewReader(CellReader):
             raise self._error("FS371", document.line, "of", near)
         each, own = self._each(document, kind)
         made = View(name, kind, self._file, document.line, each=each, own=own, subject=self._subject(document, kind))
-        return self._conditioned(document, self._with_columns(document, made))
+        made = self._with_columns(document, made)
+        return self._conditioned(document, replace(made, merge=self._merge(document, made)))
 
     def defined(self, definition: Definition, file: str) -> View:
         """The view of a ViewDefinition: its subject and the status codes of which no record is made are as of others.
@@ -108,6 +111,19 @@ class ViewReader(CellReader):
     def _listed(self, node: nodes.Node, name: nodes.Text) -> Iterator[str]:
         for item in node.items if isinstance(node, nodes.Seq) else (node,):
             yield self._plain(item if isinstance(item, nodes.Text) else None, name.text)
+
+    def _merge(self, document: nodes.Map, view: View) -> Merge | None:
+        """``merge: {by: [visitnum], least: [start], greatest: [end]}``: columns of the view."""
+        given = self._map(document, "merge")
+        if not given:
+            return None
+        found = {name.text: tuple(self._listed(node, name)) for name, node in given}
+        for name, node in given:
+            wrong = [each for each in found[name.text] if each not in view.columns]
+            if name.text not in _MERGE or wrong or not found.get("by"):
+                hint = "`by: [COLUMN]`, `least: [COLUMN]`, `greatest: [COLUMN]` with columns of this view"
+                raise self._error("FS373", node.line, "merge", hint)
+        return Merge(**found)
 
     def _each(self, document: nodes.Map, kind: str) -> tuple[str, bool]:
         node = document.get("each")
@@ -145,7 +161,7 @@ class ViewReader(CellReader):
                 raise self._error("FS373", name.line, name.text, "letters, digits and _ as the name of a column")
             value = self._resolve(node)
             if isinstance(value, nodes.Map):
-                columns[name.text] = self._computed(value, name)
+                columns[name.text] = self._computed(value, name, view)
                 continue
             address, timed = self._address(self._text(value, name.text), view, node.line, name.text)
             columns[name.text] = address
@@ -165,7 +181,7 @@ class ViewReader(CellReader):
             raise self._error("FS373", node.line, key, "an address, or one of " + ", ".join(_COMPUTED))
         return self._filled(node)
 
-    def _computed(self, node: nodes.Map, name: nodes.Text) -> Computed:
+    def _computed(self, node: nodes.Map, name: nodes.Text, view: View) -> Computed:
         key, value = node.items[0] if node.items else (name, nodes.Text("", node.line))
         self._known(node, (*_COMPUTED, "give"))
         if key.text not in _COMPUTED:
@@ -174,6 +190,8 @@ class ViewReader(CellReader):
         give = node.get("give")
         if give is not None and (key.text != "visit" or self._plain(give, "give") != "number"):
             raise self._error("FS373", node.line, "give", "`give: number` beside `visit:`")
+        if key.text == "item" and text != view.each:
+            raise self._error("FS373", name.line, name.text, "the element of `each:`, whose items are numbered")
         kind = "visit number" if give is not None else _COMPUTED[key.text][0]
         if kind in ("least", "greatest"):
             return self.extreme(kind, text, node.line)

@@ -12,7 +12,7 @@ from fhirspace.template.slots import Cond
 from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Address
 
-Kind = Literal["visit", "visit number", "phase", "enrolment", "least", "greatest"]
+Kind = Literal["visit", "visit number", "phase", "enrolment", "least", "greatest", "item"]
 BEFORE, DURING, AFTER = "BEFORE", "DURING", "AFTER"
 """The texts of a column ``{phase: ...}``: relative to the participation in the study."""
 
@@ -31,6 +31,19 @@ class Computed:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """Which records of a subject are one record.
+
+    Attributes:
+        by: the columns that agree. least, greatest: columns of dates of which the earliest or the latest is taken.
+    """
+
+    by: tuple[str, ...]
+    least: tuple[str, ...] = ()
+    greatest: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """One view: which resources it claims, and the columns of the records that it makes of them.
 
@@ -40,6 +53,7 @@ class View:
         each: the element of which each item makes a record; empty: one record a resource.
         own: with `each`, a resource without such items makes a record itself.
         columns: by name; an address reads an item where `each` has some.
+        merge: which records of a subject are one; None: each is one.
         left: reasons with the conditions on which a claimed resource or item makes no record.
         subject: the reference to the patient; None: the resource is the patient.
         never: status elements with the codes of which no record is made, besides the rules of `fhir.status`.
@@ -56,6 +70,7 @@ class View:
     each: str = ""
     own: bool = True
     columns: Mapping[str, Address | Computed] = field(default_factory=dict)
+    merge: Merge | None = None
     left: tuple[tuple[str, Cond], ...] = ()
     subject: Address | None = None
     never: Mapping[str, frozenset[str]] = field(default_factory=dict)
