@@ -16,7 +16,7 @@ from fhirspace.views.flatten import Flattened, flatten
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.subjects import enrolment
 from fhirspace.views.times import windows
-from tests.views.ehr import CATEGORY, COMMON, LOINC, coded, dose, lab, patient, resources, study, write
+from tests.views.ehr import CATEGORY, COMMON, LOINC, RXNORM, coded, dose, lab, patient, resources, study, write
 
 
 def run(tmp_path: Path, given: list[dict[str, Any]], common: str = COMMON, **views: str) -> Flattened:
@@ -210,6 +210,36 @@ def test_an_element_with_one_value_has_no_second_one(tmp_path: Path) -> None:
     assert cells(made, "own", "id", "name", "sex", "ref") == [("p1", None, None, None)]
 
 
+def test_an_observation_without_a_category_is_what_its_code_says(tmp_path: Path) -> None:
+    codes = {"blood": "718-7", "pulse": "8867-4", "saturation": "2708-6", "death": "69453-9"}
+    given = [{**lab(name, "Patient/p1", "2026-02-03"), "code": coded(LOINC, code)} for name, code in codes.items()]
+    for each in given:
+        del each["category"]
+    made = run(tmp_path, [patient("p1"), *given], "extends: us-core\n")
+    assert cells(made, "lab", "id") == [("blood",)]
+    assert sorted(cells(made, "vital", "id")) == [("pulse",), ("saturation",)]
+    assert made.count("Observation") == {"in": 4, "taken": 3, "left": 1, "quarantined": 0, "unclaimed": 0}
+
+
+def test_each_instruction_of_an_order_is_a_record(tmp_path: Path) -> None:
+    dosage = [
+        {"timing": {"repeat": {"frequency": times, "period": 1, "periodUnit": "d"}},
+         "doseAndRate": [{"doseQuantity": {"value": amount, "code": "mg"}}]}
+        for times, amount in ((1, 5), (2, 10))
+    ]  # fmt: skip
+    order = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", "authoredOn": "2026-02-01"}
+    order |= {"subject": {"reference": "Patient/p1"}, "medicationCodeableConcept": coded(RXNORM, "1", "Aspirin")}
+    given = [{**order, "id": f"o{many}", "dosageInstruction": dosage[:many]} for many in (0, 1, 2)]
+    made = run(tmp_path, [patient("p1"), *given], "extends: us-core\n")
+    assert cells(made, "prescription", "id", "item", "drug", "frequency", "dose", "start") == [
+        ("o0", None, "Aspirin", None, None, "2026-02-01"),
+        ("o1", None, "Aspirin", "1", "5", "2026-02-01"),
+        ("o2", "1", "Aspirin", "1", "5", "2026-02-01"),
+        ("o2", "2", "Aspirin", "2", "10", "2026-02-01"),
+    ]
+    assert made.count("MedicationRequest")["taken"] == 3
+
+
 def test_a_social_finding_is_no_record(tmp_path: Path) -> None:
     found = {"resourceType": "Condition", "subject": {"reference": "Patient/p1"}, "onsetDateTime": "2026-02-03"}
     codes = {"work": "160903007", "ill": "66383009"}
@@ -234,10 +264,12 @@ def test_the_views_of_synthea_leave_what_is_for_no_dataset(tmp_path: Path) -> No
         {**lab(name, "Patient/p1", "2026-02-03"), "category": [coded(CATEGORY, kind)]} for name, kind in kinds.items()
     ]
     bare = {key: value for key, value in lab("n", "Patient/p1", "2026-02-03").items() if key not in ("category", "id")}
+    bare["code"] = coded(LOINC, "69453-9")
     pain = {**seen[1], "id": "pain", "code": coded(LOINC, "72514-3")}
     made = run(tmp_path, [patient("p1"), *seen, bare, pain], "extends: synthea\n")
     assert cells(made, "vital", "id") == [("v",)]
-    assert made.left["Observation", "neither laboratory nor vital signs"] == 2
+    assert made.left["Observation", "no item of a questionnaire of the study (code list LOINCQS)"] == 1
+    assert made.left["Observation", "without a category and a code of the code lists LOINCLB and LOINCVS"] == 1
     assert made.left["Observation", "no vital sign (code list NOTVITAL)"] == 1
     assert made.count("Observation") == {"in": 4, "taken": 1, "left": 3, "quarantined": 0, "unclaimed": 0}
 

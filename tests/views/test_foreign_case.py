@@ -1,4 +1,4 @@
-"""The case of three patients out of an EHR, with expected rows of nine datasets: every cell, and where each resource went.
+"""The case of three patients out of an EHR, with expected rows of nine datasets: each cell and each resource.
 
 Two runs: with the code lists of the case, and with the shipped ones, which know more codes. Each departure from the
 expected rows is in a table below, with its reason; nothing else may differ. The case is not in the repository.
@@ -40,6 +40,8 @@ class Departure(NamedTuple):
     why: str
 
 
+SMOKING = "4bdfe50a-13d7-1608-5a2c-cad7d0b9a610"
+"""A smoking status, which is a row of SU: the case has no dataset for it."""
 REASON = Departure(
     FLOVENT,
     "CMINDC",
@@ -143,6 +145,8 @@ def _check_fates(out: Path, more: list[str]) -> None:
         table = rows(out / "sdtm" / f"{domain}.csv")
         for row in table if domain not in ("dm", "sv") else ():
             made.setdefault(names[row[f"{domain.upper()}SPID"]], Counter()).update([domain.upper()])
+    assert [row["SUSPID"] for row in rows(out / "sdtm" / "su.csv")] == [SMOKING]
+    assert f"Observation/{SMOKING}" in left
     apart = {name for name, found in expected.items() if found.keys() & {"DM", "SV"}}
     assert made == {name: found for name, found in expected.items() if name not in apart} | {
         name: Counter(["LB"]) for name in more

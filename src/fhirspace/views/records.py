@@ -89,11 +89,14 @@ class Reader:
         return made
 
     def _numbers(self) -> pa.Array:
-        """Of each item its number within its resource, counted from 1; null for a resource without items."""
+        """Of each item its number within its resource, counted from 1; null where there is one item, or none."""
         rows = self._items.rows if self._items is not None else pa.array([], _INT)
-        places = pa.array(range(len(rows)), _INT)
-        numbers = pc.add(pc.subtract(places, pc.index_in(rows, value_set=rows).cast(_INT)), 1)
-        return pa.concat_arrays([numbers.cast(TEXT), pa.nulls(len(self._own), TEXT)])
+        places, first = pa.array(range(len(rows)), _INT), pc.index_in(rows, value_set=rows).cast(_INT)
+        counts = pc.value_counts(rows)
+        several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
+        numbers = pc.add(pc.subtract(places, first), 1).cast(TEXT)
+        numbers = pc.if_else(pc.is_in(rows, value_set=several), numbers, None)
+        return pa.concat_arrays([numbers, pa.nulls(len(self._own), TEXT)])
 
     def never(self) -> list[tuple[str, pa.Array]]:
         """The reasons for which resources make no record by ``never:``, with the rows (true or false)."""

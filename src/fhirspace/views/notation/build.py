@@ -205,12 +205,10 @@ class ViewReader(CellReader):
         return Computed(kind, column, view)  # type: ignore[arg-type]
 
     def _address(self, text: str, view: View, line: int, key: str) -> tuple[Address, bool]:
-        """An address of a view, checked. With `each`, in resources without items as well."""
+        """An address of a view, checked. With `each` it reads an item; a resource without items may not have it."""
         start = f"{view.of}.{view.each}" if view.each else view.of
         try:
             made, timed = checked(address_of(text), start, self._release, view.of if view.each else "")
-            if view.each and view.own:
-                checked(made, view.of, self._release, view.of)
         except AddressError as error:
             raise self._error("FS370", line, key, error.expected) from None
         except WrongAddressError as error:
