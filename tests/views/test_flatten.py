@@ -222,12 +222,17 @@ def test_an_observation_without_a_category_is_what_its_code_says(tmp_path: Path)
 
 
 def test_each_instruction_of_an_order_is_a_record(tmp_path: Path) -> None:
-    dosage = [
+    dosage: list[dict[str, Any]] = [
         {"timing": {"repeat": {"frequency": times, "period": 1, "periodUnit": "d"}},
          "doseAndRate": [{"doseQuantity": {"value": amount, "code": "mg"}}]}
         for times, amount in ((1, 5), (2, 10))
     ]  # fmt: skip
-    order = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", "authoredOn": "2026-02-01"}
+    order: dict[str, Any] = {
+        "resourceType": "MedicationRequest",
+        "status": "active",
+        "intent": "order",
+        "authoredOn": "2026-02-01",
+    }
     order |= {"subject": {"reference": "Patient/p1"}, "medicationCodeableConcept": coded(RXNORM, "1", "Aspirin")}
     given = [{**order, "id": f"o{many}", "dosageInstruction": dosage[:many]} for many in (0, 1, 2)]
     made = run(tmp_path, [patient("p1"), *given], "extends: us-core\n")
