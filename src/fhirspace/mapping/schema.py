@@ -167,6 +167,10 @@ def schema() -> Schema:
 def _view() -> Schema:
     address = {"type": "string", "description": "code.coding[system=$loinc].code; a | b; first a; a -> Type.b; ^a."}
     names = ("visit", "phase", "enrolment", "least", "greatest", "give", "item")
+    agree = dict.fromkeys(
+        ("by", "least", "greatest"), _words("Columns: what agrees, the earliest and the latest date.")
+    )
+    merge = {"type": "object", "required": ["by"], "properties": agree, "additionalProperties": False}
     computed = {"type": "object", "properties": dict.fromkeys(names, _TEXT), "additionalProperties": False}
     return {
         "type": "object",
@@ -179,17 +183,7 @@ def _view() -> Schema:
             "each": {"description": "The element of which each item makes a record, as in component | .", **_TEXT},
             "subject": {"description": "The reference to the patient.", **_TEXT},
             "columns": {"type": "object", "additionalProperties": {"anyOf": [address, computed]}},
-            "merge": {
-                "description": "Records of a subject that agree in the columns `by` are one record.",
-                "type": "object",
-                "required": ["by"],
-                "properties": {
-                    "by": _words("The columns that agree."),
-                    "least": _words("Columns of which the earliest date is taken."),
-                    "greatest": _words("Columns of which the latest date is taken."),
-                },
-                "additionalProperties": False,
-            },
+            "merge": merge,
             "left": {"type": "object", "additionalProperties": {"$ref": "#/$defs/condition"}},
             "never": _never(),
             "let": _let(),
