@@ -14,6 +14,7 @@ import pyarrow as pa
 from fhirspace.errors import EXIT_QUARANTINED, NOT_READ, InputError, Place, Problem, exit_code_of
 from fhirspace.foreign import file_name
 from fhirspace.forms.reduce import LeftOut
+from fhirspace.sdtm.zones import as_collected
 from fhirspace.tables.leftovers import PASSED_OVER
 from fhirspace.tables.listing import NO_FILE
 from fhirspace.tables.outputs import OutputFolder
@@ -130,7 +131,8 @@ class Accounting:
         """Quarantines rows of a text table."""
         if rows:
             names = data_columns(data)
-            picked = data.select(names).take(pa.array(sorted(set(rows)), pa.int64())).to_pylist()
+            found = as_collected(data.take(pa.array(sorted(set(rows)), pa.int64())))
+            picked = found.select(names).to_pylist()
             self.quarantine(table, names, ([row[name] for name in names] for row in picked), kind)
 
     def note(self, problems: Iterable[Problem]) -> None:

@@ -252,7 +252,7 @@ _Run = tuple[OutputFolder, Accounting, "Conversion"]
 def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | None:
     """Reads the input by way of tabulations and writes the output; gives the key that made its ids."""
     (folder, accounting, result), source, folders, key = run, how.source, how.folders, how.key
-    design = _design(given, source, folders, how.chosen)
+    design = pipeline.design_for(given, source, folders, how.chosen)
     prepared = _prepared(
         given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=how.kinds,
         design=design, finish=how.derive and how.to == "sdtm",
@@ -290,14 +290,6 @@ def _flat(given: Input, views: ViewSet, release: Release, run: _Run) -> Input:
     result.resources = sum(found.count(kind)["in"] for kind in found.kinds)
     result.unread = len(found.unmapped)
     return replace(given, kind="records", records=counted_records(found, accounting))
-
-
-def _design(given: Input, source: str | None, mappings: list[Path], chosen: StudyDesign | None) -> StudyDesign:
-    """The design of the study: the `chosen` one, else that of the source mappings, else that beside the datasets."""
-    if source is None and given.kind != "records":
-        return chosen or (load_study(given.study) if given.study else StudyDesign())
-    forms = given.forms if given.kind == "records" else ()
-    return pipeline.design_of(pipeline.source_library(source, forms, mappings), chosen)
 
 
 def _known_key(out: Path, given: IdKey | Path | str | None, *, new_ids: bool) -> IdKey | None:

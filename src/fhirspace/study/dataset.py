@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,8 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fhirspace.sdtm.derive.design import StudyDesign
+from fhirspace.sdtm.zones import MARK, with_offsets
 from fhirspace.tables import description, parquet
 from fhirspace.tables.description import Description
 from fhirspace.tables.slices import slices
@@ -100,3 +102,11 @@ class InParquet:
         """All rows, of some columns or of all, in memory."""
         whole = parquet.read(self.path)
         return whole if columns is None else whole.select([name for name in columns if name in whole.column_names])
+
+
+def localised(tabulations: Mapping[str, Tabulation], design: StudyDesign) -> dict[str, Tabulation]:
+    """Tabulations whose times have the offsets of the zones that are declared or were carried; see `sdtm.zones`."""
+    if not design.declared_zones and not any(MARK in each.columns for each in tabulations.values()):
+        return dict(tabulations)
+    tables = with_offsets({name: each.table() for name, each in tabulations.items()}, design)
+    return {name: InMemory(table) for name, table in tables.items()}

@@ -34,9 +34,8 @@ from fhirspace.sdtm.derive.derive import Derivation
 from fhirspace.sdtm.derive.design import FormZone, StudyDesign, load_study
 from fhirspace.sdtm.derive.work import Derived as Method
 from fhirspace.sdtm.longtext import rejoin
-from fhirspace.sdtm.zones import with_offsets, without_offsets
 from fhirspace.study.accounting import Accounting
-from fhirspace.study.dataset import InMemory, Tabulation
+from fhirspace.study.dataset import InMemory, Tabulation, localised
 from fhirspace.study.define.given import completed, given_define
 from fhirspace.study.finishing import steps as finishing
 from fhirspace.study.inputs import Input
@@ -298,11 +297,10 @@ def extract(
     Raises:
         InputError: of the first file, where none can be read to its end.
     """
-    found = from_fhir(given.fhir, library, accounting)
+    found = from_fhir(given.fhir, library, accounting, design.declared_zones if design else ())
     for name, table in found.tables.items():
         accounting.read(name, table.num_rows)
-    tables = without_offsets(found.tables, design or StudyDesign())
-    clean = conforming(tables, accounting, kinds, check(Block(tables), kinds, design=design))
+    clean = conforming(found.tables, accounting, kinds, check(Block(found.tables), kinds, design=design))
     tabulations: dict[str, Tabulation] = {name: InMemory(table) for name, table in clean.tables.items()}
     return Prepared(tabulations, screening=clean, metadata=found.descriptions(clean.tables), define=found.define), found
 
@@ -374,12 +372,16 @@ def design_of(sources: SourceLibrary, chosen: StudyDesign | None = None) -> Stud
     return replace(design, forms=zones) if any(form.zone for form in zones) else design
 
 
+def design_for(given: Input, source: str | None, mappings: list[Path], chosen: StudyDesign | None) -> StudyDesign:
+    """The design of the study: the `chosen` one, else that of the source mappings, else that beside the datasets."""
+    if source is None and given.kind != "records":
+        return chosen or (load_study(given.study) if given.study else StudyDesign())
+    return design_of(source_library(source, given.forms if given.kind == "records" else (), mappings), chosen)
+
+
 def localise(prepared: Prepared, design: StudyDesign) -> Prepared:
-    """Tabulations ready for FHIR: their times with the offsets of the declared zones, if there are any."""
-    if not design.declared_zones:
-        return prepared
-    tables = with_offsets({name: each.table() for name, each in prepared.tabulations.items()}, design)
-    return replace(prepared, tabulations={name: InMemory(table) for name, table in tables.items()})
+    """Tabulations ready for FHIR: their times with the offsets of the zones that are declared or were carried."""
+    return replace(prepared, tabulations=localised(prepared.tabulations, design))
 
 
 def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:

@@ -18,8 +18,8 @@ from fhirspace.forms.library import SourceLibrary
 from fhirspace.idkey import IdKey, chosen
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
+from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.divide import divide
-from fhirspace.sdtm.zones import without_offsets
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
@@ -194,14 +194,16 @@ def roundtrip(
         if given.kind == "fhir":
             _fhir(given.fhir, library, accounting, folder, proof, rename=id_key is None)
         elif given.kind == "sdtm":
-            _tabulations(pipeline.from_sdtm(given, library, accounting), library, accounting, folder, proof)
+            before = pipeline.from_sdtm(given, library, accounting)
+            design = pipeline.design_for(given, source, folders, None)
+            _tabulations(before, library, accounting, folder, proof, design=design)
         else:
             sources = pipeline.source_library(source, given.files, folders)
             records = pipeline.read(given, accounting, sources)
             before = pipeline.from_records(records, sources, accounting)
             design = pipeline.design_of(sources)
-            outgoing = pipeline.localise(pipeline.without_unmapped(before, accounting), design)
-            after = without_offsets(_tabulations(outgoing, library, accounting, folder, proof), design)
+            outgoing = pipeline.without_unmapped(before, accounting)
+            after = _tabulations(outgoing, library, accounting, folder, proof, design=design)
             proof.legs += _records(records, sources, before, after)
             proof.left_out = accounting.declared(fhir=True)
     whole = Place((paths if isinstance(paths, Path) else paths[0]).name)
@@ -240,11 +242,17 @@ def _records(
 
 
 def _tabulations(
-    before: pipeline.Prepared, library: Library, accounting: Accounting, home: Path, proof: Proof
+    before: pipeline.Prepared,
+    library: Library,
+    accounting: Accounting,
+    home: Path,
+    proof: Proof,
+    *,
+    design: StudyDesign,
 ) -> dict[str, pa.Table]:
     with OutputFolder(home) as folder:
-        pipeline.render(before, library, folder, accounting)
-    found = from_fhir(written(home), library)
+        pipeline.render(pipeline.localise(before, design), library, folder, accounting)
+    found = from_fhir(written(home), library, None, design.declared_zones)
     about = found.descriptions(found.tables)
     parts = divide(found.tables).more if before.files else {}
     for name, tabulation in before.tabulations.items():
@@ -300,7 +308,7 @@ def _fhir(
     with OutputFolder(home) as folder:
         tables = {name: InMemory(table) for name, table in found.tables.items()}
         before = pipeline.Prepared({**tables}, metadata=found.descriptions(tables), define=found.define)
-        pipeline.render(before, library, folder, accounting)
+        pipeline.render(pipeline.localise(before, StudyDesign()), library, folder, accounting)
     made = written(home)
     lines = {canonical(line) for line in _content(made)}
     renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes

@@ -16,7 +16,7 @@ from fhirspace.sdtm.derive.design import StudyDesign
 from fhirspace.sdtm.longtext.check import lossy_cells
 from fhirspace.sdtm.longtext.divide import Divided, divide
 from fhirspace.sdtm.longtext.rules import MAX_BYTES
-from fhirspace.sdtm.zones import with_offsets
+from fhirspace.sdtm.zones import declared, with_offsets
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.summary import StudySummary, for_checking
@@ -66,9 +66,9 @@ def screen(
     """
     study = study or for_checking(tables, names="xpt" in formats)
     findings = list(conformance.check(tables, filled=study.filled))
-    if design and design.declared_zones:
+    if declared(tables.values(), design or StudyDesign()):
         findings = [each for each in findings if each.problem.code != "FS729"]
-        findings += conformance.local_times(with_offsets(tables, design))
+        findings += conformance.local_times(with_offsets(tables, design or StudyDesign()))
     look = Screening(dict(tables), findings)
     for name in sorted(tables) if formats else ():
         fits: dict[str, Kind] = {}

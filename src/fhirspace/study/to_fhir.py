@@ -16,6 +16,7 @@ from fhirspace.errors import Place, Problem
 from fhirspace.mapping.library import Library, block_of
 from fhirspace.mapping.model import Attach, Carried, Mapping, walk
 from fhirspace.mapping.write.kernel import Kernel, Rendered
+from fhirspace.sdtm import zones
 from fhirspace.sdtm.columns import text
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive import basis
@@ -31,7 +32,7 @@ from fhirspace.study.summary import StudySummary, for_rendering, needed
 from fhirspace.tables.description import Description
 from fhirspace.tables.growing import Growing
 from fhirspace.tables.outputs import OutputFolder
-from fhirspace.tables.text import place
+from fhirspace.tables.text import has, place
 from fhirspace.template.slots import REPEAT
 from fhirspace.template.values import Fault
 
@@ -95,7 +96,7 @@ class DomainJob:
     def _run(self, batch: pa.RecordBatch) -> tuple[Rendered, Report]:
         self._kernel = self._kernel or Kernel(self.mapping, strict=self.strict)
         each = {name: children.texts(batch) for name, children in self.nested.items()}
-        made = self._kernel.run(with_digest(self.mapping, self.helpers.add(self.mapping, batch)), each)
+        made = self._kernel.run(with_carried(self.mapping, self.helpers.add(self.mapping, batch)), each)
         bad = sorted({row for row, _ in made.faults})
         carried = problems(self.mapping, batch, made.tolerated)
         report = Report(batch.num_rows, bad, None, problems(self.mapping, batch, made.faults), carried)
@@ -105,11 +106,15 @@ class DomainJob:
         return made, report
 
 
-def with_digest(mapping: Mapping, batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with the digest of what its derived cells rest on, to be carried (see `study.reading.edited`)."""
+def with_carried(mapping: Mapping, batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with what is carried beside its cells (see `study.reading.edited`).
+
+    It is a digest of what derived cells rest on, and which times have an offset that a declared zone gave.
+    """
     if not any(isinstance(node, Carried) for root in mapping.roots() for node in walk(root)):
         return batch
-    return batch.append_column(basis.DIGEST, basis.digests(batch, mapping.domain))
+    made = batch.append_column(basis.DIGEST, basis.digests(batch, mapping.domain))
+    return made.append_column(zones.LOCAL, text(batch, zones.MARK)) if has(batch, zones.MARK) else made
 
 
 def problems(mapping: Mapping, batch: pa.RecordBatch, faults: Sequence[tuple[int, Fault]]) -> list[Problem]:
@@ -306,7 +311,7 @@ class _Writer:
         if lost and lost == tabulation.rows:
             return None
         if isinstance(tabulation, InMemory):
-            return metadata_of(name, description, tabulation.table(), ordered=not lost)
+            return metadata_of(name, description, zones.as_collected(tabulation.table()), ordered=not lost)
         return Metadata(description, tabulation.rows) if description.says_more else None  # too large to be looked at
 
     def _study(self) -> str:

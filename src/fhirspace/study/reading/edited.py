@@ -7,7 +7,7 @@ says whether they changed (`fhirspace.sdtm.derive.basis`): then they are derived
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive import basis
 from fhirspace.sdtm.derive.derive import derive
+from fhirspace.sdtm.zones import LOCAL, without_offsets
 from fhirspace.standards.units import canonical_number
 from fhirspace.study.reading.witnesses import contradictions
 from fhirspace.tables.text import data_columns, place
@@ -49,13 +50,19 @@ class _Mark:
     unsure: pa.Array
 
 
-def reconcile(tables: Table[str, pa.Table], library: Library, once: Iterable[tuple[str, pa.Table]] = ()) -> Reconciled:
-    """Tables in which what the elements say has won.
+def reconcile(
+    tables: Table[str, pa.Table],
+    library: Library,
+    once: Iterable[tuple[str, pa.Table]] = (),
+    zones: Collection[str] = (),
+) -> Reconciled:
+    """Tables in which what the elements say has won, with the local times that their cells had.
 
     Args:
         tables: of all datasets that were read, as `Collector.tables` gives them.
         library: the mappings by which they were read.
         once: what resources say that are made once for many rows (`Collector.once`).
+        zones: the time zones that the study declares.
     """
     done = Reconciled(dict(tables))
     marks: dict[str, list[_Mark]] = {}
@@ -70,6 +77,7 @@ def reconcile(tables: Table[str, pa.Table], library: Library, once: Iterable[tup
         ]
         done.tables[domain] = table.drop_columns(extra) if extra else table
     done.problems += contradictions(seen, once, library)
+    done.tables = without_offsets(done.tables, zones)
     if marks:
         _derive_again(done, marks)
     return done
@@ -131,7 +139,8 @@ def _leaves(mapping: Mapping, name: str) -> list[Leaf]:
 
 def _exactly(mapping: Mapping, table: pa.Table, row: int, name: str) -> bool:
     """Whether the row, written, has elements that say of a column what they say now."""
-    cells = {each: cell for each in data_columns(table) if (cell := table[each][row].as_py()) and each != basis.DIGEST}
+    names = [each for each in data_columns(table) if each not in (basis.DIGEST, LOCAL)]
+    cells = {each: cell for each in names if (cell := table[each][row].as_py())}
     stated = table[ELEMENT + name][row].as_py() or ""
     return any(_back(mapping, cells | helpers).get(name, "") == stated for helpers in _helpers(mapping, cells))
 

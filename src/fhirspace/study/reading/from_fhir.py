@@ -79,13 +79,19 @@ def fhir_files(folder: Path) -> list[Path]:
     return [file.path for file in written(folder)]
 
 
-def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accounting | None = None) -> FromFhir:
+def from_fhir(
+    files: Sequence[FhirFile],
+    library: Library,
+    accounting: Accounting | None = None,
+    zones: Collection[str] = (),
+) -> FromFhir:
     """Reads the resources of some files into datasets.
 
     Args:
         files: as they were recognised.
         library: the mappings of the files' release.
         accounting: lines that are no resources, and files that cannot be read to their end, are quarantined in it.
+        zones: the time zones that the study declares: their offsets are no part of a cell.
 
     Raises:
         InputError: FS404 and others of the first file, where none can be read to its end.
@@ -110,7 +116,7 @@ def from_fhir(files: Sequence[FhirFile], library: Library, accounting: Accountin
         if accounting is not None:
             accounting.read(file.name, found.resources - before, "file")
     tables, problems = subjects.take_out(collector.tables())
-    reconciled = reconcile(tables, library, collector.once)
+    reconciled = reconcile(tables, library, collector.once, zones)
     found.problems += problems
     broken = _broken(found)
     unclaimed = Counter(name for name, line in found.foreign if line not in broken.get(name, {}))

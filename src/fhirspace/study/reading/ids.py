@@ -22,6 +22,7 @@ from fhirspace.mapping.model import Mapping
 from fhirspace.mapping.read.witness import IS, is_hidden
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive import basis
+from fhirspace.sdtm.zones import LOCAL
 from fhirspace.study.helper_columns import CELLS, RECORD, record_digest, record_texts
 from fhirspace.tables.text import has
 from fhirspace.template.codec import Codec
@@ -162,7 +163,7 @@ def _records(mapping: Mapping, table: pa.Table, key: IdKey | None) -> Iterator[t
 
 def _fitting(mapping: Mapping, table: pa.Table, stated: Sequence[str | None]) -> list[bool]:
     """Whether identifiers are digests of their rows, of the first of equal ones or not, with implied cells or not."""
-    plain = table.drop_columns([basis.DIGEST]) if has(table, basis.DIGEST) else table
+    plain = table.drop_columns([name for name in (basis.DIGEST, LOCAL) if has(table, name)])
     left = [name for name in implied(mapping) if has(plain, name)]
     fits = [False] * table.num_rows
     for some in (plain, plain.drop_columns(left)):
