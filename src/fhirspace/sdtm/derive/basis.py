@@ -69,8 +69,10 @@ def digests(table: pa.Table, domain: str) -> pa.Array:
 
 
 def half(group: int, digest: pa.Array) -> pa.Array:
-    """The part of digests that belongs to a group."""
-    return pc.utf8_slice_codeunits(digest, 8 * group, 8 * group + 8)
+    """The part of digests that belongs to a group; zeros where the basis is empty, in empty columns or in none."""
+    part = pc.utf8_slice_codeunits(digest, 8 * group, 8 * group + 8)
+    empty = zlib.crc32(_GLUE.encode() * (len(GROUPS[group].basis) - 1))
+    return pc.if_else(pc.equal(part, f"{empty:08x}"), "0" * 8, part)
 
 
 def _hashes(table: pa.Table, basis: list[str]) -> Iterable[int]:
