@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -216,18 +217,18 @@ def test_the_digest_of_mappings_reads_a_piece_at_a_time(tmp_path: Path) -> None:
 
 
 PROFILES = {
-    "a depth beyond the stack": [
-        {"id": "Extension" + "".join(f".extension:a{at}" for at in range(depth))} for depth in range(1_500)
+    "a depth beyond the stack": lambda: [
+        {"id": path} for path in accumulate((f".extension:a{at}" for at in range(1_499)), initial="Extension")
     ],
-    "ids that are no text": [{"id": [1]}],
-    "an element that is none": ["x"],
+    "ids that are no text": lambda: [{"id": [1]}],
+    "an element that is none": lambda: ["x"],
 }
 
 
 @pytest.mark.parametrize("name", PROFILES)
 def test_odd_profiles_are_refused(name: str, tmp_path: Path) -> None:
     made = {"resourceType": "StructureDefinition", "type": "Extension", "url": "u"}
-    (tmp_path / "a.json").write_text(json.dumps(made | {"differential": {"element": PROFILES[name]}}), "utf-8")
+    (tmp_path / "a.json").write_text(json.dumps(made | {"differential": {"element": PROFILES[name]()}}), "utf-8")
     with pytest.raises(UsageError, match=r"FS617 a\.json"):
         extensions.load(tmp_path)
 

@@ -19,7 +19,7 @@ from fhirspace.mapping.write.plan import Tuning
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.standards.fhir import Release
 from fhirspace.template.values import Fault, holds
-from tests.support.shipped import without_class
+from tests.support.shipped import datasets
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 Cells = dict[str, str]
@@ -43,16 +43,11 @@ TUNINGS = {
 
 @cache
 def mappings(release: Release) -> dict[str, Mapping]:
-    return without_class(Library(release)) if release == "R4B" else Library(release).complete()
+    return Library(release).mappings
 
 
 # SUPP-- is one mapping, spelt for each domain that has qualifiers: one of them is enough.
-CASES = [
-    (release, domain)
-    for release in RELEASES
-    for domain in mappings(release)
-    if domain == "SUPPAE" or not domain.startswith("SUPP")
-]
+CASES = [(release, domain) for release in RELEASES for domain in ("SUPPAE", *datasets(classes=release != "R4B"))]
 
 
 def columns_of(mapping: Mapping) -> list[str]:

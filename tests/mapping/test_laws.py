@@ -25,7 +25,7 @@ from fhirspace.mapping.write.render import render
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release
 from tests.mapping.generate import CLEAN, LEGAL, Cells, Kind, Row, base_domain, children, homes, options, order, rows
-from tests.support.shipped import without_class
+from tests.support.shipped import roots
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 _MODELS = {"R4": "fhir.resources.R4B", "R4B": "fhir.resources.R4B", "R5": "fhir.resources"}
@@ -33,7 +33,9 @@ _MODELS = {"R4": "fhir.resources.R4B", "R4B": "fhir.resources.R4B", "R5": "fhir.
 
 @cache
 def library(release: Release, *folders: Path) -> Library:
-    return Library(release, folders)
+    found = Library(release, folders)
+    found.complete()
+    return found
 
 
 def cases(*folders: Path) -> list[tuple[Release, str]]:
@@ -41,17 +43,7 @@ def cases(*folders: Path) -> list[tuple[Release, str]]:
 
     R4B is as R4 in all that a class says, so that the datasets that only extend one are tried in R4 and R5.
     """
-    return [
-        (release, name)
-        for release in RELEASES
-        for name, each in _mappings(release, *folders).items()
-        if not each.attach
-    ]
-
-
-def _mappings(release: Release, *folders: Path) -> dict[str, Mapping]:
-    found = library(release, *folders)
-    return without_class(found) if release == "R4B" else found.complete()
+    return [(release, name) for release in RELEASES for name in roots(*folders, classes=release != "R4B")]
 
 
 # -- rendering and reading a row with all that hangs into it

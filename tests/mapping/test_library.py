@@ -9,9 +9,11 @@ import pytest
 
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, walk
+from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.template.folders import shipped
+from tests.support.shipped import datasets, extending, roots
 
-DOMAINS = sorted(name for name in Library("R4").complete() if not name.startswith("SUPP") or name == "SUPPAE")
+DOMAINS = ("SUPPAE", *datasets())
 
 
 def shape(mapping: Mapping) -> str:
@@ -26,6 +28,17 @@ def test_a_mapping_alone_is_the_one_among_all(domain: str) -> None:
     there = pickle.loads(pickle.dumps(library))
     assert shape(there.mapping(domain)) == shape(library.complete()[domain])
     assert library.mapping(domain) is library.mappings[domain]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_laws_are_tried_on_all_mappings(release: Release) -> None:
+    """Their datasets are found in the texts of the files: they are those of the mappings that are built."""
+    found = {name: each for name, each in Library(release).complete().items() if not name.startswith("SUPP")}
+    assert tuple(found) == datasets()
+    assert tuple(name for name, each in found.items() if not each.attach) == roots()
+    assert {each.file for each in found.values()} - extending() == {
+        found[name].file for name in datasets(classes=False)
+    }
 
 
 def test_the_last_folder_wins(tmp_path: Path) -> None:

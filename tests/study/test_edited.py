@@ -20,11 +20,16 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study.reading.edited import reconcile
 from tests.mapping.generate import LEGAL, Row, rows
 from tests.mapping.test_laws import cases, library, written
+from tests.support.shipped import shown
 
 DATES = ("effectiveDateTime", "date", "recordedDate", "onsetDateTime", "abatementDateTime", "birthDate", "start", "end")
 LOCAL = "2017-05-31T11:50"
 """A time without an offset: it is carried, and its element has the day."""
-TABLES = [(release, domain) for release, domain in cases() if release != "R4B"]
+TABLES = [
+    pytest.param(release, domain, marks=[] if domain in shown() else [pytest.mark.slow])
+    for release, domain in cases()
+    if release != "R4B"
+]
 
 
 @cache
