@@ -1,4 +1,4 @@
-"""What many attacks share: one parser of arguments, and few mappings where a test has them built again and again."""
+"""What many attacks share: few mappings where a test has them built again and again, and no waiting for the disk."""
 
 from __future__ import annotations
 
@@ -9,18 +9,10 @@ from typing import Any
 
 import pytest
 
-from fhirspace.cli import run
 from fhirspace.delivery.database import Base
 from tests.hostile.inputs import beside, few_mappings
-from tests.hostile.offline import parser
 
 _number = count()
-
-
-@pytest.fixture(autouse=True)
-def one_parser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parser of arguments is made once: making it takes a third of the time of a small command."""
-    monkeypatch.setattr(run, "parser", parser)
 
 
 @pytest.fixture(autouse=True)
