@@ -44,6 +44,7 @@ def test_the_order_of_other_lists_counts() -> None:
     assert canonical(b'{"name":["a","b"]}') != canonical(b'{"name":["b","a"]}')
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text() | st.booleans() | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)

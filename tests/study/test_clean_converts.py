@@ -101,6 +101,7 @@ def _edited(study: dict[str, Rows], random: Random) -> dict[str, Rows]:
     return study
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R5"])
 @settings(max_examples=3, deadline=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32))

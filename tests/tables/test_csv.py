@@ -219,6 +219,7 @@ def test_where_a_block_ends_makes_no_difference(name, size, monkeypatch):
     assert parts[0].column("@row").to_pylist() == whole[0].column("@row").to_pylist()
 
 
+@pytest.mark.slow
 def test_blocks_of_a_large_file_fit_together(monkeypatch):
     monkeypatch.setattr(reading, "BLOCK", 1 << 20)
     lines = [f"{i % 7},{i},x" for i in range(400_000)]

@@ -285,7 +285,7 @@ def test_types_that_differ_are_counted(flags: list[bool | None], said: str) -> N
     assert doctor_findings._shares(flags) == said
 
 
-@pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
+@pytest.mark.parametrize("release", ["R4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("R4B", "R5"))])
 def test_the_types_asked_about_are_those_that_the_mappings_write(release: Any) -> None:
     blocks = [block for mapping in Library(release).complete().values() for block in mapping.blocks]
     assert {block.resource for block in blocks} | {"Library", "Provenance"} == set(TYPES)

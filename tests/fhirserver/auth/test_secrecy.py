@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fhirspace.cli import main
 from tests.fhirserver.auth.authority import AuthorityServer
 from tests.fhirserver.auth.certificates import Authority
 from tests.support.resources import trial
@@ -75,7 +76,13 @@ def test_no_secret_is_left_or_shown(
 
 @pytest.mark.parametrize("fault", ["refused by the authority", "refused by the server", "not trusted"])
 def test_no_secret_is_in_an_error(
-    fault: str, authority: AuthorityServer, certificates: Authority, keys: dict[str, Path], settings: Settings
+    fault: str,
+    *,
+    authority: AuthorityServer,
+    certificates: Authority,
+    keys: dict[str, Path],
+    settings: Settings,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     key = keys["ES384"]
     other = Authority(certificates.folder, "other")
@@ -84,9 +91,10 @@ def test_no_secret_is_in_an_error(
     authority.forgetful = fault == "refused by the server"
     fields = {"sign_in": "smart", "client_id": "trial", "kid": kid, "private_key_file": str(key), "ca": str(ca)}
     file = settings(url=authority.url + "/fhir", **fields)
-    command = [sys.executable, "-m", "fhirspace.cli", "pull", "--study", "S", "--out", str(file.parent / "out")]
-    done = subprocess.run([*command, "--server", "main", "--config", str(file)], capture_output=True, check=False)
+    command = ["pull", "--study", "S", "--out", str(file.parent / "out"), "--server", "main", "--config", str(file)]
+    exit_code = main(command)
+    out, err = (said.encode() for said in capfd.readouterr())
     code = {"refused by the authority": b"FS548", "refused by the server": b"FS511", "not trusted": b"FS546"}[fault]
-    assert done.returncode == 4
-    assert code in done.stderr
-    assert not any(secret in done.stdout + done.stderr for secret in secrets_of(authority, key))
+    assert exit_code == 4
+    assert code in err
+    assert not any(secret in out + err for secret in secrets_of(authority, key))

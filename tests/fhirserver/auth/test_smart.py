@@ -51,6 +51,7 @@ def folder(tmp_path: Path) -> Path:
     return trial(tmp_path, patients=5, each=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["RS384", "ES384"])
 def test_a_push_lives_through_many_short_tokens(
     smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], algorithm: str, folder: Path

@@ -263,6 +263,8 @@ def go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Run:
         shutil.copytree(source, given)
         for fault in faults:
             fault(given)
+        if source.name == "fhir":  # the rules judge datasets: those that are made of records meet them
+            arguments = (*arguments, "--no-rules")
         outcome = run(["convert", given, *arguments], tmp_path / "out", lambda: tuple(capsys.readouterr()))
         assert CANARY not in outcome.talk()
         assert outcome.exit_code == 2 or outcome.books_balance()

@@ -137,6 +137,7 @@ def test_what_a_server_gets_wrong_ends_with_1(
     assert step in [each["step"] for each in found["steps"] if not each["ok"]]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_fault_stops_the_server_that_was_started(
     tmp_path: Path, delivered: SimpleNamespace, monkeypatch: pytest.MonkeyPatch

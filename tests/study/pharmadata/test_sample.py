@@ -17,7 +17,8 @@ def test_all_datasets_are_there():
     assert sum(map(len, studies().values())) == sum(len(study) for group in together() for study in group) == 93
 
 
-@pytest.mark.parametrize("release", ["R4", pytest.param("R5", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("release", ["R4", "R5"])
 def test_rows_come_back(release: Release, tmp_path: Path):
     for number, group in enumerate(together()):
         home = tmp_path / str(number)
