@@ -5,23 +5,26 @@ import ca.uhn.fhir.validation.SingleValidationMessage;
 import ca.uhn.fhir.validation.ValidationOptions;
 import com.fasterxml.jackson.databind.ObjectMapper;
 import java.io.BufferedReader;
+import java.io.IOException;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.stream.Stream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
+import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 
 /**
- * HL7's instance validator over NDJSON: {@code Oracle R4|R4B|R5 in.ndjson out.ndjson}. Terminology is what the
- * definitions and HAPI bring; nothing is asked of a network. For each line of the input one line is written:
- * {@code [[severity, message id, location, message], ...]}.
+ * HL7's instance validator over NDJSON: {@code Oracle R4|R4B|R5 in.ndjson out.ndjson [folder]}, with the definitions
+ * (*.json) of a folder. Terminology is what the definitions and HAPI bring; nothing is asked of a network. For each line
+ * of the input one line is written: {@code [[severity, message id, location, message], ...]}.
  */
 public final class Oracle {
     private Oracle() {}
@@ -35,6 +38,7 @@ public final class Oracle {
                 };
         FhirInstanceValidator module = new FhirInstanceValidator(new ValidationSupportChain(
                 new DefaultProfileValidationSupport(context),
+                definitions(context, arguments.length > 3 ? Path.of(arguments[3]) : null),
                 new CommonCodeSystemsTerminologyService(context),
                 new InMemoryTerminologyServerValidationSupport(context),
                 new SnapshotGeneratingValidationSupport(context)));
@@ -49,6 +53,18 @@ public final class Oracle {
                 out.flush();
             }
         }
+    }
+
+    private static PrePopulatedValidationSupport definitions(FhirContext context, Path folder) throws IOException {
+        PrePopulatedValidationSupport known = new PrePopulatedValidationSupport(context);
+        if (folder != null) {
+            try (Stream<Path> files = Files.list(folder)) {
+                for (Path file : (Iterable<Path>) files.filter(path -> path.toString().endsWith(".json")).sorted()::iterator) {
+                    known.addResource(context.newJsonParser().parseResource(Files.readString(file)));
+                }
+            }
+        }
+        return known;
     }
 
     private static List<List<String>> messages(FhirValidator validator, String line) {

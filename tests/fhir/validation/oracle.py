@@ -47,7 +47,9 @@ def available() -> None:
         pytest.skip(f"HL7's VALIDATOR DID NOT RUN: {error}")
 
 
-def judge(lines: Sequence[bytes], folder: Path, release: str = "R4", seconds: float = 900) -> list[list[Message]]:
+def judge(
+    lines: Sequence[bytes], folder: Path, release: str = "R4", seconds: float = 900, definitions: Path | None = None
+) -> list[list[Message]]:
     """What HL7's validator says of each line.
 
     Args:
@@ -55,6 +57,7 @@ def judge(lines: Sequence[bytes], folder: Path, release: str = "R4", seconds: fl
         folder: an empty folder to work in.
         release: the release of FHIR.
         seconds: the most time it may take.
+        definitions: a folder with StructureDefinitions, ValueSets and CodeSystems that it knows, too.
 
     Raises:
         subprocess.SubprocessError: it did not end in time, or with an error.
@@ -67,6 +70,7 @@ def judge(lines: Sequence[bytes], folder: Path, release: str = "R4", seconds: fl
     path = os.pathsep.join(map(str, [classes, *library]))
     arguments = jars.argument_file(folder / "java.args", [f"-Xmx{MEMORY}", "-XX:+UseSerialGC", "-cp", path, "Oracle"])
     command = [str(jars.java()), f"@{arguments}", release, str(given), str(taken)]
+    command += [] if definitions is None else [str(definitions)]
     with log.open("wb") as out:
         subprocess.run(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=True, timeout=seconds)
     rows = [msgspec.json.decode(line, type=list[list[str | None]]) for line in taken.read_bytes().splitlines()]
