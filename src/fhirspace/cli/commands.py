@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 from fhirspace import arguments, idkey
 from fhirspace.cli.check_commands import explain, rules, validate  # noqa: F401  # found here by their names
 from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
-from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, FhirspaceError, Problem, exit_code_of
+from fhirspace.cli.mapping_commands import mapping  # noqa: F401
+from fhirspace.errors import (
+    EXIT_CLEAN,
+    EXIT_FINDINGS,
+    EXIT_QUARANTINED,
+    FhirspaceError,
+    Problem,
+    UsageError,
+    exit_code_of,
+)
 from fhirspace.foreign import counted, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC
 
@@ -274,30 +283,46 @@ def _bulk_push(options: Namespace) -> int:
 def pull(options: Namespace) -> int:
     """``fhirspace pull``."""
     from fhirspace.delivery.bulk.export import bulk_pull
+    from fhirspace.delivery.pull.patients import pull_patients
     from fhirspace.delivery.pull.pull import pull as run
 
     client = _connection(options).client
+    level = _bulk_level(options)
     chosen = {"types": options.types, "since": options.since, "client": client}
     chosen |= {"validate": options.validate} if options.validate else {}
     chosen |= {"shared": True} if options.shared else {}
     with Bars(*(("done", "done") if options.bulk else ("resource",))) as bars:
         if options.bulk:
-            level = "" if options.bulk_level == "system" else options.bulk_level
             report = bulk_pull(
                 client.server,
-                options.study,
+                options.study or "",
                 options.out,
                 level=level,
                 connections=options.connections,
                 progress=bars.show,
                 **chosen,
             )
+        elif options.patients:
+            if options.since:
+                raise UsageError("FS641", "--since", "`--study` beside it, not `--patients`")
+            del chosen["since"]
+            report = pull_patients(client.server, options.patients, options.out, progress=bars.show, **chosen)
         else:
             report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
     tell_problems(report.problems)
     replaced = [f"replaced {report.replaced}"] if report.replaced else []
     give(report.as_dict(), "\n".join([lines(report.as_dict()), *replaced]), as_json=options.json)
     return EXIT_FINDINGS if any(problem.level != "note" for problem in report.problems) else EXIT_CLEAN
+
+
+def _bulk_level(options: Namespace) -> str:
+    """What to export: that of ``--bulk-level``, or that of ``--patients`` for an export of an EHR."""
+    if options.patients and options.bulk:
+        who = options.patients[0]
+        if len(options.patients) > 1 or not (who == "all" or who.startswith("Group/")):
+            raise UsageError("FS641", "--patients", "`all` or `Group/<id>` with `--bulk`")
+        return "Patient" if who == "all" else str(who)
+    return "" if options.bulk_level == "system" else str(options.bulk_level)
 
 
 def runs(options: Namespace) -> int:
@@ -372,28 +397,4 @@ def server(options: Namespace) -> int:
     verb = {"start": "ready", "stop": "stopped", "status": "running"}[options.action]
     text = "\n".join(f"{verb}: {shown(row['url'])} ({row['fhir']}, process {row['pid']})" for row in rows)
     give(rows, text or "no server", as_json=options.json)
-    return EXIT_CLEAN
-
-
-def mapping(options: Namespace) -> int:
-    """``fhirspace mapping``."""
-    if options.action == "profile":
-        from fhirspace.study.inspect.foreign import profile
-
-        found, about = profile(options.name, mappings=options.mappings, out=options.out)
-        give(found, about, as_json=options.json)
-        return EXIT_QUARANTINED if found["problems"] else EXIT_CLEAN
-    if options.action == "export":
-        from fhirspace.study.inspect.view_definitions import export
-
-        wanted = {"view_definition": options.view_definition, "out": options.out}
-        found, about = export(options.name, mappings=options.mappings, fhir=options.fhir, **wanted)
-        give(found, about, as_json=options.json)
-        return EXIT_CLEAN
-    from fhirspace.study.inspect import mappings as views
-
-    view = getattr(views, options.action)
-    more = {"data": options.data} if options.action == "coverage" else {}
-    data, text = view(options.name, mappings=options.mappings, fhir=options.fhir, source=options.source, **more)
-    give(data, text, as_json=options.json)
     return EXIT_CLEAN

@@ -12,6 +12,7 @@ from fhirspace.cli.options import (
     add_command,
     key_option,
     links_option,
+    patients_option,
     positive,
     server_option,
     shared_option,
@@ -175,9 +176,12 @@ def _pull(commands: Any) -> None:
         "fetch all resources of a study from a server",
         "--server https://fhir.example.org/fhir --study SPACE --out pulled",
         "--server https://fhir.example.org/fhir --study SPACE --out changed --since 2026-03-01 --bulk",
+        "--server https://ehr.example.org/fhir --patients enrolment.csv --out ehr-export",
     )
     server_option(parser)
-    parser.add_argument("--study", metavar="ID", required=True, help="the identifier of the study, as in STUDYID")
+    whose = parser.add_mutually_exclusive_group(required=True)
+    whose.add_argument("--study", metavar="ID", help="the identifier of the study, as in STUDYID")
+    patients_option(whose)
     parser.add_argument(
         "--out",
         metavar="DIR",

@@ -140,6 +140,17 @@ def input_argument(parser: argparse.ArgumentParser) -> None:
     encoding_option(parser)
 
 
+def patients_option(parser: argparse._ActionsContainer) -> None:
+    """`--patients`: whose records of an EHR are meant."""
+    parser.add_argument(
+        "--patients",
+        metavar="WHO",
+        nargs="+",
+        help="everything that the server has of these patients, whoever wrote it: ids, system|value, Group/<id>, all, "
+        "or an enrolment table (CSV)",
+    )
+
+
 def server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None:
     """`without`: what happens when no server is named; "" where one must be."""
     about = "the FHIR server's base URL, or its name in the configuration file" + (

@@ -13,8 +13,10 @@ from fhirspace.cli.options import (
     input_argument,
     key_option,
     links_option,
+    patients_option,
     positive,
     release_option,
+    server_option,
     shared_option,
     strict_option,
     study_options,
@@ -193,6 +195,7 @@ def _mapping(commands: Any) -> None:
         "check --mappings my-mappings",
         "new export/ecg.csv",
         "profile ehr-export/ --out my-study",
+        "profile --server https://ehr.example.org/fhir --patients Group/trial --out my-study",
         "export us-core --view-definition --out definitions",
     )
     actions = ("list", "check", "show", "coverage", "schema", "new", "profile", "export")
@@ -209,6 +212,8 @@ def _mapping(commands: Any) -> None:
         type=Path,
         help="profile: also write first views, an enrolment table, and code lists to fill; export: a file a view",
     )
+    server_option(parser, without="profile: the files of a folder")
+    patients_option(parser)
     parser.add_argument(
         "--view-definition", action="store_true", help="export: views as ViewDefinitions of SQL on FHIR (JSON)"
     )

@@ -24,7 +24,7 @@ class Others:
     """Leaves out resources that were not requested, and counts them: each resource counts once, however often it comes.
 
     Args:
-        server: whose resources they are, for messages. system, code: the tag that a resource must have.
+        server: whose resources they are, for messages. system, code: the tag that a resource must have; "" for any.
     """
 
     def __init__(self, server: str, system: str, code: str) -> None:
@@ -61,7 +61,7 @@ class Others:
         came = head.resourceType if is_type(head.resourceType) else ""
         if kinds is not None and head.resourceType not in kinds:
             self._count(kind, came, head)
-        elif not head.tagged(self._system, self._code) and not (bare and self._untold(head)):
+        elif self._code and not head.tagged(self._system, self._code) and not (bare and self._untold(head)):
             self._count(kind or came, kind or came, head)
         elif not (came and is_id(head.id)):
             raise ServerError("FS512", self._server, "resources with a legal type and id")

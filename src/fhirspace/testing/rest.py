@@ -43,6 +43,9 @@ class Rest:
         if request.method == "GET" and len(place) == 1:
             self.allow("search-type")
             return self._searched(place[0], request.query)
+        if request.method == "GET" and place[0] == "Patient" and place[2:] == ["$everything"]:
+            self.allow("search-type")
+            return self.search.everything("/".join(place[:2]), parameters(request.query))
         url = request.place + ("?" + request.query if request.query else "")
         done = self.alone(
             Operation(

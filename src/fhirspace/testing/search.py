@@ -63,16 +63,28 @@ class Search:
         how = dict(asked)
         if how.get("_summary") == "count" or how.get("_count") == "0":
             return self._bundle({"total": len(keys), "link": []})
-        count = how.get("_count", "")
-        size = min(int(count), self._settings.page) if count.isdecimal() else self._settings.page
-        return self._page(_Place(kind, asked, self._sorted(keys, how.get("_sort", "")), 0, size))
+        return self._page(_Place(kind, asked, self._sorted(keys, how.get("_sort", "")), 0, self._size(asked)))
+
+    def everything(self, key: str, asked: Parameters) -> Answer:
+        """A patient, what refers to it, and what these refer to but other patients. Raises Refused (404)."""
+        if self._store.live(key) is None:
+            raise Refused(404, f"HAPI-2001: Resource {key} is not known")
+        known = {each: version for each in self._store if (version := self._store.live(each)) is not None}
+        near = [each for each, version in known.items() if key in version.facts.refs]
+        others = {other for each in (key, *near) for other in known[each].facts.refs if other in known}
+        far = sorted(other for other in others if not other.startswith("Patient/"))
+        return self._page(_Place("", [], list(dict.fromkeys([key, *near, *far])), 0, self._size(asked)))
+
+    def _size(self, asked: Parameters) -> int:
+        count = dict(asked).get("_count", "")
+        return min(int(count), self._settings.page) if count.isdecimal() else self._settings.page
 
     def page(self, token: str) -> Answer:
         """The page behind a ``next`` link. Raises Refused (410) when it leads to none."""
         if token not in self._pages:
             raise Refused(410, "HAPI-2005: Search does not exist and may have expired")
         place = self._pages[token]
-        if not self._settings.snapshots:
+        if not self._settings.snapshots and place.kind:
             keys = self._sorted(self.find(place.kind, place.asked), dict(place.asked).get("_sort", ""))
             place = place._replace(keys=keys)
         return self._page(place)

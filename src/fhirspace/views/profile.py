@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.fhir.canonical import cleaned
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
+from fhirspace.fhir.wire import head_of
 from fhirspace.json import JsonError, parse
 from fhirspace.template.codelists import CodeLists
 from fhirspace.views.notation.address import Step, texts
@@ -92,6 +94,25 @@ def profile(files: Iterable[FhirFile]) -> Profile:
     return made.done()
 
 
+def profile_of(resources: Iterable[bytes], server: str) -> Profile:
+    """As `profile`, of resources that a server sent; one that comes again counts once. `server`: for messages."""
+    made, seen = _Profiler(), set[tuple[str, str]]()
+    for raw in resources:
+        head = head_of(raw)
+        if (head.resourceType, head.id) not in seen:
+            seen.add((head.resourceType, head.id))
+            made.add(_plain(raw), Place(server), iter(()))
+    return made.done()
+
+
+def _plain(raw: bytes) -> bytes:
+    """A resource without the server's metadata; what is no JSON as it is, since it is reported when it is parsed."""
+    try:
+        return cleaned(raw)
+    except JsonError:
+        return raw
+
+
 class _Profiler:
     def __init__(self) -> None:
         self.found = Profile()
@@ -106,15 +127,19 @@ class _Profiler:
         if file.kind == "bundle":
             urls = (entry.fullUrl for entry in file.entries() if bytes(entry.resource))
         for line, raw in file.resources():
-            try:
-                resource = parse(raw)
-            except JsonError:
-                self.found.problems.append(Problem("FS401", Place(file.name, line), "a resource as JSON"))
-                continue
-            if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str):
-                self._count(resource, next(urls, ""))
-            else:
-                self.found.problems.append(Problem("FS410", Place(file.name, line), "a resource type of FHIR"))
+            self.add(raw, Place(file.name, line), urls)
+
+    def add(self, raw: bytes, place: Place, urls: Iterator[str]) -> None:
+        """Counts a resource. `urls`: the next one is its address, if it is one."""
+        try:
+            resource = parse(raw)
+        except JsonError:
+            self.found.problems.append(Problem("FS401", place, "a resource as JSON"))
+            return
+        if isinstance(resource, dict) and isinstance(resource.get("resourceType"), str):
+            self._count(resource, next(urls, ""))
+        else:
+            self.found.problems.append(Problem("FS410", place, "a resource type of FHIR"))
 
     def _count(self, resource: dict[str, Any], url: str) -> None:
         kind, name = resource["resourceType"], resource.get("id")

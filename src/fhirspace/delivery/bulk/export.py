@@ -68,7 +68,7 @@ def bulk_pull(
 
     Args:
         server: the FHIR base URL.
-        study: the study, as in its tag. Servers that cannot filter by it send more; the rest is left out here.
+        study: the study, as in its tag. Servers that cannot filter by it send more; the rest is left out here. "": all.
         out: the folder to write to.
         types: resource types; None takes all that the server says can be searched.
         since: only what was changed since this instant or date (a date begins at 00:00 UTC).
@@ -160,7 +160,7 @@ class _Asked:
     def kick_offs(self) -> Iterator[tuple[str, str, bytes | None, bool]]:
         """Method, path, body, and whether it filters; in the order of preference: filtered, and not in a URL."""
         for filtered in (True, False):
-            filters = filtered and bool(self.types)
+            filters = filtered and bool(self.types and self.study)
             yield "POST", self.path, self._parameters(filtered), filters
             yield "GET", f"{self.path}?{urlencode(self._pairs(filtered))}", None, filters
 
@@ -171,6 +171,7 @@ class _Asked:
         if self.since:
             pairs.append(("_since", self.since))
         tag = quote(f"{TAG_SYSTEM}|{self.study}", safe="")
+        filtered = filtered and bool(self.study)
         return [*pairs, *(("_typeFilter", f"{kind}?_tag={tag}") for kind in self.types if filtered)]
 
     def _parameters(self, filtered: bool) -> bytes:

@@ -8,14 +8,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from fhirspace.errors import InputError, Problem, UsageError
+from fhirspace.delivery.pull.patients import listed
+from fhirspace.errors import InputError, Problem, ServerError, UsageError
 from fhirspace.fhir.files import find
+from fhirspace.fhirserver.http.client import Client
+from fhirspace.fhirserver.patients import EVERYONE, Patients
 from fhirspace.foreign import counted, shown
 from fhirspace.tables.csv.scan import FORMULA
 from fhirspace.tables.private import write_new
 from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import shipped
-from fhirspace.views.profile import Profile, profile as look
+from fhirspace.views.profile import Profile, profile as look, profile_of
 
 _MOST = 12
 _SHOWN = 20
@@ -33,25 +36,28 @@ _ENROLMENT = ("patient", "STUDYID", "SUBJID", "SITEID", "participation start", "
 
 
 def profile(
-    name: str | None = None, *, mappings: Iterable[Path] = (), out: Path | None = None
+    name: str | None = None,
+    *,
+    mappings: Iterable[Path] = (),
+    out: Path | None = None,
+    client: Client | None = None,
+    patients: Iterable[str] = (EVERYONE,),
 ) -> tuple[dict[str, Any], str]:
-    """What the FHIR files of a folder hold: as data, and as text for people.
+    """What the FHIR files of a folder hold, or a server of some patients: as data, and as text for people.
 
     Args:
-        name: the folder or file. mappings: folders with code lists of your own.
+        name: the folder or file; None with a server. mappings: folders with code lists of your own.
         out: a new folder for a first set of views, the enrolment table with the patients found, and the code lists to
             be filled; None: nothing is written.
+        client: the server, None: without one. patients: of the server, as of `pull_patients`; all without.
 
     Raises:
-        UsageError: FS620, no folder is given; FS644, a file of `out` is there already. InputError: nothing can be read.
+        UsageError: FS620, no folder is given, or one and a server; FS644, a file of `out` is there already. InputError:
+            nothing can be read. ServerError: as `pull_patients`.
     """
-    if name is None:
-        raise UsageError("FS620", "mapping profile", "a folder with FHIR files")
-    found = find([Path(name)])
-    if not found.files and (fault := found.nothing()):
-        raise fault
-    made = look(found.files)
-    problems = [*found.problems(), *made.problems]
+    if (name is None) is (client is None):
+        raise UsageError("FS620", "mapping profile", "a folder with FHIR files, or `--server`")
+    made, problems = _of_server(client, patients) if client is not None else _of_files(Path(str(name)))
     if not made.types and problems:
         raise InputError(problems[0].code, problems[0].place, problems[0].expected)
     lists = CodeLists(folder / "codes" for folder in (shipped(), *mappings))
@@ -59,6 +65,22 @@ def profile(
     lines = [*_lines(data), *_not_read(problems)]
     written = _write(made, data, out) if out is not None else []
     return {**data, "written": written}, "\n".join([*lines, *(f"written: {each}" for each in written)])
+
+
+def _of_files(path: Path) -> tuple[Profile, list[Problem]]:
+    found = find([path])
+    if not found.files and (fault := found.nothing()):
+        raise fault
+    made = look(found.files)
+    return made, [*found.problems(), *made.problems]
+
+
+def _of_server(client: Client, patients: Iterable[str]) -> tuple[Profile, list[Problem]]:
+    wanted = Patients(client, listed(patients))
+    made = profile_of((raw for _, raw in wanted.resources()), client.server)
+    if not made.types:
+        raise ServerError("FS469", client.server)
+    return made, [*wanted.problems, *made.problems]
 
 
 def _not_read(problems: Sequence[Problem]) -> list[str]:
