@@ -45,6 +45,8 @@ SUBCOMMANDS = [
     "runs",
     "server",
     "mapping",
+    "rules",
+    "terminology",
     "explain",
 ]
 

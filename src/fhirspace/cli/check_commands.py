@@ -201,6 +201,18 @@ def _test(options: Namespace) -> int:
     return EXIT_CLEAN if good == len(tested) else EXIT_FINDINGS
 
 
+def terminology(options: Namespace) -> int:
+    """``fhirspace terminology``."""
+    from fhirspace.sdtm.ct import kept
+
+    if (options.action == "add") != (options.path is not None) or (options.date and options.action == "list"):
+        raise UsageError("FS810", "terminology")
+    found = [kept.add(options.path, options.date)] if options.action == "add" else kept.at_hand()
+    given = [asdict(each) for each in found]
+    give(given[0] if options.action == "add" else given, "\n".join(map(str, found)), as_json=options.json)
+    return EXIT_CLEAN
+
+
 def explain(options: Namespace) -> int:
     """``fhirspace explain``: a code of the catalogue of errors, or a conformance rule by any of its ids."""
     from fhirspace.errors import catalogue, explain as entry_of

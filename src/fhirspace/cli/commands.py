@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fhirspace import arguments, idkey
-from fhirspace.cli.check_commands import explain, rules, validate  # noqa: F401  # found here by their names
+from fhirspace.cli.check_commands import explain, rules, terminology, validate  # noqa: F401  # found here by their names
 from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
 from fhirspace.cli.mapping_commands import mapping  # noqa: F401
 from fhirspace.errors import (

@@ -70,4 +70,27 @@ def rules_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-RULES = (_rules,)
+def _terminology(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "terminology",
+        "add packages of CDISC terminology for SDTM, or list those at hand",
+        'add "SDTM Terminology 2025-09-26.txt"',
+        "add sdtm.csv --date 2025-09-26",
+        "list",
+    )
+    parser.add_argument("action", choices=("add", "list"))
+    parser.add_argument(
+        "path",
+        metavar="PATH",
+        type=Path,
+        nargs="?",
+        help="for `add`: a package as NCI EVS publishes it (text with tabs, or ODM-XML), or CSV with the same columns;"
+        " studies that name its version are judged by it",
+    )
+    parser.add_argument(
+        "--date", metavar="DATE", default="", help="the version of the package, if neither the file nor its name has it"
+    )
+
+
+RULES = (_rules, _terminology)

@@ -15,12 +15,14 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import counted
-from fhirspace.sdtm import columns
+from fhirspace.sdtm import columns, versions
+from fhirspace.sdtm.ct import kept
+from fhirspace.sdtm.ct.kept import Terms
 from fhirspace.sdtm.dates import lacks_zone
 from fhirspace.sdtm.layout import orphans
 from fhirspace.sdtm.longtext.rules import MAX_BYTES, part_label
 from fhirspace.sdtm.rules.checks import conflicts
-from fhirspace.standards import iso8601, sdtm, terminology
+from fhirspace.standards import iso8601, sdtm
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import FILE, has
 
@@ -45,7 +47,12 @@ class Finding(NamedTuple):
     row: int | None
 
 
-def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str]] | None = None) -> Iterator[Finding]:
+def check(
+    tables: Mapping[str, pa.Table],
+    *,
+    filled: Mapping[str, Collection[str]] | None = None,
+    terminology: str = "",
+) -> Iterator[Finding]:
     """Check tabulations, dataset by dataset in the order of their names.
 
     For datasets that the guide does not know only names, lengths and subjects are checked.
@@ -53,12 +60,15 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
     Args:
         tables: all rows of some subjects, and the datasets about no subject.
         filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
+        terminology: the version of controlled terminology that the study names; that of TS, if it is not given.
     """
     filled = columns.filled_columns(tables) if filled is None else filled
     dm = tables.get("DM", pa.table({}))
     if "DM" not in filled and any("USUBJID" in table.column_names for table in tables.values()):
         yield Finding(Problem("FS738", Place("DM"), "the dataset DM, with a row for each subject", "DM"), None)
-    contradictions = conflicts({name: table for name, table in tables.items() if sdtm.known(name)})
+    terminology = terminology or versions.terminology(None, tables.get("TS"))
+    terms = kept.chosen(terminology)
+    contradictions = conflicts({name: table for name, table in tables.items() if sdtm.known(name)}, terminology)
     for name in sorted(tables):
         table = tables[name]
         if not table.num_rows:
@@ -68,7 +78,7 @@ def check(tables: Mapping[str, pa.Table], *, filled: Mapping[str, Collection[str
         if "DM" in filled and name != "DM":
             yield from _check_belonging(table, name, dm)
         if sdtm.known(name):
-            yield from _check_known(table, name, filled.get(name, ()), _not_needed(name, filled))
+            yield from _check_known(table, name, filled.get(name, ()), _not_needed(name, filled), terms)
         if name.startswith("SUPP"):
             yield from _check_qualifiers(table, name, tables)
         for found in contradictions.get(name, ()):
@@ -83,7 +93,9 @@ def _not_needed(name: str, filled: Mapping[str, Collection[str]]) -> set[str]:
     return {"USUBJID"} if name.startswith("SUPP") and parent is not None and "USUBJID" not in parent else set()
 
 
-def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed: Collection[str]) -> Iterator[Finding]:
+def _check_known(
+    table: pa.Table, name: str, filled: Collection[str], not_needed: Collection[str], terms: Terms
+) -> Iterator[Finding]:
     spec = sdtm.domain(name)
     yield from _check_required(table, spec, filled, not_needed)
     yield from _check_domain_code(table, spec)
@@ -94,6 +106,7 @@ def _check_known(table: pa.Table, name: str, filled: Collection[str], not_needed
                 yield Finding(Problem("FS732", _head(table, name, column), "a variable of the dataset", name), None)
         else:
             yield from _check_variable(table, name, variable)
+            yield from _check_terms(table, name, variable, terms)
     yield from _check_keys(table, spec)
 
 
@@ -229,7 +242,6 @@ def _check_variable(table: pa.Table, name: str, variable: sdtm.Variable) -> Iter
     elif (column.endswith("TEST") and column != "IETEST") or column == "QLABEL":
         short = f"at most {MAX_LABEL} bytes"
         yield from _bad_cells("FS733", table, name, column, lambda c: len(c.encode()) <= MAX_LABEL, expected=short)
-    yield from _check_terms(table, name, variable)
 
 
 def _number(cell: str) -> bool:
@@ -264,8 +276,8 @@ def _check_zones(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
         yield from _findings("FS729", table, name, rows[:1], column=column, expected=expected, detail=without)
 
 
-def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterator[Finding]:
-    lists = [terminology.codelist(code) for code in variable.codelists if terminology.known(code)]
+def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable, terms: Terms) -> Iterator[Finding]:
+    lists = [terms.codelist(code) for code in variable.codelists if terms.known(code)]
     if not lists or len(lists) != len(variable.codelists):
         return
     asked = sdtm.beside_codelist(name, variable.name)
@@ -277,18 +289,18 @@ def _check_terms(table: pa.Table, name: str, variable: sdtm.Variable) -> Iterato
     def good(cell: str) -> bool:
         return cell in values or (result and canonical_number(cell.lstrip("<>= ")) is not None)
 
-    table = _without_instruments(table, name, variable)
+    table = _without_instruments(table, name, variable, terms)
     expected = "a term of " + " or ".join(f"{item.submission_value} ({item.code})" for item in lists)
     code = "FS724" if open_list else "FS723"
     yield from _bad_cells(code, table, name, variable.name, good, expected=expected, once=open_list)
 
 
-def _without_instruments(table: pa.Table, name: str, variable: sdtm.Variable) -> pa.Table:
+def _without_instruments(table: pa.Table, name: str, variable: sdtm.Variable, terms: Terms) -> pa.Table:
     """The table without the variable's cells in records of instruments, which have codelists of their own."""
     instruments = sdtm.instruments(name)
-    if instruments is None or variable.role not in _OF_INSTRUMENTS or not terminology.known(instruments[1]):
+    if instruments is None or variable.role not in _OF_INSTRUMENTS or not terms.known(instruments[1]):
         return table
-    categories = pa.array(sorted(terminology.submission_values(instruments[1])))
+    categories = pa.array(sorted(terms.codelist(instruments[1]).terms))
     own = pc.is_in(columns.text(table, instruments[0]), value_set=categories)
     cells = columns.text(table, variable.name)
     return columns.put(table, variable.name, pc.if_else(own, pa.scalar(None, pa.string()), cells))

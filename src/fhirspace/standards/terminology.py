@@ -7,10 +7,11 @@ left out: a study that uses one names its own codelist.
 from __future__ import annotations
 
 import csv
+import sys
 from collections.abc import Mapping
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -159,11 +160,16 @@ def decode(code_or_name: str) -> Mapping[str, str]:
     Its partner is found by name: "... Test Code" and "... Test Name", "... Parameter Code" and "... Parameter". An
     empty mapping where the codelist has no partner. Raises UsageError (FS702) for an unknown codelist.
     """
-    codes = codelist(code_or_name)
-    partner = next((n for n in _partner_names(codes.name) if n != codes.name and known(n)), None)
+    return paired(sys.modules[__name__], code_or_name)
+
+
+def paired(package: Any, code_or_name: str) -> Mapping[str, str]:
+    """The same for any package with `known` and `codelist`."""
+    codes = package.codelist(code_or_name)
+    partner = next((n for n in _partner_names(codes.name) if n != codes.name and package.known(n)), None)
     if partner is None:
         return {}
-    names = codelist(partner).by_code
+    names = package.codelist(partner).by_code
     return {item.value: names[item.code].value for item in codes.terms.values() if item.code in names}
 
 

@@ -56,6 +56,8 @@ def screen(
     formats: Sequence[str] = (),
     study: StudySummary | None = None,
     design: StudyDesign | None = None,
+    *,
+    terminology: str = "",
 ) -> Screening:
     """Findings of conformance, and the cells that a format to be written (xpt, csv, parquet) cannot hold.
 
@@ -63,9 +65,10 @@ def screen(
         tables: those of a block; formats: those to be written; study: made by `for_checking`, of these tables if it is
             not given.
         design: of the study: where it declares a time zone, times get an offset on their way to FHIR.
+        terminology: the version of controlled terminology that the study names, where TS does not say it.
     """
     study = study or for_checking(tables, names="xpt" in formats)
-    findings = list(conformance.check(tables, filled=study.filled))
+    findings = list(conformance.check(tables, filled=study.filled, terminology=terminology))
     if declared(tables.values(), design or StudyDesign()):
         findings = [each for each in findings if each.problem.code != "FS729"]
         findings += conformance.local_times(with_offsets(tables, design or StudyDesign()))

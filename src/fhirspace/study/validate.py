@@ -14,6 +14,8 @@ from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.fhir.validation.structures.terminology import load as load_terminology
+from fhirspace.sdtm import versions
+from fhirspace.sdtm.ct import kept
 from fhirspace.sdtm.define import agreement
 from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
@@ -142,8 +144,13 @@ def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]
         define = reading.read(given.define) if given.define else None
     except InputError as fault:
         yield fault.problem
+    named = versions.terminology(define, tables.get("TS"))
+    used = kept.chosen(named).version()
+    if named and named != used:
+        place = Place(given.define.name if given.define and define else "TS")
+        yield Problem("FS783", place, f"SDTM terminology {named}", "TS", f"{used} is used")
     own_key = agreement.keyed(define) if define else frozenset[str]()  # a sponsor may choose other keys than the guide
-    for problem, _ in pipeline.check(pipeline.Block(tables)).findings:
+    for problem, _ in pipeline.check(pipeline.Block(tables), terminology=named).findings:
         if problem.code != "FS725" or problem.table not in own_key:
             yield problem
     if define and given.define:

@@ -31,6 +31,7 @@ JUDGED = {
     ("FS776", "ts.xpt", "TSVAL"): "AGEMIN is P50Y; value level says integer.",
     ("FS777", "ts.xpt", "TSVAL"): "SEXPOP is BOTH; value level says Length 1.",
     ("FS778", "ts.xpt", "TSVAL"): "SEXPOP is BOTH; CL.SEX has F and M.",
+    ("FS783", "define.xml", ""): "The define.xml names terminology 2020-12-18.",
     ("FS729", "lb.xpt", "LBDTC"): "Times of day without an offset, all 3,457.",
     ("FS724", "oe.xpt", "OETESTCD"): "ABDETAIL is no term of C117743, which has INTP.",
     ("FS724", "oe.xpt", "OETEST"): "Abnormality Detail is no term of C117742.",

@@ -28,10 +28,13 @@ class Conflict(NamedTuple):
     rows: list[int]
 
 
-def conflicts(tables: Mapping[str, pa.Table]) -> dict[str, list[Conflict]]:
-    """What rules find in the datasets of some subjects that the guide knows, by dataset."""
+def conflicts(tables: Mapping[str, pa.Table], terminology: str = "") -> dict[str, list[Conflict]]:
+    """What rules find in the datasets of some subjects that the guide knows, by dataset.
+
+    `terminology` is the version that the study names; that of TS, if it is not given.
+    """
     datasets = {name: _dataset(name, table) for name, table in tables.items() if table.num_rows}
-    engine = Engine(Study(datasets.values()))
+    engine = Engine(Study(datasets.values(), terminology=terminology))
     found: dict[str, list[Conflict]] = {}
     for rule in own.consistency():
         code = next(name for name in rule.ids if CODE.fullmatch(name))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +9,9 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from fhirspace.sdtm import versions
 from fhirspace.sdtm.columns import by_distinct
+from fhirspace.sdtm.ct import kept
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.errors import CannotRun, MissingColumn
 from fhirspace.sdtm.rules.values import NUMBER, TEXT
@@ -140,16 +141,19 @@ class Study:
         version: of SDTMIG. newest: whether it is 3.4 or later.
         define: the define.xml beside the datasets, None where there is none.
         terminology: the version of controlled terminology that the study names, such as ``2025-03-28``; "" for none.
+        terms: the package of it; the shipped one where it is not at hand.
     """
 
     def __init__(
         self, datasets: Iterable[Dataset], version: str = "", *, define: Define | None = None, terminology: str = ""
     ) -> None:
         self.datasets = {dataset.name: dataset for dataset in datasets}
-        version = version or _guide(define, self.datasets.get("TS")) or sdtm.version()
+        parameters = self.datasets["TS"].table if "TS" in self.datasets else None
+        version = version or versions.guide(define, parameters) or sdtm.version()
         self.newest = version >= "3.4"
         self.define = define
-        self.terminology = terminology or _named(define)
+        self.terminology = terminology or versions.terminology(define, parameters)
+        self.terms = kept.chosen(self.terminology)
         self.version = version
 
     def named(self, name: str) -> list[Dataset]:
@@ -175,25 +179,6 @@ class Study:
             parent = next((each for each in self.datasets.values() if each.domain == dataset.suffix), None)
             return self.class_of(parent) if parent and not parent.associated else None
         return found
-
-
-def _named(define: Define | None) -> str:
-    """The version of SDTM terminology that a define.xml names."""
-    standards = define.standards.values() if define else ()
-    sets = [each for each in standards if each.type == "CT" and each.publishing_set in ("SDTM", "")]
-    return sets[0].version if sets else ""
-
-
-def _guide(define: Define | None, parameters: Dataset | None) -> str:
-    """The version of SDTMIG that a define.xml names, or the parameter SDTIGVER of TS; "" for none."""
-    for each in define.standards.values() if define else ():
-        if each.type == "IG" and each.name in ("SDTMIG", "STDTMIG"):  # the second is a known misspelling
-            return each.version
-    if parameters is None or not all(has(parameters.table, name) for name in ("TSPARMCD", "TSVAL")):
-        return ""
-    codes, values = (parameters.table[name].cast(TEXT) for name in ("TSPARMCD", "TSVAL"))
-    found = values.filter(pc.equal(codes, "SDTIGVER")).drop_null().to_pylist()
-    return found[0] if found and re.fullmatch(r"\d+(\.\d+)*", found[0]) else ""
 
 
 def _by_topic(dataset: Dataset) -> str | None:

@@ -17,7 +17,7 @@ from fhirspace.sdtm.rules.catalogue import added, own
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load_all
 from fhirspace.sdtm.rules.study import About, Dataset, Study
-from fhirspace.standards import sdtm, terminology
+from fhirspace.standards import sdtm
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.rules import explained
 from fhirspace.study.rules.report import Report
@@ -74,7 +74,7 @@ def run(rules: Sequence[Rule], study: Study, report: Report, *, values: bool = F
     report.standards = {
         "SDTMIG": sdtm.version(),
         "SDTMIG that the study names": study.version if study.version != sdtm.version() else "",
-        "Controlled terminology": terminology.version(),
+        "Controlled terminology": study.terms.version(),
         "Terminology that the study names": study.terminology,
         "Define-XML": study.define.version if study.define else "",
     }

@@ -10,7 +10,7 @@ from fhirspace.sdtm.rules.errors import CannotRun, MissingDataset
 from fhirspace.sdtm.rules.operations.registry import Context, operation
 from fhirspace.sdtm.rules.study import Dataset, Study
 from fhirspace.sdtm.rules.values import Column, Lists, constant
-from fhirspace.standards import sdtm, sdtm_model, terminology
+from fhirspace.standards import sdtm, sdtm_model
 from fhirspace.standards.countries import ALPHA_3
 
 
@@ -94,11 +94,12 @@ def codelist_terms(context: Context) -> Column:
     names = asked.get("codelists")
     if not isinstance(names, tuple) or asked.get("returntype", "value") not in ("code", "value"):
         raise CannotRun("`codelist_terms` needs `codelists`, and `returntype` code or value")
-    if (wanted := context.study.terminology or terminology.version()) != terminology.version():
-        raise CannotRun(f"the study names terminology {wanted}, but {terminology.version()} is here")
-    if lacking := [str(name) for name in names if not terminology.known(str(name))]:
+    terms = context.study.terms
+    if (wanted := context.study.terminology or terms.version()) != terms.version():
+        raise CannotRun(f"the study names terminology {wanted}, but {terms.version()} is here")
+    if lacking := [str(name) for name in names if not terms.known(str(name))]:
         raise CannotRun(f"there is no codelist {', '.join(lacking)}")
-    chosen = [terminology.codelist(name) for name in names]
+    chosen = [terms.codelist(name) for name in names]
     code = asked.get("returntype") == "code"
     if asked.get("level") == "codelist":
         return _list(context, (each.code if code else each.submission_value for each in chosen))
@@ -110,8 +111,9 @@ def codelist_decodes(context: Context) -> Column:
     """For each record, the names that SDTM terminology gives the code in the variable; an operation of ours."""
     variable = sdtm.variable(context.domain, context.target) if sdtm.known(context.domain) else None
     names: dict[str, list[str]] = {}
-    for codelist in filter(terminology.known, variable.codelists if variable else ()):
-        for code, name in terminology.decode(codelist).items():
+    terms = context.study.terms
+    for codelist in filter(terms.known, variable.codelists if variable else ()):
+        for code, name in terms.decode(codelist).items():
             names.setdefault(code, []).append(name)
     encoded = context.frame.plain(context.target).dictionary_encode()
     lists = tuple(tuple(names.get(code, ())) for code in encoded.dictionary.to_pylist())
