@@ -172,9 +172,9 @@ DM = "DOMAIN|USUBJID|SEX"
 TS = ("DOMAIN|TSSEQ|TSPARMCD|TSPARM|TSVAL|TSVCDREF|TSVCDVER", "TS|1|TITLE|Trial Title|x|CDISC CT|2030-03-28")
 
 
-def sexes(*named: str) -> set[tuple[str, int | None]]:
+def sexes(named: str = "") -> set[tuple[str, int | None]]:
     """The findings about SEX of a study whose TS names a version."""
-    ts = {"TS": table(TS[0], TS[1].replace("2030-03-28", *named))} if named else {}
+    ts = {"TS": table(TS[0], TS[1].replace("2030-03-28", named))} if named else {}
     tables = {"DM": table(DM, "DM|A|X", "DM|B|F"), **ts}
     return {(problem.code, row) for problem, row in check(tables) if problem.place.column == "SEX"}
 
