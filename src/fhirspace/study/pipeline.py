@@ -206,17 +206,14 @@ def check(
     formats: Sequence[str] = (),
     study: StudySummary | None = None,
     design: StudyDesign | None = None,
-    *,
-    terminology: str = "",
 ) -> Screening:
     """The findings in the datasets of a block.
 
     Args:
         datasets: the block; formats: those in which it is to be written.
         study: made by `for_checking`; of this block if it is not given. design: of the study, for its declared zones.
-        terminology: the version of controlled terminology that the study names, where TS does not say it.
     """
-    return screen(datasets.tables, formats, study, design, terminology=terminology)
+    return screen(datasets.tables, formats, study, design)
 
 
 def from_records(

@@ -137,7 +137,7 @@ def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
 
 def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]:
     """The findings in the tables of a package, and where its define.xml does not agree with them."""
-    from fhirspace.study import pipeline  # noqa: PLC0415 - a second of CPU, and only datasets need it
+    from fhirspace.study import screening  # noqa: PLC0415 - a second of CPU, and only datasets need it
 
     define = None
     try:
@@ -150,7 +150,7 @@ def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]
         place = Place(given.define.name if given.define and define else "TS")
         yield Problem("FS783", place, f"SDTM terminology {named}", "TS", f"{used} is used")
     own_key = agreement.keyed(define) if define else frozenset[str]()  # a sponsor may choose other keys than the guide
-    for problem, _ in pipeline.check(pipeline.Block(tables), terminology=named).findings:
+    for problem, _ in screening.screen(tables, terminology=named).findings:
         if problem.code != "FS725" or problem.table not in own_key:
             yield problem
     if define and given.define:
