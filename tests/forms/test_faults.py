@@ -171,3 +171,15 @@ def test_common_files_hold_constants_and_code_lists_only(tmp_path: Path) -> None
     (tmp_path / "common.yaml").write_text("rows: {A: b}\n", "utf-8")
     with pytest.raises(MappingError, match="FS321"):
         SourceLibrary(tmp_path).forms  # noqa: B018
+
+
+@pytest.mark.parametrize(("text", "origin"), [("", "CRF"), ("origin: Collected\n", "Collected"), ("origin: EHR\n", "")])
+def test_the_origin_of_qualifiers_is_a_term(tmp_path: Path, text: str, origin: str) -> None:
+    (tmp_path / "f.yaml").write_text(ROWS, "utf-8")
+    (tmp_path / "common.yaml").write_text(text or "codes: {}\n", "utf-8")
+    library = SourceLibrary(tmp_path)
+    if not origin:
+        with pytest.raises(MappingError, match=r"FS321 common.yaml:1:origin.*Collected"):
+            library.forms  # noqa: B018
+    else:
+        assert library.origin == origin

@@ -41,6 +41,7 @@ def test_an_export_becomes_sdtm(tmp_path: Path, capsys: pytest.CaptureFixture[st
         ("2026-02-01", "Drug A"),
         ("2026-02-02", "Drug A"),
     ]
+    assert [(row["QNAM"], row["QORIG"]) for row in rows(out / "sdtm/suppex.csv")] == [("EXRXNORM", "Collected")] * 2
     assert "FS463" in codes(out)
     assert "Observation                      6         3            0         3" in capsys.readouterr().out
 

@@ -30,6 +30,9 @@ from fhirspace.template.codelists import CodeLists
 from fhirspace.template.folders import digest_of, shipped
 
 _APART = frozenset({"common.yaml", "study.yaml"})
+_ORIGIN = "origin"
+_ORIGINS = ("CRF", "Collected", "eDT", "Derived", "Assigned", "Protocol", "Predecessor")
+"""QORIG: ``CRF`` and ``eDT`` are origins of Define-XML 2.0, the others of 2.1, which says ``Collected`` for both."""
 
 
 class SourceRows(NamedTuple):
@@ -129,14 +132,30 @@ class SourceLibrary:
         declared = Declared()
         for document in nodes.load(path) if path.is_file() else ():
             for name, node in document.items:
-                if name.text not in COMMON and (name.text not in {"let", "codes"} or not isinstance(node, nodes.Map)):
-                    hint = "`let:` and `codes:` with names, or " + ", ".join(f"`{each}:`" for each in COMMON)
+                if name.text not in (*COMMON, _ORIGIN) and (
+                    name.text not in {"let", "codes"} or not isinstance(node, nodes.Map)
+                ):
+                    hint = "`let:` and `codes:` with names, or " + ", ".join(
+                        f"`{each}:`" for each in (*COMMON, _ORIGIN)
+                    )
                     raise MappingError("FS321", Place(path.name, name.line, name.text), hint)
             let = document.get("let")
             lets |= {name.text: node for name, node in let.items} if isinstance(let, nodes.Map) else {}
             codes |= code_lists(path.name, document)
             declared = DeclarationReader(path.name, lists).declared(document, declared)
+        _ = self.origin  # it is checked with the rest
         return lets, codes, declared
+
+    @cached_property
+    def origin(self) -> str:
+        """QORIG of supplemental qualifiers: ``origin:`` of ``common.yaml``, else CRF. Raises MappingError FS321."""
+        path = self.folder / "common.yaml"
+        for node in (each.get(_ORIGIN) for each in (nodes.load(path) if path.is_file() else ())):
+            if node is not None:
+                if not isinstance(node, nodes.Text) or node.text not in _ORIGINS:
+                    raise MappingError("FS321", Place(path.name, node.line, _ORIGIN), f"one of {', '.join(_ORIGINS)}")
+                return node.text
+        return "CRF"
 
     @property
     def study(self) -> Path | None:

@@ -157,7 +157,7 @@ def schema() -> Schema:
             "views": _of_views(),
             "common": {
                 "type": "object",
-                "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes(), **_left_out()},
+                "properties": {VERSION_KEY: _VERSION, "let": _let(), "codes": _codes(), "origin": _TEXT, **_left_out()},
                 "additionalProperties": False,
             },
         },

@@ -116,6 +116,8 @@ def split_supplementals(
     labels: Mapping[str, str],
     origins: Mapping[str, str] | None = None,
     evaluators: Mapping[str, str] | None = None,
+    *,
+    origin: str = "CRF",
 ) -> tuple[pa.Table, pa.Table | None]:
     """Move the columns that are not standard into a supplemental qualifier table.
 
@@ -124,7 +126,7 @@ def split_supplementals(
         domain: its dataset name.
         labels: QLABEL by column; the column's own name where there is none. A column named here moves even when its
             name is a standard one.
-        origins: QORIG by column, ``CRF`` where there is none.
+        origins: QORIG by column. origin: that of all other columns.
         evaluators: QEVAL by column, empty where there is none.
 
     Returns:
@@ -144,7 +146,7 @@ def split_supplementals(
             table.select([*dict.fromkeys([*shared, name])]).append_column("@at", places),
             domain,
             name,
-            (labels.get(name, name), (origins or {}).get(name, "CRF"), (evaluators or {}).get(name)),
+            (labels.get(name, name), (origins or {}).get(name, origin), (evaluators or {}).get(name)),
         )
         for name in extra
     ]

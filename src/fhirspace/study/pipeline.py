@@ -194,7 +194,7 @@ def derive(
     derivation = derivations.derive(made.tables, design, filled=study.filled, visits=study.visits)
     tables: dict[str, pa.Table] = {}
     for name, table in derivation.tables.items():
-        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}))
+        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}), origin=sources.origin)
         tables[name] = shape.tabulate(parent, name)
         if supplemental is not None:
             tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")

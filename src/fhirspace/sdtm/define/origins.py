@@ -27,6 +27,7 @@ _ASSIGNED: Final = frozenset(
 )
 _QORIG: Final = {
     "CRF": Origin("Collected", "Investigator"),
+    "COLLECTED": Origin("Collected", "Investigator"),
     "EDT": Origin("Collected", "Vendor"),
     "DERIVED": DERIVED,
     "ASSIGNED": ASSIGNED,
