@@ -39,6 +39,13 @@ MORE = {
         "category.coding[system=s, code=t].display",
         "extension[url=s].extension[url=t].valueBoolean",
     ),
+    "MedicationRequest": (
+        "authoredOn",
+        "dosageInstruction.timing.repeat.frequency",
+        "dosageInstruction.doseAndRate.doseQuantity",
+        "medicationCodeableConcept.coding[system=s].code",
+        "reasonCode.text",
+    ),
     "Patient": ("name[use=official].given", "name.period.start", "contact.telecom[system=phone].value", "active"),
 }
 """Addresses beside those of the shipped views."""

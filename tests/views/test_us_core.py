@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
-from tests.views.ehr import CATEGORY, LOINC, RXNORM, coded, dose, lab, patient, resources
+from fhirspace.fhir.files import find
+from fhirspace.fhir.status import rules
+from fhirspace.standards.fhir import Release
+from fhirspace.views.flatten import flatten
+from fhirspace.views.notation.library import view_set
+from tests.views.ehr import CATEGORY, LOINC, RXNORM, coded, dose, lab, patient, resources, write
 from tests.views.test_flatten import cells, run
 
 
@@ -135,3 +140,34 @@ def test_a_social_finding_is_no_record(tmp_path: Path) -> None:
     made = run(tmp_path, [*resources(), *given])
     assert cells(made, "problem", "id") == [("ill",)]
     assert made.left["Condition", "no medical finding (code list NOTMEDICAL)"] == 1
+
+
+def generated(release: Release) -> list[dict[str, Any]]:
+    """Resources of each claimed type: bare, with each status there is, of each category, with nothing known of them."""
+    made: list[dict[str, Any]] = []
+    for kind in sorted(view_set("us-core", release=release).types):
+        bare = {"resourceType": kind, "subject": {"reference": "Patient/p"}, "patient": {"reference": "Patient/p"}}
+        made.append(bare)
+        for path, codes in rules().get(kind, {}).items():
+            for code in (*codes, "no-such-code"):
+                concept = path in ("verificationStatus", "clinicalStatus")
+                made.append({**bare, path.partition(".")[0]: coded("http://x", code) if concept else code})
+        for code in ("laboratory", "vital-signs", "social-history", "survey", "exam", "imaging", "no-such-category"):
+            each = {**bare, "status": "final", "category": [coded(CATEGORY, code)]}
+            made += [each, {**each, "code": coded(LOINC, "718-7"), "valueQuantity": {"value": 1}}]
+        made.append(
+            {**bare, "code": coded(LOINC, "72166-2"), "component": [{}, {"valueString": ""}], "intent": "order"}
+        )
+    return [{**each, "id": f"g{at}"} for at, each in enumerate(made)]
+
+
+@pytest.mark.parametrize("release", ["R4", "R5"])
+def test_each_resource_of_a_claimed_type_is_taken_left_or_quarantined(release: Release, tmp_path: Path) -> None:
+    given = generated(release)
+    made = flatten(find([write(tmp_path / "in", given)]).files, view_set("us-core", release=release), release)
+    counts = [made.count(kind) for kind in made.kinds]
+    assert sum(each["in"] for each in counts) == len(given)
+    assert sum(each["unclaimed"] for each in counts) == 0
+    assert len(made.lines) == sum(each["quarantined"] for each in counts)
+    assert {each.code for each in made.problems} <= {"FS443", "FS444"}
+    assert all(reason for _, reason in made.left)

@@ -147,7 +147,7 @@ class Reader:
                 own = values.take(self._own) if self._view.own else pa.nulls(0, TEXT)
                 values = pa.concat_arrays([decode(self._items.values[name].texts), own])
             texts = values if texts is None else pc.coalesce(texts, values)
-        return texts
+        return pa.nulls(len(rows), TEXT) if texts is None else texts  # an element of another release
 
 
 def _last(view: View) -> dict[Alternative, int]:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from fhirspace.fhir.status import rules
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.template.slots import Cond
-from fhirspace.views.definition.fhirpath import NoFhirPathError, condition, one_of, path, value
+from fhirspace.views.definition.fhirpath import AbsentError, NoFhirPathError, condition, one_of, path, value
 from fhirspace.views.notation.address import Address, Step
 from fhirspace.views.notation.model import View
 
@@ -43,6 +43,8 @@ class _Export:
         found |= {"fhirVersion": [self._known.version], "resource": self._view.of, "select": self._selects()}
         where = [*self._status(), *(() if self._view.each else self._conditions(item=False))]
         found |= {"where": [{"path": each} for each in where]} if where else {}
+        if self._view.merge:
+            self._lost["merge"] = "a definition makes a row of each resource"
         return Exported(found, list(self._lost.items()))
 
     def _selects(self) -> list[dict[str, Any]]:
@@ -118,7 +120,7 @@ class _Export:
         """The path to the codes of a status element; None if this release does not have it."""
         try:
             text, element = path((Step(each) for each in name.split(".")), self._view.of, self._known)
-        except KeyError:
+        except AbsentError:
             return None
         if element is not None and element.type == "boolean":
             return f"{text}.select($this.toString())"

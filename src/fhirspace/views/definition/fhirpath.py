@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 from fhirspace.standards.fhir import Definitions, Element
@@ -10,7 +11,7 @@ from fhirspace.template.slots import Cond
 from fhirspace.views.notation.address import Address, Alternative, Filter, Step
 from fhirspace.views.notation.model import View
 
-_MOST: Final = 200
+_MOST: Final = 500
 """Codes of a list that a condition spells out."""
 _QUANTITY: Final = ".where(value.exists()).select(comparator & value.toString())"
 _SIMPLE: Final = "SimpleQuantity"
@@ -22,16 +23,26 @@ class NoFhirPathError(Exception):
     """FHIRPath cannot say it; the message says why."""
 
 
+class AbsentError(NoFhirPathError):
+    """An element that is not there: an item has it, and a resource without items does not."""
+
+
 def quoted(text: str) -> str:
     """A text as a literal of FHIRPath."""
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def path(steps: Iterable[Step], start: str, known: Definitions) -> tuple[str, Element | None]:
-    """A path of element names from a type on, and the element at its end: choices by their types."""
+    """A path of element names from a type on, and the element at its end: choices by their types.
+
+    Raises:
+        AbsentError: there is no such element.
+    """
     parts, place, element = list[str](), start, None
     for step in steps:
-        element = known.children(place)[step.name.removeprefix("_")]
+        element = known.children(place).get(step.name.removeprefix("_"))
+        if element is None:
+            raise AbsentError(f"{place} has no {step.name}")
         place = "Element" if step.name.startswith("_") else element.children_path
         choice = f"{element.choice.removesuffix('[x]')}.ofType({element.type})" if element.choice else ""
         parts.append(choice or element.name)
@@ -54,12 +65,17 @@ def value(address: Address, view: View, known: Definitions, *, item: bool) -> tu
         address: of the view. item: it is read in an item of ``each:``, not in the resource.
 
     Raises:
-        NoFhirPathError: every alternative follows a reference.
+        NoFhirPathError: every alternative follows a reference. AbsentError: none is an element of the resource.
     """
     plain = [way for way in address.alternatives if way.then is None]
-    if not plain:
+    if address.alternatives and not plain:
         raise NoFhirPathError("it follows a reference")
-    made = [alternative(way, view, known, item=item) for way in plain]
+    made = list[tuple[str, str]]()
+    for way in plain:
+        with suppress(AbsentError):
+            made.append(alternative(way, view, known, item=item))
+    if not made:
+        raise AbsentError(f"{view.of} has no {address.text}")
     text = made[-1][0]
     for each, _ in made[-2::-1]:
         text = f"iif({each}.exists(), {each}, {text})"
@@ -68,7 +84,7 @@ def value(address: Address, view: View, known: Definitions, *, item: bool) -> tu
 
 
 def alternative(way: Alternative, view: View, known: Definitions, *, item: bool) -> tuple[str, str]:
-    """One alternative and its type. Raises nothing for one that follows no reference."""
+    """One alternative and its type. Raises AbsentError; nothing else for one that follows no reference."""
     inside = item and not way.up
     text, element = path(way.steps, f"{view.of}.{view.each}" if inside else view.of, known)
     text = f"%resource.{text}" if item and way.up else text
@@ -95,7 +111,10 @@ def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
         raise NoFhirPathError(f"it looks at {cond.column}, which is computed")
     if any(way.then for way in address.alternatives):
         raise NoFhirPathError(f"{cond.column} follows a reference")
-    text, kind = value(address, view, known, item=item)
+    try:
+        text, kind = value(address, view, known, item=item)
+    except AbsentError:
+        return "false"
     if cond.op == "filled":
         return f"{text}.exists()"
     if len(cond.values) > _MOST:

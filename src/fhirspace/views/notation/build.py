@@ -204,11 +204,11 @@ class ViewReader(CellReader):
             raise self._error("FS373", line, kind, "the column of a view, as in `least: dose.start`")
         return Computed(kind, column, view)  # type: ignore[arg-type]
 
-    def _address(self, text: str, view: View, line: int, key: str) -> tuple[Address, bool]:
+    def _address(self, text: str, view: View, line: int, key: str, *, needed: bool = True) -> tuple[Address, bool]:
         """An address of a view, checked. With `each` it reads an item; a resource without items may not have it."""
         start = f"{view.of}.{view.each}" if view.each else view.of
         try:
-            made, timed = checked(address_of(text), start, self._release, view.of if view.each else "")
+            made, timed = checked(address_of(text), start, self._release, view.of if view.each else "", needed=needed)
         except AddressError as error:
             raise self._error("FS370", line, key, error.expected) from None
         except WrongAddressError as error:
@@ -223,7 +223,7 @@ class ViewReader(CellReader):
         names = {name for each in (*([made] if made else []), *(cond for _, cond in left)) for name in each.columns()}
         addresses, times = dict[str, Address](), set(view.times)
         for name in sorted(names - view.columns.keys()):
-            addresses[name], timed = self._address(name, view, document.line, name)
+            addresses[name], timed = self._address(name, view, document.line, name, needed=False)
             times |= {name} if timed else set()
         never = merged(self._scope.never, self.never(document))
         return replace(view, when=made, left=left, addresses=addresses, never=never, times=frozenset(times))

@@ -21,12 +21,15 @@ class WrongAddressError(Exception):
         super().__init__(code)
 
 
-def checked(address: Address, kind: str, release: Release, around: str = "") -> tuple[Address, bool]:
+def checked(
+    address: Address, kind: str, release: Release, around: str = "", *, needed: bool = True
+) -> tuple[Address, bool]:
     """An address less the alternatives that other releases alone have, and whether its values can have a time of day.
 
     Args:
         address: as written. kind: the type or path that it starts at. release: to be read.
         around: the type of the resource around an item, which ``^`` means.
+        needed: this release must have one of the alternatives; in a condition, what another release has is empty.
 
     Raises:
         WrongAddressError: FS371, no release has an element, or this one has none of the alternatives; FS372, an
@@ -46,7 +49,7 @@ def checked(address: Address, kind: str, release: Release, around: str = "") -> 
             continue
         alternatives.append(_with_quantity(way, end))
         timed |= end.type in _TIMED
-    if not alternatives:
+    if not alternatives and needed:
         raise faults[0]
     return Address(address.text, tuple(alternatives)), timed
 
