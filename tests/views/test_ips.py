@@ -60,7 +60,7 @@ def document() -> dict[str, Any]:
     ]
     composition: dict[str, Any] = {"resourceType": "Composition", "status": "final", "subject": WHO, "title": "Summary"}
     entries = {"c": {**composition, "section": sections[1:]}, **ENTRIES}
-    own = {"Patient": {}, "Medication": {}}
+    own: dict[str, dict[str, Any]] = {"Patient": {}, "Medication": {}}
     made = []
     for name, each in entries.items():
         patient = "patient" if each["resourceType"] in ("AllergyIntolerance", "Immunization") else "subject"
