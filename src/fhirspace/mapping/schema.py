@@ -208,7 +208,7 @@ def _of_views() -> Schema:
             "left": _words("Resource types that no view is for, on purpose."),
             "never": _never(),
             "zone": {"description": "The time zone of all sites, or by SITEID.", "anyOf": [_TEXT, zones]},
-            "subjects": {"description": "The enrolment table.", **_TEXT},
+            "subjects": {"description": "The enrolment table, or {view: NAME}.", "type": ["string", "object"]},
             "visits": {"description": "The table with the windows of visits.", **_TEXT},
             "day one": {"description": "The date that study days count from.", "type": "object"},
         },

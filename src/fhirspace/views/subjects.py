@@ -63,10 +63,14 @@ def enrolment(path: Path) -> Enrolment:
         MappingError: FS375, a column is missing, a patient or a subject is there twice, or a date is none.
         InputError: the file cannot be read.
     """
-    name = path.name
     if not path.is_file():
-        raise MappingError("FS375", name, "a file with the enrolled patients (`subjects:` of the views, `--enrolment`)")
-    table = formats.whole(path)
+        hint = "a file with the enrolled patients (`subjects:` of the views, `--enrolment`)"
+        raise MappingError("FS375", path.name, hint)
+    return enrolled(formats.whole(path), path.name)
+
+
+def enrolled(table: pa.Table, name: str) -> Enrolment:
+    """The enrolment that a table says, which is a file or the records of a view; `name` is its name. Raises FS375."""
     columns = {_ALIKE.get(each, each): table[each].to_pylist() for each in data_columns(table)}
     for each in _NEEDED:
         if each not in columns:

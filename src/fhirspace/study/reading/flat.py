@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fhirspace.errors import Place, Problem, UsageError
+from fhirspace.errors import MappingError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.foreign import as_strict_json, counted, file_name
 from fhirspace.standards.fhir import Release
@@ -19,7 +19,7 @@ from fhirspace.tables.outputs import OutputFolder
 from fhirspace.views.flatten import Flattened, flatten
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.notation.model import ViewSet
-from fhirspace.views.subjects import enrolment
+from fhirspace.views.subjects import Enrolment, enrolled, enrolment
 from fhirspace.views.times import windows
 
 RECORDS = ("csv", "parquet")
@@ -29,7 +29,10 @@ RECORDS = ("csv", "parquet")
 def views_of(name: str, subjects: Path | None, folders: Sequence[Path], release: Release) -> ViewSet:
     """The views of a name or folder, with another enrolment table if one is given. Raises as `view_set`."""
     found = view_set(name, folders, release)
-    return replace(found, subjects=subjects) if subjects is not None else found
+    if subjects is None:
+        return found
+    rest = {name: view for name, view in found.views.items() if name != found.enrolling}
+    return replace(found, views=rest, subjects=subjects, enrolling="")
 
 
 def flattened(given: Input, views: ViewSet, release: Release, accounting: Accounting) -> Flattened:
@@ -40,11 +43,23 @@ def flattened(given: Input, views: ViewSet, release: Release, accounting: Accoun
     """
     if given.kind != "fhir":
         raise UsageError("FS643", Place("--views"), "FHIR files")
-    table = enrolment(views.subjects) if views.subjects is not None else None
+    table = enrolment(views.subjects) if views.subjects is not None else _by_view(given.fhir, views, release)
     made = flatten(given.fhir, views, release, table, windows(views.visits))
+    made.records.pop(views.enrolling, None)
     _count(made, given.fhir, accounting)
     accounting.note([*made.problems, *_problems(made, views)])
     return made
+
+
+def _by_view(files: Sequence[FhirFile], views: ViewSet, release: Release) -> Enrolment | None:
+    """The enrolment that the records of a view are, such as one of ResearchSubject. Raises MappingError FS375."""
+    if not views.enrolling:
+        return None
+    alone = replace(views, views={views.enrolling: views.views[views.enrolling]}, day_one=None)
+    records = flatten(files, alone, release).records.get(views.enrolling)
+    if records is None or not records.num_rows:
+        raise MappingError("FS375", views.enrolling, "records of this view: who is in the study")
+    return enrolled(records, views.enrolling)
 
 
 def _count(made: Flattened, files: Sequence[FhirFile], accounting: Accounting) -> None:

@@ -9,7 +9,7 @@ holds for all of them::
     left: [Claim, ExplanationOfBenefit]                # resource types that no view is for, on purpose
     never: {status: [draft, on-hold]}                  # status codes of which no record is made
     zone: America/New_York           # of all sites, or by SITEID: {"01": America/New_York}
-    subjects: enrolment.csv          # who is in the study (see `subjects`)
+    subjects: enrolment.csv          # who is in the study (see `subjects`), or {view: enrolment}
     visits: visits.csv               # the windows of visits (see `visits`)
     day one: {least: dose.start}     # the date that study days count from; without it that of the enrolment table
 """
@@ -35,6 +35,8 @@ from fhirspace.views.notation.model import Computed, View, ViewSet
 
 COMMON: Final = ("extends", "let", "codes", "left", "never", "zone", "subjects", "visits", "day one")
 _APART: Final = "common.yaml"
+_ENROLMENT: Final = "enrolment"
+"""The view that makes the enrolment table, if `subjects:` names it; else it is not used."""
 _KINDS: Final = ("*.yaml", "*.json")
 
 
@@ -111,6 +113,8 @@ class _Loader:
                 if own.setdefault(view.name, view) is not view:
                     raise MappingError("FS373", Place(view.file, view.line, view.name), "each view once in a folder")
             views |= own
+        if found.enrolling != _ENROLMENT:
+            views.pop(_ENROLMENT, None)
         made = replace(found, views=views)
         _check_between(made)
         return made
@@ -123,7 +127,7 @@ class _Loader:
             found = replace(found, left=found.left | {node.text})
         self._scope.never = merged(self._scope.never, self._reader.never(document))
         if (subjects := document.get("subjects")) is not None:
-            found = replace(found, subjects=path / self._text(subjects, "subjects"))
+            found = self._enrolled(found, path, subjects)
         if (visits := document.get("visits")) is not None:
             found = replace(found, visits=path / self._text(visits, "visits"))
         if (zone := document.get("zone")) is not None:
@@ -131,6 +135,14 @@ class _Loader:
         if (day := document.get("day one")) is not None:
             found = replace(found, day_one=self._day_one(day))
         return found
+
+    def _enrolled(self, found: ViewSet, path: Path, node: nodes.Node) -> ViewSet:
+        """``subjects: enrolment.csv``, or ``subjects: {view: enrolment}``."""
+        if not isinstance(node, nodes.Map):
+            return replace(found, subjects=path / self._text(node, "subjects"), enrolling="")
+        if [name.text for name, _ in node.items] != ["view"]:
+            raise MappingError("FS373", Place(_APART, node.line, "subjects"), "a file, or `{view: NAME}`")
+        return replace(found, subjects=None, enrolling=self._text(node.items[0][1], "view"))
 
     def _text(self, node: nodes.Node, key: str) -> str:
         if not isinstance(node, nodes.Text) or not node.text:
@@ -173,6 +185,10 @@ def _check_known(document: nodes.Map) -> None:
 
 def _check_between(made: ViewSet) -> None:
     """What a view computes of another one must be a column of it with an address."""
+    enrolling = made.views.get(made.enrolling)
+    if made.enrolling and (enrolling is None or not {"STUDYID", "SUBJID"} <= enrolling.columns.keys()):
+        hint = "the name of a view with the columns STUDYID and SUBJID"
+        raise MappingError("FS373", Place(_APART, None, "subjects"), hint)
     named = [(view.file, view.line, each) for view in made.views.values() for each in view.columns.values()]
     named += [(_APART, None, made.day_one)] if made.day_one else []  # type: ignore[list-item]
     for file, line, each in named:

@@ -93,6 +93,7 @@ class ViewSet:
         left: resource types that no view is for, on purpose.
         zones: the time zone by SITEID, "" for all other sites.
         subjects: the enrolment table; visits: the windows of visits; None where the folder names none.
+        enrolling: the view whose records are the enrolment table, "" where that is a file.
         day_one: the date that study days are counted from: a column of a view, or None: of the enrolment table.
         lists: the code lists that conditions name. folders: that of the views, after those that it extends.
     """
@@ -102,6 +103,7 @@ class ViewSet:
     left: frozenset[str] = frozenset()
     zones: Mapping[str, str] = field(default_factory=dict)
     subjects: Path | None = None
+    enrolling: str = ""
     visits: Path | None = None
     day_one: Computed | None = None
     lists: CodeLists = field(default_factory=CodeLists)
