@@ -157,3 +157,30 @@ def test_a_differential_adds_to_its_base() -> None:
     known = Registry("R4", {URL: own, "http://e/base": base})
     assert [path for path, _, _ in known.judge({"resourceType": "Patient"}, URL) or ()] == ["name", "active"]
     assert [path for path, _, _ in known.judge({"name": [{}, {}], "active": True}, URL) or ()] == ["name"]
+
+
+@pytest.mark.parametrize(
+    ("element", "expression", "right", "wrong"),
+    [
+        ("effective[x]", "$this is dateTime implies toString().length() >= 10", "2020-02-03", "2020"),
+        ("status", "$this != 'final' or %resource.issued.exists()", "preliminary", "final"),
+        ("identifier", "value.toInteger() mod 7 = 3", [{"value": "17"}], [{"value": "18"}]),
+        ("identifier", "value.toInteger() div 7 = 2", [{"value": "20"}], [{"value": "21"}]),
+        ("value[x]", "coding.exists()", {"coding": [{"code": "x"}]}, {"text": "x"}),
+        ("value[x]", "$this is CodeableConcept", {"text": "x"}, None),
+        ("component", "value.exists()", [{"valueString": "x"}], [{"code": {"text": "x"}}]),
+    ],
+    ids=["primitive", "resource", "mod", "div", "choice", "choice of several types", "group"],
+)
+def test_invariants_of_elements(element: str, expression: str, right: Any, wrong: Any) -> None:
+    """On values of all kinds, with the type that a value has and the resource around it."""
+    constraint = {"key": "own-1", "severity": "error", "human": "own", "expression": expression}
+    rule = {"id": f"Observation.{element}", "path": f"Observation.{element}", "constraint": [constraint]}
+    types = [{"code": "dateTime"}] if element == "effective[x]" else [{"code": "Quantity"}, {"code": "CodeableConcept"}]
+    elements = [{**rule, "type": types} if element.endswith("[x]") else rule]
+    name = {"effective[x]": "effectiveDateTime", "value[x]": "valueCodeableConcept"}.get(element, element)
+    known = Registry("R4", {URL: reduced({"url": URL, "type": "Observation", "differential": {"element": elements}})})
+    found = [
+        known.by_profile({"resourceType": "Observation", name: each}, "Observation", URL) for each in (right, wrong)
+    ]
+    assert [[code for _, code, _ in each] for each in found] == [[], [] if wrong is None else ["FS424"]]

@@ -5,6 +5,7 @@ Source: FHIRPath 2.0, "Operations" (equality, comparison, math), "Boolean logic"
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
@@ -219,18 +220,18 @@ def _added(left: Items, right: Items, sign: int) -> Items:
     raise UndecidedError
 
 
-def _scaled(left: Items, right: Items, *, divide: bool) -> Items:
-    """``left * right``, ``left / right``: nothing where it would be a division by zero."""
+def _scaled(left: Items, right: Items, calculate: Callable[[Decimal, Decimal], Decimal]) -> Items:
+    """``left * right``, ``left / right``, ``div``, ``mod``: nothing where it would be a division by zero."""
     one, two = single(left), single(right)
     if one is None or two is None:
         return EMPTY
     first, second = plain(one), plain(two)
     if not isinstance(first, Decimal) or not isinstance(second, Decimal):
         raise UndecidedError
-    if divide and not second:
+    if not second and calculate is not operator.mul:
         return EMPTY
     try:
-        return (Item(first / second if divide else first * second, "decimal"),)
+        return (Item(calculate(first, second), "decimal"),)
     except ArithmeticError:
         raise UndecidedError from None
 
@@ -285,7 +286,9 @@ OPERATORS: Final[dict[str, Callable[[Items, Items], Items]]] = {
     "&": concatenated,
     "+": lambda left, right: _added(left, right, 1),
     "-": lambda left, right: _added(left, right, -1),
-    "*": lambda left, right: _scaled(left, right, divide=False),
-    "/": lambda left, right: _scaled(left, right, divide=True),
+    "*": lambda left, right: _scaled(left, right, operator.mul),
+    "/": lambda left, right: _scaled(left, right, operator.truediv),
+    "div": lambda left, right: _scaled(left, right, operator.floordiv),  # Decimal's, which cuts off the fraction
+    "mod": lambda left, right: _scaled(left, right, operator.mod),
 }
 """The operators that need both sides; ``and``, ``or``, ``xor``, ``implies`` are in `compiler`."""

@@ -8,7 +8,7 @@ rest is evaluated. Source: FHIR, "ElementDefinition" (constraint).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, NamedTuple
 
@@ -108,21 +108,24 @@ class TypeRules:
         found = self._left.get(names)
         if found is None:
             blank = Item(dict.fromkeys(names, OPAQUE), self._kind)
-            found = tuple(rule for rule in self._own if self._verdict(rule, blank, Surroundings()) is not True)
+            found = tuple(
+                rule for rule in self._own if _verdict(self._model, rule.run, blank, Surroundings()) is not True
+            )
             if len(self._left) < _MOST_SHAPES:
                 self._left[names] = found
         return found
 
     def _holds(self, rule: _Rule, item: Item, around: Surroundings) -> bool:
         """Whether an invariant holds, or cannot be decided here. Nothing (an empty collection) does not hold."""
-        return self._verdict(rule, item, around) is not False
+        return _verdict(self._model, rule.run, item, around) is not False
 
-    def _verdict(self, rule: _Rule, item: Item, around: Surroundings) -> bool | None:
-        """True, False; None for what cannot be decided."""
-        try:
-            return truth(rule.run((item,), _Around(self._model, item, around))) is True
-        except (UndecidedError, RecursionError, *_MALFORMED):
-            return None
+
+def _verdict(known: Model, run: Expression, item: Item, around: Surroundings) -> bool | None:
+    """True, False; None for what cannot be decided."""
+    try:
+        return truth(run((item,), _Around(known, item, around))) is True
+    except (UndecidedError, RecursionError, *_MALFORMED):
+        return None
 
 
 class _Around:
@@ -204,25 +207,21 @@ def rules(release: Release) -> Rules:
     return Rules(definitions(release), model(release), structures(release).invariants())
 
 
-def broken(
-    release: Release, kind: str, constraints: tuple[Invariant, ...], value: dict[str, Any]
-) -> list[tuple[str, str, str]]:
-    """The invariants of a profile that a value breaks: key, severity and expression of each.
+def broken(release: Release, constraints: Iterable[Invariant], item: Item, around: Surroundings) -> list[Invariant]:
+    """The invariants of a profile that a value breaks.
 
     Args:
-        release: the release. kind: the type of the value. constraints: the invariants. value: it.
+        release: the release. constraints: the invariants. item: the value. around: what is around it.
     """
     known = model(release)
-    around = Surroundings(value, value) if "resourceType" in value else Surroundings()
     found = []
     for each in constraints:
         try:
-            rule = _Rule(each.key, each.expression, compiled(each.expression))
+            run = compiled(each.expression)
         except ExpressionError:
             continue
-        types = TypeRules(known, kind, [rule], {})
-        if types.broken(value, around):
-            found.append((each.key, each.severity, each.expression))
+        if _verdict(known, run, item, around) is False:
+            found.append(each)
     return found
 
 

@@ -17,7 +17,7 @@ from fhirspace.fhir.validation.structures.slices import Around, belongs, has_cod
 from fhirspace.fhir.validation.structures.tree import Node, at
 from fhirspace.standards.hl7.structures import Structure, TypeRule
 
-Invariants = Callable[[Node, Any], list[tuple[str, str]]]
+Invariants = Callable[[Node, Item], list[tuple[str, str]]]
 """The invariants of a node that a value breaks: code and what was expected."""
 _TOP = frozenset({"Resource", "DomainResource"})
 
@@ -66,7 +66,7 @@ class Judge:
     def _value(self, node: Node, item: Item, path: str) -> None:
         """One value of an element or slice, and all within it."""
         self._content(node, item, path)
-        for code, expected in self._invariants(node, item.value) if node.rule.constraints else ():
+        for code, expected in self._invariants(node, item) if node.rule.constraints else ():
             self._found.append((path, code, expected))
         content = item.content
         if not isinstance(content, dict):

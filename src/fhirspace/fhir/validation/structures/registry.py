@@ -8,7 +8,10 @@ from functools import cache
 from typing import Any
 
 from fhirspace.fhir.validation.elements.findings import Finding
+from fhirspace.fhir.validation.invariants import items as invariant_items
 from fhirspace.fhir.validation.invariants.rules import broken
+from fhirspace.fhir.validation.invariants.surroundings import Surroundings
+from fhirspace.fhir.validation.structures.items import Item
 from fhirspace.fhir.validation.structures.judge import Judge
 from fhirspace.fhir.validation.structures.packages import Package
 from fhirspace.fhir.validation.structures.slices import Around
@@ -70,6 +73,8 @@ class Registry:
         self._judged: Counter[str] = Counter()
         self.resolve: Callable[[str], Any] = _nothing
         """Finds the resource that a reference names; set for each resource."""
+        self._resource: dict[str, Any] | None = None
+        """The resource that is judged by a profile."""
         self.noting = False
         """Whether systems that are not known are reported."""
         self.unjudged: Unjudged | None = None
@@ -135,7 +140,11 @@ class Registry:
             return [("meta.profile", "FS433", f"a profile of {kind}, which {structure.url} is not")]
         self._judged[structure.url] += 1
         self.resolve = _contained(resource).get
-        return self.judge(resource, url) or []
+        self._resource = dict(resource)
+        try:
+            return self.judge(resource, url) or []
+        finally:
+            self._resource = None
 
     def _without(self, kind: str, url: str) -> list[Finding]:
         """What is wrong with a declared profile that is no profile here: it may be a type, or unknown."""
@@ -197,17 +206,36 @@ class Registry:
     def _made(self, structure: Structure) -> Judge:
         return Judge(structure, tree(structure, self.find), self._around, self._invariants, self.type_of)
 
-    def _invariants(self, node: Node, value: Any) -> list[tuple[str, str]]:
+    def _invariants(self, node: Node, item: Item) -> list[tuple[str, str]]:
         """The invariants of a profile that a value breaks."""
-        if not isinstance(value, dict):
+        further = [each for each in node.rule.constraints if each.key not in self._base_keys]
+        if not further or item.value is None:
             return []
-        further = tuple(each for each in node.rule.constraints if each.key not in self._base_keys)
-        types = [each.code for each in node.rule.types]
-        kind = types[0] if types and types[0] not in ("BackboneElement", "Element") else _plain(node.rule.id)
+        value = item.value
+        own = value if isinstance(value, dict) and "resourceType" in value else self._resource
+        focus = invariant_items.Item(value, self._kind(node, item), item.companion)
         return [
-            ("FS424" if severity == "error" else "FS425", f"{key}: {expression}")
-            for key, severity, expression in broken(self.release, str(value.get("resourceType", kind)), further, value)
+            ("FS424" if each.severity == "error" else "FS425", f"{each.key}: {each.expression}")
+            for each in broken(self.release, further, focus, Surroundings(own, own))
         ]
+
+    def _kind(self, node: Node, item: Item) -> str:
+        """The type of a value, or the path where its elements are defined."""
+        value, known = item.value, definitions(self.release)
+        if isinstance(value, dict) and "resourceType" in value:
+            return str(value["resourceType"])
+        if item.type:
+            return item.type if item.type in known.types else item.type[:1].lower() + item.type[1:]
+        types = [each.code for each in node.rule.types]
+        if types and types[0] not in ("BackboneElement", "Element"):
+            return types[0]
+        path = _plain(node.rule.id)
+        parent, _, name = path.rpartition(".")
+        try:
+            child = known.children(parent).get(name)
+        except LookupError:
+            return path
+        return path if child is None or not child.primitive else child.type
 
 
 def _plain(identity: str) -> str:
