@@ -2,16 +2,20 @@
 
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from fhirspace.errors import Place, Problem
 from fhirspace.sdtm.derive.work import Derived
+from fhirspace.sdtm.rules.model import Check, Group as AllOf, Rule
 from fhirspace.study.convert import convert
 from fhirspace.study.guide.content import MOST, Contents, sections, title
 from fhirspace.study.guide.writing import html, markdown
 from fhirspace.study.rules.explained import Explanation
+from fhirspace.study.rules.report import Group
 
+CHECK = AllOf("all", (Check("empty", "VSORRES"),))
 ATTACKS = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -35,8 +39,11 @@ def contents(text: str = "T", **more) -> Contents:
     datasets = {text: (text, text, 1, 2)}
     counts = {text: {"in": 1, "out": 1, "quarantined": 0}}
     problems = [Problem("FS704", Place("lb.csv", 3, text), table=text, detail=text)]
-    given = {
-        "explanations": [],
+    why = Explanation(text, (text,), 3, text, text, Place("explained.yaml", 2))
+    rule = Rule(text, "Record Data", "Record", CHECK, message=text, ids=(text,))
+    given: dict[str, Any] = {
+        "explanations": [why],
+        "rules": [Group(rule, text, "x.csv", 1, (1,), (text,), why)],
         "derived": [Derived(text, text, text)],
         "differences": {(text, text): 3},
         "declared": [text],
@@ -94,6 +101,39 @@ def test_findings_are_counted_and_explained():
         ("note", "FS729", "LB", "LBDTC", "2"),
     ]
     assert found.rows[0][-1] == "Measured twice. (A. Statistician)"
+
+
+def test_findings_of_rules_and_all_explanations_are_listed():
+    by = ("J. Doe", Place("explained.yaml", 2))
+    used = Explanation("CG0431", ("VS",), 3, "As in the protocol.", *by)
+    unused = Explanation("FS-DM-004", (), None, "Not here.", *by)
+    code = Explanation("FS725", (), 2, "Measured twice.", *by)
+    rule = Rule("FS-X-1", "Record Data", "Record", CHECK, message="A thing is wrong", ids=("CG0431",), severity="error")
+    groups = [Group(rule, "VS", "vs.csv", 3, (1, 2, 3), ("VSORRES",), used), Group(rule, "LB", "lb.csv", 1, (), ())]
+    problems = [Problem("FS725", Place("vs.csv", 2, "VSDTC"), table="VS")]
+    about = Contents("sdtm", "T", {}, {}, problems, [used, unused, code], rules=groups)
+    tables = {each.title: each.rows for each in sections(about)}
+    assert tables["Conformance rules"] == (
+        ("explained", "FS-X-1", "CG0431", "VS", "3", "A thing is wrong", "As in the protocol. (J. Doe)"),
+        ("error", "FS-X-1", "CG0431", "LB", "the dataset", "A thing is wrong", ""),
+    )
+    assert tables["Explanations"] == (
+        ("CG0431", "VS", "at most 3", "3", "As in the protocol.", "J. Doe", "explains findings"),
+        ("FS-DM-004", "all", "any number", "0", "Not here.", "J. Doe", "fits no finding"),
+        ("FS725", "all", "at most 2", "1", "Measured twice.", "J. Doe", "explains findings"),
+    )
+
+
+def test_the_guide_of_a_run_has_what_rules_find_and_the_explanations(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "dm.csv").write_text("STUDYID,DOMAIN,USUBJID,SUBJID,SITEID,SEX,COUNTRY,AGE\nT,DM,T-1,1,1,M,DEU,40\n")
+    (folder / "explained.yaml").write_text("explained:\n- {rule: FS-STRUCT-011, reason: One arm., by: J. Doe}\n")
+    convert(folder, to="sdtm", out=tmp_path / "out", formats=("csv",), guide=True)
+    text = (tmp_path / "out" / "reviewers-guide.md").read_text("utf-8")
+    lines = [line.replace("\\", "") for line in text.splitlines() if "FS-STRUCT-011" in line.replace("\\", "")]
+    assert [line.split("|")[1].strip() for line in lines] == ["explained", "FS-STRUCT-011"]
+    assert all("J. Doe" in line for line in lines)
 
 
 def test_a_table_without_rows_says_so():

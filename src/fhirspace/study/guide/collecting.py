@@ -12,6 +12,7 @@ from fhirspace.study.guide.content import Contents
 from fhirspace.study.metadata.describe import dataset_label
 from fhirspace.study.pipeline import Prepared
 from fhirspace.study.rules import explained
+from fhirspace.study.rules.judging import judge_tables
 from fhirspace.tables.text import data_columns
 
 
@@ -36,16 +37,18 @@ def collected(kind: str, prepared: Prepared, accounting: Accounting, paths: Sequ
         for name, table in sorted(tables.items())
     }
     done = prepared.finished
+    reasons = [each for file in explained.beside(paths) for each in explained.load(file)]
     return Contents(
         kind,
         next(_studies(prepared), ""),
         datasets,
         accounting.as_dict(),
         accounting.problems,
-        [each for file in explained.beside(paths) for each in explained.load(file)],
+        reasons,
         done.derived if done else prepared.derived,
         done.counts if done else {},
         accounting.declared(fhir=False),
+        judge_tables(tables, reasons).groups,
     )
 
 

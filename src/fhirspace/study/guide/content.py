@@ -15,6 +15,7 @@ from fhirspace.foreign import counted
 from fhirspace.sdtm.derive.work import Derived
 from fhirspace.standards import sdtm, terminology
 from fhirspace.study.rules.explained import Explanation
+from fhirspace.study.rules.report import Group
 from fhirspace.version import __version__
 
 MOST: Final = 1_000
@@ -45,7 +46,7 @@ class Contents:
         datasets: name -> label, class, rows and variables, in order. counts: the accounting, by table.
         problems: all findings. explanations: those of the user. derived: what was derived how.
         differences: dataset and variable -> rows in which a value that came in is not the derived one.
-        declared: what forms leave out by declaration.
+        declared: what forms leave out by declaration. rules: what conformance rules find in the datasets.
     """
 
     kind: str
@@ -57,6 +58,7 @@ class Contents:
     derived: Sequence[Derived] = ()
     differences: Mapping[tuple[str, str], int] = field(default_factory=dict)
     declared: Sequence[str] = ()
+    rules: Sequence[Group] = ()
 
 
 def title(about: Contents) -> str:
@@ -66,7 +68,8 @@ def title(about: Contents) -> str:
 
 def sections(about: Contents) -> list[Section]:
     """The sections of a guide, in their order."""
-    found = [_package(about), _datasets(about), _findings(about), _derivations(about)]
+    findings = [_findings(about), _rules(about), _explanations(about)]
+    found = [_package(about), _datasets(about), *findings, _derivations(about)]
     if about.kind == "sdtm":
         found.append(_differences(about))
     found += [_quarantined(about)]
@@ -100,10 +103,16 @@ def _datasets(about: Contents) -> Section:
     return _bounded("Datasets", "", ("dataset", "label", "class", "rows", "variables"), rows)
 
 
-def _findings(about: Contents) -> Section:
+def _grouped(about: Contents) -> dict[tuple[str, str, str], list[Problem]]:
+    """The findings by code, dataset and variable."""
     groups: dict[tuple[str, str, str], list[Problem]] = {}
     for problem in about.problems:
         groups.setdefault((problem.code, problem.table, problem.place.column or ""), []).append(problem)
+    return groups
+
+
+def _findings(about: Contents) -> Section:
+    groups = _grouped(about)
     ordered = sorted(groups.items(), key=lambda each: (_LEVELS.index(explain(each[0][0]).level), each[0]))
     rows = (_finding(*key, found, about.explanations) for key, found in ordered)
     text = "What was found in the data. No finding removes a row, except those in quarantine."
@@ -111,11 +120,49 @@ def _findings(about: Contents) -> Section:
     return _bounded("Findings and their explanations", text, header, rows)
 
 
+def _rules(about: Contents) -> Section:
+    rows = (_of_rule(group) for group in about.rules)
+    text = "What conformance rules find in the datasets; the records are listed by `fhirspace validate --rules`."
+    header = ("level", "rule", "other ids", "dataset", "records", "finding", "explanation")
+    return _bounded("Conformance rules", text, header, rows)
+
+
+def _of_rule(group: Group) -> tuple[str, ...]:
+    rule, why = group.rule, group.explained
+    count = f"{group.count:,}" if group.first else "the dataset"
+    level = "explained" if why else rule.severity
+    reason = f"{why.reason} ({why.by})" if why else ""
+    return level, rule.id, ", ".join(rule.ids), group.dataset, count, rule.message or rule.description, reason
+
+
+def _explanations(about: Contents) -> Section:
+    """Every explanation that was given, whether it explains a finding or none."""
+    counts = Counter[Explanation | None]()
+    for (code, dataset, _), found in _grouped(about).items():
+        counts[_why(about.explanations, code, dataset, len(found))] += len(found)
+    for group in about.rules:
+        counts[group.explained] += group.count
+    rows = (_explained(each, counts[each]) for each in about.explanations)
+    text = "The explanations that were given, with the number of records they are for and of those that they explain."
+    header = ("rule", "datasets", "records", "explained", "reason", "by", "state")
+    return _bounded("Explanations", text, header, rows)
+
+
+def _explained(why: Explanation, count: int) -> tuple[str, ...]:
+    scope, most = ", ".join(why.scope) or "all", f"at most {why.records:,}" if why.records else "any number"
+    state = "explains findings" if count else "fits no finding"
+    return why.rule, scope, most, f"{count:,}", why.reason, why.by, state
+
+
+def _why(explanations: Sequence[Explanation], code: str, dataset: str, count: int) -> Explanation | None:
+    return next((each for each in explanations if each.fits((code,), dataset, count)), None)
+
+
 def _finding(
     code: str, dataset: str, variable: str, found: Sequence[Problem], explanations: Sequence[Explanation]
 ) -> tuple[str, ...]:
     entry = explain(code)
-    why = next((each for each in explanations if each.fits((code,), dataset, len(found))), None)
+    why = _why(explanations, code, dataset, len(found))
     detail = f" ({found[0].detail})" if len(found) == 1 and found[0].detail else ""
     reason = f"{why.reason} ({why.by})" if why else entry.cause
     level = "explained" if why else entry.level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from fhirspace.sdtm.rules.study import About, Dataset, Study
 from fhirspace.standards import sdtm
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.rules import explained
+from fhirspace.study.rules.explained import Explanation
 from fhirspace.study.rules.report import Report
 from fhirspace.tables import description, formats
 from fhirspace.tables.text import decode
@@ -65,6 +66,15 @@ def judge_output(out: Path, beside: Sequence[Path] = ()) -> Report:
     reasons = [each for file in explained.beside([out, *beside]) for each in explained.load(file)]
     report.datasets = list(_datasets(opened))
     run(own.rules(), Study(report.datasets, define=_define(opened.inputs)), report)
+    report.finish(reasons)
+    return report
+
+
+def judge_tables(tables: Mapping[str, pa.Table], reasons: Sequence[Explanation]) -> Report:
+    """What fhirspace's own rules find in datasets that are about to be written; `reasons` explain findings."""
+    report = Report()
+    report.datasets = [_of_columns(name, table) for name, table in tables.items()]
+    run(own.rules(), Study(report.datasets), report)
     report.finish(reasons)
     return report
 
@@ -142,9 +152,15 @@ def _dataset(name: str, found: formats.Found, opened: Opened) -> Dataset:
 
 def of_table(name: str, table: pa.Table, path: Path) -> Dataset:
     """A dataset for rules out of a table and the file that it is of."""
+    found = _of_columns(name, table)
+    found.file, found.size = path.name, path.stat().st_size
+    return found
+
+
+def _of_columns(name: str, table: pa.Table) -> Dataset:
     known = description.of(table)
     about = {column.name: _about(name, column) for column in known.columns}
-    return Dataset(name, _plain(table), known.label or _label(name), path.name, path.stat().st_size, about)
+    return Dataset(name, _plain(table), known.label or _label(name), f"{name.lower()}.xpt", 0, about)
 
 
 def _about(dataset: str, column: description.Column) -> About:
