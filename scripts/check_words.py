@@ -16,6 +16,7 @@ import sys
 import tokenize
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -172,12 +173,15 @@ def _comments(file: str, text: str) -> Iterator[Word]:
 
 
 def _names(file: str, line: int, name: str) -> Iterator[Word]:
+    yield from (Word(file, line, name, instead) for instead in _instead(name))
+
+
+@cache
+def _instead(name: str) -> tuple[str, ...]:
+    """What to say instead of parts of a name; the same names come again and again."""
     if name.strip("_") in NAMES:
-        return
-    for part in _PARTS.findall(name):
-        for word, instead in _PART.items():
-            if word.fullmatch(part):
-                yield Word(file, line, name, instead)
+        return ()
+    return tuple(instead for part in _PARTS.findall(name) for word, instead in _PART.items() if word.fullmatch(part))
 
 
 _READERS: Final = {".md": _page, ".py": _module, ".yaml": _comments, ".toml": _comments}

@@ -13,7 +13,9 @@ def found(place, text, tmp_path, monkeypatch):
     return [(each.line, each.word) for each in words.check([place])]
 
 
-@pytest.mark.parametrize("place", words.DONE)
+@pytest.mark.parametrize(
+    "place", [pytest.param(place, marks=[pytest.mark.slow] if place == "src" else []) for place in words.DONE]
+)
 def test_no_word_is_left(place):
     assert (ROOT / place).exists()
     assert not list(map(str, words.check([place]))), "see scripts/check_words.py"
