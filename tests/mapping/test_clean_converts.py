@@ -78,6 +78,7 @@ def _refused(mapping: Mapping, column: str, found: list[Slot], values: list[str]
     return refused
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", RELEASES)
 def test_no_slot_refuses_a_clean_cell(release: Release) -> None:
     refused = [
@@ -90,6 +91,7 @@ def test_no_slot_refuses_a_clean_cell(release: Release) -> None:
     assert refused == []
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(values=st.lists(st.one_of(_NUMBERS, _DATES, _DURATIONS), min_size=1, max_size=8))
 def test_no_slot_refuses_a_clean_cell_of_any_spelling(values: list[str]) -> None:

@@ -19,7 +19,7 @@ from fhirspace.mapping.write.plan import Tuning
 from fhirspace.mapping.write.render import BadRow, render
 from fhirspace.standards.fhir import Release
 from fhirspace.template.values import Fault, holds
-from tests.support.shipped import datasets
+from tests.support.shipped import datasets, marked
 
 RELEASES: tuple[Release, ...] = ("R4", "R4B", "R5")
 Cells = dict[str, str]
@@ -47,7 +47,7 @@ def mappings(release: Release) -> dict[str, Mapping]:
 
 
 # SUPP-- is one mapping, spelt for each domain that has qualifiers: one of them is enough.
-CASES = [(release, domain) for release in RELEASES for domain in ("SUPPAE", *datasets(classes=release != "R4B"))]
+CASES = marked((release, domain) for release in RELEASES for domain in ("SUPPAE", *datasets(classes=release != "R4B")))
 
 
 def columns_of(mapping: Mapping) -> list[str]:
@@ -179,7 +179,8 @@ def same(mapping: Mapping, data: st.DataObject) -> None:
     columns, rows = rows_of(mapping, count, data.draw(st.sampled_from([0.0, 0.02, 0.3, 1.0]), "odd"), rng)
     table, items = table_of(columns, rows, rng), items_of(mapping, count, rng)
     kernel = Kernel(mapping, TUNINGS[data.draw(st.sampled_from(sorted(TUNINGS)), "tuning")])
-    step = data.draw(st.sampled_from([1, 7, 60, 1000]), "step") if count < 100 else 50
+    # A plan is made for each batch: rows one by one are few, many rows come in a few batches.
+    step = max(data.draw(st.sampled_from([1, 7, 60, 1000]), "step"), count // 5) if count < 100 else 50
     assert ran(kernel, table, items, step) == meaning(mapping, columns, rows, items)
 
 

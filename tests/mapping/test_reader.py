@@ -22,9 +22,10 @@ from fhirspace.standards.fhir import Release
 from tests.mapping.generate import CLEAN, Row, rows
 from tests.mapping.reader_cases import Read, dump, spoil, taken, told
 from tests.mapping.test_laws import cases, library, written
+from tests.support.shipped import marked
 
 Lines = list[tuple[int, bytes]]
-CASES = cases()
+CASES = marked(cases())
 
 
 def law(release: Release) -> settings:

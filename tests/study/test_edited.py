@@ -20,16 +20,12 @@ from fhirspace.standards.fhir import Release
 from fhirspace.study.reading.edited import reconcile
 from tests.mapping.generate import LEGAL, Row, rows
 from tests.mapping.test_laws import cases, library, written
-from tests.support.shipped import shown
+from tests.support.shipped import marked
 
 DATES = ("effectiveDateTime", "date", "recordedDate", "onsetDateTime", "abatementDateTime", "birthDate", "start", "end")
 LOCAL = "2017-05-31T11:50"
 """A time without an offset: it is carried, and its element has the day."""
-TABLES = [
-    pytest.param(release, domain, marks=[] if domain in shown() else [pytest.mark.slow])
-    for release, domain in cases()
-    if release != "R4B"
-]
+TABLES = marked(case for case in cases() if case[0] != "R4B")
 
 
 @cache

@@ -16,12 +16,12 @@ from fhirspace.standards.fhir import Release, definitions
 from fhirspace.study.reading.statuses import StatusScreen
 from tests.mapping.generate import CLEAN, Row, rows
 from tests.mapping.test_laws import cases, library, written
-from tests.support.shipped import shown
+from tests.support.shipped import marked
 
 WITHOUT = {"CO", "OI", "RELREC", "RELSUB"}
 """The datasets whose resources have no status that says whether something happened."""
-CASES = [pytest.param(*case, marks=[] if case[1] in shown() else [pytest.mark.slow]) for case in cases()]
-SCREENED = [case for case in CASES if case.values[1] not in WITHOUT]
+CASES = marked(cases())
+SCREENED = marked(case for case in cases() if case[1] not in WITHOUT)
 
 
 @cache

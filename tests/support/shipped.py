@@ -7,11 +7,18 @@ of three releases for a list of names took a third of that.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from fhirspace.standards.fhir import Release
 from fhirspace.template.folders import shipped
+
+CORE = frozenset({"AE", "CM", "DM", "EX", "LB", "MH", "SUPPAE", "SV", "VS"})
+"""The datasets that every study has: the classes, nested rows, visits, and resources that are made once."""
 
 
 @cache
@@ -36,10 +43,9 @@ def roots(*folders: Path, classes: bool = True) -> tuple[str, ...]:
     return tuple(sorted({name for name, text in _found(folders, classes) if "\nattach: " not in text}))
 
 
-@cache
-def shown() -> frozenset[str]:
-    """The datasets that do not only extend a class, and one of each class: the others are slow to try, and alike."""
-    return frozenset((*roots(classes=False), "OI", "RELSPEC", "VS", "CE", "AG"))
+def marked(cases: Iterable[tuple[Release, str]]) -> list[Any]:
+    """The parameters of laws that hold for each mapping: the inner loop tries those that every study has."""
+    return [pytest.param(*case, marks=[] if case[1] in CORE else [pytest.mark.slow]) for case in cases]
 
 
 def _found(folders: tuple[Path, ...], classes: bool) -> Iterator[tuple[str, str]]:

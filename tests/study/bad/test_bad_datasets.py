@@ -84,6 +84,7 @@ def test_a_row_with_an_error_is_quarantined_with_its_qualifiers_where_strict(
 KEPT = {name: told for name, (_, told) in CELLS.items() if told[0] in INFORMING}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KEPT)
 def test_a_row_with_an_error_of_conformance_is_kept_and_reported(
     name: str, datasets: Path, go: Run, tmp_path: Path
