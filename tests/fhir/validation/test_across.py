@@ -8,11 +8,15 @@ from typing import Any
 
 import pytest
 
-from fhirspace.fhir.validation.check import check
-from fhirspace.fhir.validation.quick import sound
+from fhirspace.fhir.validation.check import check, compiled
+from fhirspace.fhir.validation.quick import Quick, sound
 from fhirspace.fhir.validation.validate import validate
 
 PATIENT = {"resourceType": "Patient", "id": "p"}
+UCUM = "http://unitsofmeasure.org"
+PART = {"url": "p", "valueString": "x"}
+AMOUNT = {"url": "q", "valueQuantity": {"value": 5.5, "unit": "mmol/L"}}
+NO_AMOUNT = {"url": "q", "valueQuantity": {"value": "5", "unit": "mmol/L"}}
 OBSERVATION = {"resourceType": "Observation", "id": "o", "status": "final", "code": {"text": "x"}}
 
 
@@ -179,3 +183,33 @@ def test_ids_of_elements_are_unique_within_a_resource(case: tuple[str, dict[str,
     found = [path for path, _, text in check(resource) if text.startswith("an id that no other element")]
     assert found == expected
     assert not expected or not sound(json.dumps(resource, separators=(",", ":")).encode(), "R4")
+
+
+MASKED: list[tuple[str, dict[str, Any], bool]] = [
+    ("an identifier", {"identifier": [{"system": "http://e.org/a", "value": "1"}]}, True),
+    ("another of the system", {"identifier": [{"system": "http://e.org/a", "value": "2"}]}, True),
+    ("a relative system", {"identifier": [{"system": "a", "value": "2"}]}, False),
+    ("an empty identifier", {"identifier": [{"system": "http://e.org/a", "value": ""}]}, False),
+    ("a URI", {"identifier": [{"system": "urn:ietf:rfc:3986", "value": "urn:oid:1.2.3"}]}, True),
+    ("no URI", {"identifier": [{"system": "urn:ietf:rfc:3986", "value": "1"}]}, False),
+    ("a quantity", {"valueQuantity": {"value": 1, "unit": "mg", "system": UCUM, "code": "mg"}}, True),
+    ("another quantity", {"valueQuantity": {"value": -0.50, "unit": "mg", "system": UCUM, "code": "mg"}}, True),
+    ("an unknown unit", {"valueQuantity": {"value": 1, "unit": "mg", "system": UCUM, "code": "grams!"}}, False),
+    ("a text for a number", {"valueQuantity": {"value": "1", "unit": "mg"}}, False),
+    ("own parts", {"extension": [{"url": "http://e.org/x", "extension": [PART] * 9}]}, True),
+    ("own parts with amounts", {"extension": [{"url": "http://e.org/x", "extension": [PART, AMOUNT] * 9}]}, True),
+    ("no address", {"extension": [{"url": "x", "extension": [PART] * 9}]}, False),
+    ("an address with blanks", {"extension": [{"url": "http://e.org/ x", "extension": [PART] * 9}]}, False),
+    ("an amount that is a text", {"extension": [{"url": "http://e.org/x", "extension": [PART, NO_AMOUNT] * 9}]}, False),
+]
+
+
+def test_parts_that_may_be_anything_are_not_judged_again_and_all_others_are() -> None:
+    """All in one run: what passes must not let pass what comes after it."""
+    quick = Quick(compiled("R4"))
+    for _ in range(2):
+        for name, more, right in MASKED:
+            resource = {**OBSERVATION, **more}
+            assert (name, check(resource) == []) == (name, right)
+            line = json.dumps(resource, separators=(",", ":")).encode()
+            assert (name, quick.sound(line)) == (name, right)

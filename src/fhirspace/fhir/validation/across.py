@@ -11,17 +11,19 @@ from array import array
 from collections.abc import Iterator
 
 import msgspec
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
-from fhirspace.fhir.validation.subjects import Subjects
+from fhirspace.fhir.validation.subjects import Subjects, hashes
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]|\\.){1,2000})"')
+_HEAD = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})","id":"([A-Za-z0-9.-]{1,64})"')
+_NAME, _TO = b'"reference"', b'"reference":"'
+_LONGEST = 2000
 _REMEMBERED = 200_000
 _URN = (b"urn:uuid:", b"urn:oid:")
 
@@ -34,10 +36,21 @@ class _Head(msgspec.Struct, rename="camel"):
 _head = decoder(_Head, bound=False)
 
 
+def _references(raw: bytes) -> list[bytes]:
+    """The texts of all references in a JSON text."""
+    parts = raw.split(_TO)
+    if b"\\" in raw or raw.count(_NAME) != len(parts) - 1:
+        return _REFERENCE.findall(raw)
+    ends = [part.find(b'"') for part in parts]
+    return [part[:end] for part, end in zip(parts[1:], ends[1:], strict=True) if 0 < end <= _LONGEST]
+
+
 class Across:
     """The ids and references of a set of files."""
 
     def __init__(self) -> None:
+        self._file: FhirFile | None = None
+        self._kind, self._base = "", 0
         self._files: list[str] = []
         self._types: list[str] = []
         self._ids, self._id_places, self._id_owners = array("q"), array("q"), array("q")
@@ -46,28 +59,37 @@ class Across:
         self._sets = 0
         self._subjects = Subjects()
 
-    def add(self, raw: bytes, file: FhirFile, number: int | None, *, one: bool) -> None:
-        """Looks at a resource. Args: its JSON, its file, its line; `one`: it is all that its file holds."""
-        if not self._files or self._files[-1] != file.name:
+    def add(self, raw: bytes, file: FhirFile, number: int | None, *, one: bool, sound: bool) -> None:
+        """Looks at a resource.
+
+        Args:
+            raw: its JSON. file, number: its file and line. one: it is all that its file holds.
+            sound: it is right, and so it is JSON with each name once.
+        """
+        if file is not self._file:
+            self._file, self._kind = file, ""
             self._files.append(file.name)
         if one and file.kind == "bundle":
             self._bundle(file)
             return
         self._sets += not one
-        self._resource(raw, number or 0)
-
-    def _resource(self, raw: bytes, number: int) -> None:
+        found = _HEAD.match(raw) if sound else None
+        if found is not None:
+            self._resource(raw, found[1].decode(), found[2].decode(), number or 0)
+            return
         try:
             head = _head(raw)
         except JsonError:
             return  # a finding of its own
-        place = self._place(head.resource_type, number)
-        if head.id:
-            self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
+        self._resource(raw, head.resource_type, head.id, number or 0)
+
+    def _resource(self, raw: bytes, kind: str, identity: str, number: int) -> None:
+        place = self._place(kind, number)
+        texts = _references(raw)
+        owner = self._subjects.add(kind, raw, texts, place) if texts else 0
+        if identity:
+            self._ids.append(hash(f"{kind}/{identity}".encode()))
             self._id_places.append(place)
-        texts = _REFERENCE.findall(raw)
-        owner = self._subjects.add(head.resource_type, raw, texts, place) if texts else 0
-        if head.id:
             self._id_owners.append(owner)
         for text in texts:
             if text not in self._lately:
@@ -100,13 +122,11 @@ class Across:
                 self._id_owners.append(0)
 
     def _place(self, kind: str, number: int) -> int:
-        if not self._types or self._types[-1] != kind:
+        if kind != self._kind:
             if kind not in self._types:
                 self._types.append(kind)
-            else:  # the type that was met last is at the end, so that files of one type look once
-                at = self._types.index(kind)
-                return (len(self._files) << 44) | (at << 32) | min(number, (1 << 32) - 1)
-        return (len(self._files) << 44) | ((len(self._types) - 1) << 32) | min(number, (1 << 32) - 1)
+            self._kind, self._base = kind, (len(self._files) << 44) | (self._types.index(kind) << 32)
+        return self._base | min(number, (1 << 32) - 1)
 
     def problems(self) -> Iterator[Problem]:
         """An error for each further resource with the id of another; warnings for each first dangling reference, and
@@ -129,8 +149,10 @@ class Across:
     def _twice(self) -> Iterator[int]:
         if not self._ids:
             return
-        counted = pc.value_counts(pa.array(self._ids, pa.int64()))
-        often = counted.field("values").filter(pc.greater(counted.field("counts"), 1))
+        counted = pc.value_counts(hashes(self._ids))
+        if len(counted) == len(self._ids):
+            return
+        often = counted.field("values").filter(pc.greater(counted.field("counts"), hashes(array("q", [1]))[0]))
         doubled, met = set(often.to_pylist()), set[int]()
         for key, place in zip(self._ids, self._id_places, strict=True) if doubled else ():
             if key in doubled and key in met and place >= 0:
@@ -141,8 +163,8 @@ class Across:
     def _dangling(self) -> Iterator[int]:
         if not self._wanted:
             return
-        wanted = pa.array(self._wanted, pa.int64())
-        missing = pc.invert(pc.is_in(wanted, value_set=pa.array(self._ids, pa.int64())))
+        wanted = hashes(self._wanted)
+        missing = pc.invert(pc.is_in(wanted, value_set=hashes(self._ids)))
         met: set[int] = set()
         for at in pc.indices_nonzero(missing).to_pylist():
             if self._wanted[at] not in met:

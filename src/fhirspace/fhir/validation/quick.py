@@ -21,8 +21,10 @@ from fhirspace.fhir.validation.elements.contexts import NAMES
 from fhirspace.fhir.validation.elements.findings import Check, Scope
 from fhirspace.fhir.validation.elements.objects import ObjectCheck
 from fhirspace.fhir.validation.elements.references import contained_types
+from fhirspace.fhir.validation.values.addresses import absolute, uri
 from fhirspace.fhir.validation.values.objects import RULES
 from fhirspace.json import JsonError, bounded, decoder, parse
+from fhirspace.limits import limit
 from fhirspace.standards.fhir import Release
 
 _REMEMBERED = 8192
@@ -35,8 +37,24 @@ _FRAME = len('{"url":,"extension":}')
 _members = decoder(dict[str, msgspec.Raw], bound=False)
 _array = decoder(list[msgspec.Raw], bound=False)
 _plain = decoder(Any, bound=False)
-_PART = re.compile(rb'\{"url":"[A-Za-z0-9-]{1,64}","valueString":"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"\}')
-"""A part of an extension with a plain text, which is right whatever the text is: no need to remember each."""
+_WORD = rb'"[!#-\[\]-~]{1,400}"'
+_TEXT = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?"
+_VALUE = rb'(?:"valueString":%b|"valueQuantity":\{"value":%b,"unit":%b\})' % (_TEXT, _NUMBER, _TEXT)
+_PART_TEXT = rb'\{"url":"[A-Za-z0-9-]{1,64}",%b\}' % _VALUE
+_PART = re.compile(_PART_TEXT)
+"""A part of an extension with a plain text or amount, which is right whatever that is: no need to remember each."""
+_PARTS = re.compile(rb'\{"url":(%b),"extension":\[(?:%b,)*%b\]\}' % (_WORD, _PART_TEXT, _PART_TEXT))
+"""An extension that has only such parts, and its address."""
+_IDENTIFIER = rb'\{"system":((?!"urn:ietf:rfc:3986")%b),"value":%b\}' % (_WORD, _TEXT)
+_MASKS = {
+    ("Identifier", False): re.compile(_IDENTIFIER),
+    ("Identifier", True): re.compile(rb"\[%b\]" % _IDENTIFIER),
+    ("Quantity", False): re.compile(
+        rb'\{"value":%b((?:,"unit":%b)?(?:,"system":%b,"code":%b)?)\}' % (_NUMBER, _TEXT, _WORD, _WORD)
+    ),
+}
+"""By type and whether it is a list: values of which one part may be anything of its kind. The rest is the group."""
 _ID = re.compile(rf'"{ID}"'.encode())
 _NOTHING = b""
 _UNUSED: frozenset[str] = frozenset()
@@ -89,6 +107,35 @@ def _bounded(known: set[bytes] | dict[tuple[bytes, bytes], frozenset[str]]) -> N
         known.clear()
 
 
+class _Masked(_Member):
+    """The check of a member of which a part differs in each resource, and is right whatever it is.
+
+    The value of an Identifier is a text that nothing else depends on, unless its system is that of URIs; so is the
+    number of a Quantity. What is around them repeats itself.
+    """
+
+    __slots__ = ("_mask", "_rests")
+
+    def __init__(self, check: Check, mask: re.Pattern[bytes]) -> None:
+        super().__init__(check)
+        self._mask = mask
+        self._rests: set[bytes] = set()
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """As that of any member; what is around the part is judged once."""
+        found = self._mask.fullmatch(raw)
+        if found is None:
+            return super().used(raw, inside, types)
+        rest = found[1]
+        if rest in self._rests:
+            return _UNUSED
+        used = super().used(raw, inside, types)
+        if used == _UNUSED:
+            _bounded(self._rests)
+            self._rests.add(rest)
+        return used
+
+
 class _Extensions(_Member):
     """Extensions: those of definitions that are known are judged together, others one by one."""
 
@@ -119,6 +166,9 @@ class _Extensions(_Member):
         return length == len(raw) and bool(items)
 
     def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
+        plain = None if part else _PARTS.fullmatch(raw)
+        if plain is not None and b":" in plain[1] and self._own.get(plain[1]):
+            return True
         members = _members(raw)
         url = bytes(members.get("url", _NOTHING))
         own = self._own.get(url)
@@ -136,10 +186,13 @@ class _Extensions(_Member):
     def _is_own(self, quoted: bytes) -> bool:
         """Whether an address is that of a part, or of an extension that no definition is known of."""
         address = parse(quoted) if quoted else None
-        own = type(address) is str and (":" not in address or self._registry.extension(address) is None)
+        own = type(address) is str and (":" not in address or self._is_unknown(address))
         if len(self._own) < _REMEMBERED:
             self._own[quoted] = own
         return own
+
+    def _is_unknown(self, address: str) -> bool:
+        return absolute(address) and not uri(address) and self._registry.extension(address) is None
 
 
 class _Type:
@@ -147,6 +200,7 @@ class _Type:
 
     def __init__(self, name: str, checker: Checker) -> None:
         self.name = f'"{name}"'.encode()
+        self.key = name
         self.whole: ObjectCheck = checker.object(name)
         self.members: dict[str, _Member] = {}
         self.shapes: dict[tuple[str, ...], frozenset[str] | Literal[True] | None] = {}
@@ -160,8 +214,12 @@ class _Type:
         check = self.whole.member(name)
         if check is None:
             return None
-        item = self._checker.object("Extension")
-        made = _Extensions(check, item, self._checker) if name in NAMES else _Member(check)
+        element = self._checker.definitions.children(self.key).get(name)
+        mask = _MASKS.get((element.type, element.is_list)) if element is not None else None
+        if name in NAMES:
+            made: _Member = _Extensions(check, self._checker.object("Extension"), self._checker)
+        else:
+            made = _Member(check) if mask is None else _Masked(check, mask)
         return self.members.setdefault(name, made)
 
     def right(self, members: Mapping[str, msgspec.Raw]) -> bool:
@@ -201,11 +259,13 @@ class Quick:
         self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name not in RULES}
         self._made: dict[bytes, _Type] = {}
         self._contained: dict[bytes, dict[str, str]] = {}
+        self._deep = limit("json-depth")
 
     def sound(self, line: bytes) -> bool:
         """Whether a resource is certainly right; False says nothing. Args: compact JSON, as in NDJSON."""
         try:
-            bounded(line)
+            if line.count(b"{") + line.count(b"[") > self._deep:
+                bounded(line)
             return self._sound(line)
         except JsonError:
             return False
@@ -241,9 +301,8 @@ class Quick:
 
     def _declared(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> bool:
         """Whether a resource conforms to the profiles that it declares."""
-        meta = members.get("meta")
-        name = kind.name[1:-1].decode()
-        if name not in self.checker.asked and (meta is None or b'"profile"' not in bytes(meta)):
+        name = kind.key
+        if name not in self.checker.asked and (b'"profile"' not in line or "meta" not in members):
             return True
         return not self.checker.declared(parse(line), name)
 

@@ -21,6 +21,14 @@ _OF_ONE = (b'"subject":', b'"patient":', b'"individual":')
 _REMEMBERED = 200_000
 
 
+def hashes(numbers: array[int]) -> pa.Array:
+    """Hashes for Arrow, not copied. (`pa.array` and plain numbers would make Arrow import pandas.)"""
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
+
+
+_NOBODY = hashes(array("q", [0]))[0]
+
+
 class Subjects:
     """The patients of the resources of a set, and the references between these resources."""
 
@@ -72,9 +80,9 @@ class Subjects:
         """The places of references to what is another patient's. Args: all ids of the set, and their patients."""
         if not self._targets or not ids:
             return
-        at = pc.index_in(pa.array(self._targets, pa.int64()), value_set=pa.array(ids, pa.int64()))
-        found = pc.fill_null(pc.take(pa.array(owners, pa.int64()), at), 0)
-        wrong = pc.and_(pc.not_equal(found, 0), pc.not_equal(found, pa.array(self._owners, pa.int64())))
+        at = pc.index_in(hashes(self._targets), value_set=hashes(ids))
+        found = pc.fill_null(pc.take(hashes(owners), at), _NOBODY)
+        wrong = pc.and_(pc.not_equal(found, _NOBODY), pc.not_equal(found, hashes(self._owners)))
         for index in pc.indices_nonzero(wrong).to_pylist():
             yield self._places[index]
 

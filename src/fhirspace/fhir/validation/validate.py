@@ -49,10 +49,13 @@ def validate_files(files: Iterable[FhirFile], *, checker: Checker) -> Iterator[P
     across = Across()
     quick = Quick(checker)
     for file in files:
+        name = file.name
         try:
             for number, raw, one in _resources(file):
-                yield from _resource(raw, quick, Place(file.name, number))
-                across.add(raw, file, number, one=one)
+                sound = quick.sound(raw)
+                if not sound:
+                    yield from _resource(raw, checker, Place(name, number))
+                across.add(raw, file, number, one=one, sound=sound)
         except InputError as error:
             yield error.problem
     yield from across.problems()
@@ -77,9 +80,9 @@ def _resources(file: FhirFile) -> Iterator[tuple[int | None, bytes, bool]]:
         yield from ((number, raw, False) for number, raw in file.resources())
 
 
-def _resource(raw: bytes, quick: Quick, place: Place) -> list[Problem]:
+def _resource(raw: bytes, checker: Checker, place: Place) -> list[Problem]:
     try:
-        found = [] if quick.sound(raw) else _checked(raw, quick.checker)
+        found = _checked(raw, checker)
     except JsonError as error:
         return [Problem(error.code, place, error.expected, _type(raw), error.detail, unread=place.row is None)]
     named = _type(raw) if found else ""
