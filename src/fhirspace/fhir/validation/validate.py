@@ -63,10 +63,12 @@ def validate_files(files: Iterable[FhirFile], *, checker: Checker) -> Iterator[P
 
 
 def _of_all(checker: Checker) -> Iterator[Problem]:
-    """Notes on all resources together: profiles of which elements are missing, systems whose codes nobody knows."""
+    """Notes on all resources together: what profiles ask for and no resource has, what of them could not be judged."""
     known = checker.registry
     for url, missing in known.unsupported(full=checker.full):
         yield Problem("FS428", Place(url), detail=missing)
+    for url, keys in known.unread():
+        yield Problem("FS454", Place(url), detail=keys)
     for system, count in known.unjudged.counts() if known.unjudged else ():
         named = system if absolute(system) and not uri(system) else "a system without an address"
         yield Problem("FS439", Place(named), detail=counted(count, "different code"))

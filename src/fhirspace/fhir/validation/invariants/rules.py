@@ -207,6 +207,16 @@ def rules(release: Release) -> Rules:
     return Rules(definitions(release), model(release), structures(release).invariants())
 
 
+@cache
+def evaluable(expression: str) -> bool:
+    """Whether an invariant can be evaluated: it is FHIRPath, and of what is implemented here."""
+    try:
+        compiled(expression)
+    except ExpressionError:
+        return False
+    return True
+
+
 def broken(release: Release, constraints: Iterable[Invariant], item: Item, around: Surroundings) -> list[Invariant]:
     """The invariants of a profile that a value breaks.
 
@@ -216,11 +226,7 @@ def broken(release: Release, constraints: Iterable[Invariant], item: Item, aroun
     known = model(release)
     found = []
     for each in constraints:
-        try:
-            run = compiled(each.expression)
-        except ExpressionError:
-            continue
-        if _verdict(known, run, item, around) is False:
+        if evaluable(each.expression) and _verdict(known, compiled(each.expression), item, around) is False:
             found.append(each)
     return found
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.invariants import items as invariant_items
-from fhirspace.fhir.validation.invariants.rules import broken
+from fhirspace.fhir.validation.invariants.rules import broken, evaluable
 from fhirspace.fhir.validation.invariants.surroundings import Surroundings
 from fhirspace.fhir.validation.structures.items import Item
 from fhirspace.fhir.validation.structures.judge import Judge
@@ -171,6 +171,15 @@ class Registry:
             if missing:
                 named = ", ".join(missing[:_NAMED]) + (", ..." if missing[_NAMED:] else "")
                 yield url, f"{len(missing)} of {every}, in {counted(count, 'resource')}: {named}"
+
+    def unread(self) -> Iterator[tuple[str, str]]:
+        """By profile of users' packages that was judged by, its invariants that cannot be evaluated."""
+        for url in sorted(self._judged.keys() & self._own.keys()):
+            root = tree(self._own[url], self.find)
+            rules = [each for node in (root, *root.within()) for each in node.rule.constraints]
+            keys = {each.key for each in rules if each.key not in self._base_keys and not evaluable(each.expression)}
+            if keys:
+                yield url, ", ".join(sorted(keys))
 
     def conforms(self, value: Any, url: str) -> bool | None:
         """Whether a value conforms to a structure; None where it is not known, or being asked for already."""
