@@ -62,6 +62,44 @@ def test_slices_by_value(resource: dict[str, Any], expected: list[tuple[str, str
     assert judged(BY_VALUE, resource) == expected
 
 
+@pytest.mark.parametrize(
+    ("systems", "right"),
+    [((), True), (("http://a", "http://c"), True), (("http://c", "http://d"), True), (("http://c", "http://a"), False)],
+)
+def test_other_values_come_after_the_slices_where_they_have_to(systems: tuple[str, ...], right: bool) -> None:
+    by_value = [sliced("Observation.component", ("value", "code.coding.system"), rules="openAtEnd"), BY_VALUE[2]]
+    expected = [] if right else [("component", "a before other values")]
+    assert judged([*by_value, {"id": "Observation.component:a"}], parts(*systems)) == expected
+
+
+RESLICED = [
+    sliced("Observation.component", ("value", "code.coding.system")),
+    {**sliced("", ("type", "value"), rules="closed"), "id": "Observation.component:a", "max": "2"},
+    BY_VALUE[2],
+    {"id": "Observation.component:a/text", "max": "1"},
+    {"id": "Observation.component:a/text.value[x]", "min": 1, "type": [{"code": "string"}]},
+    {"id": "Observation.component:a/number", "min": 1},
+    {"id": "Observation.component:a/number.value[x]", "min": 1, "type": [{"code": "Quantity"}]},
+]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ([{"valueQuantity": {}}, {"valueString": "x"}], []),
+        ([{"valueString": "x"}], [("component", "component:number, which it requires")]),
+        ([{"valueQuantity": {}}, {"valueBoolean": True}], [("component[1]", "one of text, number")]),
+        ([{"valueQuantity": {}}] * 3, [("component", "component:a at most 2 times")]),
+        ([], [("component", "component:number, which it requires")]),
+    ],
+    ids=["right", "slice of a slice missing", "closed", "too many", "nothing"],
+)
+def test_slices_of_slices(values: list[dict[str, Any]], expected: list[tuple[str, str]]) -> None:
+    components = [{**part, **value} for part, value in zip(parts(*["http://a"] * 3)["component"], values, strict=False)]
+    other = parts("http://b")["component"]
+    assert judged(RESLICED, {"component": [*components, *other]}) == expected
+
+
 PATTERN = {"coding": [{"system": "http://a", "code": "1"}]}
 
 

@@ -15,7 +15,7 @@ from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.structures.items import Item, contains, equal, is_type, items
 from fhirspace.fhir.validation.structures.slices import Around, belongs, has_code
 from fhirspace.fhir.validation.structures.tree import Node, at
-from fhirspace.standards.hl7.structures import Structure, TypeRule
+from fhirspace.standards.hl7.structures import Slicing, Structure, TypeRule
 
 Invariants = Callable[[Node, Item], list[tuple[str, str]]]
 """The invariants of a node that a value breaks: code and what was expected."""
@@ -101,6 +101,7 @@ class Judge:
             return
         members: dict[str, list[Item]] = {}
         order: list[int] = []
+        names = list(node.slices)
         for item in found:
             verdicts = {
                 piece.slice: belongs(item, piece, slicing.discriminators, self._around)
@@ -109,7 +110,8 @@ class Judge:
             own = [each for each, verdict in verdicts.items() if verdict]
             for each in own:
                 members.setdefault(each, []).append(item)
-            order += [list(node.slices).index(own[0])] if own else []
+            if own or None not in verdicts.values():
+                order.append(names.index(own[0]) if own else len(names))
             if not own and slicing.rules == "closed" and None not in verdicts.values():
                 self._say(f"{path}.{item.path}" if path else item.path, f"one of {', '.join(node.slices)}")
             if None in verdicts.values():
@@ -118,8 +120,15 @@ class Judge:
         for piece in node.slices.values():
             if f"?{piece.slice}" not in members:
                 self._element(piece, members.get(piece.slice, ()), path, name)
-        if slicing.ordered and order != sorted(order):
-            self._say(f"{path}.{name}" if path else name, f"slices in the order {', '.join(node.slices)}")
+        self._ordered(slicing, names, order, f"{path}.{name}" if path else name)
+
+    def _ordered(self, slicing: Slicing, names: list[str], order: list[int], path: str) -> None:
+        """Whether the slices come in their order, and before other values. Args: `order` has places in `names`."""
+        slices = [place for place in order if place < len(names)]
+        if slicing.ordered and slices != sorted(slices):
+            self._say(path, f"slices in the order {', '.join(names)}")
+        if slicing.rules == "openAtEnd" and len(names) in order[: len(slices)]:
+            self._say(path, f"{', '.join(names)} before other values")
 
     def _content(self, node: Node, item: Item, path: str) -> None:
         """What the value itself has to be."""
