@@ -34,6 +34,7 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.study.dataset import Tabulation
 from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt.checks import cell_length
+from fhirspace.template.slots import once
 
 NO_PATIENT: Final = "_NOPATIENT"
 """The helper column with the subject of a row, where the study has a DM that lacks this subject."""
@@ -131,13 +132,20 @@ def needed(mapping: Mapping) -> list[str]:
     """The helper columns that a mapping's slots and conditions name, each once, in alphabetical order."""
     found: set[str] = set()
     for root in mapping.roots():
-        found |= {slot.column for _, slot in slots(root) if slot.derived}
-        for node in walk(root):
-            if isinstance(node, Obj) and node.when:
-                found |= {column for column in node.when.columns() if column.startswith("_")}
+        found |= _named(root)
     for block in mapping.blocks:
         found |= {column for column in (block.when.columns() if block.when else ()) if column.startswith("_")}
     return sorted(found)
+
+
+@once
+def _named(root: Obj) -> frozenset[str]:
+    """The helper columns in a template: asked of all mappings for each study, and of one for each of its batches."""
+    found = {slot.column for _, slot in slots(root) if slot.derived}
+    for node in walk(root):
+        if isinstance(node, Obj) and node.when:
+            found |= {column for column in node.when.columns() if column.startswith("_")}
+    return frozenset(found)
 
 
 def keys_of(names: Iterable[str]) -> Iterator[tuple[str, ...]]:

@@ -30,7 +30,7 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.study.reading.witnesses import contradictions
 from fhirspace.tables.text import data_columns, place
 from fhirspace.template.dates import upto
-from fhirspace.template.slots import Leaf
+from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, leaf_text, read_leaf, virtual_cells
 
 
@@ -169,10 +169,15 @@ def _conditions(mapping: Mapping) -> set[str]:
     for block in mapping.blocks:
         found |= set(block.when.columns()) if block.when else set()
     for root in mapping.roots():
-        for node in walk(root):
-            if isinstance(node, Obj) and node.when:
-                found |= set(node.when.columns())
+        found |= _in_template(root)
     return found
+
+
+@once
+def _in_template(root: Obj) -> frozenset[str]:
+    """The columns of the conditions in a template: asked for each row that is looked at closely."""
+    conditions = (node.when for node in walk(root) if isinstance(node, Obj) and node.when)
+    return frozenset(column for when in conditions for column in when.columns())
 
 
 def _deciding(mapping: Mapping) -> list[str]:
