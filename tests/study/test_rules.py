@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fhirspace import limits
@@ -17,6 +18,7 @@ from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.operations import OPERATIONS
 from fhirspace.sdtm.rules.operators import OPERATORS
 from fhirspace.sdtm.rules.study import Study
+from fhirspace.study.rules import judging
 
 RULE = """\
 Core: {{Id: {id}, Status: {status}}}
@@ -213,3 +215,15 @@ def test_a_file_of_rules_that_is_wrong_does_not_stop_the_others(study: Path, tmp
     out = capsys.readouterr().out
     assert "STUDY-1 (CG9001) AE: 2 records" in out
     assert "not judged: bad.yml: FS301" in out
+
+
+def test_a_column_that_a_rule_asks_for_is_no_copy() -> None:
+    """A million rows are in memory once: pieces of dictionaries become one array of texts, which rules are given."""
+    pieces = pa.chunked_array([pa.array(["a", "b"]).dictionary_encode(), pa.array(["c"]).dictionary_encode()])
+    plain = pa.chunked_array([["1"], ["2", "3"]])
+    tables = {"AE": pa.table({"AETERM": pieces, "AESPID": plain})}
+    (dataset,) = judging.judge_tables(tables, []).datasets
+    for name in ("AETERM", "AESPID"):
+        whole, given = dataset.table[name], dataset.column(name)
+        assert whole.num_chunks == 1
+        assert whole.chunk(0).buffers()[2].address == given.buffers()[2].address

@@ -60,7 +60,7 @@ class Dataset:
         if name not in self._typed:
             if not has(self.table, name):
                 raise MissingColumn(name)
-            column = self.table[name].combine_chunks()
+            column = whole(self.table[name])
             if column.type != TEXT and not pa.types.is_floating(column.type) and not pa.types.is_integer(column.type):
                 column = column.cast(TEXT)
             about = self.about.get(name)
@@ -191,6 +191,11 @@ def _by_topic(dataset: Dataset) -> str | None:
     if has(dataset.table, prefix + "TESTCD"):
         return "FINDINGS ABOUT" if has(dataset.table, prefix + "OBJ") else "FINDINGS"
     return None
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array, which is no copy where it is one already."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _number(text: str) -> float | None:

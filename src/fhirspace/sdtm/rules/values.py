@@ -92,7 +92,7 @@ def written(value: Any) -> str:
 
 def codes_of(columns: Sequence[Column], size: int) -> tuple[np.ndarray[Any, Any], int]:
     """A number for each row, equal where the rows agree in all columns (null equals null), and how many there are."""
-    codes, count = np.zeros(size, np.int64), 1
+    codes, count = np.zeros(size, np.int32), 1
     for column in columns:
         if isinstance(column, Lists):
             own, many = _list_codes(column), len(column.lists) + 1
@@ -100,8 +100,8 @@ def codes_of(columns: Sequence[Column], size: int) -> tuple[np.ndarray[Any, Any]
             encoded = column.dictionary_encode()
             many = len(encoded.dictionary) + 1
             own = pc.fill_null(encoded.indices.cast(pa.int64()), many - 1).to_numpy(zero_copy_only=False)
-        joined = pa.array(codes * many + own).dictionary_encode()
-        codes, count = joined.indices.to_numpy(zero_copy_only=False).astype(np.int64), len(joined.dictionary)
+        joined = pa.array(codes.astype(np.int64) * many + own).dictionary_encode()
+        codes, count = joined.indices.to_numpy(zero_copy_only=False), len(joined.dictionary)
     return codes, count
 
 

@@ -16,7 +16,7 @@ from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.catalogue import added, own
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load_all
-from fhirspace.sdtm.rules.study import About, Dataset, Study
+from fhirspace.sdtm.rules.study import About, Dataset, Study, whole
 from fhirspace.standards import sdtm
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.study.rules import explained
@@ -44,7 +44,10 @@ def judge(opened: Opened, *, rules: Path | None = None, why: Path | None = None,
     if why is not None and not why.is_file():
         raise InputError("FS101", Place(why.name), "a file with explanations")
     reasons = [each for file in ([why] if why else explained.beside(opened.paths)) for each in explained.load(file)]
+    pool = pa.default_memory_pool()
+    pool.release_unused()  # what other checks left: a large part of the whole, for datasets of a million rows
     report.datasets = list(_datasets(opened))
+    pool.release_unused()
     if not report.datasets:
         raise UsageError("FS615", ", ".join(path.name for path in opened.paths), "SDTM datasets")
     run(chosen, Study(report.datasets, define=_define(opened.inputs)), report, values=values)
@@ -175,8 +178,13 @@ def _label(name: str) -> str:
 
 
 def _plain(table: pa.Table) -> pa.Table:
-    """The table with plain text columns instead of dictionaries: rules compare, cut and join them."""
+    """The table with plain text columns instead of dictionaries: rules compare, cut and join them.
+
+    Each column is one piece: what a rule asks for is then that piece itself, and no copy of it.
+    """
     for at, field in enumerate(table.schema):
+        column = table.column(at)
         if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, decode(table.column(at)))
+            column = decode(column)
+        table = table.set_column(at, field.name, whole(column))
     return table
