@@ -180,7 +180,7 @@ def _label(name: str) -> str:
 def _plain(table: pa.Table) -> pa.Table:
     """The table with plain text columns instead of dictionaries: rules compare, cut and join them.
 
-    Each column is one piece: what a rule asks for is then that piece itself, and no copy of it.
+    Each column becomes one array: what a rule asks for is then that array itself, and no copy of it.
     """
     for at, field in enumerate(table.schema):
         column = table.column(at)
