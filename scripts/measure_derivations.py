@@ -49,7 +49,7 @@ def groups() -> Iterator[tuple[str, ...]]:
     """The derived variables that are deleted together."""
     yield from TOGETHER
     grouped = {name for group in TOGETHER for name in group} | APART
-    yield from ((name,) for name in METHODS if name not in grouped)
+    yield from ((name,) for name in METHODS if name not in grouped and not name.startswith("SV."))
 
 
 def without(

@@ -39,7 +39,7 @@ LONG = ("word " * 60).strip()
 STEPS = {
     "for_deriving": {"filled", "visits"},
     "for_checking": {"filled", "names"},
-    "for_rendering": {"parameters", "statuses", "keys"},
+    "for_rendering": {"parameters", "statuses", "keys", "links"},
     "for_writing": {"lengths"},
 }
 BY_BLOCK = {"FS722", "FS724", "FS729", "FS732", "FS750", "FS752"}
@@ -57,6 +57,11 @@ S|A|HEADACHE|Headache|2020-02-01|
 S|B|{LONG}|||2020-02-01
 S|C|{LONG}||2020-02-01|
 S|Z|NOBODY'S||2020-02-01|""",
+    "FA": """STUDYID|USUBJID|FATESTCD|FATEST|FAOBJ|FAORRES
+S|A|OCCUR|Occurrence|HEADACHE|Y""",
+    "RELREC": """STUDYID|RDOMAIN|USUBJID|IDVAR|IDVARVAL|RELTYPE|RELID
+S|AE|A|AESEQ|1||R
+S|FA|A|FASEQ|1||R""",
     "SUPPAE": """STUDYID|RDOMAIN|USUBJID|IDVAR|IDVARVAL|QNAM|QLABEL|QVAL
 S|AE|A|AESEQ|1|AETERM1|Own|x""",
     "SV": """STUDYID|USUBJID|VISIT|VISITNUM|SVSTDTC

@@ -67,6 +67,18 @@ def test_the_files_of_a_split_are_the_same_again(tmp_path: Path) -> None:
     assert table(back.out / "sdtm" / "apmh.csv")[1] == ["TINY", "APMH", "A1", "TINY-1", "MOTHER", "1", "Asthma"]
 
 
+def test_a_finding_about_an_event_refers_to_it(tmp_path: Path) -> None:
+    made = convert(small_study.write(tmp_path / "in", **PACKAGE), to="fhir", out=tmp_path / "fhir")
+    rows = [json.loads(line) for line in (made.out / "fhir" / "Observation.ndjson").read_text("utf-8").splitlines()]
+    ((focus,),) = [row["focus"] for row in rows if "focus" in row]
+    assert focus["display"] == "RASH" and focus["reference"].startswith("AdverseEvent/")
+    assert focus["reference"].endswith("-AE-2")
+    edited = (made.out / "fhir" / "Observation.ndjson").read_text("utf-8").replace("-AE-2", "-AE-1")
+    (made.out / "fhir" / "Observation.ndjson").write_text(edited, "utf-8")
+    back = convert(made.out / "fhir", to="sdtm", out=tmp_path / "back")
+    assert [(each.code, each.table) for each in back.problems if each.code == "FS448"] == [("FS448", "FAAE")]
+
+
 def test_what_a_hospital_sees_of_a_dose_and_a_relationship(tmp_path: Path) -> None:
     made = convert(small_study.write(tmp_path / "in", **PACKAGE), to="fhir", out=tmp_path / "fhir")
     lines = (made.out / "fhir" / "MedicationAdministration.ndjson").read_text("utf-8").splitlines()

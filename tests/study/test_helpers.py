@@ -123,7 +123,7 @@ def test_a_helper_column_that_is_there_is_left_as_it_is() -> None:
 
 
 def test_a_helper_column_that_nobody_knows_is_empty() -> None:
-    found = Helpers(StudySummary()).column("_NONSENSE", "DM", table(DM).to_batches()[0])
+    found = Helpers(StudySummary()).column("_NONSENSE", LIBRARY.mappings["DM"], table(DM).to_batches()[0])
     assert found.null_count == 4
 
 

@@ -8,6 +8,7 @@
 ``_RECORD``           of rows that have no key: a digest of all cells, of equal rows each has its own; for their ids
 ``_CELLS``            the same, for their identifiers: a column that is in two elements is read from one spelling
 ``_NOPATIENT``        the subject of a row, where the study has a DM that lacks this subject
+``_ABOUT_<D>``        on findings about other records (FA): --SEQ of the record of dataset D that a row is about
 ``_has_<D>_<COLS>``   ``Y`` where dataset D has a row with the same cells in these columns (``when: SV has ...``)
 ``_upto_<A>_<B>``     ``Y`` where date B may be the end of a Period that starts with A (``when: A upto B``)
 ====================  ==============================================================================================
@@ -25,8 +26,9 @@ import pyarrow.compute as pc
 
 from fhirspace.mapping.model import Mapping
 from fhirspace.sdtm.columns import Groups, by_distinct, text
+from fhirspace.sdtm.related import about
 from fhirspace.standards import loinc
-from fhirspace.study.summary import NO_PATIENT, PATIENTS, StudySummary, joined, needed
+from fhirspace.study.summary import ABOUT, NO_PATIENT, PATIENTS, StudySummary, joined, needed
 from fhirspace.tables.text import data_columns
 from fhirspace.template.dates import moment
 
@@ -54,15 +56,15 @@ class Helpers:
         for name in needed(mapping):
             if name not in batch.schema.names:
                 table = pa.Table.from_batches([batch])
-                batch = batch.append_column(name, self.column(name, mapping.code, table))
+                batch = batch.append_column(name, self.column(name, mapping, table))
         return batch
 
     def alone(self, mapping: Mapping) -> Helpers:
         """Those of one mapping, with its part of the summary only."""
         return Helpers(self._study.alone(mapping))
 
-    def column(self, name: str, domain: str, table: pa.Table) -> pa.Array:
-        """One helper column of some rows of a domain."""
+    def column(self, name: str, mapping: Mapping, table: pa.Table) -> pa.Array:
+        """One helper column of some rows of a dataset."""
         if name == "_SYNTHETIC":
             return _constant("HTEST" if self._study.parameters.get(SYNTHETIC) == "Y" else None, table.num_rows)
         if name == "_STATUS":
@@ -70,9 +72,9 @@ class Helpers:
         if name.startswith("_TS_"):
             return _constant(self._study.parameters.get(name.removeprefix("_TS_")), table.num_rows)
         if name == "_LOINC":
-            return _loinc(table, domain)
-        if name == NO_PATIENT or name.startswith("_has_"):
-            return self._no_patient(table) if name == NO_PATIENT else self._has(name, table)
+            return _loinc(table, mapping.code)
+        if name == NO_PATIENT or name.startswith(("_has_", ABOUT)):
+            return self._beside(name, mapping, table)
         upto = name.startswith("_upto_")
         return _upto(table, *name.split("_")[2:]) if upto else pa.nulls(table.num_rows, pa.string())
 
@@ -83,6 +85,12 @@ class Helpers:
             for key, cells in self._study.keys.items()
         }
         return Helpers(replace(self._study, keys=left))
+
+    def _beside(self, name: str, mapping: Mapping, table: pa.Table) -> pa.Array:
+        """A helper column that other datasets give."""
+        if name.startswith(ABOUT):
+            return about(self._study.links.get(mapping.domain, ()), table, name.removeprefix(ABOUT))
+        return self._no_patient(table) if name == NO_PATIENT else self._has(name, table)
 
     def _no_patient(self, table: pa.Table) -> pa.Array:
         known, subjects = self._study.keys.get(PATIENTS), text(table, "USUBJID")

@@ -10,6 +10,7 @@ made by          for             attributes                        of
 `for_checking`   `check`         `filled`, `names`                 the study, derived
 `for_writing`    `write_sdtm`    `lengths`                         the study, its long texts cut
 `for_rendering`  `render`        `parameters`, `statuses`, `keys`  the block, for each of its batches of rows
+                                 `links`
 ===============  ==============  ================================  =============================================
 
 Today one block holds the study, and each is made of that block. With more blocks the first three are made of all of
@@ -18,7 +19,7 @@ them. What is left to do then: docs/decisions/0018.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping as Table
+from collections.abc import Collection, Iterable, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -30,6 +31,7 @@ from fhirspace.sdtm.columns import by_distinct, filled_columns, text
 from fhirspace.sdtm.derive.timing import planned_visits
 from fhirspace.sdtm.derive.work import Visit
 from fhirspace.sdtm.longtext.divide import taken_names
+from fhirspace.sdtm.related import Link, links
 from fhirspace.standards.units import canonical_number
 from fhirspace.study.dataset import Tabulation
 from fhirspace.tables.text import data_columns
@@ -40,6 +42,8 @@ NO_PATIENT: Final = "_NOPATIENT"
 """The helper column with the subject of a row, where the study has a DM that lacks this subject."""
 PATIENTS: Final = ("DM", "USUBJID")
 """The dataset and the column that it asks for."""
+ABOUT: Final = "_ABOUT_"
+"""Before the name of a dataset: the helper column with --SEQ of the record there that a row is about."""
 _GLUE = "\x1f"
 _ENDS = {"COMPLETED": "off-study", "SCREEN FAILURE": "ineligible", "STUDY TERMINATED BY SPONSOR": "off-study"}
 
@@ -57,6 +61,7 @@ class StudySummary:
         statuses: by subject, how far they came (DM) and how they left (DS).
         keys: by dataset and columns, the distinct cells there, for conditions such as ``when: SV has VISITNUM``; a
             dataset that the study lacks has none.
+        links: by dataset of findings about other records, the ways to these records.
         lengths: by dataset and variable, the bytes of its longest cell: a transport file declares one length.
     """
 
@@ -66,6 +71,7 @@ class StudySummary:
     parameters: Table[str, str] = field(default_factory=dict)
     statuses: Table[str, str] = field(default_factory=dict)
     keys: Table[tuple[str, ...], pa.Array] = field(default_factory=dict)
+    links: Table[str, tuple[Link, ...]] = field(default_factory=dict)
     lengths: Table[tuple[str, str], int] = field(default_factory=dict)
 
     def alone(self, mapping: Mapping) -> StudySummary:
@@ -76,6 +82,7 @@ class StudySummary:
             parameters=self.parameters if _uses_parameters(names) else {},
             statuses=self.statuses if "_STATUS" in names else {},
             keys={key: cells for key, cells in self.keys.items() if key in wanted},
+            links={name: ways for name, ways in self.links.items() if name == mapping.domain},
         )
 
 
@@ -105,6 +112,7 @@ def for_rendering(
         tabulations: all datasets of the block, by name; mappings: those that are to be rendered.
         given: the datasets of the input; one of which no row is left has no keys, and that is known.
     """
+    mappings = list(mappings)
     names = sorted({name for mapping in mappings for name in needed(mapping)})
     keys = {
         (dataset, *columns): joined(tabulations[dataset].table(columns), columns).unique().drop_null()
@@ -115,6 +123,7 @@ def for_rendering(
         parameters=_parameters(tabulations) if _uses_parameters(names) else {},
         statuses=_statuses(tabulations) if "_STATUS" in names else {},
         keys=keys,
+        links=_links(tabulations, mappings),
     )
 
 
@@ -162,6 +171,18 @@ def joined(table: pa.Table, columns: list[str]) -> pa.Array:
 
 def _numbers(cells: pa.Array) -> pa.Array:
     return by_distinct(cells, lambda cell: canonical_number(cell) or cell, pa.string())
+
+
+def _links(tabulations: Table[str, Tabulation], mappings: Iterable[Mapping]) -> dict[str, tuple[Link, ...]]:
+    def read(name: str, columns: Sequence[str]) -> pa.Table | None:
+        return tabulations[name].table(columns) if name in tabulations else None
+
+    found = {}
+    for mapping in mappings:
+        named = [name.removeprefix(ABOUT) for name in needed(mapping) if name.startswith(ABOUT)]
+        if mapping.domain in tabulations and (targets := [name for name in named if name in tabulations]):
+            found[mapping.domain] = links(mapping.domain, mapping.code, targets, read)
+    return {name: ways for name, ways in found.items() if ways}
 
 
 def _uses_parameters(names: Iterable[str]) -> bool:

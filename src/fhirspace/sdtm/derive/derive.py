@@ -20,6 +20,7 @@ from fhirspace.sdtm.derive.differences import Difference
 from fhirspace.sdtm.derive.methods import method
 from fhirspace.sdtm.derive.order import derive_sequences
 from fhirspace.sdtm.derive.results import derive_results
+from fhirspace.sdtm.derive.subject_visits import derive_subject_visits
 from fhirspace.sdtm.derive.subjects import derive_elements, derive_subjects
 from fhirspace.sdtm.derive.timing import derive_days, derive_epochs, derive_visits, planned_visits
 from fhirspace.sdtm.derive.work import Derived, Visit, Work
@@ -40,7 +41,7 @@ def derive(
     *,
     filled: Mapping[str, Collection[str]] | None = None,
     visits: Sequence[Visit] | None = None,
-    compare: bool = False,
+    finishing: bool = False,
 ) -> Derivation:
     """Fill the derivable variables of tabulations.
 
@@ -50,18 +51,22 @@ def derive(
         study: visits, elements, units and rules of the study; without it only what follows from the data is derived.
         filled: by dataset of the study, the columns that are filled in any row; of these tables if it is not given.
         visits: `planned_visits` of the study; of these tables if they are not given.
-        compare: also look where cells that came in are other than what is derived for them.
+        finishing: the tables came in as datasets. Also look where cells that came in are other than what is derived for
+            them, and make SV where there is none.
 
     Returns:
-        The tables (SE may be new), problems (notes FS710 to FS719), the variables derived, in order, and differences.
+        The tables (SE and SV may be new), problems (notes FS710 to FS719), the variables derived, in order, and
+        differences.
     """
     known = columns.filled_columns(tables) if filled is None else filled
     planned = tuple(planned_visits(tables) if visits is None else visits)
-    work = Work(dict(tables), study or StudyDesign(), known, planned, compare)
+    work = Work(dict(tables), study or StudyDesign(), known, planned, finishing)
     _derive_domain(work)
     derive_subjects(work)
     derive_elements(work)
     derive_visits(work)
+    if finishing:
+        derive_subject_visits(work)
     derive_results(work)
     derive_days(work)
     derive_epochs(work)

@@ -24,6 +24,11 @@ _LAST: Final = "Y on the last result on or before RFXSTDTC within {tests}."
 _FINDINGS: Final = "findings with --TESTCD and --ORRES"
 _VISITS: Final = "datasets with VISITNUM in the guide"
 _ELEMENTS: Final = "From the study's elements and the subject's reference dates in DM."
+_SV: Final = "SV, where a study that plans visits came without it"
+_COLLECTED: Final = (
+    "date of collection of the visit's records in any dataset, those not done left out, as far as partial dates leave "
+    "it certain."
+)
 _AS_PLANNED: Final = (
     "As planned: the subject was treated and the study's design says all treated got their planned arm."
 )
@@ -69,6 +74,10 @@ METHODS: Final[dict[str, Method]] = {
     ),
     "VISIT": Method("Name of the planned visit with this VISITNUM.", "4.4.5", _VISITS),
     "VISITDY": Method("Planned day of the visit with this VISITNUM.", "4.4.5", _VISITS),
+    "SV.VISITNUM": Method("Number of a visit of the subject in any dataset.", "5.4", _SV),
+    **dict.fromkeys(("SV.VISIT", "SV.VISITDY"), Method("Of the records of the visit with this VISITNUM.", "5.4", _SV)),
+    "SV.SVSTDTC": Method(f"Earliest {_COLLECTED}", "5.4", _SV),
+    "SV.SVENDTC": Method(f"Latest {_COLLECTED}", "5.4", _SV),
     **dict.fromkeys(
         ("--DY", "--STDY", "--ENDY"),
         Method("{date} minus RFSTDTC in days, plus 1 on and after RFSTDTC.", "4.4.4", "all with the date"),

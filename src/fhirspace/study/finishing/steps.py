@@ -63,7 +63,7 @@ def finish(
     left, problems = dict(tables), dict[Problem, None]()
     while True:
         study = for_deriving(left)
-        made = derivations.derive(left, design, filled=study.filled, visits=study.visits, compare=True)
+        made = derivations.derive(left, design, filled=study.filled, visits=study.visits, finishing=True)
         shaped = {
             name: _numbered(
                 layout.in_place(table, name, tables[name].column_names)

@@ -24,13 +24,13 @@ from fhirspace.sdtm import columns
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.reading.ids import IDENTIFYING, misnamed
-from fhirspace.study.summary import for_rendering
+from fhirspace.study.summary import ABOUT, for_rendering
 from fhirspace.tables.text import place
 from fhirspace.template.slots import Cond, Slot
 from fhirspace.template.values import Fault, slot_text
 
 _OF_TS = ("@_TS_", "@_SYNTHETIC")
-"""Hidden columns that the trial summary gives; an input may be without it."""
+"""Hidden columns that the trial summary gives."""
 
 
 def contradictions(
@@ -53,7 +53,7 @@ def contradictions(
         for name in _hidden(table):
             if name.startswith(IS):
                 wrong = _chosen_otherwise(mapping, table, name, helpers)
-            elif name.startswith("@_") and name not in IDENTIFYING and ("TS" in tables or not name.startswith(_OF_TS)):
+            elif name.startswith("@_") and name not in IDENTIFYING and _can_be_computed(name, domain, tables):
                 wrong = _computed_otherwise(mapping, table, name, helpers)
             else:
                 continue
@@ -61,6 +61,14 @@ def contradictions(
     for domain, table, name, wrong in misnamed(several, library):
         found += _findings(library.mappings[domain], table, name, wrong)
     return found
+
+
+def _can_be_computed(name: str, domain: str, tables: Table[str, pa.Table]) -> bool:
+    """Whether the datasets that give a hidden column are there: a part of an export may be without them."""
+    if name.startswith(_OF_TS):
+        return "TS" in tables
+    target = name.removeprefix("@").removeprefix(ABOUT)
+    return not name.startswith(f"@{ABOUT}") or (target in tables and ("RELREC" in tables or domain.endswith(target)))
 
 
 def _hidden(table: pa.Table) -> list[str]:
@@ -81,7 +89,7 @@ def _findings(mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array) -> 
 def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
     """The rows of which a computed column would be written as another text."""
     helper = name.removeprefix("@")
-    made = pa.table({"made": helpers.column(helper, mapping.code, table), "stated": table[name]})
+    made = pa.table({"made": helpers.column(helper, mapping, table), "stated": table[name]})
     pairs = columns.Groups(made, ["made", "stated"])
     found = slots_of(mapping, helper)
     return pairs.flags(stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells)
@@ -127,7 +135,7 @@ def _judged(mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells:
 
 
 def _column(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
-    return helpers.column(name, mapping.code, table) if name.startswith("_") else columns.text(table, name)
+    return helpers.column(name, mapping, table) if name.startswith("_") else columns.text(table, name)
 
 
 def _deciding(choice: Choice) -> tuple[set[str], set[str]]:
