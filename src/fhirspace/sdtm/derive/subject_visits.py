@@ -39,10 +39,10 @@ def derive_subject_visits(work: Work) -> None:
     if "SV" in work.tables or not (work.study.visits or work.visits):
         return
     found: dict[tuple[str, Decimal], _Visit] = {}
-    for subject, number, *said, date in _records(work):
+    for subject, number, study, label, day, date in _records(work):
         plain = canonical_number(number)
         if plain is not None:
-            visit = found.setdefault((subject, Decimal(plain)), _Visit(said[0], number, *said[1:], set()))
+            visit = found.setdefault((subject, Decimal(plain)), _Visit(study, number, label, day, set()))
             visit.dates.add(date)
     if found:
         work.tables["SV"] = _table(found)
