@@ -1,7 +1,7 @@
 """The record that a finding about another record (FA) is about, where the datasets say so with certainty.
 
 ===========================  ==========================================================================================
-said by                      what is certain
+given by                    what is certain
 ===========================  ==========================================================================================
 RELREC, record by record     the relationship has one record beside those of the dataset
 RELREC, dataset by dataset   one record of the subject has the same cell (FALNKID or FALNKGRP as AELNKID)
@@ -32,9 +32,9 @@ _RELATION: Final = ["RDOMAIN", "USUBJID", "IDVAR", "IDVARVAL", "RELID"]
 
 
 class Link(NamedTuple):
-    """A way from rows to records of another dataset: subject and cell of a column, and the --SEQ of the record.
+    """A link from rows to records of another dataset: subject and cell of a column, and the --SEQ of the record.
 
-    `rank` is the place in the table above: a way of a lower one wins.
+    `rank` is the place in the table above: a link of a lower one wins.
     """
 
     rank: int
@@ -50,7 +50,7 @@ class Link(NamedTuple):
 
 
 def links(dataset: str, code: str, targets: Iterable[str], read: Read) -> tuple[Link, ...]:
-    """The ways from a dataset to the records that its rows are about.
+    """The links from a dataset to the records that its rows are about.
 
     Args:
         dataset: its name, of a split that of the split; code: its domain.
@@ -70,16 +70,16 @@ def links(dataset: str, code: str, targets: Iterable[str], read: Read) -> tuple[
     return tuple(found)
 
 
-def about(ways: Sequence[Link], table: pa.Table, target: str) -> pa.Array:
+def about(linked: Sequence[Link], table: pa.Table, target: str) -> pa.Array:
     """The --SEQ of the record of a dataset that each row is about, null where it is about none of that dataset."""
     taken = pa.nulls(table.num_rows, pa.string())
-    for rank in sorted({way.rank for way in ways}):
+    for rank in sorted({each.rank for each in linked}):
         found = pa.nulls(table.num_rows, pa.string())
-        for way in ways:
-            if way.rank == rank:
-                next_ = way.find(table)
-                differs = pc.fill_null(pc.not_equal(found, next_), False)
-                found = pc.if_else(differs, "", pc.coalesce(found, next_))
+        for each in linked:
+            if each.rank == rank:
+                other = each.find(table)
+                differs = pc.fill_null(pc.not_equal(found, other), False)
+                found = pc.if_else(differs, "", pc.coalesce(found, other))
         taken = pc.coalesce(taken, found)
     mine = pc.starts_with(taken, f"{target} ")
     return pc.if_else(mine, pc.utf8_slice_codeunits(taken, len(target) + 1), pa.scalar(None, pa.string()))

@@ -61,7 +61,7 @@ class StudySummary:
         statuses: by subject, how far they came (DM) and how they left (DS).
         keys: by dataset and columns, the distinct cells there, for conditions such as ``when: SV has VISITNUM``; a
             dataset that the study lacks has none.
-        links: by dataset of findings about other records, the ways to these records.
+        links: by dataset of findings about other records, the links to these records.
         lengths: by dataset and variable, the bytes of its longest cell: a transport file declares one length.
     """
 
@@ -82,7 +82,7 @@ class StudySummary:
             parameters=self.parameters if _uses_parameters(names) else {},
             statuses=self.statuses if "_STATUS" in names else {},
             keys={key: cells for key, cells in self.keys.items() if key in wanted},
-            links={name: ways for name, ways in self.links.items() if name == mapping.domain},
+            links={name: linked for name, linked in self.links.items() if name == mapping.domain},
         )
 
 
@@ -182,7 +182,7 @@ def _links(tabulations: Table[str, Tabulation], mappings: Iterable[Mapping]) -> 
         named = [name.removeprefix(ABOUT) for name in needed(mapping) if name.startswith(ABOUT)]
         if mapping.domain in tabulations and (targets := [name for name in named if name in tabulations]):
             found[mapping.domain] = links(mapping.domain, mapping.code, targets, read)
-    return {name: ways for name, ways in found.items() if ways}
+    return {name: linked for name, linked in found.items() if linked}
 
 
 def _uses_parameters(names: Iterable[str]) -> bool:
