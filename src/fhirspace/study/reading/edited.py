@@ -111,7 +111,8 @@ def _stale(mapping: Mapping, table: pa.Table, name: str) -> pa.Array:
     leaves = _leaves(mapping, name)
     fine = [_plainly(mapping, leaves, name, cell or "", stated or "") for cell, stated in pairs.cells]
     if not all(fine):
-        deciding = columns.Groups(_keys(mapping, some, name), ["pair", *_deciding(mapping)])
+        keys = _keys(mapping, some, name)
+        deciding = columns.Groups(keys, keys.column_names)
         sure = pairs.flags(fine).to_pylist()
         judged = [sure[row] or _exactly(mapping, some, row, name) for row in deciding.first_rows()]
         good = deciding.flags(judged)

@@ -46,7 +46,8 @@ def contradictions(
     if not several:
         return []
     tabulations = {name: InMemory(table) for name, table in tables.items()}
-    helpers = Helpers(for_rendering(tabulations, library.mappings.values()))
+    concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _ in several)]
+    helpers = Helpers(for_rendering(tabulations, concerned))
     found: list[Problem] = []
     for domain, table in several:
         mapping = library.mappings[domain]
