@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fhirspace.sdtm.derive.design import StudyDesign
-from fhirspace.sdtm.zones import MARK, with_offsets
 from fhirspace.tables import description, parquet
 from fhirspace.tables.description import Description
 from fhirspace.tables.slices import slices
+
+if TYPE_CHECKING:
+    from fhirspace.sdtm.derive.design import StudyDesign
 
 BATCH = 32_768
 """Rows of a batch: smaller ones cost half the speed again (docs/decisions/0006)."""
@@ -106,6 +107,8 @@ class InParquet:
 
 def localised(tabulations: Mapping[str, Tabulation], design: StudyDesign) -> dict[str, Tabulation]:
     """Tabulations whose times have the offsets of the zones that are declared or were carried; see `sdtm.zones`."""
+    from fhirspace.sdtm.zones import MARK, with_offsets  # noqa: PLC0415 - validation of FHIR starts without it
+
     if not design.declared_zones and not any(MARK in each.columns for each in tabulations.values()):
         return dict(tabulations)
     tables = with_offsets({name: each.table() for name, each in tabulations.items()}, design)

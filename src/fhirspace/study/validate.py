@@ -14,15 +14,9 @@ from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.fhir.validation.structures.terminology import load as load_terminology
-from fhirspace.sdtm import versions
-from fhirspace.sdtm.ct import kept
-from fhirspace.sdtm.define import agreement
-from fhirspace.sdtm.define.document import reading
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release, definitions
-from fhirspace.study.accounting import as_finding
 from fhirspace.study.inputs import Input, Opened
-from fhirspace.study.metadata.describe import odd_types
 from fhirspace.tables.leftovers import finding
 
 
@@ -112,6 +106,9 @@ def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) 
 
 def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
     """The findings in SDTM datasets. Raises InputError: of the first file where none can be read; FS103, no row."""
+    from fhirspace.study.accounting import as_finding  # noqa: PLC0415 - only datasets need it
+    from fhirspace.study.metadata.describe import odd_types  # noqa: PLC0415
+
     tables: dict[str, pa.Table] = {}
     findings: list[Problem] = []
     faults: list[InputError] = []
@@ -137,7 +134,11 @@ def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
 
 def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]:
     """The findings in the tables of a package, and where its define.xml does not agree with them."""
-    from fhirspace.study import screening  # noqa: PLC0415 - a second of CPU, and only datasets need it
+    from fhirspace.sdtm import versions  # noqa: PLC0415 - only datasets need it
+    from fhirspace.sdtm.ct import kept  # noqa: PLC0415
+    from fhirspace.sdtm.define import agreement  # noqa: PLC0415
+    from fhirspace.sdtm.define.document import reading  # noqa: PLC0415
+    from fhirspace.study import screening  # noqa: PLC0415 - a second of CPU
 
     define = None
     try:
