@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
-from fhirspace.fhir.validation.subjects import Subjects, hashes
+from fhirspace.fhir.validation.subjects import Subjects, hashes, repeating
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder
 
@@ -147,13 +147,7 @@ class Across:
             yield Problem("FS453", Place(*where, kind), "the study of the patient's ResearchSubject", kind)
 
     def _twice(self) -> Iterator[int]:
-        if not self._ids:
-            return
-        counted = pc.value_counts(hashes(self._ids))
-        if len(counted) == len(self._ids):
-            return
-        often = counted.field("values").filter(pc.greater(counted.field("counts"), hashes(array("q", [1]))[0]))
-        doubled, met = set(often.to_pylist()), set[int]()
+        doubled, met = repeating(hashes(self._ids)), set[int]()
         for key, place in zip(self._ids, self._id_places, strict=True) if doubled else ():
             if key in doubled and key in met and place >= 0:
                 yield place
@@ -163,8 +157,9 @@ class Across:
     def _dangling(self) -> Iterator[int]:
         if not self._wanted:
             return
-        wanted = hashes(self._wanted)
-        missing = pc.invert(pc.is_in(wanted, value_set=hashes(self._ids)))
+        wanted, ids = hashes(self._wanted), hashes(self._ids)
+        there = ids.filter(pc.is_in(ids, value_set=wanted))  # ids may be millions, and need no table so
+        missing = pc.invert(pc.is_in(wanted, value_set=there))
         met: set[int] = set()
         for at in pc.indices_nonzero(missing).to_pylist():
             if self._wanted[at] not in met:
