@@ -227,3 +227,20 @@ def test_a_column_that_a_rule_asks_for_is_no_copy() -> None:
         whole, given = dataset.table[name], dataset.column(name)
         assert whole.num_chunks == 1
         assert whole.chunk(0).buffers()[2].address == given.buffers()[2].address
+
+
+def test_what_a_rule_of_others_and_a_check_find_is_reported_once(tmp_path: Path, study: Path, capsys: Any) -> None:
+    """Their CG0435 runs instead of ours, which is FS761."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    theirs = text().replace("CG9001", "CG0435").replace("{name: AETERM, operator: equal_to, value: SECRET}", "{}")
+    (folder / "rule.yml").write_text(
+        theirs.replace("{}", "{name: DTHDTC, operator: non_empty}").replace("AETERM", "DTHFL")
+    )
+    (study / "dm.csv").write_text("STUDYID,DOMAIN,USUBJID,SUBJID,DTHDTC\nS,DM,S-1,1,2020-01-01\nS,DM,S-2,2,\n")
+    assert main(["rules", "add", str(folder)]) == 0
+    capsys.readouterr()
+    main(["validate", str(study), "--rules", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert "FS761" not in {each["code"] for each in found["findings"]}
+    assert [each["rule"] for each in found["rules"]["findings"] if "CG0435" in each["ids"]] == ["CORE-9"]

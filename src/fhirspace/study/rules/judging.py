@@ -14,6 +14,7 @@ from fhirspace.errors import InputError, MappingError, Place, UsageError
 from fhirspace.sdtm.define.document import reading
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.rules.catalogue import added, own
+from fhirspace.sdtm.rules.checks import CODE
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.model import Rule, load_all
 from fhirspace.sdtm.rules.study import About, Dataset, Study, whole
@@ -125,7 +126,9 @@ def _chosen(folder: Path | None, report: Report) -> list[Rule]:
     wanted = f"SDTMIG {sdtm.version()}"
     fitting = [rule for rule in others if not rule.standards or wanted in rule.standards]
     theirs = {name for rule in fitting for name in rule.ids}  # of a rule that both have, theirs is the one to quote
-    return [rule for rule in mine if not theirs & {*rule.ids}] + fitting
+    replaced = [rule for rule in mine if theirs & {*rule.ids}]
+    report.codes = {name: each for rule in replaced for each in rule.ids if CODE.fullmatch(each) for name in rule.ids}
+    return [rule for rule in mine if rule not in replaced] + fitting
 
 
 def _of_files(folder: Path, report: Report) -> list[Rule]:

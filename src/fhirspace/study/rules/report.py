@@ -107,6 +107,8 @@ class Report:
     standards: dict[str, str] = field(default_factory=dict)
     details: list[tuple[Rule, Found]] = field(default_factory=list)
     unused: list[Explanation] = field(default_factory=list)
+    codes: dict[str, str] = field(default_factory=dict)
+    """Of rules of ours that others replace: their ids, and the code of the check that finds the same."""
     _same: dict[tuple[str, str], set[int]] = field(default_factory=dict, repr=False)
     """The records of a file that rules flag which say the same as a check of ours, by the code of the check."""
 
@@ -125,7 +127,8 @@ class Report:
             merged.setdefault(fault.dataset.name, []).append(fault)
         groups = {(group.rule.id, group.dataset): group for group in (_group(rule, *each) for each in merged.items())}
         self.groups += groups.values()
-        for code in (each for each in rule.ids if CODE.fullmatch(each)):
+        named = {each if CODE.fullmatch(each) else self.codes.get(each, "") for each in rule.ids}
+        for code in filter(None, named):
             for fault in outcome.faults:
                 rows = fault.frame.rows.take(fault.rows).to_pylist()
                 self._same.setdefault((code, fault.dataset.file), set()).update(rows)
