@@ -49,7 +49,7 @@ MORE = {
     "Patient": ("name[use=official].given", "name.period.start", "contact.telecom[system=phone].value", "active"),
 }
 """Addresses beside those of the shipped views."""
-TYPES = ("Observation", "Patient", "Condition", "MedicationRequest", "Encounter")
+TYPES = ("Observation", "Patient", "Condition", "Procedure", "Encounter")
 VALUES: Mapping[str, Sequence[Any]] = {
     "boolean": (True, False),
     "decimal": (1, 1.5, 20),

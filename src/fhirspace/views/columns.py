@@ -19,6 +19,7 @@ from fhirspace.views.definition.rows import Table, table
 from fhirspace.views.notation.address import ShapeError
 from fhirspace.views.objects import fast
 from fhirspace.views.plan import RARE, Part, Plan, Read, unmapped
+from fhirspace.views.shapes import Shapes, Values as ShapeValues
 
 _NOTHING: Final = msgspec.Raw(b"")
 _EMPTY: Final = msgspec.Raw(b"[]")
@@ -70,9 +71,39 @@ class Block:
     tables: dict[str, Table] = field(default_factory=dict)
 
 
-def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
-    """The values of some resources of one type. What is wrong in one of them is in `Block.faults`."""
+def columns(plan: Plan, lines: Sequence[bytes], shapes: Shapes | None = None) -> Block:
+    """The values of some resources of one type. What is wrong in one of them is in `Block.faults`.
+
+    Args:
+        plan: what is read. lines: the resources. shapes: those of the resources before, None: do without.
+    """
     block = Block(len(lines))
+    made = None if shapes is None else shapes.values(lines)
+    if made is None:
+        _add_members(plan, block, lines)
+    else:
+        _add_values(plan, block, made)
+    whole = b"\n".join(lines)
+    if b"modifierExtension" in whole or (b"\\" in whole and _ESCAPED in whole):
+        for at, line in enumerate(lines):
+            if b"modifierExtension" in line or _ESCAPED in line:
+                _judge_whole(plan, block, at, line)
+    return block
+
+
+def _add_values(plan: Plan, block: Block, made: ShapeValues) -> None:
+    """Adds the values of resources of usual shapes."""
+    block.values |= {name: Values(texts, None) for name, texts in made.texts.items()}
+    block.unmapped += [([(), (path,)], flags.cast(_INT)) for path, flags in made.unmapped]
+    for part in plan.parts.values():
+        if part.name in made.raws:
+            _add_distinct(plan, part, block, made.raws[part.name])
+        elif part.items or not part.reads.keys() <= block.values.keys():
+            _add_nothing(part, block)
+
+
+def _add_members(plan: Plan, block: Block, lines: Sequence[bytes]) -> None:
+    """Adds the values of any resources."""
     try:
         found = list(map(_decoded, lines))
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -89,12 +120,6 @@ def columns(plan: Plan, lines: Sequence[bytes]) -> Block:
         if not RARE.isdisjoint(each):
             block.contained += [(at, inner) for inner in _contained(each)]
             _judge_whole(plan, block, at, lines[at])
-    whole = b"\n".join(lines)
-    if b"modifierExtension" in whole or (b"\\" in whole and _ESCAPED in whole):
-        for at, line in enumerate(lines):
-            if b"modifierExtension" in line or _ESCAPED in line:
-                _judge_whole(plan, block, at, line)
-    return block
 
 
 def _add_tables(plan: Plan, block: Block, found: list[dict[str, msgspec.Raw]], lines: Sequence[bytes]) -> None:
@@ -160,6 +185,11 @@ def _add(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
         block.values |= {name: Values(texts, None) for name, texts in made.texts.items()}
         block.unmapped += [made.unmapped] if made.unmapped else []
         return
+    _add_distinct(plan, part, block, raws)
+
+
+def _add_distinct(plan: Plan, part: Part, block: Block, raws: list[bytes]) -> None:
+    """Adds the values of one element, made for each distinct text of it."""
     encoded = pa.array(raws, pa.binary()).dictionary_encode()
     distinct, rows = encoded.dictionary.to_pylist(), encoded.indices
     table = _Distinct(plan, part, distinct)

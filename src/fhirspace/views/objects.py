@@ -40,12 +40,12 @@ def fast(kind: str, part: Part, raws: Sequence[bytes]) -> Made | None:
     if part.plain:
         texts = _texts(raws, numbers=False)
         return None if texts is None else Made(dict.fromkeys(part.reads, texts), None)
-    if not all(_usual(part, read) for read in part.reads.values()):
+    if not all(usual(part, read) for read in part.reads.values()):
         return None
     return _members(kind, part, raws)
 
 
-def _usual(part: Part, read: Read) -> bool:
+def usual(part: Part, read: Read) -> bool:
     """Whether a value is a reference, a Quantity, or a primitive member of a single object."""
     steps = read.way.steps
     if not part.singles or any(step.filters for step in steps) or read.name.startswith(("*", "@@")):
@@ -89,6 +89,11 @@ def _value(found: Sequence[dict[str, msgspec.Raw]], read: Read) -> pa.Array | No
 
 def _member(found: Sequence[dict[str, msgspec.Raw]], name: str) -> pa.Array | None:
     return _texts([bytes(each.get(name, _NOTHING)) for each in found], numbers=name == "value")
+
+
+def numbers_of(raws: Sequence[bytes]) -> pa.Array | None:
+    """The texts of JSON numbers as they are spelt (b"": none). None: one of them is no number of a usual form."""
+    return _texts(raws, numbers=True)
 
 
 def _texts(raws: Sequence[bytes], *, numbers: bool) -> pa.Array | None:

@@ -18,6 +18,7 @@ from fhirspace.foreign import shown
 from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
 from fhirspace.views.definition.rows import Table, joined
 from fhirspace.views.plan import Plan
+from fhirspace.views.shapes import Shapes
 
 _BLOCK: Final = 10_000
 _BYTES: Final = 32_000_000
@@ -35,6 +36,7 @@ class Resources:
         inside: the row and the type of the resource around a contained one; such rows make no records.
         digests: of the bytes of each, to compare those with the same id.
         blocks: their values. waiting, size: those that are in no block yet, and their bytes.
+        shapes: those of the resources so far.
     """
 
     plan: Plan
@@ -46,6 +48,10 @@ class Resources:
     blocks: list[Block] = field(default_factory=list)
     waiting: list[bytes] = field(default_factory=list)
     size: int = 0
+    shapes: Shapes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.shapes = Shapes(self.plan)
 
     @property
     def count(self) -> int:
@@ -116,12 +122,23 @@ class Store:
         for file in files:
             self.files.append(file)
             try:
-                for line, url, raw in _resources(file):
-                    self._take(line, url, raw)
+                self._take_all(_resources(file))
             except InputError as fault:
                 self.broken.append((file, fault))
         while open_ := [kind for kind, found in self.kinds.items() if found.waiting]:
             self._close(open_[0])  # what is contained may be of a type that was closed already
+
+    def _take_all(self, resources: Iterable[tuple[int, str, bytes]]) -> None:
+        """Adds resources; one that begins as the one before is of its type."""
+        head, last = b"", ""
+        for line, url, raw in resources:
+            if head and raw.startswith(head):
+                self._add(last, line, url, raw)
+                continue
+            self._take(line, url, raw)
+            found = _TYPE.match(raw)
+            last = found[1].decode() if found else ""
+            head = found[0] if found and last in self.plans else b""
 
     def _take(self, line: int, url: str, raw: bytes) -> None:
         found = _TYPE.match(raw)
@@ -152,7 +169,7 @@ class Store:
         found = self.kinds[kind]
         lines, found.waiting, found.size = found.waiting, [], 0
         start = found.count - len(lines)
-        block = columns(found.plan, lines)
+        block = columns(found.plan, lines, found.shapes)
         found.blocks.append(block)
         for at, raw in block.contained:
             self._contain(kind, start + at, raw)

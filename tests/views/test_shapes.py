@@ -1,0 +1,102 @@
+"""Resources of usual shapes: what is read of them at once is what is read of each distinct text, in all cases."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from fhirspace.standards.fhir import definitions
+from fhirspace.tables.text import decode
+from fhirspace.views.columns import Block, columns
+from fhirspace.views.notation.library import view_set
+from fhirspace.views.plan import Plan, plans
+from fhirspace.views.shapes import Shapes
+from tests.views.ehr import lab
+from tests.views.test_same_as_fhirpath import TYPES, Maker
+
+
+def plan(kind: str) -> Plan:
+    return plans(view_set("us-core"), definitions("R4"))[kind]
+
+
+def unmapped(block: Block) -> Counter[tuple[int, str]]:
+    return Counter(
+        (row, path)
+        for lists, numbers in block.unmapped
+        for row, at in enumerate(numbers.to_pylist())
+        for path in lists[at]
+    )
+
+
+def everything(block: Block) -> dict[str, Any]:
+    """All that a block has of its resources, as plain values."""
+    none = [False] * block.count
+    return {
+        "values": {name: decode(each.texts).to_pylist() for name, each in block.values.items()},
+        "many": {name: each.many.to_pylist() if each.many else none for name, each in block.values.items()},
+        "items": {
+            name: (each.rows.to_pylist(), {at: decode(cells.texts).to_pylist() for at, cells in each.values.items()})
+            for name, each in block.items.items()
+        },
+        "unmapped": unmapped(block),
+        "rest": (block.faults, block.verdicts, block.contained),
+    }
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_generated_resources_are_read_alike(kind: str) -> None:
+    lines = [json.dumps(Maker(kind, seed).resource()).encode() for seed in range(60)]
+    shapes = Shapes(plan(kind))
+    for start in (0, 30):  # the second block has what the first one did not have
+        part = lines[start : start + 30]
+        assert everything(columns(plan(kind), part, shapes)) == everything(columns(plan(kind), part))
+
+
+GOOD = json.dumps(lab("a", "Patient/p1", "2026-02-02"), separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        GOOD.replace(b'"id":"a"', b'"id":null'),
+        GOOD.replace(b'"id":"a"', b'"id":""'),
+        GOOD.replace(b'"id":"a"', b'"id":7'),
+        GOOD.replace(b'"id":"a"', b'"id":"a","id":"b"'),
+        GOOD.replace(b'"id":"a"', b'"id":"\\u0061\\u00e4"'),
+        GOOD.replace(b'"id":"a"', b'"id":"\\ud800"'),
+        GOOD.replace(b'"id":"a"', b'"id":"a","unknown":{"x":1}'),
+        GOOD.replace(b'"value":12.5', b'"value":12.50,"value":1'),
+        GOOD.replace(b'"value":12.5', b'"value":1e3'),
+        GOOD.replace(b'"value":12.5', b'"value":"12"'),
+        GOOD.replace(b'"value":12.5', b'"value":-0.50,"comparator":"<","extra":[1]'),
+        GOOD.replace(b'{"reference":"Patient/p1"}', b'{"identifier":{"system":"s","value":"1"}}'),
+        GOOD.replace(b'{"reference":"Patient/p1"}', b'[{"reference":"Patient/p1"}]'),
+        GOOD.replace(b'"status":"final"', b'"status":"entered-in-error"'),
+        GOOD.replace(b'"status":"final"', b'"status":"final","modifierExtension":[{"url":"http://x"}]'),
+        GOOD.replace(b'"status":"final"', b'"status":"final","\\u006dodifierExtension":[{"url":"http://x"}]'),
+        GOOD.replace(b'"status":"final"', b'"status":"final","contained":[{"resourceType":"Specimen","id":"s"}]'),
+        GOOD[:-1],
+        GOOD.replace(b'"id"', b'"i\xff"'),
+        b"[1]",
+        b'"text"',
+        b" " + GOOD.replace(b":", b" : "),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 110])
+def test_an_unusual_resource_among_others_is_read_alike(odd: bytes, place: int) -> None:
+    lines = [GOOD.replace(b'"id":"a"', b'"id":"%d"' % number) for number in range(120)]
+    lines[place] = odd
+    kind = plan("Observation")
+    assert everything(columns(kind, lines, Shapes(kind))) == everything(columns(kind, lines))
+
+
+def test_names_without_end_are_given_up() -> None:
+    kind = plan("Observation")
+    shapes = Shapes(kind)
+    for turn in range(4):
+        lines = [GOOD.replace(b'"id"', b'"x%d":1,"id"' % (turn * 1000 + number)) for number in range(300)]
+        assert shapes.values(lines) is None
+    assert everything(columns(kind, [GOOD], shapes)) == everything(columns(kind, [GOOD]))
