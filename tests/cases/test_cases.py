@@ -43,6 +43,8 @@ from fhirspace.cli import main
 
 HERE = Path(__file__).parent
 CASES = sorted(path.parent.relative_to(HERE).as_posix() for path in HERE.rglob("case.toml"))
+SLOW = ("hard/", "columns/columns-dropped", "columns/code-lists-of-a-mapping-folder")
+"""The beginnings of the names of cases that take a second or more."""
 RUN = {"command", "exit", "codes", "prints", "never", "absent", "tables", "resources"}
 
 
@@ -50,7 +52,9 @@ def test_cases_are_found() -> None:
     assert CASES
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name.startswith(SLOW) else []) for name in CASES]
+)
 def test_case(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     case = tomllib.loads((HERE / name / "case.toml").read_text("utf-8"))
     assert set(case) <= {"about", "files", "run"} and case["about"] and case["run"]

@@ -92,6 +92,7 @@ def test_subjects_that_stopped_for_an_event_are_counted_in_both(
     assert from_resources(fhir_files(tmp_path / "out"), published).stopped == lost
 
 
+@pytest.mark.slow
 def test_a_wrong_response_in_one_resource_is_noticed(space: Space, published: Published, tmp_path: Path) -> None:
     lines = (space.fhir().out / "fhir" / "Observation.ndjson").read_text("utf-8").splitlines()
     for row, line in enumerate(lines):
