@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-TAG_SYSTEM = "https://fhirspace.org/study"
+OWN: Final = "https://fhirspace.org/"
+"""What every system of ours begins with."""
 
-
-VERSION: Final = "https://fhirspace.org/version"
+TAG_SYSTEM: Final = f"{OWN}study"
+VERSION: Final = f"{OWN}version"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from fhirspace.fhir.tags import OWN
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
 from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.fhir.validation.structures.slices import has_code
@@ -27,12 +28,15 @@ _CODED = frozenset({"Coding", "CodeableConcept"})
 
 
 def unknown(value: Mapping[str, Any], known: Registry) -> list[Finding]:
-    """What is wrong with the code of a Coding: its system is complete, and has no such code."""
+    """What is wrong with the code of a Coding: its system is complete, and has no such code.
+
+    Systems of others without a list of codes are noted; ours have the study's own codes, of which there is no list.
+    """
     system, code = value.get("system"), value.get("code")
     if type(system) is not str or type(code) is not str:
         return []
     found = known.system(system)
-    if found is None and known.unjudged is not None and system not in GRAMMARS:
+    if found is None and known.unjudged is not None and system not in GRAMMARS and not system.startswith(OWN):
         known.unjudged.add(system, code)
     if found is None or found.holds(code):
         return []
