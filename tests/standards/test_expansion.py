@@ -120,3 +120,44 @@ def test_a_value_set(given: dict[str, Any], expected: Any) -> None:
     }
     flat = {"content": "complete", "concept": [{"code": "1"}, {"code": "2"}]}
     assert Expansions(sets, {S: SYSTEM, T: flat}).expand("http://x") == expected
+
+
+def value_set(*within: str) -> dict[str, Any]:
+    """A value set of other value sets."""
+    return {"compose": {"include": [{"valueSet": [url]} for url in within]}}
+
+
+def test_value_sets_within_value_sets_are_expanded_once() -> None:
+    """Forty value sets that each have the next one twice would be expanded a million million times."""
+    sets = {str(number): value_set(*[str(number + 1)] * 2) for number in range(40)}
+    sets["40"] = {"compose": {"include": [{"system": S}]}}
+    assert Expansions(sets, {S: SYSTEM}).expand("0") == {S: WHOLE}
+
+
+def test_value_sets_too_deep_are_not_known() -> None:
+    """A thousand value sets within one another would be too deep for Python; each is judged for itself."""
+    sets = {str(number): value_set(str(number + 1)) for number in range(1000)}
+    sets["1000"] = {"compose": {"include": [{"system": S}]}}
+    expansions = Expansions(sets, {S: SYSTEM})
+    assert expansions.expand("0") is None
+    assert expansions.expand("950") == {S: WHOLE}
+    assert Expansions(sets, {S: SYSTEM}).expand("950") == {S: WHOLE}
+
+
+def test_value_sets_in_a_circle_do_not_depend_on_order() -> None:
+    """What a circle cuts short is not remembered for the value set itself."""
+    came = {"expansion": {"contains": [{"system": S, "code": "A"}]}}
+    sets = {"a": value_set("b") | came, "b": value_set("a")}
+    forth, back = Expansions(sets, {}), Expansions(sets, {})
+    assert [forth.expand("a"), forth.expand("b")] == [{S: ["A"]}] * 2
+    assert [back.expand("b"), back.expand("a")] == [{S: ["A"]}] * 2
+
+
+def test_a_long_line_of_parents_takes_no_time() -> None:
+    """A code system of 20,000 codes, each the child of the one before, took minutes."""
+    concepts = [
+        {"code": str(number), "property": [{"code": "parent", "valueCode": str(number - 1)}]}
+        for number in range(20_000)
+    ]
+    found = filtered({"concept": concepts}, {"property": "concept", "op": "is-a", "value": "10000"})
+    assert found == {str(number) for number in range(10_000, 20_000)}

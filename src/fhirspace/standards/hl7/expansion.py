@@ -7,12 +7,14 @@ Used for the packaged data (``scripts/make_fhir_rules.py``) and for the value se
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from fhirspace.standards.hl7.filters import filtered, walk
 from fhirspace.standards.hl7.terms import UNLISTED, WHOLE, Includes
 
 Json = Mapping[str, Any]
+_DEPTH: Final = 100
+"""Value sets within one another; what is deeper is not known."""
 
 
 class Expansions:
@@ -23,6 +25,8 @@ class Expansions:
         self.sets = sets
         self.systems = systems
         self._busy: set[str] = set()
+        self._found: dict[str, Includes | None] = {}
+        self._guessed: set[str] = set()
 
     def other(self, url: str) -> Includes | None:
         """A value set that is not among these; None where nobody knows it."""
@@ -39,8 +43,20 @@ class Expansions:
         What its definition (compose) says counts, or else the expansion that came with it, if that is a whole one.
         """
         value_set = self.sets.get(url)
-        if value_set is None or url in self._busy:
-            return self.other(url) if value_set is None else None
+        if value_set is None:
+            return self.other(url)
+        if url in self._guessed or url in self._busy or len(self._busy) == _DEPTH:
+            self._guessed |= self._busy
+        if url not in self._found:
+            if url in self._busy or len(self._busy) == _DEPTH:
+                return None
+            self._found[url] = self._expanded(url, value_set)
+        found = self._found[url]
+        if not self._busy:
+            self._forget()
+        return found
+
+    def _expanded(self, url: str, value_set: Json) -> Includes | None:
         self._busy.add(url)
         try:
             found = self._composed(value_set.get("compose", {}))
@@ -49,6 +65,12 @@ class Expansions:
         if found is None or UNLISTED in found.values():
             return given_expansion(value_set) or found
         return found
+
+    def _forget(self) -> None:
+        """Forgets what was cut short, in a circle or too deep: asked for itself, a value set may say more."""
+        for url in self._guessed:
+            self._found.pop(url, None)
+        self._guessed.clear()
 
     def _composed(self, compose: Json) -> Includes | None:
         found: Includes = {}

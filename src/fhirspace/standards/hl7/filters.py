@@ -103,7 +103,11 @@ def _by_hierarchy(system: Json, operator: str, root: str) -> set[str]:
         return {code for code, of in parents.items() if root in of}
     if operator == "generalizes":
         return _closed(root, lambda news: {parent for code in news for parent in parents.get(code, ())}) & set(parents)
-    found = _closed(root, lambda news: {code for code, of in parents.items() if of & news})
+    children: dict[str, set[str]] = {}
+    for code, of in parents.items():
+        for parent in of:
+            children.setdefault(parent, set()).add(code)
+    found = _closed(root, lambda news: {child for code in news for child in children.get(code, ())})
     if operator == "is-not-a":
         return set(parents) - found
     if operator == "descendent-leaf":
