@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fhirspace.errors import MappingError
+from fhirspace.errors import InputError, MappingError
 from fhirspace.fhir.files import find
 from fhirspace.limits import VARIABLE
 from fhirspace.tables.text import data_columns
@@ -233,3 +234,29 @@ def test_a_wrong_definition_is_refused_with_its_place(
     assert problem.code == "FS376"
     assert where in str(problem.place.column)
     assert expected in problem.expected
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        (definition({"column": [column("a", "id")]}, resource=["Patient"]), "resource"),
+        (definition({"column": [column("a", "'\\ud83d'")]}), "select[0].column[0].path"),
+    ],
+)
+def test_a_broken_definition_is_refused_with_its_place(tmp_path: Path, given: dict[str, Any], place: str) -> None:
+    """A type that is a list, and half a letter."""
+    with pytest.raises(MappingError, match=f"FS376 t.json:{re.escape(place)}: "):
+        made(tmp_path, given)
+
+
+def test_a_letter_in_two_halves_is_one(tmp_path: Path) -> None:
+    assert rows(made(tmp_path, definition({"column": [column("a", "'\\ud83d\\ude00'")]})))[0] == ("\U0001f600",)
+
+
+def test_columns_have_a_bound_and_are_counted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of columns were compared with one another, for minutes."""
+    many = definition({"column": [column(f"c{number}", "id") for number in range(3000)]})
+    assert len(rows(made(tmp_path, many))[0]) == 3000
+    monkeypatch.setenv(VARIABLE, "columns=2999")
+    with pytest.raises(InputError, match="FS160"):
+        view_set(str(tmp_path / "views"))

@@ -6,6 +6,7 @@ Source: SQL on FHIR 2, "ViewDefinition".
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path as File
 from typing import Any, Final
@@ -66,7 +67,7 @@ class _Builder:
         name, resource = found.get("name", self._file.split(".")[0].replace("-", "_")), found.get("resource")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise self._error("name", "letters, digits and _ as the name of a table")
-        if resource not in self._known.resources:
+        if not isinstance(resource, str) or resource not in self._known.resources:
             near = self._known.suggest(resource) if isinstance(resource, str) else []
             raise self._error("resource", " or ".join(near) or f"a resource type of {self._release}")
         self._paths = Paths(resource, self._constants(found), self._known, model(self._release))
@@ -74,10 +75,13 @@ class _Builder:
         where = tuple(self._where(each, at, focus) for at, each in self._objects(found, "where", ""))
         selects = tuple(self._select(each, at, focus, inside=False) for at, each in self._objects(found, "select", ""))
         made = Definition(name, resource, where, selects, self._release)
-        if not made.columns:
+        times = Counter(made.columns)
+        if not times:
             raise self._error("select", "a select with a column")
-        for each in made.columns:
-            if made.columns.count(each) > 1:
+        if len(times) > limit("columns"):
+            raise too_much("columns", Place(self._file))
+        for each, count in times.items():
+            if count > 1:
                 raise self._error("select", "each name of a column once", f"{each} is there twice")
         return made
 

@@ -49,7 +49,7 @@ def tokens(expression: str) -> Iterator[Token]:
         if kind == "blank":
             continue
         if kind in ("string", "quoted"):
-            text = _ESCAPE.sub(_unescaped, text[1:-1])
+            text = _whole(_ESCAPE.sub(_unescaped, text[1:-1]))
         elif kind == "variable":
             text = text[1:].strip("`'")
         yield Token("name" if kind == "quoted" else kind, text)
@@ -58,3 +58,13 @@ def tokens(expression: str) -> Iterator[Token]:
 
 def _unescaped(found: re.Match[str]) -> str:
     return chr(int(found[1], 16)) if found[1] else _ESCAPED.get(found[2], found[2])
+
+
+def _whole(text: str) -> str:
+    """A text whose letters may have been escaped in two halves. Raises ExpressionError: half of one is missing."""
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        raise ExpressionError("half a letter in a text") from None
