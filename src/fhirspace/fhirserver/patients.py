@@ -5,7 +5,8 @@ Source: FHIR, "Patient" (operation everything), "Group" (members).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator
 from urllib.parse import urlencode
 
 import msgspec
@@ -39,7 +40,17 @@ class _Group(msgspec.Struct):
     member: list[_Member] = []
 
 
-_group = decoder(_Group)
+class _Owned(msgspec.Struct, rename={"task": "for"}):
+    """The elements that say whose a resource is, in one type or another."""
+
+    subject: msgspec.Raw = msgspec.Raw(b"")
+    patient: msgspec.Raw = msgspec.Raw(b"")
+    individual: msgspec.Raw = msgspec.Raw(b"")
+    beneficiary: msgspec.Raw = msgspec.Raw(b"")
+    task: msgspec.Raw = msgspec.Raw(b"")
+
+
+_group, _owned, _references = decoder(_Group), decoder(_Owned), decoder(list[_Reference])
 
 
 class Patients:
@@ -50,7 +61,7 @@ class Patients:
             several ``Group/<id>``, or ``all``.
 
     Attributes:
-        problems: FS468 for what is not on the server.
+        problems: FS468 for what is not on the server, FS585 for what came and is of other patients.
     """
 
     def __init__(self, client: Client, asked: Iterable[str]) -> None:
@@ -90,27 +101,56 @@ class Patients:
             raise self._client.unexpected(answer)
         if found is None or found.resourceType != "Group":
             raise no_fhir(self._client.server, "a Group", answer)
-        named = [parsed(each.entity.reference) for each in found.member if not each.inactive]
-        return [each.id for each in named if each is not None and each.type == "Patient" and is_id(each.id)]
+        named = [self._patient(each.entity.reference) for each in found.member if not each.inactive]
+        return [name for name in named if name]
+
+    def _patient(self, reference: str) -> str:
+        """The id of the Patient of this server that a reference names; "" for another one."""
+        found = parsed(reference)
+        here = found is not None and found.base in ("", f"{self._client.server}/")
+        return found.id if found and here and found.type == "Patient" and is_id(found.id) else ""
 
     def resources(self) -> Iterator[tuple[str, bytes]]:
         """Everything of each patient, as the server spells it, with its type; the same resource may come again.
+
+        Patients who were not asked for, and what is of such patients only, are left out and counted.
 
         Raises:
             ServerError: as `Client.request`; FS512 the answer is no Bundle of resources, FS519 too many pages,
                 FS530 a link that leads away.
         """
-        missing = 0
-        for name in self.ids():
+        missing, ids, others = 0, dict.fromkeys(self.ids()), dict[tuple[str, str], None]()
+        for name in ids:
             path = f"{key('Patient', name, self._client.server)}/$everything?_count={PAGE}"
             answer = self._client.request("GET", path, headers=FRESH)
             if absent(answer):
                 missing += 1
                 continue
-            yield from self._paged(answer)
+            for kind, raw in self._paged(answer):
+                if self._is_of(kind, raw, ids):
+                    yield kind, raw
+                else:
+                    others[kind, head_of(raw).id] = None
+        for kind, count in sorted(Counter(kind for kind, _ in others).items()):
+            detail = f"{count:,} of other patients came"
+            self.problems.append(
+                Problem("FS585", Place(self._client.server), "resources of these patients only", kind, detail)
+            )
         if missing:
             detail = counted(missing, "patient is", "patients are") + " not there"
             self.problems.append(Problem("FS468", Place(self._client.server), table="Patient", detail=detail))
+
+    def _is_of(self, kind: str, raw: bytes, ids: Container[str]) -> bool:
+        """Whether a resource is of one of these patients, or of nobody."""
+        if kind == "Patient":
+            return head_of(raw).id in ids
+        owned, names = decoded(raw, _owned), set[str]()
+        for each in msgspec.structs.astuple(owned) if owned is not None else ():
+            one_or_more = bytes(each)
+            listed = one_or_more if one_or_more.startswith(b"[") else b"[%b]" % one_or_more
+            names.update(self._patient(one.reference) for one in decoded(listed, _references) or ())
+        names.discard("")
+        return not names or any(name in ids for name in names)
 
     def _searched(self, form: dict[str, str]) -> Iterator[bytes]:
         answer = self._client.request("POST", "Patient/_search", urlencode(form).encode("ascii"), headers=_FORM)

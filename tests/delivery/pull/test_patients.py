@@ -14,6 +14,7 @@ from fhirspace.delivery.pull.patients import pull_patients
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_SERVER, EXIT_USAGE, FhirspaceError
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.http.transport import HttpTransport
+from fhirspace.fhirserver.patients import Patients
 from fhirspace.json import parse
 from fhirspace.testing import FaultyServer, serving
 from tests.views.ehr import MRN, resources, study
@@ -84,6 +85,38 @@ def test_an_enrolment_table_names_patients_and_the_missing_ones_are_counted(
     report = pull_patients(ehr.url, [str(tmp_path / "enrolment.csv")], tmp_path / "out", client=there)
     assert ids(tmp_path / "out", "Patient") == ["p1", "p2"]
     assert [each.code for each in report.problems] == ["FS468", "FS468"]
+
+
+def test_what_is_of_other_patients_is_left_out_and_counted(
+    ehr: FaultyServer, there: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers with the records of all patients, whoever is asked for."""
+    request = Client.request
+
+    def lie(client: Client, method: str, path: str, *given: Any, **named: Any) -> Any:
+        return request(client, method, path.replace("/p1/", "/p2/"), *given, **named)
+
+    monkeypatch.setattr(Client, "request", lie)
+    store(ehr, {"resourceType": "Patient", "id": "p1"})
+    with pytest.raises(FhirspaceError, match="FS469"):  # Group and Medication are of nobody, and of no use alone
+        pull_patients(ehr.url, ["p1"], tmp_path / "none", types=["Patient", "Observation"], client=there)
+    report = pull_patients(ehr.url, ["p1", "p3"], tmp_path / "out", client=there)
+    assert ids(tmp_path / "out", "Patient") == ["p3"]
+    assert "Patient/p2" not in (tmp_path / "out/fhir/Observation.ndjson").read_text()
+    found = {(each.code, each.table, each.detail) for each in report.problems}
+    assert ("FS585", "Patient", "1 of other patients came") in found
+    assert ("FS585", "Observation", "2 of other patients came") in found
+    assert "p2" not in "".join(str(each) for each in report.problems).replace(ehr.url, "")
+
+
+@pytest.mark.parametrize(("base", "expected"), [("{}/", ["p1"]), ("https://other.example/fhir/", [])])
+def test_a_member_of_a_group_is_at_this_server(
+    ehr: FaultyServer, there: Client, base: str, expected: list[str]
+) -> None:
+    """Patient/p1 of another server is another person."""
+    member = {"entity": {"reference": f"{base.format(ehr.url)}Patient/p1"}}
+    store(ehr, {"resourceType": "Group", "id": "g2", "type": "person", "actual": True, "member": [member]})
+    assert Patients(there, ["Group/g2"]).ids() == expected
 
 
 @pytest.mark.parametrize(
