@@ -125,6 +125,20 @@ def test_a_package_is_added_and_listed(tmp_path: Path, home: Path, capsys: Any) 
     assert lines[1] == f"2030-03-28  3 codelists, 3 terms, of package.txt (sha256 {added['digest'][:12]})"
 
 
+@pytest.mark.parametrize("date", ["2030-13-01", "2030-02-32", "\u0662\u0660\u0663\u0660-\u0660\u0663-\u0662\u0668"])
+def test_what_is_no_date_is_no_version(tmp_path: Path, date: str) -> None:
+    """Nor are digits of other scripts, which no study can name."""
+    with pytest.raises(InputError, match="FS808"):
+        read(file(tmp_path, TEXT.replace("2030-03-28", date)))
+
+
+def test_nothing_is_left_where_a_package_cannot_be_kept(tmp_path: Path, home: Path) -> None:
+    (home / "terminology" / "2030-03-28.json").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        kept.add(file(tmp_path, TEXT))
+    assert [each.name for each in (home / "terminology").iterdir()] == ["2030-03-28.json"]
+
+
 @pytest.mark.parametrize("words", [["add"], ["list", "x"], ["list", "--date", "2030-01-01"]])
 def test_wrong_usage_is_refused(words: list[str], capsys: Any) -> None:
     assert main(["terminology", *words]) == 2

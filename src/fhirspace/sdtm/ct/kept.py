@@ -114,7 +114,10 @@ def add(path: Path, version: str = "") -> About:
     part = folder / f"{name}.{os.getpid()}.part"
     part.unlink(missing_ok=True)
     atomic.write(part, msgspec.json.encode(Kept(found.version, path.name, found.digest, found.codelists)), new=True)
-    atomic.replace(part, folder / name)
+    try:
+        atomic.replace(part, folder / name)
+    finally:
+        part.unlink(missing_ok=True)
     return About(found.version, path.name, found.digest, len(found.codelists), found.terms)
 
 

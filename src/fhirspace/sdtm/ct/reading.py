@@ -16,7 +16,7 @@ from fhirspace.errors import InputError, Place
 from fhirspace.limits import limit, too_much
 from fhirspace.sdtm.define.document import tree
 
-DATE = re.compile(r"(?<!\d)(\d{4}-\d{2}-\d{2})(?!\d)")
+DATE = re.compile(r"(?<!\d)(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?!\d)", re.ASCII)
 """A version of terminology, also within a longer text."""
 _SETS = re.compile(r"(?i)(?<![a-z])(SDTM|SEND|ADaM|CDASH|Define-XML|Protocol|Glossary|QRS|MRCT|DDF)(?![a-z])")
 _ODM = "http://www.cdisc.org/ns/odm/v1.3 "
