@@ -52,3 +52,10 @@ def test_a_bad_design_is_refused(tmp_path, text):
 def test_a_missing_design_is_refused(tmp_path):
     with pytest.raises(UsageError):
         load_study(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berln", "{'01': Europe/Berln}"])
+def test_a_zone_that_is_none_is_named_with_what_fits(tmp_path, zone):
+    (tmp_path / "study.yaml").write_text(f"zone: {zone}\n")
+    with pytest.raises(UsageError, match=r"FS703 study.yaml:zone: .*Europe/Berlin"):
+        load_study(tmp_path / "study.yaml")

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace.errors import MappingError, Place, UsageError
-from fhirspace.standards.timezones import is_zone
+from fhirspace.standards.timezones import alike, is_zone
 from fhirspace.standards.units import SYSTEMS, canonical_number
 from fhirspace.template import yaml_nodes as nodes
 
@@ -161,8 +161,8 @@ def _design(content: dict[str, Any], name: str) -> StudyDesign:
             visits=tuple(_visit(item) for item in content.get("visits", ())),
             elements=tuple(_element(item) for item in content.get("elements", ())),
             units={domain: _texts(tests) for domain, tests in units.items() if domain != "all"},
-            zone=_zone(zone) if isinstance(zone, str) else "",
-            zones={} if isinstance(zone, str) else {site: _zone(name) for site, name in zone.items()},
+            zone=_zone(zone, name) if isinstance(zone, str) else "",
+            zones={} if isinstance(zone, str) else {site: _zone(each, name) for site, each in zone.items()},
             unit_system=_system(units.get("all", "SI")),
             unscheduled=_pattern(content.get("unscheduled", "UNSCH"), name),
             reference_start=_reference(reference.get("start", "RFXSTDTC")),
@@ -203,11 +203,11 @@ def _element(item: dict[str, str]) -> Element:
     return Element(item["etcd"], item["element"], item["epoch"], _reference(matched["date"]), days)
 
 
-def _zone(name: str) -> str:
-    """The name of a time zone. Raises ValueError: there is none such."""
-    if name and not is_zone(name):
-        raise ValueError(name)
-    return name
+def _zone(zone: str, name: str) -> str:
+    """A name of IANA's list, or "" where there is no zone. Raises UsageError (FS703): another one."""
+    if zone and not (isinstance(zone, str) and is_zone(zone)):
+        raise UsageError("FS703", Place(name, None, "zone"), alike(str(zone)))
+    return zone
 
 
 def _system(name: str) -> str:
