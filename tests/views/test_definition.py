@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -260,3 +261,9 @@ def test_columns_have_a_bound_and_are_counted_once(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(VARIABLE, "columns=2999")
     with pytest.raises(InputError, match="FS160"):
         view_set(str(tmp_path / "views"))
+
+
+def test_a_pipe_among_views_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "t.json")
+    with pytest.raises(MappingError, match=r"FS376 t\.json: .*ordinary file"):
+        view_set(str(tmp_path))

@@ -37,6 +37,8 @@ def read(file: File, release: Release) -> Definition:
         MappingError: FS376, with the place in the file and what would fit, or what is not supported.
         InputError: FS160, it is too large.
     """
+    if not file.is_file():  # a pipe would be waited for
+        raise MappingError("FS376", Place(file.name), "an ordinary file")
     if file.stat().st_size > limit("yaml-bytes"):
         raise too_much("yaml-bytes", Place(file.name))
     try:
