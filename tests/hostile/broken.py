@@ -19,6 +19,7 @@ from typing import Any, Literal
 Form = Literal["json", "ndjson", "text", "bytes", "gzip", "zlib", "archive"]
 _MANY = 2_000
 _LARGEST = 1_000_000
+_PLACES = 100_000
 _TYPES = ("Patient", "Observation", "Bundle", "OperationOutcome", "Parameters", "Basic", "../../x", "NoSuchType")
 TEXTS = (
     "", " ", "x", "\x00", "\x1b[2J", "a\nb\r\nc", "\ufeff", "\u202e", "\ud800", "\udfff\ud800", "\ufffe", "e\u0301",
@@ -186,10 +187,14 @@ Holder = MutableMapping[str, Any] | MutableSequence[Any]
 
 
 def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
-    """Each place of a tree: what holds it, and its name or number there."""
-    todo = [tree]
-    while todo:
+    """Each place of a tree, of 100,000 at most: what holds it, and its name or number there.
+
+    A list that holds one thing 2,000 times, which holds another 2,000 times, has millions of them.
+    """
+    todo, left = [tree], _PLACES
+    while todo and left > 0:
         holder = todo.pop()
+        left -= len(holder)
         for key, item in list(holder.items() if isinstance(holder, dict) else enumerate(holder)):
             yield holder, key
             if isinstance(item, dict | list):
