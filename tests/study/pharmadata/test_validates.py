@@ -20,6 +20,8 @@ RECOMMENDED = {
     "FS427",  # a code of CDISC where FHIR has a value set of its own, which may be extended
     "FS435",  # datasets without DM: the patients are elsewhere
 }
+UNLISTED = ("note", "FS439")
+"""Codes of LOINC, MedDRA and others, whose lists nobody gave."""
 
 
 def findings(datasets: Path, out: Path, release: Release) -> Counter[tuple[str, str]]:
@@ -32,7 +34,7 @@ def findings(datasets: Path, out: Path, release: Release) -> Counter[tuple[str, 
 @pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
 def test_the_sample_package_is_valid(release: Release, msg20: Path, tmp_path: Path):
-    assert findings(msg20, tmp_path / "out", release) == Counter()
+    assert findings(msg20, tmp_path / "out", release).keys() <= {UNLISTED}
 
 
 @pytest.mark.slow
@@ -45,4 +47,4 @@ def test_a_sample_of_each_dataset_is_valid(release: Release, tmp_path: Path):
         for study in group:
             sample(home, study, ROWS)
         found += findings(home, tmp_path / f"out{number}", release)
-    assert set(found) <= {("warning", code) for code in RECOMMENDED}
+    assert found.keys() <= {UNLISTED, *(("warning", code) for code in RECOMMENDED)}

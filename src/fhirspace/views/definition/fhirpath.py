@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Final
 
+from fhirspace.foreign import counted
 from fhirspace.standards.fhir import Definitions, Element
 from fhirspace.template.slots import Cond
 from fhirspace.views.notation.address import Address, Alternative, Filter, Step
@@ -118,7 +119,7 @@ def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
     if cond.op == "filled":
         return f"{text}.exists()"
     if len(cond.values) > _MOST:
-        raise NoFhirPathError(f"its code list has {len(cond.values)} codes")
+        raise NoFhirPathError(f"its code list has {counted(len(cond.values), 'code')}")
     return f"{text}.where({one_of(cond.values, kind)}).exists()" if cond.values else "false"
 
 
