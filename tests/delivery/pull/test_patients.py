@@ -120,7 +120,14 @@ def test_a_member_of_a_group_is_at_this_server(
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"), [(["nobody"], "FS469"), (["a b"], "FS641"), (["Group/none"], "FS512"), (["in.csv"], "FS641")]
+    ("asked", "code"),
+    [
+        (["nobody"], "FS469"),
+        (["a b"], "FS641"),
+        (["Group/none"], "FS512"),
+        (["in.csv"], "FS641"),
+        (["no-such-table.csv"], "FS101"),
+    ],
 )
 def test_what_cannot_be_pulled_is_refused(there: Client, tmp_path: Path, asked: list[str], code: str) -> None:
     (tmp_path / "in.csv").write_text("name\np1\n")

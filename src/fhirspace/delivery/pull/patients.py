@@ -18,6 +18,7 @@ from fhirspace.fhirserver.search import PAGE
 from fhirspace.tables import formats
 
 _COLUMN = "patient"
+_TABLES = frozenset({".csv", ".tsv", ".parquet", ".pq", ".xpt"})
 
 
 def pull_patients(
@@ -78,9 +79,12 @@ def pull_patients(
 
 
 def listed(patients: Iterable[str]) -> Iterator[str]:
-    """The patients that are meant: those of a table, if one is named. Raises UsageError (FS641), InputError."""
+    """The patients that are meant: those of a table, if one is named. Raises UsageError (FS641), InputError.
+
+    What ends as the name of a table is one, also if it is not there: it would be asked for as an id.
+    """
     for each in patients:
-        if not Path(each).suffix or not Path(each).is_file():
+        if Path(each).suffix.lower() not in _TABLES:
             yield each
             continue
         table = formats.whole(Path(each))
