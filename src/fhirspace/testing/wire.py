@@ -26,6 +26,13 @@ class _Handler(BaseHTTPRequestHandler):
     wbufsize = -1
     faulty: FaultyServer
 
+    def finish(self) -> None:
+        """End a connection: what is read from is closed also where the client went away before all was sent."""
+        try:
+            super().finish()
+        finally:
+            self.rfile.close()
+
     def log_message(self, format: str, *args: Any) -> None:
         """Say nothing."""
 
