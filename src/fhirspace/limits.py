@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 from fhirspace.errors import InputError, Place, ServerError, UsageError
 
@@ -101,6 +102,16 @@ def expands_too_far(unpacked: int, packed: int) -> bool:
 def too_much(name: str, place: Place) -> InputError:
     """The error (FS160) for an input that exceeds the bound `name`."""
     return InputError("FS160", place, allowed(name))
+
+
+def read_within(name: str, path: Path) -> bytes:
+    """The content of a file that may have as many bytes as the bound `name` says. Raises InputError (FS160), OSError."""
+    most = limit(name)
+    with path.open("rb") as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise too_much(name, Place(path.name))
+    return content
 
 
 def answered_too_much(name: str, server: str) -> ServerError:

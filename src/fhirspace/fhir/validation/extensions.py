@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from fhirspace import json
-from fhirspace.errors import InputError, Place, UsageError
+from fhirspace.errors import InputError, UsageError
 from fhirspace.foreign import member
-from fhirspace.limits import limit, too_much
+from fhirspace.limits import read_within
 from fhirspace.tables import listing
 
 Fault = tuple[str, str]
@@ -51,7 +51,7 @@ def load(folder: Path) -> dict[str, Shape]:
     for path in sorted(folder.glob("*.json")):
         listing.given(path)
         try:
-            definition = json.decode(_content(path))
+            definition = json.decode(read_within("document-bytes", path))
             if definition.get("resourceType") == "StructureDefinition" and definition.get("type") == "Extension":
                 found[definition["url"]] = _Elements(definition["differential"]["element"]).shape("Extension")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -61,15 +61,6 @@ def load(folder: Path) -> dict[str, Shape]:
     if not found:
         raise UsageError("FS617", folder.name, "StructureDefinitions of extensions (*.json)")
     return found
-
-
-def _content(path: Path) -> bytes:
-    most = limit("document-bytes")
-    with path.open("rb") as stream:
-        content = stream.read(most + 1)
-    if len(content) > most:
-        raise too_much("document-bytes", Place(path.name))
-    return content
 
 
 class _Elements:

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from fhirspace.errors import InputError, Place
-from fhirspace.limits import limit, too_much
+from fhirspace.limits import read_within
 from fhirspace.sdtm.define.document import tree
 
 DATE = re.compile(r"(?<!\d)(\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01]))(?!\d)", re.ASCII)
@@ -59,7 +59,7 @@ def read(path: Path, version: str = "") -> Package:
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a package of SDTM terminology")
-    data = _bytes(path)
+    data = read_within("define-bytes", path)
     xml = data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
     found = _of_odm(data, path.name) if xml else _of_text(data, path.name)
     version = version or found.version or _dated(path.name)
@@ -68,15 +68,6 @@ def read(path: Path, version: str = "") -> Package:
     if not DATE.fullmatch(version):
         raise _wrong(path.name, "the date of the package in the file or its name, or --date YYYY-MM-DD")
     return Package(version, hashlib.sha256(data).hexdigest(), found.codelists)
-
-
-def _bytes(path: Path) -> bytes:
-    most = limit("define-bytes")
-    with path.open("rb") as stream:
-        data = stream.read(most + 1)
-    if len(data) > most:
-        raise too_much("define-bytes", Place(path.name))
-    return data
 
 
 def _wrong(file: str, expected: str, line: int | None = None) -> InputError:

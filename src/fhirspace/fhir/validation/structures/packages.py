@@ -17,7 +17,7 @@ from typing import Any
 from fhirspace import json
 from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.fhir.validation.structures.shapes import as_defined, fits
-from fhirspace.limits import expands_too_far, limit, too_much
+from fhirspace.limits import expands_too_far, limit, read_within, too_much
 from fhirspace.standards.fhir import Release
 from fhirspace.standards.hl7.expansion import Expansions, codes_of, complete
 from fhirspace.standards.hl7.structures import Structure, reduced
@@ -206,11 +206,7 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, bytes]
 def content(file: Path) -> bytes:
     """The bytes of a file with a definition. Raises InputError: FS156, FS157 as `listing.given`; FS160."""
     listing.given(file)
-    with file.open("rb") as stream:
-        found = stream.read(limit("document-bytes") + 1)
-    if len(found) > limit("document-bytes"):
-        raise too_much("document-bytes", Place(file.name))
-    return found
+    return read_within("document-bytes", file)
 
 
 def _beside(path: Path, name: str, version: object) -> Path | None:
