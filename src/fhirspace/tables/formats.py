@@ -18,7 +18,9 @@ Format = Literal["csv", "parquet", "xpt", "dataset-json", "sas7bdat", "ndjson", 
 TABLES = ("csv", "parquet", "xpt", "dataset-json", "sas7bdat")
 """The formats that hold one table a file and are read here; the others are only recognised."""
 _ARCHIVES = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"(\xb5/\xfd", b"7z\xbc\xaf", b"Rar!")
-_IN_FOLDERS = {".csv", ".tsv", ".parquet", ".pq", ".xpt", ".zip", ".gz"}
+NAMED = frozenset({".csv", ".tsv", ".parquet", ".pq", ".xpt"})
+"""Suffixes that only tables have; files of other names are tables by what they hold."""
+_IN_FOLDERS = NAMED | {".zip", ".gz"}
 _EXTENSIONS = {
     "csv": "csv",
     "tsv": "csv",

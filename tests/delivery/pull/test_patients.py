@@ -78,11 +78,12 @@ def test_what_a_patients_resource_refers_to_comes_too(ehr: FaultyServer, there: 
     assert report.total == 8  # the patient, three Observations, two doses, a drug, and its Group
 
 
+@pytest.mark.parametrize("name", ["enrolment.csv", "enrolment.txt"])
 def test_an_enrolment_table_names_patients_and_the_missing_ones_are_counted(
-    ehr: FaultyServer, there: Client, tmp_path: Path
+    ehr: FaultyServer, there: Client, tmp_path: Path, name: str
 ) -> None:
-    (tmp_path / "enrolment.csv").write_text(f"patient,STUDYID\np1,S\n{MRN}|222,S\nnobody,S\n{MRN}|9,S\n")
-    report = pull_patients(ehr.url, [str(tmp_path / "enrolment.csv")], tmp_path / "out", client=there)
+    (tmp_path / name).write_text(f"patient,STUDYID\np1,S\n{MRN}|222,S\nnobody,S\n{MRN}|9,S\n")
+    report = pull_patients(ehr.url, [str(tmp_path / name)], tmp_path / "out", client=there)
     assert ids(tmp_path / "out", "Patient") == ["p1", "p2"]
     assert [each.code for each in report.problems] == ["FS468", "FS468"]
 

@@ -18,7 +18,6 @@ from fhirspace.fhirserver.search import PAGE
 from fhirspace.tables import formats
 
 _COLUMN = "patient"
-_TABLES = frozenset({".csv", ".tsv", ".parquet", ".pq", ".xpt"})
 
 
 def pull_patients(
@@ -84,7 +83,8 @@ def listed(patients: Iterable[str]) -> Iterator[str]:
     What ends as the name of a table is one, also if it is not there: it would be asked for as an id.
     """
     for each in patients:
-        if Path(each).suffix.lower() not in _TABLES:
+        suffix = Path(each).suffix.lower()
+        if not (suffix in formats.NAMED or (suffix and Path(each).is_file())):
             yield each
             continue
         table = formats.whole(Path(each))
