@@ -105,7 +105,7 @@ def too_much(name: str, place: Place) -> InputError:
 
 
 def read_within(name: str, path: Path) -> bytes:
-    """The content of a file that may have as many bytes as the bound `name` says. Raises InputError (FS160), OSError."""
+    """The content of a file of at most as many bytes as the bound `name` says. Raises InputError (FS160), OSError."""
     most = limit(name)
     with path.open("rb") as stream:
         content = stream.read(most + 1)

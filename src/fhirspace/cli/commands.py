@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fhirspace import arguments, idkey
 from fhirspace.cli.check_commands import explain, rules, terminology, validate  # noqa: F401  # found here by their names
 from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
-from fhirspace.cli.mapping_commands import mapping  # noqa: F401
+from fhirspace.cli.mapping_commands import mapping  # noqa: F401  # found here by its name
 from fhirspace.errors import (
     EXIT_CLEAN,
     EXIT_FINDINGS,

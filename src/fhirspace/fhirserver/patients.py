@@ -61,7 +61,7 @@ class Patients:
             several ``Group/<id>``, or ``all``.
 
     Attributes:
-        problems: FS468 for what is not on the server, FS585 for what came and is of other patients.
+        problems: FS468 for what is not on the server, FS585 for resources of other patients in its answers.
     """
 
     def __init__(self, client: Client, asked: Iterable[str]) -> None:
