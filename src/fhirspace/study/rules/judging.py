@@ -45,10 +45,7 @@ def judge(opened: Opened, *, rules: Path | None = None, why: Path | None = None,
     if why is not None and not why.is_file():
         raise InputError("FS101", Place(why.name), "a file with explanations")
     reasons = [each for file in ([why] if why else explained.beside(opened.paths)) for each in explained.load(file)]
-    pool = pa.default_memory_pool()
-    pool.release_unused()  # what other checks left: a large part of the whole, for datasets of a million rows
     report.datasets = list(_datasets(opened))
-    pool.release_unused()
     if not report.datasets:
         raise UsageError("FS615", ", ".join(path.name for path in opened.paths), "SDTM datasets")
     run(chosen, Study(report.datasets, define=_define(opened.inputs)), report, values=values)
