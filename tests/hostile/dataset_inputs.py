@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import pyreadstat
 
-from tests.hostile.kinds import AE, DM, Files, Kind, archive
+from tests.hostile.kinds import AE, DM, Files, Kind
+from tests.support.archives import archive
 from tests.tables.datasetjson import files as dataset_json
 
 _READ = ("validate {in}", "convert {in} --to fhir --out {out}", "validate {in} --json", "roundtrip {in}")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import io
-import tarfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,14 +53,3 @@ class Kind:
         """A right file as it lies in the folder."""
         pack = _PACKED.get(self.form) if name == self.target else None
         return pack(content) if pack else content
-
-
-def archive(files: Files) -> bytes:
-    """The files as a tar archive, which is not compressed."""
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as stream:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            stream.addfile(member, io.BytesIO(content))
-    return made.getvalue()

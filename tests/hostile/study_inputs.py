@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from tests.fhir.validation import test_packages as profiles
-from tests.hostile.kinds import DM, Files, Kind, archive
+from tests.hostile.kinds import DM, Files, Kind
+from tests.support.archives import archive
 from tests.views import ehr
 
 _VIEW = b"""view: lab

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -9,18 +10,13 @@ import zipfile
 from pathlib import Path
 
 from fhirspace.localserver.packages import slim
+from tests.support import archives
 
 PLACE = "org/hl7/fhir/r5/packages/some.core-5.0.0.tgz"
 
 
 def package(contents: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w:gz") as tar:
-        for name, raw in contents.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(raw)
-            tar.addfile(member, io.BytesIO(raw))
-    return made.getvalue()
+    return gzip.compress(archives.archive(contents))
 
 
 def jar(folder: Path, name: str, contents: dict[str, bytes]) -> Path:

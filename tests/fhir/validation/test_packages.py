@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import tarfile
@@ -12,6 +13,7 @@ import pytest
 
 from fhirspace.errors import FhirspaceError, InputError, UsageError
 from fhirspace.study.validate import validate
+from tests.support import archives
 
 BASE = "http://example.org/fhir"
 PROFILE = {
@@ -84,12 +86,8 @@ def folder(path: Path, **more: Any) -> Path:
 
 
 def archive(path: Path, **more: Any) -> Path:
-    with tarfile.open(path, "w:gz") as stream:
-        for name, content in {**DEFINITIONS, **more}.items():
-            data = json.dumps(content).encode()
-            member = tarfile.TarInfo(f"package/{name}")
-            member.size = len(data)
-            stream.addfile(member, io.BytesIO(data))
+    made = {f"package/{name}": json.dumps(content).encode() for name, content in {**DEFINITIONS, **more}.items()}
+    path.write_bytes(gzip.compress(archives.archive(made)))
     return path
 
 
