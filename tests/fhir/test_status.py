@@ -23,6 +23,10 @@ def kinds(release: Release) -> set[str]:
     }
 
 
+HL7_CONFIRMED = {"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "confirmed"}
+SCT_KNOWN = {"system": "http://snomed.info/sct", "code": "410605003"}
+
+
 @pytest.mark.parametrize("release", ["R4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("R4B", "R5"))])
 def test_every_code_of_every_status_element_has_an_outcome(release: Release) -> None:
     known = definitions(release)
@@ -56,6 +60,20 @@ def test_no_code_is_listed_that_no_release_has() -> None:
         ({"resourceType": "Observation", "status": "Final"}, [Verdict("not understood", "status")]),
         ({"resourceType": "Observation", "status": ["final"]}, [Verdict("not understood", "status")]),
         ({"resourceType": "Observation", "status": 5}, [Verdict("not understood", "status")]),
+        *(
+            ({"resourceType": "Condition", "verificationStatus": {"coding": codings}}, verdict)
+            for codings, verdict in (
+                ([HL7_CONFIRMED, SCT_KNOWN], []),  # a translation beside the code that FHIR demands
+                ([SCT_KNOWN, HL7_CONFIRMED], []),
+                ([SCT_KNOWN], [Verdict("not understood", "verificationStatus")]),
+                ([HL7_CONFIRMED, {"code": "410605003"}], [Verdict("not understood", "verificationStatus")]),
+                ([{**HL7_CONFIRMED, "code": "sure"}, SCT_KNOWN], [Verdict("not understood", "verificationStatus")] * 2),
+                (
+                    [SCT_KNOWN, {**HL7_CONFIRMED, "code": "refuted"}],
+                    [Verdict("not occurred", "verificationStatus", "refuted")],
+                ),
+            )
+        ),
         ({"resourceType": "Patient", "active": False}, [Verdict("finding", "active", "false")]),
         ({"resourceType": "Patient", "active": True}, []),
         (

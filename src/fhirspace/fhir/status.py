@@ -22,6 +22,8 @@ NEGATIONS: Final = ("doNotPerform", "wasNotGiven", "notGiven", "notDone", "notPe
 
 _MODIFIERS: Final = ("modifierExtension", "implicitRules")
 _TYPE: Final = re.compile(rb'\s*\{\s*"resourceType"\s*:\s*"(\w+)"')
+_HL7: Final = ("http://terminology.hl7.org/", "http://hl7.org/fhir")
+"""How the systems of HL7's status codes begin."""
 _ESCAPED: Final = b"\\u00"
 """An escape that can spell a letter of a code or of a name."""
 
@@ -121,7 +123,7 @@ def _known(resource: Mapping[str, Any]) -> tuple[list[Verdict], Mapping[str, Any
 
 def _of(resource: Mapping[str, Any], kind: str, base: str = "") -> Iterator[Verdict]:
     for path, outcomes in rules().get(kind, {}).items():
-        for code in _codes(resource, path.split(".")):
+        for code in _codes(resource, path.split("."), outcomes):
             outcome: Outcome = outcomes.get(code, "not understood")
             if outcome != "row":
                 yield Verdict(outcome, base + path, code if code in outcomes else "")
@@ -130,8 +132,12 @@ def _of(resource: Mapping[str, Any], kind: str, base: str = "") -> Iterator[Verd
             yield Verdict("never", base + name)
 
 
-def _codes(value: Any, path: list[str]) -> list[str]:
-    """The codes at a path: of a code or truth value itself, of a concept each of its codings; "" for anything else."""
+def _codes(value: Any, path: list[str], known: Collection[str]) -> list[str]:
+    """The codes at a path: of a code or truth value itself, of a concept its codings; "" for anything else.
+
+    A coding of a system that is not HL7's only translates the one that FHIR demands, so it does not count beside one
+    whose code is known.
+    """
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     if value is None:
@@ -140,8 +146,15 @@ def _codes(value: Any, path: list[str]) -> list[str]:
         return ["true" if value else "false"]
     if not isinstance(value, dict):
         return [str(value) if isinstance(value, str) else ""]
-    codings = value.get("coding", [])
-    return [str(each.get("code", "")) if isinstance(each, dict) else "" for each in _listed(codings)]
+    codings = _listed(value.get("coding", []))
+    demanded = [each for each in codings if not _translates(each)]
+    certain = any(isinstance(each, dict) and str(each.get("code", "")) in known for each in demanded)
+    return [str(each.get("code", "")) if isinstance(each, dict) else "" for each in (demanded if certain else codings)]
+
+
+def _translates(coding: Any) -> bool:
+    system = coding.get("system") if isinstance(coding, dict) else None
+    return isinstance(system, str) and not system.startswith(_HL7)
 
 
 def _listed(value: Any) -> list[Any]:
