@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import Counter
 from contextlib import nullcontext
@@ -59,6 +60,25 @@ def test_dates_are_local_and_visits_are_found_by_study_day(tmp_path: Path) -> No
         ("EHR9-10-001", "2026-02-01T22:30:00-05:00", "2026-01-05"),
         ("EHR9-10-002", "2026-02-02T10:00:00-05:00", "2026-01-10"),
     ]
+
+
+def test_an_entry_without_an_id_has_that_of_its_address(tmp_path: Path) -> None:
+    who, result = patient("p1"), lab("l1", "urn:uuid:aaaa-1", "2026-02-02T15:00:00Z")
+    plain, odd = lab("l2", "Patient/p9", "2026-02-02"), lab("l3", "urn:uuid:aaaa-1", "2026-02-03")
+    addresses = ["urn:uuid:aaaa-1", "urn:uuid:bbbb-2", "https://ehr.example/fhir/Observation/x2", ""]
+    entries = [
+        {"fullUrl": url, "resource": each} for url, each in zip(addresses, (who, result, plain, odd), strict=True)
+    ]
+    for each in entries[:3]:
+        del each["resource"]["id"]  # type: ignore[attr-defined]  # a dict
+    plain["subject"] = {"reference": "urn:uuid:aaaa-1"}
+    views = study(tmp_path / "study", "extends: us-core\nsubjects: enrolment.csv\n")
+    (views / "enrolment.csv").write_text("patient,STUDYID,SUBJID\naaaa-1,S,1\n")
+    (views / "codes" / "STUDYDRUG.csv").unlink()
+    (tmp_path / "b.json").write_text(json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}))
+    found = view_set(str(views))
+    made = flatten(find([tmp_path / "b.json"]).files, found, "R4", enrolment(views / "enrolment.csv"))
+    assert cells(made, "lab", "patient", "id") == [("aaaa-1", "bbbb-2"), ("aaaa-1", "l3"), ("aaaa-1", "x2")]
 
 
 def test_a_panel_makes_a_record_for_each_component(tmp_path: Path) -> None:

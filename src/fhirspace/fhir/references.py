@@ -22,6 +22,7 @@ _LITERAL: Final = re.compile(
     rf"(?P<base>[^?#]*/)?(?P<type>[A-Z][A-Za-z]{{0,63}})"
     rf"(?:/(?P<id>{ID})(?:/_history/(?P<version>{ID}))?|\?(?P<query>.+?))(?:#.*)?"
 )
+_UUID: Final = "urn:uuid:"
 _MEMBER: Final = "reference"
 _NAMES: Final = frozenset({"id", _MEMBER})
 _NARRATIVE: Final = "div"
@@ -58,6 +59,14 @@ def key_of(text: str) -> str:
     """``Type/id`` that a relative reference (with or without a version) names; "" for any other text."""
     found = parsed(text)
     return found.key if found and not found.base else ""
+
+
+def id_in(address: str) -> str | None:
+    """The id in the address of an entry of a Bundle, ``urn:uuid:ID`` or ``.../Type/ID``; None for any other text."""
+    if address.startswith(_UUID):
+        return address.removeprefix(_UUID) or None
+    found = parsed(address)
+    return found.id or None if found else None
 
 
 def texts(resource: Any) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.canonical import cleaned
 from fhirspace.fhir.files import FhirFile
-from fhirspace.fhir.references import parsed
+from fhirspace.fhir.references import id_in, parsed
 from fhirspace.fhir.wire import head_of
 from fhirspace.json import JsonError, parse
 from fhirspace.template.codelists import CodeLists
@@ -142,7 +142,7 @@ class _Profiler:
             self.found.problems.append(Problem("FS410", place, "a resource type of FHIR"))
 
     def _count(self, resource: dict[str, Any], url: str) -> None:
-        kind, name = resource["resourceType"], resource.get("id")
+        kind, name = resource["resourceType"], resource.get("id", id_in(url))
         self.found.types[kind] += 1
         self._names |= {f"{kind}/{name}", url}
         if kind == "Patient" and isinstance(name, str):

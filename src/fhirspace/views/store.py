@@ -9,12 +9,15 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import wire
 from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
+from fhirspace.tables.text import TEXT, decode
 from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
 from fhirspace.views.definition.rows import Table, joined
 from fhirspace.views.plan import Plan
@@ -61,9 +64,15 @@ class Resources:
     def values(self, name: str) -> Values:
         """One value of all rows; null where this release does not have it."""
         parts = [each.values[name] for each in self.blocks if name in each.values]
-        if not parts:
-            return Values(pa.nulls(self.count, pa.string()), None)
-        return concatenated(parts)
+        found = concatenated(parts) if parts else Values(pa.nulls(self.count, pa.string()), None)
+        return self._with_urls(found) if name == "id" and any(self.urls) else found
+
+    def _with_urls(self, ids: Values) -> Values:
+        """The ids of resources; of an entry of a Bundle that has none, the one in its address."""
+        texts = decode(ids.texts)
+        if not texts.null_count:
+            return ids
+        return Values(pc.coalesce(texts, pa.array(map(id_in, self.urls), TEXT)), ids.many)
 
     def items(self, element: str) -> Items:
         """The items of an element of all rows."""
