@@ -38,6 +38,7 @@ OBSERVATION = parse(
         ("extension[url=http://a].valueBoolean", ["true"]),
         ("extension[url='http://b b'].valueString", ["two words"]),
         ("subject -> Patient.gender", ["Patient/p1"]),
+        ("code.coding", ["http://loinc.org|718-7", "http://x|HB"]),
         ("valueString", []),
         ("component.code.text", []),
     ],
@@ -59,7 +60,7 @@ def test_an_object_where_a_text_belongs_is_a_fault(value: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
-    "text", ["", "code..text", "code.coding[system].code", "a | ", "-", "x -> y", "code.coding[a=b"]
+    "text", ["", "code..text", "code.coding[system].code", "a | ", "-", "x -> y", "x <- y", "code.coding[a=b"]
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(AddressError):
@@ -76,6 +77,12 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         ("code -> Patient.id", "FS372", "Reference"),
         ("subject -> Organization.name", "FS371", "Patient"),
         ("subject -> Pacient.id", "FS371", "Patient"),
+        ("result <- DiagnosticReprt.id", "FS371", "DiagnosticReport"),
+        ("specimen <- DiagnosticReport.id", "FS371", "Specimen"),
+        ("code <- DiagnosticReport.id", "FS372", "Reference"),
+        ("result <- DiagnosticReport.code", "FS372", "text"),
+        ("section.entry <- Composition.section.focus -> Patient.id", "FS370", "arrow"),
+        ("result <- DiagnosticReport.^id", "FS370", "arrow"),
         ("^status", "FS370", "each"),
         ("effectivePeroid.start | effectiveDateTime", "FS371", "effectivePeriod"),
     ],

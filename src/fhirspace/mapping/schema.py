@@ -178,7 +178,7 @@ def _view() -> Schema:
             "view": {"description": "The name of the view and of its records.", **_TEXT},
             "of": {"description": "The resource type.", **_TEXT},
             "when": {"$ref": "#/$defs/condition"},
-            "each": {"description": "The element of which each item makes a record, as in component | .", **_TEXT},
+            "each": {"description": "The element of which each item makes a record, as in component and .", **_TEXT},
             "subject": {"description": "The reference to the patient.", **_TEXT},
             "columns": {"type": "object", "additionalProperties": {"anyOf": [address, computed]}},
             "merge": merge,

@@ -9,12 +9,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.fhir.references import parsed
+from fhirspace.tables.text import TEXT, decode, row_column
 from fhirspace.views.columns import Values
 from fhirspace.views.notation.address import Alternative
-from fhirspace.views.plan import ALL, IDENTIFIERS, name_of
+from fhirspace.views.plan import ALL, IDENTIFIERS, PAIR, all_of, back_name, key_of, name_of
 from fhirspace.views.store import Resources, Store
 
 _IDENTIFIER = "identifier="
+_RECORDS = frozenset({"row", "finding"})
 
 
 class Resolver:
@@ -33,6 +35,8 @@ class Resolver:
         found = self._store.kinds[kind]
         if way.then is None:
             return found.values(name_of(way))
+        if way.back:
+            return self._back(kind, way, way.then)
         keys = found.values(name_of(way))
         rows = self.rows(way.target, keys.texts, kind)
         if way.target not in self._store.kinds:
@@ -44,6 +48,41 @@ class Resolver:
             inner = pc.fill_null(there.many.take(rows), False)
             many = inner if many is None else pc.or_(many, inner)
         return Values(texts, many)
+
+    def _back(self, kind: str, way: Alternative, then: Alternative) -> Values:
+        """The values of a way over references that lead to resources of a type, in the order of the ids of their own.
+
+        What says of itself that it is a mistake, or cannot be understood, leads nowhere.
+        """
+        count, there = self._store.kinds[kind].count, self._store.kinds.get(way.target)
+        if there is None:
+            return Values(pa.nulls(count, TEXT), None)
+        named = there.values(back_name(way) if way.shared else all_of(key_of(way.steps))).texts
+        lists = pc.split_pattern(decode(named), ALL)
+        rows, texts = pc.list_parent_indices(lists), lists.flatten()
+        if way.shared:
+            both = pc.split_pattern(texts, PAIR, max_splits=1)
+            keys, values, several = pc.list_element(both, 0), pc.list_element(both, 1), None
+        else:
+            inner = self.value(way.target, then)
+            keys, values = texts, decode(inner.texts).take(rows)
+            several = None if inner.many is None else inner.many.take(rows)
+        found = pa.table({"row": self._named(kind, keys), "value": values, "order": _order(there).take(rows)})
+        keep = pc.and_(pc.is_valid(found["row"]), pc.is_valid(found["value"]))
+        keep = pc.and_(keep, pc.invert(pc.is_in(rows, value_set=pa.array(sorted(_unreadable(there)), rows.type))))
+        many = None
+        if several is not None:
+            twice = found["row"].filter(pc.and_(keep, pc.fill_null(several, False)))
+            many = pc.is_in(row_column(0, count), value_set=twice)
+        return _nth(found.filter(keep), count, max(way.nth, 1), many)
+
+    def _named(self, target: str, keys: pa.Array) -> pa.Array:
+        """The rows of the resources that references name, which are none of contained ones."""
+        index, encoded = self._index(target), keys.dictionary_encode()
+        found = [
+            None if text is None else index.get(canonical(text, target)) for text in encoded.dictionary.to_pylist()
+        ]
+        return pa.array(found, pa.int64()).take(encoded.indices)
 
     def rows(self, target: str, keys: pa.Array, kind: str) -> pa.Array:
         """The rows of the resources of a type that references in all resources of another type name.
@@ -71,6 +110,32 @@ class Resolver:
             found = self._store.kinds.get(kind)
             self._indices[kind] = {} if found is None else _names(kind, found)
         return self._indices[kind]
+
+
+def _order(found: Resources) -> pa.Array:
+    """The place of each resource in the order of ids."""
+    return pc.rank(decode(found.values("id").texts), sort_keys="ascending", tiebreaker="dense")
+
+
+def _unreadable(found: Resources) -> set[int]:
+    """The rows of resources that must not be read: faulty ones, and those whose status makes no record."""
+    odd = {row for row, verdicts in found.verdicts() if any(each.outcome not in _RECORDS for each in verdicts)}
+    return odd | {row for row, _ in found.faults()}
+
+
+def _nth(found: pa.Table, count: int, nth: int, many: pa.Array | None) -> Values:
+    """Of each row the nth of its distinct values, and whether there are more."""
+    made = found.group_by(["row", "value"]).aggregate([("order", "min")])
+    made = made.sort_by([("row", "ascending"), ("order_min", "ascending"), ("value", "ascending")])
+    rows = made["row"].combine_chunks()
+    first = pc.index_in(rows, value_set=rows).cast(pa.int64())
+    place = pc.add(pc.subtract(row_column(0, len(rows)), first), 1)
+    wanted = pc.equal(place, nth)
+    every = row_column(0, count)
+    texts = made["value"].combine_chunks().filter(wanted).take(pc.index_in(every, value_set=rows.filter(wanted)))
+    more = pc.is_in(every, value_set=rows.filter(pc.greater(place, nth)))
+    flags = more if many is None else pc.or_(more, many)
+    return Values(texts, flags if pc.any(flags).as_py() else None)
 
 
 def _names(kind: str, found: Resources) -> dict[str, int | None]:

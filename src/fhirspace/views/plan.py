@@ -23,10 +23,13 @@ RARE: Final = frozenset({"contained", "modifierExtension", "implicitRules", *NEG
 """Elements that few resources have, for which the rules of status look at the whole resource."""
 ALL: Final = "\x1f"
 """Between the values of an element that a condition looks at, and between identifiers."""
+PAIR: Final = "\x1e"
+"""Between a reference to a resource and the value beside it."""
 IDENTIFIERS: Final = "@@identifier"
 """The name of the value with all identifiers of a resource, ``system|value`` each."""
 _IDENTIFIER: Final = (Step("identifier"),)
 _QUANTITY: Final[Tree] = {"value": {}, "comparator": {}}
+_CODING: Final[Tree] = {"system": {}, "code": {}}
 _REFERENCE: Final[Tree] = {"reference": {}, "identifier": {"system": {}, "value": {}}, "type": {}}
 
 
@@ -109,7 +112,10 @@ def plans(views: ViewSet, known: Definitions) -> dict[str, Plan]:
         _add_view(plan, view, known)
         for kind, way in targets(way for _, address in view.read() for way in address.alternatives):
             other = found.setdefault(kind, Plan(kind))
-            _add(other, way, known)
+            if way.back and way.target == kind:
+                _add_back(other, way, known)
+            elif not way.back:
+                _add(other, way, known)
             _add_identifiers(other, known)
     for plan in (found.setdefault("Patient", Plan("Patient")), *found.values()):
         _add(plan, Alternative((Step("id"),)), known)
@@ -118,11 +124,39 @@ def plans(views: ViewSet, known: Definitions) -> dict[str, Plan]:
     return found
 
 
+def back_name(way: Alternative) -> str:
+    """The name of the value with the pairs of a reference and what is read beside it, of a way with ``<-``."""
+    return f"<{name_of(replace(way, back=False))}{PAIR}{name_of(way.then or way)}"
+
+
+def _add_back(plan: Plan, way: Alternative, known: Definitions) -> None:
+    """Adds the references of a type that lead to other resources, with the values in the same items."""
+    if not way.shared or way.then is None:
+        _add(plan, key_of(way.steps), known, joined=True)
+        return
+    at, then = way.shared, way.then
+    keys, values = reader(key_of(way.steps[at:])), reader(replace(then, steps=then.steps[at:]))
+
+    def pairs(start: Any) -> list[str]:
+        found = [
+            f"{key}{PAIR}{value}"
+            for item in nodes(start, way.steps[:at])
+            for key in keys(item)
+            for value in values(item)
+        ]
+        return [ALL.join(found)] if found else []
+
+    part = plan.parts.setdefault(way.steps[0].name, Part(way.steps[0].name))
+    part.reads[back_name(way)] = Read(back_name(way), way, pairs)
+    _grow_by(part.tree, way.steps[1:], key_of(way.steps))
+    _grow_by(part.tree, then.steps[1:], then)
+
+
 def _add_view(plan: Plan, view: View, known: Definitions) -> None:
     """Adds what a view reads of resources, and of items."""
     plan.definitions += [view.definition] if view.definition else []
     for name, address in view.read():
-        for way in address.alternatives:
+        for way in (way for way in address.alternatives if not way.back):
             joined = name in view.addresses
             if way.up or not view.each or view.own:
                 _add(plan, replace(way, up=False), known, joined=joined)
@@ -207,8 +241,8 @@ def _grow_by(tree: Tree, steps: Iterable[Step], way: Alternative) -> None:
         tree = tree.setdefault(step.name, {})
         for each in step.filters:
             _grow(tree, each.path)
-    if way.then is not None or way.quantity:
-        read = _REFERENCE if way.then else _QUANTITY
+    if way.then is not None or way.quantity or way.coding:
+        read = _REFERENCE if way.then else _QUANTITY if way.quantity else _CODING
         tree.update({name: inner for name, inner in read.items() if name not in tree})
 
 

@@ -62,6 +62,8 @@ class Reader:
         if not self._view.own or self._items is None:
             return pa.array([], _INT)
         rows = pa.array(range(self._found.count), _INT)
+        if self._view.also:
+            return rows
         return rows.filter(pc.invert(pc.is_in(rows, value_set=self._items.rows)))
 
     def candidates(self) -> Candidates:

@@ -55,7 +55,8 @@ class _Export:
         loop: dict[str, Any] = {"forEach": items, "column": list(self._columns(item=True))}
         if not view.own:
             return [loop]
-        alone = _filtered("$this", [f"{view.each}.empty()", *self._conditions(item=False)])
+        empty = [] if view.also else [f"{view.each}.empty()"]
+        alone = _filtered("$this", [*empty, *self._conditions(item=False)])
         own = {each["name"]: each for each in self._columns(item=False)}
         columns = [own.get(each["name"], {"name": each["name"], "path": "{}"}) for each in loop["column"]]
         return [{"unionAll": [loop, {"forEach": alone, "column": columns}]}]
@@ -65,7 +66,9 @@ class _Export:
             if not isinstance(address, Address):
                 self._lost[name] = f"it is computed ({address.kind})"
                 continue
-            if any(way.then for way in address.alternatives):
+            if any(way.back for way in address.alternatives):
+                self._lost[name] = "it reads resources that refer to this one"
+            elif any(way.then for way in address.alternatives):
                 self._lost[name] = "it follows a reference, whose key is a column"
             try:
                 text, kind = value(address, self._view, self._known, item=item)
@@ -76,7 +79,7 @@ class _Export:
 
     def _key(self, name: str, address: Address, *, item: bool) -> Iterator[dict[str, Any]]:
         """The key of the resource that a column reads through a reference."""
-        way = next((way for way in address.alternatives if way.then), None)
+        way = next((way for way in address.alternatives if way.then and not way.back), None)
         if way is None or way.then is None or way.then.then is not None:
             return
         inside = item and not way.up

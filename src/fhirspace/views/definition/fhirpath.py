@@ -15,6 +15,7 @@ from fhirspace.views.notation.model import View
 _MOST: Final = 500
 """Codes of a list that a condition spells out."""
 _QUANTITY: Final = ".where(value.exists()).select(comparator & value.toString())"
+_CODING: Final = ".where(code.exists()).select(iif(system.exists(), system + '|' + code, code))"
 _SIMPLE: Final = "SimpleQuantity"
 """A Quantity without comparator."""
 _TEXTS: Final = frozenset({"string", "code", "uri", "url", "canonical", "id", "markdown", "oid", "uuid"})
@@ -92,7 +93,8 @@ def alternative(way: Alternative, view: View, known: Definitions, *, item: bool)
     if way.quantity and element is not None:
         text += ".value" if element.children_path == _SIMPLE else _QUANTITY
     nth = {0: "", 1: ".first()"}.get(way.nth, f"[{way.nth - 1}]")
-    return text + nth, "string" if way.quantity or element is None else element.type
+    text += _CODING if way.coding else ""
+    return text + nth, "string" if way.quantity or way.coding or element is None else element.type
 
 
 def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:

@@ -7,8 +7,13 @@ An address is a path of element names, a small part of FHIRPath::
     first name.family                            the first of several values; without `first` several are an error
     second name.family                           the second one, or `third` to `ninth`
     medicationReference -> Medication.code.text  an element of the resource that a reference names
+    first result <- DiagnosticReport.id          an element of a resource whose reference leads to this one
     valueQuantity                                of a Quantity its comparator and value: <0.5
+    code.coding                                  of a Coding its system and code: http://loinc.org|718-7
     ^effectiveDateTime                           in a view with `each:`, of the resource around the item
+
+Where the paths before and after ``<-`` begin with the same element, its same item is meant: ``section.entry <-
+Composition.section.title`` is the title of the section that has the entry.
 
 Reading gives all values, in the order of the resource, each once.
 """
@@ -26,6 +31,7 @@ _ALTERNATIVES: Final = re.compile(r"(?:[^|\[\]]|\[[^\[\]]*\])+")
 _STEP: Final = re.compile(r"(?P<name>_?[A-Za-z][A-Za-z0-9]*)(?P<filters>(?:\[[^\[\]]*\])*)")
 _FILTER: Final = re.compile(r"\s*(?P<path>_?[A-Za-z][A-Za-z0-9.]*)\s*=\s*(?P<value>'[^']*'|[^\s,\[\]']+)\s*")
 _ORDINALS: Final = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth")
+_ARROWS: Final = {"->": "-> Medication.code.text", "<-": "<- DiagnosticReport.id"}
 _TARGET: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\.(?P<rest>.+)", re.DOTALL)
 
 
@@ -73,19 +79,34 @@ class Alternative:
         steps: the path in the resource or item, or with `up` in the resource around the item.
         nth: which of several values is meant, from 1; 0: the only one.
         quantity: it ends at a Quantity, of which the comparator and the value are read: ``<0.5``.
+        coding: it ends at a Coding, of which the system and the code are read: ``system|code``.
         target: the type of the resource that the reference at the end of `steps` names, whose value `then` reads.
+        back: the reference at the end of `steps` is one of `target`, and names this resource.
     """
 
     steps: tuple[Step, ...]
     up: bool = False
     nth: int = 0
     quantity: bool = False
+    coding: bool = False
     target: str = ""
     then: Alternative | None = None
+    back: bool = False
 
     def __str__(self) -> str:
         path = ".".join(step.name for step in self.steps)
-        return f"{path} -> {self.target}.{self.then}" if self.then else path
+        return f"{path} {'<-' if self.back else '->'} {self.target}.{self.then}" if self.then else path
+
+    @property
+    def shared(self) -> int:
+        """The number of steps to the item that has both a reference to this resource and the value beside it."""
+        if not self.back or self.then is None:
+            return 0
+        pairs = zip(self.steps[:-1], self.then.steps[:-1], strict=False)
+        return next(
+            (at for at, (one, other) in enumerate(pairs) if one != other),
+            min(len(self.steps), len(self.then.steps)) - 1,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +142,10 @@ def _alternative(text: str) -> Alternative:
         return Alternative(_steps(head), up, nth)
     found = _TARGET.fullmatch(rest)
     if found is None:
-        raise AddressError("the type of the resource and its elements after `->`, as in `-> Medication.code.text`")
-    return Alternative(_steps(head), up, nth, target=found["type"], then=_alternative(found["rest"]))
+        hint = f"the type of the resource and its elements after `{arrow}`, as in `{_ARROWS[arrow]}`"
+        raise AddressError(hint)
+    then = _alternative(found["rest"])
+    return Alternative(_steps(head), up, nth, target=found["type"], then=then, back=arrow == "<-")
 
 
 def _divided(text: str) -> tuple[str, str, str]:
@@ -130,8 +153,8 @@ def _divided(text: str) -> tuple[str, str, str]:
     level = 0
     for at, sign in enumerate(text):
         level += (sign == "[") - (sign == "]")
-        if level == 0 and text.startswith("->", at):
-            return text[:at].strip(), "->", text[at + 2 :].strip()
+        if level == 0 and text.startswith(tuple(_ARROWS), at):
+            return text[:at].strip(), text[at : at + 2], text[at + 2 :].strip()
     return text, "", ""
 
 
@@ -196,7 +219,7 @@ def reader(way: Alternative) -> Callable[[Any], list[str]]:
 
     The function raises ShapeError where there is an object or a list instead of a primitive value or a reference.
     """
-    one = reference_text if way.then else quantity_text if way.quantity else text_of
+    one = reference_text if way.then else _SPECIAL[way.quantity, way.coding]
     path = ".".join(step.name for step in way.steps)
     start_at = max(way.nth - 1, 0)
 
@@ -221,6 +244,19 @@ def quantity_text(value: Any) -> str | None:
         return ""
     text = number_text(number)
     return f"{sign}{text}" if text is not None and isinstance(sign, str) else None
+
+
+def coding_text(value: Any) -> str | None:
+    """System and code of a Coding, ``http://loinc.org|718-7``; without a system the code alone, "" without a code."""
+    if not isinstance(value, dict):
+        return None
+    system, code = value.get("system", ""), value.get("code", "")
+    if not isinstance(system, str) or not isinstance(code, str):
+        return None
+    return f"{system}|{code}" if system and code else code
+
+
+_SPECIAL: Final = {(False, False): text_of, (True, False): quantity_text, (False, True): coding_text}
 
 
 def reference_text(value: Any) -> str | None:

@@ -20,6 +20,7 @@ from fhirspace.views.notation.check import WrongAddressError, checked, walk
 from fhirspace.views.notation.model import Computed, Merge, View
 
 VIEW: Final = ("view", "of", "when", "each", "columns", "merge", "left", "subject", "never", "let", "codes")
+_EACH: Final = re.compile(r"(?P<name>\w+)(?:\s*(?P<own>\||\band\b)\s*\.)?")
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _SUBJECTS: Final = ("subject", "patient", "individual")
@@ -89,7 +90,8 @@ class ViewReader(CellReader):
             near = " or ".join(self._defs.suggest(kind)) or f"a resource type of {self._release}"
             raise self._error("FS371", document.line, "of", near)
         each, own = self._each(document, kind)
-        made = View(name, kind, self._file, document.line, each=each, own=own, subject=self._subject(document, kind))
+        made = View(name, kind, self._file, document.line, each=each, own=bool(own), also=own == "and")
+        made = replace(made, subject=self._subject(document, kind))
         made = self._with_columns(document, made)
         return self._conditioned(document, replace(made, merge=self._merge(document, made)))
 
@@ -125,17 +127,19 @@ class ViewReader(CellReader):
                 raise self._error("FS373", node.line, "merge", hint)
         return Merge(**found)
 
-    def _each(self, document: nodes.Map, kind: str) -> tuple[str, bool]:
+    def _each(self, document: nodes.Map, kind: str) -> tuple[str, str]:
+        """The element whose items make records; how the resource itself makes one: ``|`` without items, ``and``."""
         node = document.get("each")
         if node is None:
-            return "", True
-        names = [part.strip() for part in self._plain(node, "each").split("|")]
+            return "", "|"
+        found = _EACH.fullmatch(self._plain(node, "each").strip())
         known = self._defs.children(kind)
-        element = known.get(names[0])
-        if element is None or not element.is_list or element.primitive or names[1:] not in ([], ["."]):
+        element = known.get(found["name"]) if found else None
+        if found is None or element is None or not element.is_list or element.primitive:
             lists = ", ".join(name for name, each in known.items() if each.type == "BackboneElement" and each.is_list)
-            raise self._error("FS373", node.line, "each", f"`each: NAME | .` with one of {lists or 'no element'}")
-        return names[0], names[1:] == ["."]
+            hint = f"`each: NAME`, `each: NAME | .` or `each: NAME and .` with one of {lists or 'no element'}"
+            raise self._error("FS373", node.line, "each", hint)
+        return found["name"], found["own"] or ""
 
     def _subject(self, document: nodes.Map, kind: str) -> Address | None:
         node = document.get("subject")

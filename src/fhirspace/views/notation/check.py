@@ -10,6 +10,7 @@ from fhirspace.standards.fhir import RELEASES, Definitions, Element, Release, de
 from fhirspace.views.notation.address import Address, Alternative, Step
 
 _TIMED = frozenset({"dateTime", "instant"})
+_CODING = "Coding"
 _QUANTITIES = frozenset({"Quantity", "SimpleQuantity", "Age", "Duration", "Count", "Distance"})
 
 
@@ -39,7 +40,8 @@ def checked(
     for way in address.alternatives:
         if way.up and not around:
             raise WrongAddressError("FS370", "`^` only in a view with `each:`")
-        start = around if way.up else kind
+        up = way.up or (way.back and around != "")
+        start = around if up else kind
         try:
             end = _end(way, start, definitions(release))
         except WrongAddressError as fault:
@@ -47,18 +49,18 @@ def checked(
                 raise
             faults.append(fault)
             continue
-        alternatives.append(_with_quantity(way, end))
+        alternatives.append(replace(_with_value(way, end), up=up))
         timed |= end.type in _TIMED
     if not alternatives and needed:
         raise faults[0]
     return Address(address.text, tuple(alternatives)), timed
 
 
-def _with_quantity(way: Alternative, end: Element) -> Alternative:
-    """The way, marked where it ends at a Quantity."""
+def _with_value(way: Alternative, end: Element) -> Alternative:
+    """The way, marked where it ends at a Quantity or a Coding."""
     if way.then is not None:
-        return replace(way, then=_with_quantity(way.then, end))
-    return replace(way, quantity=end.type in _QUANTITIES)
+        return replace(way, then=_with_value(way.then, end))
+    return replace(way, quantity=end.type in _QUANTITIES, coding=end.type == _CODING)
 
 
 def _fits(way: Alternative, start: str, release: Release) -> bool:
@@ -71,9 +73,11 @@ def _fits(way: Alternative, start: str, release: Release) -> bool:
 
 def _end(way: Alternative, start: str, known: Definitions) -> Element:
     """The element at the end of a way. Raises WrongAddressError."""
+    if way.back:
+        return _end_back(way, start, known)
     element = walk(way.steps, start, known)
     if way.then is None:
-        if not element.primitive and element.type not in _QUANTITIES:
+        if not element.primitive and element.type not in _QUANTITIES and element.type != _CODING:
             inner = known.children(element.children_path)
             hint = ", ".join(name for name, each in inner.items() if each.primitive and name != "id")
             raise WrongAddressError("FS372", f"a value: {hint or 'of one of its elements'}")
@@ -82,11 +86,29 @@ def _end(way: Alternative, start: str, known: Definitions) -> Element:
         raise WrongAddressError("FS372", "an element of the type Reference before `->`")
     if way.target not in known.resources:
         raise WrongAddressError("FS371", _near(known.suggest(way.target), known.resources))
-    if element.targets and way.target not in element.targets and "Resource" not in element.targets:
-        raise WrongAddressError("FS371", f"one of the types that it can refer to: {', '.join(element.targets)}")
+    _require_target(element, way.target)
     if way.then.up:
         raise WrongAddressError("FS370", "no `^` after `->`")
     return _end(way.then, way.target, known)
+
+
+def _end_back(way: Alternative, start: str, known: Definitions) -> Element:
+    """The element at the end of a way over a reference to this resource. Raises WrongAddressError."""
+    if way.target not in known.resources:
+        raise WrongAddressError("FS371", _near(known.suggest(way.target), known.resources))
+    element = walk(way.steps, way.target, known)
+    if element.type != "Reference":
+        raise WrongAddressError("FS372", f"an element of {way.target} of the type Reference before `<-`")
+    _require_target(element, start)
+    then = way.then
+    if then is None or then.up or then.back or (way.shared and then.then is not None):
+        raise WrongAddressError("FS370", "elements of the resource after `<-`, and no further arrow within one item")
+    return _end(then, way.target, known)
+
+
+def _require_target(element: Element, kind: str) -> None:
+    if element.targets and kind not in element.targets and "Resource" not in element.targets:
+        raise WrongAddressError("FS371", f"one of the types that it can refer to: {', '.join(element.targets)}")
 
 
 def walk(steps: Iterable[Step], start: str, known: Definitions) -> Element:
@@ -118,8 +140,14 @@ def _near(names: list[str], known: Iterable[str]) -> str:
 
 
 def targets(alternatives: Iterable[Alternative]) -> Iterator[tuple[str, Alternative]]:
-    """The types that alternatives follow references to, each with what is read there."""
+    """The types that alternatives follow references to, each with what is read there.
+
+    Of a type whose references lead to a resource it is the way itself, with what is read of each of its resources.
+    """
     for way in alternatives:
         if way.then is not None:
-            yield way.target, way.then
+            if way.back:
+                yield way.target, way
+            if not way.shared:
+                yield way.target, way.then
             yield from targets((way.then,))

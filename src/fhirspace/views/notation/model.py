@@ -51,7 +51,7 @@ class View:
         name: of the view and of its records. of: the resource type. file, line: where it is written.
         when: the condition on which it claims a resource, None for all of the type.
         each: the element of which each item makes a record; empty: one record a resource.
-        own: with `each`, a resource without such items makes a record itself.
+        own: with `each`, a resource without such items makes a record itself. also: one with items does so, too.
         columns: by name; an address reads an item where `each` has some.
         merge: which records of a subject are one; None: each is one.
         left: reasons with the conditions on which a claimed resource or item makes no record.
@@ -69,6 +69,7 @@ class View:
     when: Cond | None = None
     each: str = ""
     own: bool = True
+    also: bool = False
     columns: Mapping[str, Address | Computed] = field(default_factory=dict)
     merge: Merge | None = None
     left: tuple[tuple[str, Cond], ...] = ()
