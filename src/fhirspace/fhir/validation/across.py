@@ -22,7 +22,7 @@ from fhirspace.json import JsonError, decoder
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]|\\.){1,2000})"')
 _HEAD = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})","id":"([A-Za-z0-9.-]{1,64})"')
-_NAME, _TO = b'"reference"', b'"reference":"'
+_NAME = b'"reference"'
 _LONGEST = 2000
 _REMEMBERED = 200_000
 _URN = (b"urn:uuid:", b"urn:oid:")
@@ -38,11 +38,16 @@ _head = decoder(_Head, bound=False)
 
 def _references(raw: bytes) -> list[bytes]:
     """The texts of all references in a JSON text."""
-    parts = raw.split(_TO)
-    if b"\\" in raw or raw.count(_NAME) != len(parts) - 1:
+    if b"\\" in raw:
         return _REFERENCE.findall(raw)
-    ends = [part.find(b'"') for part in parts]
-    return [part[:end] for part, end in zip(parts[1:], ends[1:], strict=True) if 0 < end <= _LONGEST]
+    found = []
+    for part in raw.split(_NAME)[1:]:
+        if part[:2] != b':"':
+            return _REFERENCE.findall(raw)  # blanks, or no name at all
+        end = part.find(b'"', 2)
+        if 2 < end <= _LONGEST + 2:
+            found.append(part[2:end])
+    return found
 
 
 class Across:

@@ -40,12 +40,13 @@ _plain = decoder(Any, bound=False)
 _WORD = rb'"[!#-\[\]-~]{1,400}"'
 _TEXT = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?"
-_VALUE = rb'(?:"valueString":%b|"valueQuantity":\{"value":%b,"unit":%b\})' % (_TEXT, _NUMBER, _TEXT)
+_VALUE = rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b\})' % (_TEXT, _NUMBER, _TEXT)
 _PART_TEXT = rb'\{"url":"[A-Za-z0-9-]{1,64}",%b\}' % _VALUE
 _PART = re.compile(_PART_TEXT)
 """A part of an extension with a plain text or amount, which is right whatever that is: no need to remember each."""
-_PARTS = re.compile(rb'\{"url":(%b),"extension":\[(?:%b,)*%b\]\}' % (_WORD, _PART_TEXT, _PART_TEXT))
-"""An extension that has only such parts, and its address."""
+_FREE = re.compile(_VALUE)
+"""Such a text or amount wherever it is among extensions; what is around it repeats itself."""
+_HOLE = b"\0"
 _IDENTIFIER = rb'\{"system":((?!"urn:ietf:rfc:3986")%b),"value":%b\}' % (_WORD, _TEXT)
 _MASKS = {
     ("Identifier", False): re.compile(_IDENTIFIER),
@@ -57,11 +58,20 @@ _MASKS = {
 """By type and whether it is a list: values of which one part may be anything of its kind. The rest is the group."""
 _ID = re.compile(rf'"{ID}"'.encode())
 _NOTHING = b""
+_AROUND = b"[" * 8
+"""As deep as a text may be in a line, or deeper."""
 _UNUSED: frozenset[str] = frozenset()
+
+
+def _bound(raw: bytes) -> None:
+    """Raises JsonError where a part of a line may be too deep: which it is, the full way says."""
+    if raw.count(b"{") + raw.count(b"[") > limit("json-depth") - len(_AROUND):
+        bounded(_AROUND + raw)
 
 
 def _value(raw: bytes) -> Any:
     """The value of a text, as `parse` gives it but for the spelling of numbers. Raises JsonError as `parse`."""
+    _bound(raw)
     found = _plain(raw)
     if b"\\" in raw or raw.count(b'"') != msgspec.json.encode(found).count(b'"'):
         return parse(raw)  # which sees names that come twice, and halves of surrogate pairs
@@ -102,7 +112,7 @@ class _Member:
         return used
 
 
-def _bounded(known: set[bytes] | dict[tuple[bytes, bytes], frozenset[str]]) -> None:
+def _bounded(known: set[Any] | dict[Any, Any]) -> None:
     if len(known) >= _REMEMBERED:
         known.clear()
 
@@ -139,19 +149,33 @@ class _Masked(_Member):
 class _Extensions(_Member):
     """Extensions: those of definitions that are known are judged together, others one by one."""
 
-    __slots__ = ("_items", "_own", "_parts", "_registry")
+    __slots__ = ("_items", "_own", "_parts", "_registry", "_rests")
 
     def __init__(self, check: Check, item: Check, checker: Checker) -> None:
         super().__init__(check)
         self._registry = checker.registry
         self._own: dict[bytes, bool] = {}
         self._items, self._parts = _Member(item), _Member(item)
+        self._rests: set[bytes] = set()
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
-        """As that of any member; long texts are cut."""
-        if len(raw) > _SPLIT and self._cut(raw, inside, types, part=False):
+        """As that of any member; long texts are cut, and what is around free values in them is judged once."""
+        if len(raw) <= _SPLIT:
+            return super().used(raw, inside, types)
+        rest = _FREE.sub(_HOLE, raw)
+        if rest in self._rests:
             return _UNUSED
-        return super().used(raw, inside, types)
+        _bound(raw)
+        used = _UNUSED if self._cut(raw, inside, types, part=False) else super().used(raw, inside, types)
+        if used == _UNUSED and len(rest) <= 4 * _LONGEST and self._free(raw, inside, types):
+            _bounded(self._rests)
+            self._rests.add(rest)
+        return used
+
+    def _free(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+        """Whether free values in an array that is right may be any: none is in an extension with a definition."""
+        texts = map(bytes, _array(raw))
+        return all(not _FREE.search(text) or self._item(text, inside, types, part=False) for text in texts)
 
     def _cut(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
         """Whether an array of extensions is right, none of them has a definition, and none refers to others."""
@@ -166,9 +190,6 @@ class _Extensions(_Member):
         return length == len(raw) and bool(items)
 
     def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
-        plain = None if part else _PARTS.fullmatch(raw)
-        if plain is not None and b":" in plain[1] and self._own.get(plain[1]):
-            return True
         members = _members(raw)
         url = bytes(members.get("url", _NOTHING))
         own = self._own.get(url)
@@ -203,9 +224,9 @@ class _Type:
         self.key = name
         self.whole: ObjectCheck = checker.object(name)
         self.members: dict[str, _Member] = {}
-        self.shapes: dict[tuple[str, ...], frozenset[str] | Literal[True] | None] = {}
+        self.shapes: dict[tuple[str, ...], tuple[str, ...] | Literal[True] | None] = {}
         """By the names of the members: those whose values decide on invariants; None: all; True: names suffice."""
-        self.holding: set[bytes] = set()
+        self.holding: set[tuple[Any, ...]] = set()
         """Texts of such members by which no invariant is broken."""
         self._checker = checker
 
@@ -222,31 +243,29 @@ class _Type:
             made = _Member(check) if mask is None else _Masked(check, mask)
         return self.members.setdefault(name, made)
 
-    def right(self, members: Mapping[str, msgspec.Raw]) -> bool:
-        """Whether a resource has the members that it must have."""
-        return tuple(members) in self.shapes or not self.whole.whole(members)
+    def right(self, names: tuple[str, ...], members: Mapping[str, msgspec.Raw]) -> bool:
+        """Whether a resource has the members that it must have. Args: their names, in order; the members."""
+        return names in self.shapes or not self.whole.whole(members)
 
-    def holds(self, members: Mapping[str, msgspec.Raw], line: bytes) -> bool:
-        """Whether a resource breaks no invariant of its type."""
-        names = tuple(members)
+    def holds(self, names: tuple[str, ...], members: Mapping[str, msgspec.Raw], line: bytes) -> bool:
+        """Whether a resource breaks no invariant of its type. Args: as `right`; all of the resource."""
         if names not in self.shapes:
-            if len(self.shapes) >= _REMEMBERED:
-                self.shapes.clear()
-            self.shapes[names] = True if self.whole.decided(members) else self.whole.asked(members)
-        asked = self.shapes[names]
-        if asked is True:
+            _bounded(self.shapes)
+            asked = self.whole.asked(members)
+            self.shapes[names] = self.whole.decided(members) or (None if asked is None else tuple(sorted(asked)))
+        decisive = self.shapes[names]
+        if decisive is True:
             return True
-        if asked is None:
+        if decisive is None:
             return self.whole.holds(parse(line))
-        text = b"\n".join((" ".join(names).encode(), *(bytes(members[name]) for name in sorted(asked))))
-        if text in self.holding:
+        key = (names, *[bytes(members[name]) for name in decisive])
+        if key in self.holding:
             return True
         if not self.whole.holds(parse(line)):
             return False
-        if len(text) <= 4 * _LONGEST:
-            if len(self.holding) >= _REMEMBERED:
-                self.holding.clear()
-            self.holding.add(text)
+        if sum(map(len, key)) <= 4 * _LONGEST:
+            _bounded(self.holding)
+            self.holding.add(key)
         return True
 
 
@@ -259,13 +278,10 @@ class Quick:
         self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name not in RULES}
         self._made: dict[bytes, _Type] = {}
         self._contained: dict[bytes, dict[str, str]] = {}
-        self._deep = limit("json-depth")
 
     def sound(self, line: bytes) -> bool:
         """Whether a resource is certainly right; False says nothing. Args: compact JSON, as in NDJSON."""
         try:
-            if line.count(b"{") + line.count(b"[") > self._deep:
-                bounded(line)
             return self._sound(line)
         except JsonError:
             return False
@@ -273,7 +289,8 @@ class Quick:
     def _sound(self, line: bytes) -> bool:
         members = _members(line)
         kind = self._type(bytes(members.pop("resourceType", _NOTHING)))
-        if kind is None or not kind.right(members):
+        names = tuple(members)
+        if kind is None or not kind.right(names, members):
             return False
         length = len(kind.name) + 17  # {"resourceType":...}
         raw_contained = members.get("contained")
@@ -297,12 +314,12 @@ class Quick:
             return False
         if inside and "" not in used and not used.issuperset(types):
             return False
-        return kind.holds(members, line) and self._declared(kind, members, line)
+        return kind.holds(names, members, line) and self._declared(kind, members, line)
 
     def _declared(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> bool:
         """Whether a resource conforms to the profiles that it declares."""
         name = kind.key
-        if name not in self.checker.asked and (b'"profile"' not in line or "meta" not in members):
+        if name not in self.checker.asked and ("meta" not in members or b'"profile"' not in bytes(members["meta"])):
             return True
         return not self.checker.declared(parse(line), name)
 
