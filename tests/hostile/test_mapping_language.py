@@ -18,7 +18,8 @@ from hypothesis import given, strategies as st
 from fhirspace import limits
 from fhirspace.cli import main
 from fhirspace.errors import FhirspaceError, MappingError, UsageError
-from fhirspace.fhir.validation import extensions
+from fhirspace.fhir.validation.structures import packages
+from fhirspace.fhir.validation.structures.tree import tree
 from fhirspace.fhirserver import config
 from fhirspace.forms.scaffold import make_form_skeleton
 from fhirspace.sdtm.derive.design import load_study
@@ -230,7 +231,7 @@ def test_odd_profiles_are_refused(name: str, tmp_path: Path) -> None:
     made = {"resourceType": "StructureDefinition", "type": "Extension", "url": "u"}
     (tmp_path / "a.json").write_text(json.dumps(made | {"differential": {"element": PROFILES[name]()}}), "utf-8")
     with pytest.raises(UsageError, match=r"FS617 a\.json"):
-        extensions.load(tmp_path)
+        packages.load(tmp_path)
 
 
 def test_a_profile_of_many_parts_takes_time_in_proportion(tmp_path: Path) -> None:
@@ -243,7 +244,8 @@ def test_a_profile_of_many_parts_takes_time_in_proportion(tmp_path: Path) -> Non
     }
     (tmp_path / "a.json").write_text(json.dumps(made), "utf-8")
     begin = time.process_time()
-    assert len(extensions.load(tmp_path)["u"].parts) == 20_000
+    root = tree(packages.load(tmp_path).structures["u"], lambda url: None)
+    assert len(root.children["extension"].slices) == 20_000
     assert time.process_time() - begin < 5  # each part made all elements anew: minutes
 
 
@@ -251,7 +253,7 @@ def test_a_profile_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     (tmp_path / "a.json").write_text(" " * 500, "utf-8")
     monkeypatch.setenv(limits.VARIABLE, "document-bytes=400")
     with pytest.raises(FhirspaceError, match=r"FS160 a\.json: .*`--limit document-bytes=N`"):
-        extensions.load(tmp_path)
+        packages.load(tmp_path)
 
 
 SERVERS = {

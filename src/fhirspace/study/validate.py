@@ -8,8 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
-from fhirspace.fhir.files import FhirFile
-from fhirspace.fhir.validation import extensions, validate as fhir_validate
+from fhirspace.fhir.validation import validate as fhir_validate
 from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
@@ -50,7 +49,7 @@ def validate(
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
             FS617, FS645 where the profile or the terminology is none.
     """
-    shapes, checker, missing = _checker(profile, terminology, fhir, full=full)
+    checker, missing = _checker(profile, terminology, fhir, full=full)
     opened = opened or Opened(paths, follow_links=follow_links, encoding=encoding)
     if all(given.kind == "records" for given in opened.inputs):
         raise UsageError("FS615", ", ".join(path.name for path in paths), "FHIR files or SDTM datasets")
@@ -65,28 +64,20 @@ def validate(
             yield from (finding(found.path) for found in given.files.values())
     files = [file for given in opened.inputs for file in given.fhir]  # references lead from one input to another
     yield from fhir_validate.validate_files(files, checker=checker)
-    if shapes:
-        yield from _by_profile(files, shapes)
 
 
 def _checker(
     profile: Path | Sequence[Path | str] | None, terminology: Sequence[Path], fhir: Release, *, full: bool
-) -> tuple[dict[str, extensions.Shape], Checker, set[str]]:
-    """The checks by HL7's definitions and by those of packages, with extensions that only have a differential apart.
-
-    Returns: these extensions, the checks, the names of packages that are missing.
-    """
+) -> tuple[Checker, set[str]]:
+    """The checks by HL7's definitions and by those of packages, and the names of packages that are missing."""
     given = [] if profile is None else [profile] if isinstance(profile, Path) else list(profile)
     urls = [str(each) for each in given if "://" in str(each)]
     folders = [Path(each) for each in given if "://" not in str(each)]
     if not given and not terminology:
-        return {}, compiled(fhir, full=full), set()
-    package, shapes = packages.Package(), dict[str, extensions.Shape]()
+        return compiled(fhir, full=full), set()
+    package = packages.Package()
     for each in folders:
-        found = packages.load(each)
-        partial = [url for url, one in found.structures.items() if one.type == "Extension" and not one.whole]
-        shapes |= extensions.load(each) if partial and each.is_dir() and not (each / "package").is_dir() else {}
-        package.add(found, without=shapes)
+        package.add(packages.load(each))
     for path in terminology:
         package.add(load_terminology(path))
     known = Registry.of(fhir, package)
@@ -94,14 +85,7 @@ def _checker(
     for url in urls:
         if known.find(url) is None:
             raise UsageError("FS617", url, "the address of a profile of FHIR's core or of a package given by --profile")
-    return shapes, Checker(definitions(fhir), known, full=full, profiles=urls), package.missing
-
-
-def _by_profile(files: Sequence[FhirFile], shapes: dict[str, extensions.Shape]) -> Iterator[Problem]:
-    for file in files:
-        for line, raw in file.resources():
-            for path, expected in extensions.check(raw, shapes):
-                yield Problem("FS618", Place(file.name, line, path), expected, path.partition(".")[0])
+    return Checker(definitions(fhir), known, full=full, profiles=urls), package.missing
 
 
 def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tarfile
 import zlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,10 +46,9 @@ class Package:
     missing: set[str] = field(default_factory=set)
     codes: dict[str, set[str]] = field(default_factory=dict)
 
-    def add(self, other: Package, *, without: Collection[str] = ()) -> None:
-        """Adds what another package defines and this one does not, but for structures of some addresses."""
-        own = {url: each for url, each in other.structures.items() if url not in without}
-        self.structures = {**own, **self.structures}
+    def add(self, other: Package) -> None:
+        """Adds what another package defines and this one does not."""
+        self.structures = {**other.structures, **self.structures}
         self.values = {**other.values, **self.values}
         self.systems = {**other.systems, **self.systems}
         self.missing |= other.missing
@@ -204,9 +203,12 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tuple[str, bytes]
 
 
 def content(file: Path) -> bytes:
-    """The bytes of a file with a definition. Raises InputError: FS156, FS157 as `listing.given`; FS160."""
+    """The bytes of a file with a definition. Raises InputError: FS101; FS156, FS157 as `listing.given`; FS160."""
     listing.given(file)
-    return read_within("document-bytes", file)
+    try:
+        return read_within("document-bytes", file)
+    except OSError as error:
+        raise InputError("FS101", file.name, "a file that can be read") from error
 
 
 def _beside(path: Path, name: str, version: object) -> Path | None:

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from fhirspace.limits import LIMITS
 from fhirspace.standards.hl7.structures import Structure
+
+_DEEPEST: Final = LIMITS["json-depth"].most or 0
 
 
 class _Property(msgspec.Struct):
@@ -68,5 +71,12 @@ def fits(definition: Mapping[str, Any]) -> bool:
 
 
 def as_defined(structure: Structure) -> Structure:
-    """A structure whose parts are of the kinds that they should be. Raises ValueError: one is not."""
-    return msgspec.convert(msgspec.to_builtins(structure), Structure)
+    """A structure whose parts are of the kinds that they should be.
+
+    Raises:
+        ValueError: one is not, or its elements are deeper in one another than any resource may be.
+    """
+    found = msgspec.convert(msgspec.to_builtins(structure), Structure)
+    if any(each.id.count(".") > _DEEPEST for each in found.elements):
+        raise ValueError(_DEEPEST)
+    return found
