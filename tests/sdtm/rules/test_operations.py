@@ -93,6 +93,42 @@ def test_an_operation_that_asks_the_standard(operator: str, there: str, not_ther
     assert not_there not in names
 
 
+DATES: list[tuple[list[Any], Any, Any]] = [
+    (["2020-01-02", "2020-01-01", None], "2020-01-01", "2020-01-02"),
+    (["2020-01-01", "2020-01", "2020"], "2020-01-01", "2020-01-01"),  # all begin at once: the first record's
+    (["2020", "2020-01-01", "2019-12-31T23:59"], "2019-12-31T23:59", "2020"),
+    (["2020-01-01T01:00+02:00", "2020-01-01"], "2019-12-31T23:00", "2020-01-01"),
+    (["2020-01-01T10:30:00.5", "2020-01-01T10:30:00.4"], "2020-01-01T10:30:00", "2020-01-01T10:30:00"),
+    ([None, None], None, None),
+]
+
+
+@pytest.mark.parametrize(("cells", "first", "last"), DATES)
+def test_the_first_and_the_last_date(cells: list[Any], first: Any, last: Any) -> None:
+    size = len(cells)
+    data = study(EX={"DOMAIN": ["EX"] * size, "USUBJID": ["1"] * size, "EXSTDTC": cells})
+    for group in ((), ("USUBJID",)):
+        for operator, date in (("min_date", first), ("max_date", last)):
+            work = Operation(operator, "$x", {"name": "--STDTC", "group": group})
+            assert apply(of_dataset(data.datasets["EX"]), work, data).plain("$x").to_pylist() == [date] * size
+
+
+def test_the_first_of_dates_of_which_one_is_none() -> None:
+    data = study(EX={"DOMAIN": ["EX"] * 2, "EXSTDTC": ["2020-01-01", "soon"]})
+    with pytest.raises(CannotRun, match="EXSTDTC has a value that is no date"):
+        apply(of_dataset(data.datasets["EX"]), Operation("min_date", "$x", {"name": "EXSTDTC"}), data)
+
+
+def test_rows_without_a_key_are_in_no_group() -> None:
+    data = study(EX={"DOMAIN": ["EX"] * 2, "USUBJID": ["1", None], "EXSTDTC": ["2020-01-01", "2019"]})
+    frame = of_dataset(data.datasets["EX"])
+    parameters = {"name": "EXSTDTC", "group": ("USUBJID",)}
+    assert apply(frame, Operation("min_date", "$x", parameters), data).plain("$x").to_pylist() == ["2020-01-01", None]
+    column = apply(frame, Operation("distinct", "$x", parameters), data).column("$x")
+    assert isinstance(column, Lists)
+    assert [column.at(0), column.at(1)] == [("2020-01-01",), None]
+
+
 def test_whether_a_record_that_another_names_is_there() -> None:
     data = study(**STUDY, RELREC=RELATIONS)
     result = apply(of_dataset(data.datasets["RELREC"]), Operation("referred_record_exists", "$x", {}), data)

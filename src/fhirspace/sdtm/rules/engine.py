@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
@@ -61,7 +61,7 @@ class Engine:
 
     def __init__(self, study: Study) -> None:
         self._study = study
-        self._frames: dict[tuple[str, str], list[Frame]] = {}
+        self._frames: dict[tuple[str, ...], list[Frame]] = {}
 
     def run(self, rule: Rule) -> Outcome:
         """A rule over all datasets of its scope. A rule that cannot be run never raises: `Outcome.errors` says why."""
@@ -76,9 +76,9 @@ class Engine:
         done = set[str]()
         for dataset in self._study.datasets.values():
             if dataset.whole in done and not rule.domains.split:
-                continue
+                continue  # judged with the first part of its domain, or with it out of scope
+            done.add(dataset.whole)
             if applies(rule, dataset, self._study):
-                done.add(dataset.whole)
                 self._judge(rule, builder, dataset, outcome)
         return outcome
 
@@ -98,7 +98,8 @@ class Engine:
             outcome.faults += faults
 
     def _faults(self, rule: Rule, builder: Builder, dataset: Dataset) -> Iterator[Fault]:
-        for plain in self._prepared(rule.kind, builder, dataset):
+        parts = [dataset] if rule.domains.split else self._study.parts(dataset)
+        for plain in self._prepared(rule.kind, builder, parts):
             frame = reduce(
                 lambda before, work: operations.apply(before, work, self._study),
                 rule.operations,
@@ -108,12 +109,12 @@ class Engine:
             if len(rows):
                 yield Fault(dataset, frame, rows)
 
-    def _prepared(self, kind: str, builder: Builder, dataset: Dataset) -> Iterable[Frame]:
+    def _prepared(self, kind: str, builder: Builder, parts: Sequence[Dataset]) -> Iterable[Frame]:
         if builder is BUILDERS[VALUES]:  # a frame for each variable: together they would be as large as the study
-            return builder(dataset, self._study)
-        key = (kind, dataset.name)
+            return builder(parts, self._study)
+        key = (kind, *(part.name for part in parts))
         if key not in self._frames:
-            self._frames[key] = list(builder(dataset, self._study))
+            self._frames[key] = list(builder(parts, self._study))
         return self._frames[key]
 
 

@@ -23,6 +23,8 @@ _CALENDAR = (
     rf"(?:T{_CLOCK})?"
 )
 _SHAPE = re.compile(f"^(?:{_CALENDAR.format('')}(?:/{_CALENDAR.format('end_')})?|-{{4,8}}T{_CLOCK.format('only_')})$")
+_LENGTHS = (4, 7, 10, 13, 16, 19)
+"""How many characters a date has that is known to each level."""
 _UNSURE = ("/", "--", "-:")
 
 
@@ -44,6 +46,13 @@ def moment(text: str) -> Moment | None:
     if level < 0 or whole is None:
         return None
     return Moment(level, tuple(_cut(whole, at) for at in range(len(LEVELS))))
+
+
+def written(moment: Moment) -> str:
+    """A moment as a date in UTC, as far as it is known; to the second at most."""
+    last = min(moment.level, LEVELS.index("second"))
+    whole = (_EPOCH + timedelta(microseconds=moment.at[last])).isoformat()
+    return whole[: _LENGTHS[last]]
 
 
 def valid(text: str) -> bool:

@@ -17,6 +17,7 @@ from fhirspace.sdtm.rules.values import Lists, is_number, written
 Line = tuple[str, str, str, str]
 """Dataset, record, variable and value of a result."""
 NOT_THERE = "Not in dataset"
+_NOTHING = frozenset({"", "nan"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,12 @@ def results(outcome: Outcome) -> Iterator[Line]:
     """A line for each variable of each record at fault."""
     for each in found(outcome):
         for name, value in each.cells:
-            yield each.dataset, each.record, name, value
+            yield each.dataset, each.record, name, _as_core(value)
+
+
+def _as_core(value: str) -> str:
+    """A value as CORE writes it: texts that it takes for no value (blanks, ``nan``, ``null``) are empty."""
+    return "" if value.strip().lower() in _NOTHING or value == "null" else value
 
 
 def found(outcome: Outcome, most: int | None = None) -> Iterator[Found]:
@@ -59,7 +65,7 @@ def found(outcome: Outcome, most: int | None = None) -> Iterator[Found]:
 def _found(rule: Rule, fault: Fault, names: list[str], row: int, *, floats: bool) -> Found:
     frame = fault.frame
     presence = rule.kind == PRESENCE
-    dataset = "STUDY" if presence else frame.files[row].as_py() if frame.files is not None else fault.dataset.name
+    dataset = "STUDY" if presence else _dataset(rule, fault, row)
     record = "" if rule.sensitivity != "Record" or presence else str(frame.rows[row].as_py())
     cells = []
     for name in names:
@@ -67,6 +73,16 @@ def _found(rule: Rule, fault: Fault, names: list[str], row: int, *, floats: bool
         cells.append((name, written(float(value) if floats and isinstance(value, int) else value)))
     own = _identity(rule, fault, row) if record else ("", "")
     return Found(dataset, record, tuple(cells), *own)
+
+
+def _dataset(rule: Rule, fault: Fault, row: int) -> str:
+    """The dataset of a row; of a rule about datasets all parts of a split one that have a row at fault."""
+    files = fault.frame.files
+    if files is None:
+        return fault.dataset.name
+    if rule.sensitivity == "Dataset":
+        return ", ".join(sorted(files.take(fault.rows).unique().to_pylist()))
+    return str(files[row].as_py())
 
 
 def _identity(rule: Rule, fault: Fault, row: int) -> tuple[str, str]:

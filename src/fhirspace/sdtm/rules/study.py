@@ -156,6 +156,10 @@ class Study:
         self.terms = kept.chosen(self.terminology)
         self.version = version
 
+    def parts(self, dataset: Dataset) -> list[Dataset]:
+        """A dataset and the others of its domain, of which one may have the name of the whole."""
+        return [each for each in self.datasets.values() if each.whole == dataset.whole]
+
     def named(self, name: str) -> list[Dataset]:
         """The datasets of a domain, all parts of a split one; also by the dataset's own name."""
         return [each for each in self.datasets.values() if name in (each.whole, each.name, each.domain)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeAlias
 
@@ -15,20 +15,16 @@ from fhirspace.sdtm.rules.operations.metadata import about
 from fhirspace.sdtm.rules.study import Dataset, Study
 from fhirspace.sdtm.rules.values import Column, constant
 
-Builder: TypeAlias = Callable[[Dataset, Study], Iterator[Frame]]
+Builder: TypeAlias = Callable[[Sequence[Dataset], Study], Iterator[Frame]]
+"""Takes a dataset, or all parts of a split one that are judged together, and gives the rows."""
 
 
-def _records(dataset: Dataset, study: Study) -> Iterator[Frame]:
-    yield stacked([of_dataset(each) for each in _parts(dataset, study)])
+def _records(parts: Sequence[Dataset], _study: Study) -> Iterator[Frame]:
+    yield stacked([of_dataset(each) for each in parts])
 
 
-def _parts(dataset: Dataset, study: Study) -> list[Dataset]:
-    parts = [each for each in study.datasets.values() if each.whole == dataset.whole]
-    return parts if dataset.split else [dataset]
-
-
-def _variables(dataset: Dataset, study: Study) -> Iterator[Frame]:
-    yield stacked([_of_variables(each) for each in _parts(dataset, study)])
+def _variables(parts: Sequence[Dataset], _study: Study) -> Iterator[Frame]:
+    yield stacked([_of_variables(each) for each in parts])
 
 
 def _of_variables(dataset: Dataset) -> Frame:
@@ -44,22 +40,26 @@ def _of_variables(dataset: Dataset) -> Frame:
     return of_columns(dataset, columns, len(names))
 
 
-def _datasets(dataset: Dataset, study: Study) -> Iterator[Frame]:
-    yield stacked([_of_dataset(each) for each in _parts(dataset, study)])
+def _datasets(parts: Sequence[Dataset], _study: Study) -> Iterator[Frame]:
+    yield stacked([_of_dataset(each) for each in parts])
 
 
 def _of_dataset(dataset: Dataset) -> Frame:
     return of_columns(dataset, {name: constant(value, 1) for name, value in about(dataset).items()}, 1)
 
 
-def _presence(dataset: Dataset, study: Study) -> Iterator[Frame]:
+def _presence(parts: Sequence[Dataset], study: Study) -> Iterator[Frame]:
     columns = {each.whole: constant(each.file, 1) for each in study.datasets.values()}
-    yield of_columns(dataset, columns, 1)
+    yield of_columns(parts[0], columns, 1)
 
 
-def _values(dataset: Dataset, study: Study) -> Iterator[Frame]:
+def _defined(parts: Sequence[Dataset], study: Study) -> Iterator[Frame]:
+    yield from defined.variables(parts[0], study)
+
+
+def _values(parts: Sequence[Dataset], _study: Study) -> Iterator[Frame]:
     """The cells of one variable after the other, with what is known of the variable and of the dataset."""
-    for part in _parts(dataset, study):
+    for part in parts:
         if not part.about:
             raise CannotRun("nothing is known of the variables")
         size = part.table.num_rows
@@ -80,8 +80,8 @@ BUILDERS: dict[str, Builder] = {
     "Variable Metadata Check": _variables,
     "Dataset Metadata Check": _datasets,
     "Domain Presence Check": _presence,
-    "Define Item Metadata Check": defined.variables,
-    "Define Item Metadata Check against Library Metadata": defined.variables,
+    "Define Item Metadata Check": _defined,
+    "Define Item Metadata Check against Library Metadata": _defined,
     "Value Check with Variable Metadata": _values,
     "Value Check with Dataset Metadata": _values,
 }

@@ -37,7 +37,16 @@ def distinct(context: Context) -> Column:
         known[at] = True
         if value is not None:
             lists[at].append(value)
-    return Lists(tuple(map(tuple, lists)), context.frame.size, pa.array(own, mask=~known[own]))
+    there = known[own] & _keyed(context.frame, group)
+    return Lists(tuple(map(tuple, lists)), context.frame.size, pa.array(own, mask=~there))
+
+
+def _keyed(frame: Frame, names: list[str]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Rows that have a value in each variable that makes groups; the others are in no group."""
+    keyed = np.ones(frame.size, bool)
+    for name in names:
+        keyed &= frame.plain(name).is_valid().to_numpy(zero_copy_only=False)
+    return keyed
 
 
 def _references(context: Context, source: Frame, column: Column) -> pa.Array:
@@ -100,30 +109,46 @@ def record_count(context: Context) -> Column:
 
 @operation("min_date")
 def min_date(context: Context) -> Column:
-    """The first date of each group, or of all, as text in alphabetical order."""
-    return _extreme(context, "min")
+    """The first date of each group, or of all, as far as it is known; of several that are the same, that of the first
+    record."""
+    return _extreme(context, 1)
 
 
 @operation("max_date")
 def max_date(context: Context) -> Column:
-    """The last date of each group, or of all, as text in alphabetical order."""
-    return _extreme(context, "max")
+    """The last date of each group, or of all, as `min_date`."""
+    return _extreme(context, -1)
 
 
-def _extreme(context: Context, which: str) -> Column:
+def _extreme(context: Context, sign: int) -> Column:
     source = context.source
     column = source.column(context.target)
     if isinstance(column, Lists) or not is_text(column):
         raise CannotRun("a date is asked of what is no text")
+    encoded = column.cast(TEXT).dictionary_encode()
+    dates = [_date(text, context.target) for text in encoded.dictionary.to_pylist()]
+    indices = pc.fill_null(encoded.indices.cast(pa.int64()), len(dates)).to_numpy(zero_copy_only=False)
     group = context.group
-    if not group:
-        ends = pc.min_max(column)
-        return constant(ends[which].as_py(), context.frame.size)
-    theirs, own, count = _shared(source, context.frame, group)
-    found = pa.table({"group": theirs, "value": column.cast(TEXT)}).group_by("group").aggregate([("value", which)])
+    theirs, own, count = _shared(source, context.frame, group) if group else _one_group(source, context.frame)
+    at = np.array([each.at[-1] if each else 0 for each in dates] + [0], np.int64)[indices]
+    rows = np.flatnonzero(np.array([each is not None for each in dates] + [False])[indices])
+    order = rows[np.lexsort((sign * at[rows], theirs[rows]))]
+    found, first = np.unique(theirs[order], return_index=True)
     values = np.full(count, None, object)
-    values[found["group"].to_numpy()] = found[f"value_{which}"].to_pylist()
-    return pa.array(values, TEXT).take(pa.array(own))
+    values[found] = [moments.written(dates[each]) for each in indices[order[first]]]
+    return pa.array(values, TEXT).take(pa.array(own, mask=~_keyed(context.frame, group)))
+
+
+def _date(text: str, name: str) -> moments.Moment | None:
+    if not text:
+        return None
+    if (found := moments.moment(text)) is None:
+        raise CannotRun(f"{name} has a value that is no date")
+    return found
+
+
+def _one_group(source: Frame, frame: Frame) -> tuple[Any, Any, int]:
+    return np.zeros(source.size, np.int64), np.zeros(frame.size, np.int64), 1
 
 
 @operation("dy")

@@ -70,13 +70,13 @@ def _rounded(column: Column) -> Column:
 
 
 def _referred(frame: Frame, name: str) -> pa.Array:
-    """The cells of the variable that each row names, as texts. Raises MissingColumn: a row names none of the data."""
+    """The cells of the variable that each row names, as texts; no value where the data have no such variable."""
     names = frame.column(name)
     if isinstance(names, Lists):
         raise MissingColumn(name)
     found = pa.nulls(frame.size, TEXT)
-    for each in names.unique().to_pylist():
-        cells = frame.column(each or "")
+    for each in filter(frame.has, names.unique().to_pylist()):
+        cells = frame.column(each)
         here = pc.fill_null(pc.equal(names, each), False)
         found = pc.if_else(here, normal(cells), found)
     return found
