@@ -87,7 +87,7 @@ def _run_case(rule: Rule, case: Path, result: Tested) -> None:
         return
     errors = [f"{dataset}: {reason}" for dataset, reason in outcome.errors.items()]
     unjudged = {line[0] for line in wanted if not line[2]}
-    failed = {line[0] for line in wanted if line[2] == _FAILED}  # CORE broke off: what is right there nobody said
+    failed = {line[0] for line in wanted if line[2] == _FAILED}  # CORE broke off: what is right there is not known
     wanted = {_comparable(line) for line in wanted if line[2] and line[0] not in failed}
     known = (case / "results" / "results.csv").is_file()  # without it only errors count
     found = {_comparable(line) for line in results(outcome) if line[0] not in failed}
