@@ -1,0 +1,27 @@
+"""The order of records."""
+
+from __future__ import annotations
+
+import random
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from fhirspace.tables.text import TEXT
+from fhirspace.views.order import places
+
+TEXTS = [None, "", "a", "a\x00", "a\x01", "b", "ab", "ä", "aaaaaaa", "aaaaaaaa", "aaaaaaaab", "a" * 30, "a" * 29 + "b"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_order_is_that_of_arrow(seed: int) -> None:
+    chosen = random.Random(seed)
+    count = chosen.choice([0, 1, 2, 30, 400])
+    columns = [pa.array(chosen.choices(TEXTS, k=count), TEXT) for _ in range(chosen.choice([1, 2, 3]))]
+    names = [str(at) for at in range(len(columns))]
+    wanted = pc.sort_indices(pa.table(columns, names), sort_keys=[(name, "ascending") for name in names])
+    given = [chosen.choice([column, column.dictionary_encode()]) for column in columns]
+    assert places(given).to_pylist() == wanted.to_pylist()
+    cut = [pa.concat_arrays([column, column]).slice(count) for column in columns]
+    assert places(cut).to_pylist() == wanted.to_pylist()
