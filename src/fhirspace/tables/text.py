@@ -97,6 +97,12 @@ def repeats(column: pa.ChunkedArray) -> bool:
     return len(sample) >= _FEW and pc.count_distinct(sample).as_py() * 4 <= len(sample)
 
 
+def compact(array: Any) -> Any:
+    """A dictionary column as ``string`` where its values recur too seldom for a dictionary to pay."""
+    few = pa.types.is_dictionary(array.type) and len(array) >= _FEW and len(array.dictionary) * 4 <= len(array)
+    return array if few else decode(array)
+
+
 def decode(array: Any) -> Any:
     """A column as ``string``."""
     return array if array.type == TEXT else array.cast(TEXT)

@@ -17,14 +17,15 @@ from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.foreign import counted
 from fhirspace.standards.fhir import Release, definitions
-from fhirspace.tables.text import FILE, ROW, TEXT
+from fhirspace.tables.text import FILE, ROW, TEXT, compact
 from fhirspace.views.computed import ENROLLED, Context
 from fhirspace.views.fates import Fates
 from fhirspace.views.join import Resolver
 from fhirspace.views.merged import merged
 from fhirspace.views.notation.model import View, ViewSet
+from fhirspace.views.order import places
 from fhirspace.views.plan import plans
-from fhirspace.views.records import Candidates, Reader, holds
+from fhirspace.views.records import Candidates, Reader, holds, only
 from fhirspace.views.store import Resources, Store
 from fhirspace.views.subjects import KEYS, PATIENT, Enrolment, Patients, Subjects, patients
 from fhirspace.views.times import Windows
@@ -111,7 +112,7 @@ class _Flattening:
         """The candidates of a view that no rule of status and no missing patient keeps from being records."""
         reader = Reader(view, fate.found, self._resolver, self._known)
         made = reader.candidates()
-        claimed = fate.claim(made.rows.filter(pc.and_(made.claimed, fate.outermost.take(made.rows))))
+        claimed = fate.claim(only(made.rows, fate.outermost.take(made.rows)))
         for reason, rows in reader.never():
             fate.block(pc.and_(pc.and_(rows, claimed), fate.free()), reason)
         subject = known.of(view, fate.found, self._resolver)
@@ -120,7 +121,7 @@ class _Flattening:
             fate.refuse(pc.and_(open_, pc.invert(subject.known)), "FS461", "subject")
             outside = pc.and_(subject.known, pc.is_null(subject.rows))
             fate.block(pc.and_(open_, outside), OUTSIDE)
-        good = pc.and_(made.claimed, pc.and_(claimed, fate.free()).take(made.rows))
+        good = pc.and_(claimed, fate.free()).take(made.rows)
         return _Ready(view, reader, made, good, subject)
 
     def _finish(self, ready: _Ready, fate: Fates, context: Context) -> None:
@@ -128,10 +129,10 @@ class _Flattening:
         view = ready.view
         texts = context.computed(view)
         if view.definition is not None:  # its columns are its own, whatever their names
-            texts |= {name: cells.filter(ready.good) for name, cells in ready.made.texts.items()}
+            texts |= {name: only(cells, ready.good) for name, cells in ready.made.texts.items()}
         rows, keep = ready.rows, pa.repeat(pa.scalar(True), len(ready.rows))
         for name, flags in ready.made.many.items():
-            several = pc.and_(pc.fill_null(flags.filter(ready.good), False), keep)
+            several = pc.and_(pc.fill_null(only(flags, ready.good), False), keep)
             bad = rows.filter(several).unique().to_pylist()
             fate.quarantine(bad, (("FS460", f"{view.name}.{name}") for _ in bad))
             keep = pc.and_(keep, pc.invert(several))
@@ -139,12 +140,12 @@ class _Flattening:
             there = pc.fill_null(pc.and_(keep, holds(cond, {**ready.joined(), **texts})), False)
             fate.leave(rows.filter(there), reason)
             keep = pc.and_(keep, pc.invert(there))
-        fate.take(rows.filter(keep))
+        fate.take(only(rows, keep))
         for path, flags in ready.made.passed.items():
-            passed = rows.filter(pc.and_(keep, pc.fill_null(flags.filter(ready.good), False)))
+            passed = rows.filter(pc.and_(keep, pc.fill_null(only(flags, ready.good), False)))
             if len(passed):
                 self._made.unmapped[f"{view.of}.{path} (after the first)"] += len(passed.unique())
-        self._made.records[view.name] = self._table(view, texts, rows.filter(keep), keep, fate.found)
+        self._made.records[view.name] = self._table(view, texts, only(rows, keep), keep, fate.found)
 
     def _table(
         self, view: View, texts: dict[str, pa.Array], rows: pa.Array, keep: pa.Array, found: Resources
@@ -153,12 +154,13 @@ class _Flattening:
         first = (PATIENT, *KEYS) if view.definition is None or self._enrolment is not None else ()
         own = view.definition.columns if view.definition else view.columns
         names = dict.fromkeys([*(name for name in first if name in texts), *own])
-        table = pa.table({name: texts[name].filter(keep) for name in names})
-        places = pc.sort_indices(table, sort_keys=[(name, "ascending") for name in names])
-        rows = rows.take(places)
+        columns = {name: only(texts[name], keep) for name in names}
+        order = places(list(columns.values()))
+        table = pa.table({name: compact(cells.take(order)) for name, cells in columns.items()})
+        rows = rows.take(order)
         files = pa.array([each.name for each in self._store.files], TEXT)
         numbers = pa.array(found.files, pa.int32()).take(rows)
-        table = table.take(places).append_column(FILE, pa.DictionaryArray.from_arrays(numbers, files))
+        table = table.append_column(FILE, pa.DictionaryArray.from_arrays(numbers, files))
         table = table.append_column(ROW, pa.array(found.lines, pa.int64()).take(rows))
         subject = "USUBJID" if "USUBJID" in names else PATIENT
         return merged(table, subject, view.merge) if view.merge else table
@@ -201,13 +203,13 @@ class _Ready:
     @property
     def rows(self) -> pa.Array:
         """The rows of the resources of good candidates."""
-        return self.made.rows.filter(self.good)
+        return only(self.made.rows, self.good)
 
     def joined(self) -> dict[str, pa.Array]:
         """The addresses that conditions name, for the good candidates."""
-        return {name: cells.filter(self.good) for name, cells in self.reader.joined.items()}
+        return {name: only(cells, self.good) for name, cells in self.reader.joined.items()}
 
     def columns(self) -> dict[str, pa.Array]:
         """The columns of the good candidates, with the row of the enrolment table and the patient of each."""
-        texts = {name: cells.filter(self.good) for name, cells in self.made.texts.items()}
+        texts = {name: only(cells, self.good) for name, cells in self.made.texts.items()}
         return {**texts, ENROLLED: self.subject.rows.take(self.rows), PATIENT: self.subject.ids.take(self.rows)}

@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 
 from fhirspace.fhir.references import parsed
 from fhirspace.tables.text import TEXT, decode, row_column
-from fhirspace.views.columns import Values
 from fhirspace.views.notation.address import Alternative
 from fhirspace.views.plan import ALL, IDENTIFIERS, PAIR, all_of, back_name, key_of, name_of
+from fhirspace.views.reading.blocks import Values
 from fhirspace.views.store import Resources, Store
 
 _IDENTIFIER = "identifier="

@@ -12,13 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.standards.fhir import Definitions
-from fhirspace.tables.text import TEXT, decode
+from fhirspace.tables.text import DICTIONARY, TEXT, decode, row_column
 from fhirspace.template.slots import Cond
-from fhirspace.views.columns import Items, Values
 from fhirspace.views.join import Resolver
 from fhirspace.views.notation.address import Address, Alternative
-from fhirspace.views.notation.model import View
+from fhirspace.views.notation.model import Computed, View
 from fhirspace.views.plan import ALL, all_of, name_of, never_codes
+from fhirspace.views.reading.blocks import Items, Values, concatenated, taken
 from fhirspace.views.store import Resources
 
 _INT: Final = pa.int64()
@@ -26,20 +26,18 @@ _INT: Final = pa.int64()
 
 @dataclass(slots=True)
 class Candidates:
-    """What a view could make records of.
+    """What a view claims, and could make records of.
 
     Attributes:
         rows: of each candidate the row of its resource.
         texts: the values of columns. many: where a column has several values and must not.
         passed: where there are values after the one that is read, by path.
-        claimed: which candidates the view claims.
     """
 
     rows: pa.Array
     texts: dict[str, pa.Array] = field(default_factory=dict)
     many: dict[str, pa.Array] = field(default_factory=dict)
     passed: dict[str, pa.Array] = field(default_factory=dict)
-    claimed: pa.Array | None = None
 
 
 class Reader:
@@ -52,8 +50,9 @@ class Reader:
     def __init__(self, view: View, found: Resources, resolver: Resolver, known: Definitions) -> None:
         self._view, self._found, self._resolver, self._known = view, found, resolver, known
         self._items: Items | None = found.items(view.each) if view.each else None
-        self._own = self._without_items() if view.each else pa.array(range(found.count), _INT)
-        self._cache: dict[Alternative, Values] = {}
+        self._own = self._without_items() if view.each else row_column(0, found.count)
+        self._rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
+        self._claimed: pa.Array | None = None
         self._last = _last(view)
         self.joined: dict[str, pa.Array] = {}
 
@@ -61,8 +60,8 @@ class Reader:
         """The rows that make a record themselves in a view of items."""
         if not self._view.own or self._items is None:
             return pa.array([], _INT)
-        rows = pa.array(range(self._found.count), _INT)
-        if self._view.also:
+        rows = row_column(0, self._found.count)
+        if self._view.also or not len(self._items.rows):
             return rows
         return rows.filter(pc.invert(pc.is_in(rows, value_set=self._items.rows)))
 
@@ -70,10 +69,9 @@ class Reader:
         """All candidates, in the order of the resources, with their columns."""
         if self._view.definition is not None:
             found = self._found.table(self._view.name)
-            every = pa.repeat(pa.scalar(True), len(found.rows))
-            return Candidates(found.rows, found.texts, found.many, claimed=every)
-        rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
-        made = Candidates(rows)
+            return Candidates(found.rows, found.texts, found.many)
+        self._claim()
+        made = Candidates(only(self._rows, self._claimed))
         for name, address in self._view.columns.items():
             if isinstance(address, Address):
                 texts, many = self._address(address, made)
@@ -81,19 +79,31 @@ class Reader:
                 if many is not None:
                     made.many[name] = many
             elif address.kind == "item":
-                made.texts[name] = self._numbers()
+                made.texts[name] = only(self._numbers(), self._claimed)
         for name, address in self._view.addresses.items():
-            self.joined[name] = self._joined(address, rows)
-        claimed = pa.repeat(pa.scalar(True), len(rows))
-        if self._view.when is not None:
-            claimed = pc.and_(claimed, holds(self._view.when, {**self.joined, **made.texts}))
-        made.claimed = claimed
+            self.joined[name] = self._joined(address)
         return made
+
+    def _claim(self) -> None:
+        """Finds the candidates that the condition of the view lets pass, so that only they are read."""
+        when, cells = self._view.when, dict[str, pa.Array]()
+        if when is None:
+            return
+        for name in dict.fromkeys(when.columns()):
+            if name in self._view.addresses:
+                cells[name] = self._joined(self._view.addresses[name])
+            else:
+                cells[name] = self._asked(self._view.columns[name])
+        flags = holds(when, cells)
+        self._claimed = pa.repeat(flags, len(self._rows)) if isinstance(flags, pa.Scalar) else flags
+
+    def _asked(self, column: Address | Computed) -> pa.Array:
+        return self._address(column, Candidates(self._rows))[0] if isinstance(column, Address) else self._numbers()
 
     def _numbers(self) -> pa.Array:
         """Of each item its number within its resource, counted from 1; null where there is one item, or none."""
         rows = self._items.rows if self._items is not None else pa.array([], _INT)
-        places, first = pa.array(range(len(rows)), _INT), pc.index_in(rows, value_set=rows).cast(_INT)
+        places, first = row_column(0, len(rows)), pc.index_in(rows, value_set=rows).cast(_INT)
         counts = pc.value_counts(rows)
         several = counts.field("values").filter(pc.greater(counts.field("counts"), 1))
         numbers = pc.add(pc.subtract(places, first), 1).cast(TEXT)
@@ -112,11 +122,11 @@ class Reader:
         texts: pa.Array | None = None
         many: pa.Array | None = None
         for way in address.alternatives:
-            values = self._alternative(way, made.rows)
-            plain, several = decode(values.texts), values.many
+            values = self._alternative(way)
+            plain, several = values.texts, values.many
             if several is not None and texts is not None:
                 several = pc.and_(pc.is_null(texts), several)
-            texts = plain if texts is None else pc.coalesce(texts, plain)
+            texts = plain if texts is None else filled(texts, plain)
             last = self._last[replace(way, nth=0)]
             if way.nth == 0 or 1 < way.nth == last:
                 many = _either(many, several)
@@ -124,32 +134,37 @@ class Reader:
                 made.passed[str(way)] = _either(made.passed.get(str(way)), several)
         return texts if texts is not None else pa.nulls(len(made.rows), TEXT), many
 
-    def _alternative(self, way: Alternative, rows: pa.Array) -> Values:
+    def _alternative(self, way: Alternative) -> Values:
         """A way for all candidates: of items where there are some, else of the resource."""
-        if way.up or self._items is None:
-            values = self._resource(way)
-            return values if self._items is None else _taken(values, rows)
-        own = _taken(self._resource(way), self._own) if self._view.own else Values(pa.nulls(0, TEXT), None)
-        items = self._items.values[name_of(way)]
-        return _one_after_other(items, own)
+        if self._items is None:
+            return self._only(self._resource(way))
+        if way.up:
+            return self._only(taken(self._resource(way), self._rows))
+        own = taken(self._resource(way), self._own) if self._view.own else Values(pa.nulls(0, TEXT), None)
+        return self._only(concatenated([self._items.values[name_of(way)], own]))
+
+    def _only(self, values: Values) -> Values:
+        """The values of the candidates that are claimed."""
+        many = None if values.many is None else only(values.many, self._claimed)
+        return Values(only(values.texts, self._claimed), many)
 
     def _resource(self, way: Alternative) -> Values:
-        if way not in self._cache:
-            self._cache[way] = self._resolver.value(self._view.of, way)
-        return self._cache[way]
+        return self._resolver.value(self._view.of, way)
 
-    def _joined(self, address: Address, rows: pa.Array) -> pa.Array:
+    def _joined(self, address: Address) -> pa.Array:
         texts: pa.Array | None = None
         for way in address.alternatives:
             name = all_of(way)
-            values = decode(self._found.values(name).texts)
+            values = self._found.values(name).texts
             if self._items is not None and way.up:
-                values = values.take(rows)
+                values = values.take(self._rows)
             elif self._items is not None:
                 own = values.take(self._own) if self._view.own else pa.nulls(0, TEXT)
-                values = pa.concat_arrays([decode(self._items.values[name].texts), own])
-            texts = values if texts is None else pc.coalesce(texts, values)
-        return pa.nulls(len(rows), TEXT) if texts is None else texts  # an element of another release
+                values = concatenated([self._items.values[name], Values(own, None)]).texts
+            values = only(values, self._claimed)
+            texts = values if texts is None else filled(texts, values)
+        # An element of another release has no alternative.
+        return pa.nulls(len(self._rows), TEXT) if texts is None else texts
 
 
 def _last(view: View) -> dict[Alternative, int]:
@@ -168,16 +183,23 @@ def _either(one: pa.Array | None, other: pa.Array | None) -> pa.Array | None:
     return pc.or_(one, other)
 
 
-def _taken(values: Values, rows: pa.Array) -> Values:
-    return Values(values.texts.take(rows), None if values.many is None else values.many.take(rows))
+def only(cells: pa.Array, flags: pa.Array | None) -> pa.Array:
+    """The cells where a flag is true; all where there are no flags, or all are true."""
+    if flags is None or pc.all(flags, min_count=0).as_py():
+        return cells
+    return cells.filter(flags)
 
 
-def _one_after_other(items: Values, own: Values) -> Values:
-    texts = pa.concat_arrays([decode(items.texts), decode(own.texts)])
-    if items.many is None and own.many is None:
-        return Values(texts, None)
-    flags = (pa.repeat(pa.scalar(False), len(each.texts)) if each.many is None else each.many for each in (items, own))
-    return Values(texts, pa.concat_arrays(list(flags)))
+def filled(texts: pa.Array, others: pa.Array) -> pa.Array:
+    """Texts, and the others where there are none."""
+    if not texts.null_count or others.null_count == len(others):
+        return texts
+    if texts.null_count == len(texts):
+        return others
+    if pa.types.is_dictionary(texts.type) and pa.types.is_dictionary(others.type):
+        one, two = pa.chunked_array([texts, others], DICTIONARY).unify_dictionaries().chunks
+        return pa.DictionaryArray.from_arrays(pc.coalesce(one.indices, two.indices), one.dictionary)
+    return pc.coalesce(decode(texts), decode(others))
 
 
 def holds(cond: Cond, cells: Mapping[str, pa.Array]) -> Any:

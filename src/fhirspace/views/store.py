@@ -18,10 +18,10 @@ from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
 from fhirspace.tables.text import TEXT, decode
-from fhirspace.views.columns import Block, Fault, Items, Values, columns, concatenated
 from fhirspace.views.definition.rows import Table, joined
 from fhirspace.views.plan import Plan
-from fhirspace.views.shapes import Shapes
+from fhirspace.views.reading.blocks import Block, Fault, Items, Values, concatenated
+from fhirspace.views.reading.columns import Columns
 
 _BLOCK: Final = 10_000
 _BYTES: Final = 32_000_000
@@ -39,7 +39,7 @@ class Resources:
         inside: the row and the type of the resource around a contained one; such rows make no records.
         digests: of the bytes of each, to compare those with the same id.
         blocks: their values. waiting, size: those that are in no block yet, and their bytes.
-        shapes: those of the resources so far.
+        columns: reads them.
     """
 
     plan: Plan
@@ -51,10 +51,11 @@ class Resources:
     blocks: list[Block] = field(default_factory=list)
     waiting: list[bytes] = field(default_factory=list)
     size: int = 0
-    shapes: Shapes = field(init=False)
+    columns: Columns = field(init=False)
+    _whole: dict[str, Values] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.shapes = Shapes(self.plan)
+        self.columns = Columns(self.plan)
 
     @property
     def count(self) -> int:
@@ -62,10 +63,12 @@ class Resources:
         return len(self.lines)
 
     def values(self, name: str) -> Values:
-        """One value of all rows; null where this release does not have it."""
-        parts = [each.values[name] for each in self.blocks if name in each.values]
-        found = concatenated(parts) if parts else Values(pa.nulls(self.count, pa.string()), None)
-        return self._with_urls(found) if name == "id" and any(self.urls) else found
+        """One value of all rows, once all are read; null where this release does not have it."""
+        if name not in self._whole:
+            parts = [each.values.pop(name) for each in self.blocks if name in each.values]
+            found = concatenated(parts) if parts else Values(pa.nulls(self.count, TEXT), None)
+            self._whole[name] = self._with_urls(found) if name == "id" and any(self.urls) else found
+        return self._whole[name]
 
     def _with_urls(self, ids: Values) -> Values:
         """The ids of resources; of an entry of a Bundle that has none, the one in its address."""
@@ -178,7 +181,7 @@ class Store:
         found = self.kinds[kind]
         lines, found.waiting, found.size = found.waiting, [], 0
         start = found.count - len(lines)
-        block = columns(found.plan, lines, found.shapes)
+        block = found.columns.block(lines)
         found.blocks.append(block)
         for at, raw in block.contained:
             self._contain(kind, start + at, raw)

@@ -91,11 +91,6 @@ def _member(found: Sequence[dict[str, msgspec.Raw]], name: str) -> pa.Array | No
     return _texts([bytes(each.get(name, _NOTHING)) for each in found], numbers=name == "value")
 
 
-def numbers_of(raws: Sequence[bytes]) -> pa.Array | None:
-    """The texts of JSON numbers as they are spelt (b"": none). None: one of them is no number of a usual form."""
-    return _texts(raws, numbers=True)
-
-
 def _texts(raws: Sequence[bytes], *, numbers: bool) -> pa.Array | None:
     """The texts of JSON texts, or of numbers as they are spelt; null where there is none. None: anything else."""
     try:

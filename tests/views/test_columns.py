@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from fhirspace.standards.fhir import definitions
 from fhirspace.tables.text import decode
-from fhirspace.views.columns import Block, columns
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.plan import Plan, plans
-from fhirspace.views.shapes import Shapes
+from fhirspace.views.reading.blocks import Block
+from fhirspace.views.reading.columns import Columns
 from tests.views.ehr import lab
 from tests.views.test_same_as_fhirpath import TYPES, Maker
 
 
 def plan(kind: str) -> Plan:
     return plans(view_set("us-core"), definitions("R4"))[kind]
+
+
+def one_by_one(kind: Plan, lines: Sequence[bytes]) -> Block:
+    return Columns(kind, one_by_one=True).block(lines)
 
 
 def unmapped(block: Block) -> Counter[tuple[int, str]]:
@@ -47,12 +52,13 @@ def everything(block: Block) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("kind", TYPES)
-def test_generated_resources_are_read_alike(kind: str) -> None:
+def test_generated_resources_are_read_alike(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [json.dumps(Maker(kind, seed).resource()).encode() for seed in range(60)]
-    shapes = Shapes(plan(kind))
+    monkeypatch.setattr("fhirspace.fhir.patterns._FEW", 1)
+    at_once = Columns(plan(kind))
     for start in (0, 30):  # the second block has what the first one did not have
         part = lines[start : start + 30]
-        assert everything(columns(plan(kind), part, shapes)) == everything(columns(plan(kind), part))
+        assert everything(at_once.block(part)) == everything(one_by_one(plan(kind), part))
 
 
 GOOD = json.dumps(lab("a", "Patient/p1", "2026-02-02"), separators=(",", ":")).encode()
@@ -90,13 +96,4 @@ def test_an_unusual_resource_among_others_is_read_alike(odd: bytes, place: int) 
     lines = [GOOD.replace(b'"id":"a"', b'"id":"%d"' % number) for number in range(120)]
     lines[place] = odd
     kind = plan("Observation")
-    assert everything(columns(kind, lines, Shapes(kind))) == everything(columns(kind, lines))
-
-
-def test_names_without_end_are_given_up() -> None:
-    kind = plan("Observation")
-    shapes = Shapes(kind)
-    for turn in range(4):
-        lines = [GOOD.replace(b'"id"', b'"x%d":1,"id"' % (turn * 1000 + number)) for number in range(300)]
-        assert shapes.values(lines) is None
-    assert everything(columns(kind, [GOOD], shapes)) == everything(columns(kind, [GOOD]))
+    assert everything(Columns(kind).block(lines)) == everything(one_by_one(kind, lines))
