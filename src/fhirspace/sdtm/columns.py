@@ -7,6 +7,7 @@ from decimal import Decimal
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -74,17 +75,26 @@ class Groups:
         self.codes = pa.repeat(pa.scalar(0, pa.int64()), table.num_rows)
         self.count = min(table.num_rows, 1)
         for column in self._columns:
-            encoded = column.dictionary_encode()
-            size = len(encoded.dictionary) + 1
-            index = pc.fill_null(encoded.indices.cast(pa.int64()), size - 1)
+            encoded = pc.dictionary_encode(column, null_encoding="encode")
+            size, index = len(encoded.dictionary), encoded.indices
+            if size < 2:
+                continue
+            if self.count == 1:
+                self.codes, self.count = index.cast(pa.int64()), size
+                continue
             combined = pc.add(pc.multiply(self.codes, size), index).dictionary_encode()
             self.codes, self.count = combined.indices.cast(pa.int64()), len(combined.dictionary)
 
     @cached_property
+    def distinct(self) -> list[pa.Array]:
+        """The cells of each group, column by column."""
+        firsts = pa.array(self.first_rows(), pa.int64())
+        return [column.take(firsts) for column in self._columns]
+
+    @cached_property
     def cells(self) -> list[Cells]:
         """The cells of each group."""
-        firsts = pa.array(self.first_rows(), pa.int64())
-        return list(zip(*(column.take(firsts).to_pylist() for column in self._columns), strict=True))
+        return list(zip(*(column.to_pylist() for column in self.distinct), strict=True))
 
     def spread(self, values: Iterable[str | None]) -> pa.Array:
         """One value a group -> a string array with one value a row."""
@@ -100,9 +110,11 @@ class Groups:
 
 
 def first_rows(codes: pa.Array, count: int) -> list[int]:
-    """The first row of each of `count` codes."""
-    found = pc.index_in(pa.array(range(count), pa.int64()), value_set=codes)  # of equal values, the first one's
-    return pc.fill_null(found, 0).to_pylist()  # type: ignore[no-any-return]
+    """The first row of each of `count` codes; 0 of one that no row has."""
+    found = np.zeros(count, np.int64)
+    numbers = codes.to_numpy()[::-1]
+    found[numbers] = np.arange(len(numbers) - 1, -1, -1)  # of equal numbers, the last one's is what is left
+    return found.tolist()
 
 
 def by_distinct(values: pa.Array, function: Callable[[str], Any], kind: pa.DataType) -> pa.Array:

@@ -26,7 +26,7 @@ from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.reading.ids import IDENTIFYING, misnamed
 from fhirspace.study.summary import ABOUT, for_rendering
 from fhirspace.tables.text import place
-from fhirspace.template.slots import Cond, Slot
+from fhirspace.template.slots import Cond, Slot, once as for_node
 from fhirspace.template.values import Fault, slot_text
 
 _OF_TS = ("@_TS_", "@_SYNTHETIC")
@@ -111,7 +111,7 @@ def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Hel
     in that are looked at once, and those of them that seem wrong cell by cell.
     """
     choice = next(each for root in mapping.roots() for each in choices(root) if name in each.paths)
-    compared, filled = _deciding(choice)
+    compared, filled = _deciding(choice.node)
     cells = {each: _column(mapping, table, each, helpers) for each in sorted(compared | filled)}
     alike = {each: cells[each] if each in compared else pc.is_valid(cells[each]).cast(pa.string()) for each in cells}
     suspects = pc.indices_nonzero(_judged(mapping, choice, name, pa.table({**alike, "": table[name]}), cells))
@@ -139,13 +139,14 @@ def _column(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> p
     return helpers.column(name, mapping, table) if name.startswith("_") else columns.text(table, name)
 
 
-def _deciding(choice: Choice) -> tuple[set[str], set[str]]:
+@for_node
+def _deciding(node: OneOf | Obj) -> tuple[frozenset[str], frozenset[str]]:
     """The columns whose cells decide what is written of a choice, and those that decide by being filled."""
-    conditions = [node.when for node in walk(choice.node) if isinstance(node, Obj) and node.when]
+    conditions = [each.when for each in walk(node) if isinstance(each, Obj) and each.when]
     parts = [part for each in conditions for part in _parts(each)]
-    compared = {part.column.partition(".")[0] for part in parts if part.op == "is"}
-    filled = {part.column.partition(".")[0] for part in parts if part.op == "filled"}
-    return compared, filled | {slot.base for _, slot in slots(choice.node)}
+    compared = frozenset(part.column.partition(".")[0] for part in parts if part.op == "is")
+    filled = frozenset(part.column.partition(".")[0] for part in parts if part.op == "filled")
+    return compared, filled | {slot.base for _, slot in slots(node)}
 
 
 def _parts(condition: Cond) -> Iterator[Cond]:
