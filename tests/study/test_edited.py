@@ -141,5 +141,6 @@ def test_a_digest_tells_which_group_changed() -> None:
         other = basis.digests(pa.table(row | {column: ["9"]}), "LB")[0].as_py()
         assert [first[at : at + 8] == other[at : at + 8] for at in (0, 8, 16)] == [at != group for at in range(3)]
     assert basis.digests(pa.table({"LBORRES": ["5"]}), "LB").to_pylist() == [None]
+    assert basis.digests(pa.table({"EPOCH": ["TREATMENT", None]}), "AE").to_pylist() == ["0" * 24, None]
     moved = pa.table({name: [None, *cells] for name, cells in row.items()}).slice(1)
     assert basis.digests(moved, "LB")[0].as_py() == first
