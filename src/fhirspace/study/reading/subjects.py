@@ -47,8 +47,6 @@ class SubjectScreen:
     """
 
     library: Library
-    _references: dict[str, Counter[str]] = field(init=False, default_factory=dict)
-    _patients: dict[str, set[str]] = field(init=False, default_factory=dict)
     _seen: list[tuple[str, bool, pa.Table]] = field(init=False, default_factory=list)
     """Of each file: whether these are Patients, and line, subject and id of rows."""
 
@@ -73,30 +71,34 @@ class SubjectScreen:
         batch.problems += [_problem((file, line)) for line in wrong]
         for domain, parts in batch.tables.items():
             for index, table in parts.items():
-                if has(table, "USUBJID") and has(table, "@row"):
-                    self._note(file, self._patient(domain, index), _with_asked(table, asked))
+                if has(table, "USUBJID") and has(table, "@row") and (asked or has(table, ID)):
+                    self._seen.append((file, self._patient(domain, index), _with_asked(table, asked)))
 
     def _patient(self, domain: str, index: int) -> bool:
         blocks = self.library.mappings[domain].blocks
         return 0 <= index < len(blocks) and blocks[index].resource == "Patient"
 
-    def _note(self, file: str, patient: bool, table: pa.Table) -> None:
-        pairs = columns.Groups(table, ["USUBJID", ID])
-        counts = Counter(pairs.codes.to_pylist())
-        for code, (subject, given) in enumerate(pairs.cells):
-            if subject and given and patient:
-                self._patients.setdefault(subject, set()).add(given)
-            elif subject and given:
-                self._references.setdefault(subject, Counter())[given] += counts[code]
-        self._seen.append((file, patient, table))
+    def _named(self, *, patients: bool) -> dict[str, Counter[str]]:
+        """By subject, how many rows of Patients, or of what refers to one, have which id."""
+        found: dict[str, Counter[str]] = {}
+        tables = [table for _, patient, table in self._seen if patient == patients]
+        if tables:
+            pairs = columns.Groups(pa.concat_tables(tables), ["USUBJID", ID])
+            counts = pc.value_counts(pairs.codes)
+            for code, count in zip(counts.field(0).to_pylist(), counts.field(1).to_pylist(), strict=True):
+                subject, given = pairs.cells[code]
+                if subject and given:
+                    found.setdefault(subject, Counter())[given] += count
+        return found
 
     def contradictions(self) -> list[Line]:
         """The lines that refer to another Patient than the one of their subject, or than most lines of it."""
-        owners = {patient: subject for subject, ids in self._patients.items() for patient in ids}
+        named = self._named(patients=True)
+        owners = {patient: subject for subject, ids in named.items() for patient in ids}
         wrong: dict[bool, list[str]] = {True: [], False: []}
-        for subject, given in self._references.items():
+        for subject, given in self._named(patients=False).items():
             references = given
-            patients = self._patients.get(subject, set())
+            patients = set(named.get(subject, ()))
             if patients and not patients & references.keys() and all(map(_OURS.fullmatch, references)):
                 wrong[True] += [f"{subject}\x1f{each}" for each in patients]  # the others are named after it
                 patients = set()
@@ -135,10 +137,10 @@ def _most(references: Table[str, int]) -> set[str]:
 
 def _with_asked(table: pa.Table, asked: Table[int, str]) -> pa.Table:
     """Line, subject and id of rows; the id of lines whose reference no mapping reads is given."""
-    ids = columns.text(table, ID)
-    if asked:
-        rows = zip(table["@row"].to_pylist(), ids.to_pylist(), strict=True)
-        ids = pa.array([asked.get(line, given) for line, given in rows], pa.string())
+    if not asked:
+        return table.select(["USUBJID", ID, "@row"])
+    rows = zip(table["@row"].to_pylist(), columns.text(table, ID).to_pylist(), strict=True)
+    ids = pa.array([asked.get(line, given) for line, given in rows], pa.string())
     return pa.table({"USUBJID": columns.text(table, "USUBJID"), ID: ids, "@row": table["@row"]})
 
 
