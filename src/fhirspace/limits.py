@@ -65,6 +65,7 @@ LIMITS = {
     "answer-seconds": Limit(900, "seconds for one answer of a server"),
     "sign-in-bytes": Limit(1_000_000, "bytes in one answer about the sign-in"),
     "failures": Limit(100, "resources that a server fails at, one after the other"),
+    "targets": Limit(2_000_000, "different resources that references name, where a server is asked for them"),
     "pages": Limit(100_000, "pages of one search or history"),
     "job-seconds": Limit(172_800, "seconds for a bulk job of a server, or for one file of it"),
     "job-files": Limit(100_000, "files of one bulk export"),

@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, get_args
 
 from fhirspace import arguments
+from fhirspace.api.checks import checked
 from fhirspace.arguments import PathLike
 from fhirspace.errors import Problem, UsageError
 from fhirspace.fhir.judging import Judging
+from fhirspace.fhirserver.http.client import Client
 from fhirspace.idkey import IdKey
 from fhirspace.standards.fhir import RELEASES, Release
 from fhirspace.study import convert as conversion, roundtrip as trip, validate as checks
@@ -163,6 +165,7 @@ def validate(
     terminology: PathLike | Iterable[PathLike] = (),
     follow_links: bool = False,
     encoding: str | None = None,
+    client: Client | None = None,
 ) -> Iterator[Problem]:
     """Find the problems of FHIR files or SDTM datasets. Arguments are checked at once, files as problems are taken.
 
@@ -175,10 +178,11 @@ def validate(
             licensed systems), or folders of these. A code that a system given here does not have is an error.
         follow_links: follow links that lead out of an input folder, too.
         encoding: as in `convert`.
+        client: a server that is asked for what references name and the files do not have: ``connect(server).client``.
 
     Raises:
         UsageError: FS640, FS641 an argument; FS615 there is nothing to validate; FS617, FS645 no profile, no codes.
-        InputError: a file is missing or cannot be read.
+        InputError: a file is missing or cannot be read. ServerError: FS510 to FS512, the server's answers.
     """
     return checks.validate(
         arguments.paths("paths", paths),
@@ -188,6 +192,7 @@ def validate(
         terminology=arguments.paths("terminology", terminology, empty=True),
         follow_links=arguments.flag("follow_links", follow_links),
         encoding=arguments.encoding(encoding),
+        **checked((), client=client),
     )
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fhirspace import arguments
 from fhirspace.cli.console import give, print_line, say, tell_problems
 from fhirspace.cli.findings import Group, grouped, lines
+from fhirspace.cli.options import client_of
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, EXIT_QUARANTINED, Problem, UsageError, exit_code_of
 from fhirspace.foreign import counted, shown
 
@@ -36,7 +37,7 @@ def validate(options: Namespace) -> int:
     encoding = arguments.encoding(options.encoding)
     opened = Opened(options.paths, follow_links=options.follow_links, encoding=encoding)
     how = {"fhir": options.fhir, "full": options.full, "profile": options.profile, "terminology": options.terminology}
-    problems: Iterable[Problem] = run(options.paths, **how, opened=opened)
+    problems: Iterable[Problem] = run(options.paths, **how, opened=opened, client=client_of(options))
     report = None
     if options.rules is not None:
         found = list(problems)

@@ -12,6 +12,7 @@ from fhirspace import arguments, idkey
 from fhirspace.cli.check_commands import explain, rules, terminology, validate  # noqa: F401  # found here by their names
 from fhirspace.cli.console import Bars, coloured, give, lines, say, tell_problems
 from fhirspace.cli.mapping_commands import mapping  # noqa: F401  # found here by its name
+from fhirspace.cli.options import client_of, connection
 from fhirspace.errors import (
     EXIT_CLEAN,
     EXIT_FINDINGS,
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
     from fhirspace.delivery.push.push import PushReport
     from fhirspace.delivery.undo import UndoReport, VerifyReport
     from fhirspace.fhirserver.config import Connection
-    from fhirspace.fhirserver.http.client import Client
-
-
-def _connection(options: Namespace) -> Connection:
-    """The server of ``--server`` and ``--config``."""
-    from fhirspace.fhirserver.config import connect
-
-    return connect(options.server, options.config, insecure_http=options.insecure_http)
-
-
-def _client(options: Namespace) -> Client | None:
-    """The client of ``--server`` and ``--config``, None where no server is named."""
-    return _connection(options).client if options.server else None
 
 
 @contextmanager
@@ -133,7 +121,7 @@ def doctor(options: Namespace) -> int:
     from fhirspace.delivery.doctor.doctor import doctor as run
     from fhirspace.delivery.doctor.text import text
 
-    client = _connection(options).client
+    client = connection(options).client
     found = run(client.server, fhir=options.fhir, types=options.types, client=client)
     give(found.as_dict(), text(found, colour=coloured()), as_json=options.json, colours=coloured())
     return found.exit_code
@@ -150,7 +138,7 @@ def plan(options: Namespace) -> int:
         text = "\n".join(f"{shown(kind, 64):<24}{count:>12,}" for kind, count in found)
         give(delivery.order_as_dict(found, problems), text, as_json=options.json)
         return exit_code_of(problems)
-    there = _connection(options)
+    there = connection(options)
     with _key_announced(), Bars("resource") as bars:
         planned = delivery.plan(
             options.folder,
@@ -195,7 +183,7 @@ def retry(options: Namespace) -> int:
 
 
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
-    there = _connection(options)
+    there = connection(options)
     with _key_announced(), Bars("resource") as bars:
         report = run(there.client.server, progress=bars.named("done"), **_delivery(options, there))
         bars.outcome = _outcome(report)
@@ -231,7 +219,7 @@ def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoRepor
             options.run,
             journal=options.journal,
             progress=bars.named(doing),
-            client=_client(options),
+            client=client_of(options),
             id_key=options.id_key,
             insecure_http=options.insecure_http,
         )
@@ -260,7 +248,7 @@ def status(options: Namespace) -> int:
 def _bulk_push(options: Namespace) -> int:
     from fhirspace.delivery.bulk.load import bulk_push as run
 
-    there = _connection(options)
+    there = connection(options)
     with Bars("resource") as bars:
         report = run(
             options.folder,
@@ -286,7 +274,7 @@ def pull(options: Namespace) -> int:
     from fhirspace.delivery.pull.patients import pull_patients
     from fhirspace.delivery.pull.pull import pull as run
 
-    client = _connection(options).client
+    client = connection(options).client
     level = _bulk_level(options)
     chosen = {"types": options.types, "since": options.since, "client": client}
     chosen |= {"validate": options.validate} if options.validate else {}

@@ -5,18 +5,18 @@ from __future__ import annotations
 from argparse import Namespace
 
 from fhirspace.cli.console import give
+from fhirspace.cli.options import client_of
 from fhirspace.errors import EXIT_CLEAN, EXIT_QUARANTINED
 
 
 def mapping(options: Namespace) -> int:
     """``fhirspace mapping``."""
     if options.action == "profile":
-        from fhirspace.fhirserver.config import connect
         from fhirspace.study.inspect.foreign import profile
 
         there = {"patients": options.patients} if options.patients else {}
         if options.server:
-            there["client"] = connect(options.server, options.config, insecure_http=options.insecure_http).client
+            there["client"] = client_of(options)
         found, about = profile(options.name, mappings=options.mappings, out=options.out, **there)
         give(found, about, as_json=options.json)
         return EXIT_QUARANTINED if found["problems"] else EXIT_CLEAN

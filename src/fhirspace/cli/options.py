@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fhirspace.fhirserver.config import Connection
+    from fhirspace.fhirserver.http.client import Client
 
 RELEASES = ("R4", "R4B", "R5")
 
@@ -168,3 +172,15 @@ def server_option(parser: argparse.ArgumentParser, *, without: str = "") -> None
         action="store_true",
         help="allow sending data to another machine unencrypted (http://); not possible with a sign-in",
     )
+
+
+def connection(options: argparse.Namespace) -> Connection:
+    """The server of ``--server`` and ``--config``."""
+    from fhirspace.fhirserver.config import connect  # noqa: PLC0415 - only with a server
+
+    return connect(options.server, options.config, insecure_http=options.insecure_http)
+
+
+def client_of(options: argparse.Namespace) -> Client | None:
+    """The client of ``--server`` and ``--config``, None where no server is named."""
+    return connection(options).client if options.server else None

@@ -137,6 +137,7 @@ def _validate(commands: Any) -> None:
         "check FHIR files, or SDTM datasets, against their standards",
         "study/fhir --full",
         "study/fhir --terminology meddra.csv",
+        "export/ --server https://fhir.example.org/fhir",
         "study --json",
         "study --rules",
     )
@@ -165,6 +166,7 @@ def _validate(commands: Any) -> None:
         help="code systems and value sets to check codes by: CodeSystem and ValueSet as JSON, or CSV with the columns"
         " system and code, for licensed systems; may be given several times",
     )
+    server_option(parser, without="references to what the files do not have lead nowhere")
     rules_option(parser)
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.validation import validate as fhir_validate
+from fhirspace.fhir.validation.across import Elsewhere
 from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
@@ -17,6 +19,9 @@ from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.tables.leftovers import finding
+
+if TYPE_CHECKING:
+    from fhirspace.fhirserver.http.client import Client
 
 
 def validate(
@@ -29,6 +34,7 @@ def validate(
     follow_links: bool = False,
     encoding: str | None = None,
     opened: Opened | None = None,
+    client: Client | None = None,
 ) -> Iterator[Problem]:
     """The problems of FHIR files or of SDTM datasets, and where a define.xml beside datasets differs from them.
 
@@ -44,10 +50,11 @@ def validate(
         follow_links: follow links that lead out of an input folder, too.
         encoding: that of the texts of SAS transport files; found by itself when absent.
         opened: the same paths, where their datasets are looked at by others, too.
+        client: a server that is asked for the resources that references name and the files do not have.
 
     Raises:
         InputError: a file is missing or cannot be read; UsageError: FS615 where there is nothing to validate,
-            FS617, FS645 where the profile or the terminology is none.
+            FS617, FS645 where the profile or the terminology is none; ServerError: FS510 to FS512, the server's answer.
     """
     checker, missing = _checker(profile, terminology, fhir, full=full)
     opened = opened or Opened(paths, follow_links=follow_links, encoding=encoding)
@@ -63,7 +70,20 @@ def validate(
         elif given.kind == "records":
             yield from (finding(found.path) for found in given.files.values())
     files = [file for given in opened.inputs for file in given.fhir]  # references lead from one input to another
-    yield from fhir_validate.validate_files(files, checker=checker)
+    elsewhere = None if client is None else _elsewhere(client)
+    yield from fhir_validate.validate_files(files, checker=checker, elsewhere=elsewhere)
+
+
+def _elsewhere(client: Client) -> Elsewhere:
+    """A server as the place where resources are that the files do not have: each is asked for once."""
+    from fhirspace.fhirserver.address import is_key  # noqa: PLC0415
+    from fhirspace.fhirserver.fetch import fetch  # noqa: PLC0415 - only with a server
+
+    def resources(keys: Iterable[str]) -> Iterator[bytes]:
+        wanted = (key for key in keys if is_key(key))
+        return (found.line for found in fetch(client, wanted) if found.line)
+
+    return Elsewhere(client.server, resources)
 
 
 def _checker(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import msgspec
 import pyarrow.compute as pc
@@ -16,9 +17,10 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
-from fhirspace.fhir.validation.subjects import Subjects, hashes, repeating
+from fhirspace.fhir.validation.subjects import Subjects, hashes, patient_of, repeating
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder
+from fhirspace.limits import limit, too_much
 
 _REFERENCE = re.compile(rb'"reference"\s*:\s*"((?:[^"\\]|\\.){1,2000})"')
 _HEAD = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})","id":"([A-Za-z0-9.-]{1,64})"')
@@ -50,10 +52,27 @@ def _references(raw: bytes) -> list[bytes]:
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Where resources are looked for that the files do not have.
+
+    Attributes:
+        base: the address of a server; absolute references that begin with it are looked for as relative ones are.
+        resources: gives those of some keys (``Type/id``, each once) that are there.
+    """
+
+    base: str
+    resources: Callable[[Iterable[str]], Iterator[bytes]]
+
+
 class Across:
     """The ids and references of a set of files."""
 
-    def __init__(self) -> None:
+    def __init__(self, elsewhere: Elsewhere | None = None) -> None:
+        """Args: where to look for what references name and the files do not have."""
+        self._elsewhere = elsewhere
+        self._keys: dict[int, str] = {}
+        """What the hashes of references name, where they are looked for elsewhere."""
         self._file: FhirFile | None = None
         self._kind, self._base = "", 0
         self._files: list[str] = []
@@ -93,22 +112,28 @@ class Across:
         texts = _references(raw)
         owner = self._subjects.add(kind, raw, texts, place) if texts else 0
         if identity:
-            self._ids.append(hash(f"{kind}/{identity}".encode()))
-            self._id_places.append(place)
-            self._id_owners.append(owner)
+            self._is_there(kind, identity, place, owner)
         for text in texts:
             if text not in self._lately:
                 self._reference(text, place)
+
+    def _is_there(self, kind: str, identity: str, place: int, owner: int) -> None:
+        self._ids.append(hash(f"{kind}/{identity}".encode()))
+        self._id_places.append(place)
+        self._id_owners.append(owner)
 
     def _reference(self, text: bytes, place: int) -> None:
         if len(self._lately) >= _REMEMBERED:
             self._lately.clear()
         self._lately.add(text)
         named = None if text.startswith(_URN) else parsed(text.decode("utf-8", "replace").replace("\\/", "/"))
-        key = text if text.startswith(_URN) else named.key.encode() if named and named.id and not named.base else b""
+        bases = ("", f"{self._elsewhere.base}/") if self._elsewhere else ("",)
+        key = text if text.startswith(_URN) else named.key.encode() if named and named.base in bases else b""
         if key:
             self._wanted.append(hash(key))
             self._wanted_places.append(place)
+        if key and self._elsewhere and named and len(self._keys) <= limit("targets"):
+            self._keys[hash(key)] = named.key
 
     def _bundle(self, file: FhirFile) -> None:
         """The entries of a Bundle: their ids count, their references are for whoever made the Bundle."""
@@ -121,10 +146,12 @@ class Across:
                 head = _head(bytes(entry.resource))
             except JsonError:
                 continue
+            place = -self._place(head.resource_type, number)
             if head.id:
-                self._ids.append(hash(f"{head.resource_type}/{head.id}".encode()))
-                self._id_places.append(-self._place(head.resource_type, number))
-                self._id_owners.append(0)
+                self._is_there(head.resource_type, head.id, place, 0)
+            for text in _references(bytes(entry.resource)) if self._elsewhere else ():
+                if not text.startswith(_URN) and text not in self._lately:
+                    self._reference(text, place)
 
     def _place(self, kind: str, number: int) -> int:
         if kind != self._kind:
@@ -139,7 +166,9 @@ class Across:
         for place in self._twice():
             where, kind = self._shown(place)
             yield Problem("FS436", Place(*where, f"{kind}.id"), "an id that no other resource of the type has", kind)
-        if not self._sets:
+        if self._elsewhere:
+            self._look(self._elsewhere)
+        elif not self._sets:
             return  # single resources are no set
         for place in self._dangling():
             where, kind = self._shown(place)
@@ -159,17 +188,32 @@ class Across:
             if key in doubled and place >= 0:
                 met.add(key)
 
+    def _look(self, elsewhere: Elsewhere) -> None:
+        """Adds the resources that are elsewhere: they are there, and of some patient. Raises InputError: FS160."""
+        if len(self._keys) > limit("targets"):
+            raise too_much("targets", Place(self._files[-1]))
+        missing = {self._wanted[at]: at for at in self._missing()}
+        wanted = {key: place for key, place in missing.items() if key in self._keys}
+        for raw in elsewhere.resources(self._keys[key] for key in wanted):
+            head = _head(raw)
+            place = self._wanted_places[wanted[hash(f"{head.resource_type}/{head.id}".encode())]]
+            self._is_there(head.resource_type, head.id, -abs(place), patient_of(_references(raw)))
+
     def _dangling(self) -> Iterator[int]:
-        if not self._wanted:
-            return
-        wanted, ids = hashes(self._wanted), hashes(self._ids)
-        there = ids.filter(pc.is_in(ids, value_set=wanted))  # ids may be millions, and need no table so
-        missing = pc.invert(pc.is_in(wanted, value_set=there))
         met: set[int] = set()
-        for at in pc.indices_nonzero(missing).to_pylist():
+        for at in self._missing():
             if self._wanted[at] not in met:
                 met.add(self._wanted[at])
                 yield self._wanted_places[at]
+
+    def _missing(self) -> list[int]:
+        """Which of the references lead nowhere."""
+        if not self._wanted:
+            return []
+        wanted, ids = hashes(self._wanted), hashes(self._ids)
+        there = ids.filter(pc.is_in(ids, value_set=wanted))  # ids may be millions, and need no table so
+        found: list[int] = pc.indices_nonzero(pc.invert(pc.is_in(wanted, value_set=there))).to_pylist()
+        return found
 
     def _shown(self, place: int) -> tuple[tuple[str, int | None], str]:
         place = abs(place)

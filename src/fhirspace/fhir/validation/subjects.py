@@ -48,6 +48,17 @@ def _scalar(number: int) -> pa.Scalar:
 _NOBODY = _scalar(0)
 
 
+def patient_of(texts: Sequence[bytes]) -> int:
+    """The hash of the reference to the one patient that references of a resource name; 0: none, or several."""
+    patient = _one(texts)
+    return hash(patient) if patient else 0
+
+
+def _one(texts: Sequence[bytes]) -> bytes:
+    patients = {text.partition(_VERSION)[0] for text in texts if text.startswith(_PATIENT)}
+    return patients.pop() if len(patients) == 1 else b""
+
+
 class Subjects:
     """The patients of the resources of a set, and the references between these resources."""
 
@@ -67,10 +78,9 @@ class Subjects:
         Returns:
             The hash of the reference to its patient; 0 where it has none, or several.
         """
-        patients = {text.partition(_VERSION)[0] for text in texts if text.startswith(_PATIENT)}
-        if len(patients) != 1:
+        patient = _one(texts)
+        if not patient:
             return 0
-        patient = patients.pop()
         owner = hash(patient)
         new = texts if kind == _ENROLMENT else [text for text in texts if (patient, text) not in self._known]
         if new and any(each in raw for each in _OF_ONE):

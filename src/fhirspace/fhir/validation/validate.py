@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile, find
-from fhirspace.fhir.validation.across import Across
+from fhirspace.fhir.validation.across import Across, Elsewhere
 from fhirspace.fhir.validation.check import Checker, compiled, judged
 from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.quick import Quick
@@ -43,10 +43,19 @@ def validate(paths: Iterable[Path], *, fhir: Release = "R4", full: bool = False)
     yield from validate_files(found.files, checker=compiled(fhir, full=full))
 
 
-def validate_files(files: Iterable[FhirFile], *, checker: Checker) -> Iterator[Problem]:
-    """`validate` for files that were recognised before; one that cannot be read to its end is a finding, too."""
+def validate_files(
+    files: Iterable[FhirFile], *, checker: Checker, elsewhere: Elsewhere | None = None
+) -> Iterator[Problem]:
+    """`validate` for files that were recognised before; one that cannot be read to its end is a finding, too.
+
+    Args:
+        files: the files. checker: the checks. elsewhere: where resources are that these refer to.
+
+    Raises:
+        InputError: FS160, references name more resources than are looked for elsewhere.
+    """
     checker.registry.begin(full=checker.full)
-    across = Across()
+    across = Across(elsewhere)
     quick = Quick(checker)
     for file in files:
         name = file.name
