@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.fhir.patterns import Patterns
+from fhirspace.fhir.patterns.match import Patterns
 from fhirspace.json import JsonError, parse
 
 LINE: dict[str, Any] = {

@@ -6,16 +6,26 @@ Source: FHIR, "Bulk Data Access" (ndjson), "Resource Formats: JSON".
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Final, NamedTuple, cast
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import gunzip
 from fhirspace.limits import allowed, limit
 
 BOM = b"\xef\xbb\xbf"
+_CHUNK: Final = 1 << 21
+_LINES: Final = 1_000
+
+
+class Batch(NamedTuple):
+    """Lines of a file, without line ends, and the number of each."""
+
+    numbers: Sequence[int]
+    lines: list[bytes]
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -75,6 +85,56 @@ def places(path: Path) -> Iterator[tuple[int, int, bytes]]:
             offset += len(line)
             if text:
                 yield number, begin, text
+
+
+def batches(path: Path) -> Iterator[Batch]:
+    """`read`, some lines at a time. Raises InputError as `places`, after the lines before the fault."""
+    with open_bytes(path) as stream:
+        if isinstance(stream, BufferedReader) and isinstance(stream.raw, FileIO):
+            yield from (batch for batch in _chunks(stream, path) if batch.lines)
+            return
+    numbers, lines = list[int](), list[bytes]()
+    try:
+        for number, line in read(path):
+            numbers.append(number)
+            lines.append(line)
+            if len(lines) == _LINES:
+                yield Batch(numbers, lines)
+                numbers, lines = [], []
+    except InputError:
+        if lines:
+            yield Batch(numbers, lines)
+        raise
+    if lines:
+        yield Batch(numbers, lines)
+
+
+def _chunks(stream: BufferedReader, path: Path) -> Iterator[Batch]:
+    most, number, rest = limit("line-bytes"), 1, b""
+    while True:
+        try:
+            chunk = stream.read(_CHUNK)
+        except OSError:
+            raise InputError("FS404", Place(path.name, number), "a file that can be read") from None
+        *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
+        long = next((at for at, line in enumerate(lines) if len(line) >= most), None) if most <= _CHUNK else None
+        yield _batch(number, lines[:long])
+        number += len(lines) if long is None else long
+        if long is not None or len(rest) > most:
+            raise InputError("FS405", Place(path.name, number), allowed("line-bytes"))
+        if not chunk:
+            return
+
+
+def _batch(first: int, lines: list[bytes]) -> Batch:
+    """Lines without blanks around them, and without those that are blank; `first`: the number of the first one."""
+    if first == 1 and lines:
+        lines[0] = lines[0].removeprefix(BOM)
+    lines = list(map(bytes.strip, lines))
+    numbers = range(first, first + len(lines))
+    if all(lines):
+        return Batch(numbers, lines)
+    return Batch([number for number, line in zip(numbers, lines, strict=True) if line], list(filter(None, lines)))
 
 
 def _next(stream: IO[bytes], path: Path, number: int, most: int) -> bytes:

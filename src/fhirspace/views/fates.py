@@ -6,12 +6,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
 from fhirspace.fhir.status import Verdict
-from fhirspace.tables.text import row_column
+from fhirspace.views.order import distinct
 from fhirspace.views.store import Resources, Store
 
 AGAIN: Final = "the same resource again"
@@ -33,7 +34,7 @@ class Fates:
     def __init__(self, store: Store, kind: str) -> None:
         self.found: Resources = store.kinds[kind]
         self._store, self._kind = store, kind
-        self._all = row_column(0, self.found.count)
+        self._all = self.found.rows
         inside = self._among(self.found.inside)
         self.outermost = pc.invert(inside)
         none = pa.repeat(_NO, self.found.count)
@@ -45,8 +46,10 @@ class Fates:
         self._judge()
 
     def _among(self, rows: Iterable[int] | pa.Array) -> pa.Array:
-        given = rows if isinstance(rows, pa.Array) else pa.array(list(rows), pa.int64())
-        return pc.is_in(self._all, value_set=given.cast(pa.int64()))
+        given = rows.to_numpy() if isinstance(rows, pa.Array) else np.fromiter(rows, np.int64)
+        flags = np.zeros(self.found.count, bool)
+        flags[given] = True
+        return pa.array(flags)
 
     def _judge(self) -> None:
         faults = dict(self.found.faults())
@@ -75,7 +78,9 @@ class Fates:
         """Of equal resources with the same id one is enough; of different ones it is not known which one counts."""
         ids = self.found.values("id").texts
         ids = ids.cast(pa.string()) if pa.types.is_dictionary(ids.type) else ids
-        outer = pc.if_else(self.outermost, ids, pa.scalar(None, pa.string()))
+        outer = pc.if_else(self.outermost, ids, pa.scalar(None, pa.string())) if self.found.inside else ids
+        if distinct(outer):
+            return
         counts = pc.value_counts(outer.drop_null())
         twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
         if not len(twice):

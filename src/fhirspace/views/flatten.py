@@ -22,9 +22,11 @@ from fhirspace.views.computed import ENROLLED, Context
 from fhirspace.views.fates import Fates
 from fhirspace.views.join import Resolver
 from fhirspace.views.merged import merged
+from fhirspace.views.notation.address import Address
 from fhirspace.views.notation.model import View, ViewSet
 from fhirspace.views.order import places
 from fhirspace.views.plan import plans
+from fhirspace.views.reading.blocks import nothing
 from fhirspace.views.records import Candidates, Reader, holds, only
 from fhirspace.views.store import Resources, Store
 from fhirspace.views.subjects import KEYS, PATIENT, Enrolment, Patients, Subjects, patients
@@ -89,6 +91,7 @@ class _Flattening:
         self._store = Store(plans(views, self._known))
         self._resolver = Resolver(self._store)
         self._made = Flattened()
+        self._subjects: dict[tuple[str, Address | None], Subjects] = {}
 
     def run(self, files: Iterable[FhirFile]) -> Flattened:
         self._store.read(files)
@@ -115,7 +118,10 @@ class _Flattening:
         claimed = fate.claim(only(made.rows, fate.outermost.take(made.rows)))
         for reason, rows in reader.never():
             fate.block(pc.and_(pc.and_(rows, claimed), fate.free()), reason)
-        subject = known.of(view, fate.found, self._resolver)
+        who = view.of, view.subject
+        if who not in self._subjects:
+            self._subjects[who] = known.of(view, fate.found, self._resolver)
+        subject = self._subjects[who]
         if self._enrolment is not None:
             open_ = pc.and_(claimed, fate.free())
             fate.refuse(pc.and_(open_, pc.invert(subject.known)), "FS461", "subject")
@@ -130,7 +136,8 @@ class _Flattening:
         texts = context.computed(view)
         if view.definition is not None:  # its columns are its own, whatever their names
             texts |= {name: only(cells, ready.good) for name, cells in ready.made.texts.items()}
-        rows, keep = ready.rows, pa.repeat(pa.scalar(True), len(ready.rows))
+        rows = ready.rows
+        keep = pa.repeat(pa.scalar(True), len(rows))
         for name, flags in ready.made.many.items():
             several = pc.and_(pc.fill_null(only(flags, ready.good), False), keep)
             bad = rows.filter(several).unique().to_pylist()
@@ -156,7 +163,7 @@ class _Flattening:
         names = dict.fromkeys([*(name for name in first if name in texts), *own])
         columns = {name: only(texts[name], keep) for name in names}
         order = places(list(columns.values()))
-        table = pa.table({name: compact(cells.take(order)) for name, cells in columns.items()})
+        table = pa.table({name: _in_order(cells, order) for name, cells in columns.items()})
         rows = rows.take(order)
         files = pa.array([each.name for each in self._store.files], TEXT)
         numbers = pa.array(found.files, pa.int32()).take(rows)
@@ -188,6 +195,10 @@ class _Flattening:
                 self._made.left[kind, DECLARED] += count
             else:
                 self._made.unclaimed[kind] += count
+
+
+def _in_order(cells: pa.Array, order: pa.Array) -> pa.Array:
+    return nothing(len(cells)) if cells.null_count == len(cells) else compact(cells.take(order))
 
 
 @dataclass(slots=True)

@@ -13,10 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from fhirspace.tables.text import TEXT, decode
+from fhirspace.tables.text import decode
 
 Keys = NDArray[np.uint64]
 _WORD: Final = 8
+_MIXED: Final = np.uint64(0x9E3779B97F4A7C15)
+"""An odd number, by which eight bytes are spread over others."""
 _PASSES: Final = 3
 """How often some bytes of a text are compared before whole texts are."""
 Key = Callable[[Any, int], Keys]
@@ -46,6 +48,33 @@ def places(columns: Sequence[pa.Array]) -> pa.Array:
     return pa.array(order)
 
 
+def distinct(column: pa.Array) -> bool:
+    """Whether all texts of a column, of the rows that have one, are different."""
+    if pa.types.is_dictionary(column.type):
+        return len(column) - column.null_count <= len(column.dictionary) and _distinct(decode(column))
+    # The ends of ids differ more than their beginnings, and equal ids have equal ends.
+    starts, words = _words(column)
+    first, end = starts[:-1], starts[1:]
+    if (end - first < _WORD).any():
+        return _distinct(column)
+    last, before = (words[np.maximum(end - size, first)].astype(np.uint64) for size in (_WORD, 2 * _WORD))
+    keys = np.sort(last * _MIXED ^ before)
+    return not (keys[1:] == keys[:-1]).any() or _distinct(column)
+
+
+def _distinct(column: pa.Array) -> bool:
+    texts = column.drop_null()
+    return len(texts.unique()) == len(texts)
+
+
+def _words(column: pa.Array) -> tuple[NDArray[np.int64], Any]:
+    """Where the texts of a column begin, and where the last one ends; the eight bytes from each place on."""
+    _, offsets, data = column.buffers()
+    starts = np.frombuffer(offsets, np.int32)[column.offset :][: len(column) + 1].astype(np.int64)
+    signs = data if data is not None and len(data) >= _WORD else bytes(data or b"").ljust(_WORD)
+    return starts, np.ndarray((len(signs) - _WORD + 1,), ">u8", signs, strides=(1,))
+
+
 def _keys(columns: Sequence[pa.Array]) -> Iterator[Key]:
     for column in columns:
         if column.null_count:
@@ -68,9 +97,7 @@ def _ranks(cells: pa.Array) -> Keys:
 
 def _parts(column: pa.Array) -> Iterator[Key]:
     """Some bytes of texts after the other, as numbers that are ordered as they are."""
-    _, offsets, data = pa.concat_arrays([column, pa.array([" " * _WORD], TEXT)]).buffers()
-    places_ = np.frombuffer(offsets, np.int32)[: len(column) + 1].astype(np.int64)
-    words = np.ndarray((len(data) - _WORD + 1,), ">u8", data, strides=(1,))
+    places_, words = _words(column)
     done = 0
 
     def part(rows: Any, bits: int) -> Keys:
@@ -78,7 +105,10 @@ def _parts(column: pa.Array) -> Iterator[Key]:
         width = bits // 8
         start, end = places_[rows] + done, places_[rows + 1]
         here = np.clip(end - start, 0, width).astype(np.uint64)
-        found = words[np.minimum(start, end)].astype(np.uint64) >> np.uint64(8 * (_WORD - width))
+        start = np.minimum(start, end)
+        at = np.minimum(start, len(words) - 1)  # the last eight bytes have those after a place near the end
+        over = np.minimum(start - at, _WORD - 1).astype(np.uint64) * np.uint64(8)
+        found = words[at].astype(np.uint64) << over >> np.uint64(8 * (_WORD - width))
         unused = np.uint64(8) * (np.uint64(width) - here)
         done += width
         keys: Keys = found >> unused << unused

@@ -50,7 +50,7 @@ class Reader:
     def __init__(self, view: View, found: Resources, resolver: Resolver, known: Definitions) -> None:
         self._view, self._found, self._resolver, self._known = view, found, resolver, known
         self._items: Items | None = found.items(view.each) if view.each else None
-        self._own = self._without_items() if view.each else row_column(0, found.count)
+        self._own = self._without_items() if view.each else found.rows
         self._rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
         self._claimed: pa.Array | None = None
         self._last = _last(view)
@@ -60,7 +60,7 @@ class Reader:
         """The rows that make a record themselves in a view of items."""
         if not self._view.own or self._items is None:
             return pa.array([], _INT)
-        rows = row_column(0, self._found.count)
+        rows = self._found.rows
         if self._view.also or not len(self._items.rows):
             return rows
         return rows.filter(pc.invert(pc.is_in(rows, value_set=self._items.rows)))

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import wire
 from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.ndjson import Batch
 from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
@@ -23,8 +25,8 @@ from fhirspace.views.plan import Plan
 from fhirspace.views.reading.blocks import Block, Fault, Items, Values, concatenated
 from fhirspace.views.reading.columns import Columns
 
-_BLOCK: Final = 10_000
-_BYTES: Final = 32_000_000
+_BLOCK: Final = 5_000
+_BYTES: Final = 8_000_000
 """Resources, and bytes, of a block."""
 _TYPE: Final = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})"[,}]')
 
@@ -61,6 +63,20 @@ class Resources:
     def count(self) -> int:
         """The number of rows, contained resources among them."""
         return len(self.lines)
+
+    @property
+    def rows(self) -> pa.Array:
+        """The numbers of the rows."""
+        return pa.array(np.arange(self.count))
+
+    def add(self, file: int, numbers: Sequence[int], lines: Sequence[bytes], url: str = "") -> None:
+        """Adds resources that are in no block yet, each with its place."""
+        self.files += array("i", [file]) * len(lines)
+        self.lines += array("q", np.fromiter(numbers, np.int64, len(lines)).tobytes())
+        self.urls += [url] * len(lines)
+        self.digests += array("q", list(map(hash, lines)))
+        self.waiting += lines
+        self.size += sum(map(len, lines))
 
     def values(self, name: str) -> Values:
         """One value of all rows, once all are read; null where this release does not have it."""
@@ -134,23 +150,33 @@ class Store:
         for file in files:
             self.files.append(file)
             try:
-                self._take_all(_resources(file))
+                self._read(file)
             except InputError as fault:
                 self.broken.append((file, fault))
         while open_ := [kind for kind, found in self.kinds.items() if found.waiting]:
             self._close(open_[0])  # what is contained may be of a type that was closed already
 
-    def _take_all(self, resources: Iterable[tuple[int, str, bytes]]) -> None:
-        """Adds resources; one that begins as the one before is of its type."""
-        head, last = b"", ""
-        for line, url, raw in resources:
-            if head and raw.startswith(head):
-                self._add(last, line, url, raw)
-                continue
-            self._take(line, url, raw)
-            found = _TYPE.match(raw)
-            last = found[1].decode() if found else ""
-            head = found[0] if found and last in self.plans else b""
+    def _read(self, file: FhirFile) -> None:
+        if file.kind == "bundle":
+            for number, entry in enumerate(file.entries(), 1):
+                if raw := bytes(entry.resource):
+                    self._take(number, entry.fullUrl, raw)
+            return
+        for batch in file.batches():
+            self._take_all(batch)
+
+    def _take_all(self, batch: Batch) -> None:
+        """Adds resources, those that all begin alike at once."""
+        found = _TYPE.match(batch.lines[0])
+        kind = found[1].decode() if found else ""
+        if found is None or kind not in self.plans or not all(line.startswith(found[0]) for line in batch.lines):
+            for number, line in zip(*batch, strict=True):
+                self._take(number, "", line)
+            return
+        for start in range(0, len(batch.lines), _BLOCK):
+            some = slice(start, start + _BLOCK)
+            self._of(kind).add(len(self.files) - 1, batch.numbers[some], batch.lines[some])
+            self._close_full(kind)
 
     def _take(self, line: int, url: str, raw: bytes) -> None:
         found = _TYPE.match(raw)
@@ -165,15 +191,16 @@ class Store:
             self._add(kind, line, url, raw)
 
     def _add(self, kind: str, line: int, url: str, raw: bytes) -> None:
-        found = self.kinds.get(kind)
-        if found is None:
-            found = self.kinds[kind] = Resources(self.plans[kind])
-        found.files.append(len(self.files) - 1)
-        found.lines.append(line)
-        found.urls.append(url)
-        found.digests.append(hash(raw))
-        found.waiting.append(raw)
-        found.size += len(raw)
+        self._of(kind).add(len(self.files) - 1, [line], [raw], url)
+        self._close_full(kind)
+
+    def _of(self, kind: str) -> Resources:
+        if kind not in self.kinds:
+            self.kinds[kind] = Resources(self.plans[kind])
+        return self.kinds[kind]
+
+    def _close_full(self, kind: str) -> None:
+        found = self.kinds[kind]
         if len(found.waiting) >= _BLOCK or found.size >= _BYTES:
             self._close(kind)
 
@@ -190,14 +217,9 @@ class Store:
         """Adds a contained resource to those that references can lead to."""
         inner = wire.resource_type(raw)
         if inner in self.plans:
-            around = self.kinds[kind]
-            found = self.kinds.setdefault(inner, Resources(self.plans[inner]))
+            around, found = self.kinds[kind], self._of(inner)
             found.inside[found.count] = kind, row
-            found.files.append(around.files[row])
-            found.lines.append(around.lines[row])
-            found.urls.append("")
-            found.digests.append(hash(raw))
-            found.waiting.append(raw)
+            found.add(around.files[row], [around.lines[row]], [raw])
 
     def place(self, kind: str, row: int, column: str | None = None) -> Place:
         """Where a resource is."""
@@ -206,13 +228,3 @@ class Store:
 
     def __str__(self) -> str:
         return ", ".join(f"{shown(kind)}: {found.count}" for kind, found in self.kinds.items())
-
-
-def _resources(file: FhirFile) -> Iterator[tuple[int, str, bytes]]:
-    """The resources of a file with their lines (or entries) and addresses."""
-    if file.kind != "bundle":
-        yield from ((line, "", raw) for line, raw in file.resources())
-        return
-    for number, entry in enumerate(file.entries(), 1):
-        if raw := bytes(entry.resource):
-            yield number, entry.fullUrl, raw

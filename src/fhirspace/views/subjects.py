@@ -25,10 +25,11 @@ from fhirspace.errors import MappingError, Place
 from fhirspace.fhir.references import parsed
 from fhirspace.standards import iso8601
 from fhirspace.tables import formats
-from fhirspace.tables.text import TEXT, data_columns
+from fhirspace.tables.text import TEXT, data_columns, encode
 from fhirspace.views.join import Resolver
 from fhirspace.views.notation.model import View
 from fhirspace.views.plan import ALL, IDENTIFIERS, key_of, name_of
+from fhirspace.views.records import filled
 from fhirspace.views.store import Resources, Store
 
 PATIENT: Final = "patient"
@@ -131,9 +132,9 @@ class Patients:
             return Subjects(self.enrolled, self.ids, pa.repeat(pa.scalar(True), found.count))
         keys = pa.nulls(found.count, TEXT)
         for way in view.subject.alternatives if view.subject else ():
-            keys = pc.coalesce(keys, found.values(name_of(key_of(way.steps))).texts.cast(TEXT))
+            keys = filled(keys, found.values(name_of(key_of(way.steps))).texts)
         places = resolver.rows("Patient", keys, view.of)
-        encoded = keys.dictionary_encode()
+        encoded = encode(keys)
         names = [_named(text) for text in encoded.dictionary.to_pylist()]
         rows = [self.table.rows.get(name) if self.table and name else None for name in names]
         here = pc.is_valid(places)

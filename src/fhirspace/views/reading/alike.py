@@ -12,10 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.fhir.patterns import Alike, Pattern, Span
-from fhirspace.tables.text import TEXT
+from fhirspace.fhir.patterns.block import Span
+from fhirspace.fhir.patterns.match import Alike
+from fhirspace.fhir.patterns.pattern import Pattern
+from fhirspace.tables.text import TEXT, decode
 from fhirspace.views.plan import RARE, Part, Plan, Read, unmapped
-from fhirspace.views.reading.blocks import Block, Values
+from fhirspace.views.reading.blocks import Block, Values, nothing
 from fhirspace.views.reading.elements import Elements
 from fhirspace.views.reading.objects import usual
 
@@ -126,15 +128,23 @@ def _cells(alike: Alike, wanted: Mapping[str, Spans]) -> dict[str, Values] | Non
     for spans in wanted.values():
         if spans not in found:
             cells = [alike.cells(span) for span in spans]
-            if alike.escaped and any(pc.any(pc.match_substring(each, "\\")).as_py() for each in cells):
+            if alike.escaped and any(map(_escaped, cells)):
                 return None
             found[spans] = Values(_joined(cells, len(alike.rows)), None)
     return {name: found[spans] for name, spans in wanted.items()}
 
 
 def _joined(cells: list[pa.Array], count: int) -> pa.Array:
+    """The texts of one or two parts of lines; an empty one is none."""
     if not cells:
-        return pa.nulls(count, TEXT)
-    made = cells[0] if len(cells) == 1 else pc.binary_join_element_wise(*cells, "")
+        return nothing(count)
+    if len(cells) == 1 and pa.types.is_dictionary(cells[0].type):
+        return cells[0] if cells[0].dictionary[0].as_py() else nothing(count)
+    made = cells[0] if len(cells) == 1 else pc.binary_join_element_wise(*map(decode, cells), "")
     empty = pc.equal(made, "")
     return pc.if_else(empty, pa.scalar(None, TEXT), made) if pc.any(empty).as_py() else made
+
+
+def _escaped(cells: pa.Array) -> bool:
+    texts = cells.dictionary if pa.types.is_dictionary(cells.type) else cells
+    return bool(pc.any(pc.match_substring(texts, "\\")).as_py())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ from fhirspace.views.definition.rows import Table
 from fhirspace.views.plan import Part
 
 _INT: Final = pa.int32()
+
+
+@lru_cache(maxsize=4)
+def nothing(count: int) -> pa.Array:
+    """No text for any of some rows; most of what a plan names is in no resource, so that one array serves for it."""
+    return pa.nulls(count, TEXT)
 
 
 class Values(NamedTuple):
@@ -59,8 +66,7 @@ class Block:
 
     def add_nothing(self, part: Part) -> None:
         """Adds an element that no resource of the block has."""
-        nothing = pa.nulls(self.count, TEXT)
-        self.values |= {name: Values(nothing, None) for name in part.reads}
+        self.values |= {name: Values(nothing(self.count), None) for name in part.reads}
         if part.items:
             none = pa.nulls(0, TEXT)
             values = {name: Values(none, None) for name in part.items}
@@ -107,7 +113,9 @@ def taken(values: Values, rows: pa.Array) -> Values:
 def concatenated(parts: Sequence[Values]) -> Values:
     """The values of several blocks, one after the other."""
     arrays = [each.texts for each in parts]
-    if len(arrays) == 1:
+    if all(each.null_count == len(each) for each in arrays):
+        texts = nothing(sum(map(len, arrays)))
+    elif len(arrays) == 1:
         texts = arrays[0]
     elif all(pa.types.is_dictionary(each.type) for each in arrays):
         texts = pa.chunked_array(arrays, pa.dictionary(_INT, TEXT)).unify_dictionaries().combine_chunks()

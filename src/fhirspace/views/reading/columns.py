@@ -12,7 +12,8 @@ from typing import Any, Final
 import msgspec
 import pyarrow as pa
 
-from fhirspace.fhir.patterns import Pattern, Patterns
+from fhirspace.fhir.patterns.match import Patterns
+from fhirspace.fhir.patterns.pattern import Pattern
 from fhirspace.json import JsonError, decoder, parse, resource_decoder
 from fhirspace.views.definition.rows import table
 from fhirspace.views.plan import RARE, Part, Plan

@@ -13,7 +13,7 @@ from fhirspace.json import JsonError, parse
 from fhirspace.tables.text import TEXT
 from fhirspace.views.notation.address import ShapeError
 from fhirspace.views.plan import Part, Plan, Read, unmapped
-from fhirspace.views.reading.blocks import Block, Fault, Items, Values
+from fhirspace.views.reading.blocks import Block, Fault, Items, Values, nothing
 
 _MOST: Final = 5_000
 """Elements that are remembered, of at most so many bytes each:"""
@@ -56,7 +56,7 @@ class Elements:
             block: it. raws: the bytes of the element in each resource, b"" where it is absent.
             count: count the paths in it that nobody reads.
         """
-        encoded = raws.dictionary_encode()
+        encoded = raws if pa.types.is_dictionary(raws.type) else raws.dictionary_encode()
         found, rows = [self._element(raw) for raw in encoded.dictionary.to_pylist()], encoded.indices
         for at, name in enumerate(self.part.reads):
             block.values[name] = _spread([each.cells[at] for each in found], rows)
@@ -131,6 +131,8 @@ def _report(block: Block, found: Sequence[Element], rows: pa.Array) -> None:
 
 
 def _spread(cells: Sequence[tuple[str | None, bool]], rows: pa.Array) -> Values:
+    if all(text is None for text, _ in cells):
+        return Values(nothing(len(rows)), None)
     distinct = pa.array([text for text, _ in cells], TEXT).dictionary_encode()  # which has no null among its texts
     spread = pa.DictionaryArray.from_arrays(distinct.indices.take(rows), distinct.dictionary)
     many = [several for _, several in cells]

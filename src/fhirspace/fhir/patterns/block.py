@@ -1,0 +1,154 @@
+"""The bytes of some lines, and where their quotes are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from fhirspace.tables.text import TEXT
+
+Places = NDArray[np.int64]
+_QUOTE, _END, _ESCAPE, _BLANK = b'"\n\\ '
+_ESCAPES: Final = np.isin(np.arange(256), list(b'"\\/bfnrt'))
+"""What may follow a backslash. An escape that has a number is left to `parse`."""
+_WORD: Final = 8
+_LONGEST: Final = 512
+"""Bytes of a part of lines for which it is tried whether it is the same in all of them."""
+_PART: Final = 1 << 16
+"""Bytes that are looked at at once."""
+
+
+class Place(NamedTuple):
+    """A place in a line, counted from one of its quotes, or from its end."""
+
+    mark: int
+    offset: int
+
+
+class Span(NamedTuple):
+    """A part of a line: from a place to before another one."""
+
+    start: Place
+    end: Place
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Block:
+    """The bytes of a block of lines, each with a line end.
+
+    Attributes:
+        buffer: of the bytes. words: the eight bytes from each place on. starts: of the lines.
+        marks: the places of quotes around texts and of line ends. firsts, counts: those of each line.
+        odd: lines with an escape that is not looked at here. escaped: whether there are any escapes.
+    """
+
+    buffer: pa.Buffer
+    words: NDArray[np.uint64]
+    starts: Places
+    marks: Places
+    firsts: Places
+    counts: Places
+    odd: NDArray[np.bool_]
+    escaped: bool
+
+    @classmethod
+    def of(cls, lines: Sequence[bytes]) -> Block | None:
+        """The bytes of some lines; None where a line holds what no line of JSON does."""
+        size = sum(map(len, lines)) + len(lines)
+        whole = b"\n".join((*lines, bytes([_BLANK] * _WORD)))
+        signs = np.frombuffer(whole, np.uint8)
+        marks = _marks(signs, len(lines))
+        if marks is None or not _is_utf8(whole):
+            return None
+        ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1) - 1
+        odd, escaped = np.zeros(len(lines), bool), b"\\" in whole
+        if escaped:
+            places = _escaped(signs)
+            wrong = places[~_ESCAPES[signs[places]]]
+            odd[np.searchsorted(ends, wrong[wrong < size])] = True
+            marks = np.setdiff1d(marks, places[signs[places] == _QUOTE], assume_unique=True)
+        after = np.searchsorted(marks, ends) + 1
+        firsts = np.concatenate(([0], after[:-1]))
+        starts = np.concatenate(([0], ends[:-1] + 1))
+        words = np.ndarray((size,), "<u8", whole, strides=(1,))
+        return cls(pa.py_buffer(whole), words, starts, marks, firsts, after - firsts, odd, escaped)
+
+    def marks_of(self, rows: Places) -> Places:
+        """The marks of some lines that have as many each, a row a line."""
+        count = int(self.counts[rows[0]])
+        if len(rows) * count == len(self.marks):
+            return self.marks.reshape(len(rows), count)
+        found: Places = self.marks[self.firsts[rows][:, None] + np.arange(count)]
+        return found
+
+    def same(self, marks: Places, span: Span) -> bytes | None:
+        """A part of some lines if it is the same in all of them."""
+        (start, more), (end, less) = span
+        starts = marks[:, start] + more
+        lengths = marks[:, end] + (less - starts)
+        length = int(lengths[0])
+        if length < 0 or length > _LONGEST or not (lengths == length).all():
+            return None
+        first = bytes(memoryview(self.buffer)[starts[0] : starts[0] + length])
+        for offset in offsets(length):
+            text, mask = word(first, offset)
+            if (((self.words[starts + offset] ^ np.uint64(text)) & np.uint64(mask)) != 0).any():
+                return None
+        return first
+
+    def cells(self, marks: Places, span: Span, kind: pa.DataType = TEXT) -> pa.Array:
+        """A part of some lines."""
+        places = np.empty(2 * len(marks), np.int32)
+        for at, (mark, offset) in enumerate(span):
+            np.add(marks[:, mark], offset, out=places[at::2], casting="unsafe")
+        # Each second cell is what is between two of them.
+        every = pa.Array.from_buffers(kind, len(places) - 1, [None, pa.py_buffer(places), self.buffer])
+        return every.take(pa.array(np.arange(0, len(places), 2)))
+
+
+def _marks(signs: NDArray[np.uint8], ends: int) -> Places | None:
+    """The places of quotes and line ends; None where there are other control characters than these ends."""
+    found, controls = list[Places](), 0
+    for start in range(0, len(signs), _PART):  # a part at a time stays in the cache of the processor
+        part = signs[start : start + _PART]
+        controls += int(np.count_nonzero(part < _BLANK))
+        here = part == _QUOTE
+        here |= part == _END
+        found.append(np.flatnonzero(here) + start)
+    return np.concatenate(found) if controls == ends else None
+
+
+def _is_utf8(whole: bytes) -> bool:
+    if whole.isascii():
+        return True
+    ends = pa.py_buffer(np.array([0, len(whole)], np.int32))
+    try:
+        pa.Array.from_buffers(TEXT, 1, [None, ends, pa.py_buffer(whole)]).validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _escaped(signs: NDArray[np.uint8]) -> Places:
+    """The places after the backslashes that begin an escape, which are the first, third, fifth of several in a row."""
+    places = np.flatnonzero(signs == _ESCAPE)
+    firsts = np.concatenate(([True], np.diff(places) != 1))
+    within = places - np.maximum.accumulate(np.where(firsts, places, 0))
+    found: Places = places[within % 2 == 0] + 1
+    return found
+
+
+def offsets(length: int) -> list[int]:
+    """Where the words begin that cover some bytes; the last one may overlap the one before."""
+    return [0] if length < _WORD else [*range(0, length - _WORD, _WORD), length - _WORD]
+
+
+def word(run: bytes, offset: int) -> tuple[int, int]:
+    """The eight bytes at a place as a number, and the mask of those that count."""
+    part = run[offset : offset + _WORD]
+    return int.from_bytes(part, "little"), (1 << 8 * len(part)) - 1
