@@ -26,7 +26,7 @@ def gathered(lines: Iterable[tuple[int, bytes]]) -> tuple[list[tuple[int, bytes]
 
 
 def both(path: Path) -> None:
-    batches = (pair for batch in ndjson.batches(path) for pair in zip(*batch, strict=True))
+    batches = (pair for batch in ndjson.batches(path) for pair in batch.lines())
     assert gathered(batches) == gathered(ndjson.read(path))
 
 

@@ -46,7 +46,7 @@ def mutant(chosen: random.Random) -> bytes:
 
 def taken(lines: list[bytes]) -> dict[int, dict[str, Any]]:
     """The lines that are written alike, with the values that were found in them."""
-    groups, rest = Patterns(lambda pattern: True).divided(lines)
+    groups, rest = Patterns(lambda pattern: True).divided(b"\n".join((*lines, b"")))
     found: dict[int, dict[str, Any]] = {}
     for group in groups:
         pattern = group.pattern
@@ -144,5 +144,5 @@ def test_few_lines_and_shapes_without_end_cost_little() -> None:
     assert not taken([line(random.Random(1))] * 5)
     patterns = Patterns(lambda pattern: True)
     lines = [json.dumps({f"x{number}": "", **LINE}).encode() for number in range(500)]
-    groups, _ = patterns.divided(lines)
+    groups, _ = patterns.divided(b"\n".join((*lines, b"")))
     assert len(groups) <= 8

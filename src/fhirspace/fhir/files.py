@@ -68,14 +68,6 @@ class FhirFile:
                 if raw := bytes(entry.resource):
                     yield number, raw
 
-    def batches(self) -> Iterator[ndjson.Batch]:
-        """`resources`, some at a time, each with its place. Raises InputError after those before the fault."""
-        if self.kind == "ndjson":
-            yield from ndjson.batches(self.path)
-        elif found := list(self.resources()):
-            numbers, lines = zip(*found, strict=True)
-            yield ndjson.Batch(numbers, list(lines))
-
     def entries(self) -> list[wire.Entry]:
         """The entries of a Bundle; for an array, entries with a resource each. Raises InputError as `resources`."""
         raw = self.document()

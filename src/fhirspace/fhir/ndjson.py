@@ -8,9 +8,10 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from io import BufferedReader, FileIO
 from pathlib import Path
-from typing import IO, Final, NamedTuple, cast
+from typing import IO, Final, cast
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import gunzip
@@ -21,11 +22,18 @@ _CHUNK: Final = 1 << 21
 _LINES: Final = 1_000
 
 
-class Batch(NamedTuple):
-    """Lines of a file, without line ends, and the number of each."""
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Lines of a file as one text, in which each has a line end, and the number of each."""
 
     numbers: Sequence[int]
-    lines: list[bytes]
+    text: bytes
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """The lines that are not blank, without blanks around them."""
+        for number, line in zip(self.numbers, self.text.split(b"\n"), strict=False):
+            if line := line.strip():
+                yield number, line
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -91,7 +99,7 @@ def batches(path: Path) -> Iterator[Batch]:
     """`read`, some lines at a time. Raises InputError as `places`, after the lines before the fault."""
     with open_bytes(path) as stream:
         if isinstance(stream, BufferedReader) and isinstance(stream.raw, FileIO):
-            yield from (batch for batch in _chunks(stream, path) if batch.lines)
+            yield from _chunks(stream, path)
             return
     numbers, lines = list[int](), list[bytes]()
     try:
@@ -99,14 +107,16 @@ def batches(path: Path) -> Iterator[Batch]:
             numbers.append(number)
             lines.append(line)
             if len(lines) == _LINES:
-                yield Batch(numbers, lines)
+                yield _batch(numbers, lines)
                 numbers, lines = [], []
     except InputError:
-        if lines:
-            yield Batch(numbers, lines)
+        yield _batch(numbers, lines)
         raise
-    if lines:
-        yield Batch(numbers, lines)
+    yield _batch(numbers, lines)
+
+
+def _batch(numbers: Sequence[int], lines: Sequence[bytes]) -> Batch:
+    return Batch(numbers, b"\n".join((*lines, b"")))
 
 
 def _chunks(stream: BufferedReader, path: Path) -> Iterator[Batch]:
@@ -116,25 +126,25 @@ def _chunks(stream: BufferedReader, path: Path) -> Iterator[Batch]:
             chunk = stream.read(_CHUNK)
         except OSError:
             raise InputError("FS404", Place(path.name, number), "a file that can be read") from None
-        *lines, rest = (rest + chunk).split(b"\n") if chunk else (rest, b"")
-        long = next((at for at, line in enumerate(lines) if len(line) >= most), None) if most <= _CHUNK else None
-        yield _batch(number, lines[:long])
-        number += len(lines) if long is None else long
-        if long is not None or len(rest) > most:
+        whole = rest + chunk if chunk else rest + b"\n" * bool(rest)
+        end = whole.rfind(b"\n") + 1
+        text, rest = whole[:end], whole[end:]
+        long = _long(text, most) if chunk and most <= _CHUNK else -1
+        text = text if long < 0 else b"".join(line + b"\n" for line in text.split(b"\n")[:long])
+        numbers = range(number, number + text.count(b"\n"))
+        if number == 1:
+            text = text.removeprefix(BOM)
+        yield Batch(numbers, text.replace(b"\r\n", b"\n") if b"\r" in text else text)
+        number = numbers.stop
+        if long >= 0 or len(rest) > most:
             raise InputError("FS405", Place(path.name, number), allowed("line-bytes"))
         if not chunk:
             return
 
 
-def _batch(first: int, lines: list[bytes]) -> Batch:
-    """Lines without blanks around them, and without those that are blank; `first`: the number of the first one."""
-    if first == 1 and lines:
-        lines[0] = lines[0].removeprefix(BOM)
-    lines = list(map(bytes.strip, lines))
-    numbers = range(first, first + len(lines))
-    if all(lines):
-        return Batch(numbers, lines)
-    return Batch([number for number, line in zip(numbers, lines, strict=True) if line], list(filter(None, lines)))
+def _long(text: bytes, most: int) -> int:
+    """The number of the first line that is too long; -1 where none is."""
+    return next((at for at, line in enumerate(text.split(b"\n")) if len(line) >= most), -1)
 
 
 def _next(stream: IO[bytes], path: Path, number: int, most: int) -> bytes:

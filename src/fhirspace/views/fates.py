@@ -89,7 +89,7 @@ class Fates:
         groups: dict[str, list[int]] = {}
         for row in rows:
             groups.setdefault(outer[row].as_py(), []).append(row)
-        digests = self.found.digests
+        digests = self._store.digests(self._kind, rows)
         equal = [group for group in groups.values() if len({digests[row] for row in group}) == 1]
         different = [row for group in groups.values() if len({digests[row] for row in group}) > 1 for row in group]
         self.leave([row for group in equal for row in group[1:]], AGAIN)

@@ -103,6 +103,9 @@ class _Flattening:
         ready = {view.name: self._prepared(view, fates[view.of], patients_) for view in views}
         columns = {name: each.columns() for name, each in ready.items()}
         joined = {name: each.joined() for name, each in ready.items()}
+        for found in self._store.kinds.values():
+            found.release()
+        pa.default_memory_pool().release_unused()
         context = Context(self._views, self._enrolment, self._windows, columns, joined)
         for each in ready.values():
             self._finish(each, fates[each.view.of], context)

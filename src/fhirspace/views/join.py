@@ -108,7 +108,7 @@ class Resolver:
         """The row by each name that a resource of a type has; None for a name that several ones have."""
         if kind not in self._indices:
             found = self._store.kinds.get(kind)
-            self._indices[kind] = {} if found is None else _names(kind, found)
+            self._indices[kind] = {} if found is None else _names(kind, found, self._store)
         return self._indices[kind]
 
 
@@ -138,13 +138,13 @@ def _nth(found: pa.Table, count: int, nth: int, many: pa.Array | None) -> Values
     return Values(texts, flags if pc.any(flags).as_py() else None)
 
 
-def _names(kind: str, found: Resources) -> dict[str, int | None]:
-    index: dict[str, int | None] = {}
+def _names(kind: str, found: Resources, store: Store) -> dict[str, int | None]:
+    index, again = dict[str, int | None](), dict[str, set[int]]()
 
     def put(name: str, row: int) -> None:
         known = index.setdefault(name, row)
-        if known is not None and known != row and found.digests[known] != found.digests[row]:
-            index[name] = None
+        if known is not None and known != row:
+            again.setdefault(name, {known}).add(row)
 
     ids = found.values("id").texts.to_pylist()
     tokens = found.values(IDENTIFIERS).texts.to_pylist()
@@ -159,6 +159,10 @@ def _names(kind: str, found: Resources) -> dict[str, int | None]:
             put(url, row)
         for token in identifiers.split(ALL) if identifiers else ():
             put(f"{kind}?{_IDENTIFIER}{token}", row)
+    digests = store.digests(kind, set().union(*again.values())) if again else {}
+    for name, rows in again.items():  # equal resources are one
+        if len({digests[row] for row in rows}) > 1:
+            index[name] = None
     return index
 
 

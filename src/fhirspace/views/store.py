@@ -6,16 +6,15 @@ import re
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place
-from fhirspace.fhir import wire
+from fhirspace.fhir import ndjson, wire
 from fhirspace.fhir.files import FhirFile
-from fhirspace.fhir.ndjson import Batch
 from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
@@ -31,6 +30,16 @@ _BYTES: Final = 8_000_000
 _TYPE: Final = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})"[,}]')
 
 
+class _Waiting(NamedTuple):
+    """A resource that is in no block yet: its place, its address, the type and row of the one around it, its bytes."""
+
+    file: int
+    line: int
+    url: str
+    inside: tuple[str, int] | None
+    raw: bytes
+
+
 @dataclass(slots=True)
 class Resources:
     """All resources of one type.
@@ -39,7 +48,7 @@ class Resources:
         files, lines: the place of each, the file by its number; a contained one has that of the resource around it.
         urls: ``fullUrl`` of the entry of a Bundle, "" without one.
         inside: the row and the type of the resource around a contained one; such rows make no records.
-        digests: of the bytes of each, to compare those with the same id.
+        contained: their bytes, by a digest.
         blocks: their values. waiting, size: those that are in no block yet, and their bytes.
         columns: reads them.
     """
@@ -49,9 +58,9 @@ class Resources:
     lines: array[int] = field(default_factory=lambda: array("q"))
     urls: list[str] = field(default_factory=list)
     inside: dict[int, tuple[str, int]] = field(default_factory=dict)
-    digests: array[int] = field(default_factory=lambda: array("q"))
+    contained: dict[int, int] = field(default_factory=dict)
     blocks: list[Block] = field(default_factory=list)
-    waiting: list[bytes] = field(default_factory=list)
+    waiting: list[_Waiting] = field(default_factory=list)
     size: int = 0
     columns: Columns = field(init=False)
     _whole: dict[str, Values] = field(default_factory=dict)
@@ -69,14 +78,31 @@ class Resources:
         """The numbers of the rows."""
         return pa.array(np.arange(self.count))
 
-    def add(self, file: int, numbers: Sequence[int], lines: Sequence[bytes], url: str = "") -> None:
-        """Adds resources that are in no block yet, each with its place."""
-        self.files += array("i", [file]) * len(lines)
-        self.lines += array("q", np.fromiter(numbers, np.int64, len(lines)).tobytes())
-        self.urls += [url] * len(lines)
-        self.digests += array("q", list(map(hash, lines)))
-        self.waiting += lines
-        self.size += sum(map(len, lines))
+    def wait(self, waiting: _Waiting) -> bool:
+        """Adds a resource that is in no block yet; gives whether there are enough of them for one."""
+        self.waiting.append(waiting)
+        self.size += len(waiting.raw)
+        return len(self.waiting) >= _BLOCK or self.size >= _BYTES
+
+    def add(self, file: int, numbers: Sequence[int], block: Block) -> None:
+        """Adds the resources of a block, which are in one file."""
+        self.files += array("i", [file]) * block.count
+        self.lines += array("q", np.asarray(numbers, np.int64).tobytes())
+        self.urls += [""] * block.count
+        self.blocks.append(block)
+
+    def close(self) -> tuple[Block, int]:
+        """Makes a block of the resources that are in none; gives it with the row of its first one."""
+        waiting, start, self.waiting, self.size = self.waiting, self.count, [], 0
+        for row, each in enumerate(waiting, start):
+            self.files.append(each.file)
+            self.lines.append(each.line)
+            self.urls.append(each.url)
+            if each.inside is not None:
+                self.inside[row] = each.inside
+                self.contained[row] = hash(each.raw)
+        self.blocks.append(self.columns.block([each.raw for each in waiting]))
+        return self.blocks[-1], start
 
     def values(self, name: str) -> Values:
         """One value of all rows, once all are read; null where this release does not have it."""
@@ -92,6 +118,14 @@ class Resources:
         if not texts.null_count:
             return ids
         return Values(pc.coalesce(texts, pa.array(map(id_in, self.urls), TEXT)), ids.many)
+
+    def release(self) -> None:
+        """Gives up the values, once views have read theirs; what is counted in the end is left."""
+        self._whole.clear()
+        for block in self.blocks:
+            block.values.clear()
+            block.items.clear()
+            block.tables.clear()
 
     def items(self, element: str) -> Items:
         """The items of an element of all rows."""
@@ -157,26 +191,34 @@ class Store:
             self._close(open_[0])  # what is contained may be of a type that was closed already
 
     def _read(self, file: FhirFile) -> None:
-        if file.kind == "bundle":
+        if file.kind == "ndjson":
+            for batch in ndjson.batches(file.path):
+                self._take_all(batch)
+        elif file.kind == "bundle":
             for number, entry in enumerate(file.entries(), 1):
                 if raw := bytes(entry.resource):
                     self._take(number, entry.fullUrl, raw)
-            return
-        for batch in file.batches():
-            self._take_all(batch)
+        else:
+            for number, raw in file.resources():
+                self._take(number, "", raw)
 
-    def _take_all(self, batch: Batch) -> None:
-        """Adds resources, those that all begin alike at once."""
-        found = _TYPE.match(batch.lines[0])
+    def _take_all(self, batch: ndjson.Batch) -> None:
+        """Adds the resources of some lines, those at once that are written alike and of the type of the first one."""
+        found = _TYPE.match(batch.text)
         kind = found[1].decode() if found else ""
-        if found is None or kind not in self.plans or not all(line.startswith(found[0]) for line in batch.lines):
-            for number, line in zip(*batch, strict=True):
+        if kind not in self.plans:
+            for number, line in batch.lines():
                 self._take(number, "", line)
             return
-        for start in range(0, len(batch.lines), _BLOCK):
-            some = slice(start, start + _BLOCK)
-            self._of(kind).add(len(self.files) - 1, batch.numbers[some], batch.lines[some])
-            self._close_full(kind)
+        resources, numbers = self._of(kind), np.asarray(batch.numbers, np.int64)
+        parts, rest = resources.columns.alike(batch.text)
+        for rows, block in parts:
+            resources.add(len(self.files) - 1, numbers[rows], block)
+        if len(rest):
+            others = set(numbers[rest].tolist())
+            for number, line in batch.lines():
+                if number in others:
+                    self._take(number, "", line)
 
     def _take(self, line: int, url: str, raw: bytes) -> None:
         found = _TYPE.match(raw)
@@ -191,25 +233,16 @@ class Store:
             self._add(kind, line, url, raw)
 
     def _add(self, kind: str, line: int, url: str, raw: bytes) -> None:
-        self._of(kind).add(len(self.files) - 1, [line], [raw], url)
-        self._close_full(kind)
+        if self._of(kind).wait(_Waiting(len(self.files) - 1, line, url, None, raw)):
+            self._close(kind)
 
     def _of(self, kind: str) -> Resources:
         if kind not in self.kinds:
             self.kinds[kind] = Resources(self.plans[kind])
         return self.kinds[kind]
 
-    def _close_full(self, kind: str) -> None:
-        found = self.kinds[kind]
-        if len(found.waiting) >= _BLOCK or found.size >= _BYTES:
-            self._close(kind)
-
     def _close(self, kind: str) -> None:
-        found = self.kinds[kind]
-        lines, found.waiting, found.size = found.waiting, [], 0
-        start = found.count - len(lines)
-        block = found.columns.block(lines)
-        found.blocks.append(block)
+        block, start = self.kinds[kind].close()
         for at, raw in block.contained:
             self._contain(kind, start + at, raw)
 
@@ -217,9 +250,23 @@ class Store:
         """Adds a contained resource to those that references can lead to."""
         inner = wire.resource_type(raw)
         if inner in self.plans:
-            around, found = self.kinds[kind], self._of(inner)
-            found.inside[found.count] = kind, row
-            found.add(around.files[row], [around.lines[row]], [raw])
+            around = self.kinds[kind]
+            self._of(inner).wait(_Waiting(around.files[row], around.lines[row], "", (kind, row), raw))
+
+    def digests(self, kind: str, rows: Iterable[int]) -> dict[int, int]:
+        """Digests of the bytes of some resources, to compare those with the same name; they are read once more."""
+        found, wanted = self.kinds[kind], dict[int, dict[int, int]]()
+        made = {row: found.contained[row] for row in rows if row in found.inside}
+        for row in set(rows) - made.keys():
+            wanted.setdefault(found.files[row], {})[found.lines[row]] = row
+        for number, lines in wanted.items():
+            last = max(lines)
+            for line, raw in self.files[number].resources():
+                if line in lines:
+                    made[lines[line]] = hash(raw)
+                if line >= last:
+                    break
+        return made
 
     def place(self, kind: str, row: int, column: str | None = None) -> Place:
         """Where a resource is."""

@@ -25,7 +25,7 @@ from fhirspace.errors import MappingError, Place
 from fhirspace.fhir.references import parsed
 from fhirspace.standards import iso8601
 from fhirspace.tables import formats
-from fhirspace.tables.text import TEXT, data_columns, encode
+from fhirspace.tables.text import TEXT, data_columns, decode, encode
 from fhirspace.views.join import Resolver
 from fhirspace.views.notation.model import View
 from fhirspace.views.plan import ALL, IDENTIFIERS, key_of, name_of
@@ -137,9 +137,13 @@ class Patients:
         encoded = encode(keys)
         names = [_named(text) for text in encoded.dictionary.to_pylist()]
         rows = [self.table.rows.get(name) if self.table and name else None for name in names]
-        here = pc.is_valid(places)
-        ids = pc.if_else(here, self.ids.take(places), pa.array(names, TEXT).take(encoded.indices))
-        enrolled = pc.if_else(here, self.enrolled.take(places), pa.array(rows, pa.int64()).take(encoded.indices))
+        spread = pa.array(names, TEXT).dictionary_encode()
+        ids = pa.DictionaryArray.from_arrays(spread.indices.take(encoded.indices), spread.dictionary)
+        enrolled = pa.array(rows, pa.int64()).take(encoded.indices)
+        if places.null_count < len(places):
+            here = pc.is_valid(places)
+            ids = encode(pc.if_else(here, self.ids.take(places), decode(ids)))
+            enrolled = pc.if_else(here, self.enrolled.take(places), enrolled)
         return Subjects(enrolled, ids, pc.is_valid(ids))
 
 

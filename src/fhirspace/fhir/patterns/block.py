@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -57,26 +56,29 @@ class Block:
     escaped: bool
 
     @classmethod
-    def of(cls, lines: Sequence[bytes]) -> Block | None:
-        """The bytes of some lines; None where a line holds what no line of JSON does."""
-        size = sum(map(len, lines)) + len(lines)
-        whole = b"\n".join((*lines, bytes([_BLANK] * _WORD)))
+    def of(cls, text: bytes) -> Block | None:
+        """The lines of a text, which each have a line end; None where one has what no line of JSON has."""
+        whole = text + bytes([_BLANK]) * _WORD
         signs = np.frombuffer(whole, np.uint8)
-        marks = _marks(signs, len(lines))
-        if marks is None or not _is_utf8(whole):
+        places = _marks(signs)
+        if places is None or not _is_utf8(whole):
             return None
-        ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)) + 1) - 1
-        odd, escaped = np.zeros(len(lines), bool), b"\\" in whole
+        marks, ends = places
+        odd, escaped = np.zeros(len(ends), bool), b"\\" in text
         if escaped:
-            places = _escaped(signs)
-            wrong = places[~_ESCAPES[signs[places]]]
-            odd[np.searchsorted(ends, wrong[wrong < size])] = True
-            marks = np.setdiff1d(marks, places[signs[places] == _QUOTE], assume_unique=True)
+            places_ = _escaped(signs)
+            odd[np.searchsorted(ends, places_[~_ESCAPES[signs[places_]]])] = True
+            marks = np.setdiff1d(marks, places_[signs[places_] == _QUOTE], assume_unique=True)
         after = np.searchsorted(marks, ends) + 1
         firsts = np.concatenate(([0], after[:-1]))
         starts = np.concatenate(([0], ends[:-1] + 1))
-        words = np.ndarray((size,), "<u8", whole, strides=(1,))
+        words = np.ndarray((len(text) + 1,), "<u8", whole, strides=(1,))
         return cls(pa.py_buffer(whole), words, starts, marks, firsts, after - firsts, odd, escaped)
+
+    def line(self, row: int) -> bytes:
+        """A line, without its end."""
+        end = self.marks[self.firsts[row] + self.counts[row] - 1]
+        return bytes(memoryview(self.buffer)[self.starts[row] : end])
 
     def marks_of(self, rows: Places) -> Places:
         """The marks of some lines that have as many each, a row a line."""
@@ -86,11 +88,14 @@ class Block:
         found: Places = self.marks[self.firsts[rows][:, None] + np.arange(count)]
         return found
 
-    def same(self, marks: Places, span: Span) -> bytes | None:
-        """A part of some lines if it is the same in all of them."""
+    def places(self, marks: Places, span: Span) -> tuple[Places, Places]:
+        """Where a part of some lines begins and ends."""
         (start, more), (end, less) = span
-        starts = marks[:, start] + more
-        lengths = marks[:, end] + (less - starts)
+        return marks[:, start] + more, marks[:, end] + less
+
+    def same(self, starts: Places, ends: Places) -> bytes | None:
+        """A part of some lines if it is the same in all of them."""
+        lengths = ends - starts
         length = int(lengths[0])
         if length < 0 or length > _LONGEST or not (lengths == length).all():
             return None
@@ -101,26 +106,27 @@ class Block:
                 return None
         return first
 
-    def cells(self, marks: Places, span: Span, kind: pa.DataType = TEXT) -> pa.Array:
+    def cells(self, starts: Places, ends: Places, kind: pa.DataType = TEXT) -> pa.Array:
         """A part of some lines."""
-        places = np.empty(2 * len(marks), np.int32)
-        for at, (mark, offset) in enumerate(span):
-            np.add(marks[:, mark], offset, out=places[at::2], casting="unsafe")
+        places = np.empty(2 * len(starts), np.int32)
+        places[::2], places[1::2] = starts, ends
         # Each second cell is what is between two of them.
         every = pa.Array.from_buffers(kind, len(places) - 1, [None, pa.py_buffer(places), self.buffer])
         return every.take(pa.array(np.arange(0, len(places), 2)))
 
 
-def _marks(signs: NDArray[np.uint8], ends: int) -> Places | None:
-    """The places of quotes and line ends; None where there are other control characters than these ends."""
-    found, controls = list[Places](), 0
+def _marks(signs: NDArray[np.uint8]) -> tuple[Places, Places] | None:
+    """The places of quotes and line ends, and of line ends alone; None where there are other control characters."""
+    found, ends, controls = list[Places](), list[Places](), 0
     for start in range(0, len(signs), _PART):  # a part at a time stays in the cache of the processor
         part = signs[start : start + _PART]
         controls += int(np.count_nonzero(part < _BLANK))
-        here = part == _QUOTE
-        here |= part == _END
+        here = part == _END
+        ends.append(np.flatnonzero(here) + start)
+        here |= part == _QUOTE
         found.append(np.flatnonzero(here) + start)
-    return np.concatenate(found) if controls == ends else None
+    every = np.concatenate(ends)
+    return (np.concatenate(found), every) if controls == len(every) else None
 
 
 def _is_utf8(whole: bytes) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,9 +36,10 @@ class Alike:
 
     def cells(self, span: Span, kind: pa.DataType = TEXT) -> pa.Array:
         """A part of each line, as it is written; a dictionary where it is the same in all lines."""
-        same = self._block.same(self._marks, span)
+        places = self._block.places(self._marks, span)
+        same = self._block.same(*places)
         if same is None:
-            return self._block.cells(self._marks, span, kind)
+            return self._block.cells(*places, kind)
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(self.rows), np.int32)), pa.array([same], kind))
 
 
@@ -54,12 +55,12 @@ class Patterns:
         self._known: dict[int, list[Pattern]] = {}
         self._count = 0
 
-    def divided(self, lines: Sequence[bytes]) -> tuple[list[Alike], Places]:
-        """The lines that are written alike, and the numbers of all others, which are to be read one by one."""
-        rest = np.arange(len(lines))
-        block = Block.of(lines) if len(lines) >= _FEW else None
+    def divided(self, text: bytes) -> tuple[list[Alike], Places]:
+        """The lines of a text (with a line end each) that are written alike, and the numbers of all others."""
+        count = text.count(b"\n")
+        block = Block.of(text) if count >= _FEW else None
         if block is None:
-            return [], rest
+            return [], np.arange(count)
         found, new = list[Alike](), _MOST_NEW
         for marks in np.unique(block.counts[~block.odd]).tolist():
             rows = np.flatnonzero((block.counts == marks) & ~block.odd)
@@ -67,14 +68,14 @@ class Patterns:
                 rows = self._take(found, block, pattern, rows)
             while new and len(rows) >= _FEW and self._count < _MOST_KNOWN:
                 new -= 1
-                made = pattern_of(lines[rows[0]])
+                made = pattern_of(block.line(int(rows[0])))
                 if made is None or not self._usable(made):
                     break
                 self._known.setdefault(marks, []).append(made)
                 self._count += 1
                 rows = self._take(found, block, made, rows)
-        there = np.concatenate([each.rows for each in found]) if found else rest[:0]
-        return found, np.delete(rest, there)
+        rest = np.arange(count)
+        return found, np.delete(rest, np.concatenate([each.rows for each in found])) if found else rest
 
     def _take(self, found: list[Alike], block: Block, pattern: Pattern, rows: Places) -> Places:
         """Takes the lines that fit a pattern; gives the others."""

@@ -19,6 +19,8 @@ _NUMBER: Final = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?$"
 _DIGITS: Final = 300
 """Signs of a number that a double can hold in any case. Longer ones, and exponents, are left to `parse`."""
 _TOKEN: Final = re.compile(rb'\s*("(?:[^"\\]|\\.)*"|[][{}:,]|[^][{}:,\s"]+)', re.DOTALL)
+_TYPE: Final = ("resourceType",)
+"""A text that is a part of the pattern, so that its lines are of one type."""
 _ROWS: Final = 256
 """Lines that are compared at once, so that what is between stays in the cache of the processor."""
 
@@ -74,7 +76,7 @@ class _Proof:
         for each in self._numbers:
             rows = np.flatnonzero(fits)
             if len(rows):
-                cells = block.cells(marks if len(rows) == len(marks) else marks[rows], each)
+                cells = block.cells(*block.places(marks if len(rows) == len(marks) else marks[rows], each))
                 right = pc.and_(pc.match_substring_regex(cells, _NUMBER), pc.less(pc.binary_length(cells), _DIGITS))
                 fits[rows] = right.to_numpy(zero_copy_only=False)
         return fits
@@ -169,7 +171,8 @@ class _Walk:
             return self._list()
         if token.startswith(b'"'):
             self._quotes += [start, end - 1]
-            self._texts.append((start + 1, end - 1, path or ()))
+            if path != _TYPE:
+                self._texts.append((start + 1, end - 1, path or ()))
         elif token == b"null":
             raise _UnusualError
         elif token not in (b"true", b"false"):

@@ -40,9 +40,9 @@ class Reading:
     unmapped: tuple[str, ...] = ()
 
 
-def readable(pattern: Pattern) -> bool:
-    """Whether resources of a pattern are read here: those that the rules of status look at whole are not."""
-    return RARE.isdisjoint(pattern.names)
+def readable(pattern: Pattern, kind: str) -> bool:
+    """Whether resources of a pattern are read here: those of a type that the rules of status do not look at whole."""
+    return pattern.value.get("resourceType") == kind and RARE.isdisjoint(pattern.names)
 
 
 def reading(plan: Plan, pattern: Pattern) -> Reading:

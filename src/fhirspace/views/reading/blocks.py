@@ -75,6 +75,8 @@ class Block:
 
 def together(parts: Sequence[tuple[Any, Block]]) -> Block:
     """One block of several without tables, each with the rows that its resources have in it."""
+    if len(parts) == 1:
+        return parts[0][1]
     made = Block(sum(block.count for _, block in parts))
     order = pa.array(np.argsort(np.concatenate([rows for rows, _ in parts]), kind="stable"))
     for name in parts[0][1].values:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
 from fhirspace.fhir.patterns.match import Patterns
@@ -40,22 +41,33 @@ class Columns:
     def __init__(self, plan: Plan, *, one_by_one: bool = False) -> None:
         self._plan, self._one_by_one = plan, one_by_one or bool(plan.definitions)
         self._elements = {name: Elements(plan, part) for name, part in plan.parts.items()}
-        self._patterns = Patterns(alike.readable)
+        self._patterns = Patterns(lambda pattern: alike.readable(pattern, plan.kind))
         self._readings: dict[Pattern, alike.Reading] = {}
 
     def block(self, lines: Sequence[bytes]) -> Block:
         """The values of some resources. What is wrong in one of them is in `Block.faults`."""
+        rest, parts = np.arange(len(lines)), list[tuple[Any, Block]]()
+        if not any(b"\n" in line for line in lines):
+            parts, rest = self.alike(b"\n".join((*lines, b"")))
+        if len(rest):
+            parts.append((rest, self._each([lines[at] for at in rest.tolist()])))
+        return together(parts)
+
+    def alike(self, text: bytes) -> tuple[list[tuple[Any, Block]], Any]:
+        """Of the lines of a text (with a line end each) those of the type that are written alike.
+
+        Returns:
+            The numbers of these lines with their values, and the numbers of all others.
+        """
         if self._one_by_one:
-            return self._each(lines)
-        groups, rest = self._patterns.divided(lines)
+            return [], np.arange(text.count(b"\n"))
+        groups, rest = self._patterns.divided(text)
         parts = list[tuple[Any, Block]]()
         for group in groups:
             if group.pattern not in self._readings:
                 self._readings[group.pattern] = alike.reading(self._plan, group.pattern)
             parts.append((group.rows, alike.read(group, self._readings[group.pattern], self._elements)))
-        if len(rest):
-            parts.append((rest, self._each([lines[at] for at in rest.tolist()])))
-        return parts[0][1] if len(parts) == 1 else together(parts)
+        return parts, rest
 
     def _each(self, lines: Sequence[bytes]) -> Block:
         """The values of any resources."""
