@@ -145,8 +145,9 @@ def test_form_examples_of_the_language_page_load(tmp_path):
     for number, text in enumerate(text for text in EXAMPLES if text.startswith("form:")):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "form.yaml").write_text(text, "utf-8")
-    vitals, diary = (SourceLibrary(folder).forms for folder in sorted(tmp_path.iterdir()))
+    vitals, medication, diary = (SourceLibrary(folder).forms for folder in sorted(tmp_path.iterdir()))
     assert vitals["vitals"].datasets == diary["diary"].datasets == ("VS",)
+    assert medication["medication"].mapping.documents[0].related == (("CMAENO", "AESPID"),)
     assert diary["diary"].mapping.declared.missing == {"-99", "NA", "."}
 
 

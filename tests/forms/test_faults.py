@@ -23,6 +23,31 @@ WRONG: dict[str, tuple[str, str, str, str]] = {
     "unknown variable": (HEAD + "rows: {LBORESS: <a>}", "FS353", "f.yaml:4:LBORESS", "LBORRES"),
     "standard name": (HEAD + "supplemental: {LBORRES: x}\nrows: {LBORRES: <a>}", "FS354", "f.yaml:4:LBORRES", "a name"),
     "long label": (HEAD + f"supplemental: {{LBX: {'x' * 41}}}", "FS354", "f.yaml:4:LBX", "label of at most 40"),
+    "comment with a standard name": (ROWS + "comments: {LBREASND: x}", "FS365", "f.yaml:5:LBREASND", "a name"),
+    "comment that is a qualifier": (
+        ROWS + "supplemental: {LBX: x}\ncomments: {LBX: x}", "FS365", "f.yaml:6:LBX", "`supplemental:`",
+    ),
+    "comment without subjects": (
+        "form: f\nkey: [s]\nmakes: TS\ncomments: {TSX: x}\nrows: {TSPARMCD: <s>, TSX: <a>}", "FS365", "f.yaml:4:TSX", "subjects",
+    ),
+    "comments that are alike": (
+        HEAD + "comments: {LBX: x, LBY: x}\nrows: {USUBJID: <s>, LBX: <a>, LBY: <b>}", "FS365", "f.yaml:1:LBY", "one reference",
+    ),
+    "relation without a label": (ROWS + "related: {LBX: AESPID}", "FS366", "f.yaml:5:LBX", "`supplemental:`"),
+    "relation to no variable": (
+        ROWS + "supplemental: {LBX: x}\nrelated: {LBX: AESPIDS}", "FS366", "f.yaml:6:LBX", "such as AESPID",
+    ),
+    "relation to a dataset without numbers": (
+        ROWS + "supplemental: {LBX: x}\nrelated: {LBX: DMDTC}", "FS366", "f.yaml:6:LBX", "such as AESPID",
+    ),
+    "relation of a dataset without numbers": (
+        "form: f\nkey: [s]\nmakes: DM\nrows: {USUBJID: <s>, DMX: <a>}\nsupplemental: {DMX: x}\nrelated: {DMX: AESPID}",
+        "FS366", "f.yaml:6:DMX", "--SEQ",
+    ),
+    "relation to what no form writes": (
+        HEAD + "supplemental: {LBX: x}\nrelated: {LBX: AESPID}\nrows: {USUBJID: <s>, LBX: <a>}",
+        "FS366", "f.yaml:1:LBX", "a form that writes AESPID",
+    ),
     "key not read": (HEAD + "rows: {USUBJID: T, LBORRES: <a>}", "FS355", "f.yaml:1:LB", "<s>"),
     "alike": (
         EACH + "  - {LBTESTCD: A, LBORRES: <a>}\n  - {LBTESTCD: A, LBORRES: <b>}", "FS356", "f.yaml:6:LB", "line 7",

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from fhirspace.errors import MappingError, Place, UsageError
+from fhirspace.forms.annotations import check_comments, check_related
 from fhirspace.forms.cells import SourceSyntax
 from fhirspace.forms.declarations import KEYS, DeclarationReader, check_dropped, check_missing
 from fhirspace.forms.model import Cell, Declared, Document, FormMapping, Line
@@ -19,7 +20,7 @@ from fhirspace.template.codelists import CodeLists
 
 _HEAD = (
     "form", "key", "makes", "one per", "when", "given", "always", "codes", "let", "forms", "rows", "each", "needs",
-    "supplemental", "columns", *KEYS,
+    "supplemental", "comments", "related", "columns", *KEYS,
 )  # fmt: skip
 _LINE = ("when", "given", "always")
 _VARIABLE = re.compile(r"[A-Z][A-Z0-9]{0,7}")
@@ -158,7 +159,12 @@ class _Reader(DeclarationReader):
         except UsageError:
             raise self._error("FS352", document.line, "makes", "a dataset of SDTMIG, as in `makes: LB`") from None
         extra = dict(self._supplemental(document, known))
-        variables = {name: _kind(variable) for name, variable in known.items()} | dict.fromkeys(extra, "Char")
+        comments = self._pairs(document, "comments")
+        check_comments(self._file, dataset, comments, {*known, *extra})
+        related = self._pairs(document, "related")
+        check_related(self._file, dataset, related, extra)
+        others = dict.fromkeys((*extra, *(name.text for name, _ in comments)), "Char")
+        variables = {name: _kind(variable) for name, variable in known.items()} | others
         rows = self._cells(self._map(document, "rows"), variables)
         one_per = tuple(self._words(document, "one per"))
         each = document.get("each")
@@ -171,7 +177,13 @@ class _Reader(DeclarationReader):
         else:
             raise self._error("FS321", each.line, "each", "a list of rows, each with its own variables")
         when, given = self._identifying(document)
-        return Document(dataset, self._file, document.line, tuple(lines), when, given, one_per, tuple(extra.items()))
+        return Document(
+            dataset, self._file, document.line, tuple(lines), when, given, one_per, tuple(extra.items()),
+            _plain_pairs(comments), _plain_pairs(related),
+        )  # fmt: skip
+
+    def _pairs(self, document: nodes.Map, key: str) -> list[tuple[nodes.Text, str]]:
+        return [(name, self._plain(node, name.text)) for name, node in self._map(document, key)]
 
     def _supplemental(self, document: nodes.Map, known: Iterable[str]) -> Iterator[tuple[str, str]]:
         for name, node in self._map(document, "supplemental"):
@@ -200,6 +212,10 @@ class _Reader(DeclarationReader):
         if value is not None and self._plain(value, "always") != "true":
             raise self._error("FS321", value.line, "always", "`always: true`")
         return value is not None
+
+
+def _plain_pairs(items: Iterable[tuple[nodes.Text, str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name.text, text) for name, text in items)
 
 
 def _kind(variable: sdtm.Variable) -> str:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import MappingError, Place, Problem
+from fhirspace.forms.annotations import check_annotations, comments_of, related_of
 from fhirspace.forms.build import SourceBuilder, code_lists
 from fhirspace.forms.check import check
 from fhirspace.forms.columns import column
@@ -123,6 +124,7 @@ class SourceLibrary:
             builder.add(path.name, nodes.load(path))
         mappings = with_autos(builder.forms().values())
         absent = check(mappings)
+        check_annotations(mappings)
         return {mapping.form: SourceForm(mapping, absent) for mapping in mappings}
 
     def _common(self, lists: CodeLists) -> tuple[dict[str, nodes.Node], dict[str, dict[str, str]], Declared]:
@@ -165,8 +167,19 @@ class SourceLibrary:
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The datasets that the forms make rows of."""
-        return tuple(sorted({name for form in self.forms.values() for name in form.datasets}))
+        """The datasets that the forms make rows of, also of CO and RELREC where variables become these."""
+        made = {name for form in self.forms.values() for name in form.datasets}
+        return tuple(sorted(made | ({"CO"} if self.comments else set()) | ({"RELREC"} if self.related else set())))
+
+    @cached_property
+    def comments(self) -> dict[str, dict[str, str]]:
+        """By dataset, the variables whose text becomes a comment (CO), each with its COREF."""
+        return comments_of(form.mapping for form in self.forms.values())
+
+    @cached_property
+    def related(self) -> dict[str, dict[str, str]]:
+        """By dataset, the variables that name a related record (RELREC), each with the variable that has the name."""
+        return related_of(form.mapping for form in self.forms.values())
 
     def origins(self) -> dict[str, dict[str, tuple[str, ...]]]:
         """By dataset and variable, the form columns that it comes from, as ``form.column``: for Define-XML."""
@@ -174,7 +187,8 @@ class SourceLibrary:
         for form in self.forms.values():
             for document, line in form.mapping.lines:
                 for name, cell in line.cells:
-                    known = found.setdefault(document.dataset, {}).setdefault(name, {})
+                    at = ("CO", "COVAL") if name in dict(document.comments) else (document.dataset, name)
+                    known = found.setdefault(at[0], {}).setdefault(at[1], {})
                     known.update(dict.fromkeys(f"{form.name}.{each}" for each in cell.columns()))
         return {
             dataset: {name: tuple(columns) for name, columns in variables.items()}

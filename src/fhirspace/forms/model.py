@@ -169,6 +169,8 @@ class Document:
         when, given: conditions that all its lines need.
         one_per: the variables that say which rows of several forms are one row; empty: each row is separate.
         supplemental: the variables that are not standard, with their labels.
+        comments: those whose text is a comment (CO), each with its reference.
+        related: those of `supplemental` that name a record of another dataset (RELREC), with its variable of this name.
     """
 
     dataset: str
@@ -179,6 +181,8 @@ class Document:
     given: Given = ()
     one_per: tuple[str, ...] = ()
     supplemental: tuple[tuple[str, str], ...] = ()
+    comments: tuple[tuple[str, str], ...] = ()
+    related: tuple[tuple[str, str], ...] = ()
 
     def columns(self) -> Iterator[str]:
         """The form columns that the document uses."""

@@ -94,7 +94,7 @@ def with_autos(forms: Iterable[FormMapping]) -> list[FormMapping]:
     for form in forms:
         for document in form.documents:
             # Of no column: a cell carried there could not be distinguished from what the mapping writes.
-            own = {name: (_DECLARED, name) for name, _ in document.supplemental}
+            own = {name: (_DECLARED, name) for name, _ in (*document.supplemental, *document.comments)}
             taken.setdefault(document.dataset, {}).update(own)
     return [
         replace(form, autos={name: _names(form, name, taken[name], merged) for name in taken if _makes(form, name)})

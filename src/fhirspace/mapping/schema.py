@@ -324,11 +324,7 @@ def _form() -> Schema:
     variable = "^[A-Z][A-Z0-9]{0,7}$"
     lines = {
         "type": "object",
-        "properties": {
-            "when": _WHEN,
-            "given": _GIVEN,
-            "always": _ALWAYS,
-        },
+        "properties": {"when": _WHEN, "given": _GIVEN, "always": _ALWAYS},
         "patternProperties": {variable: {"$ref": "#/$defs/cell"}},
         "additionalProperties": False,
     }
@@ -362,8 +358,9 @@ def _form() -> Schema:
             },
             "needs": _PAIRS
             | {"description": "Columns and the column that must be filled where they are: weight: weight_unit."},
-            "supplemental": _PAIRS
-            | {"description": "Variables that are not standard, with their labels; they go to SUPP--."},
+            "supplemental": _PAIRS | {"description": "Variables that are not standard, with their labels (SUPP--)."},
+            "comments": _PAIRS | {"description": "Variables whose text is a comment (CO), with its reference."},
+            "related": _PAIRS | {"description": "Variables that name a related record (RELREC): CMAENO: AESPID."},
             "columns": _words("Columns that are known, go to no variable, and are carried as they are."),
             "zone": {"description": "The time zone (IANA) in which the form has its times: Europe/Berlin.", **_TEXT},
             "skip when": {"description": "Records for which this is true are left out.", **_WHEN},

@@ -27,7 +27,7 @@ from fhirspace.errors import InputError, MappingError, Place, Problem, UsageErro
 from fhirspace.foreign import listed
 from fhirspace.forms.library import SourceLibrary, SourceRecords, SourceRows
 from fhirspace.mapping.library import Library
-from fhirspace.sdtm import columns, layout as shape
+from fhirspace.sdtm import apart, layout as shape
 from fhirspace.sdtm.define.model import Define
 from fhirspace.sdtm.derive import derive as derivations
 from fhirspace.sdtm.derive.derive import Derivation
@@ -183,7 +183,7 @@ def forms(records: Block, sources: SourceLibrary) -> SourceRows:
 def derive(
     made: SourceRows, sources: SourceLibrary, study: StudySummary | None = None, design: StudyDesign | None = None
 ) -> Derived:
-    """The datasets of a block in their final form: derived variables filled, supplemental qualifiers apart.
+    """The datasets of a block in their final form: derived variables filled, annotations of records apart.
 
     Args:
         made: the rows of a block; sources: the mappings that made them, with the design of the study.
@@ -192,13 +192,15 @@ def derive(
     design = design or design_of(sources)
     study = study or for_deriving(made.tables)
     derivation = derivations.derive(made.tables, design, filled=study.filled, visits=study.visits)
-    tables: dict[str, pa.Table] = {}
-    for name, table in derivation.tables.items():
-        parent, supplemental = shape.split_supplementals(table, name, made.labels.get(name, {}), origin=sources.origin)
-        tables[name] = shape.tabulate(parent, name)
-        if supplemental is not None:
-            tables[f"SUPP{name}"] = shape.tabulate(supplemental, f"SUPP{name}")
-    return Derived(Block(tables), derivation)
+    parts = apart.take_apart(derivation.tables, _annotations(sources, made.labels))
+    found = derivation._replace(
+        problems=[*derivation.problems, *parts.problems], derived=[*derivation.derived, *parts.derived]
+    )
+    return Derived(Block(parts.tables), found)
+
+
+def _annotations(sources: SourceLibrary, labels: Mapping[str, Mapping[str, str]]) -> apart.Annotations:
+    return apart.Annotations(labels, sources.comments, sources.related, sources.origin)
 
 
 def check(
@@ -385,16 +387,5 @@ def localise(prepared: Prepared, design: StudyDesign) -> Prepared:
 
 
 def forms_back(datasets: Block, sources: SourceLibrary) -> SourceRecords:
-    """The records of the forms that tabulations hold, their supplemental qualifiers joined back first."""
-    joined: dict[str, pa.Table] = {}
-    labels: dict[str, dict[str, str]] = {}
-    tables = datasets.tables
-    for name, table in tables.items():
-        if name.startswith("SUPP"):
-            continue
-        other = tables.get(f"SUPP{name}")
-        joined[name] = table if other is None else shape.join_supplementals(table, other)
-        if other is not None:
-            pairs = zip(columns.text(other, "QNAM").to_pylist(), columns.text(other, "QLABEL").to_pylist(), strict=True)
-            labels[name] = {variable: label for variable, label in pairs if variable and label}
-    return sources.to_records(joined, labels)
+    """The records of the forms that tabulations hold, their annotations joined first."""
+    return sources.to_records(*apart.put_together(datasets.tables, _annotations(sources, {})))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhirspace.forms.library import SourceLibrary
-from fhirspace.forms.model import Cell as FormCell, Line
+from fhirspace.forms.model import Cell as FormCell, Document, Line
 from fhirspace.sdtm.define.origins import Cell
 
 
@@ -20,10 +20,22 @@ def cells_of(sources: SourceLibrary, word: str = "Form") -> Iterator[Cell]:
             test = _test_of(document.dataset, line)
             for variable, cell in line.cells:
                 fields = tuple((form.name, column) for column in _fields(cell))
-                yield Cell(document.dataset, variable, test, fields, cell.known_texts(), word)
+                made = Cell(document.dataset, variable, test, fields, cell.known_texts(), word)
+                yield made
+                yield from _annotations(made, document)
         for dataset, carried in form.mapping.autos.items():
             for column, variable in carried.items():
                 yield Cell(dataset, variable, "", ((form.name, column),), word=word)
+
+
+def _annotations(cell: Cell, document: Document) -> Iterator[Cell]:
+    """The cells of CO and RELREC that a variable of a document becomes."""
+    if cell.variable in dict(document.comments):
+        yield cell._replace(dataset="CO", variable="COVAL", test="")
+        yield Cell("CO", "COREF", "", ())
+    if cell.variable == "USUBJID":
+        annotations = (("CO", document.comments), ("RELREC", document.related))
+        yield from (cell._replace(dataset=dataset, test="") for dataset, variables in annotations if variables)
 
 
 def _test_of(dataset: str, line: Line) -> str:
