@@ -37,6 +37,8 @@ LOBXFL_GROUP = (
 )
 NO_RESULT = frozenset({"ND", "NOT DONE", "NA", "N/A", "NOT AVAILABLE", "NOT REPORTED", "MISSING", ".", "-"})
 """Texts (in capitals) that say that there is no result."""
+_NO_BASELINE = "IE"
+"""Whether a criterion was met is no measurement (SDTMIG 3.4, section 6.3.4, IE)."""
 _YES, _NO, _MAYBE = 1, 0, -1
 
 
@@ -55,7 +57,8 @@ def derive_last_observations(work: Work) -> None:
     for name, spec in work.general() if exposed else ():
         prefix = spec.prefix
         names = {"USUBJID", f"{prefix}TESTCD", f"{prefix}DTC"}
-        if not names <= set(work.tables[name].column_names) or not result_columns(work.tables[name], prefix):
+        table = work.tables[name]
+        if prefix == _NO_BASELINE or not names <= set(table.column_names) or not result_columns(table, prefix):
             continue
         tests = _tests(
             work.tables[name], prefix, work.study.baseline_tests.get(name) or work.study.baseline_tests.get(prefix)
