@@ -52,6 +52,7 @@ class Person:
     serious: str
     serious_relation: str
     stopped_for_event: bool
+    unmet: str
 
     @property
     def completed(self) -> bool:
@@ -99,6 +100,7 @@ def _person(index: int, row: dict[str, str]) -> Person:
         serious=row["SAE"],
         serious_relation=row["SAEREL"],
         stopped_for_event=row["TRTDISAE"] == "Y",
+        unmet=row["UNMET"],
     )
 
 

@@ -52,9 +52,9 @@ def demographics(of: Plan) -> Iterator[Row]:
 
 
 def eligibility(of: Plan) -> Iterator[Row]:
-    """Consent, criteria and enrolment."""
+    """Consent, criteria and enrolment; a few men were enrolled though one criterion was not met."""
     who = of.who
-    met = [number not in HIV_ONLY or who.hiv for number in range(1, INCLUSION + 1)]
+    met = [(number not in HIV_ONLY or who.hiv) and f"INC{number}" != who.unmet for number in range(1, INCLUSION + 1)]
     yield {
         "consent_obtained": "Yes",
         "consent_date": edc_date(who.consent),
@@ -62,7 +62,7 @@ def eligibility(of: Plan) -> Iterator[Row]:
         **{f"inc___{number}": box(ok) for number, ok in enumerate(met, 1)},
         "hiv_criteria_apply": yes(who.hiv),
         **{f"exc___{number}": box(False) for number in range(1, 4)},
-        "eligible": "Yes",
+        "eligible": yes(not who.unmet),
         "enrolment_date": edc_date(plus(who.first_dose, -Draw(who.index, "eligibility").between(0, 3))),
         "study_arm": "Pomalidomide",
     }

@@ -34,7 +34,8 @@ def test_a_collected_variable_names_form_and_field(path):
     define = reading.read(path)
     weight = define.items["IT.VS.VSORRES.WEIGHT"]
     assert [each.text for each in weight.origins] == ["Form vitals: weight"]
-    assert define.items["IT.SUPPAE.QVAL.AECOM"].origins[0].text == "Form adverse_events: comment"
+    assert define.items["IT.SUPPAE.QVAL.AESTOP"].origins[0].text == "Form adverse_events: led_to_withdrawal"
+    assert "adverse_events" in define.items["IT.CO.COVAL"].origins[0].text
 
 
 @pytest.mark.slow
