@@ -67,10 +67,11 @@ Tree = dict[str, "Tree"]
 def ways(kind: str) -> list[Alternative]:
     """The alternatives of all addresses of a type, without ordinals and references."""
     shipped = view_set("us-core")
-    found = [address for view in shipped.of(kind) if not view.each for _, address in view.read()]
+    found = [address for view in shipped.of(kind) if view.own for _, address in view.read()]
     found += [checked(address_of(text), kind, "R4")[0] for text in MORE.get(kind, ())]
-    plain = [way for address in found for way in address.alternatives if way.then is None and not way.up]
-    return list(dict.fromkeys(Alternative(way.steps, quantity=way.quantity) for way in plain))
+    plain = [way for address in found for way in address.alternatives if way.then is None]
+    here = [way for way in plain if way.steps[0].name.removeprefix("_") in KNOWN.children(kind)]
+    return list(dict.fromkeys(Alternative(way.steps, quantity=way.quantity, coding=way.coding) for way in here))
 
 
 @cache
@@ -89,6 +90,8 @@ def needed(kind: str) -> tuple[Tree, list[str]]:
                 texts.append(each.value)
         if way.quantity:
             at |= {"value": {}, "comparator": {}}
+        if way.coding:
+            at |= {"system": {}, "code": {}}
     return tree, texts
 
 

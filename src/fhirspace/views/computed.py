@@ -73,10 +73,16 @@ class Context:
             return self._enrolled(each.column, rows)
         if each.kind in ("least", "greatest"):
             return _looked_up(self.extreme(each), rows)
+        if each.kind == "unless":
+            return pc.if_else(pc.is_valid(given[each.column]), pa.scalar(None, TEXT), given[each.other])
         if each.kind == "phase":
             if not self._knows(START):
                 return pa.nulls(len(rows), TEXT)
             return _grouped((given[each.column], self._enrolled(START, rows), self._enrolled(END, rows)), phase)
+        return self._visits(each, given)
+
+    def _visits(self, each: Computed, given: Columns) -> pa.Array:
+        rows = given[ENROLLED]
         if not self.windows.windows or not self.day_one:
             return pa.nulls(len(rows), TEXT)
         number = each.kind == "visit number"

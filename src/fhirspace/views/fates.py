@@ -25,14 +25,15 @@ class Fates:
     """What becomes of the resources of one type; what they say of themselves is known from the start.
 
     Args:
-        store: the resources of the input. kind: the type.
+        store: the resources of the input. kind: the type. claimed: a view is of the type; others are only referred to.
 
     Attributes:
         problems: of resources that are quarantined. noted: the status of records that are not final or not certain.
     """
 
-    def __init__(self, store: Store, kind: str) -> None:
+    def __init__(self, store: Store, kind: str, *, claimed: bool = True) -> None:
         self.found: Resources = store.kinds[kind]
+        self._of_views = claimed
         self._store, self._kind = store, kind
         self._all = self.found.rows
         inside = self._among(self.found.inside)
@@ -71,7 +72,7 @@ class Fates:
             reported.setdefault(f"{no.path} is {no.code or 'true'}", []).append(row)
         elif odd is not None:
             grave[row] = odd.path
-        else:
+        elif self._of_views:
             self.noted.update((each.path, each.code) for each in verdicts)
 
     def _find_repeated(self) -> None:
@@ -93,7 +94,8 @@ class Fates:
         equal = [group for group in groups.values() if len({digests[row] for row in group}) == 1]
         different = [row for group in groups.values() if len({digests[row] for row in group}) > 1 for row in group]
         self.leave([row for group in equal for row in group[1:]], AGAIN)
-        self.quarantine(different, (("FS462", "id") for _ in different))
+        if self._of_views:
+            self.quarantine(different, (("FS462", "id") for _ in different))
 
     def free(self) -> pa.Array:
         """The resources that may make records so far."""

@@ -98,7 +98,7 @@ class _Flattening:
         self._made.faults, self._made.broken = self._store.faults, self._store.broken
         self._made.problems += [Problem("FS410", place) for place, _ in self._store.faults]
         patients_ = patients(self._store, self._enrolment)
-        fates = {kind: Fates(self._store, kind) for kind in self._store.kinds}
+        fates = {kind: Fates(self._store, kind, claimed=bool(self._views.of(kind))) for kind in self._store.kinds}
         views = [view for _, view in sorted(self._views.views.items()) if view.of in fates]
         ready = {view.name: self._prepared(view, fates[view.of], patients_) for view in views}
         columns = {name: each.columns() for name, each in ready.items()}

@@ -49,21 +49,23 @@ class Reader:
 
     def __init__(self, view: View, found: Resources, resolver: Resolver, known: Definitions) -> None:
         self._view, self._found, self._resolver, self._known = view, found, resolver, known
-        self._items: Items | None = found.items(view.each) if view.each else None
-        self._own = self._without_items() if view.each else found.rows
+        items = found.items(view.each) if view.each else None
+        # Where no resource has such an item, the view reads resources as one without ``each`` does.
+        self._items: Items | None = items if items is not None and (len(items.rows) or not view.own) else None
+        self._own = found.rows if self._items is None else self._without_items(self._items)
         self._rows = self._own if self._items is None else pa.concat_arrays([self._items.rows, self._own])
         self._claimed: pa.Array | None = None
         self._last = _last(view)
         self.joined: dict[str, pa.Array] = {}
 
-    def _without_items(self) -> pa.Array:
+    def _without_items(self, items: Items) -> pa.Array:
         """The rows that make a record themselves in a view of items."""
-        if not self._view.own or self._items is None:
+        if not self._view.own:
             return pa.array([], _INT)
         rows = self._found.rows
-        if self._view.also or not len(self._items.rows):
+        if self._view.also:
             return rows
-        return rows.filter(pc.invert(pc.is_in(rows, value_set=self._items.rows)))
+        return rows.filter(pc.invert(pc.is_in(rows, value_set=items.rows)))
 
     def candidates(self) -> Candidates:
         """All candidates, in the order of the resources, with their columns."""

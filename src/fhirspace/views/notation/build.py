@@ -31,6 +31,7 @@ _COMPUTED: Final = {
     "least": ("least",),
     "greatest": ("greatest",),
     "item": ("item",),
+    "unless": ("unless",),
 }
 _MERGE: Final = ("by", "least", "greatest")
 
@@ -172,11 +173,17 @@ class ViewReader(CellReader):
             times |= {name.text} if timed else set()
         for name, _ in self._map(document, "columns"):
             made = columns[name.text]
-            if (
-                isinstance(made, Computed)
-                and made.kind in ("visit", "visit number", "phase")
-                and (not isinstance(columns.get(made.column), Address))
-            ):
+            needed = (
+                {
+                    "visit": ("column",),
+                    "visit number": ("column",),
+                    "phase": ("column",),
+                    "unless": ("column", "other"),
+                }.get(made.kind, ())
+                if isinstance(made, Computed)
+                else ()
+            )
+            if any(not isinstance(columns.get(getattr(made, each)), Address) for each in needed):
                 raise self._error("FS373", name.line, name.text, "a column of this view with an address")
         return replace(view, columns=columns, times=frozenset(times))
 
@@ -192,6 +199,8 @@ class ViewReader(CellReader):
             raise self._error("FS373", name.line, name.text, "one of " + ", ".join(_COMPUTED))
         text = self._plain(value, key.text)
         give = node.get("give")
+        if key.text == "unless":
+            return Computed("unless", text, other=self._plain(give, "give"))
         if give is not None and (key.text != "visit" or self._plain(give, "give") != "number"):
             raise self._error("FS373", node.line, "give", "`give: number` beside `visit:`")
         if key.text == "item" and text != view.each:

@@ -12,7 +12,7 @@ from fhirspace.template.slots import Cond
 from fhirspace.views.definition.model import Definition
 from fhirspace.views.notation.address import Address
 
-Kind = Literal["visit", "visit number", "phase", "enrolment", "least", "greatest", "item"]
+Kind = Literal["visit", "visit number", "phase", "enrolment", "least", "greatest", "item", "unless"]
 BEFORE, DURING, AFTER = "BEFORE", "DURING", "AFTER"
 """The texts of a column ``{phase: ...}``: relative to the participation in the study."""
 
@@ -23,11 +23,13 @@ class Computed:
 
     Attributes:
         kind: what is computed. column: what it is computed of, a column of `view` (empty: of the view itself).
+        other: of ``unless``, the column whose cell is taken where `column` is empty.
     """
 
     kind: Kind
     column: str
     view: str = ""
+    other: str = ""
 
 
 @dataclass(frozen=True, slots=True)
