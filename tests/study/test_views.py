@@ -198,7 +198,7 @@ def test_the_definitions_name_the_ehr_as_origin(tmp_path: Path) -> None:
     command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--format", "csv", "--define", "--guide"]
     assert main([*command, "--out", str(out)]) in (0, 1)  # the source mappings are found by the names of the views
     define = (out / "sdtm/define.xml").read_text()
-    assert "EHR lab: value, coded, text" in define
+    assert "EHR lab: unit, range_unit" in define
     assert "FHIR of an EHR" in define
     assert "Form lab" not in define
     assert any("FHIR of an EHR" in path.read_text() for path in out.rglob("*.md"))

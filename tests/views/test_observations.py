@@ -1,0 +1,167 @@
+"""Observations as the shipped views read them: panels, results of each type, codes of other systems, reports."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhirspace.cli import main
+from tests.views.ehr import CATEGORY, LOINC, SCT, coded, lab, patient, write
+
+ENROLMENT = "patient,STUDYID,SUBJID\np1,S,1\n"
+UCUM = "http://unitsofmeasure.org"
+WHEN = "2026-02-03"
+REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
+
+
+def made(tmp_path: Path, given: list[dict[str, Any]], dataset: str, **codes: str) -> tuple[int, list[dict[str, str]]]:
+    """The exit code and the rows of a dataset."""
+    views = tmp_path / "views"
+    (views / "codes").mkdir(parents=True)
+    (views / "common.yaml").write_text("extends: us-core\nsubjects: enrolment.csv\n")
+    (views / "enrolment.csv").write_text(ENROLMENT)
+    for name, text in codes.items():
+        (views / "codes" / f"{name}+.csv").write_text(text)
+    folder = write(tmp_path / "in", [patient("p1"), *given])
+    run = ["convert", str(folder), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
+    code = main([*run, "--out", str(tmp_path / "out")])
+    path = tmp_path / "out" / "sdtm" / f"{dataset}.csv"
+    if not path.exists():
+        return code, []
+    with path.open(newline="") as stream:
+        return code, list(csv.DictReader(stream))
+
+
+def result(name: str, **more: Any) -> dict[str, Any]:
+    """A laboratory Observation, without a value unless one is given."""
+    found = {**lab(name, "Patient/p1", WHEN), **more}
+    if any(key.startswith("value") for key in more) or not more.keys().isdisjoint({"dataAbsentReason", "component"}):
+        found.pop("valueQuantity") if "valueQuantity" not in more else None
+    return found
+
+
+def quantity(value: float, unit: str) -> dict[str, Any]:
+    return {"value": value, "system": UCUM, "code": unit}
+
+
+def sign(name: str, code: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return result(name, category=[coded(CATEGORY, "vital-signs")], code=code, **more)
+
+
+@pytest.mark.parametrize(
+    ("value", "text", "unit"),
+    [
+        ({"valueInteger": 0}, "0", ""),
+        ({"valueBoolean": True}, "true", ""),
+        ({"valueTime": "10:30:00"}, "10:30:00", ""),
+        ({"valueDateTime": "2026-01-02"}, "2026-01-02", ""),
+        ({"valueRatio": {"numerator": {"value": 1}, "denominator": {"value": 128}}}, "1:128", ""),
+        ({"valueRatio": {"numerator": quantity(5, "mg"), "denominator": quantity(2, "mL")}}, "5 mg:2 mL", ""),
+        ({"valueRange": {"low": quantity(4, "g/dL"), "high": quantity(6, "g/dL")}}, "4 to 6", "g/dL"),
+        ({"valueQuantity": {**quantity(7, "mmol/l"), "comparator": "<"}}, "<7", "mmol/L"),
+        ({"valueCodeableConcept": {"coding": [{"system": SCT, "code": "260385009"}]}}, f"{SCT}|260385009", ""),
+    ],
+)
+def test_a_result_of_each_type_is_one(tmp_path: Path, value: dict[str, Any], text: str, unit: str) -> None:
+    code, rows = made(tmp_path, [result("l1", **value)], "lb")
+    assert code in (0, 1)
+    assert [(row["LBORRES"], row["LBORRESU"]) for row in rows] == [(text, unit)]
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"hasMember": [{"reference": "Observation/x"}]}, "without a result of its own"),
+        ({"valueSampledData": {"origin": {"value": 0}, "period": 10, "dimensions": 1}}, "a series of samples"),
+        ({"valuePeriod": {"start": "2026-01-01"}}, "a series of samples"),
+        ({"dataAbsentReason": coded(REASON, "masked")}, "a result that the source does not show"),
+    ],
+)
+def test_what_is_no_result_makes_no_row(tmp_path: Path, more: dict[str, Any], reason: str) -> None:
+    given = result("l1", **more)
+    if "hasMember" in more:
+        del given["valueQuantity"]
+    code, rows = made(tmp_path, [given, result("l2")], "lb")
+    assert (code in (0, 1), [row["LBSPID"] for row in rows]) == (True, ["l2"])
+    assert reason in (tmp_path / "out" / "problems.ndjson").read_text()
+
+
+def test_a_panel_has_its_own_result_and_those_of_its_components(tmp_path: Path) -> None:
+    oxygen = [{"code": coded(LOINC, "3150-0"), "valueQuantity": quantity(21, "%")}]
+    pulse = sign("s1", coded(LOINC, "59408-5"), valueQuantity=quantity(96, "%"), component=oxygen)
+    count = [{"code": coded(LOINC, "6690-2"), "valueQuantity": quantity(5, "10*9/L")}]
+    blood = result("l1", code=coded(LOINC, "58410-2"), component=count)
+    _, rows = made(tmp_path, [pulse, blood], "vs")
+    assert [(row["VSTESTCD"], row["VSORRES"]) for row in rows] == [("FIO2", "21"), ("OXYSAT", "96")]
+    with (tmp_path / "out/sdtm/lb.csv").open(newline="") as stream:
+        assert [(row["LBSPID"], row["LBTESTCD"]) for row in csv.DictReader(stream)] == [("l1", "WBC")]
+
+
+def test_codes_of_other_systems_are_listed_like_those_of_loinc(tmp_path: Path) -> None:
+    given = [
+        sign("s1", coded(SCT, "364075005"), valueQuantity=quantity(70, "/min")),
+        result("l1", code=coded("urn:lab", "K+")),
+        result("l2", code={"text": "Sodium"}),
+        result("l3", code={"coding": [{"system": "urn:lab", "code": "HB"}, *coded(LOINC, "718-7")["coding"]]}),
+    ]
+    lists = "value,code,test,cat,spec,method\nurn:lab|K+,K,Potassium,CHEMISTRY,,\nSodium,SODIUM,Sodium,CHEMISTRY,,\n"
+    _, rows = made(tmp_path, given, "lb", LOINCLB=lists)
+    assert sorted((row["LBSPID"], row["LBTESTCD"], row["LBLOINC"]) for row in rows) == [
+        ("l1", "K", ""),
+        ("l2", "SODIUM", ""),
+        ("l3", "HGB", "718-7"),
+    ]
+    with (tmp_path / "out/sdtm/supplb.csv").open(newline="") as stream:
+        assert [row["QVAL"] for row in csv.DictReader(stream) if row["QNAM"] == "LBCODE"] == ["urn:lab|K+", "Sodium"]
+    with (tmp_path / "out/sdtm/vs.csv").open(newline="") as stream:
+        assert [(row["VSTESTCD"], row["VSORRESU"]) for row in csv.DictReader(stream)] == [("HR", "beats/min")]
+
+
+def test_a_code_that_no_list_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, _ = made(tmp_path, [result("l1", code=coded("urn:lab", "X")), result("l2")], "lb")
+    assert code == 3
+    assert "FS208 all.ndjson:2:code" in capsys.readouterr().err
+
+
+def test_of_several_codes_of_a_temperature_the_one_with_the_place_counts(tmp_path: Path) -> None:
+    both = {"coding": [coded(LOINC, each)["coding"][0] for each in ("8310-5", "8329-5", "8328-7")]}
+    _, rows = made(tmp_path, [sign("s1", both, valueQuantity=quantity(37, "Cel"))], "vs")
+    assert [(row["VSTESTCD"], row["VSLOINC"]) for row in rows] == [("TEMP", "8328-7")]
+
+
+def test_results_know_their_report_their_specimen_and_their_ranges(tmp_path: Path) -> None:
+    report: dict[str, Any] = {
+        "resourceType": "DiagnosticReport",
+        "id": "r1",
+        "status": "final",
+        "code": {"text": "Blood count"},
+        "effectiveDateTime": "2026-02-01",
+        "result": [{"reference": "Observation/l1"}, {"reference": "Observation/l2"}],
+    }
+    wrong = {**report, "id": "r0", "status": "entered-in-error"}
+    specimen = {"resourceType": "Specimen", "id": "s1", "accessionIdentifier": {"value": "A-77"}}
+    specimen["collection"] = {"collectedDateTime": "2026-02-02"}
+    normal = [{"type": {"coding": [{"code": "normal"}]}, "low": {"value": 12}}, {"low": {"value": 7}}]
+    bare = result("l2", referenceRange=[{"text": "above 12"}])
+    del bare["effectiveDateTime"]
+    member = {**bare, "id": "l3", "specimen": {"reference": "Specimen/s1"}}
+    panel = result("l4", hasMember=[{"reference": "Observation/l3"}], effectiveDateTime=WHEN)
+    del panel["valueQuantity"]
+    given = [report, wrong, specimen, panel, result("l1", referenceRange=normal), bare, member]
+    _, rows = made(tmp_path, given, "lb")
+    names = ("LBSPID", "LBGRPID", "LBSCAT", "LBREFID", "LBDTC", "LBORNRLO", "LBSTNRC")
+    assert sorted(tuple(row[name] for name in names) for row in rows) == [
+        ("l1", "r1", "Blood count", "", WHEN, "12", ""),
+        ("l2", "r1", "Blood count", "", "2026-02-01", "", "above 12"),
+        ("l3", "l4", "", "A-77", "2026-02-02", "", "above 12"),
+    ]
+
+
+def test_a_score_of_pain_is_a_row_of_qs_where_the_study_names_its_instrument(tmp_path: Path) -> None:
+    pain = sign("s1", coded(LOINC, "72514-3"), valueQuantity=quantity(4, "{score}"))
+    _, rows = made(tmp_path, [pain], "qs", LOINCQS="value,code,test,cat\n72514-3,PAIN01,Pain Now,NUMERIC PAIN\n")
+    assert [(row["QSTESTCD"], row["QSORRES"]) for row in rows] == [("PAIN01", "4")]
+    assert not (tmp_path / "out/sdtm/vs.csv").exists()
