@@ -166,7 +166,7 @@ def schema() -> Schema:
 
 def _view() -> Schema:
     address = {"type": "string", "description": "code.coding[system=$loinc].code; a | b; first a; a -> Type.b; ^a."}
-    names = ("visit", "phase", "enrolment", "least", "greatest", "give", "item")
+    names = ("visit", "phase", "enrolment", "least", "greatest", "give", "item", "unless")
     agree = dict.fromkeys(("by", "least", "greatest"), _words("Columns of the view."))
     merge = {"type": "object", "required": ["by"], "properties": agree, "additionalProperties": False}
     computed = {"type": "object", "properties": dict.fromkeys(names, _TEXT), "additionalProperties": False}

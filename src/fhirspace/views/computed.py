@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm.columns import Groups
-from fhirspace.tables.text import TEXT
+from fhirspace.tables.text import TEXT, decode
 from fhirspace.views.notation.model import Computed, View, ViewSet
 from fhirspace.views.records import holds
 from fhirspace.views.subjects import END, FIRST_DOSE, KEYS, START, Enrolment
@@ -74,7 +74,7 @@ class Context:
         if each.kind in ("least", "greatest"):
             return _looked_up(self.extreme(each), rows)
         if each.kind == "unless":
-            return pc.if_else(pc.is_valid(given[each.column]), pa.scalar(None, TEXT), given[each.other])
+            return pc.if_else(pc.is_valid(given[each.column]), pa.scalar(None, TEXT), decode(given[each.other]))
         if each.kind == "phase":
             if not self._knows(START):
                 return pa.nulls(len(rows), TEXT)
