@@ -21,6 +21,7 @@ PARAMETER: dict[str, Any] = {
 }
 SOURCE = {"context": "from", "element": "name", "variable": "n"}
 TARGET = {"context": "to", "contextType": "variable", "element": "participant"}
+STATUS = "http://hl7.org/fhir/StructureDefinition/structuredefinition-standards-status"
 
 
 def _map(source: dict[str, Any] = SOURCE, target: dict[str, Any] = TARGET, **inner: Any) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def _map(source: dict[str, Any] = SOURCE, target: dict[str, Any] = TARGET, **inn
 
 def _found(resource: dict[str, Any], release: Release) -> list[str]:
     """The paths of what these checks find: other findings are of the elements of one release."""
-    ours = ("as base says", "a variable that", "an element of Patient", "an element of Appointment")
+    ours = ("as base says", "a variable that", "an element of Patient", "an element of Appointment", "guides of HL7")
     return [path for path, _, expected in check(resource, release) if any(each in expected for each in ours)]
 
 
@@ -71,6 +72,25 @@ def _found(resource: dict[str, Any], release: Release) -> list[str]:
 def test_a_search_parameter_starts_at_its_types(expression: str, right: bool, release: Release) -> None:
     found = _found({**PARAMETER, "expression": expression}, release)
     assert found == ([] if right else ["SearchParameter.expression"])
+
+
+@pytest.mark.parametrize(
+    ("url", "extensions", "right"),
+    [
+        ("http://hl7.org/fhir/us/x", [], False),
+        ("http://hl7.org/fhir/us/x", [{"url": STATUS, "valueCode": "trial-use"}], True),
+        ("http://example.org/fhir/x", [], True),
+    ],
+)
+def test_a_guide_of_hl7_says_its_status(url: str, extensions: list[dict[str, Any]], right: bool) -> None:
+    guide = {
+        "resourceType": "ImplementationGuide",
+        "url": f"{url}/ImplementationGuide/x",
+        "name": "X",
+        "packageId": "x",
+    }
+    more = {"status": "active", "fhirVersion": ["4.0.1"], **({"extension": extensions} if extensions else {})}
+    assert _found({**guide, **more}, "R4") == ([] if right else ["ImplementationGuide.extension"])
 
 
 @pytest.mark.parametrize("base", ["Resource", "DomainResource"])

@@ -141,6 +141,7 @@ class Checker:
         if element.type == "CodeableReference" and element.targets:
             found = ObjectCheck(self, element.children_path, reference_targets=element.targets)
         found = contexts(found, element.children_path, names_of(element, self.definitions), self.registry)
+        found = codes.of_fhir(found, element, self.registry)
         return codes.with_codes(found, element, self.registry.value_set, full=self.full)
 
     def _inner_resource(self, value: Any, scope: Scope) -> list[Finding] | None:

@@ -84,6 +84,7 @@ class Terms:
         self._values = own.values
         self._made: dict[str, ValueSet | None] = {}
         self._systems: dict[str, CodeSystem | None] = {}
+        self._named: set[str] | None = None
 
     @classmethod
     def of(cls, values: dict[str, Includes], systems: dict[str, System], known: Terms) -> Terms:
@@ -102,6 +103,12 @@ class Terms:
             found = [each for file in self._files if (each := file.systems.get(url)) is not None]
             self._systems[url] = _system(found) if found else None
         return self._systems[url]
+
+    def names(self, url: str) -> bool:
+        """Whether it is the address of a code system: one that is listed, or one that a value set takes codes of."""
+        if self._named is None:
+            self._named = {system for each in self._values.values() for system in each}
+        return url in self._named or self.system(url) is not None
 
     def value_set(self, url: str) -> ValueSet | None:
         """A value set by its address, without or with a version; None where it is not known."""

@@ -125,6 +125,15 @@ def test_the_form_of_a_reference(text: str, named: str | None) -> None:
         ("Quantity", {"system": objects.UCUM, "code": "mmHg"}, "code"),
         ("Quantity", {"system": objects.UCUM, "code": "mm[Hg]"}, None),
         ("Quantity", {"system": "http://snomed.info/sct", "code": "mm Hg"}, None),
+        ("Coding", {"system": "http://loinc.org", "code": "1-8"}, None),
+        ("Coding", {"system": "http://loinc.org/", "code": "1-8"}, "system"),
+        ("Coding", {"system": "http://snomed.info/sct/900000000000207008", "code": "1"}, "system"),
+        ("Quantity", {"system": objects.UCUM + "/", "code": "mg"}, "system"),
+        ("Coding", {"system": "urn:iso:std:iso:3166", "code": "DE"}, None),
+        ("Coding", {"system": "urn:iso:std:iso:3166", "code": "DEU"}, None),
+        ("Coding", {"system": "urn:iso:std:iso:3166", "code": "276"}, None),
+        ("Coding", {"system": "urn:iso:std:iso:3166", "code": "de"}, "code"),
+        ("Coding", {"system": "urn:iso:std:iso:3166", "code": "QQQ"}, "code"),
         ("Attachment", {"data": "QUJD", "size": 4}, "size"),
         ("Attachment", {"data": "QUJD", "size": 3}, None),
         ("Attachment", {"data": "not base64!", "size": 3}, None),
@@ -155,6 +164,15 @@ def entries(kind: str, *listed: dict[str, Any]) -> dict[str, Any]:
 INSIDE = {"resourceType": "Patient", "id": "1"}
 LINKED = {"resourceType": "Observation", "id": "o", "subject": {"reference": "Patient/1"}}
 AT = "http://a.b/fhir/"
+SEARCH = AT + "Patient?active=true"
+
+
+def searched(url: str, mode: str, kind: str = "Group", relation: str = "self") -> dict[str, Any]:
+    resource = {"resourceType": kind, "id": "1"}
+    entry = {"fullUrl": f"{AT}{kind}/1", "resource": resource, "search": {"mode": mode}}
+    return {**entries("searchset", entry), "link": [{"relation": relation, "url": url}]}
+
+
 COMPOSITION = {"resourceType": "Composition", "id": "c", "subject": {"reference": "Patient/1"}}
 
 
@@ -214,6 +232,18 @@ COMPOSITION = {"resourceType": "Composition", "id": "c", "subject": {"reference"
             ),
             None,
         ),
+        (searched(SEARCH, "match"), "entry[0].resource"),
+        (searched(SEARCH, "match", "Patient"), None),
+        (searched(SEARCH, "include"), None),
+        (searched(SEARCH, "outcome"), "entry[0].resource"),
+        (searched(SEARCH, "outcome", "OperationOutcome"), None),
+        (searched(SEARCH, "match", relation="next"), None),
+        (searched(AT + "Patient/_search?active=true", "match"), "entry[0].resource"),
+        (searched("Patient", "match"), "entry[0].resource"),
+        (searched(AT + "?_type=Patient,Device", "match"), "entry[0].resource"),
+        (searched(AT + "?_type=Patient,Group", "match"), None),
+        (searched(AT + "Patient/1/$everything", "match"), None),
+        (searched(AT[:-1], "match"), None),
         ({"type": ["document"], "entry": {"fullUrl": 1}}, None),
         ({"entry": [1, {"fullUrl": 1, "resource": 2}]}, None),
         ({"type": "document", "entry": [{"fullUrl": AT, "resource": 2.5}]}, None),

@@ -2,7 +2,8 @@
 
 Variables of a StructureMap have to be known where they are used, and its paths to be elements of types that are known;
 the expression of a SearchParameter starts at a type that the parameter searches. Source: FHIR, "StructureMap"
-(group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base, expression).
+(group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base, expression);
+HL7's validator, for guides of HL7's.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from fhirspace.fhir.validation.invariants.items import model
 from fhirspace.fhir.validation.invariants.lexer import ExpressionError
 
 _TYPES = "http://hl7.org/fhir/StructureDefinition/"
+_HL7 = "http://hl7.org/fhir"
+_STATUS = f"{_TYPES}structuredefinition-standards-status"
 _ABSTRACT = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -95,6 +98,20 @@ class StructureMapCheck(ObjectCheck):
             yield f"{path}.element", "FS415", f"an element of {kind}"
 
 
+class ImplementationGuideCheck(ObjectCheck):
+    """The check of an ImplementationGuide: one of HL7's says how far it is in the process of a standard."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also that a guide with an address of HL7's has the extension for that."""
+        found = super().whole(value)
+        url = value.get("url")
+        if type(url) is not str or not url.startswith(_HL7):
+            return found
+        if any(each.get("url") == _STATUS for each in _objects(value.get("extension"))):
+            return found
+        return [*(found or ()), ("extension", "FS412", f"{_STATUS}, as in all guides of HL7's")]
+
+
 def _inputs(group: Mapping[str, Any], aliases: Mapping[str, str]) -> dict[str, str]:
     """The variables of a group and their types, "" where nobody says."""
     return {
@@ -112,5 +129,9 @@ def _objects(value: Any) -> Iterable[dict[str, Any]]:
     return (each for each in _listed(value) if type(each) is dict)
 
 
-KINDS: dict[str, type[ObjectCheck]] = {"SearchParameter": SearchParameterCheck, "StructureMap": StructureMapCheck}
+KINDS: dict[str, type[ObjectCheck]] = {
+    "ImplementationGuide": ImplementationGuideCheck,
+    "SearchParameter": SearchParameterCheck,
+    "StructureMap": StructureMapCheck,
+}
 """By the names of the types."""

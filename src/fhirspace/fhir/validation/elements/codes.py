@@ -7,6 +7,7 @@ the value set where that has what is meant. Source: FHIR, "Terminologies", "Usin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,6 +26,8 @@ _LANGUAGES = ("preferred", "http://hl7.org/fhir/ValueSet/languages")
 _ANY_LANGUAGE = "Citation.citedArtifact."
 """Where it has no maximum."""
 _CODED = frozenset({"Coding", "CodeableConcept"})
+_BARE = frozenset({"Coding", "Quantity", "SimpleQuantity", "Age", "Count", "Distance", "Duration"})
+_OF_FHIR = re.compile(r"http://hl7\.org/fhir/[^/]+/?|http://(?:hl7\.org/fhir|terminology\.hl7\.org)/ValueSet/.*")
 
 
 def unknown(value: Mapping[str, Any], known: Registry) -> list[Finding]:
@@ -73,6 +76,25 @@ def with_codes(inner: Check, element: Element, value_set: Callable[[str], ValueS
         if has_code(value, values) is False and not (required and "coding" not in value and "extension" in value):
             return [*(found or ()), *wrong]
         return found
+
+    return check
+
+
+def of_fhir(inner: Check, element: Element, known: Registry) -> Check:
+    """The check of a Coding or Quantity without a binding, where any system may be used, but one that there is.
+
+    An address of FHIR's own is that of a code system of some release, and not that of a value set.
+    """
+    bound = element.binding is not None and element.binding.strength != "example"
+    if element.type not in _BARE or bound or element.path == "CodeableConcept.coding":
+        return inner
+
+    def check(value: Any, scope: Scope) -> list[Finding] | None:
+        found = inner(value, scope)
+        system = value.get("system") if type(value) is dict else None
+        if type(system) is not str or not _OF_FHIR.fullmatch(system) or known.names_system(system):
+            return found  # most are of others, who may call them as they like
+        return [*(found or ()), ("system", "FS415", "the address of a code system that FHIR has")]
 
     return check
 

@@ -25,6 +25,9 @@ _RANGES = {
     "unsignedInt": (0, 2**31 - 1),
     "integer64": (-(2**63), 2**63 - 1),
 }
+_OTHER_BLANK = re.compile(r"[\t\n\v\f\r]")
+_ELEMENT_ID = re.compile(r"\S+")
+"""FHIR: the id of an element is any string without spaces."""
 _REMEMBERED = 8192
 _REMEMBERED_LENGTH = 64
 
@@ -34,7 +37,8 @@ def leaf(element: Element, definitions: Definitions) -> Check:
     kind = element.type
     if kind in _WHOLE:
         return _WHOLE[kind]
-    pattern = re.compile(definitions.primitive_regex(kind), re.ASCII)
+    of_element = kind == "string" and element.name == "id"
+    pattern = _ELEMENT_ID if of_element else re.compile(definitions.primitive_regex(kind), re.ASCII)
     if kind == "boolean":
         return _boolean
     if kind in _NUMBERS:
@@ -180,7 +184,12 @@ def _long_integer(value: str) -> bool:
     return len(value) <= 20 and low <= int(value) <= high
 
 
+def _single_blanks(value: str) -> bool:
+    return not _OTHER_BLANK.search(value)
+
+
 _FURTHER: dict[str, Callable[[str], bool]] = {
+    "code": _single_blanks,
     "string": _short,
     "markdown": _short,
     "date": _calendar,

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
-from fhirspace.fhir.validation.values.addresses import absolute
 from fhirspace.fhir.validation.values.references import named_type
 from fhirspace.foreign import member
 
@@ -98,7 +97,7 @@ def reference(inner: Check, targets: tuple[str, ...], resources: frozenset[str])
             elif named and named not in allowed:
                 found = (found or []) + wrong
         declared = value.get("type")
-        if type(declared) is str and not absolute(declared) and (declared not in allowed or kind not in ("", declared)):
+        if type(declared) is str and (declared not in allowed or kind not in ("", declared)):
             found = (found or []) + [("type", "FS418", f"{kind}, as in the reference" if kind else expected)]
         return found
 

@@ -17,7 +17,7 @@ from fhirspace.fhir.validation.structures.packages import Package
 from fhirspace.fhir.validation.structures.slices import Around
 from fhirspace.fhir.validation.structures.tree import Node, tree
 from fhirspace.foreign import counted
-from fhirspace.standards.fhir import Release, definitions
+from fhirspace.standards.fhir import RELEASES, Release, definitions
 from fhirspace.standards.hl7.structures import Structure, structures
 from fhirspace.standards.hl7.terms import CodeSystem, ValueSet, terms
 
@@ -93,6 +93,10 @@ class Registry:
     def system(self, url: str) -> CodeSystem | None:
         """A code system of which all codes are known."""
         return self._systems.get(url) or terms(self.release).system(url)
+
+    def names_system(self, url: str) -> bool:
+        """Whether it is the address of a code system of some release, with all of its codes known or not."""
+        return url in self._systems or any(terms(release).names(url) for release in RELEASES)
 
     def extension(self, url: str) -> Structure | None:
         """The definition of an extension."""

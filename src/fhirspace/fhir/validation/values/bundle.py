@@ -33,6 +33,8 @@ def bundle(value: Mapping[str, Any]) -> list[Placed]:
     kind = named if type(named) is str else ""
     found = [placed for place, entry in enumerate(entries) for placed in _identity(place, entry, kind)]
     found += _links(value.get("link"))
+    if kind == "searchset":
+        found += _matches(entries, value.get("link"))
     if kind in _CLOSED:
         found += _references(entries)
         found += _head(entries)
@@ -48,6 +50,35 @@ def _links(links: Any) -> Iterator[Placed]:
             yield f"link[{place}].relation", Fault("bundle-link", f"{relation} once")
         elif type(relation) is str:
             seen.add(relation)
+
+
+def _matches(entries: list[dict[str, Any]], links: Any) -> Iterator[Placed]:
+    """What matched a search is of a type that its address names; what reports on a search is an OperationOutcome."""
+    found = [_searched(link) for link in links if type(link) is dict] if type(links) is list else []
+    kinds = next((each for each in found if each), frozenset())
+    for place, entry in enumerate(entries):
+        search, resource = entry.get("search"), entry.get("resource")
+        if type(search) is not dict or type(resource) is not dict:
+            continue
+        mode, named = search.get("mode"), resource.get("resourceType")
+        if mode == "match" and kinds and named not in kinds:
+            expected = f"{' or '.join(sorted(kinds))}, as the address of the search says"
+            yield f"entry[{place}].resource", Fault("bundle-match", expected)
+        elif mode == "outcome" and named != "OperationOutcome":
+            yield f"entry[{place}].resource", Fault("bundle-outcome", "an OperationOutcome, as search.mode says")
+
+
+def _searched(link: dict[str, Any]) -> frozenset[str]:
+    """The types that are searched for by the address of a search; none where it does not say."""
+    url = link.get("url")
+    if link.get("relation") != "self" or type(url) is not str:
+        return frozenset()
+    path, _, query = url.partition("?")
+    named = [path.removesuffix("/_search").rstrip("/").rpartition("/")[2]]
+    if named[0] not in resource_types(""):
+        asked = [each.removeprefix("_type=") for each in query.split("&") if each.startswith("_type=")]
+        named = asked[0].split(",") if len(asked) == 1 else []
+    return frozenset(named) if resource_types("").issuperset(named) else frozenset()
 
 
 def _head(entries: list[dict[str, Any]]) -> Iterator[Placed]:

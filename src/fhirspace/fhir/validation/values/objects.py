@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from fhirspace.fhir.validation.values import addresses, base64
 from fhirspace.fhir.validation.values.bundle import bundle
-from fhirspace.fhir.validation.values.codes import CURRENCIES, media_type
+from fhirspace.fhir.validation.values.codes import CURRENCIES, country, media_type
 from fhirspace.fhir.validation.values.fault import Fault
 from fhirspace.fhir.validation.values.languages import language
 from fhirspace.fhir.validation.values.words import words
@@ -29,11 +29,19 @@ Placed = tuple[str, Fault]
 """The member of the object that is wrong, and how."""
 Rule = Callable[[Mapping[str, Any]], list[Placed]]
 UCUM: Final = "http://unitsofmeasure.org"
+_WELL_KNOWN: Final = (
+    "http://loinc.org",
+    "http://snomed.info/sct",
+    "http://www.nlm.nih.gov/research/umls/rxnorm",
+    UCUM,
+)
+"""Systems of which no other address is one: editions are versions, answer lists are value sets."""
 _URIS: Final = "urn:ietf:rfc:3986"
 GRAMMARS: Final[Mapping[str, tuple[Callable[[str], bool], str]]] = {
     UCUM: (ucum_codes.valid, "a code of UCUM, such as mm[Hg]"),
     "urn:ietf:bcp:47": (language, "a language tag, such as en-US"),
     "urn:ietf:bcp:13": (media_type, "a media type, such as text/plain"),
+    "urn:iso:std:iso:3166": (country, "a code of ISO 3166-1, such as DE or DEU"),
     "urn:iso:std:iso:4217": (CURRENCIES.__contains__, "a currency code of ISO 4217"),
 }
 """Code systems without a list: whether a text is a code of one, and what is expected."""
@@ -56,6 +64,9 @@ def coding(value: Mapping[str, Any]) -> list[Placed]:
     found: list[Placed] = []
     if not addresses.absolute(system):
         found.append(("system", Fault("system-absolute", "an absolute address, such as http://loinc.org")))
+    elif system.startswith(_WELL_KNOWN) and system not in _WELL_KNOWN:
+        known = max((each for each in _WELL_KNOWN if system.startswith(each)), key=len)
+        found.append(("system", Fault("system-known", f"{known}, and nothing after it")))
     grammar = GRAMMARS.get(system)
     if grammar is not None and type(code) is str and not grammar[0](code):
         found.append(("code", Fault("code-grammar", grammar[1])))
