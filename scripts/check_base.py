@@ -76,8 +76,8 @@ def main() -> int:
         records = some_records(Path(scratch) / "given")
         for stage in STAGES:
             # A fault names its command; what follows may fail for the same reason, and says so too.
-            made = pool.map(lambda each: faults(*each, records, Path(scratch)), stage)
-            found += [fault for faulty in made for fault in faulty]
+            running = [pool.submit(faults, command, code, records, Path(scratch)) for command, code in stage]
+            found += [fault for each in running for fault in each.result()]
     print("\n".join(found) or f"{sum(map(len, STAGES))} commands work with the base install alone")
     return 1 if found else 0
 
