@@ -52,9 +52,12 @@ def server(request: pytest.FixtureRequest) -> Iterator[FaultyServer]:
         yield faulty
 
 
-def resources(folder: Path, turn: int) -> Path:
-    """One filled resource of each type and one poor one, with another content at each turn."""
-    found: dict[str, list[Any]] = {kind: [filled(kind, "one") | {"language": f"{CANARY}-{turn}"}] for kind in types()}
+FEW = ["Coverage", "Observation", "Organization", "Patient", "Task"]
+
+
+def resources(folder: Path, turn: int, kinds: list[str]) -> Path:
+    """One filled resource of each of some types and one poor one, with another content at each turn."""
+    found: dict[str, list[Any]] = {kind: [filled(kind, "one") | {"language": f"{CANARY}-{turn}"}] for kind in kinds}
     found["Organization"].append(organization())
     found["Observation"].append(observation("ob-1", "one", "47110815.50", note=[{"text": CANARY}]))
     return write(folder, found)
@@ -95,12 +98,12 @@ def test_no_value_gets_into_talk_books_or_addresses(
             told = capfd.readouterr()
             said.append(told.out + told.err)
 
-    resources(folder, 1)
+    resources(folder, 1, types())
     run(planned, "plan", mine, *there)
     server.faults.extend(["broken", "reset_after", "cut_json"])
     run({3}, "push", mine, *there)
     run({0}, "verify", "last", *there)
-    resources(folder, 2)
+    resources(folder, 2, types())
     server.faults.append(Fault("entry_precondition", where=lambda method, url: (method, url[:7]) == ("PUT", "Patient")))
     run(planned, "plan", mine, *there)
     run({3}, "push", mine, *there)
@@ -152,12 +155,15 @@ STEPS: dict[str, Step] = {
 def test_no_error_quotes_what_the_server_said(
     step: Step, faulty: FaultyServer, client: Client, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Whatever goes wrong, and for good: neither the message nor the chain of exceptions behind it holds a value."""
-    faulty.types, faulty.delay = [*types(), "Provenance"], 0.7
+    """Whatever goes wrong, and for good: neither the message nor the chain of exceptions behind it holds a value.
+
+    What goes wrong does so for resources of any type, so that a few are sent.
+    """
+    faulty.types, faulty.delay = [*FEW, "Provenance"], 0.7
     faulty.refuse = lambda body: body["resourceType"] == "Task"
-    folder = resources(tmp_path / "in", 1)
+    folder = resources(tmp_path / "in", 1, FEW)
     push(folder, faulty.url, client=client)
-    resources(folder, 2)
+    resources(folder, 2, FEW)
     faulty.fault_reads, client.attempts, raised = True, 2, 0
     for fault in FAULTS:
         faulty.faults.clear()
