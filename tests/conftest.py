@@ -18,6 +18,7 @@ from fhirspace.cli import parser as commands, run
 from fhirspace.idkey import FILE_VARIABLE, PUBLISHED
 from fhirspace.limits import VARIABLE
 from fhirspace.standards.fhir import Release
+from tests.support import disk
 
 # A busy machine is no fault of the code: no test is judged by the time it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -80,6 +81,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr(run, "parser", cache(commands.parser))
         # For some thousand resources Java's second compiler costs more than it brings.
         patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        disk.unhurried(patch)
         yield
 
 

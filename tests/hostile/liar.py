@@ -152,5 +152,4 @@ def liar(monkeypatch: pytest.MonkeyPatch) -> Liar:
 
     monkeypatch.setattr(Client, "__post_init__", prepared)
     monkeypatch.setattr(Client, "wait", lambda *given: None)
-    monkeypatch.setattr("os.fsync", lambda descriptor: None)  # no power cut is meant here, and many files are written
     return found

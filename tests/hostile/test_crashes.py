@@ -26,12 +26,6 @@ CHANGING = ("open", "replace", "rename", "unlink", "remove", "rmdir", "mkdir", "
 """What a process does that is dead when it should do it. (Closing is left to it: the system does that for the dead.)"""
 
 
-@pytest.fixture(autouse=True)
-def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk's own time is no part of these tests: a process that is killed loses nothing that it has written."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
 class KilledError(BaseException):
     """The process is gone."""
 

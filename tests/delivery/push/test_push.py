@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fhirspace.delivery.database import Base
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.push import PushReport, push
 from fhirspace.delivery.report import Counts
@@ -20,6 +21,7 @@ from fhirspace.fhir.canonical import canonical
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.http.transport import Response
 from fhirspace.testing import FaultyServer
+from tests.support import disk
 from tests.support.resources import dump, lines_of, observation, organization, patient, ref, resource, trial, write
 
 FAULTS = [
@@ -274,7 +276,10 @@ def test_what_is_no_journal_is_said(tmp_path: Path) -> None:
         runs(tmp_path / "none.db")
 
 
-def test_the_journal_is_durable_and_keeps_no_content(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+def test_the_journal_is_durable_and_keeps_no_content(
+    faulty: FaultyServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Base, "execute", disk.EXECUTE)
     folder = write(
         tmp_path,
         {"Organization": [organization()], "Patient": [patient("p-1", birthDate="1970-01-01", language="zz-CANARY")]},
