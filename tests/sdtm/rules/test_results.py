@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from fhirspace.sdtm.rules.engine import Engine
 from fhirspace.sdtm.rules.results import Line, results
+from fhirspace.sdtm.rules.study import About, Dataset, Study
 from tests.sdtm.rules.rules_data import rule, study
 
 EXISTS = "{all: [{name: --STAT, operator: exists}]}"
@@ -61,3 +63,18 @@ def test_a_variable_that_a_record_names_and_that_is_not_there_has_no_value() -> 
     data |= {"IDVAR": ["COSEQ", "AESPID", None], "IDVARVAL": ["1", "x", None]}
     found = lines(text, {"CO": data}, Outcome={"Output Variables": ["IDVARVAL"]})
     assert found == [("CO", "2", "IDVARVAL", "x")]
+
+
+def test_cells_that_are_no_numbers_are_an_error_also_where_they_are_only_shown() -> None:
+    about = {"AEDOSE": About(type="Num")}
+    data = Study([Dataset("AE", pa.table({"DOMAIN": ["AE"], "AEDOSE": ["much"]}), about=about)])
+    outcome = Engine(data).run(rule("{all: [{name: AEDOSE, operator: exists}]}"))
+    assert outcome.errors == {"AE": "AEDOSE is a numeric variable, but not all its cells are numbers"}
+
+
+def test_a_list_beside_the_file_says_which_variables_there_are() -> None:
+    table = pa.table({"DOMAIN": ["XX"], "XXTERM": ["a"]})
+    data = Study([Dataset("XX", table, listed=("XXTERM", "XXTESTCD", "DOMAIN"))])
+    parts = {"Rule Type": "Variable Metadata Check", "Scope": {"Classes": {"Include": ["EVENTS"]}}}
+    found = results(Engine(data).run(rule("{all: [{name: variable_name, operator: non_empty}]}", **parts)))
+    assert [line[1::2] for line in found] == [("1", "XXTERM"), ("2", "XXTESTCD"), ("3", "DOMAIN")]

@@ -179,7 +179,8 @@ def _dataset(file: Path, label: str, about: dict[str, About]) -> Dataset:
     names, cells = _cells(file)
     texts = (pa.array([cell or None for cell in column], pa.string()) for column in cells)
     columns = {name: column if name in about else _guessed(column) for name, column in zip(names, texts, strict=True)}
-    return Dataset(file.stem.upper(), pa.table(columns), label, file.name, file.stat().st_size, about)
+    size = file.stat().st_size
+    return Dataset(file.stem.upper(), pa.table(columns), label, file.name, size, about, listed=tuple(about))
 
 
 def _cells(file: Path) -> tuple[list[str], list[list[str]]]:

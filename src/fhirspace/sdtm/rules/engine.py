@@ -107,7 +107,9 @@ class Engine:
             )
             rows = pc.indices_nonzero(_flags(rule.check, frame)).cast(pa.int64()) if frame.size else []
             if len(rows):
-                yield Fault(dataset, frame, rows)
+                fault = Fault(dataset, frame, rows)
+                targets(fault, rule)  # reads their columns, which may be no numbers as they should be
+                yield fault
 
     def _prepared(self, kind: str, builder: Builder, parts: Sequence[Dataset]) -> Iterable[Frame]:
         if builder is BUILDERS[VALUES]:  # a frame for each variable: together they would be as large as the study

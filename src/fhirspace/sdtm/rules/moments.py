@@ -55,6 +55,13 @@ def written(moment: Moment) -> str:
     return whole[: _LENGTHS[last]]
 
 
+def component(text: str, level: int) -> int | None:
+    """One part of a date in UTC, the least where it is not known; None where the text is no date."""
+    parts = _parts(text)
+    whole = _instant(text, parts) if parts else None
+    return None if whole is None else int(getattr(whole, LEVELS[level]))
+
+
 def valid(text: str) -> bool:
     """Whether a text is a date as SDTM writes it, with what is unknown left out or replaced by a hyphen."""
     return _parts(text) is not None

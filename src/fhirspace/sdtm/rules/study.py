@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -39,6 +39,7 @@ class Dataset:
     Attributes:
         file: the name of its file. size: the bytes of it, 0 where nobody knows.
         lenient: whether a cell of a numeric variable that is no number counts as none.
+        listed: the variables that a list beside the file has, in its order; none where the file itself says them.
     """
 
     name: str
@@ -48,12 +49,18 @@ class Dataset:
     size: int = 0
     about: Mapping[str, About] = field(default_factory=dict)
     lenient: bool = False
+    listed: Sequence[str] = ()
     _typed: dict[str, pa.Array] = field(default_factory=dict, repr=False)
 
     @cached_property
     def names(self) -> list[str]:
         """Its variables, in order."""
         return data_columns(self.table)
+
+    @property
+    def described(self) -> Sequence[str]:
+        """The variables that what is known of the dataset names: of a list beside its file, else its own."""
+        return self.listed or self.names
 
     def column(self, name: str) -> pa.Array:
         """A variable as texts or, by its type, as numbers. Raises MissingColumn; CannotRun: a number cannot be read."""
@@ -186,14 +193,15 @@ class Study:
 
 
 def _by_topic(dataset: Dataset) -> str | None:
-    if dataset.domain is None and not has(dataset.table, "RDOMAIN"):
+    names = dataset.described
+    if dataset.domain is None and "RDOMAIN" not in names:
         return None
     prefix = dataset.domain or ""
     for topic, klass in _DETECTED:
-        if has(dataset.table, prefix + topic):
+        if prefix + topic in names:
             return klass
-    if has(dataset.table, prefix + "TESTCD"):
-        return "FINDINGS ABOUT" if has(dataset.table, prefix + "OBJ") else "FINDINGS"
+    if prefix + "TESTCD" in names:
+        return "FINDINGS ABOUT" if prefix + "OBJ" in names else "FINDINGS"
     return None
 
 

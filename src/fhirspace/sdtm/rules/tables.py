@@ -28,7 +28,7 @@ def _variables(parts: Sequence[Dataset], _study: Study) -> Iterator[Frame]:
 
 
 def _of_variables(dataset: Dataset) -> Frame:
-    names = dataset.names
+    names = list(dataset.described)
     facts = [dataset.about.get(name) for name in names]
     columns: dict[str, Column] = {
         "variable_name": pa.array(names, pa.string()),

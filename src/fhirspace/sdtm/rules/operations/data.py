@@ -110,7 +110,7 @@ def record_count(context: Context) -> Column:
 @operation("min_date")
 def min_date(context: Context) -> Column:
     """The first date of each group, or of all, as far as it is known; of several that are the same, that of the first
-    record."""
+    record. Texts that are no dates do not count."""
     return _extreme(context, 1)
 
 
@@ -126,7 +126,7 @@ def _extreme(context: Context, sign: int) -> Column:
     if isinstance(column, Lists) or not is_text(column):
         raise CannotRun("a date is asked of what is no text")
     encoded = column.cast(TEXT).dictionary_encode()
-    dates = [_date(text, context.target) for text in encoded.dictionary.to_pylist()]
+    dates = [moments.moment(text) if text else None for text in encoded.dictionary.to_pylist()]
     indices = pc.fill_null(encoded.indices.cast(pa.int64()), len(dates)).to_numpy(zero_copy_only=False)
     group = context.group
     theirs, own, count = _shared(source, context.frame, group) if group else _one_group(source, context.frame)
@@ -137,14 +137,6 @@ def _extreme(context: Context, sign: int) -> Column:
     values = np.full(count, None, object)
     values[found] = [moments.written(dates[each]) for each in indices[order[first]]]
     return pa.array(values, TEXT).take(pa.array(own, mask=~_keyed(context.frame, group)))
-
-
-def _date(text: str, name: str) -> moments.Moment | None:
-    if not text:
-        return None
-    if (found := moments.moment(text)) is None:
-        raise CannotRun(f"{name} has a value that is no date")
-    return found
 
 
 def _one_group(source: Frame, frame: Frame) -> tuple[Any, Any, int]:

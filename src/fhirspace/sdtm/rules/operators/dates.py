@@ -83,15 +83,14 @@ def _comparing(
         component = check.options.get("date_component")
         if component not in (None, "auto", *moments.LEVELS):
             raise CannotRun(f"a date has no component `{component}`")
-        left = _Moments(frame.array(check))
         column, value = frame.operand(check)
-        right = _Moments(constant(value, frame.size) if column is None else column)
+        sides = frame.array(check), constant(value, frame.size) if column is None else column
+        if component in moments.LEVELS:
+            (here, own), (there, others) = (_components(side, moments.LEVELS.index(component)) for side in sides)
+            return pa.array(here & there & compare(own, others))
+        left, right = map(_Moments, sides)
         level = np.minimum(left.level, right.level)
         known = level >= 0
-        if component in moments.LEVELS:
-            asked = moments.LEVELS.index(component)
-            known &= level >= asked
-            level = np.full(frame.size, asked)
         rows = np.arange(frame.size)
         answer = compare(left.at[rows, level], right.at[rows, level])
         if precisions and component is None:
@@ -101,13 +100,28 @@ def _comparing(
     return compared
 
 
+def _components(column: Any, level: int) -> tuple[Any, Any]:
+    """Of each cell whether it is a date, and its year, month ... alone; as in CORE one that is not known is the least.
+
+    2020-02-10 is thus before 2020-01-15 by its `day`.
+    """
+    encoded = _of_texts(column).dictionary_encode()
+    found = [moments.component(text, level) if text else None for text in encoded.dictionary.to_pylist()] + [None]
+    at = pc.fill_null(encoded.indices.cast(pa.int64()), len(found) - 1).to_numpy(zero_copy_only=False)
+    known = np.array([each is not None for each in found])
+    return known[at], np.array([each or 0 for each in found], np.int64)[at]
+
+
+def _of_texts(column: Any) -> Any:
+    """The column, without cells where they are no texts."""
+    return pa.nulls(len(column), pa.string()) if isinstance(column, pa.Array) and not is_text(column) else column
+
+
 class _Moments:
     """A column as moments: of each row the level (-1: no date) and the microseconds at each level."""
 
     def __init__(self, column: Any) -> None:
-        if isinstance(column, pa.Array) and not is_text(column):
-            column = pa.nulls(len(column), pa.string())
-        encoded = column.dictionary_encode()
+        encoded = _of_texts(column).dictionary_encode()
         found = [moments.moment(text) if text else None for text in encoded.dictionary.to_pylist()]
         levels = np.array([each.level if each else -1 for each in found] + [-1], np.int64)
         nothing = (0,) * len(moments.LEVELS)

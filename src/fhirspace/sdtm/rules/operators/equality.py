@@ -19,43 +19,58 @@ from fhirspace.sdtm.rules.values import TEXT, Column, Lists, constant, empty, ev
 @operator("equal_to")
 def equal_to(frame: Frame, check: Check) -> pa.Array:
     """Both have a value, the same. A text never equals a number, unless the rule says `type_insensitive`."""
-    left, right = _sides(frame, check)
-    return pc.and_(same(left, right), pc.invert(_nothing(left, right)))
+    return _compared(frame, check, same)
 
 
 @operator("not_equal_to")
 def not_equal_to(frame: Frame, check: Check) -> pa.Array:
     """They differ: other values, or only one of them has a value."""
-    left, right = _sides(frame, check)
-    return pc.invert(pc.or_(same(left, right), _nothing(left, right)))
+    return _compared(frame, check, lambda left, right: pc.invert(same(left, right)))
 
 
 @operator("equal_to_case_insensitive")
 def equal_to_case_insensitive(frame: Frame, check: Check) -> pa.Array:
-    """Equal texts, however they are capitalised."""
-    left, right = _sides(frame, check)
-    return pc.and_(same(_lower(left), _lower(right)), pc.invert(_nothing(left, right)))
+    """Equal texts, however they are capitalised. As in CORE, what is no text equals anything else that is none."""
+    return _compared(frame, check, _same_letters)
 
 
 @operator("not_equal_to_case_insensitive")
 def not_equal_to_case_insensitive(frame: Frame, check: Check) -> pa.Array:
-    """Texts that differ in more than their capitals, or only one of them has a value."""
-    left, right = _sides(frame, check)
-    return pc.invert(pc.or_(same(_lower(left), _lower(right)), _nothing(left, right)))
+    """Texts that differ in more than their capitals, or only one of them is a text."""
+    return _compared(frame, check, lambda left, right: pc.invert(_same_letters(left, right)))
 
 
-def _sides(frame: Frame, check: Check) -> tuple[Column, Column]:
-    left = frame.target(check)
+def _compared(frame: Frame, check: Check, compare: Callable[[Column, Column], pa.Array]) -> pa.Array:
+    """What a comparison of the two sides gives; false where neither has a value."""
+    left, right = frame.target(check), frame.operand(check)
     if check.options.get("value_is_reference"):
-        right: Column = _referred(frame, frame.resolve(check.value))
-    else:
-        column, value = frame.operand(check)
-        right = constant(value, frame.size) if column is None else column
+        return _by_reference(frame, check, lambda named: _both(check, compare, left, named))
+    column, value = right
+    return _both(check, compare, left, constant(value, frame.size) if column is None else column)
+
+
+def _both(check: Check, compare: Callable[[Column, Column], pa.Array], left: Column, right: Column) -> pa.Array:
+    nothing = pc.and_(empty(left), empty(right))
     if check.options.get("round_values"):
         left, right = _rounded(left), _rounded(right)
+        if is_text(left) != is_text(right):
+            left, right = normal(left), normal(right)
     if check.options.get("type_insensitive"):
-        return normal(left), normal(right)
-    return left, right
+        left, right = normal(left), normal(right)
+    return pc.and_(compare(left, right), pc.invert(nothing))
+
+
+def _by_reference(frame: Frame, check: Check, compare: Callable[[Column], pa.Array]) -> pa.Array:
+    """Each row compared with the variable that it names; with no value where the data have no such variable."""
+    names = frame.column(frame.resolve(check.value))
+    if isinstance(names, Lists):
+        raise MissingColumn(check.value)
+    flags = every(False, frame.size)
+    for name in names.unique().to_pylist():
+        here = pc.equal(names, name) if name is not None else names.is_null()
+        named = frame.column(name) if frame.has(name) else pa.nulls(frame.size, TEXT)
+        flags = pc.or_(flags, pc.and_(pc.fill_null(here, False), compare(named)))
+    return flags
 
 
 def _rounded(column: Column) -> Column:
@@ -67,19 +82,6 @@ def _rounded(column: Column) -> Column:
         return whole
     texts = column.cast(TEXT)
     return pc.if_else(pc.is_valid(whole), normal(whole), texts)
-
-
-def _referred(frame: Frame, name: str) -> pa.Array:
-    """The cells of the variable that each row names, as texts; no value where the data have no such variable."""
-    names = frame.column(name)
-    if isinstance(names, Lists):
-        raise MissingColumn(name)
-    found = pa.nulls(frame.size, TEXT)
-    for each in filter(frame.has, names.unique().to_pylist()):
-        cells = frame.column(each)
-        here = pc.fill_null(pc.equal(names, each), False)
-        found = pc.if_else(here, normal(cells), found)
-    return found
 
 
 def normal(column: Column) -> Column:
@@ -126,15 +128,15 @@ def _numeric(column: pa.Array) -> bool:
     return is_number(column) or pa.types.is_boolean(column.type)
 
 
-def _nothing(left: Column, right: Column) -> pa.Array:
-    return pc.and_(empty(left), empty(right))
+def _same_letters(left: Column, right: Column) -> pa.Array:
+    left, right = lower(left), lower(right)
+    return pc.or_(same(left, right), pc.and_(empty(left), empty(right)))
 
 
-def _lower(column: Column) -> Column:
-    if isinstance(column, Lists):
-        return column
-    if not pa.types.is_string(column.type):
-        return pa.nulls(len(column), TEXT)
+def lower(column: Column) -> Column:
+    """Texts in small letters; what is no text is no value."""
+    if isinstance(column, Lists) or not pa.types.is_string(column.type):
+        return pa.nulls(column.size if isinstance(column, Lists) else len(column), TEXT)
     return pc.utf8_lower(column)
 
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
+from fhirspace.sdtm.rules.operators.equality import lower
 from fhirspace.sdtm.rules.operators.registry import operator
 from fhirspace.sdtm.rules.values import Column, Lists, by_value, every, is_text
 
@@ -25,12 +26,16 @@ def is_contained_by(frame: Frame, check: Check) -> pa.Array:
 
 @operator("is_contained_by_case_insensitive", opposite="is_not_contained_by_case_insensitive")
 def is_contained_by_case_insensitive(frame: Frame, check: Check) -> pa.Array:
-    """The same, however the texts are capitalised."""
+    """The same, however the texts are capitalised: in a list of the rule, or among the values of another variable."""
     target = frame.array(check)
+    if not is_text(target):
+        raise CannotRun(f"`{check.operator}` compares texts, but {check.name} is a number")
     column, value = frame.operand(check)
+    if column is not None and is_text(column):
+        return contained(lower(target), lower(column), None)
     if not isinstance(value, tuple) or column is not None:
-        raise CannotRun(f"`{check.operator}` needs a list in the rule")
-    return contained(pc.utf8_lower(target), None, tuple(str(each).lower() for each in value))
+        raise CannotRun(f"`{check.operator}` needs a list in the rule, or a variable of texts")
+    return contained(lower(target), None, tuple(str(each).lower() for each in value))
 
 
 def contained(target: Column, column: Column | None, value: Any) -> pa.Array:
@@ -39,8 +44,9 @@ def contained(target: Column, column: Column | None, value: Any) -> pa.Array:
         return _any_listed(target, column, value)
     if isinstance(column, Lists):
         return _listed(target, column)
-    if column is not None:
-        return _among(target, column.unique().to_pylist())
+    if column is not None:  # no value is among texts where one of them is none
+        nothing = pc.and_(target.is_null(), every(column.null_count > 0 and is_text(column), len(target)))
+        return pc.or_(nothing, _among(target, column.unique().to_pylist()))
     if not isinstance(value, tuple):
         raise CannotRun("a list is needed, but the value is none, and no variable of the data")
     return _among(target, value)
@@ -48,6 +54,8 @@ def contained(target: Column, column: Column | None, value: Any) -> pa.Array:
 
 def _among(target: pa.Array, values: Iterable[Any]) -> pa.Array:
     """Membership by value and type: the text ``1`` is not among numbers."""
+    if target.null_count == len(target):
+        return every(False, len(target))
     if pa.types.is_boolean(target.type):
         truths = [each for each in values if isinstance(each, bool)]
         return pc.and_(target.is_valid(), pc.is_in(target, value_set=pa.array(truths, pa.bool_())))
@@ -88,12 +96,17 @@ def _by_row(left: Lists, right: Lists | None, test: Callable[[int], bool]) -> pa
 
 @operator("contains", opposite="does_not_contain")
 def contains(frame: Frame, check: Check) -> pa.Array:
-    """The text of the cell has the value in it, or the list of the row has it as an item."""
+    """The text of the cell has the value in it, or the list of the row has it as an item.
+
+    Where the value names a variable: whether what that has in the row is in the first variable of any record.
+    """
     target = frame.target(check)
     column, value = frame.operand(check)
     if isinstance(target, Lists):
         return _by_row(target, None, lambda row: value in (target.at(row) or ()))
-    if column is not None or not isinstance(value, str):
+    if column is not None:  # as in CORE: whether the other variable has a value that this one has in some record
+        return contained(column, target, None)
+    if not isinstance(value, str):
         raise CannotRun(f"`{check.operator}` needs a text in the rule")
     if not is_text(target):
         raise CannotRun(f"`{check.operator}` looks into texts, but {check.name} is a number")

@@ -61,14 +61,18 @@ def _sorted_by(frame: Frame, check: Check, within: list[str], by: dict[str, Any]
     if isinstance(column, Lists):
         raise CannotRun(f"`{check.operator}` cannot sort by lists")
     codes, count = frame.codes(within)
-    order = np.lexsort((_places(frame, check), codes))
+    targets = _places(frame, check)
+    order = np.lexsort((targets, codes))
     blank = np.asarray(empty(column).to_numpy(zero_copy_only=False), bool)
     places = ranks(frame, name)
     if str(by.get("sort_order", "asc")).lower() == "desc":
         places = -places
     flags = np.ones(frame.size, bool)
+    last = by.get("null_position", "last") == "last"
     for group in _unsorted(codes, count, order, places, suspects=blank | _partial(column)):
-        _judge(group, flags, places, blank, column, last=by.get("null_position", "last") == "last")
+        _judge(group, flags, (targets, places), blank, column, last=last)
+    for each in within:  # rows without a key are in no group
+        flags |= frame.plain(each).is_null().to_numpy(zero_copy_only=False)
     return flags
 
 
@@ -102,8 +106,13 @@ def _unsorted(codes: Any, count: int, order: Any, places: Any, *, suspects: Flag
     return [order[starts[at] : starts[at + 1]] for at in np.flatnonzero(suspect)]
 
 
-def _judge(group: Any, flags: Flags, places: Any, blank: Flags, column: pa.Array, *, last: bool) -> None:
-    """Marks the records of one group that are out of place: its rows in the order of the variable."""
+def _judge(group: Any, flags: Flags, ranked: tuple[Any, Any], blank: Flags, column: pa.Array, *, last: bool) -> None:
+    """Marks the records of one group that are out of place: its rows in the order of the variable.
+
+    A record is out of place where another one would be in its place if the group were in order, unless the two have
+    the same value of the variable; and where its neighbour with a number or a date is on the wrong side.
+    """
+    targets, places = ranked
     filled = [row for row in group if not blank[row]]
     nothing = [row for row in group if blank[row]]
     at = {row: position for position, row in enumerate(group)}
@@ -114,11 +123,16 @@ def _judge(group: Any, flags: Flags, places: Any, blank: Flags, column: pa.Array
     flags[list(overlaps)] = False
     sure = [row for row in filled if row not in overlaps]
     for row, wanted in zip(sure, sorted(sure, key=lambda row: places[row]), strict=True):
-        flags[row] &= places[row] == places[wanted]
+        flags[row] &= targets[row] == targets[wanted]
     for position, row in enumerate(filled):
         before = places[filled[position - 1]] if position else places[row]
         after = places[filled[position + 1]] if position + 1 < len(filled) else places[row]
-        flags[row] &= bool(before <= places[row] <= after)
+        flags[row] &= bool(before <= places[row] <= after) or not _comparable(column, row)
+
+
+def _comparable(column: pa.Array, row: int) -> bool:
+    """Whether a cell is compared with its neighbours: a date, or a number of a variable that is filled throughout."""
+    return moments.valid(column[row].as_py()) if is_text(column) else not column.null_count
 
 
 def _overlapping(rows: list[int], column: pa.Array) -> set[int]:

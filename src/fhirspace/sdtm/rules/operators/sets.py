@@ -13,7 +13,7 @@ from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
 from fhirspace.sdtm.rules.operators.registry import operator
 from fhirspace.sdtm.rules.patterns import Pattern
-from fhirspace.sdtm.rules.values import Column, Lists, codes_of, empty
+from fhirspace.sdtm.rules.values import Column, Lists, codes_of, empty, every
 
 
 @operator("is_unique_set", opposite="is_not_unique_set")
@@ -23,6 +23,8 @@ def is_unique_set(frame: Frame, check: Check) -> pa.Array:
     names = list(dict.fromkeys(name for name in wanted if frame.has(name)))
     if not names:
         raise CannotRun(f"`{check.operator}` finds none of its variables")
+    if len(names) == 1 and len(set(wanted)) > 1:  # as in CORE: what is unique within something needs both
+        return every(False, frame.size)
     pattern = check.options.get("regex")
     if pattern:
         codes, count = codes_of([_found(frame.column(name), pattern) for name in names], frame.size)

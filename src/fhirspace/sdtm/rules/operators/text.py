@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 from fhirspace.sdtm.rules.errors import CannotRun
 from fhirspace.sdtm.rules.frame import Frame
 from fhirspace.sdtm.rules.model import Check
-from fhirspace.sdtm.rules.operators.equality import equal_to
+from fhirspace.sdtm.rules.operators.equality import equal_to, same
 from fhirspace.sdtm.rules.operators.membership import contained
 from fhirspace.sdtm.rules.operators.registry import OPERATORS, Operator, about, operator
 from fhirspace.sdtm.rules.patterns import Pattern
-from fhirspace.sdtm.rules.values import TEXT, constant, is_number, is_text
+from fhirspace.sdtm.rules.values import TEXT, Lists, constant, is_number, is_text
 
 
 def _matching(part: str, wanted: bool) -> Operator:
@@ -75,7 +75,7 @@ def _part_equals(part: str) -> Operator:
         if check.value == "DOMAIN":  # not the variable of the row, but what `--` stands for
             column, value = None, frame.dataset.prefix
         right = constant(value, frame.size) if column is None else column
-        return pc.fill_null(pc.equal(_part(frame, check, part), right), False)
+        return same(_part(frame, check, part), right)
 
     return about(equals, f"The {part} of the text, of so many characters, equals the value.")
 
@@ -145,5 +145,7 @@ def equals_string_part(frame: Frame, check: Check) -> pa.Array:
     if not isinstance(pattern, str):
         raise CannotRun(f"`{check.operator}` needs `regex`")
     whole = constant(value, frame.size) if column is None else column
+    if not isinstance(whole, Lists) and whole.null_count == frame.size:
+        whole = pa.nulls(frame.size, TEXT)
     part = Pattern(pattern).parts(whole)
     return equal_to(frame.with_column("$part", part), Check("equal_to", check.name, "$part", check.options))
