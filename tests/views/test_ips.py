@@ -18,6 +18,7 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "p": {"resourceType": "Patient", "gender": "male", "birthDate": "1970-05-01"},
     "problem": {"resourceType": "Condition", "code": coded(SCT, "38341003", "Hypertension"), "onsetDateTime": "2010"},
     "past": {"resourceType": "Condition", "code": coded(ABSENT, "no-known-problems")},
+    "former": {"resourceType": "Condition", "code": coded(SCT, "195967001", "Asthma"), "onsetDateTime": "2026-02-05"},
     "latex": {"resourceType": "AllergyIntolerance", "code": coded(SCT, "111088007", "Latex")},
     "none": {"resourceType": "AllergyIntolerance", "code": coded(ABSENT, "no-known-allergies")},
     "drug": {"resourceType": "Medication", "code": coded("http://www.whocc.no/atc", "C09AA05", "Ramipril")},
@@ -38,6 +39,10 @@ ENTRIES: dict[str, dict[str, Any]] = {
     "smoking": {"resourceType": "Observation", "status": "final", "category": [coded(CATEGORY, "social-history")],
                 "code": coded(LOINC, "72166-2"), "valueCodeableConcept": coded(LOINC, "LA15920-4", "Former smoker"),
                 **NOW},
+    "smoked": {"resourceType": "Observation", "status": "final", "code": coded(LOINC, "72166-2"),
+               "valueCodeableConcept": coded(LOINC, "LA18978-9", "Never smoker"), **NOW},
+    "weight": {"resourceType": "Observation", "status": "final", "code": {"text": "Weight"},
+               "valueQuantity": {"value": 70, "code": "kg"}, **NOW},
     "op": {"resourceType": "Procedure", "status": "completed", "code": coded(SCT, "80146002", "Appendectomy"),
            "performedDateTime": "2026-02-10"},
     "noop": {"resourceType": "Procedure", "status": "completed", "code": coded(ABSENT, "no-known-procedures")},
@@ -45,18 +50,23 @@ ENTRIES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 DATASETS = {
     "cm": [("ordered", "Ramipril"), ("shot", "Influenza"), ("takes", "Ramipril")],
-    "mh": [("latex", "Latex"), ("problem", "Hypertension")],
+    "mh": [("former", "Asthma"), ("latex", "Latex"), ("problem", "Hypertension")],
     "lb": [("result", "HGB")],
     "pr": [("op", "Appendectomy")],
-    "su": [("smoking", "TOBACCO")],
+    "su": [("smoked", "TOBACCO"), ("smoking", "TOBACCO")],
+    "vs": [("weight", "WEIGHT")],
 }
-NAMES = {"cm": "CMTRT", "mh": "MHTERM", "lb": "LBTESTCD", "pr": "PRTRT", "su": "SUTRT"}
+NAMES = {"cm": "CMTRT", "mh": "MHTERM", "lb": "LBTESTCD", "pr": "PRTRT", "su": "SUTRT", "vs": "VSTESTCD"}
+
+
+SECTIONS = {"problem": "11450-4", "former": "11348-0", "smoked": "29762-2", "weight": "8716-3"}
+"""Their sections decide: a past illness during the participation, and two Observations without a category."""
 
 
 def document() -> dict[str, Any]:
     """The document: its Composition is the first entry, and each section names its entries."""
     sections = [
-        {"title": name, "code": coded(LOINC, "x"), "entry": [{"reference": f"urn:uuid:{name}"}]} for name in ENTRIES
+        {"title": name, "code": coded(LOINC, SECTIONS.get(name, "x")), "entry": [{"reference": f"urn:uuid:{name}"}]} for name in ENTRIES
     ]
     composition: dict[str, Any] = {"resourceType": "Composition", "status": "final", "subject": WHO, "title": "Summary"}
     entries = {"c": {**composition, "section": sections[1:]}, **ENTRIES}
@@ -75,6 +85,8 @@ def test_the_sections_of_a_summary_are_datasets_and_what_is_absent_makes_no_row(
     views, out = tmp_path / "views", tmp_path / "out"
     views.mkdir()
     (views / "common.yaml").write_text("extends: ips\nsubjects: enrolment.csv\n")
+    (views / "codes").mkdir()
+    (views / "codes" / "LOINCVS+.csv").write_text("value,code,test\nWeight,WEIGHT,Weight\n")
     (views / "enrolment.csv").write_text("patient,STUDYID,SUBJID,consent,ARMCD,ARM\np,S,1,2026-02-01,A,Arm A\n")
     run = ["convert", str(tmp_path / "in"), "--to", "sdtm", "--views", str(views), "--source", "ehr"]
     assert main([*run, "--format", "csv", "--out", str(out)]) in (0, 1)
@@ -82,6 +94,12 @@ def test_the_sections_of_a_summary_are_datasets_and_what_is_absent_makes_no_row(
         with (out / "sdtm" / f"{name}.csv").open(newline="") as stream:
             found = sorted((row[f"{name.upper()}SPID"], row[NAMES[name]]) for row in csv.DictReader(stream))
         assert found == expected, name
+    with (out / "sdtm" / "mh.csv").open(newline="") as stream:
+        assert {row["MHSPID"]: row["MHCAT"] for row in csv.DictReader(stream)} == {
+            "former": "HISTORY OF PAST ILLNESS",
+            "latex": "ALLERGY",
+            "problem": "PROBLEM LIST",
+        }
     counts = json.loads((out / "manifest.json").read_text())["tables"]
     resources = {name: each for name, each in counts.items() if name in {e["resourceType"] for e in ENTRIES.values()}}
     assert sum(each["rows_in"] for each in resources.values()) == len(ENTRIES)
