@@ -66,7 +66,8 @@ SECTIONS = {"problem": "11450-4", "former": "11348-0", "smoked": "29762-2", "wei
 def document() -> dict[str, Any]:
     """The document: its Composition is the first entry, and each section names its entries."""
     sections = [
-        {"title": name, "code": coded(LOINC, SECTIONS.get(name, "x")), "entry": [{"reference": f"urn:uuid:{name}"}]} for name in ENTRIES
+        {"title": name, "code": coded(LOINC, SECTIONS.get(name, "x")), "entry": [{"reference": f"urn:uuid:{name}"}]}
+        for name in ENTRIES
     ]
     composition: dict[str, Any] = {"resourceType": "Composition", "status": "final", "subject": WHO, "title": "Summary"}
     entries = {"c": {**composition, "section": sections[1:]}, **ENTRIES}

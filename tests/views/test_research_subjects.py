@@ -44,6 +44,15 @@ def test_a_research_subject_is_enrolled(tmp_path: Path) -> None:
     assert not (tmp_path / "out/records/enrolment.csv").exists()
 
 
+@pytest.mark.parametrize(
+    ("began", "early"), [("2026-01-01", True), ("2026-01-05", False), ("2026-01", False), ("", False)]
+)
+def test_a_participation_before_the_consent_is_reported(tmp_path: Path, began: str, early: bool) -> None:
+    period = {"period": {"start": began}} if began else {}
+    assert run(tmp_path, [subject("a", "p1", consent={"reference": "Consent/c"}, **period)]) == (1 if early else 0)
+    assert ("FS470" in (tmp_path / "out/problems.ndjson").read_text()) is early
+
+
 def test_another_table_wins_over_research_subjects(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("patient,STUDYID,SUBJID\np3,S,3\n")
     assert run(tmp_path, [subject("a", "p1")], "--enrolment", str(tmp_path / "mine.csv")) == 0

@@ -53,6 +53,24 @@ def test_the_encounters_of_a_visit_are_one_record(
     assert made.count("Encounter")["taken"] == 4 + len(more) - outside
 
 
+@pytest.mark.parametrize(
+    ("start", "end", "wrong"),
+    [
+        ("2026-02-05T15:00:00Z", "2026-02-05T14:00:00Z", True),
+        ("2026-02-05T15:00:00Z", "2026-02-05T15:30:00+01:00", True),
+        ("2026-02-05", "2026-02-04", True),
+        ("2026-02-05T15:00:00Z", "2026-02-05", False),
+        ("2026-02", "2026-02-01", False),
+        ("2026-02-05T15:00:00Z", "2026-02-05T15:00:00Z", False),
+    ],
+)
+def test_a_visit_that_ends_before_it_begins_is_reported(tmp_path: Path, start: str, end: str, wrong: bool) -> None:
+    other = encounter("e2", "Patient/p1", "2026-02-05T10:00:00Z", "2026-02-05T11:00:00Z")
+    made = run(tmp_path, [*resources(), other, encounter("e1", "Patient/p1", start, end)])
+    found = [str(each.place) for each in made.problems if each.code == "FS470"]
+    assert found == [f"all.ndjson:{len(resources()) + 2}:end"] * wrong
+
+
 def test_a_record_without_the_texts_by_which_others_are_merged_stays_by_itself(tmp_path: Path) -> None:
     own = "view: own\nof: Claim\ncolumns: {id: id, use: use, made: created}\nmerge: {by: [use], greatest: [made]}\n"
     given = [patient("p1"), *({"resourceType": "Claim", "id": name, "patient": {"reference": "Patient/p1"},

@@ -21,7 +21,7 @@ from fhirspace.tables.text import FILE, ROW, TEXT, compact
 from fhirspace.views.computed import ENROLLED, Context
 from fhirspace.views.fates import Fates
 from fhirspace.views.join import Resolver
-from fhirspace.views.merged import merged
+from fhirspace.views.merged import backwards, merged
 from fhirspace.views.notation.address import Address
 from fhirspace.views.notation.model import View, ViewSet
 from fhirspace.views.order import places
@@ -173,7 +173,13 @@ class _Flattening:
         table = table.append_column(FILE, pa.DictionaryArray.from_arrays(numbers, files))
         table = table.append_column(ROW, pa.array(found.lines, pa.int64()).take(rows))
         subject = "USUBJID" if "USUBJID" in names else PATIENT
-        return merged(table, subject, view.merge) if view.merge else table
+        if view.merge is None:
+            return table
+        self._made.problems += [
+            Problem("FS470", Place(table[FILE][at].as_py(), table[ROW][at].as_py(), ", ".join(view.merge.greatest)))
+            for at in backwards(table, view.merge)
+        ]
+        return merged(table, subject, view.merge)
 
     def _account(self, kind: str, fate: Fates) -> None:
         made, found = self._made, fate.found

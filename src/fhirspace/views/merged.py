@@ -9,7 +9,7 @@ from fhirspace.sdtm.columns import Groups
 from fhirspace.standards import iso8601
 from fhirspace.tables.text import TEXT
 from fhirspace.views.notation.model import Merge
-from fhirspace.views.times import moment
+from fhirspace.views.times import contradicts, moment
 
 
 def merged(table: pa.Table, subject: str, merge: Merge) -> pa.Table:
@@ -41,6 +41,15 @@ def merged(table: pa.Table, subject: str, merge: Merge) -> pa.Table:
         cells = _latest(table, name, codes, codes.take(firsts))
         made = made.set_column(made.column_names.index(name), name, cells)
     return made.take(pc.sort_indices(firsts))  # in the order of the records again
+
+
+def backwards(table: pa.Table, merge: Merge) -> list[int]:
+    """The records of which a date in `merge.greatest` is before the one beside it in `merge.least`."""
+    found = set[int]()
+    for first, last in zip(merge.least, merge.greatest, strict=False):
+        pairs = zip(table[first].to_pylist(), table[last].to_pylist(), strict=True)
+        found |= {at for at, pair in enumerate(pairs) if contradicts(*pair)}
+    return sorted(found)
 
 
 def _before(codes: pa.Array) -> pa.Array:

@@ -36,6 +36,8 @@ PATIENT: Final = "patient"
 KEYS: Final = ("STUDYID", "USUBJID", "SUBJID", "SITEID")
 """The columns that every record begins with, if the table has them."""
 START, END, FIRST_DOSE = "participation start", "participation end", "first dose"
+BEGAN: Final = "began"
+"""When the participation itself began, beside the consent: a column of views that are the enrolment table."""
 _ALIKE: Final = {"consent": START, "RFICDTC": START, "RFPENDTC": END, "RFXSTDTC": FIRST_DOSE}
 _NEEDED: Final = (PATIENT, "STUDYID", "SUBJID")
 

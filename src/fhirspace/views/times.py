@@ -48,6 +48,17 @@ def moment(text: str) -> tuple[float, str]:
         return (float(span[0] - 719_163) * 86_400 if span else float("inf")), text
 
 
+def contradicts(earlier: str | None, later: str | None) -> bool:
+    """Whether the second of two dates is certainly before the first: by moments, or by days where one has no time."""
+    one, other = (iso8601.days(each) if each else None for each in (earlier, later))
+    if one is None or other is None or other[0] > one[1]:
+        return False
+    if other[1] < one[0]:
+        return True
+    timed = all(_INSTANT.fullmatch(str(each)) for each in (earlier, later))
+    return timed and moment(str(later)) < moment(str(earlier))
+
+
 def phase(text: str | None, start: str | None, end: str | None) -> str | None:
     """BEFORE, DURING or AFTER the participation; None where a partial date leaves it open, or there is no date.
 

@@ -110,6 +110,24 @@ def test_what_is_of_other_patients_is_left_out_and_counted(
     assert "p2" not in "".join(str(each) for each in report.problems).replace(ehr.url, "")
 
 
+def test_different_contents_without_versions_are_counted(
+    ehr: FaultyServer, there: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[dict[str, Any]] = [
+        {"resourceType": "Patient", "id": "p1", "gender": "male"},
+        {"resourceType": "Patient", "id": "p1", "gender": "female"},
+        {"resourceType": "Observation", "id": "o1"},
+        {"resourceType": "Observation", "id": "o1"},
+        {"resourceType": "Medication", "id": "m1", "meta": {"versionId": "1"}},
+        {"resourceType": "Medication", "id": "m1", "meta": {"versionId": "2"}, "status": "active"},
+    ]
+    sent = [(each["resourceType"], json.dumps(each).encode()) for each in given]
+    monkeypatch.setattr(Patients, "resources", lambda _: iter(sent))
+    report = pull_patients(ehr.url, ["p1"], tmp_path / "out", client=there)
+    assert [(each.code, each.table, each.detail) for each in report.problems] == [("FS471", "Patient", "1 resource")]
+    assert '"female"' in (tmp_path / "out/fhir/Patient.ndjson").read_text()
+
+
 @pytest.mark.parametrize(("base", "expected"), [("{}/", ["p1"]), ("https://other.example/fhir/", [])])
 def test_a_member_of_a_group_is_at_this_server(
     ehr: FaultyServer, there: Client, base: str, expected: list[str]

@@ -33,7 +33,8 @@ class _Kept:
 class Spool:
     """The resources of one type, for an output folder. Use it in a `with`: it owns a scratch file there.
 
-    `total` is for the caller: the server's count when all were listed last.
+    `total` is for the caller: the server's count when all were listed last. `unclear` are the ids of resources that
+    came with different contents and nothing that says which is newer: the last one counts.
     """
 
     def __init__(self, folder: OutputFolder, kind: str) -> None:
@@ -43,6 +44,7 @@ class Spool:
         # In memory while it is small: a server lists 150 types, and a study has resources of a few.
         self._spool = tempfile.SpooledTemporaryFile(_SMALL, dir=str(folder.waiting))  # noqa: SIM115  (closed by __exit__)
         self._kept: dict[str, _Kept] = {}
+        self.unclear: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -67,10 +69,13 @@ class Spool:
             raise JsonError("FS522", "a resource of the type, with an id")
         line = cleaned(resource)
         # A server without versions: only the content can be compared.
-        version = f"{head.meta.versionId} {head.meta.lastUpdated}".strip() or hashlib.sha256(line).hexdigest()
+        given = f"{head.meta.versionId} {head.meta.lastUpdated}".strip()
+        version = given or hashlib.sha256(line).hexdigest()
         known = self._kept.get(head.id)
         if known is not None and (known.version == version or head.moment < known.moment):
             return False
+        if known is not None and not given:
+            self.unclear.add(head.id)
         start = self._spool.seek(0, os.SEEK_END)
         self._spool.write(line)
         self._kept[head.id] = _Kept(version, head.moment, start, len(line))

@@ -16,11 +16,12 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.inputs import Input
 from fhirspace.tables import csv, parquet
 from fhirspace.tables.outputs import OutputFolder
+from fhirspace.tables.text import FILE, ROW
 from fhirspace.views.flatten import Flattened, flatten
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.notation.model import ViewSet
-from fhirspace.views.subjects import Enrolment, enrolled, enrolment
-from fhirspace.views.times import windows
+from fhirspace.views.subjects import BEGAN, START, Enrolment, enrolled, enrolment
+from fhirspace.views.times import contradicts, windows
 
 RECORDS = ("csv", "parquet")
 """The formats of records."""
@@ -43,7 +44,9 @@ def flattened(given: Input, views: ViewSet, release: Release, accounting: Accoun
     """
     if given.kind != "fhir":
         raise UsageError("FS643", Place("--views"), "FHIR files")
-    table = enrolment(views.subjects) if views.subjects is not None else _by_view(given.fhir, views, release)
+    table = (
+        enrolment(views.subjects) if views.subjects is not None else _by_view(given.fhir, views, release, accounting)
+    )
     made = flatten(given.fhir, views, release, table, windows(views.visits))
     made.records.pop(views.enrolling, None)
     _count(made, given.fhir, accounting)
@@ -51,7 +54,7 @@ def flattened(given: Input, views: ViewSet, release: Release, accounting: Accoun
     return made
 
 
-def _by_view(files: Sequence[FhirFile], views: ViewSet, release: Release) -> Enrolment | None:
+def _by_view(files: Sequence[FhirFile], views: ViewSet, release: Release, accounting: Accounting) -> Enrolment | None:
     """The enrolment that the records of a view are, such as one of ResearchSubject. Raises MappingError FS375."""
     if not views.enrolling:
         return None
@@ -59,7 +62,13 @@ def _by_view(files: Sequence[FhirFile], views: ViewSet, release: Release) -> Enr
     records = flatten(files, alone, release).records.get(views.enrolling)
     if records is None or not records.num_rows:
         raise MappingError("FS375", views.enrolling, "records of this view: who is in the study")
-    return enrolled(records, views.enrolling)
+    made = enrolled(records, views.enrolling)
+    places = zip(records[FILE].to_pylist(), records[ROW].to_pylist(), strict=True)
+    dates = zip(made.column(START), made.column(BEGAN), places, strict=True)
+    accounting.note(
+        Problem("FS470", Place(*place, BEGAN)) for consent, began, place in dates if contradicts(consent, began)
+    )
+    return made
 
 
 def _count(made: Flattened, files: Sequence[FhirFile], accounting: Accounting) -> None:
