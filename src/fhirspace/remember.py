@@ -20,8 +20,9 @@ def remembered(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if any(isinstance(each, str) and len(each) > LONGEST for each in args):
-            return function(*args, **kwargs)
+        for each in args:
+            if isinstance(each, str) and len(each) > LONGEST:
+                return function(*args, **kwargs)
         return cached(*args, **kwargs)
 
     return call

@@ -1,3 +1,6 @@
+import random
+from collections import Counter
+from collections.abc import Callable
 from datetime import date, timedelta
 
 import pytest
@@ -77,3 +80,36 @@ def test_at_most(left, right, result):
 )  # fmt: skip
 def test_completed_years_are_only_counted_when_certain(birth, at, years):
     assert dates.completed_years(birth, at) == years
+
+
+def test_whole_dates_are_read_at_once_as_any_text_is() -> None:
+    chosen = random.Random(3)
+    start = "2024-02-29T23:59:59.25+13:45"
+    texts = {start[:length] for length in range(len(start) + 1)}
+    for _ in range(4_000):
+        made = list(
+            chosen.choice(["2024-02-28T10:15:30Z", start, "2023-02-29T24:00", "0000-01-31", "2024-12-31T00:14:60Z"])
+        )
+        for _ in range(chosen.randrange(4)):
+            made[chosen.randrange(len(made))] = chosen.choice("0123456789-+:.TZ/ ٣")
+        texts.add("".join(made))
+    seen = Counter[str]()
+    for text in sorted(texts):
+        wanted = parts_or_none(text, iso8601._parts)
+        assert parts_or_none(text, iso8601.parts) == wanted, text
+        if "/" not in text:
+            assert iso8601.valid(text) == (wanted is not None), text
+            whole = wanted is not None and {"year", "month", "day"} <= wanted.keys()
+            found = iso8601.days(text)
+            if whole and wanted is not None:
+                day = date(*(int(wanted[name]) for name in ("year", "month", "day"))).toordinal()
+                assert found == (day, day), text
+            seen["whole" if whole else "other"] += 1
+    assert min(seen.values()) > 100
+
+
+def parts_or_none(text: str, function: Callable[[str], iso8601.Parts]) -> iso8601.Parts | None:
+    try:
+        return function(text)
+    except iso8601.NotADateError:
+        return None

@@ -22,6 +22,12 @@ _FORM: Final = re.compile(
     r"(?::(?P<minute>\d{2}|-)(?::(?P<second>\d{2}(?:\.\d+)?))?)?(?P<zone>Z|[+-]\d{2}:?\d{2})?)?)?)?",
     re.ASCII,
 )
+_WHOLE: Final = re.compile(
+    r"(\d{4}-\d{2}-\d{2})"
+    r"(?:T([01]\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d{1,9})?))?(Z|[+-](?:0\d|1[0-3]):?[0-5]\d)?)?",
+    re.ASCII,
+)
+"""A date, or a time without a leap second, of which no part is unknown: most are. Its day may not exist."""
 _COUNT: Final = r"\d+(?:\.\d+)?"
 DURATION: Final = (
     rf"[+-]?P(?=\d|T\d)(?:{_COUNT}W|(?:{_COUNT}Y)?(?:{_COUNT}M)?(?:{_COUNT}D)?"
@@ -49,6 +55,19 @@ def parts(text: str) -> Parts:
     Raises:
         NotADateError: not such a date; NoSuchDateError: a day, a time or an offset that does not exist.
     """
+    found = _WHOLE.fullmatch(text)
+    if found is not None and _ordinal(found[1]):
+        day, hour, minute, second, zone = found.groups()
+        known = {"year": day[:4], "month": day[5:7], "day": day[8:]}
+        if hour:
+            known |= {"hour": hour, "minute": minute}
+        known |= {"second": second} if second else {}
+        return known | {"zone": zone} if zone else known
+    return _parts(text)
+
+
+def _parts(text: str) -> Parts:
+    """`parts` of any text."""
     found = _FORM.fullmatch(text) if len(text) <= _LONGEST else None
     if found is None or text.endswith("-") or not any(character.isdigit() for character in text):
         raise NotADateError
@@ -56,6 +75,15 @@ def parts(text: str) -> Parts:
     _check_day(known)
     _check_clock(known)
     return known
+
+
+@remembered
+def _ordinal(day: str) -> int:
+    """The proleptic ordinal of ``2026-03-01``; 0 where there is no such day."""
+    try:
+        return date(int(day[:4]), int(day[5:7]), int(day[8:])).toordinal()
+    except ValueError:
+        return 0
 
 
 def _check_day(known: Mapping[str, str]) -> None:
@@ -89,6 +117,9 @@ def valid(text: str) -> bool:
 
 
 def _valid_date(text: str) -> bool:
+    whole = _WHOLE.fullmatch(text)
+    if whole is not None and _ordinal(whole[1]):
+        return True
     try:
         parts(text)
     except NotADateError:
@@ -108,6 +139,9 @@ def days(text: str) -> tuple[int, int] | None:
     ``2003-12`` can mean each day of that month, an interval each day from the start of its first date to the end of its
     last. A text without a year, an interval with a duration and one that ends before it starts set no bounds.
     """
+    whole = _WHOLE.fullmatch(text)
+    if whole is not None and (day := _ordinal(whole[1])):
+        return day, day
     start, _, end = text.partition("/")
     try:
         first, last = parts(start), parts(end or start)

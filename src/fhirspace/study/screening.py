@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
 from fhirspace.foreign import counted
+from fhirspace.limits import limit
 from fhirspace.sdtm import columns, conformance
 from fhirspace.sdtm.conformance import Finding
 from fhirspace.sdtm.derive.design import StudyDesign
@@ -89,13 +90,14 @@ def screen(
 def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[str, Kind]) -> Iterator[Finding]:
     """The cells that a format cannot hold; `fits` gets the columns that a transport file can, for `Checked`."""
     known = sdtm.standard_variables(name) if sdtm.known(name) else ()
-    numeric = {variable.name for variable in known if variable.type == "Num"}
+    numeric, most = {variable.name for variable in known if variable.type == "Num"}, limit("cell-bytes")
     for column in data_columns(table):
         coded = columns.text(table, column).dictionary_encode()
         cells = coded.dictionary.to_pylist()
         exact = column in numeric and "xpt" in formats
         numbers = [number_fault(cell) for cell in cells] if exact else [None] * len(cells)
-        faults = [_cell_fault(cell, number, "csv" in formats) for cell, number in zip(cells, numbers, strict=True)]
+        csv = "csv" in formats
+        faults = [_cell_fault(cell, number, csv, most) for cell, number in zip(cells, numbers, strict=True)]
         if not any(numbers) and not any(fault and fault[0] == "FS106" for fault in faults):
             fits[column] = "Num" if exact else "Char"
         for code, expected in sorted({fault for fault in faults if fault}):
@@ -126,9 +128,9 @@ def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Findin
         yield Finding(Problem("FS752", place, table=name, detail=detail), rows[0])
 
 
-def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool) -> tuple[str, str] | None:
+def _cell_fault(cell: str, number: tuple[str, str] | None, csv: bool, most: int) -> tuple[str, str] | None:
     """A fault of form that conformance does not look for: too long a text and text for a number are its own."""
-    for code, expected in check_cell(cell):
+    for code, expected in check_cell(cell, most):
         if code == "FS106" or (csv and code == "FS111"):
             return code, expected
     return number if number and number[0] == "FS137" else None

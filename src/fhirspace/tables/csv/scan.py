@@ -149,14 +149,14 @@ def _shape(record: Record, width: int) -> list[tuple[str, str, str]]:
     return [(code, counted(width, "field"), f"the row has {count}")]
 
 
-def check_cell(cell: str) -> list[tuple[str, str]]:
-    """The (code, expected) of each problem of one cell of text."""
+def check_cell(cell: str, most: int = 0) -> list[tuple[str, str]]:
+    """The (code, expected) of each problem of one cell of text. `most`: the limit of its bytes, for many cells."""
     found = []
     if CONTROL.search(cell):
         found.append(("FS106", "text without control characters"))
     if cell and cell[0] in "=@\t\r+-" and FORMULA.match(cell):
         found.append(("FS111", "text that is no formula"))
-    most = limit("cell-bytes")
+    most = most or limit("cell-bytes")
     if len(cell) * _WIDEST > most and len(cell.encode()) > most:
         found.append(("FS112", allowed("cell-bytes")))
     return found
