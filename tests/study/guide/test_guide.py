@@ -47,8 +47,22 @@ def contents(text: str = "T", **more) -> Contents:
         "derived": [Derived(text, text, text)],
         "differences": {(text, text): 3},
         "declared": [text],
+        "named": text,
     }
     return Contents("sdtm", text, datasets, counts, problems, **(given | more))
+
+
+@pytest.mark.parametrize(
+    ("used", "named", "text"),
+    [
+        ("2030-03-28", "2030-03-28", "CDISC SDTM 2030-03-28"),
+        ("2030-03-28", "", "CDISC SDTM 2030-03-28"),
+        ("2030-03-28", "2020-12-18", "CDISC SDTM 2030-03-28 (the study names 2020-12-18)"),
+    ],
+)
+def test_the_front_names_the_terminology_that_was_used(used: str, named: str, text: str) -> None:
+    front = sections(contents(terminology=used, named=named))[0]
+    assert ("Controlled terminology", text) in front.rows
 
 
 class Page(HTMLParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from fhirspace.sdtm import columns
+from fhirspace.sdtm import columns, versions
 from fhirspace.sdtm.define.making import class_of
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.guide.content import Contents
@@ -38,6 +38,7 @@ def collected(kind: str, prepared: Prepared, accounting: Accounting, paths: Sequ
     }
     done = prepared.finished
     reasons = [each for file in explained.beside(paths) for each in explained.load(file)]
+    report = judge_tables(tables, reasons)
     return Contents(
         kind,
         next(_studies(prepared), ""),
@@ -48,7 +49,9 @@ def collected(kind: str, prepared: Prepared, accounting: Accounting, paths: Sequ
         done.derived if done else prepared.derived,
         done.counts if done else {},
         accounting.declared(fhir=False),
-        judge_tables(tables, reasons).groups,
+        report.groups,
+        report.standards["Controlled terminology"],
+        versions.terminology(prepared.define, tables.get("TS")),
     )
 
 

@@ -47,6 +47,8 @@ class Contents:
         problems: all findings. explanations: those of the user. derived: what was derived how.
         differences: dataset and variable -> rows in which a value that came in is not the derived one.
         declared: what forms leave out by declaration. rules: what conformance rules find in the datasets.
+        terminology: the version of controlled terminology that the datasets were judged by. named: that which the study
+            names, "" for none.
     """
 
     kind: str
@@ -59,6 +61,8 @@ class Contents:
     differences: Mapping[tuple[str, str], int] = field(default_factory=dict)
     declared: Sequence[str] = ()
     rules: Sequence[Group] = ()
+    terminology: str = ""
+    named: str = ""
 
 
 def title(about: Contents) -> str:
@@ -86,13 +90,20 @@ def _package(about: Contents) -> Section:
         "Made from": _INPUTS[about.kind],
         "Made by": f"fhirspace {__version__}",
         "Guide": f"SDTMIG {sdtm.version()}",
-        "Controlled terminology": f"CDISC SDTM {terminology.version()}",
+        "Controlled terminology": _terminology(about),
         "Datasets": f"{len(about.datasets):,}",
         "Rows": f"{rows:,}",
         "Findings": ", ".join(f"{levels[level]:,} {level}s" for level in _LEVELS),
         "Rows in quarantine": f"{sum(each['quarantined'] for each in about.counts.values()):,}",
     }
     return Section("The package", "", ("", ""), tuple(facts.items()))
+
+
+def _terminology(about: Contents) -> str:
+    """The version that was used, and that which the study names where it is another."""
+    used = about.terminology or terminology.version()
+    other = f" (the study names {about.named})" if about.named not in ("", used) else ""
+    return f"CDISC SDTM {used}{other}"
 
 
 def _datasets(about: Contents) -> Section:
