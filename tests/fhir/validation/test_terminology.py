@@ -11,7 +11,7 @@ import pytest
 
 import fhirspace
 from fhirspace.cli import main
-from fhirspace.errors import FhirspaceError
+from fhirspace.errors import FhirspaceError, UsageError
 from fhirspace.study.validate import validate
 from tests.fhir.validation.test_packages import BASE, GOOD, PROFILE, SYSTEM, VALUES, folder
 
@@ -140,14 +140,14 @@ BROKEN: list[tuple[str, str, str]] = [
     ("x.csv", f'system,code\n{SNOMED},"1\n', "FS"),
     ("x.csv", "", "FS"),
     ("x.csv", "system,code\n", "FS"),
-    ("x.json", "{", "FS617"),
+    ("x.json", "{", "FS645"),
     ("x.json", "[]", "FS645"),
     ("x.json", '{"resourceType":"Patient"}', "FS645"),
     ("x.json", '{"resourceType":"Bundle","entry":{"resource":1}}', "FS645"),
     ("x.json", '{"resourceType":"Bundle","entry":[1,{"resource":[]},{"resource":{"resourceType":[]}}]}', "FS645"),
-    ("x.json", '{"resourceType":"CodeSystem","url":"http://x","concept":[1]}', "FS617"),
-    ("x.json", '{"resourceType":"ValueSet","url":"http://x","compose":{"include":[{"filter":[{}]}]}}', "FS617"),
-    ("x.tgz", "no archive", "FS617"),
+    ("x.json", '{"resourceType":"CodeSystem","url":"http://x","concept":[1]}', "FS645"),
+    ("x.json", '{"resourceType":"ValueSet","url":"http://x","compose":{"include":[{"filter":[{}]}]}}', "FS645"),
+    ("x.tgz", "no archive", "FS645"),
     ("folder/x.txt", "nothing", "FS645"),
 ]
 
@@ -160,6 +160,12 @@ def test_what_is_no_terminology(tmp_path: Path, name: str, text: str, code: str)
         found(tmp_path, observation((SNOMED, "1")), terminology=[given])
     assert caught.value.code.startswith(code)
     assert caught.value.exit_code == 2
+
+
+def test_a_faulty_terminology_is_named_as_one(tmp_path: Path) -> None:
+    path = written(tmp_path / "own" / "x.json", '{"resourceType":"CodeSystem","url":"http://x","concept":[1]}')
+    with pytest.raises(UsageError, match=r"FS645 x\.json: There is no terminology .* a CodeSystem as FHIR defines it"):
+        found(tmp_path, observation((SNOMED, "1")), terminology=[path])
 
 
 ODD: list[tuple[dict[str, Any], list[str]]] = [

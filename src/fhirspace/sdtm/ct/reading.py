@@ -55,7 +55,7 @@ def read(path: Path, version: str = "") -> Package:
         version: the date of the package, where neither the file nor its name has it.
 
     Raises:
-        InputError: FS101 no such file, FS160 too large, FS770 no well-formed XML, FS808 no package of SDTM terminology.
+        InputError: FS101 no such file, FS160 too large, FS808 no package of SDTM terminology.
     """
     if not path.is_file():
         raise InputError("FS101", Place(path.name), "a package of SDTM terminology")
@@ -133,7 +133,7 @@ def _term(cells: dict[str, str]) -> tuple[str, ...]:
 
 
 def _of_odm(data: bytes, file: str) -> Package:
-    root = tree.parse(io.BytesIO(data), file)
+    root = _xml(data, file)
     study = root.first(f"{_ODM}Study")
     metadata = study.first(f"{_ODM}MetaDataVersion") if study else None
     if study is None or metadata is None:
@@ -148,6 +148,15 @@ def _of_odm(data: bytes, file: str) -> Package:
         terms = list(_items((*each.all(f"{_ODM}EnumeratedItem"), *each.all(f"{_ODM}CodeListItem"))))
         found.codelists[about.get(f"{_NCI}ExtCodeID", "")] = Listed(name, about.get("Name", ""), open_list, terms)
     return found
+
+
+def _xml(data: bytes, file: str) -> tree.Node:
+    try:
+        return tree.parse(io.BytesIO(data), file)
+    except InputError as error:
+        if error.code != "FS770":  # that is about a define.xml
+            raise
+        raise InputError("FS808", error.problem.place, error.problem.expected) from None
 
 
 def _items(nodes: Iterable[tree.Node]) -> Iterator[tuple[str, ...]]:

@@ -24,17 +24,24 @@ def load(path: Path) -> Package:
     """The code systems and value sets of a file, of a package (``.tgz``), or of a folder with such files.
 
     Raises:
-        UsageError: FS617, FS645, there is no terminology in it, or one that cannot be read.
+        UsageError: FS645, there is no terminology in it, or one that cannot be read.
         InputError: FS101, FS156, FS157 as `listing.given`, FS160, it is too large; others as `csv.read`.
     """
-    package = Package()
-    if path.name.lower().endswith((".tgz", ".tar.gz")) or (path / "package").is_dir():
-        package = packages.load(path)
-    else:
-        for file in _files(path):
-            _add(file, package)
+    try:
+        package = _read(path)
+    except UsageError as error:  # of a reader that profiles have, too
+        raise UsageError("FS645", error.problem.place, error.problem.expected) from None
     if not package.values and not package.systems and not package.codes:
         raise UsageError("FS645", path.name, _EXPECTED)
+    return package
+
+
+def _read(path: Path) -> Package:
+    if path.name.lower().endswith((".tgz", ".tar.gz")) or (path / "package").is_dir():
+        return packages.load(path)
+    package = Package()
+    for file in _files(path):
+        _add(file, package)
     return package
 
 
