@@ -12,12 +12,25 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fhirspace.standards.fhir import Element, Release, definitions
-from tests.fhir.validation.fault_invariants import INVARIANTS
-from tests.fhir.validation.fault_objects import OBJECTS
-from tests.fhir.validation.fault_resources import WHOLE
-from tests.fhir.validation.fault_values import VALUES
+from tests.fhir.validation import fault_invariants, fault_objects, fault_resources, fault_values
+from tests.fhir.validation.fault_forms import FORMS, OBJECT_FORMS
+from tests.fhir.validation.fault_shapes import BUNDLE_SHAPES, BUNDLES, SITES, WHOLE_SHAPES
 
 Json = dict[str, Any]
+
+
+def _together(*tables: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Tables of tables as one."""
+    return {
+        kind: {label: fault for table in tables for label, fault in table.get(kind, {}).items()}
+        for kind in dict.fromkeys(kind for table in tables for kind in table)
+    }
+
+
+VALUES = _together(fault_values.VALUES, FORMS)
+OBJECTS = _together(fault_objects.OBJECTS, OBJECT_FORMS, BUNDLE_SHAPES)
+INVARIANTS = _together(fault_invariants.INVARIANTS, {"Bundle": BUNDLES})
+WHOLE = {**fault_resources.WHOLE, **WHOLE_SHAPES}
 
 
 class Site(NamedTuple):
@@ -159,6 +172,7 @@ STRUCTURE: dict[str, Callable[[Site, random.Random], bool]] = {
     "null-item": _null_item,
     "primitive-as-object": _primitive_object,
     "object-as-primitive": _object_primitive,
+    **SITES,
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.json import encode
 
 from fhirspace.fhir.validation.check import check
-from fhirspace.json import parse, parse_resource
+from fhirspace.json import JsonError, parse, parse_resource
 from tests.fhir.validation import faults, oracle
 from tests.fhir.validation.right import RIGHT
 
@@ -22,7 +22,10 @@ SEEDS = [1, int(os.environ.get("FHIRSPACE_SEED") or random.SystemRandom().randra
 
 
 def found(line: bytes) -> bool:
-    return bool(check(parse(line), "R4")) or bool(parse_resource(line)[1])
+    try:
+        return bool(check(parse(line), "R4")) or bool(parse_resource(line)[1])
+    except JsonError:
+        return True
 
 
 def test_what_is_right_is_right() -> None:
@@ -30,7 +33,7 @@ def test_what_is_right_is_right() -> None:
 
 
 def test_there_are_many_classes_of_faults() -> None:
-    assert len(faults.classes()) == len(set(faults.classes())) >= 150
+    assert len(faults.classes()) == len(set(faults.classes())) >= 700
 
 
 def test_mutants_depend_on_the_seed_alone() -> None:
