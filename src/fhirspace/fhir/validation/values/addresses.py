@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:")
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]*:.")
 _OID: Final = re.compile(r"[0-2](?:\.(?:0|[1-9][0-9]*))+", re.ASCII)
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _BLANK: Final = re.compile(r"\s")
@@ -14,7 +14,8 @@ _LONGEST_OID: Final = 1000
 
 
 def absolute(text: str) -> bool:
-    """Whether an address begins with a scheme (``http:``, ``urn:``)."""
+    """Whether an address begins with a scheme (``http:``, ``urn:``), in small letters as RFC 3986 asks for: FHIR
+    compares URIs letter by letter."""
     return _SCHEME.match(text) is not None
 
 
