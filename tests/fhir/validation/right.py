@@ -1,4 +1,4 @@
-"""Resources of R4 that are right by HL7's validator, rich in data types; the generator of faults breaks them."""
+"""Resources of R4 and R4B that are right by HL7's validator, rich in data types; the generator of faults breaks them."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from msgspec.json import encode
 
 from fhirspace.fhir.validation.check import check
 from fhirspace.json import JsonError, parse, parse_resource
+from fhirspace.standards.fhir import Release
 from tests.fhir.validation import faults, oracle
 from tests.fhir.validation.right import RIGHT
 
@@ -21,15 +22,16 @@ COUNT = 250
 SEEDS = [1, int(os.environ.get("FHIRSPACE_SEED") or random.SystemRandom().randrange(10**6))]
 
 
-def found(line: bytes) -> bool:
+def found(line: bytes, release: Release = "R4") -> bool:
     try:
-        return bool(check(parse(line), "R4")) or bool(parse_resource(line)[1])
+        return bool(check(parse(line), release)) or bool(parse_resource(line)[1])
     except JsonError:
         return True
 
 
-def test_what_is_right_is_right() -> None:
-    assert [item for each in RIGHT for item in check(parse(encode(each)), "R4")] == []
+@pytest.mark.parametrize("release", ["R4", "R4B"])
+def test_what_is_right_is_right(release: Release) -> None:
+    assert [item for each in RIGHT for item in check(parse(encode(each)), release)] == []
 
 
 def test_there_are_many_classes_of_faults() -> None:
@@ -50,14 +52,16 @@ def test_most_mutants_are_found() -> None:
 
 @pytest.mark.server
 @pytest.mark.slow
-def test_what_hl7s_validator_refuses_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("release", ["R4", "R4B"])
+def test_what_hl7s_validator_refuses_is_found(release: Release, tmp_path: Path) -> None:
     oracle.available()
-    made = [each for seed in SEEDS for each in faults.mutants(RIGHT, seed, COUNT)]
+    made = [each for seed in SEEDS for each in faults.mutants(RIGHT, seed, COUNT, release)]
     lines = [encode(each) for each in RIGHT] + [encode(each.resource) for each in made]
-    verdicts = [any(message.refuses for message in messages) for messages in oracle.judge(lines, tmp_path / "oracle")]
+    judged = oracle.judge(lines, tmp_path / "oracle", release)
+    verdicts = [any(message.refuses for message in messages) for messages in judged]
     assert verdicts[: len(RIGHT)] == [False] * len(RIGHT)
     refused = [
-        (each.fault, found(line))
+        (each.fault, found(line, release))
         for each, line, bad in zip(made, lines[len(RIGHT) :], verdicts[len(RIGHT) :], strict=True)
         if bad
     ]
