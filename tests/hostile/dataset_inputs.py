@@ -154,6 +154,8 @@ KINDS = {
     "design beside datasets": Kind("text", "sdtm/study.yaml", _design, (_FINISH, f"{_FINISH} --guide")),
     "rule": Kind("text", "my/TINY-001/rule.yml", _rule, ("rules test {in}/my", _JUDGE), 2),
     "results of a rule": Kind("text", "my/TINY-001/negative/01/results/results.csv", _rule, ("rules test {in}/my",)),
-    "explanations": Kind("text", "sdtm/explained.yaml", _explained, (_JUDGE, f"{_JUDGE} --report {{out}}.html")),
+    "explanations": Kind(
+        "text", "sdtm/explained.yaml", _explained, (_JUDGE, f"{_JUDGE} --overwrite --report {{out}}.html")
+    ),
     "archive of rules": Kind("archive", "rules.tar.gz", _rules, ("rules add {in}/rules.tar.gz",)),
 }

@@ -51,7 +51,7 @@ def validated(study: Path, *options: str) -> int:
 
 def written(study: Path, name: str, *options: str) -> bytes:
     file = study.parent / name
-    assert validated(study, "--report", str(file), *options) in (0, 1)
+    assert validated(study, "--overwrite", "--report", str(file), *options) in (0, 1)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     return file.read_bytes()
 
@@ -247,11 +247,16 @@ def test_the_report_and_the_values_are_two_files(study: Path, capsys: Any) -> No
 
 
 @pytest.mark.parametrize("option", ["--report", "--values"])
-def test_a_file_that_others_could_read_becomes_private(study: Path, option: str) -> None:
+def test_a_file_of_the_users_is_replaced_only_if_asked_and_becomes_private(
+    study: Path, capsys: Any, option: str
+) -> None:
     file = study.parent / "old.json"
     file.write_text("long " * 10_000)
     file.chmod(0o644)
-    assert validated(study, option, str(file)) == 1
+    assert validated(study, option, str(file)) == 2
+    assert "FS644" in capsys.readouterr().err
+    assert file.read_text() == "long " * 10_000
+    assert validated(study, option, str(file), "--overwrite") == 1
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "long" not in file.read_text()
 

@@ -139,7 +139,10 @@ def _judged(options: Namespace, opened: Opened, kind: str) -> Report:
 
 
 def _spare(opened: Opened, options: Namespace) -> None:
-    """Raises UsageError (FS807): a file to be written is one that is read, by whatever name, or both are one."""
+    """Raises UsageError: a file to be written is one that is read, by whatever name, or both are one (FS807).
+
+    FS644, it is there already and nobody asked to replace it: no manifest can prove that it is an older report.
+    """
     from fhirspace.study.rules import explained
 
     read = [path for given in opened.inputs for path in given.paths]
@@ -152,6 +155,8 @@ def _spare(opened: Opened, options: Namespace) -> None:
         if _identity(file) in taken:
             raise UsageError("FS807", file.name, "a file that is none of the input")
         taken.add(_identity(file))
+        if file.is_file() and not options.overwrite:
+            raise UsageError("FS644", str(file))
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

@@ -57,6 +57,11 @@ def rules_option(parser: argparse.ArgumentParser) -> None:
         help="with --rules: write what rules found to FILE, with the values of the records (mode 0600)",
     )
     parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="replace the files of --report and --values (default: a file that is there already is refused)",
+    )
+    parser.add_argument(
         "--explained",
         metavar="FILE",
         type=Path,
