@@ -129,3 +129,14 @@ def test_numbers_of_comments_that_are_there_stay() -> None:
     there = rows("STUDYID DOMAIN USUBJID RDOMAIN COSEQ COVAL\nS CO S2 . 5 z")
     co = take_apart(study() | {"CO": there}, ANNOTATIONS).tables["CO"]
     assert sorted(zip(column(co, "USUBJID"), column(co, "COSEQ"), strict=True))[-2:] == [("S2", "5"), ("S2", "6")]
+
+
+@pytest.mark.parametrize("ends", [("9", "1"), ("1", "9")], ids=["no such drug", "no such event"])
+def test_relationships_of_records_that_are_not_there_are_left(ends: tuple[str, str]) -> None:
+    tables = take_apart(study(), ANNOTATIONS).tables
+    lines = [f"S S2 CM CMSEQ {ends[0]} CMAENO{ends[0]}", f"S S2 AE AESEQ {ends[1]} CMAENO{ends[0]}"]
+    more = rows("\n".join(["STUDYID USUBJID RDOMAIN IDVAR IDVARVAL RELID", *lines]))
+    drugs = rows("STUDYID USUBJID CMSEQ CMSPID\nS S2 1 1")
+    back, _ = put_together(tables | {"RELREC": more, "CM": drugs}, ANNOTATIONS)
+    assert back["RELREC"].num_rows == 2
+    assert column(back["CM"], "CMAENO") == [None]
