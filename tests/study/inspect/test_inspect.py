@@ -235,13 +235,13 @@ def test_coverage_adds_up_and_matches_standing():
 
 def test_a_variable_that_the_mapping_forgets_is_without(own):
     (own / "domains").mkdir()
-    text = (shipped() / "domains" / "mh.yaml").read_text("utf-8").replace("<MHTERM>", "history")
-    (own / "domains" / "mh.yaml").write_text(text, "utf-8")
-    data, shown = views.coverage("MH", mappings=[own], source="clinic")
-    assert data["datasets"][0]["without"] == ["MHTERM"]
-    assert "MHTERM" in shown
-    before = [item.variable for item in variable_states(LIBRARIES["R4"], "MH") if item.state == "without"]
-    assert "MHTERM" not in before
+    text = (shipped() / "domains" / "ae.yaml").read_text("utf-8").replace("<AETERM>", "history")
+    (own / "domains" / "ae.yaml").write_text(text, "utf-8")
+    data, shown = views.coverage("AE", mappings=[own], source="clinic")
+    assert data["datasets"][0]["without"] == ["AETERM"]
+    assert "AETERM" in shown
+    before = [item.variable for item in variable_states(LIBRARIES["R4"], "AE") if item.state == "without"]
+    assert "AETERM" not in before
 
 
 def test_coverage_of_a_form(own):
