@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from typing import Any
 
 import pytest
 
 from fhirspace.fhir.patterns.match import Patterns
+from fhirspace.fhir.patterns.pattern import pattern_of
 from fhirspace.json import JsonError, parse
 
 LINE: dict[str, Any] = {
@@ -138,6 +140,30 @@ def test_lines_that_are_all_wrong_alike_make_no_pattern(odd: bytes) -> None:
 def test_numbers_without_a_text_between_them_are_left_to_others() -> None:
     lines = [b'{"a":[1,%d],"b":"x"}' % number for number in range(50)]
     assert not taken(lines)
+
+
+BLANKS = " " * 50
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        ('"x":[true,1,"x"]', '"x":[true,"x"]'),
+        (f'"x": {BLANKS}1{BLANKS} ,"y":"x"', f'"x": {BLANKS},"y":"x"'),
+        ('"x": 1 ,"y":"x"', '"x": ,"y":"x"'),
+    ],
+)
+def test_a_number_that_is_missing_where_what_is_around_it_overlaps(usual: str, odd: str) -> None:
+    lines = [b'{"resourceType":"Observation","id":"a%d",%b}' % (number, usual.encode()) for number in range(60)]
+    lines[40] = lines[40].replace(usual.encode(), odd.encode())
+    assert taken(lines).keys() == set(range(60)) - {40}
+
+
+def test_a_pattern_of_many_numbers_costs_what_its_line_is_long() -> None:
+    line = b'{"resourceType":"Observation","x":[%b]}' % b",".join([b'{"v":1}'] * 6_000)
+    begin = time.process_time()
+    assert pattern_of(line) is not None
+    assert time.process_time() - begin < 1.5, "a way over all numbers for each of them"
 
 
 def test_few_lines_and_shapes_without_end_cost_little() -> None:

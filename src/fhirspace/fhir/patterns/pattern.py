@@ -62,6 +62,8 @@ class _Proof:
             line[end:start] for end, start in zip(ends, [*(start for _, start, _ in spans), len(line)], strict=True)
         ]
         self._lengths = np.array([len(run) for run in runs])
+        counted = set(numbers)
+        self._digits = np.flatnonzero([span in counted for span, _, _ in spans])
         self._from = _columns([span.end for span, _, _ in spans])
         self._to = _columns([*(span.start for span, _, _ in spans), Place(last, 0)])
         words = [(at, offset, *word(run, offset)) for at, run in enumerate(runs) for offset in offsets(len(run))]
@@ -86,7 +88,10 @@ class _Proof:
         begin = np.empty((len(marks), len(self._lengths)), np.int64)
         begin[:, 0] = starts
         begin[:, 1:] = marks[:, self._from[0]] + self._from[1]
-        fits: NDArray[np.bool_] = ((marks[:, self._to[0]] + self._to[1] - begin) == self._lengths).all(axis=1)
+        ends = marks[:, self._to[0]] + self._to[1]
+        fits: NDArray[np.bool_] = (ends - begin == self._lengths).all(axis=1)
+        # Where a number is missing, what has to be before and after it may overlap.
+        fits &= (begin[:, self._digits + 1] > ends[:, self._digits]).all(axis=1)
         rows = np.flatnonzero(fits)
         words = block.words[(begin if len(rows) == len(marks) else begin[rows])[:, self._runs] + self._offsets]
         fits[rows] = ((words & self._masks) == self._texts).all(axis=1)
@@ -153,9 +158,10 @@ class _Walk:
     def _place(self, at: int) -> Place:
         """A place from the quote before it; from the one after it where a number is between."""
         mark = bisect_right(self._quotes, at - 1) - 1
-        if any(self._quotes[mark] < start and end <= at for start, end, _ in self._numbers):
+        before = bisect_right(self._numbers, at, key=lambda each: each[1]) - 1
+        if before >= 0 and self._quotes[mark] < self._numbers[before][0]:
             mark += 1
-        return Place(mark, at - [*self._quotes, len(self._line)][mark])
+        return Place(mark, at - (self._quotes[mark] if mark < len(self._quotes) else len(self._line)))
 
     def _next(self) -> tuple[bytes, int]:
         self._at += 1
