@@ -41,6 +41,18 @@ def test_any_lines_in_parts_of_any_size(tmp_path: Path, chunk: int, most: int, m
         both(path)
 
 
+@pytest.mark.parametrize("length", range(17, 24))
+def test_a_line_that_gets_too_long_with_its_last_part(
+    tmp_path: Path, length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhirspace.fhir.ndjson._CHUNK", 7)
+    monkeypatch.setattr("fhirspace.fhir.ndjson.limit", lambda _: 20)
+    path = tmp_path / "a.ndjson"
+    for ending in (b"", b"\n", b"\n{}\n"):
+        path.write_bytes(b"{}\n" + b"x" * length + ending)
+        both(path)
+
+
 def test_what_comes_before_a_fault_of_a_compressed_file_is_there(tmp_path: Path) -> None:
     path = tmp_path / "a.ndjson.gz"
     path.write_bytes(gzip.compress(b'{"a":1}\n' * 2_500))

@@ -129,7 +129,7 @@ def _chunks(stream: BufferedReader, path: Path) -> Iterator[Batch]:
         whole = rest + chunk if chunk else rest + b"\n" * bool(rest)
         end = whole.rfind(b"\n") + 1
         text, rest = whole[:end], whole[end:]
-        long = _long(text, most) if chunk and most <= _CHUNK else -1
+        long = _long(text, most) if chunk and len(text) > most else -1
         text = text if long < 0 else b"".join(line + b"\n" for line in text.split(b"\n")[:long])
         numbers = range(number, number + text.count(b"\n"))
         if number == 1:
