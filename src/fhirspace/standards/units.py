@@ -249,11 +249,14 @@ def _spell(value: Decimal, factor: Fraction, offset: Fraction | None) -> str:
     shift = _power_of_ten(factor)
     if shift is not None:
         return format(_scaled(value, shift), "f")
-    exact = Fraction(value) * factor
-    if not exact:
+    if not value:
         return "0"
-    digits = len(value.as_tuple().digits) + GUARD_DIGITS
-    return _rounded(exact, digits - 1 - _magnitude(exact))
+    # Whole numbers all the way: a Fraction would look for common divisors at each step.
+    sign, digits, _ = value.as_tuple()
+    above, below = int("".join(map(str, digits))) * factor.numerator, factor.denominator
+    decimals = len(digits) + GUARD_DIGITS - 1 - _magnitude(above, below) - exponent
+    number = _divided(above * 10 ** max(exponent + decimals, 0), below * 10 ** max(-exponent - decimals, 0))
+    return _written(-number if sign else number, decimals)
 
 
 def _scaled(value: Decimal, shift: int) -> Decimal:
@@ -268,17 +271,26 @@ def _power_of_ten(factor: Fraction) -> int | None:
     return len(text) - 1 if factor.denominator == 1 else 1 - len(text)
 
 
-def _magnitude(value: Fraction) -> int:
-    """The power of ten of the first digit: 0 for 1 to 9.99, -1 for 0.1 to 0.99."""
-    value = abs(value)
-    power = len(str(value.numerator)) - len(str(value.denominator))
-    return power if value >= Fraction(10) ** power else power - 1
+def _magnitude(above: int, below: int) -> int:
+    """The power of ten of the first digit of a positive fraction: 0 for 1 to 9.99, -1 for 0.1 to 0.99."""
+    power = len(str(above)) - len(str(below))
+    least = above >= below * 10**power if power >= 0 else above * 10**-power >= below
+    return power if least else power - 1
+
+
+def _divided(above: int, below: int) -> int:
+    """A fraction of whole numbers, rounded half to even."""
+    number, rest = divmod(above, below)
+    return number + (2 * rest > below or (2 * rest == below and number % 2))
 
 
 def _rounded(value: Fraction, decimals: int) -> str:
     """The value rounded half to even at so many decimals, written without trailing zeros after the point."""
-    scaled = round(value * Fraction(10) ** decimals)  # of a Fraction: exact, half to even
-    text = format(_scaled(Decimal(scaled), -decimals), "f")
+    return _written(round(value * Fraction(10) ** decimals), decimals)  # of a Fraction: exact, half to even
+
+
+def _written(number: int, decimals: int) -> str:
+    text = format(_scaled(Decimal(number), -decimals), "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
