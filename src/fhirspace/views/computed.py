@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from fhirspace.sdtm.columns import Groups
 from fhirspace.tables.text import TEXT, decode
 from fhirspace.views.notation.model import Computed, View, ViewSet
+from fhirspace.views.reading.blocks import nothing
 from fhirspace.views.records import holds
 from fhirspace.views.subjects import END, FIRST_DOSE, KEYS, START, Enrolment
 from fhirspace.views.times import Windows, local, moment, phase, study_day
@@ -65,7 +66,7 @@ class Context:
         return self.enrolment is not None and name in self.enrolment.columns
 
     def _enrolled(self, name: str, rows: pa.Array) -> pa.Array:
-        return self.enrolment.take(name, rows) if self.enrolment else pa.nulls(len(rows), TEXT)
+        return self.enrolment.take(name, rows) if self.enrolment else nothing(len(rows))
 
     def _column(self, each: Computed, given: Columns) -> pa.Array:
         rows = given[ENROLLED]
@@ -74,17 +75,17 @@ class Context:
         if each.kind in ("least", "greatest"):
             return _looked_up(self.extreme(each), rows)
         if each.kind == "unless":
-            return pc.if_else(pc.is_valid(given[each.column]), pa.scalar(None, TEXT), decode(given[each.other]))
+            return _unless(given[each.column], given[each.other])
         if each.kind == "phase":
             if not self._knows(START):
-                return pa.nulls(len(rows), TEXT)
+                return nothing(len(rows))
             return _grouped((given[each.column], self._enrolled(START, rows), self._enrolled(END, rows)), phase)
         return self._visits(each, given)
 
     def _visits(self, each: Computed, given: Columns) -> pa.Array:
         rows = given[ENROLLED]
         if not self.windows.windows or not self.day_one:
-            return pa.nulls(len(rows), TEXT)
+            return nothing(len(rows))
         number = each.kind == "visit number"
 
         def visit(text: str | None, day_one: str | None) -> str | None:
@@ -131,6 +132,13 @@ class Context:
             if set(cond.columns()) <= known.keys():
                 keep = pc.and_(keep, pc.invert(pc.fill_null(holds(cond, known), False)))
         return keep
+
+
+def _unless(cells: pa.Array, others: pa.Array) -> pa.Array:
+    """The others where there is no text."""
+    if not cells.null_count:
+        return nothing(len(cells))
+    return pc.if_else(pc.is_valid(cells), pa.scalar(None, TEXT), decode(others))
 
 
 def _local(zones: Mapping[str, str], text: str | None, site: str | None) -> str | None:

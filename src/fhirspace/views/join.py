@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.fhir.references import parsed
-from fhirspace.tables.text import TEXT, decode, row_column
+from fhirspace.tables.text import decode, row_column
 from fhirspace.views.notation.address import Alternative
 from fhirspace.views.plan import ALL, IDENTIFIERS, PAIR, all_of, back_name, key_of, name_of
-from fhirspace.views.reading.blocks import Values
+from fhirspace.views.reading.blocks import Values, nothing
 from fhirspace.views.store import Resources, Store
 
 _IDENTIFIER = "identifier="
@@ -38,9 +38,9 @@ class Resolver:
         if way.back:
             return self._back(kind, way, way.then)
         keys = found.values(name_of(way))
+        if way.target not in self._store.kinds or keys.texts.null_count == found.count:
+            return Values(nothing(found.count), keys.many)
         rows = self.rows(way.target, keys.texts, kind)
-        if way.target not in self._store.kinds:
-            return Values(pa.nulls(found.count, pa.string()), keys.many)
         there = self.value(way.target, way.then)
         texts = there.texts.take(rows)
         many = keys.many
@@ -56,8 +56,10 @@ class Resolver:
         """
         count, there = self._store.kinds[kind].count, self._store.kinds.get(way.target)
         if there is None:
-            return Values(pa.nulls(count, TEXT), None)
+            return Values(nothing(count), None)
         named = there.values(back_name(way) if way.shared else all_of(key_of(way.steps))).texts
+        if named.null_count == len(named):  # then the names of all resources are not needed
+            return Values(nothing(count), None)
         lists = pc.split_pattern(decode(named), ALL)
         rows, texts = pc.list_parent_indices(lists), lists.flatten()
         if way.shared:

@@ -18,7 +18,7 @@ from fhirspace.views.join import Resolver
 from fhirspace.views.notation.address import Address, Alternative
 from fhirspace.views.notation.model import Computed, View
 from fhirspace.views.plan import ALL, all_of, name_of, never_codes
-from fhirspace.views.reading.blocks import Items, Values, concatenated, taken
+from fhirspace.views.reading.blocks import Items, Values, concatenated, nothing, taken
 from fhirspace.views.store import Resources
 
 _INT: Final = pa.int64()
@@ -134,7 +134,7 @@ class Reader:
                 many = _either(many, several)
             elif last == 1 and several is not None:
                 made.passed[str(way)] = _either(made.passed.get(str(way)), several)
-        return texts if texts is not None else pa.nulls(len(made.rows), TEXT), many
+        return texts if texts is not None else nothing(len(made.rows)), many
 
     def _alternative(self, way: Alternative) -> Values:
         """A way for all candidates: of items where there are some, else of the resource."""
@@ -166,7 +166,7 @@ class Reader:
             values = only(values, self._claimed)
             texts = values if texts is None else filled(texts, values)
         # An element of another release has no alternative.
-        return pa.nulls(len(self._rows), TEXT) if texts is None else texts
+        return nothing(len(self._rows)) if texts is None else texts
 
 
 def _last(view: View) -> dict[Alternative, int]:

@@ -57,10 +57,9 @@ class Patterns:
 
     def divided(self, text: bytes) -> tuple[list[Alike], Places]:
         """The lines of a text (with a line end each) that are written alike, and the numbers of all others."""
-        count = text.count(b"\n")
-        block = Block.of(text) if count >= _FEW else None
+        block = Block.of(text)
         if block is None:
-            return [], np.arange(count)
+            return [], np.arange(text.count(b"\n"))
         found, new = list[Alike](), _MOST_NEW
         for marks in np.unique(block.counts[~block.odd]).tolist():
             rows = np.flatnonzero((block.counts == marks) & ~block.odd)
@@ -74,7 +73,7 @@ class Patterns:
                 self._known.setdefault(marks, []).append(made)
                 self._count += 1
                 rows = self._take(found, block, made, rows)
-        rest = np.arange(count)
+        rest = np.arange(len(block.starts))
         return found, np.delete(rest, np.concatenate([each.rows for each in found])) if found else rest
 
     def _take(self, found: list[Alike], block: Block, pattern: Pattern, rows: Places) -> Places:
