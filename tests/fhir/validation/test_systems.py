@@ -48,6 +48,7 @@ def test_a_system_of_fhirs_own_exists_where_any_may_be_used(system: str, right: 
         ({"code": {"coding": [{"system": "http://a.b", "code": "a b"}]}}, []),
         ({"code": {"coding": [{"system": "http://a.b", "code": "a\tb"}]}}, [("code.coding[0].code", "FS415")]),
         ({"code": {"coding": [{"system": "http://a.b", "code": "a\nb"}]}}, [("code.coding[0].code", "FS415")]),
+        ({"code": {"coding": [{"system": "http://a.b", "code": "a\u00a0b"}]}}, [("code.coding[0].code", "FS415")]),
         ({"code": {"id": "a_b", "text": "x"}}, []),
         ({"code": {"id": "a b", "text": "x"}}, [("code.id", "FS415")]),
         ({"subject": {"reference": "Patient/1", "type": "Patient"}}, []),

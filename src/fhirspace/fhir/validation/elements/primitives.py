@@ -25,7 +25,7 @@ _RANGES = {
     "unsignedInt": (0, 2**31 - 1),
     "integer64": (-(2**63), 2**63 - 1),
 }
-_OTHER_BLANK = re.compile(r"[\t\n\v\f\r]")
+_OTHER_BLANK = re.compile(r"[^\S ]")
 _ELEMENT_ID = re.compile(r"\S+")
 """FHIR: the id of an element is any string without spaces."""
 _REMEMBERED = 8192
