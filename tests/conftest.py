@@ -6,8 +6,10 @@ import gc
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from fhirspace.idkey import FILE_VARIABLE, PUBLISHED
 from fhirspace.limits import VARIABLE
 from fhirspace.standards.fhir import Release
 from tests.support import disk
+
+TESTS = Path(__file__).parent
 
 # A busy machine is no fault of the code: no test is judged by the time it takes.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,9 +54,30 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return ByServer(config, log)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Each process reads another part of the tests first, where all are run.
+
+    pytest rewrites the asserts of a module once and remembers it. Processes that read all modules in one order would
+    each do it, for every module, in a fresh checkout.
+    """
+    worker = getattr(session.config, "workerinput", None)
+    if worker and session.config.args_source is pytest.Config.ArgsSource.TESTPATHS and not _of_servers(session.config):
+        first, every = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+        for path in sorted(TESTS.rglob("test_*.py"))[first::every]:
+            # What cannot be imported is reported by the collection.
+            with suppress(Exception, pytest.skip.Exception):
+                import_module(".".join(path.relative_to(TESTS.parent).with_suffix("").parts))
+    return (yield)
+
+
+def _of_servers(config: pytest.Config) -> bool:
+    return bool(config.option.markexpr == "server")
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """``-m server``: files without a test of a real server are not read (four seconds of CPU in each process)."""
-    if config.option.markexpr == "server" and collection_path.name.startswith("test_"):
+    if _of_servers(config) and collection_path.name.startswith("test_"):
         return None if "mark.server" in collection_path.read_text("utf-8") else True
     return None
 
