@@ -50,6 +50,7 @@ def test_no_variable_of_the_guide_is_without_an_element_or_a_reason() -> None:
     assert {entry["dataset"]: entry["without"] for entry in data["datasets"] if entry["without"]} == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
 def test_a_package_of_all_kinds_comes_back_exact(release: Any, tmp_path: Path) -> None:
     proof = roundtrip(small_study.write(tmp_path / "in", **PACKAGE), fhir=release)
@@ -57,6 +58,7 @@ def test_a_package_of_all_kinds_comes_back_exact(release: Any, tmp_path: Path) -
     assert {leg.table for leg in proof.legs} == {"AE", "DM", *PACKAGE}
 
 
+@pytest.mark.slow
 def test_the_files_of_a_split_are_the_same_again(tmp_path: Path) -> None:
     made = convert(small_study.write(tmp_path / "in", **PACKAGE), to="fhir", out=tmp_path / "fhir")
     assert {row["quarantined"] for row in made.tables.values()} == {0}
@@ -67,6 +69,7 @@ def test_the_files_of_a_split_are_the_same_again(tmp_path: Path) -> None:
     assert table(back.out / "sdtm" / "apmh.csv")[1] == ["TINY", "APMH", "A1", "TINY-1", "MOTHER", "1", "Asthma"]
 
 
+@pytest.mark.slow
 def test_a_finding_about_an_event_refers_to_it(tmp_path: Path) -> None:
     made = convert(small_study.write(tmp_path / "in", **PACKAGE), to="fhir", out=tmp_path / "fhir")
     rows = [json.loads(line) for line in (made.out / "fhir" / "Observation.ndjson").read_text("utf-8").splitlines()]

@@ -142,6 +142,7 @@ def test_the_parts_are_valid_datasets(made: dict[str, Conversion]) -> None:
     assert "FS722" not in {problem.code for problem in validate([made["xpt"].out])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("column", "text"), [("ae_no", "x" * 201), ("comment", f"a{' ' * 300}b")])
 def test_what_cannot_be_cut_is_held_where_a_transport_file_is_written(
     column: str, text: str, records: Path, go: Run

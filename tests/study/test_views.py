@@ -193,6 +193,7 @@ def test_a_ph_has_no_unit_in_sdtm_and_its_source_stays(tmp_path: Path) -> None:
     assert ("UNIT", "[pH]") in {(each["QNAM"], each["QVAL"]) for each in rows(out / "sdtm/supplb.csv")}
 
 
+@pytest.mark.slow
 def test_the_definitions_name_the_ehr_as_origin(tmp_path: Path) -> None:
     views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()[:-1]), tmp_path / "out"
     command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--format", "csv", "--define", "--guide"]
