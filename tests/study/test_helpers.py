@@ -10,7 +10,7 @@ import pytest
 
 from fhirspace.mapping.library import Library
 from fhirspace.study.dataset import InMemory
-from fhirspace.study.helper_columns import Helpers
+from fhirspace.study.helper_columns import Helpers, record_texts, with_records
 from fhirspace.study.summary import StudySummary, for_rendering, needed
 from tests.small_study import table
 
@@ -139,3 +139,11 @@ def test_what_a_mapping_needs_travels_light_and_says_the_same(domain: str) -> No
     rows = table(f"STUDYID,USUBJID,VISITNUM,{domain}TESTCD\nS,1,1,GLUC\nS,77,1,\nS,3,3,HCT")
     (batch,) = rows.to_batches()
     assert pickle.loads(data).add(mapping, batch).to_pydict() == study.add(mapping, batch).to_pydict()
+
+
+def test_each_row_has_a_record_text_also_without_a_filled_cell() -> None:
+    given = pa.table({"B": pa.array(["1", None, ""]), "A": pa.array([None, None, "2"]), "@row": [2, 3, 4]})
+    assert record_texts(given) == ["B=1", "", "A=2"]
+    assert with_records(given)["_RECORD"].null_count == 0
+    assert record_texts(given.select(["@row"])) == ["", "", ""]
+    assert record_texts(given.slice(0, 0)) == []

@@ -120,14 +120,12 @@ def with_records(table: pa.Table) -> pa.Table:
 
 def record_texts(table: pa.Table) -> list[str]:
     """All filled cells of each row with their columns, as one text: columns without cells make no difference."""
-    nothing = pa.scalar(None, pa.string())
-    cells = ((name, text(table, name)) for name in sorted(data_columns(table)))
-    pairs = [
-        pc.if_else(pc.fill_null(pc.equal(each, ""), True), nothing, pc.binary_join_element_wise(name, each, "="))
-        for name, each in cells
-    ]
-    joined = pc.binary_join_element_wise(*pairs, _GLUE, null_handling="skip") if pairs else pa.array([], pa.string())
-    rows: list[str] = joined.to_pylist()
+    found = [pa.repeat(pa.scalar("", pa.string()), table.num_rows)]
+    for name in sorted(data_columns(table)):
+        cells = pc.fill_null(text(table, name), "")
+        found.append(pc.if_else(pc.equal(cells, ""), "", pc.binary_join_element_wise(f"{_GLUE}{name}=", cells, "")))
+    # No null handling "skip": it drops the rows of which no cell is filled (pyarrow 26).
+    rows: list[str] = pc.utf8_slice_codeunits(pc.binary_join_element_wise(*found, ""), 1).to_pylist()
     return rows
 
 
