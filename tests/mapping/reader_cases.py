@@ -40,6 +40,9 @@ def told(lines: Iterable[tuple[int, bytes]], library: Library, *, notice: bool) 
         if not isinstance(resource, dict):
             read.problems.append(("FS414", number))
             continue
+        if type(resource.get("resourceType")) is not str or not resource["resourceType"]:
+            read.problems.append(("FS410", number))
+            continue
         read.empty += [(number, path) for path in empty] if notice else []
         found = [blocks[key] for key in _systems(resource) if key in blocks]
         if not found:

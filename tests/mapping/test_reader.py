@@ -201,17 +201,30 @@ def test_text_that_utf8_cannot_hold_is_a_problem_wherever_it_stands(broken: byte
 @pytest.mark.parametrize(
     "line",
     [
-        b"{}",
         b'{"resourceType":"Observation"}',
         b'{"resourceType":"Basic","identifier":[{"system":"https://fhirspace.org/LB","value":"a|1"}]}',
         b'{"resourceType":"Observation","identifier":[{"system":"https://elsewhere.org","value":"a|1"}]}',
         b'{"resourceType":"Observation","identifier":"x"}',
-        b'{"resourceType":["Observation"],"identifier":[{"system":"https://fhirspace.org/LB"}]}',
     ],
 )
 def test_a_resource_that_no_block_claims_is_foreign(line: bytes) -> None:
     got, _ = read("R4", [(4, line), (5, lab())])
     assert got.foreign == [4]
+    assert len(got.rows["LB", 0]) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"{}",
+        b'{"resourceType":["Observation"],"identifier":[{"system":"https://fhirspace.org/LB"}]}',
+        b'{"resourceType":5,"identifier":[{"system":"https://fhirspace.org/LB"}]}',
+        b'{"resourceType":""}',
+    ],
+)
+def test_what_has_no_resource_type_is_none(line: bytes) -> None:
+    got, _ = read("R4", [(4, line), (5, lab())])
+    assert (got.foreign, got.problems) == ([], [("FS410", 4)])
     assert len(got.rows["LB", 0]) == 1
 
 

@@ -33,7 +33,7 @@ class ReadBatch:
         empty: (line, JSON path) of values that are null or empty; they are read as if they were left out.
         foreign: lines of resources that no block claims.
         contradictory: (line, column) where two elements say different things of a column.
-        problems: lines that are no JSON object (FS401, FS402, FS403, FS414).
+        problems: lines that are no JSON object (FS401, FS402, FS403, FS414), or have no resource type (FS410).
         slow: how many lines were read by `extract`; extracted: those of them that a block claims.
     """
 

@@ -128,6 +128,11 @@ class Reader:
         if not isinstance(resource, dict):
             batch.problems.append(Problem("FS414", Place(file, number), "a JSON object"))
             return
+        if type(kind := resource.get("resourceType")) is not str or not kind:  # a number is a text here, too
+            batch.problems.append(
+                Problem("FS410", Place(file, number, "resourceType"), f"a resource type of {self._library.release}")
+            )
+            return
         batch.slow += 1
         batch.empty += [(number, f"{_kind(resource)}.{path}") for path in empty]
         entry = self._entry(resource)
