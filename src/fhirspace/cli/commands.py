@@ -132,6 +132,8 @@ def plan(options: Namespace) -> int:
     from fhirspace.delivery.plan import plan as delivery
 
     if options.server is None:
+        if options.out is not None:
+            raise UsageError("FS641", "--out", "`--server` beside it: a plan says what would change there")
         problems: list[Problem] = []
         found = delivery.order(options.folder, follow_links=options.follow_links, problems=problems)
         tell_problems(problems)
@@ -140,13 +142,8 @@ def plan(options: Namespace) -> int:
         return exit_code_of(problems)
     there = connection(options)
     with _key_announced(), Bars("resource") as bars:
-        planned = delivery.plan(
-            options.folder,
-            there.client.server,
-            out=options.out,
-            progress=bars.named("compared"),
-            **_delivery(options, there),
-        )
+        how = {"out": options.out, "progress": bars.named("compared"), **_delivery(options, there)}
+        planned = delivery.plan(options.folder, there.client.server, **how)
     tell_problems(planned.problems)
     give(planned.as_dict(), planned.summary(), as_json=options.json)
     return max(exit_code_of(planned.problems), EXIT_FINDINGS if planned.total("conflict") else EXIT_CLEAN)

@@ -80,6 +80,13 @@ def test_a_plan_without_a_server_has_the_members_of_one_with(
     assert alone["total"] == {"resources": 17}
 
 
+def test_a_plan_file_needs_a_server(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = trial(tmp_path)
+    assert main(["plan", str(folder), "--out", str(tmp_path / "monday.plan")]) == 2
+    assert "FS641 --out" in capsys.readouterr().err
+    assert not (tmp_path / "monday.plan").exists()
+
+
 def _documents(text: str) -> list[Any]:
     """The JSON documents that were printed one after the other."""
     found, at = [], 0
