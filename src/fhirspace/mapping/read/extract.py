@@ -336,6 +336,8 @@ def _carried(value: dict[str, Any], path: str, found: _Found) -> None:
             and each.keys() == {"url", "valueString"}
             and all(isinstance(text, str) for text in each.values())
         ):
-            found.carried[each["url"]] = str(each["valueString"])
+            name, text = str(each["url"]), str(each["valueString"])
+            if found.carried.setdefault(name, text) != text:
+                found.contradictory.append(name)
         else:
             found.unmapped.append(f"{path}.extension[{position}]")

@@ -99,6 +99,8 @@ class Reader:
             if self._notice:
                 batch.unmapped += [(line, f"{domain}: carried under a reserved name") for line in part.refused()]
             made, carried = part.take(file)
+            batch.contradictory += part.twice
+            part.twice.clear()
             if made is not None and self._once(domain, index):
                 batch.once.append((domain, made))
                 continue

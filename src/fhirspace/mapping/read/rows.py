@@ -38,6 +38,7 @@ class Part:
         rows: of each row the cells of the `plain` columns, a tuple of cells (or None) for each of `groups`, then the
             index of the cells (or None) for each of `folds`.
         lines: the line of each row; carried: (index of the row, its carried cells).
+        twice: (line, column) of cells that are carried twice with different texts, found by `take`.
     """
 
     columns: tuple[str, ...]
@@ -46,6 +47,7 @@ class Part:
     rows: list[tuple[Any, ...]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     carried: list[tuple[int, Sequence[Cell | CarriedCell]]] = field(default_factory=list)
+    twice: list[tuple[int, str]] = field(default_factory=list)
     plain: tuple[str, ...] = ()
     groups: list[tuple[str, ...]] = field(default_factory=list)
     folds: list[Fold] = field(default_factory=list)
@@ -128,9 +130,11 @@ class Part:
                     column = patches[name] = self._listed(columns.get(name))
                     if name in known:
                         stated[name] = [None] * len(self.rows)
-                if name in stated and stated[name][row] is None:
-                    stated[name][row] = column[row] or ""
-                column[row] = cell.valueString
+                states = stated.get(name, column)  # what is in it for this row came from a carried cell
+                if states[row] is None:
+                    states[row], column[row] = column[row] or "", cell.valueString
+                elif column[row] != cell.valueString:
+                    self.twice.append((self.lines[row], name))
         left = {name: cells for name, cells in patches.items() if not (name in self.on or _reserved(name))}
         return left | {ELEMENT + name: cells for name, cells in stated.items() if name in left}
 
@@ -146,7 +150,7 @@ class Part:
         rows = [row for row, _ in held]
         made: dict[str, list[str | None]] = {name: [columns[name][row] for row in rows] for name in self.key}
         for position, (_, cells) in enumerate(held):
-            for cell in cells:
+            for cell in reversed(cells):  # the first of two counts
                 if cell.url in columns:
                     made.setdefault(cell.url, [None] * len(rows))[position] = cell.valueString
         return text_table(made, [self.lines[row] for row in rows], file)
