@@ -7,8 +7,9 @@ says whether they changed (`fhirspace.sdtm.derive.basis`): then they are derived
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping as Table
+from collections.abc import Collection, Iterable, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,6 +45,10 @@ class _Mark:
     changed: pa.Array
     unsure: pa.Array
 
+    def __or__(self, other: _Mark) -> _Mark:
+        """The rows that one of two marks has."""
+        return _Mark(pc.or_(self.changed, other.changed), pc.or_(self.unsure, other.unsure))
+
 
 def reconcile(
     tables: Table[str, pa.Table],
@@ -61,24 +66,29 @@ def reconcile(
     """
     done = Reconciled(dict(tables))
     marks: dict[str, list[_Mark]] = {}
+    moved: dict[str, _Mark] = {}
     seen: dict[str, pa.Table] = {}
     for domain in tables:
         stale = _elements_win(done, domain, library.mappings[domain])
         table = seen[domain] = done.tables[domain]
         if marked := _marks(domain, table, stale):
             marks[domain] = marked
+        if domain == "DM":
+            moved = _of_moved_subjects(tables, table, stale)
         extra = [
             each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST or is_hidden(each)
         ]
         done.tables[domain] = table.drop_columns(extra) if extra else table
     done.problems += contradictions(seen, once, library)
     done.tables = without_offsets(done.tables, zones)
-    if marks:
-        _derive_again(done, marks)
+    if marks or moved:
+        _derive_again(done, marks, moved)
     return done
 
 
 _NOTHING = pa.scalar(None, pa.string())
+_DAYS: Final = ("DY", "STDY", "ENDY")
+"""The study days of a row, without its prefix."""
 
 
 # -- carried cells
@@ -121,19 +131,44 @@ def _marks(domain: str, table: pa.Table, stale: Table[str, pa.Array]) -> list[_M
     return found if any(pc.any(each).as_py() for mark in found for each in (mark.changed, mark.unsure)) else []
 
 
-def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]]) -> None:
+def _of_moved_subjects(
+    tables: Table[str, pa.Table], subjects: pa.Table, stale: Table[str, pa.Array]
+) -> dict[str, _Mark]:
+    """By dataset the rows of subjects whose day 1 (RFSTDTC of DM) was changed, from which study days are counted.
+
+    The digest of DM says of several dates that one of them was changed: then it is not sure that it was this one.
+    """
+    before, now = columns.text(subjects, basis.DIGEST), basis.digests(subjects, "DM")
+    if "RFSTDTC" not in stale and before.equals(now):
+        return {}
+    other = pc.fill_null(pc.not_equal(basis.half(1, before), basis.half(1, now)), False)
+    sure = pc.and_(other, pc.is_null(columns.text(subjects, "RFSTDTC")))
+    sure = pc.or_(sure, stale["RFSTDTC"]) if "RFSTDTC" in stale else sure
+    names = columns.text(subjects, "USUBJID")
+    several = names.filter(sure), names.filter(pc.and_(other, pc.invert(sure)))
+    if not any(map(len, several)):
+        return {}
+    found = {}
+    for domain, table in tables.items():
+        if domain != "DM" and any(columns.filled(table, domain[:2] + suffix) for suffix in _DAYS):
+            of = columns.text(table, "USUBJID")
+            found[domain] = _Mark(*(pc.is_in(of, value_set=each) for each in several))
+    return found
+
+
+def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table[str, _Mark]) -> None:
     """Derive what rests on changed cells, and look at what may."""
-    cleared = dict(done.tables)
-    for domain, groups in marks.items():
-        for name, mark in _derived(domain, groups, done.tables[domain]):
+    cleared, concerned = dict(done.tables), [name for name in done.tables if name in marks or name in moved]
+    for domain in concerned:
+        for name, mark in _derived(domain, marks.get(domain), moved.get(domain), done.tables[domain]):
             gone = pc.or_(mark.changed, mark.unsure)
             cleared[domain] = columns.put(
                 cleared[domain], name, pc.if_else(gone, _NOTHING, columns.text(cleared[domain], name))
             )
     made = derive(cleared).tables
-    for domain, groups in marks.items():
+    for domain in concerned:
         table = done.tables[domain]
-        for name, mark in _derived(domain, groups, table):
+        for name, mark in _derived(domain, marks.get(domain), moved.get(domain), table):
             old, new = columns.text(done.tables[domain], name), columns.text(made[domain], name)
             other = _differ(old, new)
             again = pc.or_(mark.changed, pc.and_(mark.unsure, pc.and_(other, pc.is_valid(new))))
@@ -144,9 +179,13 @@ def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]]) -> None:
         done.tables[domain] = table
 
 
-def _derived(domain: str, groups: Iterable[_Mark], table: pa.Table) -> Iterator[tuple[str, _Mark]]:
+def _derived(
+    domain: str, groups: Sequence[_Mark] | None, moved: _Mark | None, table: pa.Table
+) -> Iterator[tuple[str, _Mark]]:
     """The derived variables that are filled, and the rows that are to be derived again."""
-    for group, mark in zip(basis.GROUPS, groups, strict=True):
+    nothing = _Mark(*[pa.repeat(pa.scalar(False), table.num_rows)] * 2)
+    for number, group in enumerate(basis.GROUPS):
+        mark = groups[number] if groups else nothing
         for name in basis.names(group, domain)[1]:
             if not columns.filled(table, name):
                 continue
@@ -156,7 +195,7 @@ def _derived(domain: str, groups: Iterable[_Mark], table: pa.Table) -> Iterator[
             elif name.endswith(("LOBXFL", "BLFL")):
                 yield name, _Mark(_tests(table, domain, mark.changed), pc.and_(mark.unsure, False))
             else:
-                yield name, mark
+                yield name, mark | moved if moved and name[2:] in _DAYS else mark
 
 
 def _tests(table: pa.Table, domain: str, rows: pa.Array) -> pa.Array:
