@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fhirspace.fhir.files import FhirFile
 from fhirspace.standards.fhir import definitions
 from fhirspace.tables.text import decode
+from fhirspace.views.flatten import flatten
 from fhirspace.views.notation.library import view_set
 from fhirspace.views.plan import Plan, plans
 from fhirspace.views.reading.blocks import Block
@@ -97,3 +102,30 @@ def test_an_unusual_resource_among_others_is_read_alike(odd: bytes, place: int) 
     lines[place] = odd
     kind = plan("Observation")
     assert everything(Columns(kind).block(lines)) == everything(one_by_one(kind, lines))
+
+
+def damaged(chosen: random.Random, line: bytes) -> bytes:
+    raw = bytearray(line)
+    at = chosen.randrange(len(raw))
+    end = at + chosen.randrange(9)
+    signs = [b'"', b"\\", b"\\u0041", b"\xff", b"\x01", b"e5", b"{", b"\t", b"\r", b"", b"\n\n", b"null", b'"id":"a",']
+    raw[at:end] = chosen.choice([*signs, bytes(raw[at:end]) * 2, b'"modifierExtension":[],'])
+    return bytes(raw)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_files_with_damaged_lines_are_flattened_alike(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, path = random.Random(seed), tmp_path / "Observation.ndjson"
+    lines = [GOOD.replace(b'"id":"a"', b'"id":"a%d"' % number) for number in range(60)]
+    path.write_bytes(b"\n".join(damaged(chosen, line) if chosen.random() < 0.2 else line for line in lines))
+    views, made = view_set("us-core"), list[Any]()
+    for one_by_one in (False, True):
+        monkeypatch.setattr("fhirspace.views.store.Columns", partial(Columns, one_by_one=one_by_one))
+        found = flatten([FhirFile(path, "ndjson")], views)
+        records = {name: sorted(map(str, table.to_pylist())) for name, table in found.records.items()}
+        counts = (found.taken, found.left, found.quarantined, found.unclaimed, found.unmapped)
+        made.append((records, counts, found.lines, sorted(map(str, found.problems)), sorted(map(str, found.faults))))
+    assert made[0] == made[1]
+    assert made[0][1][0]["Observation"] > 30
