@@ -174,6 +174,10 @@ def test_equal_resources_count_once_and_different_ones_are_quarantined(tmp_path:
     made = run(tmp_path, given)
     assert made.left["Observation", "the same resource again"] == 1
     assert made.count("MedicationAdministration")["quarantined"] == 2
+    (tmp_path / "b").mkdir()
+    written = {"text": {"status": "generated", "div": "<div/>"}, "meta": {"versionId": "2"}}
+    again = dict(reversed(lab("l1", "Patient/p1", "2026-01-20T15:00:00Z", **written).items()))
+    assert run(tmp_path / "b", [*given, again]).left["Observation", "the same resource again"] == 2
     assert {each.code for each in made.problems} == {"FS462"}
 
 

@@ -18,6 +18,7 @@ from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
 from fhirspace.foreign import shown
+from fhirspace.json import JsonError, canonical, exact
 from fhirspace.tables.text import TEXT, decode
 from fhirspace.views.definition.rows import Table, joined
 from fhirspace.views.plan import Plan
@@ -38,6 +39,9 @@ class _Waiting(NamedTuple):
     url: str
     inside: tuple[str, int] | None
     raw: bytes
+
+
+_NARRATIVE: Final = ("text", "meta")
 
 
 @dataclass(slots=True)
@@ -254,7 +258,7 @@ class Store:
             self._of(inner).wait(_Waiting(around.files[row], around.lines[row], "", (kind, row), raw))
 
     def digests(self, kind: str, rows: Iterable[int]) -> dict[int, int]:
-        """Digests of the bytes of some resources, to compare those with the same name; they are read once more."""
+        """Digests of some resources, to compare those with the same name; they are read once more."""
         found, wanted = self.kinds[kind], dict[int, dict[int, int]]()
         made = {row: found.contained[row] for row in rows if row in found.inside}
         for row in set(rows) - made.keys():
@@ -263,7 +267,7 @@ class Store:
             last = max(lines)
             for line, raw in self.files[number].resources():
                 if line in lines:
-                    made[lines[line]] = hash(raw)
+                    made[lines[line]] = _digest(raw)
                 if line >= last:
                     break
         return made
@@ -275,3 +279,14 @@ class Store:
 
     def __str__(self) -> str:
         return ", ".join(f"{shown(kind)}: {found.count}" for kind, found in self.kinds.items())
+
+
+def _digest(raw: bytes) -> int:
+    """A digest of what a resource says: its narrative, its metadata, blanks and the order of elements do not count."""
+    try:
+        resource = exact(raw)
+    except JsonError:
+        return hash(raw)
+    if not isinstance(resource, dict):
+        return hash(raw)
+    return hash(canonical({name: value for name, value in resource.items() if name not in _NARRATIVE}))
