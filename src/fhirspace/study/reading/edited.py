@@ -66,15 +66,15 @@ def reconcile(
     """
     done = Reconciled(dict(tables))
     marks: dict[str, list[_Mark]] = {}
-    moved: dict[str, _Mark] = {}
+    moved: dict[str, dict[str, _Mark]] = {}
     seen: dict[str, pa.Table] = {}
     for domain in tables:
         stale = _elements_win(done, domain, library.mappings[domain])
         table = seen[domain] = done.tables[domain]
         if marked := _marks(domain, table, stale):
             marks[domain] = marked
-        if domain == "DM":
-            moved = _of_moved_subjects(tables, table, stale)
+        for other, found in _beyond(domain, tables, table, stale).items() if domain in _DECIDING else ():
+            moved.setdefault(other, {}).update(found)
         extra = [
             each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST or is_hidden(each)
         ]
@@ -87,8 +87,9 @@ def reconcile(
 
 
 _NOTHING = pa.scalar(None, pa.string())
-_DAYS: Final = ("DY", "STDY", "ENDY")
-"""The study days of a row, without its prefix."""
+_DECIDING: Final = {"DM": ("RFSTDTC",), "SE": ("SESTDTC", "SEENDTC")}
+"""The dates of a subject on which variables of its other datasets rest."""
+_RESTING: Final = {"DM": ("--DY", "--STDY", "--ENDY"), "SE": ("EPOCH", "TAETORD")}
 
 
 # -- carried cells
@@ -131,36 +132,40 @@ def _marks(domain: str, table: pa.Table, stale: Table[str, pa.Array]) -> list[_M
     return found if any(pc.any(each).as_py() for mark in found for each in (mark.changed, mark.unsure)) else []
 
 
-def _of_moved_subjects(
-    tables: Table[str, pa.Table], subjects: pa.Table, stale: Table[str, pa.Array]
-) -> dict[str, _Mark]:
-    """By dataset the rows of subjects whose day 1 (RFSTDTC of DM) was changed, from which study days are counted.
+def _beyond(
+    source: str, tables: Table[str, pa.Table], table: pa.Table, stale: Table[str, pa.Array]
+) -> dict[str, dict[str, _Mark]]:
+    """By dataset and variable the rows that rest on changed dates of another dataset, DM or SE.
 
-    The digest of DM says of several dates that one of them was changed: then it is not sure that it was this one.
+    The digest of DM says of several dates that one of them was changed: then it is not sure that it was day 1.
     """
-    before, now = columns.text(subjects, basis.DIGEST), basis.digests(subjects, "DM")
-    if "RFSTDTC" not in stale and before.equals(now):
+    before, now = columns.text(table, basis.DIGEST), basis.digests(table, source)
+    moved = [stale[name] for name in _DECIDING[source] if name in stale]
+    if not moved and before.equals(now):
         return {}
     other = pc.fill_null(pc.not_equal(basis.half(1, before), basis.half(1, now)), False)
-    sure = pc.and_(other, pc.is_null(columns.text(subjects, "RFSTDTC")))
-    sure = pc.or_(sure, stale["RFSTDTC"]) if "RFSTDTC" in stale else sure
-    names = columns.text(subjects, "USUBJID")
+    sure = other if source == "SE" else pc.and_(other, pc.is_null(columns.text(table, "RFSTDTC")))
+    for each in moved:
+        sure = pc.or_(sure, each)
+    names = columns.text(table, "USUBJID")
     several = names.filter(sure), names.filter(pc.and_(other, pc.invert(sure)))
     if not any(map(len, several)):
         return {}
-    found = {}
-    for domain, table in tables.items():
-        if domain != "DM" and any(columns.filled(table, domain[:2] + suffix) for suffix in _DAYS):
-            of = columns.text(table, "USUBJID")
-            found[domain] = _Mark(*(pc.is_in(of, value_set=each) for each in several))
+    found: dict[str, dict[str, _Mark]] = {}
+    for domain in tables.keys() - {source}:
+        resting = [name.replace("--", domain[:2]) for name in _RESTING[source]]
+        filled = [name for name in resting if columns.filled(tables[domain], name)]
+        if filled:
+            of = columns.text(tables[domain], "USUBJID")
+            found[domain] = dict.fromkeys(filled, _Mark(*(pc.is_in(of, value_set=each) for each in several)))
     return found
 
 
-def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table[str, _Mark]) -> None:
+def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table[str, Table[str, _Mark]]) -> None:
     """Derive what rests on changed cells, and look at what may."""
     cleared, concerned = dict(done.tables), [name for name in done.tables if name in marks or name in moved]
     for domain in concerned:
-        for name, mark in _derived(domain, marks.get(domain), moved.get(domain), done.tables[domain]):
+        for name, mark in _derived(domain, marks.get(domain), moved.get(domain, {}), done.tables[domain]):
             gone = pc.or_(mark.changed, mark.unsure)
             cleared[domain] = columns.put(
                 cleared[domain], name, pc.if_else(gone, _NOTHING, columns.text(cleared[domain], name))
@@ -168,7 +173,7 @@ def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table
     made = derive(cleared).tables
     for domain in concerned:
         table = done.tables[domain]
-        for name, mark in _derived(domain, marks.get(domain), moved.get(domain), table):
+        for name, mark in _derived(domain, marks.get(domain), moved.get(domain, {}), table):
             old, new = columns.text(done.tables[domain], name), columns.text(made[domain], name)
             other = _differ(old, new)
             again = pc.or_(mark.changed, pc.and_(mark.unsure, pc.and_(other, pc.is_valid(new))))
@@ -180,7 +185,7 @@ def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table
 
 
 def _derived(
-    domain: str, groups: Sequence[_Mark] | None, moved: _Mark | None, table: pa.Table
+    domain: str, groups: Sequence[_Mark] | None, moved: Table[str, _Mark], table: pa.Table
 ) -> Iterator[tuple[str, _Mark]]:
     """The derived variables that are filled, and the rows that are to be derived again."""
     nothing = _Mark(*[pa.repeat(pa.scalar(False), table.num_rows)] * 2)
@@ -195,7 +200,7 @@ def _derived(
             elif name.endswith(("LOBXFL", "BLFL")):
                 yield name, _Mark(_tests(table, domain, mark.changed), pc.and_(mark.unsure, False))
             else:
-                yield name, mark | moved if moved and name[2:] in _DAYS else mark
+                yield name, mark | moved[name] if name in moved else mark
 
 
 def _tests(table: pa.Table, domain: str, rows: pa.Array) -> pa.Array:
