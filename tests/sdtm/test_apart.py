@@ -79,6 +79,24 @@ def test_a_name_of_no_record_of_several_and_of_itself_stays_a_qualifier() -> Non
     ]  # fmt: skip
 
 
+def test_each_variable_has_relationships_of_its_own() -> None:
+    """CMAENO of drug 11 and CMAENO1 of drug 1; AENO of a drug and of a dose."""
+    names = {"CM": {"CMAENO": "AESPID", "CMAENO1": "AESPID", "AENO": "AESPID"}, "EX": {"AENO": "AESPID"}}
+    given = {
+        "AE": rows("STUDYID USUBJID AESEQ AESPID\nS S1 1 a\nS S1 2 b\nS S1 3 c"),
+        "CM": rows("STUDYID USUBJID CMSEQ CMAENO CMAENO1 AENO\nS S1 1 . a c\nS S1 11 b . ."),
+        "EX": rows("STUDYID USUBJID EXSEQ AENO\nS S1 1 a"),
+    }
+    annotations = Annotations(names, {}, names, "CRF")
+    apart = take_apart(given, annotations).tables
+    relations = column(apart["RELREC"], "RELID")
+    assert sorted(set(relations)) == ["CM.AENO1", "CMAENO1-1", "CMAENO11", "EX.AENO1"]
+    assert {relations.count(each) for each in relations} == {2}
+    back, _ = put_together(apart, annotations)
+    assert [column(back["CM"], name) for name in names["CM"]] == [[None, "b"], ["a", None], ["c", None]]
+    assert column(back["EX"], "AENO") == ["a"]
+
+
 def test_what_was_taken_apart_is_put_together() -> None:
     given = study()
     back, _ = put_together(take_apart(given, ANNOTATIONS).tables, ANNOTATIONS)

@@ -129,12 +129,18 @@ def _related(tables: Tables, dataset: str, variable: str, target: str) -> tuple[
     if target[:2] == dataset[:2]:  # a record is not related to itself
         numbers = pc.if_else(pc.equal(numbers, text(table, own)), pa.scalar(None, _TEXT), numbers)
     rows = table.filter(pc.is_valid(numbers))
-    relation = pc.binary_join_element_wise(variable, text(rows, own), "")
+    relation = _relation(dataset, variable, text(rows, own))
     ends = ((dataset[:2], own, text(rows, own)), (target[:2], their, numbers.drop_null()))
     pairs = pa.concat_tables([_end(rows, relation, *end) for end in ends])
     lost = pc.and_(pc.is_valid(text(table, variable)), pc.is_null(numbers))
     rest = pc.if_else(lost, text(table, variable), pa.scalar(None, _TEXT))
     return columns.put(table, variable, rest), pairs, pc.indices_nonzero(lost).to_pylist()
+
+
+def _relation(dataset: str, variable: str, numbers: pa.Array) -> pa.Array:
+    """RELID, such as CMAENO7: no other variable of any dataset has the same one for a record of the subject."""
+    name = variable if variable.startswith(dataset[:2]) else f"{dataset[:2]}.{variable}"
+    return pc.binary_join_element_wise(f"{name}-" if name[-1].isdigit() else name, numbers, "")
 
 
 def _end(rows: pa.Table, relation: pa.Array, domain: str, idvar: str, numbers: pa.Array) -> pa.Table:
@@ -202,7 +208,7 @@ def _relating(tables: Tables, dataset: str, variable: str, target: str) -> dict[
     table, relations = tables[dataset], tables["RELREC"]
     own, their = _sequences(dataset, target)
     mine, other = _at(relations, dataset[:2], own), _at(relations, target[:2], their)
-    made = pc.binary_join_element_wise(variable, text(relations, "IDVARVAL"), "")
+    made = _relation(dataset, variable, text(relations, "IDVARVAL"))
     mine = pc.and_(mine, pc.fill_null(pc.equal(text(relations, "RELID"), made), False))
     other = pc.and_(other, pc.invert(mine))
     relation = _key(relations, "RELID")
