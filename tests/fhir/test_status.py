@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from fhirspace.fhir.status import Outcome, Verdict, doubtful, rules, verdicts
+from fhirspace.fhir.status import MISTAKE, Outcome, Verdict, doubtful, rules, verdicts
 from fhirspace.mapping.library import Library
 from fhirspace.standards.fhir import RELEASES, Release, definitions
 
@@ -56,6 +56,8 @@ def test_no_code_is_listed_that_no_release_has() -> None:
     ("resource", "expected"),
     [
         ({"resourceType": "Observation", "status": "final"}, []),
+        ({"resourceType": "Composition", "status": "final"}, []),
+        ({"resourceType": "Composition", "status": "entered-in-error"}, [Verdict("never", "status", MISTAKE)]),
         ({"resourceType": "Observation", "status": "cancelled"}, [Verdict("not done", "status", "cancelled")]),
         ({"resourceType": "Observation", "status": "Final"}, [Verdict("not understood", "status")]),
         ({"resourceType": "Observation", "status": ["final"]}, [Verdict("not understood", "status")]),

@@ -96,6 +96,23 @@ def test_what_refers_to_a_resource_is_read(
         assert [each.code for each in made.problems if each.code == "FS460"] == ["FS460"] * several
 
 
+MISTAKEN = {"resourceType": "Composition", "id": "m", "section": [section("No", "Observation/l1")]}
+
+
+def test_a_document_by_mistake_leads_nowhere_and_is_left(tmp_path: Path) -> None:
+    given = [patient("p1"), lab("l1", "Patient/p1", "2026"), {**MISTAKEN, "status": "entered-in-error"}]
+    made = run(tmp_path, "section.entry <- Composition.section.title", given)
+    assert [row["got"] for row in made.records["lab"].to_pylist()] == [None]
+    assert made.left["Composition", "status is entered-in-error"] == 1
+
+
+def test_a_contained_resource_is_for_the_one_around_it_alone(tmp_path: Path) -> None:
+    inner = {"contained": [{"resourceType": "Patient", "id": "in"}]}
+    given = [lab("a", "#in", "2026", **inner), lab("b", "Observation/0#in", "2026"), lab("c", "#in", "2026")]
+    made = run(tmp_path, "subject -> Patient.id", given)
+    assert [row["got"] for row in made.records["lab"].to_pylist()] == ["in", None, None]
+
+
 def test_no_report_refers_to_anything(tmp_path: Path) -> None:
     made = run(tmp_path, "result <- DiagnosticReport.id", [patient("p1"), lab("l1", "Patient/p1", "2026")])
     assert [row["got"] for row in made.records["lab"].to_pylist()] == [None]

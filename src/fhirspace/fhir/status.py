@@ -17,6 +17,8 @@ from typing import Any, Final, Literal, NamedTuple
 Outcome = Literal["row", "finding", "not done", "not occurred", "never", "not understood"]
 """See ``status.toml``; `not understood`: a modifierExtension, implicit rules, or a code that no list has."""
 
+MISTAKE: Final = "entered-in-error"
+"""The code that says the same wherever FHIR has it, also of types without rules."""
 NEGATIONS: Final = ("doNotPerform", "wasNotGiven", "notGiven", "notDone", "notPerformed", "notTaken", "wasNotTaken")
 """Elements of requests and older releases that turn a record into its opposite when they are true."""
 
@@ -122,6 +124,8 @@ def _known(resource: Mapping[str, Any]) -> tuple[list[Verdict], Mapping[str, Any
 
 
 def _of(resource: Mapping[str, Any], kind: str, base: str = "") -> Iterator[Verdict]:
+    if kind not in rules() and resource.get("status") == MISTAKE:
+        yield Verdict("never", f"{base}status", MISTAKE)
     for path, outcomes in rules().get(kind, {}).items():
         for code in _codes(resource, path.split("."), outcomes):
             outcome: Outcome = outcomes.get(code, "not understood")

@@ -17,6 +17,9 @@ from fhirspace.views.store import Resources, Store
 
 _IDENTIFIER = "identifier="
 _RECORDS = frozenset({"row", "finding"})
+_Name = str | tuple[str, int, str | None]
+"""A name of a resource; of a contained one the type and row of the resource around it, and its id."""
+_Index = dict[_Name, int | None]
 
 
 class Resolver:
@@ -28,7 +31,7 @@ class Resolver:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._indices: dict[str, dict[str, int | None]] = {}
+        self._indices: dict[str, _Index] = {}
 
     def value(self, kind: str, way: Alternative) -> Values:
         """The value of a way for all resources of a type; null where a reference leads nowhere."""
@@ -103,10 +106,10 @@ class Resolver:
         given = rows.to_pylist()
         for row, code in enumerate(encoded.indices.to_pylist()):
             if code in inside:
-                given[row] = index.get(f"{kind}/{row}{texts[code]}")
+                given[row] = index.get((kind, row, texts[code].removeprefix("#")))
         return pa.array(given, pa.int64())
 
-    def _index(self, kind: str) -> dict[str, int | None]:
+    def _index(self, kind: str) -> _Index:
         """The row by each name that a resource of a type has; None for a name that several ones have."""
         if kind not in self._indices:
             found = self._store.kinds.get(kind)
@@ -140,10 +143,10 @@ def _nth(found: pa.Table, count: int, nth: int, many: pa.Array | None) -> Values
     return Values(texts, flags if pc.any(flags).as_py() else None)
 
 
-def _names(kind: str, found: Resources, store: Store) -> dict[str, int | None]:
-    index, again = dict[str, int | None](), dict[str, set[int]]()
+def _names(kind: str, found: Resources, store: Store) -> _Index:
+    index, again = _Index(), dict[_Name, set[int]]()
 
-    def put(name: str, row: int) -> None:
+    def put(name: _Name, row: int) -> None:
         known = index.setdefault(name, row)
         if known is not None and known != row:
             again.setdefault(name, {known}).add(row)
@@ -153,7 +156,7 @@ def _names(kind: str, found: Resources, store: Store) -> dict[str, int | None]:
     for row, (name, url, identifiers) in enumerate(zip(ids, found.urls, tokens, strict=True)):
         if row in found.inside:
             around, at = found.inside[row]
-            put(f"{around}/{at}#{name}", row)
+            put((around, at, name), row)
             continue
         if name:
             put(f"{kind}/{name}", row)

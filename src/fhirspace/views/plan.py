@@ -176,7 +176,7 @@ def never_codes(path: str, kind: str, known: Definitions) -> Alternative:
 
 
 def _add_status(plan: Plan, known: Definitions) -> None:
-    for path in rules().get(plan.kind, {}):
+    for path in rules().get(plan.kind, ("status",)):
         name = path.partition(".")[0]
         if name in known.children(plan.kind):
             part = plan.parts.setdefault(name, Part(name))
