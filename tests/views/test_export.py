@@ -38,6 +38,7 @@ def test_shipped_views_and_their_definitions_make_the_same_records(tmp_path: Pat
     [
         ("lab", "specimen", "it follows a reference, whose key is a column"),
         ("lab", "visit", "it is computed (visit)"),
+        ("vital", "when", "section reads resources that refer to this one: taken as empty"),
         ("lab", "outside participation", "it looks at phase, which is computed"),
     ],
 )

@@ -104,6 +104,13 @@ class _Export:
                     self._lost.setdefault(name, f"{column} follows a reference")
         except NoFhirPathError as error:
             self._lost[name] = str(error)
+            return
+        if back := next((each for each in cond.columns() if self._reads_back(each)), None):
+            self._lost[name] = f"{back} reads resources that refer to this one: taken as empty"
+
+    def _reads_back(self, column: str) -> bool:
+        address = self._view.addresses.get(column) or self._view.columns.get(column)
+        return isinstance(address, Address) and any(way.back for way in address.alternatives)
 
     def _status(self) -> Iterator[str]:
         """The status codes of which records are made; an element that is absent says nothing against it."""

@@ -98,7 +98,7 @@ def alternative(way: Alternative, view: View, known: Definitions, *, item: bool)
 
 
 def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
-    """A condition of a view.
+    """A condition of a view. What reads resources that refer to this one is false: a definition sees one at a time.
 
     Raises:
         NoFhirPathError: it is on a computed column or on a reference, or its code list is long.
@@ -114,11 +114,11 @@ def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
     address = found[cond.column]
     if not isinstance(address, Address):
         raise NoFhirPathError(f"it looks at {cond.column}, which is computed")
-    if any(way.then for way in address.alternatives):
+    if any(way.then and not way.back for way in address.alternatives):
         raise NoFhirPathError(f"{cond.column} follows a reference")
     try:
         text, kind = value(address, view, known, item=item)
-    except AbsentError:
+    except NoFhirPathError:
         return "false"
     if cond.op == "filled":
         return f"{text}.exists()"
