@@ -98,10 +98,6 @@ class _Export:
     def _translated(self, name: str, cond: Cond, *, item: bool) -> Iterator[str]:
         try:
             yield condition(cond, self._view, self._known, item=item)
-            for column in cond.columns():
-                address = self._view.columns.get(column)
-                if isinstance(address, Address) and any(way.then for way in address.alternatives):
-                    self._lost.setdefault(name, f"{column} follows a reference")
         except NoFhirPathError as error:
             self._lost[name] = str(error)
             return

@@ -103,8 +103,6 @@ def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
     Raises:
         NoFhirPathError: it is on a computed column or on a reference, or its code list is long.
     """
-    if cond.op == "or" and (made := _sayable(cond, view, known, item=item)):
-        return f"({' or '.join(made)})"
     if cond.op in ("and", "or"):
         parts = [condition(each, view, known, item=item) for each in cond.args]
         return f"({f' {cond.op} '.join(parts)})" if parts else "false"
@@ -125,15 +123,6 @@ def condition(cond: Cond, view: View, known: Definitions, *, item: bool) -> str:
     if len(cond.values) > _MOST:
         raise NoFhirPathError(f"its code list has {counted(len(cond.values), 'code')}")
     return f"{text}.where({one_of(cond.values, kind)}).exists()" if cond.values else "false"
-
-
-def _sayable(cond: Cond, view: View, known: Definitions, *, item: bool) -> list[str]:
-    """The alternatives of a condition that FHIRPath can say."""
-    made = list[str]()
-    for each in cond.args:
-        with suppress(NoFhirPathError):
-            made.append(condition(each, view, known, item=item))
-    return made
 
 
 def one_of(values: Iterable[str], kind: str = "code") -> str:
