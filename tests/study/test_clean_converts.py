@@ -42,12 +42,12 @@ def study(space: Space) -> dict[str, Rows]:
     tables = _read(space.sdtm().out / "sdtm")
     subjects = text(tables["AE"], "USUBJID").unique()[:2]
     found: dict[str, pa.Table] = {}
-    for name, table in sorted(tables.items(), key=lambda each: each[0].startswith("SUPP")):
+    for name, table in sorted(tables.items(), key=lambda each: each[0].startswith(("SUPP", "RELREC"))):
         mine = table.filter(pc.is_in(text(table, "USUBJID"), value_set=subjects)) if _of_subjects(table) else table
         if name.startswith("SUPP"):
             lost = set(orphans(found[name[4:]], mine))
             mine = mine.take(pa.array([row for row in range(mine.num_rows) if row not in lost], pa.int64()))
-        found[name] = mine.slice(0, _MOST)
+        found[name] = mine.filter(_whole(found, mine)) if name == "RELREC" else mine.slice(0, _MOST)
     made = {name: table.select(data_columns(table)).to_pylist() for name, table in found.items() if table.num_rows}
     assert _findings(made) == set()
     return made
@@ -56,6 +56,19 @@ def study(space: Space) -> dict[str, Rows]:
 def _read(folder: Path) -> dict[str, pa.Table]:
     given = recognise(sorted(folder.rglob("*.parquet")))
     return {name: tabulation(found)[0].table() for name, found in given.files.items()}
+
+
+def _whole(found: dict[str, pa.Table], related: pa.Table) -> pa.Array:
+    """Which rows of RELREC belong to a relationship all of whose records are among the rows that were taken."""
+    there = {
+        (name, *row.values())
+        for name, table in found.items()
+        if _of_subjects(table) and f"{name}SEQ" in table.column_names
+        for row in table.select(["USUBJID", f"{name}SEQ"]).to_pylist()
+    }
+    rows = related.to_pylist()
+    lost = {row["RELID"] for row in rows if (row["RDOMAIN"], row["USUBJID"], row["IDVARVAL"]) not in there}
+    return pa.array([row["RELID"] not in lost for row in rows], pa.bool_())
 
 
 def _of_subjects(table: pa.Table) -> bool:
