@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.template.folders import shipped
 from tests.views.ehr import CATEGORY, LOINC, SCT, coded, lab, patient, write
 
 ENROLMENT = "patient,STUDYID,SUBJID\np1,S,1\n"
@@ -165,3 +166,8 @@ def test_a_score_of_pain_is_a_row_of_qs_where_the_study_names_its_instrument(tmp
     _, rows = made(tmp_path, [pain], "qs", LOINCQS="value,code,test,cat\n72514-3,PAIN01,Pain Now,NUMERIC PAIN\n")
     assert [(row["QSTESTCD"], row["QSORRES"]) for row in rows] == [("PAIN01", "4")]
     assert not (tmp_path / "out/sdtm/vs.csv").exists()
+
+
+def test_each_shipped_test_has_a_category_since_panels_are_subcategories() -> None:
+    with (shipped() / "codes" / "LOINCLB.csv").open(newline="") as stream:
+        assert [row["value"] for row in csv.DictReader(stream) if not row["cat"]] == []
