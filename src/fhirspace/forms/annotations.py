@@ -87,15 +87,17 @@ def _variables(document: Document) -> Iterator[str]:
 
 def comments_of(forms: Iterable[FormMapping]) -> Texts:
     """By dataset, the variables whose text becomes a comment, each with its reference."""
-    found: Texts = {}
-    for document in (document for form in forms for document in form.documents if document.comments):
-        found.setdefault(document.dataset, {}).update(document.comments)
-    return found
+    return _by_dataset((document.dataset, document.comments) for form in forms for document in form.documents)
 
 
 def related_of(forms: Iterable[FormMapping]) -> Texts:
     """By dataset, the variables that name a related record, each with the variable that has the name."""
+    return _by_dataset((document.dataset, document.related) for form in forms for document in form.documents)
+
+
+def _by_dataset(annotations: Iterable[tuple[str, Sequence[tuple[str, str]]]]) -> Texts:
     found: Texts = {}
-    for document in (document for form in forms for document in form.documents if document.related):
-        found.setdefault(document.dataset, {}).update(document.related)
+    for dataset, pairs in annotations:
+        if pairs:
+            found.setdefault(dataset, {}).update(pairs)
     return found
