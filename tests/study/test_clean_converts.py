@@ -24,8 +24,8 @@ from fhirspace.standards import sdtm, terminology
 from fhirspace.standards.fhir import Release
 from fhirspace.study import pipeline
 from fhirspace.study.accounting import Accounting
-from fhirspace.study.dataset import InMemory
-from fhirspace.study.inputs import recognise, tabulation
+from fhirspace.study.dataset import InMemory, tabulation
+from fhirspace.study.inputs import recognise
 from fhirspace.study.screening import conforming
 from fhirspace.tables.outputs import OutputFolder
 from fhirspace.tables.text import data_columns

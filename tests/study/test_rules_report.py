@@ -13,7 +13,7 @@ import pytest
 
 from fhirspace.cli import main
 from fhirspace.sdtm.rules.model import load_all
-from fhirspace.study import inputs
+from fhirspace.study import dataset
 
 BAD = '<script>alert(1)</script> & =HYPERLINK("x")'
 RULE = """\
@@ -269,8 +269,8 @@ def test_explanations_that_are_no_text(study: Path, capsys: Any) -> None:
 
 def test_each_dataset_is_read_once(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    read = inputs.tabulation
-    monkeypatch.setattr(inputs, "tabulation", lambda found: (seen.append(found.path.name), read(found))[1])
+    read = dataset.tabulation
+    monkeypatch.setattr(dataset, "tabulation", lambda found: (seen.append(found.path.name), read(found))[1])
     validated(study)
     assert sorted(seen) == ["ae.csv", "dm.csv"]
 

@@ -10,13 +10,19 @@ from typing import TYPE_CHECKING, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fhirspace.tables import description, parquet
+from fhirspace.errors import InputError, Place, Problem
+from fhirspace.standards import sdtm
+from fhirspace.tables import description, formats, parquet
+from fhirspace.tables.csv.reading import Rejected
 from fhirspace.tables.description import Description
 from fhirspace.tables.slices import slices
+from fhirspace.tables.text import data_columns
 
 if TYPE_CHECKING:
     from fhirspace.sdtm.derive.design import StudyDesign
 
+IN_MEMORY = 500_000
+"""Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 BATCH = 32_768
 """Rows of a batch: smaller ones cost half the speed again (docs/decisions/0006)."""
 
@@ -113,3 +119,28 @@ def localised(tabulations: Mapping[str, Tabulation], design: StudyDesign) -> dic
         return dict(tabulations)
     tables = with_offsets({name: each.table() for name, each in tabulations.items()}, design)
     return {name: InMemory(table) for name, table in tables.items()}
+
+
+Read = tuple[Tabulation, Rejected, list[Problem]]
+
+
+def tabulation(found: formats.Found) -> Read:
+    """A dataset of an input, in memory, also one without rows; a large Parquet file stays on the disk (FS741).
+
+    Raises:
+        InputError: as `formats.load`; FS118, a CSV file named as a dataset without any column of it: its first line
+            may be data, and is not quoted.
+    """
+    if found.format == "parquet" and parquet.count(found.path) > IN_MEMORY:
+        return InParquet(found.path), Rejected(), [Problem("FS741", Place(found.path.name), "", found.name.upper())]
+    loaded = formats.load(found, empty=True)
+    if found.format == "csv" and not _has_header(loaded.table, found.name.upper()):
+        raise InputError("FS118", Place(found.path.name, 1), "names of columns in the first line, such as STUDYID")
+    if not loaded.table.num_rows and not loaded.rejected:
+        loaded.problems.append(Problem("FS263", Place(found.path.name, 2), "records of this table", found.name))
+    return InMemory(loaded.table), loaded.rejected, loaded.problems
+
+
+def _has_header(table: pa.Table, name: str) -> bool:
+    """Whether a table has any variable of the dataset that it is called after."""
+    return not sdtm.known(name) or any(sdtm.variable(name, column.upper()) for column in data_columns(table))

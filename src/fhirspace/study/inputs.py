@@ -1,4 +1,7 @@
-"""The kind of an input: EDC records, SDTM datasets or FHIR resources, recognised by content and names."""
+"""The kind of an input: EDC records, SDTM datasets or FHIR resources, recognised by content and names.
+
+Arrow is imported only where there are tables: that is half of what it costs to start on FHIR.
+"""
 
 from __future__ import annotations
 
@@ -7,27 +10,26 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Literal
 
 from fhirspace.errors import NOT_READ, InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.foreign import listed
 from fhirspace.standards import sdtm
-from fhirspace.study.dataset import InMemory, InParquet, Tabulation
 from fhirspace.study.define import find as find_define
-from fhirspace.tables import formats, listing, parquet
-from fhirspace.tables.csv.reading import Rejected
+from fhirspace.tables import listing
 from fhirspace.tables.durable import MANIFEST
 from fhirspace.tables.leftovers import besides, finding, leftovers
 from fhirspace.tables.staging import require_finished
-from fhirspace.tables.text import data_columns
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from fhirspace.study.dataset import Read
+    from fhirspace.tables import formats
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
-IN_MEMORY = 500_000
-"""Rows up to which a dataset is read as a whole, so that its rows can be checked against one another."""
 _EXACT = (".parquet", ".xpt", ".dsjc", ".ndjson", ".json", ".csv")
 
 
@@ -170,6 +172,8 @@ def _may_be_dataset(name: str, found: formats.Found) -> bool:
 def _has(found: formats.Found, column: str) -> bool:
     """Whether the file has a column; a transport file is taken to have it, as nobody else writes any."""
     if found.format == "parquet":
+        from fhirspace.tables import parquet  # noqa: PLC0415 - only tables need Arrow
+
         with suppress(InputError):  # one that cannot be read is reported when it is loaded
             return column in parquet.names(found.path)
     if found.format != "csv":
@@ -181,6 +185,8 @@ def _has(found: formats.Found, column: str) -> bool:
 def _tables(
     paths: Sequence[Path], faults: dict[Path, InputError], follow_links: bool, encoding: str | None
 ) -> dict[str, formats.Found]:
+    from fhirspace.tables import formats  # noqa: PLC0415 - only tables need Arrow
+
     found: dict[str, formats.Found] = {}
     for path in paths:
         for name, file in formats.scan(path, faults, follow_links=follow_links, encoding=encoding).items():
@@ -188,31 +194,6 @@ def _tables(
                 raise InputError("FS155", Place(file.path.name), f"a table unlike {found[name].path.name}")
             found[name] = file
     return found
-
-
-def tabulation(found: formats.Found) -> tuple[Tabulation, Rejected, list[Problem]]:
-    """A dataset of an input, in memory, also one without rows; a large Parquet file stays on the disk (FS741).
-
-    Raises:
-        InputError: as `formats.load`; FS118, a CSV file named as a dataset without any column of it: its first line
-            may be data, and is not quoted.
-    """
-    if found.format == "parquet" and parquet.count(found.path) > IN_MEMORY:
-        return InParquet(found.path), Rejected(), [Problem("FS741", Place(found.path.name), "", found.name.upper())]
-    loaded = formats.load(found, empty=True)
-    if found.format == "csv" and not _has_header(loaded.table, found.name.upper()):
-        raise InputError("FS118", Place(found.path.name, 1), "names of columns in the first line, such as STUDYID")
-    if not loaded.table.num_rows and not loaded.rejected:
-        loaded.problems.append(Problem("FS263", Place(found.path.name, 2), "records of this table", found.name))
-    return InMemory(loaded.table), loaded.rejected, loaded.problems
-
-
-def _has_header(table: pa.Table, name: str) -> bool:
-    """Whether a table has any variable of the dataset that it is called after."""
-    return not sdtm.known(name) or any(sdtm.variable(name, column.upper()) for column in data_columns(table))
-
-
-Read = tuple[Tabulation, Rejected, list[Problem]]
 
 
 class Opened:
@@ -261,7 +242,9 @@ class Opened:
             return Input("fhir", {}, (), {path: fault})
 
     def tabulation(self, found: formats.Found) -> Read:
-        """A dataset of an input. Raises InputError as the function `tabulation`, each time."""
+        """A dataset of an input. Raises InputError as `dataset.tabulation`, each time."""
+        from fhirspace.study.dataset import tabulation  # noqa: PLC0415 - only tables need Arrow
+
         if found.path not in self._read:
             try:
                 self._read[found.path] = tabulation(found)

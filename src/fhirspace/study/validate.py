@@ -6,21 +6,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pyarrow as pa
-
 from fhirspace.errors import InputError, Place, Problem, UsageError
 from fhirspace.fhir.validation import validate as fhir_validate
 from fhirspace.fhir.validation.across import Elsewhere
 from fhirspace.fhir.validation.check import Checker, compiled
 from fhirspace.fhir.validation.structures import packages
 from fhirspace.fhir.validation.structures.registry import Registry
-from fhirspace.fhir.validation.structures.terminology import load as load_terminology
 from fhirspace.standards import sdtm
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.study.inputs import Input, Opened
 from fhirspace.tables.leftovers import finding
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from fhirspace.fhirserver.http.client import Client
 
 
@@ -98,8 +97,11 @@ def _checker(
     package = packages.Package()
     for each in folders:
         package.add(packages.load(each))
-    for path in terminology:
-        package.add(load_terminology(path))
+    if terminology:
+        from fhirspace.fhir.validation.structures.terminology import load  # noqa: PLC0415 - it reads tables, by Arrow
+
+        for path in terminology:
+            package.add(load(path))
     known = Registry.of(fhir, package)
     known.noting = bool(terminology)
     for url in urls:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fhirspace.fhir.validation import subjects
 from fhirspace.fhir.validation.check import check, compiled
 from fhirspace.fhir.validation.quick import Quick, sound
 from fhirspace.fhir.validation.validate import validate
@@ -215,11 +213,3 @@ def test_parts_that_may_be_anything_are_not_judged_again_and_all_others_are() ->
             assert (name, check(resource) == []) == (name, right)
             line = json.dumps(resource, separators=(",", ":")).encode()
             assert (name, quick.sound(line)) == (name, right)
-
-
-@pytest.mark.parametrize("at_once", [10, 1_000_000])
-def test_hashes_that_repeat_are_found_in_parts_and_at_once(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    monkeypatch.setattr(subjects, "_COUNTED", at_once)
-    numbers = array("q", [*range(-50, 50), -3, 7, 7, 2**63 - 1, -(2**63), -(2**63)])
-    assert subjects.repeating(subjects.hashes(numbers)) == {-3, 7, -(2**63)}
-    assert subjects.repeating(subjects.hashes(array("q"))) == set()

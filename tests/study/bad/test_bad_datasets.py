@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fhirspace.study import inputs
+from fhirspace.study import dataset
 from fhirspace.study.convert import convert
 from fhirspace.study.metadata.written import by_guide
 from fhirspace.study.screening import INFORMING
@@ -329,7 +329,7 @@ def test_all_broken_is_the_end(datasets: Path, go: Run) -> None:
 def test_a_large_dataset_says_that_it_was_not_looked_over(
     datasets: Path, go: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "IN_MEMORY", 10)
+    monkeypatch.setattr(dataset, "IN_MEMORY", 10)
     outcome = go(datasets / "parquet", (), "--to", "fhir")
     assert (outcome.exit_code, outcome.quarantined()) == (0, {})
     assert ("FS741", "vs.parquet", None, None) in outcome.places("note")

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
-import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import parsed
-from fhirspace.fhir.validation.subjects import Subjects, hashes, patient_of, repeating
+from fhirspace.fhir.validation.hashes import missing, repeating
+from fhirspace.fhir.validation.subjects import Subjects, patient_of
 from fhirspace.foreign import member
 from fhirspace.json import JsonError, decoder
 from fhirspace.limits import limit, too_much
@@ -181,7 +181,7 @@ class Across:
             yield Problem("FS453", Place(*where, kind), "the study of the patient's ResearchSubject", kind)
 
     def _twice(self) -> Iterator[int]:
-        doubled, met = repeating(hashes(self._ids)), set[int]()
+        doubled, met = repeating(self._ids), set[int]()
         for key, place in zip(self._ids, self._id_places, strict=True) if doubled else ():
             if key in doubled and key in met and place >= 0:
                 yield place
@@ -192,8 +192,8 @@ class Across:
         """Adds the resources that are elsewhere: they are there, and of some patient. Raises InputError: FS160."""
         if len(self._keys) > limit("targets"):
             raise too_much("targets", Place(self._files[-1]))
-        missing = {self._wanted[at]: at for at in self._missing()}
-        wanted = {key: place for key, place in missing.items() if key in self._keys}
+        absent = {self._wanted[at]: at for at in missing(self._wanted, self._ids)}
+        wanted = {key: place for key, place in absent.items() if key in self._keys}
         for raw in elsewhere.resources(self._keys[key] for key in wanted):
             head = _head(raw)
             place = self._wanted_places[wanted[hash(f"{head.resource_type}/{head.id}".encode())]]
@@ -201,19 +201,10 @@ class Across:
 
     def _dangling(self) -> Iterator[int]:
         met: set[int] = set()
-        for at in self._missing():
+        for at in missing(self._wanted, self._ids):
             if self._wanted[at] not in met:
                 met.add(self._wanted[at])
                 yield self._wanted_places[at]
-
-    def _missing(self) -> list[int]:
-        """Which of the references lead nowhere."""
-        if not self._wanted:
-            return []
-        wanted, ids = hashes(self._wanted), hashes(self._ids)
-        there = ids.filter(pc.is_in(ids, value_set=wanted))  # ids may be millions, and need no table so
-        found: list[int] = pc.indices_nonzero(pc.invert(pc.is_in(wanted, value_set=there))).to_pylist()
-        return found
 
     def _shown(self, place: int) -> tuple[tuple[str, int | None], str]:
         place = abs(place)

@@ -10,8 +10,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 
-import pyarrow as pa
-import pyarrow.compute as pc
+from fhirspace.fhir.validation.hashes import of_others
 
 _PATIENT, _STUDY = b"Patient/", b"ResearchStudy/"
 _VERSION = b"/_history/"
@@ -19,33 +18,6 @@ _ENROLMENT = "ResearchSubject"
 _OF_ONE = (b'"subject":', b'"patient":', b'"individual":')
 """Members by which a resource is about one patient."""
 _REMEMBERED = 100_000
-_COUNTED, _PARTS = 250_000, 32
-"""So many hashes are counted at once; more in so many parts."""
-
-
-def hashes(numbers: array[int]) -> pa.Array:
-    """Hashes for Arrow, not copied. (`pa.array` and plain numbers would make Arrow import pandas.)"""
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [None, pa.py_buffer(numbers)])
-
-
-def repeating(numbers: pa.Array) -> set[int]:
-    """The hashes that occur more than once; looked for in parts, so that tables of millions are small."""
-    found: set[int] = set()
-    rests = pc.bit_wise_and(numbers, _scalar(_PARTS - 1)) if len(numbers) > _COUNTED else None
-    for part in range(1 if rests is None else _PARTS):
-        some = numbers if rests is None else numbers.filter(pc.equal(rests, _scalar(part)))
-        counted = pc.value_counts(some)
-        if len(counted) < len(some):
-            often = counted.field("values").filter(pc.greater(counted.field("counts"), _scalar(1)))
-            found.update(often.to_pylist())
-    return found
-
-
-def _scalar(number: int) -> pa.Scalar:
-    return hashes(array("q", [number]))[0]
-
-
-_NOBODY = _scalar(0)
 
 
 def patient_of(texts: Sequence[bytes]) -> int:
@@ -107,15 +79,7 @@ class Subjects:
 
     def others(self, ids: array[int], owners: array[int]) -> Iterator[int]:
         """The places of references to what is another patient's. Args: all ids of the set, and their patients."""
-        if not self._targets or not ids:
-            return
-        targets, every = hashes(self._targets), hashes(ids)
-        wanted = pc.is_in(every, value_set=targets)
-        at = pc.index_in(targets, value_set=every.filter(wanted))
-        found = pc.fill_null(pc.take(hashes(owners).filter(wanted), at), _NOBODY)
-        wrong = pc.and_(pc.not_equal(found, _NOBODY), pc.not_equal(found, hashes(self._owners)))
-        for index in pc.indices_nonzero(wrong).to_pylist():
-            yield self._places[index]
+        return (self._places[at] for at in of_others(self._targets, self._owners, ids, owners))
 
     def not_enrolled(self) -> Iterator[int]:
         """The places of references to a study that the patient is not in, while there is another one that he is in."""

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 Json = Mapping[str, Any]
 _ITSELF: Final = ("concept", "code")
 """Names of the property that is the code itself."""
@@ -83,6 +80,9 @@ def _text(given: Json) -> str:
 
 def _matching(values: Mapping[str, Sequence[str]], expression: str) -> set[str] | None:
     """The codes with a value that an expression matches as a whole, by RE2, which never takes long."""
+    import pyarrow as pa  # noqa: PLC0415 - only for expressions of users' value sets
+    import pyarrow.compute as pc  # noqa: PLC0415
+
     pairs = [(code, each) for code, found in values.items() for each in found]
     texts = pa.array([each for _, each in pairs], pa.string())
     try:

@@ -11,8 +11,8 @@ from fhirspace.errors import InputError, Place, Problem
 from fhirspace.mapping.library import Library
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
-from fhirspace.study.dataset import InMemory, Tabulation
-from fhirspace.study.inputs import Input, tabulation
+from fhirspace.study.dataset import InMemory, Tabulation, tabulation
+from fhirspace.study.inputs import Input
 from fhirspace.study.metadata.describe import odd_types, reduced
 from fhirspace.tables.description import Description
 

@@ -10,9 +10,6 @@ import re
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from fhirspace.fhir.validation.invariants.items import UndecidedError
 
 _SHORT: Final = 16
@@ -39,25 +36,32 @@ class Pattern:
         """Whether the expression matches the whole text. Raises UndecidedError: that could take too long."""
         if not self._may_explode or len(subject) <= _SHORT:
             return self._compiled.fullmatch(subject) is not None
-        array = self._linear(subject)
+        array, pc = self._linear(subject)
         return bool(pc.match_substring_regex(array, rf"\A(?s:{self._expression})\z")[0].as_py())
 
     def replaced(self, subject: str, new: str) -> str:
         """The text with another one for each match. Raises UndecidedError: that could take too long."""
         if not self._may_explode or len(subject) <= _SHORT:
             return self._compiled.sub(lambda _: new, subject)
-        array = self._linear(subject)
+        array, pc = self._linear(subject)
         escaped = new.replace("\\", "\\\\")
         return str(pc.replace_substring_regex(array, rf"(?s:{self._expression})", escaped)[0].as_py())
 
-    def _linear(self, subject: str) -> Any:
+    def _linear(self, subject: str) -> tuple[Any, Any]:
+        """The text for RE2, and what has its functions."""
+        import pyarrow as pa  # noqa: PLC0415 - few invariants need it
+        import pyarrow.compute as pc  # noqa: PLC0415
+
         if not self._is_known:
             raise UndecidedError
-        return pa.array([subject])
+        return pa.array([subject]), pc
 
     @cached_property
     def _is_known(self) -> bool:
         """Whether RE2 can read the expression."""
+        import pyarrow as pa  # noqa: PLC0415 - few invariants need it
+        import pyarrow.compute as pc  # noqa: PLC0415
+
         try:
             pc.match_substring_regex(pa.array([""]), rf"\A(?s:{self._expression})\z")
         except pa.ArrowInvalid:
