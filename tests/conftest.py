@@ -37,6 +37,10 @@ gc.set_threshold(50_000, 20, 20)
 # make ids while they are collected.
 os.environ[FILE_VARIABLE] = PUBLISHED
 
+JAVA = "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
+"""For Java processes of a short life: its second compiler costs more than it brings for some thousand resources, and
+the classes of the jars, which are those of the lock file, are not verified once more."""
+
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
@@ -49,6 +53,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
         def _split_scope(self, nodeid: str) -> str:
             if "test_own_servers.py" in nodeid:
                 return "servers of their own"
+            if "/fhir/validation/" in nodeid:
+                return "HL7's validator"
             return "R5" if "R5" in nodeid.partition("[")[2] else "R4"
 
     return ByServer(config, log)
@@ -104,8 +110,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("FHIRSPACE_DATA", str(tmp_path_factory.mktemp("data")))
         # Making it takes a third of the time of a small command.
         patch.setattr(run, "parser", cache(commands.parser))
-        # For some thousand resources Java's second compiler costs more than it brings.
-        patch.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1")
+        patch.setenv("JAVA_TOOL_OPTIONS", JAVA)
         disk.unhurried(patch)
         yield
 
