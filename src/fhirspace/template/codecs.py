@@ -182,8 +182,39 @@ def hashed_part(key: IdKey | None = None, *, sites: bool = False) -> Out:
     return out
 
 
+def _ucum(cell: str) -> str | None:
+    from fhirspace.standards.units import ucum  # noqa: PLC0415 - its table is read only where a unit is coded
+
+    return ucum(cell)
+
+
 TEXT: Final = Codec("text", _text_out, _same, STRINGS, r"(?s:.+)", verbatim=True, rank=0)
 """The codec of a slot that names none: the cell itself."""
+_BOOLEAN: Final = frozenset({"boolean"})
+_TRUTHS: Final = frozenset({"true", "false"})
+_YES, _YES_NO = {"Y": "true"}, {"Y": "true", "N": "false"}
+_WHOLE: Final = STRINGS | {"integer", "positiveInt", "unsignedInt", "decimal"}
+_COMPARATORS: Final = frozenset({"<", "<=", ">", ">="})
+_FIXED: Final[dict[str, Codec]] = {
+    each.name: each
+    for each in (
+        TEXT,
+        Codec("integer", _integer_out, _same, _WHOLE, _INTEGER, verbatim=True, rank=0),
+        Codec("decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0, cells=_SPELT),
+        Codec("number", _number_out, _same, STRINGS | {"decimal"}, _SHORTEST, verbatim=True, rank=1),
+        Codec("date", date_out, _same, frozenset({"date", "dateTime", "string", "cell"}), ".+"),
+        Codec("datetime", datetime_out, _same, frozenset({"dateTime", "string", "cell"}), ".+"),
+        Codec("yes", _ny(_YES), {"true": "Y"}.get, _BOOLEAN, "Y|N|U|NA", outputs=_TRUTHS),
+        Codec("yes/no", _ny(_YES_NO), {"true": "Y", "false": "N"}.get, _BOOLEAN, "Y|N|U|NA", outputs=_TRUTHS),
+        Codec(
+            "comparator", _comparator_out, _same, STRINGS, "(?:<=|>=|<|>)?",
+            verbatim=True, rank=0, outputs=_COMPARATORS,
+        ),
+        Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
+        Codec("ucum", _ucum, _never, STRINGS, ".+", readable=False, open=True),
+    )
+}  # fmt: skip
+"""The codecs that are the same wherever they are named: made once, mappings name them thousands of times."""
 
 
 def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: str = "") -> Codec | None:
@@ -198,73 +229,19 @@ def codec(name: str, argument: str = "", *, key: IdKey | None = None, column: st
     """
     if argument and name in NAMES and name not in {"day", "checkbox", "codes"}:
         raise ShapeError(f"{name} without brackets")
-    truths = frozenset({"true", "false"})
-    boolean = frozenset({"boolean"})
     if name == "day":
         out, back = day_shape(argument or "DD MON YYYY")
         return Codec(_named(name, argument), out, back, frozenset({"cell"}), ".+")
     if name == "checkbox":
         out, back = _checkbox(argument or "1/0")
         return Codec(_named(name, argument), out, back, frozenset({"cell"}), ".+")
-    if name == "ucum":
-        return Codec(name, _ucum, _never, STRINGS, ".+", readable=False, open=True)
-    fixed: dict[str, Codec] = {
-        TEXT.name: TEXT,
-        "integer": Codec(
-            "integer",
-            _integer_out,
-            _same,
-            STRINGS | {"integer", "positiveInt", "unsignedInt", "decimal"},
-            _INTEGER,
-            verbatim=True,
-            rank=0,
-        ),
-        "decimal": Codec(
-            "decimal", _decimal_out, _same, STRINGS | {"decimal"}, _NUMBER, verbatim=True, rank=0, cells=_SPELT
-        ),
-        "number": Codec("number", _number_out, _same, STRINGS | {"decimal"}, _SHORTEST, verbatim=True, rank=1),
-        "date": Codec("date", date_out, _same, frozenset({"date", "dateTime", "string", "cell"}), ".+"),
-        "datetime": Codec("datetime", datetime_out, _same, frozenset({"dateTime", "string", "cell"}), ".+"),
-        "yes": Codec("yes", _ny({"Y": "true"}), {"true": "Y"}.get, boolean, "Y|N|U|NA", outputs=truths),
-        "yes/no": Codec(
-            "yes/no",
-            _ny({"Y": "true", "N": "false"}),
-            {"true": "Y", "false": "N"}.get,
-            boolean,
-            "Y|N|U|NA",
-            outputs=truths,
-        ),
-        "comparator": Codec(
-            "comparator",
-            _comparator_out,
-            _same,
-            STRINGS,
-            "(?:<=|>=|<|>)?",
-            verbatim=True,
-            rank=0,
-            outputs=frozenset({"<", "<=", ">", ">="}),
-        ),
-        "duration": Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
-        "fhirid": Codec(
-            "fhirid",
-            hashed_part(key, sites=column in PLACES),
-            _never,
-            frozenset({"id", "string"}),
-            ".+",
-            readable=False,
-            keyed=True,
-        ),
-        "id": Codec(
-            "id",
-            hashed_id(key),
-            _never,
-            frozenset({"id", "string", "uri", "reference"}),
-            ".+",
-            readable=False,
-            keyed=True,
-        ),
-    }
-    return fixed.get(name)
+    if name == "fhirid":
+        types = frozenset({"id", "string"})
+        return Codec(name, hashed_part(key, sites=column in PLACES), _never, types, ".+", readable=False, keyed=True)
+    if name == "id":
+        types = frozenset({"id", "string", "uri", "reference"})
+        return Codec(name, hashed_id(key), _never, types, ".+", readable=False, keyed=True)
+    return _FIXED.get(name)
 
 
 PLACES: Final = frozenset({"SITEID"})
@@ -288,12 +265,6 @@ NAMES: Final = (
     "checkbox",
     "ucum",
 )
-
-
-def _ucum(cell: str) -> str | None:
-    from fhirspace.standards.units import ucum  # noqa: PLC0415 - its table is read only where a unit is coded
-
-    return ucum(cell)
 
 
 def _named(name: str, argument: str) -> str:
