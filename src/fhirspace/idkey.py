@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import suppress
-from functools import lru_cache
+from functools import cache, lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -137,6 +137,12 @@ def site_key() -> IdKey:
     """
     file, entry = os.environ.get(FILE_VARIABLE, ""), os.environ.get(KEYRING_VARIABLE, "")
     return _looked_up(file, entry, "" if file or entry else str(_own_file()))
+
+
+@cache
+def passing_key() -> IdKey:
+    """A random key for ids that nobody keeps: one a process, so that mappings are built with it once."""
+    return IdKey.random()
 
 
 def unmade() -> Path | None:

@@ -12,7 +12,7 @@ from fhirspace.errors import EXIT_QUARANTINED, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.judging import Judging, findings
 from fhirspace.foreign import counted, file_name, shown
-from fhirspace.idkey import PUBLIC, IdKey, chosen, site_key, unmade
+from fhirspace.idkey import PUBLIC, IdKey, chosen, passing_key, site_key, unmade
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.derive.design import StudyDesign, load_study
 from fhirspace.standards import sdtm
@@ -311,7 +311,7 @@ def _reading_key(given: IdKey | Path | str | None) -> IdKey:
     with suppress(UsageError):
         if not unmade():
             return site_key()
-    return IdKey.random()
+    return passing_key()
 
 
 def _about(key: IdKey | None) -> dict[str, Any]:

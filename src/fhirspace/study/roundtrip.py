@@ -15,7 +15,7 @@ from fhirspace.fhir.files import FhirFile
 from fhirspace.folders import scratch
 from fhirspace.foreign import counted, shown
 from fhirspace.forms.library import SourceLibrary
-from fhirspace.idkey import IdKey, chosen
+from fhirspace.idkey import IdKey, chosen, passing_key
 from fhirspace.json import JsonError, strict
 from fhirspace.mapping.library import Library
 from fhirspace.sdtm.derive.design import StudyDesign
@@ -177,15 +177,15 @@ def roundtrip(
 
     Args:
         paths: a folder or files; source, mappings, fhir, follow_links, encoding, strict: as in `convert`.
-        id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key for this run only
-            makes the ids, and ids of FHIR input are renamed before the comparison.
+        id_key: compare the ids of FHIR input as well, which this key must have made. Without it a key of this process
+            alone makes the ids, and ids of FHIR input are renamed before the comparison.
 
     Raises:
         InputError, UsageError, MappingError: as in `convert`.
     """
     folders = pipeline.own_folders(mappings)
     given = recognise([paths] if isinstance(paths, Path) else paths, follow_links=follow_links, encoding=encoding)
-    library = Library(fhir, folders, key=IdKey.random() if id_key is None else chosen(id_key))
+    library = Library(fhir, folders, key=passing_key() if id_key is None else chosen(id_key))
     accounting, proof = Accounting(strict=strict), Proof(fhir)
     for path, fault in given.faults.items():
         accounting.refuse(path, fault)
