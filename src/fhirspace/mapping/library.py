@@ -32,6 +32,8 @@ _CONSTANTS: Final = ("common.yaml", "classes/*.yaml", "codes/*.csv")
 """The files of a folder from which the mappings of all folders take something."""
 _SPLIT: Final = 4
 """The longest name of a split dataset: its domain and up to two more characters (SDTMIG 3.4, section 4.1.7)."""
+_NAME: Final = re.compile(r"^domain: (\S+)$", re.MULTILINE)
+"""How shipped files name a domain."""
 
 
 class Library:
@@ -66,7 +68,7 @@ class Library:
         A shipped one is not built before it is asked for by its name (see `adopt` and `complete`), but for DM and those
         that are nested in it.
         """
-        return _Mappings(_built(self.release, tuple(self.folders), self._key, self.digest), self.adopt)
+        return _Mappings(_built(*self._all), self.adopt)
 
     def complete(self) -> dict[str, Mapping]:
         """The mappings of all files, those that extend a class among them."""
@@ -95,7 +97,7 @@ class Library:
         if origin is None:
             return False
         self._adopted[dataset] = origin
-        self.mappings.update(_made((self.release, tuple(self.folders), self._key, self.digest), dataset, *origin))
+        self.mappings.update(_made(self._all, dataset, *origin))
         return True
 
     def _origin(self, dataset: str, columns: Collection[str], resource: str) -> tuple[str, str] | None:
@@ -105,21 +107,30 @@ class Library:
         domain = dataset[:2] if len(dataset) <= _SPLIT else dataset
         if domain != dataset and self._divides(domain, dataset):
             return domain, ""
-        klass = self._classes.making(resource) if resource else self._classes.of(domain, columns)
+        classes = _maker(*self._all)._classes
+        klass = classes.making(resource) if resource else classes.of(domain, columns)
         return (domain, klass) if klass else None
 
     def _divides(self, domain: str, dataset: str) -> bool:
         """Whether a domain's mapping can be that of a split dataset: its resources get identifiers of their own."""
         if domain not in self.mappings and domain not in self._waiting:
             return False
-        blocks = self.make(dataset, domain, "")[dataset].blocks
+        blocks = _maker(*self._all).make(dataset, domain, "")[dataset].blocks
         return bool(blocks) and all(block.system.endswith(f"/{dataset}") for block in blocks)
 
     def make(self, dataset: str, domain: str, klass: str) -> dict[str, Mapping]:
-        """The mapping of a dataset and of its supplemental qualifiers, made anew from a domain's document or a class.
+        """The mapping of a dataset and of its supplemental qualifiers, made from a domain's document or a class.
 
         Raises: MappingError, as the class says.
         """
+        used = ["SUPP--"] if klass else [domain, "SUPP--"]
+        paths = [self._files_of[name] for name in used if name in self._files_of]
+        if all(path.parent.parent == shipped() for path in paths):
+            return _shared(self._given, dataset, domain, klass, "".join(map(nodes.text_of, paths)))
+        return self.anew(dataset, domain, klass)
+
+    def anew(self, dataset: str, domain: str, klass: str) -> dict[str, Mapping]:
+        """What `make` gives, not remembered."""
         if klass:
             document, file = self._classes.document(klass, domain), self._classes.files[klass]
         else:
@@ -147,13 +158,27 @@ class Library:
         return self._key is not None or unmade() is None
 
     @cached_property
+    def _all(self) -> _Files:
+        """What the mappings are built from: libraries with the same have the same mappings."""
+        return self.release, tuple(self.folders), self._key, self.digest
+
+    @property
     def _waiting(self) -> dict[str, Path]:
         """The files of shipped mappings by dataset that are not built at once: a run builds those that it needs.
 
         Where a user has mappings of his own, only those that extend a class wait: the others are checked against his.
         """
+        return _maker(*self._all)._found_waiting
+
+    @cached_property
+    def _found_waiting(self) -> dict[str, Path]:
         alone = self.folders == [shipped()]
         return {name: path for path in self._files() for name in _waiting(path, alone=alone)}
+
+    @cached_property
+    def _files_of(self) -> dict[str, Path]:
+        """The file of each domain's document, the last one where several have it."""
+        return {name: path for path in self._files() for name in _domains(path)}
 
     @cached_property
     def _qualifiers(self) -> Mapping:
@@ -223,8 +248,8 @@ class Library:
 
     def _document(self, domain: str) -> tuple[nodes.Map, str]:
         """The last document of a domain, and its file."""
-        for path in reversed(list(self._files())):
-            for document in nodes.load(path) if domain in nodes.text_of(path) else ():
+        if path := self._files_of.get(domain):
+            for document in nodes.load(path):
                 if getattr(document.get("domain"), "text", "") == domain:
                     return document, path.name
         raise MappingError("FS340", Place(domain), "a dataset that has a mapping")
@@ -256,10 +281,17 @@ def _waiting(path: Path, *, alone: bool) -> list[str]:
     if path.parent.parent != shipped():
         return []
     text = nodes.text_of(path)
-    names = re.findall(r"^domain: (\S+)$", text, re.MULTILINE)
+    names = _NAME.findall(text)
     extending = len(names) == len(re.findall(r"^extends: ", text, re.MULTILINE))
     nesting = re.search(r"^attach:|<each (?!SUPP)", text, re.MULTILINE)
     return names if extending or (alone and not nesting) else []
+
+
+def _domains(path: Path) -> list[str]:
+    """The domains of a file's documents; one of a user may spell them in any way that YAML has."""
+    if path.parent.parent == shipped():
+        return _NAME.findall(nodes.text_of(path))
+    return [getattr(document.get("domain"), "text", "") for document in nodes.load(path)]
 
 
 @lru_cache(maxsize=512)
@@ -282,7 +314,13 @@ def _shipped(given: _Files, path: Path, _text: str) -> tuple[Mapping, ...]:
     return tuple(_maker(*given)._load(path))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=512)
+def _shared(given: _Files, dataset: str, domain: str, klass: str, _texts: str) -> dict[str, Mapping]:
+    """The mappings of one dataset from shipped files alone: the same in all libraries with the same constants."""
+    return _maker(*given).anew(dataset, domain, klass)
+
+
+@lru_cache(maxsize=16)
 def _maker(release: Release, folders: tuple[Path, ...], key: IdKey | None, _digest: str) -> Library:
     """Makes the mappings of files with this digest; classes, code lists and constants are read once for all."""
     return Library(release, folders, key=key, bare=True)
