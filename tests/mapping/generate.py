@@ -208,14 +208,23 @@ def _number(mapping: Mapping, column: str) -> bool:
 @once
 def clean_value(mapping: Mapping, column: str, found: tuple[Slot, ...]) -> SearchStrategy[str]:
     """A value as a clean study has it, one that a slot of the column keeps."""
+    return _clean_value(_places_of(found), tuple(_terms(mapping, column)), _number(mapping, column))
+
+
+def _places_of(found: tuple[Slot, ...]) -> tuple[Slot, ...]:
+    """The slots without the names of their columns, so that columns with the same codecs have the same values."""
+    return tuple(dict.fromkeys(Slot("_" if slot.derived else "X", slot.codec) for slot in found))
+
+
+@cache
+def _clean_value(found: tuple[Slot, ...], terms: tuple[str, ...], number: bool) -> SearchStrategy[str]:
     options = [
         _BY_NAME.get(slot.codec.name.rstrip("+"), st.sampled_from(keys(slot.codec)))
         for slot in found
         if (slot.codec.name.startswith("codes") and keys(slot.codec)) or slot.codec.name.rstrip("+") in _BY_NAME
     ]
     if not options:
-        terms = _terms(mapping, column)
-        options = [st.sampled_from(terms) if terms else _NUMBER if _number(mapping, column) else _WORDS]
+        options = [st.sampled_from(terms) if terms else _NUMBER if number else _WORDS]
     readable = [slot for slot in found if slot.readable]
     return st.one_of(options).filter(lambda cell: not readable or any(keeps(slot, cell) for slot in readable))
 
@@ -223,16 +232,23 @@ def clean_value(mapping: Mapping, column: str, found: tuple[Slot, ...]) -> Searc
 @once
 def legal_value(mapping: Mapping, column: str) -> SearchStrategy[str]:
     """Any value that the column may hold and no slot of it refuses."""
-    found = tuple(slot for _, slot in _slots(mapping) if slot.column == column)
-    terms = _terms(mapping, column)
-    options = [clean_value(mapping, column, found)]
+    found = _places_of(tuple(slot for _, slot in _slots(mapping) if slot.column == column))
+    terms, number = tuple(_terms(mapping, column)), _number(mapping, column)
+    bound = 16 if column in _identifying(mapping) else 1000
+    return _legal_value(found, terms, number, column.endswith("DTC"), bound)
+
+
+@cache
+def _legal_value(
+    found: tuple[Slot, ...], terms: tuple[str, ...], number: bool, date: bool, bound: int
+) -> SearchStrategy[str]:
+    options = [_clean_value(found, terms, number)]
     options += [st.sampled_from(terms)] if terms else []
-    if _number(mapping, column):
+    if number:
         options += [_NUMBER, _ODD_NUMBER]
     else:
         options += [_NASTY, _WORDS, _RESULT]
-    options += [_ODD_DATE] if column.endswith("DTC") else []
-    bound = 16 if column in _identifying(mapping) else 1000
+    options += [_ODD_DATE] if date else []
     return st.one_of(options).filter(
         lambda cell: cell.strip() != "" and len(cell) <= bound and all(accepts(slot, cell) for slot in found)
     )

@@ -192,8 +192,8 @@ def hold(lib: Library, name: str, examples: int = 12) -> None:
 
 @pytest.mark.parametrize(("release", "name"), marked(cases()))
 def test_laws(release: Release, name: str) -> None:
-    # Each release has its own definitions, but most of a mapping is the same in all of them.
-    hold(library(release), name, {"R4": 10, "R4B": 3, "R5": 6}[release])
+    # Each release has its own definitions, but most of a mapping is the same in all of them. More: `soak_laws.py`.
+    hold(library(release), name, {"R4": 6, "R4B": 2, "R5": 3}[release])
 
 
 _EG = """
@@ -247,7 +247,7 @@ def test_a_new_domain_is_yaml_and_csv(tmp_path: Path, release: Release) -> None:
     (tmp_path / "domains" / "eg.yaml").write_text(_EG, "utf-8")
     (tmp_path / "codes" / "ECG.csv").write_text("value,code\nNORMAL,N\nABNORMAL,A\n", "utf-8")
     assert (release, "EG") in cases(tmp_path)
-    hold(library(release, tmp_path), "EG", 4)
+    hold(library(release, tmp_path), "EG", 3)
 
 
 _BROKEN = {
@@ -267,7 +267,7 @@ def test_the_laws_notice(tmp_path: Path, change: tuple[str, str]) -> None:
     assert change[0] in _EG
     (tmp_path / "domains" / "eg.yaml").write_text(_EG.replace(*change), "utf-8")
     with pytest.raises((AssertionError, BaseExceptionGroup)):
-        hold(library("R4", tmp_path), "EG", 6)
+        hold(library("R4", tmp_path), "EG", 3)
 
 
 def test_a_laboratory_row_stays_lean() -> None:
