@@ -12,11 +12,21 @@ from tests.study.space_study import Space
 
 @pytest.fixture(scope="session")
 def space(tmp_path_factory: pytest.TempPathFactory) -> Space:
-    base = tmp_path_factory.getbasetemp()
+    return Space(_shared(tmp_path_factory, "space"))
+
+
+@pytest.fixture(scope="session")
+def three(tmp_path_factory: pytest.TempPathFactory) -> Space:
+    """The study of three of its subjects: for what does not depend on the number of rows."""
+    return Space(_shared(tmp_path_factory, "three"), ("001", "004", "009"))
+
+
+def _shared(factory: pytest.TempPathFactory, name: str) -> Path:
+    base = factory.getbasetemp()
     # Each process of pytest-xdist has a folder of its own in that of the session.
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "space"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     folder.mkdir(exist_ok=True)
-    return Space(folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -33,8 +33,8 @@ def test_the_sample_is_valid_in_both_forms_and_fits_our_own_profiles(space: Spac
 
 
 @pytest.mark.slow
-def test_in_another_release_it_is_as_well(space: Space) -> None:
-    assert codes(space.fhir("R5").out, fhir="R5", profile=shipped() / "profiles") == []
+def test_in_another_release_it_is_as_well(three: Space) -> None:
+    assert codes(three.fhir("R5").out, fhir="R5", profile=shipped() / "profiles") == []
 
 
 def test_an_output_folder_with_both_forms_has_both_looked_over(tmp_path: Path) -> None:

@@ -197,9 +197,9 @@ def copy(tables: Mapping[str, pa.Table]) -> dict[str, pa.Table]:
 
 
 @pytest.mark.slow
-def test_pure_steps_give_the_same_twice_and_change_nothing(space: Space) -> None:
+def test_pure_steps_give_the_same_twice_and_change_nothing(three: Space) -> None:
     sources = pipeline.source_library("space", (), [])
-    records = pipeline.read(recognise([space.records]), Accounting(), sources)
+    records = pipeline.read(recognise([three.records]), Accounting(), sources)
     before = copy(records.tables)
     made, again = pipeline.forms(records, sources), pipeline.forms(records, sources)
     assert made.tables == again.tables
@@ -226,9 +226,9 @@ WAYS: dict[str, tuple[conversion.Target, str]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", WAYS)
-def test_convert_calls_each_step_once(kind: str, space: Space, tmp_path: Path, calls: Calls) -> None:
+def test_convert_calls_each_step_once(kind: str, three: Space, tmp_path: Path, calls: Calls) -> None:
     target, steps = WAYS[kind]
-    source = {"records": lambda: space.records, "sdtm": lambda: space.sdtm().out, "fhir": lambda: space.fhir().out}
+    source = {"records": lambda: three.records, "sdtm": lambda: three.sdtm().out, "fhir": lambda: three.fhir().out}
     given = source[kind]()
     for name in ("read", "read_sdtm", "forms", "derive", "check", "render", "extract", "forms_back"):
         calls.count(name, (pipeline,))
