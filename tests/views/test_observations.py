@@ -168,6 +168,24 @@ def test_a_score_of_pain_is_a_row_of_qs_where_the_study_names_its_instrument(tmp
     assert not (tmp_path / "out/sdtm/vs.csv").exists()
 
 
+def test_an_instrument_among_the_vital_signs_makes_no_row(tmp_path: Path) -> None:
+    score = [{"code": coded(LOINC, "86924-8"), "valueQuantity": quantity(60, "{score}")}]
+    code, rows = made(tmp_path, [sign("s1", coded(LOINC, "86923-0"), component=score)], "vs")
+    assert (code, rows) == (1, [])  # the patient without a reference date, and nothing of s1
+    assert not (tmp_path / "out/quarantine").exists()
+
+
+@pytest.mark.parametrize(
+    ("loinc", "test"), [("65750-2", "DRUGSCR"), ("24467-3", ""), ("7917-8", ""), ("22577-1", ""), ("20447-9", "")]
+)
+def test_a_result_of_the_category_laboratory_is_of_lb_or_of_the_dataset_that_it_is_for(
+    tmp_path: Path, loinc: str, test: str
+) -> None:
+    found = result("l1", code=coded(LOINC, loinc), valueCodeableConcept={"text": "Negative"})
+    code, rows = made(tmp_path, [found], "lb")
+    assert (code, [(row["LBTESTCD"], row["LBORRES"]) for row in rows]) == (1, [(test, "Negative")] * bool(test))
+
+
 def test_each_shipped_test_has_a_category_since_panels_are_subcategories() -> None:
     with (shipped() / "codes" / "LOINCLB.csv").open(newline="") as stream:
         assert [row["value"] for row in csv.DictReader(stream) if not row["cat"]] == []
