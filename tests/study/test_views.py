@@ -138,6 +138,17 @@ def test_the_views_that_a_profile_writes_can_be_used(tmp_path: Path) -> None:
     assert {path.stem for path in (tmp_path / "out/records").iterdir()} == {"dose", "lab", "patient", "vital"}
 
 
+def test_a_study_drug_needs_no_form(tmp_path: Path) -> None:
+    views, given, out = study(tmp_path / "study"), write(tmp_path / "in", resources()[:-1]), tmp_path / "out"
+    (views / "codes/STUDYDRUG.csv").write_text("value,code,form\n999,DRUG A,\n")
+    command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
+    assert main([*command, "--out", str(out)]) == 0
+    assert [(row["EXSPID"], row["EXTRT"], row.get("EXDOSFRM", "")) for row in rows(out / "sdtm/ex.csv")] == [
+        ("d1", "DRUG A", ""),
+        ("d2", "DRUG A", ""),
+    ]
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in (shipped() / "views").iterdir()))
 @pytest.mark.parametrize("given", ["export", "types", "odd"])
 def test_no_shipped_view_ends_in_a_bug(tmp_path: Path, name: str, given: str) -> None:
