@@ -105,6 +105,13 @@ def test_the_views_of_synthea_leave_what_is_for_no_dataset(tmp_path: Path) -> No
     assert made.count("Observation") == {"in": 4, "taken": 1, "left": 3, "quarantined": 0, "unclaimed": 0}
 
 
+def test_a_panel_outside_the_participation_is_left_as_that(tmp_path: Path) -> None:
+    panel = next(each for each in resources() if each["id"] == "bp")
+    made = run(tmp_path, [*resources()[:5], {**panel, "id": "late", "effectiveDateTime": "2027-02-03T15:00:00Z"}])
+    assert dict(made.left)["Observation", "outside participation"] == 1
+    assert made.count("Observation")["left"] == 1
+
+
 @pytest.mark.parametrize(("view", "codes"), [("vital", ("8310-5", "8331-1")), ("lab", ("14804-9", "2532-0"))])
 def test_of_two_codes_of_one_test_the_one_that_us_core_names_counts(
     tmp_path: Path, view: str, codes: tuple[str, str]
