@@ -420,6 +420,25 @@ def test_a_fault_is_found(*, name: str, variable: str, row: int, cell: Any, mess
     assert run(tables, message)
 
 
+@pytest.mark.parametrize(
+    ("reference", "start", "wrong"),
+    [
+        ("2020-01-10T22:30:00-05:00", "2020-01-10T22:30:00-05:00", False),
+        ("2020-01-10T22:30:00-05:00", "2020-01-11T03:30:00Z", False),
+        ("2020-01-10T22:30:00.250-05:00", "2020-01-10T22:30:00.250-05:00", False),
+        ("2020-01-10T22:30:00-05:00", "2020-01-10T22:31:00-05:00", True),
+        ("2020-01-10T22:30:00-05:00", "2020-01-10T22:30:00Z", True),
+        (None, "2020-01-10T22:30:00-05:00", True),
+        ("2020-01-10T22:30:00-05:00", None, True),
+    ],
+)
+def test_the_first_exposure_is_the_same_moment(reference: str | None, start: str | None, wrong: bool) -> None:
+    tables = fresh()
+    tables["DM"]["RFXSTDTC"] = [reference] * len(tables["DM"]["USUBJID"])
+    tables["EX"]["EXSTDTC"] = [start] * len(tables["EX"]["USUBJID"])
+    assert bool(run(tables, "RFXSTDTC is not the first start of exposure in EX")) == wrong
+
+
 MISSING = [
     ("AE", "AESER", "An expected variable is not there"),
     ("AE", "AEDECOD", "A required variable is not there"),
