@@ -90,6 +90,7 @@ OUT = [
     ("checkbox", "Checked/Unchecked", "Unchecked", "N"),
     ("checkbox", "", "maybe", "FS208"),
     ("ucum", "", "g/L", "g/L"),
+    ("unit", "", "µg/L", "µg/L"),
 ]  # fmt: skip
 
 
@@ -120,6 +121,8 @@ BACK = [
     ("yes/no", "", "false", "N"),
     ("id", "", "x", None),
     ("ucum", "", "g/L", None),
+    ("unit", "", "µg/L", "ug/L"),
+    ("unit", "", "mg/dL", "mg/dL"),
 ]
 
 

@@ -36,10 +36,7 @@ CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
         "`DE-07`; not read back",
         ("01", "Site 7/b"),
     ),
-    "id": (
-        "a keyed hash of the cell, 32 digits, for the `id` and references of a subject; not read back",
-        ("STUDY1-01-001",),
-    ),
+    "id": ("a hash with a key, 32 digits, for `id` and references of a subject; not read back", ("STUDY1-01-001",)),
     "day": (
         "a date of an EDC system in a [shape](#shapes-of-dates), `day(DD/MM/YYYY hh:mm)`; unknown parts as UN",
         ("05 MAR 2024", "UN MAR 2024"),
@@ -47,6 +44,10 @@ CODECS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {
     "duration": ("an ISO 8601 duration", ("P6M", "PT30M")),
     "checkbox": ("a tick box in a spelling, `checkbox(Checked/Unchecked)`, as Y and N", ("1", "0")),
     "ucum": ("a unit by its UCUM code; a unit without one leaves the place empty; not read back", ("mg/dL", "10^9/L")),
+    "unit": (
+        "a unit as it is spelt; a micro sign reads back as CDISC's u, and is carried",
+        ("ug/L", "µg/L"),
+    ),
 }
 """By codec what it is for, and cells that show it. ``docs/mapping-language.md`` has its table from here."""
 

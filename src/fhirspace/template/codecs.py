@@ -23,9 +23,10 @@ from fhirspace.template.shapes import ShapeError, day_shape
 STRINGS: Final = frozenset(
     {"string", "markdown", "code", "id", "uri", "url", "canonical", "oid", "uuid", "xhtml", "cell"}
 )
-_NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE](?:0|[+-]?[1-9][0-9]{0,9}))?"
-"""FHIR's decimal: at most 18 digits before and 17 after the point (R5, Datatypes)."""
-_SPELT: Final = r"-?(?:0*[0-9]{1,18}(?:\.[0-9]{0,17})?|0*\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,3})?"
+_NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE](?:0|[+-]?[1-9][0-9]?))?"
+"""FHIR's decimal: at most 18 digits before and 17 after the point (R5, Datatypes). Longer exponents are carried: few
+programs, and no reader of 64-bit numbers, take ``1e400``."""
+_SPELT: Final = r"-?(?:0*[0-9]{1,18}(?:\.[0-9]{0,17})?|0*\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,2})?"
 """Numbers in spellings that JSON does not have (``070``, ``.94``, ``5.``). A plus is none: ``+1`` is a grade."""
 _INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,8})"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -188,6 +189,12 @@ def _ucum(cell: str) -> str | None:
     return ucum(cell)
 
 
+def _plain_micro(text: str) -> str:
+    from fhirspace.standards.units import plain_micro  # noqa: PLC0415 - as above
+
+    return plain_micro(text)
+
+
 TEXT: Final = Codec("text", _text_out, _same, STRINGS, r"(?s:.+)", verbatim=True, rank=0)
 """The codec of a slot that names none: the cell itself."""
 _BOOLEAN: Final = frozenset({"boolean"})
@@ -212,6 +219,7 @@ _FIXED: Final[dict[str, Codec]] = {
         ),
         Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
         Codec("ucum", _ucum, _never, STRINGS, ".+", readable=False, open=True),
+        Codec("unit", _text_out, _plain_micro, STRINGS, r"(?s:.+)"),
     )
 }  # fmt: skip
 """The codecs that are the same wherever they are named: made once, mappings name them thousands of times."""
@@ -264,6 +272,7 @@ NAMES: Final = (
     "duration",
     "checkbox",
     "ucum",
+    "unit",
 )
 
 
