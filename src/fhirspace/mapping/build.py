@@ -27,7 +27,7 @@ from fhirspace.mapping.model import (
     dynamic,
     slots,
 )
-from fhirspace.standards import sdtm
+from fhirspace.standards import sdtm, sdtm_model
 from fhirspace.standards.fhir import Element
 from fhirspace.template import yaml_nodes as nodes
 from fhirspace.template.slots import Form, Leaf
@@ -78,7 +78,7 @@ class Builder(Elements):
             domain=domain, file=self._file, release=self._defs.release,
             key=tuple(self._words(document, "key", scope)), blocks=blocks, forms=self._forms(document, scope),
             carried=tuple(self._words(document, "carried", scope)), attach=attach, item=item,
-            code="" if sdtm.known(code) and "DOMAIN" not in sdtm.domain(code).names else code,
+            code=code if _has_domain(code) else "",
         )  # fmt: skip
 
     # -- the head of a document
@@ -367,3 +367,10 @@ def _flat(fields: Iterable[tuple[str, Node]]) -> Iterator[tuple[str, Node]]:
                 yield from _flat(option.fields)
         else:
             yield name, node
+
+
+def _has_domain(dataset: str) -> bool:
+    """Whether the rows of a dataset have the variable DOMAIN: not in relationships, nor in POOLDEF of the model."""
+    if sdtm.known(dataset):
+        return "DOMAIN" in sdtm.domain(dataset).names
+    return dataset not in sdtm_model.DATASETS or "DOMAIN" in sdtm_model.DATASETS[dataset][1]

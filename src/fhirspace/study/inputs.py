@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from fhirspace.errors import NOT_READ, InputError, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.foreign import listed
-from fhirspace.standards import sdtm
+from fhirspace.standards import sdtm, sdtm_model
 from fhirspace.study.define import find as find_define
 from fhirspace.tables import listing
 from fhirspace.tables.durable import MANIFEST
@@ -166,6 +166,8 @@ def _is_dataset(name: str, found: formats.Found) -> bool:
 def _may_be_dataset(name: str, found: formats.Found) -> bool:
     """Whether a table can be an SDTM dataset where others are: by its name, its format, or what all domains have."""
     named = sdtm.known(name.upper()) and not sdtm.sponsor_defined(name.upper())
+    if name.upper() in sdtm_model.DATASETS:  # POOLDEF, RELREF and APRELSUB have no DOMAIN
+        return _has(found, "STUDYID")
     return named or (_has(found, "STUDYID") and _has(found, "DOMAIN"))
 
 
