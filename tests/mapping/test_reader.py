@@ -15,6 +15,7 @@ from fhirspace.json import parse
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import CARRIED_URL, Mapping, Obj
 from fhirspace.mapping.read import memo as reader_memo, reader as module
+from fhirspace.mapping.read.memo import Fold, Memo
 from fhirspace.mapping.read.program import keepable, repeated
 from fhirspace.mapping.read.reader import ReadBatch, Reader
 from fhirspace.mapping.write.render import render
@@ -119,6 +120,24 @@ def spoilt(line: bytes, rng: random.Random) -> bytes:
         if resource:
             spoil(resource, rng)
     return dump(resource).encode()
+
+
+def test_readers_share_their_code_and_nothing_that_they_read() -> None:
+    """A block's reader is made once; cells that one has met are not those of another one."""
+    made = []
+    for number in ("1", "2"):
+        mine = Reader(library("R4"))
+        batches = list(mine.read([(1, lab(LBSEQ=number)), (2, lab(LBSEQ=number, LBORRES="7"))], "x.ndjson"))
+        assert [[cell for _, row in some for cell in [row["LBSEQ"]]] for some in taken(batches).rows.values()] == [
+            [number] * 2
+        ]
+        assert mine._last is not None
+        made.append(mine._last.read)
+    first, second = made
+    assert first.__code__ is second.__code__
+    held = [{id(each) for each in read.__globals__.values() if isinstance(each, Memo | Fold | list)} for read in made]
+    assert len(held[0]) > 5
+    assert held[0] & held[1] == set()
 
 
 # -- what a server adds

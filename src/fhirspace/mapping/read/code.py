@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from fhirspace.mapping.read.memo import Slow
+from fhirspace.mapping.read.rows import Part
+
+Make: TypeAlias = Callable[[dict[str, Any], Sequence[Part]], Any]
+"""Makes an object for a run of the source, from what it names and the parts into which its rows go."""
 
 
 class Code:
-    """Functions of source, the lines of the one that is written, and the objects that they name."""
+    """Functions of source, the lines of the one that is written, and the objects that they name.
+
+    `names` has those that are the same for all who run the source, `makers` what makes those of each.
+    """
 
     def __init__(self) -> None:
         self.functions: list[str] = []
         self.lines: list[str] = []
         self.names: dict[str, Any] = {"Slow": Slow}
+        self.makers: list[tuple[str, Make]] = []
         self._depth = 1
         self._count = 0
 
@@ -39,10 +47,10 @@ class Code:
         self._count += 1
         return f"{prefix}{self._count}"
 
-    def held(self, prefix: str, value: Any) -> str:
-        """The name under which the source sees an object."""
+    def held(self, prefix: str, make: Make) -> str:
+        """The name under which the source sees an object that is made for each who runs it."""
         name = self.fresh(prefix)
-        self.names[name] = value
+        self.makers.append((name, make))
         return name
 
     @contextmanager

@@ -61,11 +61,11 @@ class Leaves:
         elif all(each.constant is not None for each in leaves):
             self._constants(leaves, shape, var)
         elif leaf.kind == "boolean":
-            self._assign(leaves, f"{self.code.held('B', memo.of_truth(leaves))}[{var}]")
+            self._assign(leaves, f"{self.code.held('B', lambda *_: memo.of_truth(leaves))}[{var}]")
         elif leaf.kind == "number":
-            self._assign(leaves, f"{self.code.held('N', memo.of_number(leaves))}[b'' + {var}]")
+            self._assign(leaves, f"{self.code.held('N', lambda *_: memo.of_number(leaves))}[b'' + {var}]")
         elif len(leaves) > 1 or not self._plain(leaf, var):
-            self._assign(leaves, f"{self.code.held('M', memo.of_text(leaves))}[{var}]")
+            self._assign(leaves, f"{self.code.held('M', lambda *_: memo.of_text(leaves))}[{var}]")
 
     def _constants(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
         texts = {leaf.constant or "" for leaf in leaves}
@@ -103,7 +103,7 @@ class Leaves:
         if loose(slot) and plainly(slot):
             self._set(slot, var)
         else:
-            self._set(slot, f"{self.code.held('M', memo.of_part(slot))}[{var}]")
+            self._set(slot, f"{self.code.held('M', lambda *_: memo.of_part(slot))}[{var}]")
 
     def _assign(self, leaves: Sequence[Leaf], expression: str) -> None:
         read = memo.slots_in(leaves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Final
 
 import msgspec
@@ -12,19 +13,21 @@ import msgspec
 from fhirspace.json import JsonError, decoder, resource_decoder
 from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
-from fhirspace.mapping.read.code import Code
+from fhirspace.mapping.read.code import Code, Make
 from fhirspace.mapping.read.extract import nodes_of
 from fhirspace.mapping.read.leaves import Uses, uses_of
-from fhirspace.mapping.read.rows import Part
+from fhirspace.mapping.read.rows import Part, plain
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
-from fhirspace.mapping.read.source import NestedList, Walk, holds_rows
+from fhirspace.mapping.read.source import Folded, NestedList, Walk, holds_rows
 from fhirspace.mapping.read.witness import COMPARED, chosen_constants, key
-from fhirspace.template.slots import Leaf, Slot
+from fhirspace.template.slots import Leaf, Slot, once
 
 Parts = Callable[[str, int], Part]
 """The target of rows: the part of a domain and a block's index (0 for a nested domain)."""
 
 
+_VARIANTS: Final = 16
+"""The most readers that are remembered of one block: elements that repeat differ from input to input."""
 MANY: Final = 64
 """The least number of elements from which it is judged whether they repeat."""
 
@@ -64,14 +67,78 @@ def compiled(
         parts: gives the part into which rows go; notice: whether unknown elements are noticed.
         kept: elements of the resource whose bytes repeat: they are decoded once for the same bytes.
     """
+    known, root = _known(mapping.blocks[index].root), mapping.blocks[index].root
+    used = (mapping, *(items[domain] for domain in dict.fromkeys(below(root, items))))
+    key = (index, notice, tuple(kept), *map(id, used))
+    if key not in known:
+        if len(known) >= _VARIANTS:
+            known.clear()
+        known[key] = _recipe(mapping, index, items, parts, notice=notice, kept=kept, used=used)
+    return known[key].program(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The part of a row: its domain and block, the columns of its groups, the names and columns of its folds."""
+
+    domain: str
+    index: int
+    groups: tuple[tuple[str, ...], ...]
+    folds: tuple[Folded, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """A compiled reader without what belongs to one who reads: the rows, and the cells that it remembers.
+
+    `used`: the mappings that it was made for; they stay alive with it, so that none other has their identity.
+    """
+
+    source: str
+    code: CodeType
+    decode: Callable[[bytes], Any]
+    names: dict[str, Any]
+    makers: tuple[tuple[str, Make], ...]
+    layouts: tuple[_Layout, ...]
+    used: tuple[Mapping, ...]
+
+    def program(self, parts: Parts) -> Program:
+        """The reader of one who reads."""
+        names = dict(self.names)
+        mine = [parts(each.domain, each.index) for each in self.layouts]
+        names |= {name: make(names, mine) for name, make in self.makers}
+        for each, part in zip(self.layouts, mine, strict=True):
+            part.lay_out(list(each.groups), [names[fold.fold] for fold in each.folds])
+        exec(self.code, names)  # noqa: S102  # nosec B102  # our own source, made from a checked mapping
+        return Program(self.decode, names["read"], tuple(mine), self.source)
+
+
+@once
+def _known(_root: Obj) -> dict[tuple[Any, ...], _Recipe]:
+    """The readers of a block that were made before: whoever reads it again need not make one."""
+    return {}
+
+
+def _recipe(
+    mapping: Mapping, index: int, items: Table[str, Mapping], parts: Parts,
+    *, notice: bool, kept: Collection[str], used: tuple[Mapping, ...],
+) -> _Recipe:  # fmt: skip
     maker = _Maker(items, parts, notice=notice)
     rec = maker.root(mapping, index, mapping.blocks[index], kept)
     source = "\n".join(maker.code.functions)
     code = compile(source, f"<reader of {mapping.domain!r}, block {index}>", "exec")
-    exec(code, maker.code.names)  # noqa: S102  # nosec B102  # our own source, made from a checked mapping
     # Unknown members are skipped unless they are noticed, and then nobody can say whether one of them came twice.
     decode = resource_decoder(rec.struct) if notice else msgspec.json.Decoder(rec.struct).decode
-    return Program(decode, maker.code.names["read"], tuple(maker.parts), source)
+    return _Recipe(source, code, decode, maker.code.names, tuple(maker.code.makers), tuple(maker.layouts), used)
+
+
+def below(template: Obj, items: Table[str, Mapping]) -> Iterator[str]:
+    """The nested domains at any depth below a template."""
+    for node in walk(template):
+        if isinstance(node, Each) and node.domain in items:
+            yield node.domain
+            item = items[node.domain].item
+            yield from below(item, items) if item else ()
 
 
 def keepable(template: Obj) -> list[str]:
@@ -107,11 +174,11 @@ class _Maker:
         self._items, self._part = items, parts
         self._shapes = Shapes(items, notice=notice)
         self.code = Code()
-        self.parts: list[Part] = []
+        self.layouts: list[_Layout] = []
 
     def root(self, mapping: Mapping, index: int, block: Block, kept: Collection[str]) -> Rec:
         rec = self._shapes.root(block.root, kept)
-        shared = list(dict.fromkeys(name for domain in self._below(block.root) for name in self._on(domain)))
+        shared = list(dict.fromkeys(name for domain in below(block.root, self._items) for name in self._on(domain)))
         marked = chosen_constants(block.root)
         uses = uses_of([block.root], marked)
         total = _bases(uses)
@@ -131,7 +198,7 @@ class _Maker:
             if walker.each:
                 with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
                     self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
-            self._add(self._part(mapping.domain, index), walker, cells.text)
+            self._add(mapping.domain, index, walker, cells.text)
         for each in walker.each:
             self._item(each, shared)
         self.code.names |= self._shapes.structs
@@ -142,7 +209,7 @@ class _Maker:
         for var in shared:
             self.code.put(f"if {var} is None: raise Slow")
         self.code.put(f"if carried and any(cell.url in {names} for cell in carried): raise Slow")
-        parts = self.code.held("PARTS", self.parts)
+        parts = self.code.held("PARTS", lambda _, mine: mine)
         self.code.put(f"marks = [len(part.rows) for part in {parts}]")
         with self.code.block("try:"):
             self._nested(found_lists, shared)
@@ -168,31 +235,26 @@ class _Maker:
             walker.object(mapping.item, found_lists.rec, "o", need=True)
             cells = BestCells(self.code, mapping, walker)
             self._nested(walker.each, list(given.values()))
-            self._add(self._part(mapping.domain, 0), walker, lambda name: own.get(name) or cells.text(name))
+            self._add(mapping.domain, 0, walker, lambda name: own.get(name) or cells.text(name))
         for each in walker.each:
             self._item(each, shared)
 
-    def _add(self, part: Part, walker: Walk, text: Callable[[str], str]) -> None:
+    def _add(self, domain: str, index: int, walker: Walk, text: Callable[[str], str]) -> None:
         """The lines that add the row, once nothing can be refused any more."""
-        self.parts.append(part)
-        part.lay_out([columns for _, columns in walker.groups], [fold for _, fold in walker.folds])
-        rows = self.code.held("ROWS", part.rows)
-        cells = [*map(text, part.plain), *(name for name, _ in (*walker.groups, *walker.folds))]
-        self.code.put(f"if carried: {self.code.held('CARRIED', part.carried)}.append((len({rows}), carried))")
-        self.code.put(f"{rows}.append(({', '.join(cells)},))")
-        self.code.put(f"{self.code.held('LINES', part.lines)}.append(line)")
+        place, groups = len(self.layouts), tuple(columns for _, columns in walker.groups)
+        self.layouts.append(_Layout(domain, index, groups, tuple(walker.folds)))
+        apart = plain(self._part(domain, index).columns, (*groups, *(each.columns for each in walker.folds)))
+        rows = self.code.held("ROWS", lambda _, mine: mine[place].rows)
+        carried = self.code.held("CARRIED", lambda _, mine: mine[place].carried)
+        lines = self.code.held("LINES", lambda _, mine: mine[place].lines)
+        several = [*(name for name, _ in walker.groups), *(each.name for each in walker.folds)]
+        self.code.put(f"if carried: {carried}.append((len({rows}), carried))")
+        self.code.put(f"{rows}.append(({', '.join([*map(text, apart), *several])},))")
+        self.code.put(f"{lines}.append(line)")
 
     def _on(self, domain: str) -> tuple[str, ...]:
         attach = self._items[domain].attach
         return attach.on if attach else ()
-
-    def _below(self, template: Obj) -> Iterator[str]:
-        """The nested domains at any depth below a template."""
-        for node in walk(template):
-            if isinstance(node, Each) and node.domain in self._items:
-                yield node.domain
-                item = self._items[node.domain].item
-                yield from self._below(item) if item else ()
 
 
 class BestCells:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping as Table, Sequence
+from collections.abc import Iterable, Mapping as Table, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,6 +26,12 @@ class CarriedCell(NamedTuple):
 
     url: str
     valueString: str  # noqa: N815 - FHIR's name
+
+
+def plain(columns: Sequence[str], several: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """The columns that stand alone in a row: those that are in none of several."""
+    apart = {name for names in several for name in names}
+    return tuple(name for name in columns if name not in apart)
 
 
 @dataclass(slots=True)
@@ -57,9 +63,8 @@ class Part:
 
     def lay_out(self, groups: list[tuple[str, ...]], folds: list[Fold]) -> None:
         """Say which columns come in tuples and which by index; only while there are no rows."""
-        apart = {name for names in (*groups, *(fold.columns for fold in folds)) for name in names}
         self.groups, self.folds = groups, folds
-        self.plain = tuple(name for name in self.columns if name not in apart)
+        self.plain = plain(self.columns, (*groups, *(fold.columns for fold in folds)))
 
     def add(self, row: Cells, line: int) -> None:
         """Add a row that `extract` read."""

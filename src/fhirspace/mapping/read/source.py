@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from fhirspace.json import resource_decoder
 from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, walk
@@ -17,6 +18,7 @@ from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import marks, nodes_of
 from fhirspace.mapping.read.leaves import Leaves, Uses, uses_of
+from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import (  # fmt: skip
     ANY,
     NEVER,
@@ -40,6 +42,15 @@ class NestedList:
     name: str
     domain: str
     rec: Rec
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """An element that is read once for the same bytes: the variable of its index, its `Fold` by name, its columns."""
+
+    name: str
+    fold: str
+    columns: tuple[str, ...]
 
 
 class Walk(Leaves):
@@ -66,7 +77,7 @@ class Walk(Leaves):
         self._items = items
         self.flags: list[str] = []
         self.each: list[NestedList] = []
-        self.folds: list[tuple[str, memo.Fold]] = []
+        self.folds: list[Folded] = []
         self.groups: list[tuple[str, tuple[str, ...]]] = []
         self._wanted, self.wanted_flag = wanted, ""
         self._alone = alone
@@ -74,7 +85,7 @@ class Walk(Leaves):
     def start(self) -> list[str]:
         """The variables that begin as None."""
         names = [*self.flags, *(each.name for each in self.each)]
-        rows = [name for name, _ in (*self.groups, *self.folds)]
+        rows = [*(name for name, _ in self.groups), *(each.name for each in self.folds)]
         return [*self.cells.values(), *names, *rows, "carried"]
 
     def best(self, columns: Collection[str] | None = None) -> dict[str, str]:
@@ -90,7 +101,8 @@ class Walk(Leaves):
 
     def _second(self, first: str, key: Keys) -> None:
         """What another element says of a column: its cell where there is none, else it must agree."""
-        other, pairs = self.cells[key], self.code.held("P", memo.of_pair(self._uses[key]))
+        other, slots = self.cells[key], self._uses[key]
+        pairs = self.code.held("P", lambda *_: memo.of_pair(slots))
         if key[1] < COMPARED:
             self.code.put(f"if {first} is None: {first} = {other}")
             self.code.put(f"elif {other} is not None and {other} != {first}: {pairs}[{first}, {other}]")
@@ -183,17 +195,17 @@ class Walk(Leaves):
             self.code.put(
                 f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
             )
-        decode, names = resource_decoder(type_of(shape)), self.code.names
+        decode = resource_decoder(type_of(shape))
 
-        def make(raw: bytes) -> tuple[str | None, ...]:
-            return names[head](decode(raw))  # type: ignore[no-any-return]
+        def fold(names: dict[str, Any], _parts: Sequence[Part]) -> memo.Fold:
+            return memo.Fold(lambda raw: names[head](decode(raw)), tuple(own))
 
-        fold, index = memo.Fold(make, tuple(own)), self.code.fresh("i")
-        self.folds.append((index, fold))
+        held, index = self.code.held("FOLD", fold), self.code.fresh("i")
+        self.folds.append(Folded(index, held, tuple(own)))
         for key in [key for key in self.cells if key[0] in own]:
             del self.cells[key]
         given = {key: self.code.fresh("x") for key in rest}
-        held, seen = self.code.held("FOLD", fold), self.code.fresh("s")
+        seen = self.code.fresh("s")
         self.code.put(f"{seen} = {held}.last.next")
         self.code.put(f"if {var} == {seen}.raw: {held}.last = {seen}")
         self.code.put(f"else: {seen} = {held}.look({var})")
