@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -15,7 +16,8 @@ Places = NDArray[np.int64]
 _QUOTE, _END, _ESCAPE, _BLANK = b'"\n\\ '
 _ESCAPES: Final = np.isin(np.arange(256), list(b'"\\/bfnrt'))
 """What may follow a backslash. An escape that has a number is left to `parse`."""
-_WORD: Final = 8
+_WORD: Final = 32
+"""Bytes that are copied from a line at once, to be compared."""
 _LONGEST: Final = 512
 """Bytes of a part of lines for which it is tried whether it is the same in all of them."""
 _PART: Final = 1 << 16
@@ -41,13 +43,13 @@ class Block:
     """The bytes of a block of lines, each with a line end.
 
     Attributes:
-        buffer: of the bytes. words: the eight bytes from each place on. starts: of the lines.
+        buffer: of the bytes. words: those from each place on, `_WORD` of them. starts: of the lines.
         marks: the places of quotes around texts and of line ends. firsts, counts: those of each line.
         odd: lines with an escape that is not looked at here. escaped: whether there are any escapes.
     """
 
     buffer: pa.Buffer
-    words: NDArray[np.uint64]
+    words: NDArray[np.void]
     starts: Places
     marks: Places
     firsts: Places
@@ -69,10 +71,10 @@ class Block:
             places_ = _escaped(signs)
             odd[np.searchsorted(ends, places_[~_ESCAPES[signs[places_]]])] = True
             marks = np.setdiff1d(marks, places_[signs[places_] == _QUOTE], assume_unique=True)
-        after = np.searchsorted(marks, ends) + 1
+        after = _after(marks, ends)
         firsts = np.concatenate(([0], after[:-1]))
         starts = np.concatenate(([0], ends[:-1] + 1))
-        words = np.ndarray((len(text) + 1,), "<u8", whole, strides=(1,))
+        words = np.ndarray((len(text) + 1,), f"V{_WORD}", whole, strides=(1,))
         return cls(pa.py_buffer(whole), words, starts, marks, firsts, after - firsts, odd, escaped)
 
     def line(self, row: int) -> bytes:
@@ -102,9 +104,14 @@ class Block:
         first = bytes(memoryview(self.buffer)[starts[0] : starts[0] + length])
         for offset in offsets(length):
             text, mask = word(first, offset)
-            if (((self.words[starts + offset] ^ np.uint64(text)) & np.uint64(mask)) != 0).any():
+            if (((self.words_at(starts + offset) ^ text) & mask) != 0).any():
                 return None
         return first
+
+    def words_at(self, places: Places) -> NDArray[np.uint64]:
+        """The words from some places on, a row of them or several, as the numbers of each row."""
+        numbers: NDArray[np.uint64] = self.words[places].view("<u8")
+        return numbers.reshape(len(places), math.prod(places.shape[1:]) * _WORD // numbers.itemsize)
 
     def cells(self, starts: Places, ends: Places, kind: pa.DataType = TEXT) -> pa.Array:
         """A part of some lines."""
@@ -127,6 +134,15 @@ def _marks(signs: NDArray[np.uint8]) -> tuple[Places, Places] | None:
         found.append(np.flatnonzero(here) + start)
     every = np.concatenate(ends)
     return (np.concatenate(found), every) if controls == len(every) else None
+
+
+def _after(marks: Places, ends: Places) -> Places:
+    """The numbers of the marks after those at the line ends."""
+    count = len(marks) // max(1, len(ends))
+    if count and len(marks) == count * len(ends) and np.array_equal(marks[count - 1 :: count], ends):
+        return np.arange(1, len(ends) + 1) * count
+    found: Places = np.searchsorted(marks, ends) + 1
+    return found
 
 
 def _is_utf8(whole: bytes) -> bool:
@@ -154,7 +170,8 @@ def offsets(length: int) -> list[int]:
     return [0] if length < _WORD else [*range(0, length - _WORD, _WORD), length - _WORD]
 
 
-def word(run: bytes, offset: int) -> tuple[int, int]:
-    """The eight bytes at a place as a number, and the mask of those that count."""
+def word(run: bytes, offset: int) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The word at a place as numbers, and the mask of the bytes that count."""
     part = run[offset : offset + _WORD]
-    return int.from_bytes(part, "little"), (1 << 8 * len(part)) - 1
+    text, mask = part.ljust(_WORD, b"\0"), (b"\xff" * len(part)).ljust(_WORD, b"\0")
+    return np.frombuffer(text, "<u8"), np.frombuffer(mask, "<u8")

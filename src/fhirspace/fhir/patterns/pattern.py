@@ -68,7 +68,7 @@ class _Proof:
         self._to = _columns([*(span.start for span, _, _ in spans), Place(last, 0)])
         words = [(at, offset, *word(run, offset)) for at, run in enumerate(runs) for offset in offsets(len(run))]
         self._runs, self._offsets = (np.array([each[at] for each in words]) for at in (0, 1))
-        self._texts, self._masks = (np.array([each[at] for each in words], np.uint64) for at in (2, 3))
+        self._texts, self._masks = (np.concatenate([each[at] for each in words]) for at in (2, 3))
 
     def fits(self, block: Block, starts: Places, marks: Places) -> NDArray[np.bool_]:
         """Which of some lines are as the one that the pattern is made of."""
@@ -87,14 +87,18 @@ class _Proof:
         """Which of some lines have the same bytes between their values."""
         begin = np.empty((len(marks), len(self._lengths)), np.int64)
         begin[:, 0] = starts
-        begin[:, 1:] = marks[:, self._from[0]] + self._from[1]
-        ends = marks[:, self._to[0]] + self._to[1]
+        begin[:, 1:] = np.take(marks, self._from[0], axis=1) + self._from[1]
+        ends = np.take(marks, self._to[0], axis=1)
+        ends += self._to[1]
         fits: NDArray[np.bool_] = (ends - begin == self._lengths).all(axis=1)
         # Where a number is missing, what has to be before and after it may overlap.
         fits &= (begin[:, self._digits + 1] > ends[:, self._digits]).all(axis=1)
         rows = np.flatnonzero(fits)
-        words = block.words[(begin if len(rows) == len(marks) else begin[rows])[:, self._runs] + self._offsets]
-        fits[rows] = ((words & self._masks) == self._texts).all(axis=1)
+        places = np.take(begin if len(rows) == len(marks) else begin[rows], self._runs, axis=1)
+        places += self._offsets
+        words = block.words_at(places)
+        words &= self._masks
+        fits[rows] = (words == self._texts).all(axis=1)
         return fits
 
 
