@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -46,7 +47,9 @@ class Elements:
 
     def __init__(self, plan: Plan, part: Part) -> None:
         self._plan, self.part = plan, part
-        self._known: dict[bytes, Element] = {}
+        self._codes: dict[bytes, int] = {}
+        self._found: list[Element] = []
+        self._columns: list[_Column] = []
         self._fault: Fault | None = None
 
     def add(self, block: Block, raws: pa.Array, *, count: bool = True) -> None:
@@ -57,9 +60,12 @@ class Elements:
             count: count the paths in it that nobody reads.
         """
         encoded = raws if pa.types.is_dictionary(raws.type) else raws.dictionary_encode()
-        found, rows = [self._element(raw) for raw in encoded.dictionary.to_pylist()], encoded.indices
-        for at, name in enumerate(self.part.reads):
-            block.values[name] = _spread([each.cells[at] for each in found], rows)
+        if len(self._found) >= _MOST or not self._found:
+            self._codes, self._found, self._columns = {}, [], [_Column() for _ in self.part.reads]
+        codes, rows = [self._code(raw) for raw in encoded.dictionary.to_pylist()], encoded.indices
+        found, places = [self._found[code] for code in codes], pa.array(codes, pa.int32()).take(rows)
+        for name, column in zip(self.part.reads, self._columns, strict=True):
+            block.values[name] = column.spread(places)
         if self.part.items:
             block.items[self.part.name] = self._items(found, rows)
         if count and any(each.unmapped for each in found):
@@ -70,15 +76,17 @@ class Elements:
         if any(each.fault or each.verdicts for each in found):
             _report(block, found, rows)
 
-    def _element(self, raw: bytes) -> Element:
-        found = self._known.get(raw)
-        if found is None:
-            found = self._read(raw)
+    def _code(self, raw: bytes) -> int:
+        """The number of what is read of a text."""
+        code = self._codes.get(raw)
+        if code is None:
+            code, found = len(self._found), self._read(raw)
+            self._found.append(found)
+            for column, cell in zip(self._columns, found.cells, strict=True):
+                column.add(*cell)
             if len(raw) <= _LONGEST:
-                if len(self._known) >= _MOST:
-                    self._known.clear()
-                self._known[raw] = found
-        return found
+                self._codes[raw] = code
+        return code
 
     def _read(self, raw: bytes) -> Element:
         part, self._fault = self.part, None
@@ -120,6 +128,33 @@ class Elements:
         taken = pa.array(places, pa.int32())
         values = {name: _spread([cells[at] for cells in flat], taken) for at, name in enumerate(self.part.items)}
         return Items(pa.array(parents, pa.int64()), values)
+
+
+class _Column:
+    """One value of each element that is remembered."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, int] = {}
+        self._codes, self._many, self._several = array("i"), bytearray(), False
+        self._made: tuple[pa.Array, pa.Array] | None = None
+
+    def add(self, text: str | None, several: bool) -> None:
+        """Adds the value of one more element."""
+        self._codes.append(-1 if text is None else self._texts.setdefault(text, len(self._texts)))
+        self._many.append(several)
+        self._several |= several
+        self._made = None
+
+    def spread(self, rows: pa.Array) -> Values:
+        """The values of some rows, by the numbers of their elements."""
+        if not self._texts:
+            return Values(nothing(len(rows)), None)
+        if self._made is None:
+            codes = np.array(self._codes)
+            self._made = pa.array(codes, mask=codes < 0), pa.array(list(self._texts), TEXT)
+        codes, texts = self._made
+        many = pa.array(np.array(self._many, bool)).take(rows) if self._several else None
+        return Values(pa.DictionaryArray.from_arrays(codes.take(rows), texts), many)
 
 
 def _report(block: Block, found: Sequence[Element], rows: pa.Array) -> None:
