@@ -13,6 +13,8 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import IO, Final, cast
 
+import numpy as np
+
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import gunzip
 from fhirspace.limits import allowed, limit
@@ -20,6 +22,7 @@ from fhirspace.limits import allowed, limit
 BOM = b"\xef\xbb\xbf"
 _CHUNK: Final = 1 << 21
 _LINES: Final = 1_000
+(_END,) = b"\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,31 +123,33 @@ def _batch(numbers: Sequence[int], lines: Sequence[bytes]) -> Batch:
 
 
 def _chunks(stream: BufferedReader, path: Path) -> Iterator[Batch]:
-    most, number, rest = limit("line-bytes"), 1, b""
+    most, number = limit("line-bytes"), 1
     while True:
         try:
-            chunk = stream.read(_CHUNK)
+            text = stream.read(_CHUNK)
+            text = text if text.endswith(b"\n") else b"".join((text, stream.readline(most + 1)))
         except OSError:
             raise InputError("FS404", Place(path.name, number), "a file that can be read") from None
-        whole = rest + chunk if chunk else rest + b"\n" * bool(rest)
-        end = whole.rfind(b"\n") + 1
-        text, rest = whole[:end], whole[end:]
-        long = _long(text, most) if chunk and len(text) > most else -1
-        text = text if long < 0 else b"".join(line + b"\n" for line in text.split(b"\n")[:long])
-        numbers = range(number, number + text.count(b"\n"))
+        if not text:
+            return
+        long = _long(text, most) if len(text) > most else -1
+        if long >= 0:
+            text = b"".join(line + b"\n" for line in text.split(b"\n")[:long])
+        elif not text.endswith(b"\n"):
+            text += b"\n"
+        numbers = range(number, number + int(np.count_nonzero(np.frombuffer(text, np.uint8) == _END)))
         if number == 1:
             text = text.removeprefix(BOM)
         yield Batch(numbers, text.replace(b"\r\n", b"\n") if b"\r" in text else text)
         number = numbers.stop
-        if long >= 0 or len(rest) > most:
+        if long >= 0:
             raise InputError("FS405", Place(path.name, number), allowed("line-bytes"))
-        if not chunk:
-            return
 
 
 def _long(text: bytes, most: int) -> int:
     """The number of the first line that is too long; -1 where none is."""
-    return next((at for at, line in enumerate(text.split(b"\n")) if len(line) >= most), -1)
+    lines = text.split(b"\n")  # the last one has no end
+    return next((at for at, line in enumerate(lines) if len(line) + (at + 1 < len(lines)) > most), -1)
 
 
 def _next(stream: IO[bytes], path: Path, number: int, most: int) -> bytes:
