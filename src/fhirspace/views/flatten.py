@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -169,9 +170,9 @@ class _Flattening:
         table = pa.table({name: _in_order(cells, order) for name, cells in columns.items()})
         rows = rows.take(order)
         files = pa.array([each.name for each in self._store.files], TEXT)
-        numbers = pa.array(found.files, pa.int32()).take(rows)
+        numbers = pa.array(np.frombuffer(found.files, np.int32)).take(rows)
         table = table.append_column(FILE, pa.DictionaryArray.from_arrays(numbers, files))
-        table = table.append_column(ROW, pa.array(found.lines, pa.int64()).take(rows))
+        table = table.append_column(ROW, pa.array(np.frombuffer(found.lines, np.int64)).take(rows))
         subject = "USUBJID" if "USUBJID" in names else PATIENT
         if view.merge is None:
             return table

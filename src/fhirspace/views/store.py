@@ -28,6 +28,9 @@ from fhirspace.views.reading.columns import Columns
 _BLOCK: Final = 5_000
 _BYTES: Final = 8_000_000
 """Resources, and bytes, of a block."""
+_KEPT: Final = 8_000_000
+"""When so many bytes were given back once, glibc keeps as much from then on, instead of asking the system for each
+block, and having it clear the pages each time (mallopt(3), M_MMAP_THRESHOLD)."""
 _TYPE: Final = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})"[,}]')
 
 
@@ -133,6 +136,8 @@ class Resources:
 
     def items(self, element: str) -> Items:
         """The items of an element of all rows."""
+        if not any(len(block.items[element].rows) for block in self.blocks) and self.blocks:
+            return self.blocks[0].items[element]
         start, rows, values = 0, list[pa.Array](), dict[str, list[Values]]()
         for block in self.blocks:
             made = block.items[element]
@@ -185,6 +190,7 @@ class Store:
 
     def read(self, files: Iterable[FhirFile]) -> None:
         """Reads files to their ends; one that cannot be read so far is in `broken`, with what it gave before."""
+        bytes(_KEPT)
         for file in files:
             self.files.append(file)
             try:
