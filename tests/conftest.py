@@ -88,6 +88,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None
 
 
+def pytest_collection_finish() -> None:
+    """What is there now lives to the end of the run: no search for garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is held for mappings holds in each release; `tox run -e fast` leaves R4B and R5 out (`slow`)."""
     for item in items:

@@ -634,6 +634,7 @@ def test_a_reader_that_goes_away_is_no_fault() -> None:
     assert child.returncode == 0
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_with_5_and_leaves_no_manifest(tmp_path: Path) -> None:
     fifo = tmp_path / "in" / "ae.csv"
     small_study.write(tmp_path / "in")
@@ -680,6 +681,7 @@ def watched(command: list[str]) -> str:
     return said.decode()
 
 
+@pytest.mark.slow
 def test_a_person_sees_bars_with_rate_and_time_left(tiny: Path, tmp_path: Path) -> None:
     said = watched([*COMMAND, "convert", str(tiny), "--to", "fhir", "--out", str(tmp_path / "out")])
     bars = re.findall(r"(\w\w) +: 100%\|\S+\| (\d)/\d \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?\S* rows/s\]", said)

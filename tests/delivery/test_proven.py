@@ -42,6 +42,7 @@ def written(server: FaultyServer) -> list[tuple[str, str]]:
     return sorted((key, str(server.versions[key])) for key in server.store if not key.startswith("Provenance/"))
 
 
+@pytest.mark.slow
 def test_each_bundle_has_its_own(server: FaultyServer, there: Client, tmp_path: Path) -> None:
     folder = trial(tmp_path, patients=30, each=9)
     report = push(folder, server.url, client=there, size=10, connections=2)
@@ -119,6 +120,7 @@ def test_a_run_is_taken_back_without_its_journal(server: FaultyServer, there: Cl
     assert undo(second.run, client=there, journal=tmp_path / "other.db").total == 0
 
 
+@pytest.mark.slow
 def test_a_server_that_does_not_search_provenances_knows_no_run(server: FaultyServer, there: Client) -> None:
     server.types.remove("Provenance")
     with pytest.raises(FhirspaceError, match="FS529"):

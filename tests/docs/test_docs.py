@@ -130,6 +130,7 @@ def test_the_language_page_names_every_codec_and_key():
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```$", LANGUAGE, re.M | re.S)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
 def test_domain_examples_of_the_language_page_load(tmp_path, release):
     (tmp_path / "domains").mkdir()

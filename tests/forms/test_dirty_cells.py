@@ -50,6 +50,7 @@ def form(tmp_path_factory: pytest.TempPathFactory) -> SourceLibrary:
     return SourceLibrary(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(record=st.fixed_dictionaries(_CELLS))
 def test_a_filled_cell_is_in_its_variable_or_reported(form: SourceLibrary, record: dict[str, str]) -> None:

@@ -220,6 +220,7 @@ def test_a_skeleton_loads_and_loses_nothing(form: str, tmp_path: Path, records: 
     assert cells(back.records[form]) == cells(records[form])
 
 
+@pytest.mark.slow
 def test_the_skeletons_of_all_forms_load_together_and_lose_nothing(
     tmp_path: Path, records: dict[str, pa.Table]
 ) -> None:

@@ -315,6 +315,7 @@ def test_a_slice_of_the_texts_is_not_needed_to_find_the_lines() -> None:
     assert cut.lines(0).to_pybytes() == b"".join(made.texts[0].to_pylist()[3:7])
 
 
+@pytest.mark.slow
 def test_plans_follow_the_data() -> None:
     """Columns that repeat at first and do not later are made volatile when the tables strain; the bytes stay right."""
     mapping = mappings("R4")["LB"]

@@ -34,6 +34,7 @@ def test_the_files_are_up_to_date(script: ModuleType) -> None:
         assert path.read_text("utf-8") == text, "run scripts/make_profiles.py"
 
 
+@pytest.mark.slow
 def test_each_is_a_valid_definition(script: ModuleType) -> None:
     from fhir.resources.R4B.structuredefinition import StructureDefinition
 

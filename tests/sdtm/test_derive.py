@@ -29,6 +29,7 @@ def test_study_days_have_no_zero_and_need_complete_dates():
     assert ("AE", "AESTDY") in methods(result)
 
 
+@pytest.mark.slow
 @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)), st.integers(-400, 400))
 def test_a_study_day_is_never_zero_and_counts_days(reference, apart):
     dm = table("USUBJID|RFSTDTC", f"A|{reference}")
@@ -68,6 +69,7 @@ def test_trial_summary_is_numbered_within_its_parameter():
     assert cells(derive({"TS": ts}).tables["TS"], "TSSEQ") == ["1", "1", "2"]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ABC"), st.sampled_from(["", "1", "2", "10"]), st.text("xy", max_size=2))))
 def test_sequences_are_unique_and_complete_whatever_comes(rows):

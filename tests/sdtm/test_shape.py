@@ -91,6 +91,7 @@ def test_qualifiers_meet_their_rows_whatever_the_spelling_of_the_number_and_the_
 CELL = st.none() | st.text("abcxyzé<|/ 0", min_size=1, max_size=5)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("AB"), CELL, CELL), min_size=1, max_size=12))
 def test_splitting_and_joining_are_exact_both_ways(rows):

@@ -109,6 +109,7 @@ def by_files(made: dict[str, Conversion], tmp_path_factory: pytest.TempPathFacto
     return convert(made["xpt"].out, to="fhir", out=tmp_path_factory.mktemp("long") / "fhir")
 
 
+@pytest.mark.slow
 def test_fhir_holds_the_whole_text_whatever_the_datasets_were(
     export: Path, by_files: Conversion, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from tests import small_study
 from tests.study.space_study import Space
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("release", ["R4", "R4B", "R5"])
 def test_the_sample_is_exact(release: Any, space: Space, three: Space) -> None:
     # R4 is tried with the whole sample and starts with the records, the others with datasets of three subjects: that is

@@ -167,10 +167,12 @@ def ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(added, "rules", lambda: None)
 
 
+@pytest.mark.slow
 def test_the_mended_twin_is_clean(tmp_path: Path) -> None:
     assert sorted(set(flagged(written(clean(), tmp_path / "study"), clean()))) == []
 
 
+@pytest.mark.slow
 def test_nearly_all_faults_are_found(tmp_path: Path) -> None:
     assert len(SEEDS) == 56
     tables = faulty()

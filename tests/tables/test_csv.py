@@ -238,6 +238,7 @@ def test_blocks_of_a_large_file_fit_together(monkeypatch):
 NASTY = st.text(alphabet='ab,;"\n\r\t =@+-(|0.\u00e9\ufeff\U0001f600\x00\x85', max_size=6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(NASTY, NASTY), min_size=1, max_size=8), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_fast_path_is_strict_path_on_written_files(rows, line_break, always_quote):
     def shown(cell):
@@ -248,6 +249,7 @@ def test_fast_path_is_strict_path_on_written_files(rows, line_break, always_quot
     agree(content)
 
 
+@pytest.mark.slow
 @given(st.text(alphabet='ab,"\n\r -=(', max_size=30))
 def test_fast_path_is_strict_path_on_any_text(body):
     agree("p,q\nx,y\n" + body)
@@ -268,6 +270,7 @@ PRINTABLE = st.none() | st.text(
 )
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(PRINTABLE, PRINTABLE), max_size=8), st.booleans())
 def test_written_tables_read_back(rows, coded):
     made = text.from_columns({"a": [row[0] for row in rows], 'b"\n,': [row[1] for row in rows]}, file="t.csv")

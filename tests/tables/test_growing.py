@@ -36,6 +36,7 @@ def put(file: Growing, data: bytes, large: bool) -> None:
         file.write(data)
 
 
+@pytest.mark.slow
 @given(PIECES)
 def test_what_is_added_in_any_way_stands_there_in_order(pieces: list[tuple[bool, int, bytes]]) -> None:
     whole = [(large, data * times) for large, times, data in pieces]

@@ -67,6 +67,7 @@ def test_types_without_text_are_refused(array, tmp_path):
 CELLS = st.none() | st.text(max_size=5).filter(lambda cell: cell.strip(" "))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CELLS, CELLS), min_size=1))
 def test_written_tables_read_back_and_encoding_is_blind(rows, tmp_path):

@@ -143,6 +143,7 @@ def test_compare_never_shows_a_value():
 ROWS = st.lists(st.tuples(*[st.none() | st.sampled_from("ab")] * 3), max_size=6)
 
 
+@pytest.mark.slow
 @given(ROWS, st.randoms(use_true_random=False))
 def test_compare_is_blind_to_order(rows, random):
     mixed = random.sample(rows, len(rows))

@@ -150,6 +150,7 @@ FLOATS = st.none() | st.floats(allow_nan=False, allow_infinity=False).filter(
 )
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(rows=st.lists(st.tuples(CELLS, FLOATS), min_size=1))
 def test_every_text_and_number_reads_back(rows, tmp_path):
@@ -242,6 +243,7 @@ def test_a_file_cut_at_a_whole_line_is_noticed(tmp_path):
         xpt.read(path)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(FLOATS, min_size=1))
 def test_numbers_are_those_that_others_read_and_write(values, tmp_path):

@@ -19,6 +19,7 @@ from fhirspace.views.notation.library import view_set
 from tests.views.ehr import resources, write
 
 
+@pytest.mark.slow
 def test_shipped_views_and_their_definitions_make_the_same_records(tmp_path: Path) -> None:
     files = find([write(tmp_path / "in", resources())]).files
     views, folder = view_set("us-core"), tmp_path / "definitions"

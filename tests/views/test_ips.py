@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from fhirspace.cli import main
 from tests.views.ehr import CATEGORY, LOINC, SCT, coded
 
@@ -80,6 +82,7 @@ def document() -> dict[str, Any]:
     return {"resourceType": "Bundle", "type": "document", "entry": made}
 
 
+@pytest.mark.slow
 def test_the_sections_of_a_summary_are_datasets_and_what_is_absent_makes_no_row(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "summary.json").write_text(json.dumps(document()))

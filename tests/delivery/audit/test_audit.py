@@ -262,6 +262,7 @@ with Log(Path(sys.argv[1]), "s", "r") as log:
 """
 
 
+@pytest.mark.slow
 def test_killed_for_real_the_lines_it_told_of_are_there(path: Path) -> None:
     told = 0
     for turn in range(5):

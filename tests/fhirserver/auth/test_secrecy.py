@@ -31,6 +31,7 @@ def secrets_of(authority: AuthorityServer, key: Path) -> list[bytes]:
     return [part.encode() for part in parts]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PROC.is_dir(), reason="needs /proc")
 def test_no_secret_is_left_or_shown(
     authority: AuthorityServer, certificates: Authority, keys: dict[str, Path], settings: Settings, tmp_path: Path

@@ -71,6 +71,7 @@ def test_a_push_lives_through_many_short_tokens(
     assert len({claim["jti"] for claim in claims}) == authority.asked
 
 
+@pytest.mark.slow
 def test_tokens_that_are_withdrawn_in_mid_run_are_renewed_once_for_all_connections(
     smart: Callable[..., Client], authority: AuthorityServer, keys: dict[str, Path], folder: Path
 ) -> None:

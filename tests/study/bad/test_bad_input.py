@@ -179,6 +179,7 @@ def test_a_missing_column_holds_the_form_and_not_the_others(target: str, records
     assert outcome.tables["VS"]["out"] == outcome.tables["VS"]["in"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cut", "code"),
     [
@@ -204,6 +205,7 @@ def test_a_file_in_another_encoding_names_the_line(records: Path, go: Run) -> No
     assert (outcome.out / "quarantine" / f"{AE}.csv").is_file()
 
 
+@pytest.mark.slow
 def test_a_form_without_a_mapping_is_held(records: Path, go: Run) -> None:
     outcome = go(records, (lambda folder: shutil.copy(folder / f"{AE}.csv", folder / "diary.csv"),), "--to", "sdtm")
     assert outcome.exit_code == 3
@@ -243,6 +245,7 @@ def test_records_of_a_subject_that_fell_are_orphans_and_fall_too(records: Path, 
     assert outcome.tables["DM"] == {"in": 1, "out": 1, "quarantined": 0}
 
 
+@pytest.mark.slow
 def test_a_number_that_a_transport_file_cannot_hold(records: Path, go: Run) -> None:
     long = "81.12345678901234567"
     outcome = go(records, (cell(VS, 4, weight=long),), "--to", "sdtm", "--format", "xpt", "csv")
@@ -251,6 +254,7 @@ def test_a_number_that_a_transport_file_cannot_hold(records: Path, go: Run) -> N
     assert long not in outcome.talk()
 
 
+@pytest.mark.slow
 def test_a_number_that_other_formats_hold_goes_on(records: Path, go: Run) -> None:
     outcome = go(records, (cell(VS, 4, weight="81.12345678901234567"),), "--to", "sdtm", "--format", "csv")
     assert (outcome.exit_code, outcome.quarantined()) == (0, {})

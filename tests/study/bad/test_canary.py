@@ -37,6 +37,7 @@ BAD: tuple[Patch, ...] = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["fhir", "sdtm"])
 @pytest.mark.parametrize("faults", [(), BAD], ids=["clean", "bad"])
 @pytest.mark.parametrize("more", [(), ("--json",)], ids=["text", "json"])

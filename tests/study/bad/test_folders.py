@@ -221,6 +221,7 @@ def also(given: Path, out: Path, code: int, printed: Callable[[], str], source: 
     return wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["sdtm", "records", "fhir"])
 @pytest.mark.parametrize("seed", range(4))
 def test_the_counts_of_a_generated_folder_balance(

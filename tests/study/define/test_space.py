@@ -14,6 +14,7 @@ def path(space: Space):
     return space.sdtm().out / "sdtm" / "define.xml"
 
 
+@pytest.mark.slow
 def test_it_is_valid(path):
     assert faults(path.read_bytes()) == []
 
@@ -58,5 +59,6 @@ def test_the_standard_stylesheet_shows_it(path):
         assert text in shown
 
 
+@pytest.mark.slow
 def test_validate_finds_no_difference(path):
     assert not [each for each in validate([path.parent]) if each.code.startswith(("FS77", "FS78"))]

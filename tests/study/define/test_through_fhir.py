@@ -77,6 +77,7 @@ def test_one_that_is_too_large_stays_out(package: Path, tmp_path: Path, monkeypa
     assert libraries(tmp_path / "fhir") == []
 
 
+@pytest.mark.slow
 def test_the_proof_is_exact_with_one(package: Path, tmp_path: Path):
     convert(package, to="fhir", out=tmp_path / "fhir")
     assert roundtrip(package).differences == 0

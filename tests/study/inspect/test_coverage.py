@@ -17,6 +17,7 @@ from fhirspace.study.inspect import coverage, mappings as views
 LIBRARY = Library("R4")
 
 
+@pytest.mark.slow
 def test_every_dataset_of_the_guide_has_a_file():
     listed = {entry["dataset"]: entry["file"] for entry in views.list()[0]["datasets"]}
     own = [name for name in sdtm.domains() if name != "SUPPQUAL"]

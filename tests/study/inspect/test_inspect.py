@@ -212,6 +212,7 @@ def test_conditions_are_written_as_in_a_mapping():
     assert any("when not LBLOINC" in note for note in notes)
 
 
+@pytest.mark.slow
 def test_show_of_a_form_tells_both_ways(own):
     data, text = views.show("pulse", mappings=[own], source="clinic")
     columns = {item["column"]: item for item in data["columns"]}
@@ -233,6 +234,7 @@ def test_coverage_adds_up_and_matches_standing():
     assert text.splitlines()[0].startswith("dataset")
 
 
+@pytest.mark.slow
 def test_a_variable_that_the_mapping_forgets_is_without(own):
     (own / "domains").mkdir()
     text = (shipped() / "domains" / "ae.yaml").read_text("utf-8").replace("<AETERM>", "history")
@@ -244,6 +246,7 @@ def test_a_variable_that_the_mapping_forgets_is_without(own):
     assert "AETERM" not in before
 
 
+@pytest.mark.slow
 def test_coverage_of_a_form(own):
     data, _ = views.coverage("pulse", mappings=[own], source="clinic")
     entry = data["forms"][0]

@@ -97,6 +97,7 @@ def study(tmp_path: Path) -> Path:
     return tmp_path / "in"
 
 
+@pytest.mark.slow
 def test_a_round_trip_of_a_file_with_metadata_is_exact(study: Path, capsys: pytest.CaptureFixture[str]):
     assert main(["roundtrip", str(study)]) == 0
     assert "exact: every cell came back" in capsys.readouterr().out
