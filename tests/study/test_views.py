@@ -12,7 +12,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.standards.fhir import resource_types
 from fhirspace.template.folders import shipped
-from tests.views.ehr import LOINC, coded, lab, patient, resources, study, write
+from tests.views.ehr import LOINC, SCT, coded, lab, patient, resources, study, write
 
 RACES = ("2106-3", "2028-9")
 
@@ -136,6 +136,21 @@ def test_the_views_that_a_profile_writes_can_be_used(tmp_path: Path) -> None:
     command = ["convert", str(given), "--to", "records", "--views", str(out), "--out", str(tmp_path / "out")]
     assert main(command) == 0
     assert {path.stem for path in (tmp_path / "out/records").iterdir()} == {"dose", "lab", "patient", "vital"}
+
+
+def test_a_past_event_that_is_noted_during_the_study_is_history(tmp_path: Path) -> None:
+    found = [
+        {"resourceType": "Condition", "id": name, "subject": {"reference": "Patient/p1"}, "code": coded(SCT, code)}
+        for name, code in (("past", "428251008"), ("new", "74400008"), ("social", "160701002"))
+    ]
+    given = [*resources()[:-1], *({**each, "onsetDateTime": "2026-02-10T15:00:00Z"} for each in found)]
+    views, folder, out = study(tmp_path / "study"), write(tmp_path / "in", given), tmp_path / "out"
+    command = ["convert", str(folder), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
+    assert main([*command, "--out", str(out)]) == 1  # no AEDECOD
+    assert [(row["MHSPID"], row["MHSTDTC"]) for row in rows(out / "sdtm/mh.csv")] == [
+        ("past", "2026-02-10T10:00:00-05:00")
+    ]
+    assert [row["AESPID"] for row in rows(out / "sdtm/ae.csv")] == ["new"]
 
 
 def test_a_study_drug_needs_no_form(tmp_path: Path) -> None:
