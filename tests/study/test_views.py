@@ -12,7 +12,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.standards.fhir import resource_types
 from fhirspace.template.folders import shipped
-from tests.views.ehr import LOINC, SCT, coded, lab, patient, resources, study, write
+from tests.views.ehr import CATEGORY, LOINC, SCT, coded, lab, patient, resources, study, write
 
 RACES = ("2106-3", "2028-9")
 
@@ -125,6 +125,25 @@ def test_a_profile_counts_what_there_is_and_writes_views_to_start_from(
         ("99999-9", "1", "'=Odd")
     ]
     assert main(["mapping", "profile", str(given), "--out", str(out)]) == 2
+
+
+def test_a_profile_asks_only_for_codes_that_no_list_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    codes_ = {"72514-3": "vital-signs", "72166-2": "social-history", "99999-9": "vital-signs", "34533-0": "laboratory"}
+    given = [
+        {**lab(code, "Patient/p1", "2026-02-03"), "code": coded(LOINC, code), "category": [coded(CATEGORY, kind)]}
+        for code, kind in codes_.items()
+    ]
+    folder, out = write(tmp_path / "in", [*resources(), *given]), tmp_path / "first"
+    assert main(["mapping", "profile", str(folder), "--out", str(out)]) == 0
+    lines = {line.split()[0]: line.split("  ")[-1] for line in capsys.readouterr().out.splitlines() if "-" in line}
+    assert [lines[code] for code in codes_] == [
+        "left: Pain severity",
+        "TOBACCO",
+        "none: to be filled",
+        "left: Odor of urine: no term of LBTESTCD",
+    ]
+    assert [row["value"] for row in rows(out / "codes/LOINCVS+.csv")] == ["99999-9"]
+    assert rows(out / "codes/LOINCLB+.csv") == []
 
 
 def test_the_views_that_a_profile_writes_can_be_used(tmp_path: Path) -> None:

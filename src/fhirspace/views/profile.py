@@ -21,7 +21,8 @@ from fhirspace.views.notation.address import Step, texts
 
 LOINC: Final = "http://loinc.org"
 UCUM: Final = "http://unitsofmeasure.org"
-_LISTS: Final = ("LOINCLB", "LOINCVS")
+_LISTS: Final = ("LOINCLB", "LOINCVS", "LOINCSU", "LOINCSC", "LOINCQS")
+_NOT_ROWS: Final = ("NOTLAB", "NOTVITAL")
 _STATUS: Final = ("status", "verificationStatus", "clinicalStatus", "intent", "actuality")
 _CATEGORY: Final = (Step("category"), Step("coding"), Step("code"))
 
@@ -55,9 +56,9 @@ class Profile:
     def candidates(self, lists: CodeLists) -> list[dict[str, Any]]:
         """The LOINC codes of Observations by count, each with the test that the lists have for it ("": none).
 
-        Panels are left out: their components have the values.
+        `left` says what a code is that makes no row of LB or VS. Panels are left out: their components have the values.
         """
-        known = {name: lists.pairs(name) for name in _LISTS}
+        known = {name: lists.pairs(name) for name in (*_LISTS, *_NOT_ROWS)}
         found = [
             {
                 "code": code,
@@ -65,6 +66,7 @@ class Profile:
                 "category": self.categories.get(code, ""),
                 "resources": count,
                 "test": next((known[name][code] for name in _LISTS if code in known[name]), ""),
+                "left": next((known[name][code] for name in _NOT_ROWS if code in known[name]), ""),
             }
             for (place, system, code, display), count in self.codes.items()
             if system == LOINC

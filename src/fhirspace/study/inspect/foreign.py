@@ -83,6 +83,13 @@ def _of_server(client: Client, patients: Iterable[str]) -> tuple[Profile, list[P
     return made, [*wanted.problems, *made.problems]
 
 
+def _remark(test: Mapping[str, Any]) -> str:
+    """The test of CDISC, or why there is none."""
+    if test["left"] and not test["test"]:
+        return f"left: {test['left']}"
+    return str(test["test"] or _TO_FILL)
+
+
 def _not_read(problems: Sequence[Problem]) -> list[str]:
     """What is not counted: the first files and lines that cannot be read."""
     more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
@@ -126,7 +133,7 @@ def _lines(data: Mapping[str, Any]) -> list[str]:
     )
     mapped = sum(each["resources"] for each in tests if each["test"])
     whole = sum(each["resources"] for each in tests)
-    rows = [(f"{each['code']} {each['display']}", each["resources"], each["test"] or _TO_FILL) for each in tests]
+    rows = [(f"{each['code']} {each['display']}", each["resources"], _remark(each)) for each in tests]
     lines += _table("LOINC codes of Observations", rows)
     lines += [f"  {mapped:,} of {whole:,} of these codes have a test of CDISC"] if whole else []
     lines += _table("units", [(each["unit"], each["values"], each["cdisc"] or _TO_FILL) for each in units])
@@ -165,7 +172,7 @@ def _tests(data: Mapping[str, Any], category: str) -> list[Sequence[Any]]:
     return [
         (each["code"], "", "", "", "", "", each["resources"], each["display"])
         for each in data["tests"]
-        if not each["test"] and each["category"] == category
+        if not each["test"] and not each["left"] and each["category"] == category
     ]
 
 
