@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -75,9 +76,13 @@ class Dataset:
         return self._typed[name]
 
     def _numbers(self, column: pa.Array, name: str) -> pa.Array:
-        if self.lenient and pa.types.is_string(column.type):
-            return by_distinct(column, _number, NUMBER)
-        return _numbers(column, name)
+        if not self.lenient or not pa.types.is_string(column.type):
+            return _numbers(column, name)
+        with suppress(CannotRun):
+            numbers = _numbers(column, name)
+            if pc.all(pc.is_finite(numbers)).as_py() is not False:  # "Inf" and "nan" are texts
+                return numbers
+        return by_distinct(column, _number, NUMBER)
 
     @cached_property
     def rows(self) -> pa.Array:

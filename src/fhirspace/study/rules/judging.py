@@ -163,7 +163,7 @@ def of_table(name: str, table: pa.Table, path: Path) -> Dataset:
 def _of_columns(name: str, table: pa.Table) -> Dataset:
     known = description.of(table)
     about = {column.name: _about(name, column) for column in known.columns}
-    return Dataset(name, _plain(table), known.label or _label(name), f"{name.lower()}.xpt", 0, about)
+    return Dataset(name, _plain(table), known.label or _label(name), f"{name.lower()}.xpt", 0, about, lenient=True)
 
 
 def _about(dataset: str, column: description.Column) -> About:
