@@ -359,6 +359,7 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("AE", "AEENDY", 0, 2.0, "The day of the end is before that of the start"),
     ("AE", "AESDTH", 0, "Y", "AESDTH is Y, but the event is not serious"),
     ("AE", "AESER", 0, "yes", "AESER is neither Y nor N"),
+    ("AE", "AESER", 0, None, "It is not said whether the event is serious"),
     ("AE", "AEOUT", 0, "FATAL", "The outcome is fatal, but AESDTH is not Y"),
     ("AE", "AEOUT", 0, "FATAL", "The event was fatal, but the subject has no date of death"),
     ("AE", "AEENRTPT", 0, "ONGOING", "The event is ongoing, and has a date of its end"),
@@ -398,6 +399,8 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("LB", "VISITDY", 0, 7.0, "The planned day is another than in TV"),
     ("SE", "SEENDTC", 0, "2020-01-09", "The element does not end where the next starts"),
     ("SE", "ETCD", 0, "OTHER", "The element is none of TE"),
+    ("SE", "ELEMENT", 0, "Other", "The element has another name in TE"),
+    ("TA", "ELEMENT", 0, "Other", "The element has another name in TE"),
     ("TA", "TAETORD", 1, 1.0, "Two elements of an arm have the same place"),
     ("IE", "IEORRES", 0, "Y", "An inclusion criterion is recorded that is met"),
     ("IE", "IETESTCD", 0, "INCL09", "The criterion is none of TI"),
@@ -437,6 +440,16 @@ def test_the_first_exposure_is_the_same_moment(reference: str | None, start: str
     tables["DM"]["RFXSTDTC"] = [reference] * len(tables["DM"]["USUBJID"])
     tables["EX"]["EXSTDTC"] = [start] * len(tables["EX"]["USUBJID"])
     assert bool(run(tables, "RFXSTDTC is not the first start of exposure in EX")) == wrong
+
+
+@pytest.mark.parametrize(("cell", "found"), [("Y", False), ("N", True), (None, True)])
+def test_a_serious_event_meets_a_criterion(cell: str | None, *, found: bool) -> None:
+    tables = fresh()
+    for name in ("AESCONG", "AESDISAB", "AESHOSP", "AESLIFE", "AESMIE"):
+        tables["AE"][name] = ["N", "N"]
+    tables["AE"]["AESER"] = ["N", "Y"]
+    tables["AE"]["AESDTH"] = ["N", cell]
+    assert bool(run(tables, "The event is serious, but none of the criteria is Y")) == found
 
 
 MISSING = [
