@@ -1,5 +1,6 @@
 import ca.uhn.fhir.context.FhirContext;
 import ca.uhn.fhir.context.support.DefaultProfileValidationSupport;
+import ca.uhn.fhir.context.support.IValidationSupport;
 import ca.uhn.fhir.validation.FhirValidator;
 import ca.uhn.fhir.validation.SingleValidationMessage;
 import ca.uhn.fhir.validation.ValidationOptions;
@@ -11,7 +12,9 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.stream.Stream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
@@ -22,23 +25,37 @@ import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 
 /**
- * HL7's instance validator over NDJSON: {@code Oracle R4|R4B|R5 in.ndjson out.ndjson [folder]}, with the definitions
- * (*.json) of a folder. Terminology is what the definitions and HAPI bring; nothing is asked of a network. For each line
- * of the input one line is written: {@code [[severity, message id, location, message], ...]}.
+ * HL7's instance validator over NDJSON: {@code Oracle (R4|R4B|R5 in.ndjson out.ndjson folder)...}, with the definitions
+ * (*.json) of a folder ("" for none). Terminology is what the definitions and HAPI bring; nothing is asked of a network.
+ * For each line of an input one line is written: {@code [[severity, message id, location, message], ...]}.
  */
 public final class Oracle {
     private Oracle() {}
 
     public static void main(String[] arguments) throws Exception {
-        FhirContext context =
-                switch (arguments[0]) {
+        // The definitions of a release are read once, whatever the number of inputs.
+        Map<String, IValidationSupport> releases = new HashMap<>();
+        for (int at = 0; at < arguments.length; at += 4) {
+            IValidationSupport base = releases.computeIfAbsent(arguments[at], Oracle::base);
+            String folder = arguments[at + 3];
+            judge(base, Path.of(arguments[at + 1]), Path.of(arguments[at + 2]), folder.isEmpty() ? null : Path.of(folder));
+        }
+    }
+
+    private static IValidationSupport base(String release) {
+        return new DefaultProfileValidationSupport(
+                switch (release) {
                     case "R4B" -> FhirContext.forR4B();
                     case "R5" -> FhirContext.forR5();
                     default -> FhirContext.forR4();
-                };
+                });
+    }
+
+    private static void judge(IValidationSupport base, Path given, Path taken, Path folder) throws IOException {
+        FhirContext context = base.getFhirContext();
         FhirInstanceValidator module = new FhirInstanceValidator(new ValidationSupportChain(
-                new DefaultProfileValidationSupport(context),
-                definitions(context, arguments.length > 3 ? Path.of(arguments[3]) : null),
+                base,
+                definitions(context, folder),
                 new CommonCodeSystemsTerminologyService(context),
                 new InMemoryTerminologyServerValidationSupport(context),
                 new SnapshotGeneratingValidationSupport(context)));
@@ -46,8 +63,8 @@ public final class Oracle {
         module.setAnyExtensionsAllowed(true);
         FhirValidator validator = context.newValidator().registerValidatorModule(module);
         ObjectMapper mapper = new ObjectMapper();
-        try (BufferedReader lines = Files.newBufferedReader(Path.of(arguments[1]), StandardCharsets.UTF_8);
-                PrintStream out = new PrintStream(Path.of(arguments[2]).toFile(), StandardCharsets.UTF_8)) {
+        try (BufferedReader lines = Files.newBufferedReader(given, StandardCharsets.UTF_8);
+                PrintStream out = new PrintStream(taken.toFile(), StandardCharsets.UTF_8)) {
             for (String line = lines.readLine(); line != null; line = lines.readLine()) {
                 out.println(mapper.writeValueAsString(messages(validator, line)));
                 out.flush();

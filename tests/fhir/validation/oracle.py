@@ -47,34 +47,50 @@ def available() -> None:
         pytest.skip(f"HL7's VALIDATOR DID NOT RUN: {error}")
 
 
-def judge(
-    lines: Sequence[bytes], folder: Path, release: str = "R4", seconds: float = 900, definitions: Path | None = None
-) -> list[list[Message]]:
-    """What HL7's validator says of each line.
+class Input(NamedTuple):
+    """Resources to judge, one JSON text each, without line feeds.
+
+    `definitions` is a folder with StructureDefinitions, ValueSets and CodeSystems that the validator knows, too.
+    """
+
+    lines: Sequence[bytes]
+    release: str = "R4"
+    definitions: Path | None = None
+
+
+Verdict = list[Message]
+"""What HL7's validator says of one resource."""
+
+
+def judge(inputs: Sequence[Input], folder: Path, seconds: float = 900) -> list[list[Verdict]]:
+    """What HL7's validator says of each line of each input; one process reads them one after the other.
 
     Args:
-        lines: resources, one JSON text each, without line feeds.
+        inputs: what to judge.
         folder: an empty folder to work in.
-        release: the release of FHIR.
         seconds: the most time it may take.
-        definitions: a folder with StructureDefinitions, ValueSets and CodeSystems that it knows, too.
 
     Raises:
         subprocess.SubprocessError: it did not end in time, or with an error.
     """
     folder.mkdir(parents=True, exist_ok=True)
     library = jars.fetch(jars.read_lock(jars.packaged("lock-all.txt")))
-    classes = _compiled(library)
-    given, taken, log = folder / "in.ndjson", folder / "out.ndjson", folder / "log"
-    given.write_bytes(b"".join(line + b"\n" for line in lines))
-    path = os.pathsep.join(map(str, [classes, *library]))
+    path = os.pathsep.join(map(str, [_compiled(library), *library]))
     arguments = jars.argument_file(folder / "java.args", [f"-Xmx{MEMORY}", "-XX:+UseSerialGC", "-cp", path, "Oracle"])
-    command = [str(jars.java()), f"@{arguments}", release, str(given), str(taken)]
-    command += [] if definitions is None else [str(definitions)]
-    with log.open("wb") as out:
+    command, answers = [str(jars.java()), f"@{arguments}"], []
+    for number, (lines, release, definitions) in enumerate(inputs):
+        given, taken = folder / f"in{number}.ndjson", folder / f"out{number}.ndjson"
+        given.write_bytes(b"".join(line + b"\n" for line in lines))
+        command += [release, str(given), str(taken), str(definitions or "")]
+        answers.append(taken)
+    with (folder / "log").open("wb") as out:
         subprocess.run(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, check=True, timeout=seconds)
-    rows = [msgspec.json.decode(line, type=list[list[str | None]]) for line in taken.read_bytes().splitlines()]
-    return [[Message(*(part or "" for part in row)) for row in messages] for messages in rows]
+    return [[_verdict(line) for line in taken.read_bytes().splitlines()] for taken in answers]
+
+
+def _verdict(line: bytes) -> Verdict:
+    rows = msgspec.json.decode(line, type=list[list[str | None]])
+    return [Message(*(part or "" for part in row)) for row in rows]
 
 
 def _compiled(library: list[Path]) -> Path:

@@ -32,7 +32,7 @@ def test_all_are_valid(release: Release, msg20: Path, tmp_path: Path) -> None:
     print(f"{release}: {dict(found)}")
     assert set(found) <= {("warning", code) for code in RECOMMENDED}
     oracle.available()
-    verdicts = oracle.judge(chosen, tmp_path / "oracle", release)
+    (verdicts,) = oracle.judge([oracle.Input(chosen, release)], tmp_path / "oracle")
     refused = Counter(message.id + " " + message.text for each in verdicts for message in each if message.refuses)
     print(f"HL7, {release}: {len(chosen):,} resources, {dict(refused.most_common(20))}")
     assert refused == Counter()
