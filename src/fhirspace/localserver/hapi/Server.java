@@ -178,6 +178,8 @@ public final class Server {
             settings.setEnableTaskBulkExportJobExecution(true);
             settings.setEnableTaskBulkImportJobExecution(true);
             settings.setFetchSizeDefaultMaximum(10000);
+            // A table that tells people which search parameter a hash in the index is of: a tenth of the start.
+            settings.setWriteToSearchParamIdentityTable(false);
             return settings;
         }
 
