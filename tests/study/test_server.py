@@ -30,9 +30,9 @@ from fhirspace.tables import xpt
 from fhirspace.tables.compare import compare
 from tests.study.space_study import Space
 
-SOME = 25
+SOME = 5
 """So many resources of each type are pushed a second time."""
-MANY = ("CM", "CP", "EX", "IS", "LB", "MB", "MI", "PR", "SU", "TR", "TU", "VS")
+MANY = ("CM", "CP", "EX", "IS", "LB", "MB", "MI", "PR", "SE", "SU", "TR", "TU", "VS")
 """The datasets of what was seen and done: nothing else refers to them, and no published figure is made of them."""
 DONE = re.compile(rb'"https://fhirspace\.org/(?:%s)"' % "|".join(MANY).encode())
 """In the identifier of a resource that is made of one of these."""
