@@ -199,6 +199,7 @@ def test_where_a_variable_is_written_in_another_release():
     assert Study(tables("arrow")).where("AESEV", fhir="R5") != []
 
 
+@pytest.mark.slow
 def test_where_a_variable_is_written():
     study = Study(tables("arrow"))
     assert study.where("AESEV") == ["AdverseEvent.severity.coding.code"]

@@ -63,6 +63,7 @@ def test_all_datasets_are_made(library: SourceLibrary, made: SourceRows) -> None
     assert set(library.datasets) == set(made.tables) | {"CO", "RELREC"}  # made of columns of the others
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_comes_back_cell_by_cell(
     form: str, library: SourceLibrary, records: dict[str, pa.Table], made: SourceRows

@@ -99,6 +99,7 @@ def test_a_fresh_run_gives_the_committed_bytes(tmp_path: Path, seed: str, zone: 
     assert fresh == {path.name: path.read_bytes() for path in RECORDS.iterdir()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", OF_SUBJECT)
 def test_the_first_26_of_a_thousand_are_the_sample(thousand: Path, form: str) -> None:
     base = (RECORDS / f"{form}.csv").read_bytes()
@@ -145,6 +146,7 @@ def test_columns_are_those_of_the_dictionary(form: str) -> None:
     assert len(set(columns)) == len(columns)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_keys_name_one_record_and_no_record_is_empty(thousand: Path, form: str) -> None:
     for folder in (RECORDS, thousand):

@@ -287,9 +287,9 @@ def test_a_fault_while_booking_ends_the_workers_and_leaves_no_manifest(
     assert not list((tmp_path / "fhir").glob("*Observation*"))
 
 
-def test_the_sample_says_that_it_is_synthetic_in_every_resource(space: Space) -> None:
+def test_the_sample_says_that_it_is_synthetic_in_every_resource(three: Space) -> None:
     for release in ("R4", "R5"):
-        for path in (space.fhir(release).out / "fhir").iterdir():
+        for path in (three.fhir(release).out / "fhir").iterdir():
             for line in path.read_text("utf-8").splitlines():
                 assert {label["code"] for label in json.loads(line)["meta"]["security"]} == {"HTEST"}, path.name
     assert (sample() / "README.md").is_file()

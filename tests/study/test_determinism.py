@@ -32,12 +32,12 @@ SURROUNDINGS: dict[str, tuple[dict[str, str], str, str]] = {
     "seed 1, far zone, many batches": (
         {"PYTHONHASHSEED": "1", "TZ": "Pacific/Kiritimati", "LC_ALL": "tr_TR.UTF-8"},
         "1",
-        "70",
+        "150",
     ),
     "random seed, two workers": (
         {"PYTHONHASHSEED": "random", "TZ": "America/St_Johns", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "0"},
         "2",
-        "50",
+        "120",
     ),
 }
 

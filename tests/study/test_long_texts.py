@@ -74,6 +74,7 @@ def test_a_transport_file_has_the_parts_and_the_others_the_whole_text(made: dict
     assert qualifiers(made["csv"], "csv") == qualifiers(made["parquet"], "parquet") == []
 
 
+@pytest.mark.slow
 def test_the_formats_of_one_run_hold_the_same(made: dict[str, Conversion]) -> None:
     found = [qualifiers(made["all"], form) for form in ("csv", "parquet", "xpt")]
     assert found == [found[0]] * 3

@@ -11,6 +11,7 @@ from fhirspace.study.validate import validate
 from tests.support.define_schema import faults
 
 
+@pytest.mark.slow
 def test_its_own_comes_back(msg20: Path, tmp_path: Path):
     convert(msg20, to="sdtm", out=tmp_path / "out", formats=("parquet",))
     before, path = reading.read(msg20 / "define.xml"), tmp_path / "out" / "sdtm" / "define.xml"

@@ -19,6 +19,7 @@ def test_it_is_valid(path):
     assert faults(path.read_bytes()) == []
 
 
+@pytest.mark.slow
 def test_every_dataset_and_every_variable_is_defined(path, space: Space):
     define = reading.read(path)
     files = {file.stem.upper() for file in path.parent.glob("*.xpt")}

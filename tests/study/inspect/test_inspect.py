@@ -83,6 +83,7 @@ def test_a_sample_fills_what_the_guide_expects():
     assert {"LBTESTCD", "LBTEST", "LBORRES", "LBORRESU", "LBDTC", "_LOINC"} <= cells.keys()
 
 
+@pytest.mark.slow
 def test_list_gives_each_dataset_once_with_its_releases():
     data, text = views.list()
     by_name = {entry["dataset"]: entry for entry in data["datasets"]}
