@@ -61,12 +61,7 @@ def _refused(mapping: Mapping, column: str, found: list[Slot], values: list[str]
         else []
     )
     cells = [*values, *terms]
-    table = pa.table({column: pa.array([cell or None for cell in cells], pa.string())})
-    wrong = {
-        row
-        for problem, row in conformance.check({mapping.domain: table})
-        if problem.level == "error" and problem.place.column == column
-    }
+    wrong = _wrong(mapping.domain, column, tuple(cells))
     refused = []
     for row, cell in enumerate(cells):
         if cell and row not in wrong:
@@ -76,6 +71,17 @@ def _refused(mapping: Mapping, column: str, found: list[Slot], values: list[str]
                 except CellError as error:
                     refused.append((column, cell, error.code))
     return refused
+
+
+@cache
+def _wrong(domain: str, column: str, cells: tuple[str, ...]) -> frozenset[int | None]:
+    """The rows in which the checks find an error, whatever release they are converted to."""
+    table = pa.table({column: pa.array([cell or None for cell in cells], pa.string())})
+    return frozenset(
+        row
+        for problem, row in conformance.check({domain: table})
+        if problem.level == "error" and problem.place.column == column
+    )
 
 
 @pytest.mark.slow
