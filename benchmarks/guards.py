@@ -1,9 +1,11 @@
 """What the guards of the reader cost: FHIR read back to rows with all of them, without each of them, without any.
 
-``python -m benchmarks.guards FOLDER [rounds]`` prints the figures of the FHIR files in a folder. Each variant reads all
-files as a conversion does, with a reader of its own, in turns in one process; the least CPU seconds of each count. The
-guards are switched off here only, by putting something that does nothing in their place. Nothing is formatted or
-written, so that the reader alone is the measure.
+``python -m benchmarks.guards FOLDER... [rounds]`` prints the figures of the FHIR files in each folder: what all guards
+cost, those of edited FHIR (kind 1: elements compared with cells, digests, ids, subjects) and those of records that say
+"not so" (kind 2: statuses). ``--each`` switches off each guard by itself, too. Each variant reads all files as a
+conversion does, with a reader of its own, in turns in one process; the least CPU seconds of each count. The guards are
+switched off here only, by putting something that does nothing in their place. Nothing is formatted or written, so that
+the reader alone is the measure.
 """
 
 from __future__ import annotations
@@ -85,14 +87,18 @@ def _off(*names: str) -> list[tuple[Any, str, Any]]:
 
 
 _EDITED = tuple(name for name in OFF if name != "names that come twice")
-VARIANTS: dict[str, list[tuple[Any, str, Any]]] = {
+KINDS: dict[str, list[tuple[Any, str, Any]]] = {
     "all guards": [],
+    "kind 1 only": _off("statuses"),
+    "none": [*CELLS_ONLY, *_off(*_EDITED)],
+}
+"""What all guards cost, and without the statuses; names that come twice belong to the JSON reader."""
+EACH: dict[str, list[tuple[Any, str, Any]]] = {
     **{f"without {name}": each for name, each in OFF.items()},
     "without elements without a cell": [
         *CELLS_ONLY,
         *_off("elements without a cell, compared", "statuses", "subjects"),
     ],
-    "names that come twice only": [*CELLS_ONLY, *_off(*_EDITED)],
     "bare": [*CELLS_ONLY, *_off(*OFF)],
 }
 
@@ -119,14 +125,15 @@ def read_back(files: list[FhirFile], lines: dict[str, list[tuple[int, bytes]]], 
     return sum(table.num_rows for table in edited.reconcile(tables, library, collector.once).tables.values())
 
 
-def costs(folder: Path, rounds: int = 9, release: str = "R4") -> dict[str, float]:
-    """The least CPU seconds of each variant, and the cost of each guard as a share of the bare reader."""
+def costs(folder: Path, rounds: int = 9, release: str = "R4", *, each: bool = False) -> dict[str, float]:
+    """The least CPU seconds of each variant, and the cost of guards as shares of the reader without them."""
     files = find([folder]).files
     lines = {file.name: list(read(file.path)) for file in files}
     library = Library(release, key=DEMO_KEY)  # type: ignore[arg-type]
     spent: dict[str, float] = {}
+    variants = KINDS | (EACH if each else {})
     for turn in range(rounds + 1):
-        for name, what in VARIANTS.items():
+        for name, what in variants.items():
             with _without(what):
                 gc.collect()
                 start = time.process_time()
@@ -134,20 +141,24 @@ def costs(folder: Path, rounds: int = 9, release: str = "R4") -> dict[str, float
                 took = time.process_time() - start
             if turn:  # the first turn warms up
                 spent[name] = min(took, spent.get(name, took))
-    bare = spent["bare"]
     found = {f"{name}, CPU s": took for name, took in spent.items()}
     found["resources"] = sum(map(len, lines.values()))
-    for name in OFF:
-        found[f"{name}, %"] = 100 * (spent["all guards"] - spent[f"without {name}"]) / bare
-    found["elements without a cell, read and compared, %"] = (
-        100 * (spent["all guards"] - spent["without elements without a cell"]) / bare
-    )
-    kind = spent["all guards"] - spent["names that come twice only"]
-    found["guards of edited FHIR, % of the reader without them"] = 100 * kind / spent["names that come twice only"]
-    found["all guards, % of bare"] = 100 * (spent["all guards"] - bare) / bare
+    whole, first, none = (spent[name] for name in KINDS)
+    found["kind 1, edited FHIR, %"] = 100 * (first - none) / none
+    found["kind 2, statuses, %"] = 100 * (whole - first) / none
+    found["all guards, %"] = 100 * (whole - none) / none
+    for name in OFF if each else ():
+        found[f"{name}, %"] = 100 * (whole - spent[f"without {name}"]) / none
+    if each:
+        without = spent["without elements without a cell"]
+        found["elements without a cell, read and compared, %"] = 100 * (whole - without) / none
+        found["all guards, % of bare"] = 100 * (whole - spent["bare"]) / spent["bare"]
     return found
 
 
 if __name__ == "__main__":
-    figures = costs(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 9)
-    print(json.dumps({name: round(figure, 3) for name, figure in figures.items()}, indent=2))
+    given = [name for name in sys.argv[1:] if name != "--each"]
+    turns = int(given.pop()) if given[-1].isdigit() else 9
+    for name in given:
+        figures = costs(Path(name), turns, each="--each" in sys.argv)
+        print(json.dumps({"folder": name, **{what: round(figure, 3) for what, figure in figures.items()}}, indent=2))

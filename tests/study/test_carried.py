@@ -6,7 +6,10 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from fhirspace.study.reading.carried import fits_alone, is_its_day, leaves_of
+from fhirspace.mapping.read.rows import ELEMENT
+from fhirspace.study.reading import carried
+from fhirspace.study.reading.carried import Comparison, fits_alone, is_its_day, leaves_of
+from tests.mapping.generate import LEGAL, Row, rows
 from tests.mapping.test_laws import library
 
 TWO = st.integers(0, 99).map("{:02d}".format)
@@ -58,3 +61,38 @@ def test_what_is_proved_at_once_is_what_writing_the_cell_gives(some: list[tuple[
 )
 def test_local_times_beside_their_day(cell: str | None, stated: str, proved: bool) -> None:
     assert is_its_day(pa.array([cell], pa.string()), pa.array([stated])).to_pylist() == [proved]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("domain", ["AE", "LB", "SV"])
+def test_the_part_that_holds_a_column_is_read_as_the_whole(domain: str) -> None:
+    mapping = library("R4").mappings[domain]
+
+    @settings(max_examples=4, deadline=None, derandomize=True, database=None)
+    @given(rows(mapping, library("R4"), LEGAL))
+    def law(row: Row) -> None:
+        for name in row.cells:
+            part = carried._part(mapping, name)
+            several = carried._helpers(part.conditions, row.cells)
+            whole = {carried._back(mapping, row.cells | helpers).get(name, "") for helpers in several}
+            assert part.written(name, row.cells) == whole, name
+
+    law()
+
+
+def test_rows_that_differ_elsewhere_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A visit that is in no SV is carried: whether it fits does not depend on the number of the sample."""
+    count = 30
+    table = pa.table(
+        {
+            "LBTESTCD": ["ALT"] * count,
+            "LBREFID": [f"R{number}" for number in range(count)],
+            "VISIT": ["WEEK 1"] * count,
+            f"{ELEMENT}VISIT": [""] * count,
+        }
+    )
+    written: list[object] = []
+    whole = carried._back
+    monkeypatch.setattr(carried, "_back", lambda *given: written.append(given) or whole(*given))
+    assert Comparison(library("R4").mappings["LB"]).stale(table, "VISIT") is None
+    assert 1 <= len(written) <= 2

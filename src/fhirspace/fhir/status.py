@@ -97,7 +97,8 @@ def verdicts(resource: Mapping[str, Any]) -> list[Verdict]:
             found += _of(inner, str(inner.get("resourceType", "")), f"contained[{position}].")
     known, rest = _known(resource)
     found += known
-    found += [Verdict("not understood", path) for path in _modifiers(rest, "")]
+    if _modified(rest):
+        found += [Verdict("not understood", path) for path in _modifiers(rest, "")]
     return found
 
 
@@ -163,6 +164,20 @@ def _translates(coding: Any) -> bool:
 
 def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
+
+
+def _modified(value: Any) -> bool:
+    """Whether there is a modifier at any depth; most resources have none, and need no paths."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            if not each.keys().isdisjoint(_MODIFIERS):
+                return True
+            waiting += each.values()
+        elif isinstance(each, list):
+            waiting += each
+    return False
 
 
 def _modifiers(value: Any, path: str) -> Iterator[str]:

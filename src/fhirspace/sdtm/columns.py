@@ -72,18 +72,25 @@ class Groups:
 
     def __init__(self, table: pa.Table, names: Sequence[str]) -> None:
         self._columns = [text(table, name) for name in names]
-        self.codes = pa.repeat(pa.scalar(0, pa.int64()), table.num_rows)
-        self.count = min(table.num_rows, 1)
+        self._rows, self.count = table.num_rows, min(table.num_rows, 1)
+        self._index: pa.Array | None = None
         for column in self._columns:
             encoded = pc.dictionary_encode(column, null_encoding="encode")
             size, index = len(encoded.dictionary), encoded.indices
-            if size < 2:
+            if size < 2 or (size == self.count and index.equals(self._index)):
+                continue  # it divides no group
+            if self._index is None:
+                self._index, self.count = index, size
                 continue
-            if self.count == 1:
-                self.codes, self.count = index.cast(pa.int64()), size
-                continue
-            combined = pc.add(pc.multiply(self.codes, size), index).dictionary_encode()
-            self.codes, self.count = combined.indices.cast(pa.int64()), len(combined.dictionary)
+            combined = pc.add(pc.multiply(self._index.cast(pa.int64()), size), index).dictionary_encode()
+            self._index, self.count = combined.indices, len(combined.dictionary)
+
+    @cached_property
+    def codes(self) -> pa.Array:
+        """The number of each row's group."""
+        if self._index is None:
+            return pa.repeat(pa.scalar(0, pa.int64()), self._rows)
+        return self._index.cast(pa.int64())
 
     @cached_property
     def distinct(self) -> list[pa.Array]:
@@ -104,6 +111,11 @@ class Groups:
         """One truth value a group -> a boolean array with one value a row."""
         return pa.array(list(values), pa.bool_()).take(self.codes)
 
+    def sizes(self) -> list[int]:
+        """The number of rows of each group."""
+        counts: list[int] = np.bincount(self.codes.to_numpy(), minlength=self.count).tolist()
+        return counts
+
     def first_rows(self) -> list[int]:
         """The first row of each group."""
         return first_rows(self.codes, self.count)
@@ -121,7 +133,7 @@ def by_distinct(values: pa.Array, function: Callable[[str], Any], kind: pa.DataT
     """A function applied to each distinct cell; null stays null."""
     encoded = values.dictionary_encode()
     results = pa.array([function(value) for value in encoded.dictionary.to_pylist()], kind)
-    return results.take(encoded.indices)
+    return results if len(results) == len(values) else results.take(encoded.indices)  # no two cells are alike
 
 
 def ranks(values: pa.Array, *, numeric: bool) -> pa.Array:

@@ -74,8 +74,8 @@ def half(group: int, digest: pa.Array) -> pa.Array:
 
 def _sums(table: pa.Table, basis: tuple[str, ...]) -> pa.Array | str:
     """The checksum of the joined cells of each row in 8 digits, made once for equal ones."""
-    there = [pc.fill_null(columns.text(table, name), "") if has(table, name) else "" for name in basis]
+    there = [columns.text(table, name) if has(table, name) else "" for name in basis]
     if all(isinstance(each, str) for each in there):
         return "0" * 8
-    joined = pc.binary_join_element_wise(*there, _GLUE)
+    joined = pc.binary_join_element_wise(*there, _GLUE, null_handling="replace", null_replacement="")
     return columns.by_distinct(joined, lambda cells: f"{zlib.crc32(cells.encode()):08x}", pa.string())

@@ -9,8 +9,8 @@ combination of the columns that decide.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import pyarrow as pa
@@ -21,9 +21,7 @@ from fhirspace.mapping.model import Mapping, Obj, OneOf, slots, walk
 from fhirspace.mapping.read.rows import ELEMENT
 from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
-from fhirspace.sdtm.derive import basis
-from fhirspace.sdtm.zones import LOCAL
-from fhirspace.tables.text import data_columns
+from fhirspace.tables.text import has
 from fhirspace.template.dates import datetime_out, upto
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, leaf_text, read_leaf, virtual_cells
@@ -42,7 +40,6 @@ class Comparison:
 
     def __init__(self, mapping: Mapping) -> None:
         self._mapping = mapping
-        self._written: dict[tuple[tuple[str, str], ...], list[dict[str, str]]] = {}
 
     def stale(self, table: pa.Table, name: str) -> pa.Array | None:
         """The rows in which writing the carried cell of a column would not give the element as it is.
@@ -62,7 +59,7 @@ class Comparison:
         if pc.all(fine).as_py():
             return None
         doubtful = rows.filter(pc.invert(fine.take(pairs.codes)))
-        wrong = doubtful.filter(self._otherwise(table.take(doubtful), name)).cast(pa.int64())
+        wrong = doubtful.filter(self._otherwise(table, doubtful, name)).cast(pa.int64())
         if not len(wrong):
             return None
         return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
@@ -84,53 +81,28 @@ class Comparison:
             pa.bool_(),
         )
 
-    def _otherwise(self, table: pa.Table, name: str) -> pa.Array:
-        """The rows that, written, have elements that do not say of a column what they say now."""
-        keys = self._keys(table, name)
+    def _otherwise(self, table: pa.Table, rows: pa.Array, name: str) -> pa.Array:
+        """Which of some rows, written, have elements that do not say of a column what they say now."""
+        part = _part(self._mapping, name)
+        deciding = [each for each in part.deciding if has(table, each)]
+        keys = self._keys(
+            table.select(list(dict.fromkeys([name, ELEMENT + name, *deciding]))).take(rows), name, deciding
+        )
         groups = columns.Groups(keys, keys.column_names)
-        return groups.flags(not self._exactly(table, row, name) for row in groups.first_rows())
+        firsts = rows.take(pa.array(groups.first_rows(), pa.int64())).to_pylist()
+        several = table.select([each for each in part.columns if has(table, each)])
+        wrong = []
+        for row in firsts:
+            cells = {each: cell for each in several.column_names if (cell := several[each][row].as_py())}
+            wrong.append((table[ELEMENT + name][row].as_py() or "") not in part.written(name, cells))
+        return groups.flags(wrong)
 
-    def _exactly(self, table: pa.Table, row: int, name: str) -> bool:
-        """Whether a row, written, has elements that say of a column what they say now."""
-        names = [each for each in data_columns(table) if each not in (basis.DIGEST, LOCAL)]
-        cells = {each: cell for each in names if (cell := table[each][row].as_py())}
-        stated = table[ELEMENT + name][row].as_py() or ""
-        found = tuple(cells.items())
-        if found not in self._written:
-            several = _helpers(self._conditions, cells)
-            self._written[found] = [_back(self._mapping, cells | helpers) for helpers in several]
-        return any(back.get(name, "") == stated for back in self._written[found])
-
-    @cached_property
-    def _conditions(self) -> set[str]:
-        found: set[str] = set()
-        for block in self._mapping.blocks:
-            found |= set(block.when.columns()) if block.when else set()
-        for root in self._mapping.roots():
-            found |= _in_template(root)
-        return found
-
-    @cached_property
-    def _deciding(self) -> list[str]:
-        """The columns on which it depends whether an element of another column is written."""
-        found: set[str] = set()
-        for name in self._conditions:
-            found |= set(name.split("_")[2:]) if name.startswith("_upto_") else {name.partition(".")[0]}
-        for root in self._mapping.roots():
-            for node in walk(root):
-                if isinstance(node, OneOf):
-                    # An id is always written: it decides nothing.
-                    found |= {slot.base for _, slot in slots(node) if slot.codec.name != "id"}
-        return sorted(name for name in found if not name.startswith("_"))
-
-    def _keys(self, table: pa.Table, name: str) -> pa.Table:
+    def _keys(self, table: pa.Table, name: str, deciding: Sequence[str]) -> pa.Table:
         """The deciding columns of rows, a column with forms by the name of its form, and what is to be decided."""
         made = {
-            "pair": pc.binary_join_element_wise(
-                columns.text(table, name), table[ELEMENT + name].cast(pa.string()).combine_chunks(), "\x1f"
-            )
+            "pair": pc.binary_join_element_wise(columns.text(table, name), columns.text(table, ELEMENT + name), "\x1f")
         }
-        for each in self._deciding:
+        for each in deciding:
             cells = columns.text(table, each)
             forms = self._mapping.forms.get(each)
 
@@ -139,6 +111,54 @@ class Comparison:
 
             made[each] = columns.by_distinct(cells, form, pa.string()) if forms else cells
         return pa.table(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Those elements of a mapping's resources that hold a column.
+
+    Attributes:
+        mapping: the mapping with nothing but them; conditions: the columns of its conditions.
+        deciding: the columns on which it depends whether they are written; columns: all that are written in them.
+    """
+
+    mapping: Mapping
+    conditions: frozenset[str]
+    deciding: tuple[str, ...]
+    columns: tuple[str, ...]
+
+    def written(self, name: str, cells: dict[str, str]) -> set[str]:
+        """What would be read of a column, of which the element holds it, if a row was written; "" for nothing."""
+        several = _helpers(self.conditions, cells)
+        return {_back(self.mapping, cells | helpers).get(name, "") for helpers in several}
+
+
+def _part(mapping: Mapping, name: str) -> _Part:
+    """The part of a mapping that holds a column, made once."""
+    known = _parts(next(mapping.roots()))
+    if (mapping.domain, name) not in known:
+        known[mapping.domain, name] = _made(mapping, name)
+    return known[mapping.domain, name]
+
+
+@once
+def _parts(_root: Obj) -> dict[tuple[str, str], _Part]:
+    """The parts that were made of mappings with a template, by dataset and column."""
+    return {}
+
+
+def _made(mapping: Mapping, name: str) -> _Part:
+    blocks = tuple(replace(block, root=_cut(block.root, name)) for block in mapping.blocks)
+    part = replace(mapping, blocks=blocks, item=_cut(mapping.item, name) if mapping.item else None)
+    roots = list(part.roots())
+    conditions = frozenset(column for block in blocks if block.when for column in block.when.columns())
+    conditions = conditions.union(*map(_in_template, roots))
+    deciding = set[str]().union(*map(_in_choices, roots))
+    for each in conditions:
+        deciding |= set(each.split("_")[2:]) if each.startswith("_upto_") else {each.partition(".")[0]}
+    deciding = {each for each in deciding if not each.startswith("_")}
+    held = {slot.base for root in roots for _, slot in slots(root)}
+    return _Part(part, conditions, tuple(sorted(deciding)), tuple(sorted(deciding | held)))
 
 
 def is_its_day(cells: pa.Array, stated: pa.Array) -> pa.Array:
@@ -194,6 +214,21 @@ def _alone(root: Obj) -> dict[str, list[Leaf]]:
     return found
 
 
+def _cut(root: Obj, name: str) -> Obj:
+    """The root of a template without the elements in which no slot holds a column."""
+    return replace(root, fields=tuple(root.fields[at] for at in _elements(root).get(name, ())))
+
+
+@once
+def _elements(root: Obj) -> dict[str, dict[int, None]]:
+    """By column, which fields of a template hold it."""
+    found: dict[str, dict[int, None]] = {}
+    for at, (_, node) in enumerate(root.fields):
+        for _, slot in slots(node):
+            found.setdefault(slot.base, {})[at] = None
+    return found
+
+
 def _back(mapping: Mapping, cells: dict[str, str]) -> dict[str, str]:
     """What would be read from the elements of a row that is written."""
     row = Row(with_forms(mapping, cells), {})
@@ -201,7 +236,7 @@ def _back(mapping: Mapping, cells: dict[str, str]) -> dict[str, str]:
     return implied(mapping) | best_cells(mapping, row.candidates)
 
 
-def _helpers(conditions: set[str], cells: dict[str, str]) -> Iterator[dict[str, str]]:
+def _helpers(conditions: Iterable[str], cells: dict[str, str]) -> Iterator[dict[str, str]]:
     """The helper columns on which conditions of a mapping rest: a visit may have been part of the study, or not."""
     names = {name for name in conditions if name.startswith("_")}
     ends = {
@@ -210,10 +245,17 @@ def _helpers(conditions: set[str], cells: dict[str, str]) -> Iterator[dict[str, 
         if name.startswith("_upto_") and upto(*(cells.get(part) for part in name.split("_")[2:]))
     }
     yield ends
-    yield ends | {name: "Y" for name in names if name.startswith("_has_")}
+    if having := {name: "Y" for name in names if name.startswith("_has_")}:
+        yield ends | having
 
 
 @once
+def _in_choices(root: Obj) -> frozenset[str]:
+    """The columns in the alternatives of a template; an id is always written and decides nothing."""
+    several = (node for node in walk(root) if isinstance(node, OneOf))
+    return frozenset(slot.base for node in several for _, slot in slots(node) if slot.codec.name != "id")
+
+
 def _in_template(root: Obj) -> frozenset[str]:
     """The columns of the conditions in a template."""
     conditions = (node.when for node in walk(root) if isinstance(node, Obj) and node.when)

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Final
+from functools import cache
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 
@@ -45,11 +46,11 @@ def misnamed(several: Sequence[tuple[str, pa.Table]], library: Library) -> Itera
         several: datasets with their hidden columns; library: the mappings by which they were read.
     """
     key = _key(several, library)
-    right, owner = _agreed(several)
-    for domain, table in several:
+    pairs = [_pairs(table) for _, table in several]
+    right, owner = _agreed(pairs)
+    for (domain, table), found_pairs in zip(several, pairs, strict=True):
         yield from ((domain, table, *found) for found in _records(library.mappings[domain], table, key))
-        for name, column in _id_columns(table) if key or right or owner else ():
-            groups = columns.Groups(table, [column, name])
+        for (name, column), groups in found_pairs.items() if key or right or owner else ():
             made = _codec(name, column, key)
             wrong = [
                 bool(cell and text)
@@ -60,7 +61,8 @@ def misnamed(several: Sequence[tuple[str, pa.Table]], library: Library) -> Itera
                 )
                 for cell, text in groups.cells
             ]
-            yield domain, table, name, groups.flags(wrong)
+            if any(wrong):
+                yield domain, table, name, groups.flags(wrong)
 
 
 def _codec(name: str, column: str, key: IdKey | None) -> Codec | None:
@@ -73,16 +75,22 @@ def _key(several: Iterable[tuple[str, pa.Table]], library: Library) -> IdKey | N
     with suppress(UsageError):  # a key that cannot be used does not keep anybody from reading
         if not library.has_key:
             return None
-        hashed = hashed_id(library.key)
-        pairs = (
-            pair
-            for _, table in several
-            for name, cell in _ids_of(table)
-            for pair in columns.Groups(table, [cell, name]).cells
-        )
-        if any(cell and text and hashed(cell) == text for cell, text in pairs):
-            return library.key
+        hashed = cache(hashed_id(library.key))
+        found: dict[tuple[str, str], list[pa.Table]] = {}
+        for _, table in several:
+            for names in _ids_of(table):
+                found.setdefault(names, []).append(table)
+        for rows in (1, None):  # most often the first row tells
+            pairs = (pair for names, tables in found.items() for pair in _distinct(tables, names, rows))
+            if any(cell and text and hashed(cell) == text for text, cell in pairs):
+                return library.key
     return None
+
+
+def _distinct(tables: Sequence[pa.Table], names: tuple[str, str], rows: int | None) -> Sequence[columns.Cells]:
+    """The distinct cells that the first rows of some tables have in two columns."""
+    several = [pa.chunked_array([columns.text(table.slice(0, rows), name) for table in tables]) for name in names]
+    return columns.Groups(pa.table(several, names=list(names)), names).cells
 
 
 def _ids_of(table: pa.Table) -> Iterator[tuple[str, str]]:
@@ -97,20 +105,26 @@ def _ids_of(table: pa.Table) -> Iterator[tuple[str, str]]:
 # -- ids compared with each other
 
 
+_Pairs: TypeAlias = dict[tuple[str, str], columns.Groups]
+"""The cells and ids of a table, by the hidden column of the ids and the column of the cells."""
+
+
+def _pairs(table: pa.Table) -> _Pairs:
+    return {(name, column): columns.Groups(table, [column, name]) for name, column in _id_columns(table)}
+
+
 def _agreed(
-    several: Iterable[tuple[str, pa.Table]],
+    several: Iterable[_Pairs],
 ) -> tuple[dict[tuple[str, str], str], dict[tuple[str, str], str]]:
     """By column and cell the id that most say, by column and id the cell that most have; only where they differ."""
     texts: dict[tuple[str, str], Counter[str]] = {}
     cells: dict[tuple[str, str], Counter[str]] = {}
-    for _, table in several:
-        for name, column in _id_columns(table):
-            groups = columns.Groups(table, [column, name])
-            counts = Counter(groups.codes.to_pylist())
-            for code, (cell, text) in enumerate(groups.cells):
+    for each in several:
+        for (name, _), groups in each.items():
+            for count, (cell, text) in zip(groups.sizes(), groups.cells, strict=True):
                 if cell and text:
-                    texts.setdefault((name, cell), Counter())[text] += counts[code]
-                    cells.setdefault((name, text), Counter())[cell] += counts[code]
+                    texts.setdefault((name, cell), Counter())[text] += count
+                    cells.setdefault((name, text), Counter())[cell] += count
     right = {what: _most(some) for what, some in texts.items() if len(some) > 1}
     owner = {what: _most(some) for what, some in cells.items() if len(some) > 1}
     return right, owner
@@ -166,7 +180,7 @@ def _fitting(mapping: Mapping, table: pa.Table, stated: Sequence[str | None]) ->
     plain = table.drop_columns([name for name in (basis.DIGEST, LOCAL) if has(table, name)])
     left = [name for name in implied(mapping) if has(plain, name)]
     fits = [False] * table.num_rows
-    for some in (plain, plain.drop_columns(left)):
+    for some in (plain, plain.drop_columns(left)) if left else (plain,):
         texts = record_texts(some)
         times = Counter(texts)
         for row, text in enumerate(texts):

@@ -18,6 +18,7 @@ from fhirspace.mapping.model import Arr, Block, Obj, walk
 from fhirspace.mapping.read.collect import ReadBatch
 from fhirspace.mapping.read.extract import nodes_of
 from fhirspace.mapping.read.witness import chosen_constants, key
+from fhirspace.sdtm import columns
 from fhirspace.tables.text import has
 from fhirspace.template.slots import Leaf
 
@@ -80,7 +81,7 @@ class StatusScreen:
             for index, table in parts.items():
                 for watched in self._columns(domain, index):
                     if has(table, watched.column):
-                        yield from table["@row"].filter(watched.rows(table)).to_pylist()
+                        yield from watched.lines(table)
 
     def _columns(self, domain: str, index: int) -> list[Watched]:
         """The columns that show whether a line of the compiled reader can have another outcome."""
@@ -96,9 +97,8 @@ class StatusScreen:
         for domain in [each for each in batch.tables if self.library.mappings[each].blocks]:
             names = [domain[:2] + each for each in ("STAT", "OCCUR", "ORRES", "MOOD")]
             for table in batch.tables[domain].values():
-                picked = table.filter(pc.is_in(table["@row"], wanted))
-                picked = picked.select([name for name in ("@row", *names) if name in table.column_names])
-                for row in picked.to_pylist():
+                picked = table.select([name for name in ("@row", *names) if has(table, name)])
+                for row in picked.filter(pc.is_in(table["@row"], wanted)).to_pylist():
                     found.setdefault(row["@row"], []).append((domain[:2], row))
         return found
 
@@ -136,10 +136,20 @@ class Watched:
     column: str
     fine: frozenset[str] = frozenset()
 
-    def rows(self, table: pa.Table) -> pa.Array:
-        """Where a table has another code."""
-        fine = pc.is_in(table[self.column], value_set=pa.array(sorted(self.fine), table[self.column].type))
-        return pc.and_(pc.is_valid(table[self.column]), pc.invert(fine))
+    def lines(self, table: pa.Table) -> list[int]:
+        """The lines of which a table has another code."""
+        if not self.fine:
+            return _listed(table, pc.is_valid(table[self.column]))
+        others = [code for code in columns.distinct(table[self.column]) if code not in self.fine]
+        if not others:
+            return []
+        there = pc.is_in(table[self.column], value_set=pa.array(others, table[self.column].type))
+        return _listed(table, there)
+
+
+def _listed(table: pa.Table, rows: pa.Array) -> list[int]:
+    lines: list[int] = table["@row"].filter(rows).to_pylist()
+    return lines
 
 
 def _watched(block: Block) -> Iterator[Watched]:

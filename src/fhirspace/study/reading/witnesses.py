@@ -25,7 +25,7 @@ from fhirspace.study.dataset import InMemory
 from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.reading.ids import IDENTIFYING, misnamed
 from fhirspace.study.summary import ABOUT, for_rendering
-from fhirspace.tables.text import place
+from fhirspace.tables.text import has, place
 from fhirspace.template.slots import Cond, Slot, once as for_node
 from fhirspace.template.values import Fault, slot_text
 
@@ -54,11 +54,14 @@ def contradictions(
         for name in _hidden(table):
             if name.startswith(IS):
                 wrong = _chosen_otherwise(mapping, table, name, helpers)
+            elif name.startswith(_OF_TS):
+                wrong = _summarised_otherwise(mapping, table, name, helpers) if "TS" in tables else None
             elif name.startswith("@_") and name not in IDENTIFYING and _can_be_computed(name, domain, tables):
                 wrong = _computed_otherwise(mapping, table, name, helpers)
             else:
                 continue
-            found += _findings(mapping, table, name, wrong)
+            if wrong is not None:
+                found += _findings(mapping, table, name, wrong)
     for domain, table, name, wrong in misnamed(several, library):
         found += _findings(library.mappings[domain], table, name, wrong)
     return found
@@ -66,8 +69,6 @@ def contradictions(
 
 def _can_be_computed(name: str, domain: str, tables: Table[str, pa.Table]) -> bool:
     """Whether the datasets that give a hidden column are there: a part of an export may be without them."""
-    if name.startswith(_OF_TS):
-        return "TS" in tables
     target = name.removeprefix("@").removeprefix(ABOUT)
     return not name.startswith(f"@{ABOUT}") or (target in tables and ("RELREC" in tables or domain.endswith(target)))
 
@@ -87,13 +88,23 @@ def _findings(mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array) -> 
 # -- codes that are computed from rows
 
 
-def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
-    """The rows of which a computed column would be written as another text."""
+def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
+    """The rows of which a computed column would be written as another text; None where there is none."""
     helper = name.removeprefix("@")
     made = pa.table({"made": helpers.column(helper, mapping, table), "stated": table[name]})
     pairs = columns.Groups(made, ["made", "stated"])
     found = slots_of(mapping, helper)
-    return pairs.flags(stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells)
+    wrong = [stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
+    return pairs.flags(wrong) if any(wrong) else None
+
+
+def _summarised_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
+    """The same of a column that the trial summary gives: it is the same in all rows."""
+    helper = name.removeprefix("@")
+    (cell,) = helpers.column(helper, mapping, table.slice(0, 1)).to_pylist()
+    found, stated = slots_of(mapping, helper), table[name]
+    wrong = [text for text in columns.distinct(stated) if not _writes(found, cell, text)]
+    return pc.is_in(stated.cast(pa.string()), value_set=pa.array(wrong, pa.string())) if wrong else None
 
 
 def _writes(found: Iterable[Slot], cell: str | None, text: str) -> bool:
@@ -104,27 +115,36 @@ def _writes(found: Iterable[Slot], cell: str | None, text: str) -> bool:
 # -- constants that were chosen by conditions
 
 
-def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
-    """The rows that would be written with another constant.
+def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
+    """The rows that would be written with another constant; None where there is none.
 
     Which alternative is written depends on which cells are filled, and on the cells that conditions compare: rows alike
     in that are looked at once, and those of them that seem wrong cell by cell.
     """
     choice = next(each for root in mapping.roots() for each in choices(root) if name in each.paths)
     compared, filled = _deciding(choice.node)
-    cells = {each: _column(mapping, table, each, helpers) for each in sorted(compared | filled)}
-    alike = {each: cells[each] if each in compared else pc.is_valid(cells[each]).cast(pa.string()) for each in cells}
-    suspects = pc.indices_nonzero(_judged(mapping, choice, name, pa.table({**alike, "": table[name]}), cells))
-    if not len(suspects):
-        return pa.nulls(table.num_rows, pa.bool_())
+    there = [each for each in sorted(compared | filled) if each.startswith("_") or has(table, each)]
+    cells = {each: _column(mapping, table, each, helpers) for each in there}
+    alike = {each: cells[each] for each in there if each in compared}
+    for each in filled - compared:
+        if each in cells and 0 < cells[each].null_count < table.num_rows:  # not the same in all rows
+            alike[each] = pc.is_valid(cells[each]).cast(pa.string())
+    judged = _judged(mapping, choice, name, pa.table({**alike, "": table[name]}), cells)
+    if judged is None:
+        return None
+    suspects = pc.indices_nonzero(judged)
     some = {each: column.take(suspects) for each, column in cells.items()}
-    exactly = pa.table({**some, "": table[name].take(suspects)})
-    wrong = suspects.filter(_judged(mapping, choice, name, exactly, some)).cast(pa.int64())
+    exactly = _judged(mapping, choice, name, pa.table({**some, "": table[name].take(suspects)}), some)
+    if exactly is None:
+        return None
+    wrong = suspects.filter(exactly).cast(pa.int64())
     return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
 
 
-def _judged(mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells: Table[str, pa.Array]) -> pa.Array:
-    """Whether the first row of those that are alike would be written with another constant than is stated."""
+def _judged(
+    mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells: Table[str, pa.Array]
+) -> pa.Array | None:
+    """Whether the first row of those that are alike would be written with another constant than is stated, if any."""
     groups = columns.Groups(alike, alike.column_names)
     stated = columns.text(alike, "")
     wrong = []
@@ -132,7 +152,7 @@ def _judged(mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells:
         mine = {each: cell for each, column in cells.items() if (cell := column[row].as_py())}
         text = stated[row].as_py()
         wrong.append(text is not None and _constant(mapping, choice, name, mine) != text)
-    return groups.flags(wrong)
+    return groups.flags(wrong) if any(wrong) else None
 
 
 def _column(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array:
