@@ -23,7 +23,7 @@ if __name__ == "__main__":
     tabulation.BATCH = to_fhir.BATCH = int(batch)
     engine = ["--engine", "processes", "--workers", workers] if workers != "1" else []
     for target in ("fhir", "sdtm"):
-        formats = ["--format", "xpt", "parquet", "csv", "--define"] if target == "sdtm" else []
+        formats = ["--format", "xpt", "parquet", "csv", "--define", "--no-rules"] if target == "sdtm" else []
         code = main(["convert", records, "--to", target, "--out", f"{out}/{target}", *engine, *formats])
         assert code == 0, code
 """
