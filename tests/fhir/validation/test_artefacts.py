@@ -125,3 +125,36 @@ def test_a_map_knows_its_variables_and_elements(resource: dict[str, Any], path: 
 )
 def test_parts_of_other_kinds_are_no_crash(broken: dict[str, Any]) -> None:
     assert check({**_map(), **broken}, "R4")
+
+
+GENDER = "http://hl7.org/fhir/administrative-gender"
+V3_GENDER = "http://terminology.hl7.org/CodeSystem/v3-AdministrativeGender"
+
+
+def _concepts(release: Release, code: str, other: str, **more: str) -> list[str]:
+    """The paths of unknown codes in a map of one gender to another."""
+    how = {"relationship": "equivalent"} if release == "R5" else {"equivalence": "equal"}
+    element = {"code": code, "target": [{"code": other, **how}]}
+    group = {"source": GENDER, "target": V3_GENDER, **more, "element": [element]}
+    found = check({"resourceType": "ConceptMap", "status": "draft", "group": [group]}, release)
+    return [path.removeprefix("ConceptMap.group[0].element[0].") for path, key, _ in found if key == "FS426"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_concept_map_maps_codes_of_its_systems(release: Release) -> None:
+    assert _concepts(release, "male", "M") == []
+    assert _concepts(release, "male", "UNK") == ["target[0].code"]
+    assert _concepts(release, "male, female", "M") == ["code"]
+    assert _concepts(release, "male, female", "UNK", source="http://example.org/other") == ["target[0].code"]
+    assert _concepts(release, "any", "UNK", target="http://example.org/other") == ["code"]
+
+
+def test_codes_of_other_versions_of_a_system_are_not_judged() -> None:
+    assert _concepts("R4", "any", "UNK", sourceVersion="1", targetVersion="1") == []
+    assert _concepts("R5", "any", "UNK", source=f"{GENDER}|1", target=f"{V3_GENDER}|1") == []
+
+
+def test_what_is_no_group_of_a_map_is_refused_as_such() -> None:
+    for odd in (1, "x", [1], [{"code": 1, "target": 1}], [{"target": [1]}]):
+        group = {"source": GENDER, "target": V3_GENDER, "element": odd}
+        assert check({"resourceType": "ConceptMap", "status": "draft", "group": [group]})

@@ -1,9 +1,9 @@
 """The checks of resources that describe FHIR itself, where their parts have to fit together.
 
-Variables of a StructureMap have to be known where they are used, and its paths to be elements of types that are known;
-the expression of a SearchParameter starts at a type that the parameter searches. Source: FHIR, "StructureMap"
-(group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base, expression);
-HL7's validator, for guides of HL7's.
+A ConceptMap maps codes that there are. Variables of a StructureMap have to be known where they are used, and its paths
+to be elements of types that are known; the expression of a SearchParameter starts at a type that the parameter
+searches. Source: FHIR, "ConceptMap" (group), "StructureMap" (group.input, rule.source, rule.target), "FHIR Mapping
+Language", "SearchParameter" (base, expression); HL7's validator, for guides of HL7's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fhirspace.fhir.validation.elements.objects import ObjectCheck
 from fhirspace.fhir.validation.invariants import syntax
 from fhirspace.fhir.validation.invariants.items import model
 from fhirspace.fhir.validation.invariants.lexer import ExpressionError
+from fhirspace.standards.hl7.terms import CodeSystem
 
 _TYPES = "http://hl7.org/fhir/StructureDefinition/"
 _HL7 = "http://hl7.org/fhir"
@@ -98,6 +99,34 @@ class StructureMapCheck(ObjectCheck):
             yield f"{path}.element", "FS415", f"an element of {kind}"
 
 
+class ConceptGroupCheck(ObjectCheck):
+    """The check of a group of a ConceptMap: complete code systems have the codes that it maps from and to."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also the codes, where the group names systems and no versions of them."""
+        found = super().whole(value) or []
+        source, target = self._system(value, "source"), self._system(value, "target")
+        for place, element in enumerate(_listed(value.get("element"))):
+            if type(element) is dict:
+                path = f"element[{place}]"
+                found += _unknown_code(element, source, path)
+                for at, each in enumerate(_objects(element.get("target"))):
+                    found += _unknown_code(each, target, f"{path}.target[{at}]")
+        return found or None
+
+    def _system(self, group: Mapping[str, Any], name: str) -> CodeSystem | None:
+        system = group.get(name)
+        if type(system) is not str or f"{name}Version" in group:
+            return None
+        return self._checker.registry.system(system)
+
+
+def _unknown_code(value: Mapping[str, Any], system: CodeSystem | None, path: str) -> Iterator[Finding]:
+    code = value.get("code")
+    if system is not None and type(code) is str and not system.holds(code):
+        yield f"{path}.code", "FS426", "a code of the system that the group names"
+
+
 class ImplementationGuideCheck(ObjectCheck):
     """The check of an ImplementationGuide: one of HL7's says how far it is in the process of a standard."""
 
@@ -130,6 +159,7 @@ def _objects(value: Any) -> Iterable[dict[str, Any]]:
 
 
 KINDS: dict[str, type[ObjectCheck]] = {
+    "ConceptMap.group": ConceptGroupCheck,
     "ImplementationGuide": ImplementationGuideCheck,
     "SearchParameter": SearchParameterCheck,
     "StructureMap": StructureMapCheck,
