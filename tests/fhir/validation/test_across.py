@@ -185,6 +185,12 @@ def test_ids_of_elements_are_unique_within_a_resource(case: tuple[str, dict[str,
     assert not expected or not sound(json.dumps(resource, separators=(",", ":")).encode(), "R4")
 
 
+def _coded(value: object, unit: str, code: str, system: str = UCUM) -> dict[str, Any]:
+    """Extensions of our own with amounts that have a code."""
+    amount = {"value": value, "unit": unit, **({"system": system} if system else {}), "code": code}
+    return {"extension": [{"url": "http://e.org/x", "extension": [PART, {"url": "q", "valueQuantity": amount}] * 3}]}
+
+
 MASKED: list[tuple[str, dict[str, Any], bool]] = [
     ("an identifier", {"identifier": [{"system": "http://e.org/a", "value": "1"}]}, True),
     ("another of the system", {"identifier": [{"system": "http://e.org/a", "value": "2"}]}, True),
@@ -198,6 +204,11 @@ MASKED: list[tuple[str, dict[str, Any], bool]] = [
     ("a text for a number", {"valueQuantity": {"value": "1", "unit": "mg"}}, False),
     ("own parts", {"extension": [{"url": "http://e.org/x", "extension": [PART] * 9}]}, True),
     ("own parts with amounts", {"extension": [{"url": "http://e.org/x", "extension": [PART, AMOUNT] * 9}]}, True),
+    ("coded amounts", _coded(5.5, "mg", "mg"), True),
+    ("other amounts of the code", _coded(-0.1, "milligram", "mg"), True),
+    ("another code", _coded(5.5, "mg", "grams!"), False),
+    ("a code without system", _coded(5.5, "mg", "mg", system=""), False),
+    ("a coded text for a number", _coded("5.5", "mg", "mg"), False),
     ("no address", {"extension": [{"url": "x", "extension": [PART] * 9}]}, False),
     ("an address with blanks", {"extension": [{"url": "http://e.org/ x", "extension": [PART] * 9}]}, False),
     ("an amount that is a text", {"extension": [{"url": "http://e.org/x", "extension": [PART, NO_AMOUNT] * 9}]}, False),

@@ -44,8 +44,8 @@ _VALUE = rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b\})' % (_TEXT, _
 _PART_TEXT = rb'\{"url":"[A-Za-z0-9-]{1,64}",%b\}' % _VALUE
 _PART = re.compile(_PART_TEXT)
 """A part of an extension with a plain text or amount, which is right whatever that is: no need to remember each."""
-_FREE = re.compile(_VALUE)
-"""Such a text or amount wherever it is among extensions; what is around it repeats itself."""
+_FREE = re.compile(rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b)' % (_TEXT, _NUMBER, _TEXT))
+"""Such a text or amount wherever it is among extensions; what is around it, as the code of a unit, repeats itself."""
 _HOLE = b"\0"
 _IDENTIFIER = rb'\{"system":((?!"urn:ietf:rfc:3986")%b),"value":%b\}' % (_WORD, _TEXT)
 _MASKS = {
