@@ -20,7 +20,7 @@ _WORD: Final = 32
 """Bytes that are copied from a line at once, to be compared."""
 _LONGEST: Final = 512
 """Bytes of a part of lines for which it is tried whether it is the same in all of them."""
-_PART: Final = 1 << 16
+_PART: Final = 1 << 17
 """Bytes that are looked at at once."""
 
 
@@ -124,16 +124,15 @@ class Block:
 
 def _marks(signs: NDArray[np.uint8]) -> tuple[Places, Places] | None:
     """The places of quotes and line ends, and of line ends alone; None where there are other control characters."""
-    found, ends, controls = list[Places](), list[Places](), 0
+    found = list[Places]()
     for start in range(0, len(signs), _PART):  # a part at a time stays in the cache of the processor
         part = signs[start : start + _PART]
-        controls += int(np.count_nonzero(part < _BLANK))
-        here = part == _END
-        ends.append(np.flatnonzero(here) + start)
-        here |= part == _QUOTE
-        found.append(np.flatnonzero(here) + start)
-    every = np.concatenate(ends)
-    return (np.concatenate(found), every) if controls == len(every) else None
+        here = ((part == _QUOTE) | (part < _BLANK)).nonzero()[0]
+        here += start
+        found.append(here)
+    marks = np.concatenate(found)
+    ends = marks[signs[marks] != _QUOTE]
+    return (marks, ends) if (signs[ends] == _END).all() else None
 
 
 def _after(marks: Places, ends: Places) -> Places:
