@@ -20,7 +20,7 @@ from fhirspace.fhir import gunzip
 from fhirspace.limits import allowed, limit
 
 BOM = b"\xef\xbb\xbf"
-_CHUNK: Final = 1 << 21
+_CHUNK: Final = 1 << 22
 _LINES: Final = 1_000
 (_END,) = b"\n"
 
