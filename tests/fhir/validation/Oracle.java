@@ -12,9 +12,12 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Set;
 import java.util.stream.Stream;
 import org.hl7.fhir.common.hapi.validation.support.CommonCodeSystemsTerminologyService;
 import org.hl7.fhir.common.hapi.validation.support.InMemoryTerminologyServerValidationSupport;
@@ -22,12 +25,15 @@ import org.hl7.fhir.common.hapi.validation.support.PrePopulatedValidationSupport
 import org.hl7.fhir.common.hapi.validation.support.SnapshotGeneratingValidationSupport;
 import org.hl7.fhir.common.hapi.validation.support.ValidationSupportChain;
 import org.hl7.fhir.common.hapi.validation.validator.FhirInstanceValidator;
+import org.hl7.fhir.instance.model.api.IBaseResource;
+import org.hl7.fhir.r5.model.CodeSystem;
 import org.hl7.fhir.r5.utils.validation.constants.BestPracticeWarningLevel;
 
 /**
  * HL7's instance validator over NDJSON: {@code Oracle (R4|R4B|R5 in.ndjson out.ndjson folder)...}, with the definitions
  * (*.json) of a folder ("" for none). Terminology is what the definitions and HAPI bring; nothing is asked of a network.
  * For each line of an input one line is written: {@code [[severity, message id, location, message], ...]}.
+ * Settings are those of HL7's command line where HAPI's differ.
  */
 public final class Oracle {
     private Oracle() {}
@@ -43,7 +49,7 @@ public final class Oracle {
     }
 
     private static IValidationSupport base(String release) {
-        return new DefaultProfileValidationSupport(
+        return new WithHierarchies(
                 switch (release) {
                     case "R4B" -> FhirContext.forR4B();
                     case "R5" -> FhirContext.forR5();
@@ -54,13 +60,14 @@ public final class Oracle {
     private static void judge(IValidationSupport base, Path given, Path taken, Path folder) throws IOException {
         FhirContext context = base.getFhirContext();
         FhirInstanceValidator module = new FhirInstanceValidator(new ValidationSupportChain(
+                new Definitions(context, folder),
                 base,
-                definitions(context, folder),
                 new CommonCodeSystemsTerminologyService(context),
                 new InMemoryTerminologyServerValidationSupport(context),
                 new SnapshotGeneratingValidationSupport(context)));
         module.setBestPracticeWarningLevel(BestPracticeWarningLevel.Ignore);
         module.setAnyExtensionsAllowed(true);
+        module.setErrorForUnknownProfiles(false); // as HL7's command line, which warns of them
         FhirValidator validator = context.newValidator().registerValidatorModule(module);
         ObjectMapper mapper = new ObjectMapper();
         try (BufferedReader lines = Files.newBufferedReader(given, StandardCharsets.UTF_8);
@@ -72,16 +79,60 @@ public final class Oracle {
         }
     }
 
-    private static PrePopulatedValidationSupport definitions(FhirContext context, Path folder) throws IOException {
-        PrePopulatedValidationSupport known = new PrePopulatedValidationSupport(context);
-        if (folder != null) {
-            try (Stream<Path> files = Files.list(folder)) {
+    /** The definitions of a folder. Libraries are what the criteria of Measures refer to. */
+    private static final class Definitions extends PrePopulatedValidationSupport {
+        private final Map<String, IBaseResource> libraries = new HashMap<>();
+
+        Definitions(FhirContext context, Path folder) throws IOException {
+            super(context);
+            try (Stream<Path> files = folder == null ? Stream.empty() : Files.list(folder)) {
                 for (Path file : (Iterable<Path>) files.filter(path -> path.toString().endsWith(".json")).sorted()::iterator) {
-                    known.addResource(context.newJsonParser().parseResource(Files.readString(file)));
+                    IBaseResource resource = context.newJsonParser().parseResource(Files.readString(file));
+                    if (context.getResourceType(resource).equals("Library")) {
+                        libraries.put(context.newTerser().getSinglePrimitiveValueOrNull(resource, "url"), resource);
+                    } else {
+                        addResource(resource);
+                    }
                 }
             }
         }
-        return known;
+
+        @Override
+        public <T extends IBaseResource> T fetchResource(Class<T> type, String url) {
+            IBaseResource library = libraries.get(url);
+            return type != null && type.isInstance(library) ? type.cast(library) : super.fetchResource(type, url);
+        }
+    }
+
+    /**
+     * What HAPI brings, with concepts nested below those that their property {@code subsumedBy} names. HAPI's
+     * terminology looks at nesting alone; HL7's packages of R5 have the hierarchies of v3 in the property alone.
+     */
+    private static final class WithHierarchies extends DefaultProfileValidationSupport {
+        private final Set<CodeSystem> nested = Collections.newSetFromMap(new IdentityHashMap<>());
+
+        WithHierarchies(FhirContext context) {
+            super(context);
+        }
+
+        @Override
+        public IBaseResource fetchCodeSystem(String url) {
+            IBaseResource found = super.fetchCodeSystem(url);
+            if (found instanceof CodeSystem system && nested.add(system)) {
+                Map<String, CodeSystem.ConceptDefinitionComponent> concepts = new HashMap<>();
+                system.getConcept().forEach(each -> concepts.put(each.getCode(), each));
+                for (CodeSystem.ConceptDefinitionComponent each : system.getConcept()) {
+                    for (CodeSystem.ConceptPropertyComponent property : each.getProperty()) {
+                        CodeSystem.ConceptDefinitionComponent parent =
+                                concepts.get(String.valueOf(property.getValue()));
+                        if (property.getCode().equals("subsumedBy") && parent != null) {
+                            parent.addConcept(each);
+                        }
+                    }
+                }
+            }
+            return found;
+        }
     }
 
     private static List<List<String>> messages(FhirValidator validator, String line) {

@@ -50,7 +50,8 @@ def available() -> None:
 class Input(NamedTuple):
     """Resources to judge, one JSON text each, without line feeds.
 
-    `definitions` is a folder with StructureDefinitions, ValueSets and CodeSystems that the validator knows, too.
+    `definitions` is a folder with StructureDefinitions, ValueSets, CodeSystems and Libraries that the
+    validator knows, too.
     """
 
     lines: Sequence[bytes]
@@ -62,13 +63,14 @@ Verdict = list[Message]
 """What HL7's validator says of one resource."""
 
 
-def judge(inputs: Sequence[Input], folder: Path, seconds: float = 900) -> list[list[Verdict]]:
+def judge(inputs: Sequence[Input], folder: Path, seconds: float = 900, home: Path | None = None) -> list[list[Verdict]]:
     """What HL7's validator says of each line of each input; one process reads them one after the other.
 
     Args:
         inputs: what to judge.
         folder: an empty folder to work in.
         seconds: the most time it may take.
+        home: a folder with HL7's packages in ``.fhir/packages``, for what the validator looks up there.
 
     Raises:
         subprocess.SubprocessError: it did not end in time, or with an error.
@@ -76,7 +78,8 @@ def judge(inputs: Sequence[Input], folder: Path, seconds: float = 900) -> list[l
     folder.mkdir(parents=True, exist_ok=True)
     library = jars.fetch(jars.read_lock(jars.packaged("lock-all.txt")))
     path = os.pathsep.join(map(str, [_compiled(library), *library]))
-    arguments = jars.argument_file(folder / "java.args", [f"-Xmx{MEMORY}", "-XX:+UseSerialGC", "-cp", path, "Oracle"])
+    options = [f"-Xmx{MEMORY}", "-XX:+UseSerialGC", f"-Duser.home={home or folder}", "-cp", path, "Oracle"]
+    arguments = jars.argument_file(folder / "java.args", options)
     command, answers = [str(jars.java()), f"@{arguments}"], []
     for number, (lines, release, definitions) in enumerate(inputs):
         given, taken = folder / f"in{number}.ndjson", folder / f"out{number}.ndjson"
