@@ -77,7 +77,7 @@ def lost(form: SourceForm, records: Records) -> Iterator[str]:
                 continue  # that a variable is empty, or that a row was written, says as much
             there = any(
                 _holds(cell, name, row.get(variable))
-                for dataset, line, variable, cell in slots
+                for dataset, line, variable, cell in (*slots, *_given(form, name))
                 for row in rows.get((dataset, place), [])
                 if _is_of(line, row)
             )
@@ -89,6 +89,14 @@ def _cells(form: SourceForm, name: str) -> Iterator[tuple[str, Line, str, Cell]]
     for document, line in form.mapping.lines:
         for variable, cell in line.cells:
             if any(slot.base == name for slot in cell.slots):
+                yield document.dataset, line, variable, cell
+
+
+def _given(form: SourceForm, name: str) -> Iterator[tuple[str, Line, str, Cell]]:
+    """The variables that have no slot for the column, but a value that is given for its cells."""
+    for document, line in form.mapping.lines:
+        for variable, cell in line.cells:
+            if name in dict(cell.readable_columns()) and all(slot.base != name for slot in cell.slots):
                 yield document.dataset, line, variable, cell
 
 
@@ -110,7 +118,7 @@ def dirtied(records: Records, key: tuple[str, ...], columns: set[str], rng: Rand
     made: Records = []
     for number in range(40):
         record = dict(rng.choice(records))
-        for name in columns - set(key):
+        for name in sorted(columns - set(key)):
             if rng.random() < 0.35:
                 record[name] = rng.choice(DIRTY)
         made.append(record | {key[-1]: str(number)} if key[-1] not in ("visit", "visit_name") else record)
