@@ -121,6 +121,17 @@ def test_codes_of_other_systems_are_listed_like_those_of_loinc(tmp_path: Path) -
         assert [(row["VSTESTCD"], row["VSORRESU"]) for row in csv.DictReader(stream)] == [("HR", "beats/min")]
 
 
+def test_what_a_variable_has_is_not_carried_beside_it(tmp_path: Path) -> None:
+    cloudy, cells = coded(SCT, "7766007", "Cloudy urine"), coded(LOINC, "26464-8")
+    given = [
+        result("l1", code=coded(LOINC, "5767-9"), valueCodeableConcept=cloudy),
+        result("l2", code=cells, valueQuantity=quantity(4.5, "10*3/uL")),
+    ]
+    _, rows = made(tmp_path, given, "lb")
+    assert {(row["LBORRES"], row["LBORRESU"]) for row in rows} == {("Cloudy urine", ""), ("4.5", "10^9/L")}
+    assert not (tmp_path / "out/sdtm/supplb.csv").exists()
+
+
 def test_a_code_that_no_list_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _ = made(tmp_path, [result("l1", code=coded("urn:lab", "X")), result("l2")], "lb")
     assert code == 3

@@ -62,7 +62,7 @@ class SourceRecords(NamedTuple):
 
 
 class SourceForm:
-    """One form, in both directions. `mapping` is what its documents say; `absent` see `source_records.Absent`."""
+    """One form, in both directions. `mapping` is what its documents say; `absent` see `from_sdtm.Absent`."""
 
     def __init__(self, mapping: FormMapping, absent: Absent | None = None) -> None:
         self.mapping, self.absent = mapping, dict(absent or {})
@@ -77,9 +77,9 @@ class SourceForm:
         """The datasets that its records make rows of."""
         return tuple(dict.fromkeys(document.dataset for document in self.mapping.documents))
 
-    def rows(self, table: pa.Table) -> FormRows:
-        """The rows that records make (see `source_rows.rows`); a faulty record makes none and is quarantined."""
-        made = write_rows(self.mapping, table)
+    def rows(self, table: pa.Table, *, reversible: bool = True) -> FormRows:
+        """The rows that records make (see `to_sdtm.rows`); a faulty record makes none and is quarantined."""
+        made = write_rows(self.mapping, table, reversible=reversible)
         return made._replace(tables={name: each.drop_columns([RECORD]) for name, each in made.tables.items()})
 
     def reduced(self, table: pa.Table) -> Reduced:
@@ -87,7 +87,7 @@ class SourceForm:
         return reduce(self.mapping, table)
 
     def records(self, tables: Mapping[str, pa.Table], labels: Labels | None = None) -> FormRecords:
-        """The records read from rows, in the order of their keys (see `source_records.records`)."""
+        """The records read from rows, in the order of their keys (see `from_sdtm.records`)."""
         return read_records(self.mapping, tables, labels or {}, self.absent)
 
 
@@ -206,11 +206,12 @@ class SourceLibrary:
     def _zoned(self) -> bool:
         return any(form.mapping.declared.zone for form in self.forms.values())
 
-    def to_rows(self, records: Mapping[str, pa.Table]) -> SourceRows:
+    def to_rows(self, records: Mapping[str, pa.Table], *, reversible: bool = True) -> SourceRows:
         """Tabulation rows out of records.
 
         Args:
             records: text tables by form name.
+            reversible: whether the rows must give the records back as they are spelt.
 
         Returns:
             Rows by dataset (variables that are not standard are beside the others, with a label), problems,
@@ -235,7 +236,7 @@ class SourceLibrary:
                 )
                 quarantined[name] = table
                 continue
-            result = form.rows(table)
+            result = form.rows(table, reversible=reversible)
             problems += result.problems
             quarantined |= {name: result.quarantined} if result.quarantined.num_rows else {}
             left_out[name] = result.left_out

@@ -2,7 +2,8 @@
 carried.
 
 A record with a fault makes no row in any dataset. What is read back from the rows is compared with the record cell by
-cell, so that records -> rows -> records is exact whatever the mapping says.
+cell, so that records -> rows -> records is exact whatever the mapping says. Records of views are not read back: their
+resources stay where they are, and only cells that no variable has are carried.
 """
 
 from __future__ import annotations
@@ -58,21 +59,23 @@ class FormRows(NamedTuple):
     unmapped: dict[str, set[str]]
 
 
-def rows(form: FormMapping, table: pa.Table) -> FormRows:
+def rows(form: FormMapping, table: pa.Table, *, reversible: bool = True) -> FormRows:
     """The rows that the records of a form make.
 
     Args:
         form: its mapping; table: its records as a text table (columns as in the EDC, ``@file``, ``@row``).
+        reversible: whether the rows must give the records back as they are spelt.
 
     Returns:
         Rows, problems, quarantined records, labels and what was left out; records in = records that made rows +
         quarantined + skipped.
     """
-    return _Writer(form, table).run()
+    return _Writer(form, table, reversible).run()
 
 
 class _Writer:
-    def __init__(self, form: FormMapping, table: pa.Table) -> None:
+    def __init__(self, form: FormMapping, table: pa.Table, reversible: bool) -> None:
+        self._reversible = reversible
         self._names = set(data_columns(table))
         self._given = table
         table, self._whole, self._left_out = reduce(form, table)
@@ -223,17 +226,15 @@ class _Writer:
                 cells = self._columns.cells(name)
                 lost = pc.invert(same(cells, read_back(self._form, self._columns, written, name)))
                 lost = self._fresh(pc.and_(lost, first.is_valid()))
+                nowhere = unused(self._columns, written, name) if pc.any(lost).as_py() else None
+                if nowhere and not self._reversible:
+                    lost = pc.and_(lost, nowhere[0])
                 if pc.any(lost).as_py():
                     broken = pc.fill_null(pc.match_substring_regex(cells, CONTROLS), False)
                     self._mark("FS201", pc.and_(lost, broken), name, "text without control characters")
-                    self._note_unused(name, self._fresh(lost), written)
+                    if nowhere:  # the supplemental qualifier alone has a cell for which there is a variable
+                        self._note("FS264", self._fresh(pc.and_(lost, nowhere[0])), name, nowhere[1])
                     self._carry_column(name, pc.coalesce(spelt(cells), pa.scalar(EMPTY)), lost, (written, first))
-
-    def _note_unused(self, name: str, lost: pa.Array, written: list[Written]) -> None:
-        """A warning for each cell that has a variable, but is in none: the supplemental qualifier alone has it."""
-        found = unused(self._columns, written, name)
-        if found is not None:
-            self._note("FS264", pc.and_(lost, found[0]), name, found[1])
 
     def _carry_column(self, name: str, cells: pa.Array, lost: pa.Array, lines: tuple[list[Written], pa.Array]) -> None:
         for at, each in enumerate(lines[0]):

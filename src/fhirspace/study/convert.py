@@ -335,7 +335,8 @@ def _prepared(
 ) -> pipeline.Prepared:
     if given.kind == "records":
         sources = pipeline.source_library(source, given.forms, mappings)
-        return pipeline.from_records(pipeline.read(given, accounting, sources), sources, accounting, kinds, design)
+        records, own = pipeline.read(given, accounting, sources), given.source != "views"
+        return pipeline.from_records(records, sources, accounting, kinds, design, reversible=own)
     if given.kind == "sdtm":
         prepared = pipeline.from_sdtm(given, library, accounting, kinds, design, finish=finish)
         if prepared.finished:

@@ -175,9 +175,9 @@ def _unquoted(rejected: Rejected, known: Collection[str]) -> Iterator[Problem]:
             yield problem
 
 
-def forms(records: Block, sources: SourceLibrary) -> SourceRows:
+def forms(records: Block, sources: SourceLibrary, *, reversible: bool = True) -> SourceRows:
     """The rows of datasets that the records of forms give, and the records that give none (`quarantined`)."""
-    return sources.to_rows(dict(records.tables))
+    return sources.to_rows(dict(records.tables), reversible=reversible)
 
 
 def derive(
@@ -224,8 +224,10 @@ def from_records(
     accounting: Accounting,
     kinds: Sequence[str] = (),
     design: StudyDesign | None = None,
+    *,
+    reversible: bool = True,
 ) -> Prepared:
-    """Tabulations of a study from the records of its EDC export.
+    """Tabulations of a study from the records of its EDC export, or from those of views.
 
     A record whose rows break a rule of SDTM is quarantined whole, and the tabulations are made anew without it: derived
     values of other records must not depend on it.
@@ -233,10 +235,11 @@ def from_records(
     Args:
         records: the forms by name; sources: their mappings; accounting: of the run.
         kinds: the formats in which the datasets are to be written. design: of the study; that of the mappings without.
+        reversible: whether the datasets must give the records back as they are spelt; those of views need not.
     """
     left, design = dict(records.tables), design or design_of(sources)
     while True:
-        made = forms(Block(left), sources)
+        made = forms(Block(left), sources, reversible=reversible)
         block, derivation = derive(made, sources, design=design)
         tables = dict(block.tables)
         look = check(block, kinds, design=design)
