@@ -29,7 +29,8 @@ from typing import Any
 from fhirspace.fhir.validation.models import by_models, models_of
 from fhirspace.standards.fhir import RELEASES, Release
 
-_ID = re.compile(rb'("id":"[A-Za-z0-9.-]{8,56}|"reference":"[A-Za-z]+/[A-Za-z0-9.-]{8,56})(?=")')
+_ID = re.compile(rb'(^{"resourceType":"[A-Za-z]+","id":"[^"]{1,56}|"reference":"[A-Za-z]+/[A-Za-z0-9.-]{1,56})(?=")')
+"""The id of a resource, which comes first in what fhirspace writes, and the references to others; no contained one."""
 _COMMAND = "import sys; from fhirspace.cli import main; sys.exit(main())"
 _MODELS, _SCHEMA, _HL7 = 300, 10, 400
 """The lines that each of the slower programs gets."""
