@@ -10,7 +10,6 @@ import argparse
 import json
 import multiprocessing
 import platform
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +17,8 @@ from concurrent.futures import ProcessPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from benchmarks.children import cpu_seconds
 
 Figures = dict[str, float]
 
@@ -93,10 +94,9 @@ def _help() -> float:
     """CPU seconds (user and system) of ``fhirspace --help``, the median of five."""
     spent = []
     for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = cpu_seconds()
         subprocess.run([sys.executable, "-m", "fhirspace.cli", "--help"], stdout=subprocess.DEVNULL, check=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        spent.append(cpu_seconds() - before)
     return sorted(spent)[2]
 
 

@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.children import cpu_seconds
+
 ENDS = ("execution error", "issue reported", "success", "skipped")
 
 
@@ -31,11 +33,10 @@ class Spent(NamedTuple):
 
 def spent(command: list[str], environment: dict[str, str]) -> Spent:
     """Runs a command whose exit code says only what it found."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    before = cpu_seconds()
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)  # nosec B603
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Spent(seconds, after.ru_maxrss / 1024)
+    seconds = cpu_seconds() - before
+    return Spent(seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
 
 
 def judged_by_core(datasets: Path, rules: Path) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import resource
 import subprocess
 import sys
 import tempfile
@@ -26,12 +25,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.children import cpu_seconds
 from fhirspace.fhir.validation.models import by_models, models_of
 from fhirspace.standards.fhir import RELEASES, Release
 
 _ID = re.compile(rb'(^{"resourceType":"[A-Za-z]+","id":"[^"]{1,56}|"reference":"[A-Za-z]+/[A-Za-z0-9.-]{1,56})(?=")')
 """The id of a resource, which comes first in what fhirspace writes, and the references to others; no contained one."""
-_COMMAND = "import sys; from fhirspace.cli import main; sys.exit(main())"
 _MODELS, _SCHEMA, _HL7 = 300, 10, 400
 """The lines that each of the slower programs gets."""
 
@@ -45,33 +44,18 @@ def copied(lines: Sequence[bytes], copies: int) -> list[bytes]:
     return found
 
 
-def _children() -> float:
-    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return spent.ru_utime + spent.ru_stime
-
-
 def command(lines: Sequence[bytes], release: Release, rounds: int) -> tuple[float, int]:
     """The least CPU seconds of the command over some lines, and the number of errors that it counts."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "resources.ndjson")
         file.write_bytes(b"\n".join([*lines, b""]))
-        given: list[str | Path] = [
-            sys.executable,
-            "-c",
-            _COMMAND,
-            "validate",
-            file,
-            "--fhir",
-            release,
-            "--full",
-            "--format",
-            "ndjson",
-        ]
+        options = ["--fhir", release, "--full", "--format", "ndjson"]
+        given = [sys.executable, "-m", "fhirspace.cli", "validate", str(file), *options]
         least, errors = float("inf"), 0
         for _ in range(rounds):
-            before = _children()
+            before = cpu_seconds()
             done = subprocess.run(given, capture_output=True, check=False, stdin=subprocess.DEVNULL)
-            least = min(least, _children() - before)
+            least = min(least, cpu_seconds() - before)
             errors = sum(json.loads(line)["level"] == "error" for line in done.stdout.splitlines())
         return least, errors
 
@@ -106,9 +90,9 @@ def hl7(lines: Sequence[bytes], release: Release) -> float:
     spent = []
     for some in (lines[: len(lines) // 4], lines):
         with tempfile.TemporaryDirectory() as folder:
-            before = _children()
+            before = cpu_seconds()
             oracle.judge([oracle.Input(some, release)], Path(folder, "oracle"))
-            spent.append(_children() - before)
+            spent.append(cpu_seconds() - before)
     return (len(lines) - len(lines) // 4) / (spent[1] - spent[0])
 
 
