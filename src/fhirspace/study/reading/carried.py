@@ -249,7 +249,6 @@ def _helpers(conditions: Iterable[str], cells: dict[str, str]) -> Iterator[dict[
         yield ends | having
 
 
-@once
 def _in_choices(root: Obj) -> frozenset[str]:
     """The columns in the alternatives of a template; an id is always written and decides nothing."""
     several = (node for node in walk(root) if isinstance(node, OneOf))
