@@ -65,7 +65,7 @@ def validate(
         yield from (fault.problem for fault in given.faults.values())
         yield from given.problems
         if given.kind == "sdtm":
-            yield from _datasets(given, opened)
+            yield from _datasets(given, opened, fhir)
         elif given.kind == "records":
             yield from (finding(found.path) for found in given.files.values())
     files = [file for given in opened.inputs for file in given.fhir]  # references lead from one input to another
@@ -110,7 +110,15 @@ def _checker(
     return Checker(definitions(fhir), known, full=full, profiles=urls), package.missing
 
 
-def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
+def _outside_the_guide(name: str, place: Place, columns: Sequence[str], fhir: Release) -> Problem:
+    """What to report of a dataset that SDTMIG does not have: whether a conversion takes it, by its class."""
+    from fhirspace.mapping.library import Library  # noqa: PLC0415 - few inputs have such a dataset
+
+    code = "FS767" if Library(fhir).adopt(name.removeprefix("SUPP"), columns) else "FS753"
+    return Problem(code, place, "a dataset of SDTMIG " + sdtm.version(), name)
+
+
+def _datasets(given: Input, opened: Opened, fhir: Release) -> Iterator[Problem]:
     """The findings in SDTM datasets. Raises InputError: of the first file where none can be read; FS103, no row."""
     from fhirspace.study.accounting import as_finding  # noqa: PLC0415 - only datasets need it
     from fhirspace.study.metadata.describe import odd_types  # noqa: PLC0415
@@ -119,14 +127,14 @@ def _datasets(given: Input, opened: Opened) -> Iterator[Problem]:
     findings: list[Problem] = []
     faults: list[InputError] = []
     for name, found in given.files.items():
-        if not sdtm.known(name.removeprefix("SUPP")):
-            findings.append(Problem("FS753", Place(found.path.name), "a dataset of SDTMIG " + sdtm.version(), name))
         try:
             data, rejected, problems = opened.tabulation(found)
         except InputError as fault:
             faults.append(fault)
             findings.append(as_finding(fault, found.path))
             continue
+        if not sdtm.known(name.removeprefix("SUPP")):
+            findings.append(_outside_the_guide(name, Place(found.path.name), data.columns, fhir))
         findings += (*problems, *rejected.problems, *odd_types(name, data.description, found.path.name))
         if data.rows or rejected:
             tables[name] = data.table()

@@ -168,10 +168,15 @@ def test_a_faulty_row_of_a_sponsors_own_domain_is_found(own: Path, tmp_path: Pat
     assert found == {("FS727", "xb.csv:2:USUBJID"), ("FS728", "xb.csv:3:XBDTC")}
 
 
-def test_validation_tells_of_it(tmp_path: Path) -> None:
+def test_validation_tells_what_a_conversion_does_with_it(tmp_path: Path) -> None:
     source = small_study.write(tmp_path / "in", DI=DI, XB=XB)
-    errors = {(problem.code, problem.table) for problem in validate([source]) if problem.level == "error"}
-    assert errors == {("FS753", "DI")}
+    (source / "adsl.csv").write_text("STUDYID,USUBJID,TRT01P\nTINY,TINY-1,A\n", "utf-8")
+    as_xpt(source / "adsl.csv")
+    found = [problem for problem in validate([source]) if problem.code in {"FS753", "FS767"}]
+    assert {(problem.code, problem.level, problem.table) for problem in found} == {
+        ("FS753", "error", "ADSL"),
+        ("FS767", "warning", "DI"),
+    }
 
 
 @pytest.mark.parametrize("text", ["subject,glow\n1,2\n", "STUDYID,SUBJECT\nTINY,1\n"])
