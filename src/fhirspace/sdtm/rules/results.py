@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.sdtm.rules.engine import PRESENCE, Fault, Outcome, cell, targets
-from fhirspace.sdtm.rules.errors import CannotRun
-from fhirspace.sdtm.rules.frame import Frame, of_dataset
+from fhirspace.sdtm.rules.frame import of_dataset
 from fhirspace.sdtm.rules.model import Rule
 from fhirspace.sdtm.rules.values import Lists, is_number, written
 
@@ -71,17 +69,10 @@ def _found(rule: Rule, fault: Fault, names: list[str], row: int, *, floats: bool
     record = "" if rule.sensitivity != "Record" or presence else str(frame.rows[row].as_py())
     cells = []
     for name in names:
-        value: Any = _cell(frame, name, row) if frame.has(name) else NOT_THERE
+        value: Any = cell(frame, name, row) if frame.has(name) else NOT_THERE
         cells.append((name, written(float(value) if floats and isinstance(value, int) else value)))
     own = _identity(rule, fault, row) if record else ("", "")
     return Found(dataset, record, tuple(cells), *own)
-
-
-def _cell(frame: Frame, name: str, row: int) -> Any:
-    """One value of a row; none where the variable is numeric, but not all its cells are numbers."""
-    with suppress(CannotRun):
-        return cell(frame, name, row)
-    return None
 
 
 def _dataset(rule: Rule, fault: Fault, row: int) -> str:
@@ -102,9 +93,9 @@ def _identity(rule: Rule, fault: Fault, row: int) -> tuple[str, str]:
     for key in ("USUBJID", f"{fault.dataset.prefix}SEQ"):
         value = None
         if frame.has(key):
-            value = _cell(frame, key, row)
+            value = cell(frame, key, row)
         elif of_cells and data.has(key):
-            value = _cell(data, key, pc.index(data.rows, frame.rows[row]).as_py())
+            value = cell(data, key, pc.index(data.rows, frame.rows[row]).as_py())
         found.append(written(value).removesuffix(".0"))
     return found[0], found[1]
 
