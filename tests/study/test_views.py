@@ -128,7 +128,13 @@ def test_a_profile_counts_what_there_is_and_writes_views_to_start_from(
 
 
 def test_a_profile_asks_only_for_codes_that_no_list_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    codes_ = {"72514-3": "vital-signs", "72166-2": "social-history", "99999-9": "vital-signs", "34533-0": "laboratory"}
+    codes_ = {
+        "86923-0": "vital-signs",
+        "74006-8": "vital-signs",
+        "72166-2": "social-history",
+        "99999-9": "vital-signs",
+        "21924-6": "laboratory",
+    }
     given = [
         {**lab(code, "Patient/p1", "2026-02-03"), "code": coded(LOINC, code), "category": [coded(CATEGORY, kind)]}
         for code, kind in codes_.items()
@@ -137,10 +143,11 @@ def test_a_profile_asks_only_for_codes_that_no_list_has(tmp_path: Path, capsys: 
     assert main(["mapping", "profile", str(folder), "--out", str(out)]) == 0
     lines = {line.split()[0]: line.split("  ")[-1] for line in capsys.readouterr().out.splitlines() if "-" in line}
     assert [lines[code] for code in codes_] == [
-        "left: Pain severity",
+        "left: KCCQ-12 questionnaire",
+        "WTDIFDIA (extended: not of CDISC)",
         "TOBACCO",
         "none: to be filled",
-        "left: Odor of urine: no term of LBTESTCD",
+        "left: Tumor marker without its name: no term of LBTESTCD",
     ]
     assert [row["value"] for row in rows(out / "codes/LOINCVS+.csv")] == ["99999-9"]
     assert rows(out / "codes/LOINCLB+.csv") == []
@@ -227,15 +234,16 @@ def test_a_gender_without_term_and_several_races_lose_nothing(
     assert "FS264 all.ndjson:1:gender" in capsys.readouterr().err
 
 
-def test_a_ph_has_no_unit_in_sdtm_and_its_source_stays(tmp_path: Path) -> None:
+def test_a_ph_has_no_unit_in_sdtm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     acid = lab("l1", "Patient/p1", "2026-02-03", code=coded(LOINC, "5803-2", "pH of Urine"))
     acid["valueQuantity"] = {"value": 6.5, "system": "http://unitsofmeasure.org", "code": "[pH]"}
     views, given, out = study(tmp_path / "study"), write(tmp_path / "in", [patient("p1"), acid]), tmp_path / "out"
     command = ["convert", str(given), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
-    assert main([*command, "--out", str(out)]) == 1
+    assert main([*command, "--out", str(out)]) == 0
     (row,) = rows(out / "sdtm/lb.csv")
     assert (row["LBTESTCD"], row["LBORRES"], row["LBORRESU"]) == ("PH", "6.5", "")
-    assert ("UNIT", "[pH]") in {(each["QNAM"], each["QVAL"]) for each in rows(out / "sdtm/supplb.csv")}
+    assert not (out / "sdtm/supplb.csv").exists()
+    assert "lab: 1 cell empty by `missing:`" in capsys.readouterr().out
 
 
 @pytest.mark.slow

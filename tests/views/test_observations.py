@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.standards import sdtm, terminology
 from fhirspace.template.folders import shipped
 from tests.views.ehr import CATEGORY, LOINC, SCT, coded, lab, patient, write
 
@@ -18,7 +21,9 @@ WHEN = "2026-02-03"
 REASON = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 
 
-def made(tmp_path: Path, given: list[dict[str, Any]], dataset: str, **codes: str) -> tuple[int, list[dict[str, str]]]:
+def made(
+    tmp_path: Path, given: list[dict[str, Any]], dataset: str, *options: str, **codes: str
+) -> tuple[int, list[dict[str, str]]]:
     """The exit code and the rows of a dataset."""
     views = tmp_path / "views"
     (views / "codes").mkdir(parents=True)
@@ -28,7 +33,7 @@ def made(tmp_path: Path, given: list[dict[str, Any]], dataset: str, **codes: str
         (views / "codes" / f"{name}+.csv").write_text(text)
     folder = write(tmp_path / "in", [patient("p1"), *given])
     run = ["convert", str(folder), "--to", "sdtm", "--views", str(views), "--source", "ehr", "--format", "csv"]
-    code = main([*run, "--out", str(tmp_path / "out")])
+    code = main([*run, *options, "--out", str(tmp_path / "out")])
     path = tmp_path / "out" / "sdtm" / f"{dataset}.csv"
     if not path.exists():
         return code, []
@@ -96,7 +101,10 @@ def test_a_panel_has_its_own_result_and_those_of_its_components(tmp_path: Path) 
     count = [{"code": coded(LOINC, "6690-2"), "valueQuantity": quantity(5, "10*9/L")}]
     blood = result("l1", code=coded(LOINC, "58410-2"), component=count)
     _, rows = made(tmp_path, [pulse, blood], "vs")
-    assert [(row["VSTESTCD"], row["VSORRES"]) for row in rows] == [("FIO2", "21"), ("OXYSAT", "96")]
+    assert [(row["VSTESTCD"], row["VSORRES"], row["VSMETHOD"]) for row in rows] == [
+        ("FIO2", "21", ""),
+        ("OXYSAT", "96", "PULSE OXIMETRY"),
+    ]
     with (tmp_path / "out/sdtm/lb.csv").open(newline="") as stream:
         assert [(row["LBSPID"], row["LBTESTCD"]) for row in csv.DictReader(stream)] == [("l1", "WBC")]
 
@@ -172,11 +180,48 @@ def test_results_know_their_report_their_specimen_and_their_ranges(tmp_path: Pat
     ]
 
 
-def test_a_score_of_pain_is_a_row_of_qs_where_the_study_names_its_instrument(tmp_path: Path) -> None:
-    pain = sign("s1", coded(LOINC, "72514-3"), valueQuantity=quantity(4, "{score}"))
-    _, rows = made(tmp_path, [pain], "qs", LOINCQS="value,code,test,cat\n72514-3,PAIN01,Pain Now,NUMERIC PAIN\n")
-    assert [(row["QSTESTCD"], row["QSORRES"]) for row in rows] == [("PAIN01", "4")]
+PAIN = ("72514-3", quantity(4, "{score}"))
+OTHER_INSTRUMENT = "value,code,test,cat\n72514-3,PAIN01,Pain Now,NUMERIC PAIN\n"
+
+
+@pytest.mark.parametrize(
+    ("codes", "test", "method"),
+    [({}, "PI0101", "NUMERICAL RATING SCALE 11-POINT"), ({"LOINCQS": OTHER_INSTRUMENT}, "PAIN01", None)],
+)
+def test_a_rating_of_pain_is_an_item_of_an_instrument(
+    tmp_path: Path, codes: dict[str, str], test: str, method: str | None
+) -> None:
+    _, rows = made(tmp_path, [sign("s1", coded(LOINC, PAIN[0]), valueQuantity=PAIN[1])], "qs", **codes)
+    assert [(row["QSTESTCD"], row["QSORRES"], row["QSSTRESN"], row.get("QSMETHOD")) for row in rows] == [
+        (test, "4", "4", method)
+    ]
     assert not (tmp_path / "out/sdtm/vs.csv").exists()
+    assert not (tmp_path / "out/sdtm/suppqs.csv").exists()  # a score has no unit
+
+
+def test_a_study_may_have_a_rating_of_pain_as_a_vital_sign(tmp_path: Path) -> None:
+    pain = sign("s1", coded(LOINC, PAIN[0]), valueQuantity=PAIN[1])
+    _, rows = made(tmp_path, [pain], "vs", LOINCVS="value,code,test,extended\n72514-3,PAIN,Pain,Yes\n")
+    assert [row["VSTESTCD"] for row in rows] == ["PAIN"]
+    assert not (tmp_path / "out/sdtm/qs.csv").exists()
+
+
+def test_a_study_may_leave_what_a_shipped_list_has(tmp_path: Path) -> None:
+    lost = sign("s1", coded(LOINC, "74006-8"), valueQuantity=quantity(2, "kg"))
+    _, rows = made(tmp_path, [lost], "vs", LOINCVS="value,code\n74006-8,\n", NOTVITAL="value,code\n74006-8,Not asked\n")
+    assert (rows, (tmp_path / "out/quarantine").exists()) == ([], False)
+
+
+def test_an_extended_test_is_one_in_define_xml_and_in_a_note(tmp_path: Path) -> None:
+    lost = sign("s1", coded(LOINC, "74006-8"), valueQuantity=quantity(2, "kg"))
+    _, rows = made(
+        tmp_path, [lost, sign("s2", coded(LOINC, "29463-7"), valueQuantity=quantity(70, "kg"))], "vs", "--define"
+    )
+    assert [row["VSTESTCD"] for row in rows] == ["WEIGHT", "WTDIFDIA"]
+    define = (tmp_path / "out/sdtm/define.xml").read_text()
+    assert re.findall(r'CodedValue="(\w+)" [^>]*def:ExtendedValue="Yes"', define)[0] == "WTDIFDIA"
+    notes = [json.loads(line) for line in (tmp_path / "out/problems.ndjson").read_text().splitlines()]
+    assert {"VSTESTCD", "VSTEST"} == {each["column"] for each in notes if each["code"] == "FS724"}
 
 
 def test_an_instrument_among_the_vital_signs_makes_no_row(tmp_path: Path) -> None:
@@ -200,3 +245,22 @@ def test_a_result_of_the_category_laboratory_is_of_lb_or_of_the_dataset_that_it_
 def test_each_shipped_test_has_a_category_since_panels_are_subcategories() -> None:
     with (shipped() / "codes" / "LOINCLB.csv").open(newline="") as stream:
         assert [row["value"] for row in csv.DictReader(stream) if not row["cat"]] == []
+
+
+@pytest.mark.parametrize(("name", "dataset"), [("LOINCLB", "LB"), ("LOINCVS", "VS"), ("LOINCSC", "SC")])
+def test_each_shipped_test_is_one_of_cdisc_or_says_that_it_is_not(name: str, dataset: str) -> None:
+    """A code and a name of one C-code, or a row with `extended` and neither of both."""
+    codes, names = (terms(dataset, f"{dataset}{suffix}") for suffix in ("TESTCD", "TEST"))
+    with (shipped() / "codes" / f"{name}.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    found = {row["value"]: (codes.get(row["code"]), names.get(row["test"])) for row in rows}
+    extended = {row["value"] for row in rows if row.get("extended") == "Yes"}
+    assert {value for value, pair in found.items() if pair[0] is None or pair[0] != pair[1]} == extended
+    assert all(found[value] == (None, None) for value in extended)
+
+
+def terms(dataset: str, variable: str) -> dict[str, str]:
+    """The terms that a variable may have, with their C-codes."""
+    known = sdtm.variable(dataset, variable)
+    assert known is not None and known.codelists
+    return {term.value: term.code for code in known.codelists for term in terminology.codelist(code).terms.values()}

@@ -96,8 +96,8 @@ def test_the_views_of_synthea_leave_what_is_for_no_dataset(tmp_path: Path) -> No
     ]
     bare = {key: value for key, value in lab("n", "Patient/p1", "2026-02-03").items() if key not in ("category", "id")}
     bare["code"] = coded(LOINC, "69453-9")
-    pain = {**seen[1], "id": "pain", "code": coded(LOINC, "72514-3")}
-    made = run(tmp_path, [patient("p1"), *seen, bare, pain], "extends: synthea\n")
+    kccq = {**seen[1], "id": "kccq", "code": coded(LOINC, "86923-0")}
+    made = run(tmp_path, [patient("p1"), *seen, bare, kccq], "extends: synthea\n")
     assert cells(made, "vital", "id") == [("v",)]
     assert made.left["Observation", "no item of a questionnaire of the study (code list LOINCQS)"] == 1
     assert made.left["Observation", "without a category and a code of the code lists LOINCLB and LOINCVS"] == 1

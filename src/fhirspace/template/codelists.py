@@ -69,6 +69,10 @@ class CodeLists:
         """The cells of a list with their codes. Raises MappingError FS311: there is no such list."""
         return self._pairs(name, "", Place(name))[0]
 
+    def marked(self, name: str, column: str) -> frozenset[str]:
+        """The cells of a list that have something in a column. Raises MappingError FS313: the file cannot be read."""
+        return frozenset(row["value"] for row in self._read(name) if row.get(column))
+
     def cells(self, name: str, place: tuple[str, int]) -> list[str]:
         """The cells of a list. Raises MappingError FS311: there is no such list, at this file and line."""
         return list(self._pairs(name, "", Place(*place, name))[0])

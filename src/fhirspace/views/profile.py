@@ -56,9 +56,11 @@ class Profile:
     def candidates(self, lists: CodeLists) -> list[dict[str, Any]]:
         """The LOINC codes of Observations by count, each with the test that the lists have for it ("": none).
 
-        `left` says what a code is that makes no row of LB or VS. Panels are left out: their components have the values.
+        `extended` says that the test is no term of CDISC's codelist, `left` what a code is that makes no row of LB or
+        VS. Panels are left out: their components have the values.
         """
         known = {name: lists.pairs(name) for name in (*_LISTS, *_NOT_ROWS)}
+        extended = frozenset[str]().union(*(lists.marked(name, "extended") for name in _LISTS))
         found = [
             {
                 "code": code,
@@ -66,6 +68,7 @@ class Profile:
                 "category": self.categories.get(code, ""),
                 "resources": count,
                 "test": next((known[name][code] for name in _LISTS if code in known[name]), ""),
+                "extended": code in extended,
                 "left": next((known[name][code] for name in _NOT_ROWS if code in known[name]), ""),
             }
             for (place, system, code, display), count in self.codes.items()

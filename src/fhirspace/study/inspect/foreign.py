@@ -87,7 +87,7 @@ def _remark(test: Mapping[str, Any]) -> str:
     """The test of CDISC, or why there is none."""
     if test["left"] and not test["test"]:
         return f"left: {test['left']}"
-    return str(test["test"] or _TO_FILL)
+    return str(test["test"] or _TO_FILL) + (" (extended: not of CDISC)" if test["extended"] else "")
 
 
 def _not_read(problems: Sequence[Problem]) -> list[str]:
@@ -131,7 +131,7 @@ def _lines(data: Mapping[str, Any]) -> list[str]:
     lines += _table(
         "statuses", [(f"{e['type']}.{e['element']} {e['code']}", e["resources"], "") for e in data["statuses"]], 40
     )
-    mapped = sum(each["resources"] for each in tests if each["test"])
+    mapped = sum(each["resources"] for each in tests if each["test"] and not each["extended"])
     whole = sum(each["resources"] for each in tests)
     rows = [(f"{each['code']} {each['display']}", each["resources"], _remark(each)) for each in tests]
     lines += _table("LOINC codes of Observations", rows)
