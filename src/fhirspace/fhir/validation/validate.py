@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from fhirspace.errors import InputError, Place, Problem
@@ -61,10 +60,12 @@ def validate_files(
         name = file.name
         try:
             for number, raw, one in _resources(file):
-                sound = quick.sound(raw)
-                if not sound:
+                found = quick.findings(raw)
+                if found is None:
                     yield from _resource(raw, checker, Place(name, number))
-                across.add(raw, file, number, one=one, sound=sound)
+                elif found:
+                    yield from _problems(found, raw, Place(name, number))
+                across.add(raw, file, number, one=one, sound=found is not None)
         except InputError as error:
             yield error.problem
     yield from across.problems()
@@ -96,8 +97,14 @@ def _resource(raw: bytes, checker: Checker, place: Place) -> list[Problem]:
         found = _checked(raw, checker)
     except JsonError as error:
         return [Problem(error.code, place, error.expected, _type(raw), error.detail, unread=place.row is None)]
+    return _problems(found, raw, place)
+
+
+def _problems(found: Sequence[Finding], raw: bytes, place: Place) -> list[Problem]:
     named = _type(raw) if found else ""
-    return [Problem(code, replace(place, column=column or None), expected, named) for column, code, expected in found]
+    return [
+        Problem(code, Place(place.file, place.row, column or None), expected, named) for column, code, expected in found
+    ]
 
 
 def _type(raw: bytes) -> str:

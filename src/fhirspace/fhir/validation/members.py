@@ -1,0 +1,222 @@
+"""The members of resources by their texts: each distinct text of a member is parsed and checked once.
+
+What a check finds in a text is remembered as well as that it finds nothing. Extensions are cut further, as one text of
+them has parts that repeat and parts that do not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from fhirspace.fhir.validation.check import Checker
+from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
+from fhirspace.fhir.validation.values.addresses import absolute, uri
+from fhirspace.json import bounded, decoder, parse, parse_resource
+from fhirspace.limits import limit
+
+REMEMBERED = 8192
+LONGEST = 512
+_SPLIT = 160
+"""Arrays of extensions that are longer than this are cut into their items."""
+
+_FRAME = len('{"url":,"extension":}')
+
+members_of = decoder(dict[str, msgspec.Raw], bound=False)
+_array = decoder(list[msgspec.Raw], bound=False)
+_plain = decoder(Any, bound=False)
+_WORD = rb'"[!#-\[\]-~]{1,400}"'
+_TEXT = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
+_NUMBER = rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?"
+_VALUE = rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b\})' % (_TEXT, _NUMBER, _TEXT)
+_PART_TEXT = rb'\{"url":"[A-Za-z0-9-]{1,64}",%b\}' % _VALUE
+_PART = re.compile(_PART_TEXT)
+"""A part of an extension with a plain text or amount, which is right whatever that is: no need to remember each."""
+_FREE = re.compile(rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b)' % (_TEXT, _NUMBER, _TEXT))
+"""Such a text or amount wherever it is among extensions; what is around it, as the code of a unit, repeats itself."""
+_HOLE = b"\0"
+_IDENTIFIER = rb'\{"system":((?!"urn:ietf:rfc:3986")%b),"value":%b\}' % (_WORD, _TEXT)
+MASKS = {
+    ("Identifier", False): re.compile(_IDENTIFIER),
+    ("Identifier", True): re.compile(rb"\[%b\]" % _IDENTIFIER),
+    ("Quantity", False): re.compile(
+        rb'\{"value":%b((?:,"unit":%b)?(?:,"system":%b,"code":%b)?)\}' % (_NUMBER, _TEXT, _WORD, _WORD)
+    ),
+}
+"""By type and whether it is a list: values of which one part may be anything of its kind. The rest is the group."""
+NOTHING = b""
+_AROUND = b"[" * 8
+"""As deep as a text may be in a line, or deeper."""
+UNUSED: frozenset[str] = frozenset()
+
+
+def _bound(raw: bytes) -> None:
+    """Raises JsonError where a part of a line may be too deep: which it is, the full way says."""
+    if raw.count(b"{") + raw.count(b"[") > limit("json-depth") - len(_AROUND):
+        bounded(_AROUND + raw)
+
+
+def _value(raw: bytes) -> Any:
+    """The value of a text, as `parse` gives it but for the spelling of numbers. Raises JsonError as `parse`."""
+    _bound(raw)
+    found = _plain(raw)
+    if b"\\" in raw or raw.count(b'"') != msgspec.json.encode(found).count(b'"'):
+        return parse(raw)  # which sees names that come twice, and halves of surrogate pairs
+    return found
+
+
+class Member:
+    """The check of one member of a resource, with the texts that passed it, and those that did not."""
+
+    __slots__ = ("_check", "good", "local", "wrong")
+
+    def __init__(self, check: Check) -> None:
+        self._check = check
+        self.good: set[bytes] = set()
+        self.wrong: dict[bytes, Sequence[Finding]] = {}
+        """What is wrong with texts of resources that contain no others."""
+        self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
+        """By the text of the contained resources and its own: the ids that it refers to."""
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """The contained resources that a member refers to, if it is right; None where that is not certain.
+
+        Args:
+            raw: the text of the member. inside: that of ``contained``, with the types of its resources by id.
+        """
+        found = self.local.get((inside, raw))
+        if found is not None or (raw in self.wrong and not inside):
+            return found
+        scope = Scope(types)
+        if self._check(_value(raw), scope):
+            if not inside and len(raw) <= LONGEST:
+                self._remember(raw)
+            return None
+        if scope.around.asked:
+            return None
+        used = frozenset(scope.used)
+        if len(raw) <= LONGEST:
+            if used:
+                bounded_in_number(self.local)
+                self.local[inside, raw] = used
+            else:
+                bounded_in_number(self.good)
+                self.good.add(raw)
+        return used
+
+    def _remember(self, raw: bytes) -> None:
+        """Remembers what is wrong with a text, if it is what the full way says of it, whatever is around it."""
+        scope = Scope({})
+        value, empty = parse_resource(raw)
+        found = self._check(value, scope) or ()
+        if found and not empty and not scope.around.asked:  # what is empty is found in the resource as a whole, too
+            bounded_in_number(self.wrong)
+            self.wrong[raw] = found
+
+
+def bounded_in_number(known: set[Any] | dict[Any, Any]) -> None:
+    """Forgets all that is remembered before it is too much."""
+    if len(known) >= REMEMBERED:
+        known.clear()
+
+
+class Masked(Member):
+    """The check of a member of which a part differs in each resource, and is right whatever it is.
+
+    The value of an Identifier is a text that nothing else depends on, unless its system is that of URIs; so is the
+    number of a Quantity. What is around them repeats itself.
+    """
+
+    __slots__ = ("_mask", "_rests")
+
+    def __init__(self, check: Check, mask: re.Pattern[bytes]) -> None:
+        super().__init__(check)
+        self._mask = mask
+        self._rests: set[bytes] = set()
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """As that of any member; what is around the part is judged once."""
+        found = self._mask.fullmatch(raw)
+        if found is None:
+            return super().used(raw, inside, types)
+        rest = found[1]
+        if rest in self._rests:
+            return UNUSED
+        used = super().used(raw, inside, types)
+        if used == UNUSED:
+            bounded_in_number(self._rests)
+            self._rests.add(rest)
+        return used
+
+
+class Extensions(Member):
+    """Extensions: those of definitions that are known are judged together, others one by one."""
+
+    __slots__ = ("_items", "_own", "_parts", "_registry", "_rests")
+
+    def __init__(self, check: Check, item: Check, checker: Checker) -> None:
+        super().__init__(check)
+        self._registry = checker.registry
+        self._own: dict[bytes, bool] = {}
+        self._items, self._parts = Member(item), Member(item)
+        self._rests: set[bytes] = set()
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """As that of any member; long texts are cut, and what is around free values in them is judged once."""
+        if len(raw) <= _SPLIT:
+            return super().used(raw, inside, types)
+        rest = _FREE.sub(_HOLE, raw)
+        if rest in self._rests:
+            return UNUSED
+        _bound(raw)
+        used = UNUSED if self._cut(raw, inside, types, part=False) else super().used(raw, inside, types)
+        if used == UNUSED and len(rest) <= 4 * LONGEST and self._free(raw, inside, types):
+            bounded_in_number(self._rests)
+            self._rests.add(rest)
+        return used
+
+    def _free(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+        """Whether free values in an array that is right may be any: none is in an extension with a definition."""
+        texts = map(bytes, _array(raw))
+        return all(not _FREE.search(text) or self._item(text, inside, types, part=False) for text in texts)
+
+    def _cut(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
+        """Whether an array of extensions is right, none of them has a definition, and none refers to others."""
+        items, length, items_of = _array(raw), 1, self._parts if part else self._items
+        for each in items:
+            text = bytes(each)
+            length += len(text) + 1
+            if part and _PART.fullmatch(text):
+                continue
+            if text not in items_of.good and not self._item(text, inside, types, part=part):
+                return False
+        return length == len(raw) and bool(items)
+
+    def _item(self, raw: bytes, inside: bytes, types: Mapping[str, str], *, part: bool) -> bool:
+        members = members_of(raw)
+        url = bytes(members.get("url", NOTHING))
+        own = self._own.get(url)
+        if own is None:
+            own = self._is_own(url)
+        if not own or (not part and b":" not in url):
+            return False
+        inner = members.get("extension")
+        if inner is None or len(members) != 2 or len(raw) <= _SPLIT:
+            return (self._parts if part else self._items).used(raw, inside, types) == UNUSED
+        if len(raw) != len(url) + len(bytes(inner)) + _FRAME:
+            return False  # blanks, or a name twice
+        return self._cut(bytes(inner), inside, types, part=True)
+
+    def _is_own(self, quoted: bytes) -> bool:
+        """Whether an address is that of a part, or of an extension that no definition is known of."""
+        address = parse(quoted) if quoted else None
+        own = type(address) is str and (":" not in address or self._is_unknown(address))
+        if len(self._own) < REMEMBERED:
+            self._own[quoted] = own
+        return own
+
+    def _is_unknown(self, address: str) -> bool:
+        return absolute(address) and not uri(address) and self._registry.extension(address) is None
