@@ -37,11 +37,13 @@ _MODELS, _SCHEMA, _HL7 = 300, 10, 400
 
 def copied(lines: Sequence[bytes], copies: int) -> list[bytes]:
     """The lines, and copies of them with other ids."""
-    found = list(lines)
-    for number in range(1, copies):
-        tail = b"c%d" % number
-        found += [_ID.sub(rb"\g<1>" + tail, line) for line in lines]
-    return found
+    return [*lines, *(line for number in range(1, copies) for line in copy(lines, number))]
+
+
+def copy(lines: Sequence[bytes], number: int) -> list[bytes]:
+    """A copy of lines with other ids, and other references."""
+    tail = rb"\g<1>c%d" % number
+    return [_ID.sub(tail, line) for line in lines]
 
 
 def command(lines: Sequence[bytes], release: Release, rounds: int) -> tuple[float, int]:

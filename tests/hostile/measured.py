@@ -19,22 +19,23 @@ sys.exit(code)
 
 
 class Measured(NamedTuple):
-    """The exit code of a command, what it wrote to standard error, and its peak memory in MB."""
+    """The exit code of a command, what it wrote to standard error, its peak memory in MB, and what it printed."""
 
     code: int
     said: str
     peak: int
+    printed: str
 
 
-def measured(*arguments: object, limits: str = "") -> Measured:
-    """Runs a command of fhirspace; Linux only."""
+def measured(*arguments: object, limits: str = "", seconds: int = 120) -> Measured:
+    """Runs a command of fhirspace, for some seconds at most; Linux only."""
     run = subprocess.run(
         [sys.executable, "-c", _CHILD, *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=seconds,
         check=False,
         env={**os.environ, "FHIRSPACE_LIMITS": limits},
     )
     said, _, peak = run.stderr.rpartition("peak ")
-    return Measured(run.returncode, said, int(peak or 0))
+    return Measured(run.returncode, said, int(peak or 0), run.stdout)
