@@ -49,7 +49,10 @@ def _map(source: dict[str, Any] = SOURCE, target: dict[str, Any] = TARGET, **inn
 
 def _found(resource: dict[str, Any], release: Release) -> list[str]:
     """The paths of what these checks find: other findings are of the elements of one release."""
-    ours = ("as base says", "a variable that", "an element of Patient", "an element of Appointment", "guides of HL7")
+    ours = (
+        "as base says", "a variable that", "an element of Patient", "an element of Appointment", "guides of HL7",
+        "as supplements is given", "parts of the composite", "content is not", "of this Questionnaire",
+    )  # fmt: skip
     return [path for path, _, expected in check(resource, release) if any(each in expected for each in ours)]
 
 
@@ -125,6 +128,38 @@ def test_a_map_knows_its_variables_and_elements(resource: dict[str, Any], path: 
 )
 def test_parts_of_other_kinds_are_no_crash(broken: dict[str, Any]) -> None:
     assert check({**_map(), **broken}, "R4")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_composite_parameter_has_two_parts(release: Release) -> None:
+    part = {"definition": "http://example.org/SearchParameter/p", "expression": "name"}
+    for count, place in ((0, ["SearchParameter.component"]), (1, ["SearchParameter.component"]), (2, [])):
+        more = {"component": [part] * count} if count else {}
+        assert _found({**PARAMETER, "type": "composite", **more}, release) == place
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_what_supplements_a_code_system_says_so(release: Release) -> None:
+    system = {"resourceType": "CodeSystem", "url": "http://example.org/s", "status": "draft", "content": "supplement"}
+    other = {"supplements": "http://example.org/t"}
+    assert _found({**system, **other}, release) == []
+    assert _found({**system, **other, "content": "fragment"}, release) == ["CodeSystem.content"]
+    assert _found({**system, "content": "fragment"}, release) == []
+    assert _found({**system, "content": "not-present", "concept": [{"code": "a"}]}, release) == ["CodeSystem.concept"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_condition_asks_for_an_item_of_the_questionnaire(release: Release) -> None:
+    def asking(link: str, **more: Any) -> dict[str, Any]:
+        when = {"question": link, "operator": "exists", "answerBoolean": True}
+        inner = {"linkId": "2", "type": "group", "item": [{"linkId": "3", "type": "display", "enableWhen": [when]}]}
+        items = [{"linkId": "1", "type": "boolean"}, inner]
+        return {"resourceType": "Questionnaire", "status": "draft", "item": items, **more}
+
+    assert _found(asking("1"), release) == []
+    assert _found(asking("4"), release) == ["Questionnaire.item[1].item[0].enableWhen[0].question"]
+    assert _found(asking("4", derivedFrom=["http://example.org/q"]), release) == []
+    assert _found({**asking("1"), "item": [1, {"item": 2, "enableWhen": [3]}]}, release) == []
 
 
 GENDER = "http://hl7.org/fhir/administrative-gender"

@@ -1,9 +1,11 @@
 """The checks of resources that describe FHIR itself, where their parts have to fit together.
 
-A ConceptMap maps codes that there are. Variables of a StructureMap have to be known where they are used, and its paths
-to be elements of types that are known; the expression of a SearchParameter starts at a type that the parameter
-searches. Source: FHIR, "ConceptMap" (group), "StructureMap" (group.input, rule.source, rule.target), "FHIR Mapping
-Language", "SearchParameter" (base, expression); HL7's validator, for guides of HL7's.
+The content of a CodeSystem is what it says. Conditions of a Questionnaire ask for items that it has. A ConceptMap
+maps codes that there are. Variables of a StructureMap have to be known where they are used, and its paths to be
+elements of types that are known; the expression of a SearchParameter starts at a type that the parameter searches, and
+a composite one has parts. Source: FHIR, "CodeSystem" (content, supplements), "Questionnaire" (enableWhen), "ConceptMap"
+(group), "StructureMap" (group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base,
+expression, component); HL7's validator, for guides of HL7's.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ from fhirspace.standards.hl7.terms import CodeSystem
 _TYPES = "http://hl7.org/fhir/StructureDefinition/"
 _HL7 = "http://hl7.org/fhir"
 _STATUS = f"{_TYPES}structuredefinition-standards-status"
+_PARTS = 2
+"""The fewest components of a composite SearchParameter."""
+_SUPPLEMENT = "supplement"
 _ABSTRACT = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
 
 
@@ -28,8 +33,10 @@ class SearchParameterCheck(ObjectCheck):
     """The check of a SearchParameter: its expression starts at one of the types that it is for."""
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
-        """Also that the types at the start of the expression are in ``base``."""
+        """Also that the types at the start of the expression are in ``base``, and that a composite has parts."""
         found = super().whole(value)
+        if value.get("type") == "composite" and len(_listed(value.get("component"))) < _PARTS:
+            found = [*(found or ()), ("component", "FS412", "the parts of the composite, two or more")]
         bases = {each for each in _listed(value.get("base")) if type(each) is str}
         text = value.get("expression")
         if not bases or bases & _ABSTRACT or type(text) is not str:
@@ -127,6 +134,50 @@ def _unknown_code(value: Mapping[str, Any], system: CodeSystem | None, path: str
         yield f"{path}.code", "FS426", "a code of the system that the group names"
 
 
+class CodeSystemCheck(ObjectCheck):
+    """The check of a CodeSystem: ``content`` says what it has."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also that a supplement is called one, and that there are no concepts where the content is not present."""
+        found = super().whole(value)
+        content = value.get("content", _SUPPLEMENT)
+        if "supplements" in value and content != _SUPPLEMENT:
+            found = [*(found or ()), ("content", "FS415", f"{_SUPPLEMENT}, as supplements is given")]
+        if content == "not-present" and "concept" in value:
+            found = [*(found or ()), ("concept", "FS415", "no concepts, as content is not-present")]
+        return found
+
+
+class QuestionnaireCheck(ObjectCheck):
+    """The check of a Questionnaire: its conditions ask for items that it has."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also the questions of ``enableWhen``, where it is not derived from another one, which may have them."""
+        found = super().whole(value)
+        if "derivedFrom" in value:
+            return found
+        items = list(_items(value))
+        known = {item.get("linkId") for _, item in items if type(item.get("linkId")) is str}
+        odd = [
+            (f"{path}.enableWhen[{place}].question", "FS415", "the linkId of an item of this Questionnaire")
+            for path, item in items
+            for place, each in enumerate(_listed(item.get("enableWhen")))
+            if type(each) is dict and type(each.get("question")) is str and each["question"] not in known
+        ]
+        return [*(found or ()), *odd] or None
+
+
+def _items(questionnaire: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All items, with their paths."""
+    waiting: list[tuple[str, Mapping[str, Any]]] = [("", questionnaire)]
+    while waiting:
+        around, holder = waiting.pop()
+        for place, item in enumerate(_listed(holder.get("item"))):
+            if type(item) is dict:
+                yield f"{around}item[{place}]", item
+                waiting.append((f"{around}item[{place}].", item))
+
+
 class ImplementationGuideCheck(ObjectCheck):
     """The check of an ImplementationGuide: one of HL7's says how far it is in the process of a standard."""
 
@@ -159,8 +210,10 @@ def _objects(value: Any) -> Iterable[dict[str, Any]]:
 
 
 KINDS: dict[str, type[ObjectCheck]] = {
+    "CodeSystem": CodeSystemCheck,
     "ConceptMap.group": ConceptGroupCheck,
     "ImplementationGuide": ImplementationGuideCheck,
+    "Questionnaire": QuestionnaireCheck,
     "SearchParameter": SearchParameterCheck,
     "StructureMap": StructureMapCheck,
 }
