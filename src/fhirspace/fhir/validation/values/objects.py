@@ -86,8 +86,11 @@ def identifier(value: Mapping[str, Any]) -> list[Placed]:
 
 
 def attachment(value: Mapping[str, Any]) -> list[Placed]:
-    """An Attachment: size and hash are those of the data."""
-    data, size, digest = value.get("data"), number_text(value.get("size")), value.get("hash")
+    """An Attachment: size (in R5 a text) and hash are those of the data."""
+    data, stated, digest = value.get("data"), value.get("size"), value.get("hash")
+    size = stated if type(stated) is str else number_text(stated)
+    if size is not None and size.startswith("-"):
+        return [("size", Fault("attachment-size", "a number of bytes, not below zero"))]
     if type(data) is not str or (size is None and digest is None):
         return []
     length = base64.decoded_length(data)
