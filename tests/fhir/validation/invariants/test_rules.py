@@ -208,6 +208,18 @@ def test_the_path_of_an_element_that_has_invariants_of_its_own() -> None:
     assert finding[0] == "Organization.address[1]"
 
 
+def test_the_path_of_a_choice_that_has_invariants_of_its_own() -> None:
+    half = {"value": 0.5, "unit": "x"}
+    risk = {
+        "resourceType": "RiskAssessment",
+        "status": "final",
+        "subject": {"reference": "Patient/1"},
+        "prediction": [{"probabilityRange": {"high": half}}],
+    }
+    paths = [path for path, _, expected in check(parse(encode(risk)), "R4") if expected.startswith("ras-1")]
+    assert paths == ["RiskAssessment.prediction[0].probabilityRange"]
+
+
 def test_what_is_around_a_part_is_known() -> None:
     """`%resource` of an entry's resource is that resource."""
     wrong = bundle("collection", {"fullUrl": "http://a.b/Observation/o", "resource": {**TWINS[1][2], "id": "o"}})

@@ -98,11 +98,17 @@ class TypeRules:
             except UndecidedError:
                 continue
             for place, part in enumerate(parts):
-                path = f"{name}[{place}]" if len(parts) > 1 else name
-                found += [
-                    Broken(path, rule.key, rule.expression) for rule in rules if not self._holds(rule, part, around)
-                ]
+                broken = [rule for rule in rules if not self._holds(rule, part, around)]
+                path = self._path(item.value, name, place) if broken else ""
+                found += [Broken(path, rule.key, rule.expression) for rule in broken]
         return found
+
+    def _path(self, value: dict[str, Any], name: str, place: int) -> str:
+        """Where one of the values of an element is, by its name in JSON (``valueRange``)."""
+        names = [step.json for step in self._model.steps(self._kind).get(name, ())]
+        used = next((each for each in names if each in value or f"_{each}" in value), name)
+        listed = type(value.get(used)) is list or type(value.get(f"_{used}")) is list
+        return f"{used}[{place}]" if listed else used
 
     def _undecided(self, names: tuple[str, ...]) -> tuple[_Rule, ...]:
         found = self._left.get(names)
