@@ -230,16 +230,21 @@ class Opened:
             beside += map(finding, leftovers(path, inner) if inner else ())
             inputs += map(self._recognised, inner or [path])
         faults = [fault for given in inputs for fault in given.faults.values()]
-        if faults and not any(given.files or given.fhir for given in inputs):
+        if len(faults) == 1 and not any(given.files or given.fhir for given in inputs):
             raise faults[0]
         return inputs, beside
 
     def _recognised(self, path: Path) -> Input:
-        """What a path holds; a broken one among several is an input with a fault, so that the others are looked at."""
+        """What a path holds; broken files are an input with faults, so that all of them are named."""
         try:
             return recognise([path], follow_links=self._follow_links, encoding=self._encoding)
         except InputError as fault:
-            if len(self.paths) == 1 or fault.code == "FS101":
+            if fault.code == "FS101":
+                raise
+            looked = find([path], follow_links=self._follow_links, inner=False)
+            if len(looked.faults) > 1:
+                return Input("fhir", {}, (), looked.faults, looked.unrecognised())
+            if len(self.paths) == 1:
                 raise
             return Input("fhir", {}, (), {path: fault})
 

@@ -227,3 +227,12 @@ def test_validate_and_roundtrip_tell_a_broken_file_too(
     assert "FS401" in capsys.readouterr().out
     assert main(["roundtrip", str(given)]) == 3
     assert "FS401 more.json" in capsys.readouterr().err
+
+
+def test_validate_names_each_file_where_all_are_broken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.json").write_text('{"resourceType":"Patient",')
+    (tmp_path / "b.ndjson").write_text("x\n")
+    for given in ([tmp_path], [tmp_path / "a.json", tmp_path / "b.ndjson"]):
+        assert main(["validate", *map(str, given), "--json"]) == 3
+        said = capsys.readouterr().out
+        assert "a.json" in said and "b.ndjson" in said
