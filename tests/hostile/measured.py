@@ -7,7 +7,7 @@ import subprocess
 import sys
 from typing import NamedTuple
 
-_CHILD = """
+CHILD = """
 import sys
 from fhirspace.cli import main
 code = main(sys.argv[1:])
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 def measured(*arguments: object, limits: str = "", seconds: int = 120) -> Measured:
     """Runs a command of fhirspace, for some seconds at most; Linux only."""
     run = subprocess.run(
-        [sys.executable, "-c", _CHILD, *map(str, arguments)],
+        [sys.executable, "-c", CHILD, *map(str, arguments)],
         capture_output=True,
         text=True,
         timeout=seconds,
