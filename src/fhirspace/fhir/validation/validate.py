@@ -17,7 +17,7 @@ from fhirspace.foreign import counted, member
 from fhirspace.json import JsonError, parse, parse_resource
 from fhirspace.standards.fhir import Release
 
-__all__ = ["validate", "validate_files"]
+__all__ = ["findings_of", "validate", "validate_files"]
 
 
 def validate(paths: Iterable[Path], *, fhir: Release = "R4", full: bool = False) -> Iterator[Problem]:
@@ -94,7 +94,7 @@ def _resources(file: FhirFile) -> Iterator[tuple[int | None, bytes, bool]]:
 
 def _resource(raw: bytes, checker: Checker, place: Place) -> list[Problem]:
     try:
-        found = _checked(raw, checker)
+        found = findings_of(raw, checker)
     except JsonError as error:
         return [Problem(error.code, place, error.expected, _type(raw), error.detail, unread=place.row is None)]
     return _problems(found, raw, place)
@@ -112,8 +112,12 @@ def _type(raw: bytes) -> str:
     return member(named, 1) if named else ""
 
 
-def _checked(raw: bytes, checker: Checker) -> list[Finding]:
-    """The findings of the check; that something is empty is one of them, also where the element is not known."""
+def findings_of(raw: bytes, checker: Checker) -> list[Finding]:
+    """The findings about one resource; that something is empty is one of them, also where the element is not known.
+
+    Raises:
+        JsonError: the text is no JSON.
+    """
     found = judged(parse(raw), checker)
     if any(code == "FS420" for _, code, _ in found):
         return found
