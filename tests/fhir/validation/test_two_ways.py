@@ -43,6 +43,7 @@ def drawn(seed: int, count: int) -> list[bytes]:
 NOTHING_KNOWN = ["http://example.org/fhir/StructureDefinition/a", "http://example.org/fhir/StructureDefinition/b"]
 PLAN: dict[str, Any] = {"resourceType": "CarePlan", "status": "active", "intent": "plan", "subject": ehr.PATIENT}
 BASIC: dict[str, Any] = {"resourceType": "Basic", "code": {"text": "a"}}
+TASK: dict[str, Any] = {"resourceType": "Task", "status": "completed", "intent": "order"}
 BOGUS = {"text": "a", "bogus": "a"}
 WITHIN = {"resourceType": "Patient", "id": "p"}
 URL = {"extension": [{"url": "http://example.org/x", "valueString": "a"}]}
@@ -73,6 +74,14 @@ SEEN: dict[str, list[dict[str, Any]]] = {
         {**BASIC, "meta": {"profile": [5, f"{ehr.HL7}bodyweight"]}},
         {**BASIC, "meta": {"profile": [f"{ehr.HL7}Basic", f"{ehr.HL7}no-such"]}},
         {**PLAN, "meta": {"profile": [f"{ehr.HL7}Basic"]}},
+    ],
+    "an invariant that compares moments": [
+        {**TASK, "authoredOn": "2015-08-13T16:14:21Z", "lastModified": "2015-08-13T16:14:21Z"},
+        {**TASK, "authoredOn": "2015-08-13T16:14:21Z", "lastModified": "2014-08-13T16:14:21Z"},
+    ],
+    "an array that is long, then empty": [
+        {**PLAN, "contributor": [{"reference": f"Patient/{number}"} for number in range(9)]},
+        {**PLAN, "contributor": []},
     ],
     "an invariant beside what is wrong": [{**BASIC, "code": BOGUS, "contained": [BASIC]}],
 }

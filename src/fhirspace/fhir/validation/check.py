@@ -124,12 +124,13 @@ class Checker:
 
     def element(self, element: Element) -> Check:
         """The check of the content under an element's JSON name."""
-        one = self._one(element)
+        one = self.one(element)
         if not element.is_list:
             return one
         return many(one, null="FS421" if element.primitive else "FS420")
 
-    def _one(self, element: Element) -> Check:
+    def one(self, element: Element) -> Check:
+        """The check of one value of an element, which may be a list of such."""
         if element.primitive:
             return leaf(element, self.definitions)
         if element.type == "Resource":

@@ -14,6 +14,7 @@ import msgspec
 
 from fhirspace.fhir.validation.check import Checker
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
+from fhirspace.fhir.validation.holes import ALONE, around
 from fhirspace.fhir.validation.values.addresses import absolute, uri
 from fhirspace.json import bounded, decoder, parse, parse_resource
 from fhirspace.limits import limit
@@ -45,6 +46,7 @@ MASKS = {
     ("Quantity", False): re.compile(
         rb'\{"value":%b((?:,"unit":%b)?(?:,"system":%b,"code":%b)?)\}' % (_NUMBER, _TEXT, _WORD, _WORD)
     ),
+    **{(kind, False): pattern for kind, pattern in ALONE.items()},
 }
 """By type and whether it is a list: values of which one part may be anything of its kind. The rest is the group."""
 NOTHING = b""
@@ -71,11 +73,13 @@ def _value(raw: bytes) -> Any:
 class Member:
     """The check of one member of a resource, with the texts that passed it, and those that did not."""
 
-    __slots__ = ("_check", "good", "local", "wrong")
+    __slots__ = ("_around", "_check", "good", "local", "wrong")
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self.good: set[bytes] = set()
+        self._around: set[bytes] = set()
+        """What was around the holes in texts that are right."""
         self.wrong: dict[bytes, Sequence[Finding]] = {}
         """What is wrong with texts of resources that contain no others."""
         self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
@@ -90,6 +94,15 @@ class Member:
         found = self.local.get((inside, raw))
         if found is not None or (raw in self.wrong and not inside):
             return found
+        rest = around(raw)
+        if rest not in self._around:
+            return self._judged(raw, rest, inside, types)
+        if len(raw) <= LONGEST:
+            bounded_in_number(self.good)
+            self.good.add(raw)
+        return UNUSED
+
+    def _judged(self, raw: bytes, rest: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         scope = Scope(types)
         if self._check(_value(raw), scope):
             if not inside and len(raw) <= LONGEST:
@@ -98,13 +111,13 @@ class Member:
         if scope.around.asked:
             return None
         used = frozenset(scope.used)
-        if len(raw) <= LONGEST:
-            if used:
-                bounded_in_number(self.local)
-                self.local[inside, raw] = used
-            else:
-                bounded_in_number(self.good)
-                self.good.add(raw)
+        if used and len(raw) <= LONGEST:
+            bounded_in_number(self.local)
+            self.local[inside, raw] = used
+        elif not used and len(rest) <= 4 * LONGEST:
+            good = self.good if rest is raw else self._around
+            bounded_in_number(good, len(rest))
+            good.add(rest)
         return used
 
     def _remember(self, raw: bytes) -> None:
@@ -117,9 +130,9 @@ class Member:
             self.wrong[raw] = found
 
 
-def bounded_in_number(known: set[Any] | dict[Any, Any]) -> None:
-    """Forgets all that is remembered before it is too much."""
-    if len(known) >= REMEMBERED:
+def bounded_in_number(known: set[Any] | dict[Any, Any], length: int = LONGEST) -> None:
+    """Forgets all that is remembered before it is too much. Args: what is; the bytes of what is added, if many."""
+    if len(known) >= REMEMBERED * LONGEST // max(length, LONGEST):
         known.clear()
 
 
@@ -152,6 +165,31 @@ class Masked(Member):
         return used
 
 
+class Listed(Member):
+    """The check of an array, whose items are judged each by itself where it is long."""
+
+    __slots__ = ("_items",)
+
+    def __init__(self, check: Check, item: Check) -> None:
+        super().__init__(check)
+        self._items = Member(item)
+
+    def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
+        """As that of any member."""
+        if len(raw) > _SPLIT and self._each(raw, inside, types):
+            return UNUSED
+        return super().used(raw, inside, types)
+
+    def _each(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:
+        """Whether all items are right, and none refers to a contained resource."""
+        items = _array(raw)
+        for each in items:
+            text = bytes(each)
+            if text not in self._items.good and self._items.used(text, inside, types) != UNUSED:
+                return False
+        return bool(items)
+
+
 class Extensions(Member):
     """Extensions: those of definitions that are known are judged together, others one by one."""
 
@@ -174,7 +212,7 @@ class Extensions(Member):
         _bound(raw)
         used = UNUSED if self._cut(raw, inside, types, part=False) else super().used(raw, inside, types)
         if used == UNUSED and len(rest) <= 4 * LONGEST and self._free(raw, inside, types):
-            bounded_in_number(self._rests)
+            bounded_in_number(self._rests, len(rest))
             self._rests.add(rest)
         return used
 

@@ -20,12 +20,13 @@ from fhirspace.fhir.validation.elements.contexts import NAMES
 from fhirspace.fhir.validation.elements.findings import Finding, prefixed
 from fhirspace.fhir.validation.elements.objects import ObjectCheck
 from fhirspace.fhir.validation.elements.references import contained_types
+from fhirspace.fhir.validation.holes import around, is_moment
 from fhirspace.fhir.validation.members import (
     LONGEST,
     MASKS,
     NOTHING,
-    REMEMBERED,
     Extensions,
+    Listed,
     Masked,
     Member,
     bounded_in_number,
@@ -49,6 +50,8 @@ class _Type:
         self.members: dict[str, Member] = {}
         self.shapes: dict[tuple[str, ...], tuple[str, ...] | Literal[True] | None] = {}
         """By the names of the members: those whose values decide on invariants; None: all; True: names suffice."""
+        self.any_moment: set[tuple[str, ...]] = set()
+        """Names of members of which invariants ask no more of moments than whether they are there."""
         self.declared: dict[bytes, Sequence[Finding]] = {}
         """By the text of a ``meta`` without profiles that are known: what is wrong with those that it names."""
         self.holding: set[tuple[Any, ...]] = set()
@@ -64,8 +67,12 @@ class _Type:
         mask = MASKS.get((element.type, element.is_list)) if element is not None else None
         if name in NAMES:
             made: Member = Extensions(check, self._checker.object("Extension"), self._checker)
+        elif mask is not None:
+            made = Masked(check, mask)
+        elif element is not None and element.is_list and not element.primitive:
+            made = Listed(check, self._checker.one(element))
         else:
-            made = Member(check) if mask is None else Masked(check, mask)
+            made = Member(check)
         return self.members.setdefault(name, made)
 
     def right(self, names: tuple[str, ...], members: Mapping[str, msgspec.Raw]) -> bool:
@@ -78,12 +85,18 @@ class _Type:
             bounded_in_number(self.shapes)
             asked = self.whole.asked(members)
             self.shapes[names] = self.whole.decided(members) or (None if asked is None else tuple(sorted(asked)))
+            if not self.whole.compares(members):
+                bounded_in_number(self.any_moment)
+                self.any_moment.add(names)
         decisive = self.shapes[names]
         if decisive is True:
             return True
         if decisive is None:
             return self.whole.holds(parse(line))
-        key = (names, *[bytes(members[name]) for name in decisive])
+        texts = [bytes(members[name]) for name in decisive]
+        if names in self.any_moment:
+            texts = [NOTHING if is_moment(text) else text for text in texts]
+        key = (names, *texts)
         if key in self.holding:
             return True
         if not self.whole.holds(parse(line)):
@@ -132,8 +145,7 @@ class Quick:
         """What is wrong with the members of a resource, each by itself; None where that is not certain."""
         length = len(kind.name) + 17  # {"resourceType":...}
         raw_contained = members.get("contained")
-        inside = NOTHING if raw_contained is None else bytes(raw_contained)
-        types = self._held(inside) if inside else {}
+        inside, types = (NOTHING, {}) if raw_contained is None else self._held(bytes(raw_contained))
         used: set[str] = set()
         wrong: list[Finding] = []
         for name, raw in members.items():
@@ -181,16 +193,16 @@ class Quick:
             found = self._made[quoted] = _Type(self._types[quoted], self.checker)
         return found
 
-    def _held(self, raw: bytes) -> dict[str, str]:
-        """The types of contained resources by id."""
-        found = self._contained.get(raw)
+    def _held(self, raw: bytes) -> tuple[bytes, dict[str, str]]:
+        """The text of contained resources without what may be anything, and their types by id."""
+        rest = around(raw)
+        found = self._contained.get(rest)
         if found is None:
             found = contained_types({"contained": parse(raw)})
-            if len(self._contained) >= REMEMBERED:
-                self._contained.clear()
-            if len(raw) <= 4 * LONGEST:
-                self._contained[raw] = found
-        return found
+            bounded_in_number(self._contained, len(rest))
+            if len(rest) <= 4 * LONGEST:
+                self._contained[rest] = found
+        return rest, found
 
 
 @cache

@@ -128,6 +128,10 @@ class ObjectCheck:
         """The members that decide on the other invariants; None where that may be any of them."""
         return frozenset() if self._invariants is None else self._invariants.asked(value)
 
+    def compares(self, value: Mapping[str, Any]) -> bool:
+        """Whether these invariants ask for more of a value than whether it is there, or is one of some codes."""
+        return self._invariants is not None and self._invariants.compares(value)
+
     def holds(self, resource: dict[str, Any]) -> bool:
         """Whether a resource breaks none of the invariants of its type as a whole."""
         around = Surroundings(resource, resource)

@@ -24,6 +24,11 @@ ELSEWHERE: Final = frozenset({"ele-1", "ext-1", "dom-2", "dom-3", "ref-1", "txt-
 """Invariants that the checks of structure, contained resources, references and narratives judge."""
 _SAME: Final = {"SimpleQuantity": "Quantity", "MoneyQuantity": "Quantity"}
 _WORD: Final = re.compile(r"[A-Za-z_]\w*")
+_TEXT: Final = re.compile(r"'(?:[^'\\]|\\.)*'")
+_COMPARISON: Final = re.compile(
+    r"[<>~|&+*/-]|=\s*(?!')|\b(?:in|contains)\b(?!\s*\()|[dD]istinct|intersect|Of|String|match|length|sub|[wW]ith"
+    r"|indexOf|now|today|replace|low|high|compar|combine|union|to[A-Z]"
+)
 _ALL: Final = frozenset({"children", "descendants", "repeat"})
 """Functions that look at everything."""
 _MOST_SHAPES: Final = 4096
@@ -72,6 +77,10 @@ class TypeRules:
             return None
         choices = (name for name in names if any(name.startswith(word) for word in words))
         return frozenset(choices)
+
+    def compares(self, names: Mapping[str, Any]) -> bool:
+        """Whether those that names do not decide compare values with others than texts of their own."""
+        return any(comparing(rule.expression) for rule in self._undecided(tuple(names)))
 
     def broken(self, value: dict[str, Any], around: Surroundings) -> list[Broken]:
         """The invariants that an object breaks.
@@ -211,6 +220,11 @@ class Rules:
 def rules(release: Release) -> Rules:
     """The invariants of a release."""
     return Rules(definitions(release), model(release), structures(release).invariants())
+
+
+def comparing(expression: str) -> bool:
+    """Whether an invariant compares values with each other, or looks into one: more than whether it is a given text."""
+    return _COMPARISON.search(_TEXT.sub("''", expression)) is not None
 
 
 @cache
