@@ -181,6 +181,20 @@ def test_equal_resources_count_once_and_different_ones_are_quarantined(tmp_path:
     assert {each.code for each in made.problems} == {"FS462"}
 
 
+def test_of_a_history_the_latest_versions_count(tmp_path: Path) -> None:
+    earlier = lab("o1", "Patient/p1", "2026-01-20T13:00:00Z", meta={"versionId": "1"})
+    later = earlier | {"meta": {"versionId": "2"}, "effectiveDateTime": "2026-01-21T13:00:00Z"}
+    deleted = lab("o2", "Patient/p1", "2026-01-22T13:00:00Z")
+    entries = [{"resource": each} for each in (later, earlier, patient("p1"))]
+    entries = [{"request": {"method": "DELETE", "url": "Observation/o2"}}, *entries, {"resource": deleted}]
+    (tmp_path / "b.json").write_text(json.dumps({"resourceType": "Bundle", "type": "history", "entry": entries}))
+    found = view_set(str(study(tmp_path / "study")))
+    made = flatten(find([tmp_path / "b.json"]).files, found, "R4", enrolment(tmp_path / "study" / "enrolment.csv"))
+    assert cells(made, "lab", "id", "when") == [("o1", "2026-01-21T08:00:00-05:00")]
+    assert made.count("Observation") == {"in": 3, "taken": 1, "left": 2, "quarantined": 0, "unclaimed": 0}
+    assert "FS455" in [problem.code for problem in made.problems]
+
+
 def test_never_adds_to_the_rules_of_status(tmp_path: Path) -> None:
     given = [*resources(), lab("pre", "Patient/p1", "2026-02-03", status="preliminary")]
     assert {each.code for each in run(tmp_path, given).problems} == {"FS444"}

@@ -29,6 +29,14 @@ class _Meta(msgspec.Struct):
     tag: msgspec.Raw = msgspec.Raw(b"[]")
 
 
+def seconds(instant: str) -> float:
+    """An instant in seconds; 0 where it is none."""
+    try:
+        return datetime.fromisoformat(instant).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
+
+
 class Head(msgspec.Struct):
     """What is read of a resource that came: its key, version, tags and identifiers (no bytes without any)."""
 
@@ -40,10 +48,7 @@ class Head(msgspec.Struct):
     @property
     def moment(self) -> float:
         """When it was last updated, in seconds; 0 where the server does not say."""
-        try:
-            return datetime.fromisoformat(self.meta.lastUpdated).timestamp()
-        except (ValueError, OverflowError):
-            return 0.0
+        return seconds(self.meta.lastUpdated)
 
     def tagged(self, system: str, code: str) -> bool:
         """Whether it has a tag. Raises JsonError: its tags are of another shape."""
@@ -101,6 +106,14 @@ class Request(msgspec.Struct):
     url: str = ""
 
 
+class Response(msgspec.Struct):
+    """``Bundle.entry.response``; "" for what is missing."""
+
+    status: str = ""
+    etag: str = ""
+    lastModified: str = ""  # noqa: N815
+
+
 class _Search(msgspec.Struct):
     mode: str = "match"
 
@@ -113,6 +126,7 @@ class Link(msgspec.Struct):
 
 
 _request = decoder(Request)
+_response = decoder(Response)
 _search = decoder(_Search)
 _links = decoder(list[Link])
 _total = decoder(int)
@@ -131,6 +145,11 @@ class Entry(msgspec.Struct):
     def asked(self) -> Request:
         """``request``. Raises JsonError: it is of another shape."""
         return _request(self.request) if self.request else Request()
+
+    @property
+    def answered(self) -> Response:
+        """``response``. Raises JsonError: it is of another shape."""
+        return _response(self.response) if self.response else Response()
 
     @property
     def mode(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -294,6 +295,8 @@ def _leg(way: str, name: str, left: pa.Table, right: pa.Table, keys: Sequence[st
 def _declare(found: FromFhir, proof: Proof) -> None:
     proof.losses += sorted({f"{file}: {path} is read by no mapping" for file, _, path in found.unmapped})
     proof.losses += sorted({f"{file}: {path} is empty and is left out" for file, _, path in found.empty})
+    outdated = Counter(file for file, _ in found.outdated)
+    proof.losses += [f"{file}: {counted(count, 'resource')} of a history left out" for file, count in outdated.items()]
     proof.problems += found.problems
 
 
@@ -312,7 +315,8 @@ def _fhir(
     made = written(home)
     lines = {canonical(line) for line in _content(made)}
     renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes
-    declared = {(name, line) for name, line, *_ in (*found.unmapped, *found.empty, *found.foreign, *found.broken)}
+    left_out = (*found.unmapped, *found.empty, *found.foreign, *found.broken, *found.outdated)
+    declared = {(name, line) for name, line, *_ in left_out}
     for file in found.files:
         rows = list(file.resources())
         lost = [

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.fhir.bundles import OUTDATED
 from fhirspace.fhir.files import FhirFile
 from fhirspace.foreign import counted
 from fhirspace.standards.fhir import Release, definitions
@@ -98,6 +99,7 @@ class _Flattening:
         self._store.read(files)
         self._made.faults, self._made.broken = self._store.faults, self._store.broken
         self._made.problems += [Problem("FS410", place) for place, _ in self._store.faults]
+        self._made.problems += self._store.notes.problems()
         patients_ = patients(self._store, self._enrolment)
         fates = {kind: Fates(self._store, kind, claimed=bool(self._views.of(kind))) for kind in self._store.kinds}
         views = [view for _, view in sorted(self._views.views.items()) if view.of in fates]
@@ -205,6 +207,8 @@ class _Flattening:
                 self._made.left[kind, DECLARED] += count
             else:
                 self._made.unclaimed[kind] += count
+        for kind, count in self._store.outdated.items():
+            self._made.left[kind, OUTDATED] += count
 
 
 def _in_order(cells: pa.Array, order: pa.Array) -> pa.Array:

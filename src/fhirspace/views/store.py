@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import InputError, Place
 from fhirspace.fhir import ndjson, wire
+from fhirspace.fhir.bundles import BundleNotes
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import id_in
 from fhirspace.fhir.status import Verdict
@@ -177,7 +179,8 @@ class Store:
 
     Attributes:
         files: those that were read, in order. kinds: those of a type with a plan. others: the number of each other
-            type, by file. faults: what cannot be read at all, with its bytes.
+            type, by file. faults: what cannot be read at all, with its bytes. notes: what Bundles say beside
+            their resources. outdated: the number of resources of a history that count no more, by type.
     """
 
     plans: Mapping[str, Plan]
@@ -187,6 +190,8 @@ class Store:
     places: dict[str, list[Place]] = field(default_factory=dict)
     faults: list[tuple[Place, bytes]] = field(default_factory=list)
     broken: list[tuple[FhirFile, InputError]] = field(default_factory=list)
+    notes: BundleNotes = field(default_factory=BundleNotes)
+    outdated: Counter[str] = field(default_factory=Counter)
 
     def read(self, files: Iterable[FhirFile]) -> None:
         """Reads files to their ends; one that cannot be read so far is in `broken`, with what it gave before."""
@@ -205,8 +210,12 @@ class Store:
             for batch in ndjson.batches(file.path):
                 self._take_all(batch)
         elif file.kind == "bundle":
+            outdated = self.notes.read(file)
             for number, entry in enumerate(file.entries(), 1):
-                if raw := bytes(entry.resource):
+                raw = bytes(entry.resource)
+                if raw and number in outdated:
+                    self.outdated[wire.resource_type(raw)] += 1
+                elif raw:
                     self._take(number, entry.fullUrl, raw)
         else:
             for number, raw in file.resources():

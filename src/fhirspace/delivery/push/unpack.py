@@ -3,7 +3,7 @@
 A document or a message is one resource: it is laid out whole. Of another Bundle each entry is: a reference to an
 entry's `fullUrl` means its resource and becomes a relative one (``Type/id``), with the version that it names; so does a
 URL or a link of the narrative that is a ``urn:`` of an entry. Nothing else of a resource is touched. Entries that ask
-for something else than to write their resource are not laid out, but named.
+for something else than to write their resource are not laid out, but named; so are earlier versions in a history.
 
 Source: FHIR, "Bundle" ("Resolving references in Bundles", documents, messages), "http" (transaction processing rules).
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from fhirspace.fhir import ndjson, wire
+from fhirspace.fhir.bundles import outdated
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.references import relinked, rewritten
 from fhirspace.fhir.wire import own_key
@@ -29,6 +30,7 @@ from fhirspace.json import JsonError, decoder
 
 _URN = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
 _WHOLE = frozenset({"document", "message"})
+_EARLIER = "an earlier version in a history, or one that was deleted later"
 _NAMESPACE = uuid.UUID("0f8a1f53-50a5-5a0f-8d3d-5a9b7a9d6c11")
 
 
@@ -107,9 +109,10 @@ class Unpacker:
             yield 1, whole
             return
         found = []
+        gone = outdated(entries) if _is_history(file.document()) else frozenset()
         for place, entry in enumerate(entries, 1):
             line = self._named(bytes(entry.resource), entry.fullUrl, file.name, number)
-            asks = _asks(entry, line)
+            asks = _EARLIER if place in gone else _asks(entry, line)
             if asks:
                 self.refused.append(Refused(place, _key(entry, line), asks))
             found.append((place, entry.fullUrl, line, asks))
@@ -157,6 +160,13 @@ def _whole(document: bytes) -> bytes:
     if not urn or not own_key(document).endswith("/"):
         return document
     return b'{"id":"' + urn[1].encode("ascii") + b'",' + document.lstrip()[1:].lstrip()
+
+
+def _is_history(document: bytes) -> bool:
+    try:
+        return _head(document).type == "history"
+    except JsonError:
+        return False
 
 
 def _asks(entry: wire.Entry, line: bytes) -> str:

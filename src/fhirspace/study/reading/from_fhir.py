@@ -10,6 +10,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from fhirspace.errors import InputError, Place, Problem
+from fhirspace.fhir.bundles import BundleNotes
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.fhir.ndjson import is_packed
 from fhirspace.foreign import as_strict_json, counted, file_name
@@ -44,6 +45,7 @@ class FromFhir:
         resources: the number of resources read.
         files: those that could be read to their end, as they were recognised.
         broken: lines that are no resources: file, line.
+        outdated: resources of a history that have a later version, or were deleted: file, entry.
         metadata: labels, lengths, order and the like, by dataset; `tables` follow them.
         define: the define.xml of the datasets. stale: metadata that cannot be used.
     """
@@ -56,6 +58,7 @@ class FromFhir:
     resources: int = 0
     files: list[FhirFile] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
+    outdated: list[tuple[str, int]] = field(default_factory=list)
     metadata: dict[str, Metadata] = field(default_factory=dict)
     stale: list[Problem] = field(default_factory=list)
     define: Define | None = None
@@ -99,10 +102,11 @@ def from_fhir(
     reader, collector, found = Reader(library), Collector(library), FromFhir()
     contradictory: set[tuple[str, str, int]] = set()
     statuses, subjects = StatusScreen(library), SubjectScreen(library)
-    found.files = _readable(files, accounting)
+    notes = BundleNotes()
+    found.files = _readable(files, notes, accounting)
     for file in found.files:
         before, lines = found.resources, dict[int, bytes]()
-        content = _without_metadata(_counted(file.resources(), found, lines), found, file.name)
+        content = _without_metadata(_counted(_current(file, found, notes), found, lines), found, file.name)
         for batch in reader.read(content, file.name):
             statuses.apply(batch, lines, file.name)
             subjects.apply(batch, lines, file.name)
@@ -115,10 +119,12 @@ def from_fhir(
             contradictory.update((file.name, label(column), line) for line, column in batch.contradictory)
         if accounting is not None:
             accounting.read(file.name, found.resources - before, "file")
+            accounting.leave(file.name, len(notes.outdated.get(file.path, ())))
     tables, problems = subjects.take_out(collector.tables())
     reconciled = reconcile(tables, library, collector.once, zones)
     found.problems += problems
     broken = _broken(found)
+    found.problems += notes.problems()
     unclaimed = Counter(name for name, line in found.foreign if line not in broken.get(name, {}))
     for file in found.files:
         held = broken.get(file.name, {})
@@ -188,7 +194,7 @@ def _broken(found: FromFhir) -> dict[str, dict[int, None]]:
     return broken
 
 
-def _readable(files: Sequence[FhirFile], accounting: Accounting | None) -> list[FhirFile]:
+def _readable(files: Sequence[FhirFile], notes: BundleNotes, accounting: Accounting | None) -> list[FhirFile]:
     """The files that can be read to their end: half a file must not pass for a whole one."""
     good: list[FhirFile] = []
     faults: list[InputError] = []
@@ -197,6 +203,7 @@ def _readable(files: Sequence[FhirFile], accounting: Accounting | None) -> list[
             if not _always_readable(file):
                 for _ in file.resources():
                     pass
+            notes.read(file)
             good.append(file)
         except InputError as fault:
             if accounting is None:
@@ -257,6 +264,17 @@ def write_unmapped(found: FromFhir, folder: OutputFolder) -> None:
         if kept:
             with folder.open(f"unread/{file_name(file.name.removesuffix('.gz'))}") as stream:
                 stream.writelines(raw.strip() + b"\n" for line, raw in file.resources() if line in kept)
+
+
+def _current(file: FhirFile, found: FromFhir, notes: BundleNotes) -> Iterator[tuple[int, bytes]]:
+    """The resources of a file, those of a history that count no more only counted."""
+    outdated = notes.outdated.get(file.path, frozenset())
+    for number, line in file.resources():
+        if number in outdated:
+            found.resources += 1
+            found.outdated.append((file.name, number))
+        else:
+            yield number, line
 
 
 def _counted(

@@ -24,7 +24,7 @@ from fhirspace.sdtm import columns
 from fhirspace.study.dataset import InMemory
 from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.reading.ids import IDENTIFYING, misnamed
-from fhirspace.study.summary import ABOUT, for_rendering
+from fhirspace.study.summary import ABOUT, NO_PATIENT, for_rendering
 from fhirspace.tables.text import has, place
 from fhirspace.template.slots import Cond, Slot, once as for_node
 from fhirspace.template.values import Fault, slot_text
@@ -69,6 +69,8 @@ def contradictions(
 
 def _can_be_computed(name: str, domain: str, tables: Table[str, pa.Table]) -> bool:
     """Whether the datasets that give a hidden column are there: a part of an export may be without them."""
+    if name == f"@{NO_PATIENT}":
+        return "DM" in tables
     target = name.removeprefix("@").removeprefix(ABOUT)
     return not name.startswith(f"@{ABOUT}") or (target in tables and ("RELREC" in tables or domain.endswith(target)))
 
