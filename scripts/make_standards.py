@@ -26,6 +26,8 @@ CLASS_KEYS = {
     "Findings About": "--CAT --OBJ --TESTCD --LOC --LAT VISITNUM --DTC --TPTNUM --EVAL --LNKGRP",
 }
 DOMAIN_KEYS = {
+    # A substance is asked about at each visit: a report that gives no start is known by its own date.
+    "SU": "SUTRT SUSTDTC SUENDTC SUDOSE SUDTC",
     "DS": "DSSTDTC DSCAT DSSCAT DSDECOD DSTERM",
     "MH": "MHCAT MHTERM MHSTDTC MHEVDTYP",
     "EX": "EXTRT EXSTDTC EXENDTC EXTPTNUM EXLOC EXLAT EXDOSE",
@@ -108,7 +110,8 @@ def keys_of(name: str, klass: str, names: list[str]) -> list[str]:
     candidates = ["STUDYID", "USUBJID", *wanted.replace("--", name).split()]
     if name in {"RELREC", "RELSUB"} or name.startswith("SUPP"):
         candidates = ["STUDYID", *wanted.split()[:1], "USUBJID", *wanted.split()[1:]]
-    return [key for key in candidates if key in names or key == f"{name}REPNUM"]
+    lent = {f"{name}REPNUM", f"{name}DTC"}
+    return [key for key in candidates if key in names or key in lent]
 
 
 def variable_row(variable: dict[str, Any]) -> list[Any]:

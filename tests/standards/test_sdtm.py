@@ -1,7 +1,7 @@
 import pytest
 
 from fhirspace.errors import UsageError
-from fhirspace.standards import sdtm
+from fhirspace.standards import sdtm, sdtm_model
 
 
 def test_every_dataset_of_the_guide_is_there_with_its_variables_in_order():
@@ -69,10 +69,18 @@ def test_the_class_lends_its_variables_in_the_part_they_belong_to():
     names = [variable.name for variable in sdtm.standard_variables("LB")]
     assert [name for name in names if name in sdtm.domain("LB").names] == list(sdtm.domain("LB").names)
     assert names.index("LBLNKID") < names.index("LBTESTCD") < names.index("LBREPNUM") < names.index("VISITNUM")
-    assert names.index("LBPDUR") < names.index("LBSTRTPT")
+    assert names.index("LBENDY") < names.index("LBSTRTPT") < names.index("MIDS")
     assert getattr(sdtm.variable("LB", "LBLNKID"), "core", None) == "Perm"
     assert sdtm.variable("LB", "SHOESIZE") is None
 
 
 def test_a_class_without_general_variables_lends_none():
     assert [variable.name for variable in sdtm.standard_variables("DM")] == list(sdtm.domain("DM").names)
+
+
+@pytest.mark.parametrize("name", [each for each in sdtm.domains() if sdtm.domain(each).klass in sdtm.GENERAL_CLASSES])
+def test_variables_are_in_the_order_of_the_model(name):
+    """SDTMIG 3.4, section 4.1.4: those that the class lends are among the dataset's own."""
+    model = [each.replace("--", name) for each in sdtm_model.general(sdtm.domain(name).klass.upper())]
+    known = [each.name for each in sdtm.standard_variables(name) if each.name in model]
+    assert known == sorted(known, key=model.index)

@@ -8,6 +8,7 @@ distinguishes two measurements of one moment.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from typing import Literal
@@ -15,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from fhirspace.errors import UsageError
+from fhirspace.standards import sdtm_model
 from fhirspace.standards.labels import model_labels
 
 SPONSOR_DEFINED = "Sponsor-Defined"
@@ -227,26 +229,43 @@ def _part(variable: Variable) -> int:
 def standard_variables(name: str) -> tuple[Variable, ...]:
     """All variables legal in a dataset: its own in order, and those its general observation class lends to it.
 
-    A lent variable (core Perm) comes after the dataset's own of the same part: identifiers, topic, qualifiers,
-    timing. Columns that are not among these are not standard and belong into a supplemental qualifier dataset.
+    A lent variable (core Perm) comes after the one of the dataset's own that is before it in the model, within its
+    part: identifiers, topic, qualifiers, timing. One that the model does not order is at the end of its part. Columns
+    that are not among these are not standard and belong into a supplemental qualifier dataset.
 
     Raises:
         UsageError: FS701, the guide has no such dataset.
     """
     dataset = domain(name)
-    places = {variable: float(variable.order) for variable in dataset.variables}
+    places = {variable: (float(variable.order), 0, 0) for variable in dataset.variables}
     if dataset.klass in GENERAL_CLASSES:
-        last: dict[int, float] = {}
-        for variable in dataset.variables:
-            last[_part(variable)] = variable.order + 0.5
-        for general in _class_pool(dataset.klass):
-            lent = msgspec.structs.replace(general, name=general.name.replace("--", name[:2]))
-            if dataset.klass == SPONSOR_DEFINED:  # a list is for the domain that the specification was found in
-                lent = msgspec.structs.replace(lent, codelists=())
-            if lent.name not in dataset.names:
-                places[lent] = last.get(_part(lent), len(dataset.names) + _part(lent))
-    ordered = sorted(places, key=places.__getitem__)  # stable: lent variables keep the order of the pool
+        model = sdtm_model.general(dataset.klass.upper())
+        ranks = {general.replace("--", name[:2]): at for at, general in enumerate(model)}
+        for lent in _lent(dataset):
+            part, rank = _part(lent), ranks.get(lent.name, len(ranks))
+            places[lent] = (_place(dataset, part, rank, ranks), part, rank)
+    ordered = sorted(places, key=places.__getitem__)  # stable: variables that the model lacks keep the pool's order
     return tuple(msgspec.structs.replace(variable, order=at) for at, variable in enumerate(ordered, 1))
+
+
+def _place(dataset: Domain, part: int, rank: int, ranks: dict[str, int]) -> float:
+    """Where a lent variable of a part belongs: between two orders of the dataset's own."""
+    own = [each for each in dataset.variables if _part(each) == part]
+    if not own:
+        return len(dataset.names) + 0.5
+    if rank == len(ranks):
+        return own[-1].order + 0.5
+    before = [each for each in own if ranks.get(each.name, rank) < rank]
+    return max(before, key=lambda each: ranks[each.name]).order + 0.5 if before else own[0].order - 0.5
+
+
+def _lent(dataset: Domain) -> Iterator[Variable]:
+    """What the general observation class lends to a dataset."""
+    for general in _class_pool(dataset.klass):
+        lent = msgspec.structs.replace(general, name=general.name.replace("--", dataset.name[:2]))
+        if lent.name not in dataset.names:
+            # A list is for the domain that the specification was found in.
+            yield msgspec.structs.replace(lent, codelists=()) if dataset.klass == SPONSOR_DEFINED else lent
 
 
 def variable(dataset: str, name: str) -> Variable | None:
