@@ -126,6 +126,17 @@ def test_several_values_are_quarantined_unless_first_is_written(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("code", "when", "fate"),
+    [("718-7", "2026-02-03", "quarantined"), ("718-7", "2020-02-03", "left"), ("600-7", "2026-02-03", "quarantined")],
+)
+def test_a_reason_that_does_not_need_the_several_values_counts(tmp_path: Path, code: str, when: str, fate: str) -> None:
+    """A result of other years is left, whichever code counts; 600-7 is for MB (NOTLAB), but 6690-2 is not."""
+    both = {"coding": [coded("http://loinc.org", each)["coding"][0] for each in (code, "6690-2")], "text": "x"}
+    made = run(tmp_path, [patient("p1"), lab("l9", "Patient/p1", when, code=both)])
+    assert [fate] == [name for name, count in made.count("Observation").items() if count and name != "in"]
+
+
+@pytest.mark.parametrize(
     ("reference", "more", "place"),
     [
         ("Medication/m1", [], None),

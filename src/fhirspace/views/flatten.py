@@ -144,15 +144,17 @@ class _Flattening:
             texts |= {name: only(cells, ready.good) for name, cells in ready.made.texts.items()}
         rows = ready.rows
         keep = pa.repeat(pa.scalar(True), len(rows))
-        for name, flags in ready.made.many.items():
-            several = pc.and_(pc.fill_null(only(flags, ready.good), False), keep)
-            bad = rows.filter(several).unique().to_pylist()
-            fate.quarantine(bad, (("FS460", f"{view.name}.{name}") for _ in bad))
-            keep = pc.and_(keep, pc.invert(several))
+        several = {name: pc.fill_null(only(flags, ready.good), False) for name, flags in ready.made.many.items()}
         for reason, cond in view.left:
             there = pc.fill_null(pc.and_(keep, holds(cond, {**ready.joined(), **texts})), False)
+            for name in view.read_by(cond) & several.keys():  # what it says of one of several values is unknown
+                there = pc.and_(there, pc.invert(several[name]))
             fate.leave(rows.filter(there), reason)
             keep = pc.and_(keep, pc.invert(there))
+        for name, flags in several.items():
+            bad = rows.filter(pc.and_(flags, keep)).unique().to_pylist()
+            fate.quarantine(bad, (("FS460", f"{view.name}.{name}") for _ in bad))
+            keep = pc.and_(keep, pc.invert(flags))
         fate.take(only(rows, keep))
         for path, flags in ready.made.passed.items():
             passed = rows.filter(pc.and_(keep, pc.fill_null(only(flags, ready.good), False)))

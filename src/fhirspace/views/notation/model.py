@@ -86,6 +86,17 @@ class View:
         yield from ((name, each) for name, each in self.columns.items() if isinstance(each, Address))
         yield from self.addresses.items()
 
+    def read_by(self, cond: Cond) -> frozenset[str]:
+        """The columns that a condition depends on, those that computed ones are computed of as well."""
+        found, open_ = set[str](), list(cond.columns())
+        while open_:
+            name = open_.pop()
+            column = self.columns.get(name)
+            if name not in found and isinstance(column, Computed) and column.view in ("", self.name):
+                open_ += [column.column, column.other]
+            found.add(name)
+        return frozenset(found)
+
 
 @dataclass(frozen=True, slots=True)
 class ViewSet:
