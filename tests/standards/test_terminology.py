@@ -172,6 +172,7 @@ def test_canonical_number(text, number):
 @pytest.mark.parametrize(
     ("domain", "testcd", "specimen", "unit"),
     [("LB", "HGB", None, "g/L"), ("LB", "CREAT", "URINE", "mmol/L"), ("LB", "CREAT", None, None),
+     ("LB", "CREAT", "BLOOD", "umol/L"), ("LB", "RBC", "VENOUS BLOOD", "10^12/L"), ("LB", "CREAT", "SALIVA", None),
      ("LB", "ALT", "SERUM", "U/L"), ("VS", "OXYSAT", None, "%"), ("VS", "NOPE", None, None)],
 )  # fmt: skip
 def test_standard_unit(domain, testcd, specimen, unit):

@@ -27,7 +27,7 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import cache
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -316,6 +316,19 @@ SYSTEMS = ("SI", "conventional", "as collected")
 """The units to which the results of a study may be standardised, where it does not name the unit of a test."""
 
 
+_BLOOD: Final = (
+    "SERUM OR PLASMA",
+    "BLOOD",
+    "SERUM",
+    "PLASMA",
+    "SERUM OR PLASMA OR BLOOD",
+    "VENOUS BLOOD",
+    "ARTERIAL BLOOD",
+    "CAPILLARY BLOOD",
+)
+"""Specimens in which the unit of a test is that of the first one that has any."""
+
+
 @cache
 def _conventional() -> dict[tuple[str, str], str]:
     return {(row["domain"], row["testcd"]): row["unit"] for row in _rows("units-conventional.csv")}
@@ -325,7 +338,7 @@ def standard_unit(domain: str, testcd: str, specimen: str | None = None, system:
     """The unit to which a test is standardised; None: there is none, results keep the unit in which they came.
 
     Args:
-        domain, testcd, specimen: the test.
+        domain, testcd, specimen: the test. Blood, serum and plasma have one unit, unless each has its own.
         system: one of `SYSTEMS`. ``SI`` is CDISC COSMoS's (U/L and pg where its SI unit is unusual); ``conventional``
             is that of laboratories in the USA where they have one of their own.
     """
@@ -334,5 +347,6 @@ def standard_unit(domain: str, testcd: str, specimen: str | None = None, system:
     if system == "conventional" and (domain, testcd) in _conventional():
         return _conventional()[domain, testcd]
     table = _data().standard
-    found = table.get(f"{domain}/{testcd}/{specimen}") if specimen else None
-    return found or table.get(f"{domain}/{testcd}")
+    alike = _BLOOD if specimen in _BLOOD else ()
+    found = (table.get(f"{domain}/{testcd}/{each}") for each in (specimen, *alike) if each)
+    return next(filter(None, found), None) or table.get(f"{domain}/{testcd}")
