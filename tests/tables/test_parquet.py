@@ -17,6 +17,7 @@ MOMENT = dt.datetime(2024, 1, 2, 3, 4, 5)
 TYPED = {
     "integer": (pa.array([7, -1]), ["7", "-1"]),
     "double": (pa.array([1.0, 5.5, 1e-7, None, float("nan")]), ["1", "5.5", "0.0000001", None, None]),
+    "infinite": (pa.array([float("inf"), float("-inf")], pa.float32()), ["inf", "-inf"]),
     "single": (pa.array([0.1, 2.0], pa.float32()), ["0.1", "2"]),
     "half": (pa.array([0.5], pa.float64()).cast(pa.float16()), ["0.5"]),
     "decimal": (pa.array([Decimal("5.50"), None]), ["5.50", None]),

@@ -85,6 +85,7 @@ def check(
             yield from _findings(
                 found.code, table, name, found.rows, column=found.column, expected="", detail=found.detail
             )
+    yield from _check_splits(tables)
 
 
 def _not_needed(name: str, filled: Mapping[str, Collection[str]]) -> set[str]:
@@ -326,6 +327,24 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
             code, expected = "FS739", "records apart in " + ", ".join(only)
             keys, rows = list(only), _repeated(table, only, columns.text(table, only[-1]).is_valid())
         yield from _findings(code, table, spec.name, rows, column=keys[-1], expected=expected)
+
+
+def _check_splits(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
+    """Sequence numbers of a subject that two datasets of a split domain have, such as FAAE and FACM."""
+    splits: dict[str, list[str]] = {}
+    for name in sorted(tables):
+        sequence = f"{name[:2]}SEQ"
+        if sdtm.known(name) and {"USUBJID", sequence} <= {*tables[name].column_names}:
+            splits.setdefault(sequence, []).append(name)
+    for sequence, names in splits.items():
+        taken: set[tuple[str | None, ...]] = set()
+        for name in names if len(names) > 1 else ():
+            groups = columns.Groups(_plain_numbers(tables[name], ["USUBJID", sequence]), ["USUBJID", sequence])
+            again = [cells in taken and None not in cells for cells in groups.cells]
+            taken.update(groups.cells)
+            rows = _rows_where(groups.flags(again)) if any(again) else []
+            expected = "a number of its own within the subject, in all datasets of the domain"
+            yield from _findings("FS726", tables[name], name, rows, column=sequence, expected=expected)
 
 
 def _repeated(table: pa.Table, names: Sequence[str], valid: pa.Array | None) -> list[int]:

@@ -142,9 +142,9 @@ def days(text: str) -> tuple[int, int] | None:
     whole = _WHOLE.fullmatch(text)
     if whole is not None and (day := _ordinal(whole[1])):
         return day, day
-    start, _, end = text.partition("/")
+    start, slash, end = text.partition("/")
     try:
-        first, last = parts(start), parts(end or start)
+        first, last = parts(start), parts(end if slash else start)
     except NotADateError:
         return None
     if "year" not in first or "year" not in last:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from math import isinf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -279,8 +280,13 @@ def _from_floats(array: pa.Array) -> pa.Array:
     coded = array.dictionary_encode()
     # The text of a single-precision number is the shortest that names it: 0.1, not 0.10000000149011612.
     numbers = coded.dictionary.cast(TEXT) if array.type == pa.float32() else coded.dictionary
-    texts = [number_text(float(number)) for number in numbers.to_pylist()]
+    texts = [_float_text(float(number)) for number in numbers.to_pylist()]
     return pc.take(pa.array(texts, TEXT), coded.indices)
+
+
+def _float_text(number: float) -> str | None:
+    """`number_text`, and an infinity as ``inf``: unlike NaN, it does not say that a number is missing."""
+    return str(number) if isinf(number) else number_text(number)
 
 
 def _from_decimals(array: pa.Array) -> pa.Array:
