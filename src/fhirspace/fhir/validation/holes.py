@@ -45,9 +45,9 @@ _IS_MOMENT: Final = re.compile(rb'()"%b"' % _MOMENT)
 ALONE: Final = {
     "dateTime": _IS_MOMENT,
     "instant": _IS_MOMENT,
-    "Reference": re.compile(rb'\{%b(?:,"display":%b)?\}' % (_REFERENCE, _TEXT)),
+    "Reference": re.compile(rb'\{%b(?:(,"display":)%b)?\}' % (_REFERENCE, _TEXT)),
 }
-"""By type: a whole value of which only the group matters."""
+"""By type: a whole value of which only the groups matter."""
 
 
 def around(raw: bytes) -> bytes:

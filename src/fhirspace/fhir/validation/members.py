@@ -7,7 +7,7 @@ them has parts that repeat and parts that do not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -73,13 +73,14 @@ def _value(raw: bytes) -> Any:
 class Member:
     """The check of one member of a resource, with the texts that passed it, and those that did not."""
 
-    __slots__ = ("_around", "_check", "good", "local", "wrong")
+    __slots__ = ("_around", "_check", "_rests", "good", "local", "wrong")
 
     def __init__(self, check: Check) -> None:
         self._check = check
         self.good: set[bytes] = set()
         self._around: set[bytes] = set()
         """What was around the holes in texts that are right."""
+        self._rests: dict[bytes, Hashable] = {}
         self.wrong: dict[bytes, Sequence[Finding]] = {}
         """What is wrong with texts of resources that contain no others."""
         self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
@@ -120,6 +121,16 @@ class Member:
             good.add(rest)
         return used
 
+    def rest(self, raw: bytes) -> Hashable:
+        """What is around the holes in a text that is right."""
+        found = self._rests.get(raw)
+        if found is None:
+            found = around(raw)
+            if len(raw) <= LONGEST:
+                bounded_in_number(self._rests)
+                self._rests[raw] = found
+        return found
+
     def _remember(self, raw: bytes) -> None:
         """Remembers what is wrong with a text, if it is what the full way says of it, whatever is around it."""
         scope = Scope({})
@@ -143,26 +154,31 @@ class Masked(Member):
     number of a Quantity. What is around them repeats itself.
     """
 
-    __slots__ = ("_mask", "_rests")
+    __slots__ = ("_mask", "_right")
 
     def __init__(self, check: Check, mask: re.Pattern[bytes]) -> None:
         super().__init__(check)
         self._mask = mask
-        self._rests: set[bytes] = set()
+        self._right: set[Hashable] = set()
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """As that of any member; what is around the part is judged once."""
         found = self._mask.fullmatch(raw)
         if found is None:
             return super().used(raw, inside, types)
-        rest = found[1]
-        if rest in self._rests:
+        rest = found.groups()
+        if rest in self._right:
             return UNUSED
         used = super().used(raw, inside, types)
         if used == UNUSED:
-            bounded_in_number(self._rests)
-            self._rests.add(rest)
+            bounded_in_number(self._right)
+            self._right.add(rest)
         return used
+
+    def rest(self, raw: bytes) -> Hashable:
+        """As that of any member."""
+        found = self._mask.fullmatch(raw)
+        return super().rest(raw) if found is None else found.groups()
 
 
 class Listed(Member):
@@ -193,27 +209,27 @@ class Listed(Member):
 class Extensions(Member):
     """Extensions: those of definitions that are known are judged together, others one by one."""
 
-    __slots__ = ("_items", "_own", "_parts", "_registry", "_rests")
+    __slots__ = ("_free_around", "_items", "_own", "_parts", "_registry")
 
     def __init__(self, check: Check, item: Check, checker: Checker) -> None:
         super().__init__(check)
         self._registry = checker.registry
         self._own: dict[bytes, bool] = {}
         self._items, self._parts = Member(item), Member(item)
-        self._rests: set[bytes] = set()
+        self._free_around: set[bytes] = set()
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """As that of any member; long texts are cut, and what is around free values in them is judged once."""
         if len(raw) <= _SPLIT:
             return super().used(raw, inside, types)
         rest = _FREE.sub(_HOLE, raw)
-        if rest in self._rests:
+        if rest in self._free_around:
             return UNUSED
         _bound(raw)
         used = UNUSED if self._cut(raw, inside, types, part=False) else super().used(raw, inside, types)
         if used == UNUSED and len(rest) <= 4 * LONGEST and self._free(raw, inside, types):
-            bounded_in_number(self._rests, len(rest))
-            self._rests.add(rest)
+            bounded_in_number(self._free_around, len(rest))
+            self._free_around.add(rest)
         return used
 
     def _free(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> bool:

@@ -8,7 +8,7 @@ not certain to be judged as the full way judges it goes the full way.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -16,6 +16,7 @@ import msgspec
 
 from fhirspace.fhir.references import ID
 from fhirspace.fhir.validation.check import Checker, compiled
+from fhirspace.fhir.validation.declared import Declared
 from fhirspace.fhir.validation.elements.contexts import NAMES
 from fhirspace.fhir.validation.elements.findings import Finding, prefixed
 from fhirspace.fhir.validation.elements.objects import ObjectCheck
@@ -52,8 +53,7 @@ class _Type:
         """By the names of the members: those whose values decide on invariants; None: all; True: names suffice."""
         self.any_moment: set[tuple[str, ...]] = set()
         """Names of members of which invariants ask no more of moments than whether they are there."""
-        self.declared: dict[bytes, Sequence[Finding]] = {}
-        """By the text of a ``meta`` without profiles that are known: what is wrong with those that it names."""
+        self.declared = Declared(name, checker)
         self.holding: set[tuple[Any, ...]] = set()
         """Texts of such members by which no invariant is broken."""
         self._checker = checker
@@ -74,6 +74,11 @@ class _Type:
         else:
             made = Member(check)
         return self.members.setdefault(name, made)
+
+    def alike(self, names: tuple[str, ...], members: Mapping[str, msgspec.Raw]) -> tuple[Hashable, ...]:
+        """What a resource shares with others: all but its id, and but what may be anything. Args: as `holds`."""
+        rests = [self.members[name].rest(bytes(raw)) for name, raw in members.items() if name != "id"]
+        return (names, *rests)
 
     def right(self, names: tuple[str, ...], members: Mapping[str, msgspec.Raw]) -> bool:
         """Whether a resource has the members that it must have. Args: their names, in order; the members."""
@@ -138,7 +143,8 @@ class Quick:
         wrong = self._wrong(kind, members, line)
         if wrong is None or not kind.holds(names, members, line):
             return None
-        declared = self._declared(kind, members, line)
+        meta = bytes(members.get("meta", NOTHING))
+        declared = kind.declared.findings(meta, line, lambda: kind.alike(names, members))
         return prefixed(kind.key, [*wrong, *declared]) if wrong or declared else _RIGHT
 
     def _wrong(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> Sequence[Finding] | None:
@@ -167,25 +173,6 @@ class Quick:
         if length != len(line) or ids > 1:  # a name that occurs twice, or blanks between the members, make it longer
             return None
         return None if inside and "" not in used and not used.issuperset(types) else wrong
-
-    def _declared(self, kind: _Type, members: dict[str, msgspec.Raw], line: bytes) -> Sequence[Finding]:
-        """What is wrong with a resource by the profiles that it declares."""
-        text, name = bytes(members.get("meta", NOTHING)), kind.key
-        if name in self.checker.asked:
-            return self.checker.declared(parse(line), name)
-        if not text:
-            return _RIGHT
-        found = kind.declared.get(text)
-        if found is None:
-            meta = parse(text)
-            profiles = meta.get("profile") if type(meta) is dict else None
-            named = profiles if type(profiles) is list else ()
-            if any(type(url) is str and self.checker.registry.find(url) for url in named):
-                return self.checker.declared(parse(line), name)
-            found = self.checker.declared({"meta": meta}, name)
-            bounded_in_number(kind.declared)
-            kind.declared[text] = found
-        return found
 
     def _type(self, quoted: bytes) -> _Type | None:
         found = self._made.get(quoted)

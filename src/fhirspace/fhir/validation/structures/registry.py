@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -11,6 +11,7 @@ from fhirspace.fhir.validation.elements.findings import Finding
 from fhirspace.fhir.validation.invariants import items as invariant_items
 from fhirspace.fhir.validation.invariants.rules import broken, evaluable
 from fhirspace.fhir.validation.invariants.surroundings import Surroundings
+from fhirspace.fhir.validation.structures.blind import blind
 from fhirspace.fhir.validation.structures.items import Item
 from fhirspace.fhir.validation.structures.judge import Judge
 from fhirspace.fhir.validation.structures.packages import Package
@@ -69,6 +70,7 @@ class Registry:
         self._base_keys = {rule.key for rules in own_rules for rule in rules}
         """What snapshots repeat of the types, which are judged by themselves."""
         self._extensions: dict[str, Structure | None] = {}
+        self._blind: dict[str, bool] = {}
         self._asked: set[tuple[int, str]] = set()
         self._judged: Counter[str] = Counter()
         self.resolve: Callable[[str], Any] = _nothing
@@ -140,7 +142,7 @@ class Registry:
         structure = self.find(url)
         if structure is None:
             return self._without(kind, url)
-        if structure.type not in (kind, "Resource", "DomainResource"):
+        if not self._fits(structure, kind):
             return [("meta.profile", "FS433", f"a profile of {kind}, which {structure.url} is not")]
         self._judged[structure.url] += 1
         self.resolve = _contained(resource).get
@@ -149,6 +151,28 @@ class Registry:
             return self.judge(resource, url) or []
         finally:
             self._resource = None
+
+    def repeated(self, kind: str, urls: Iterable[str]) -> tuple[str, ...] | None:
+        """The structures that judge resources of a type by declared profiles, if what is around values decides.
+
+        What `holes` leaves out of two such resources may differ, and nothing else: what is found in both is the same.
+        None where some structure asks for more.
+        """
+        found = [structure for url in dict.fromkeys(urls) if (structure := self.find(url)) is not None]
+        return tuple(each.url for each in found if self._fits(each, kind)) if all(map(self._is_blind, found)) else None
+
+    def count(self, urls: Iterable[str]) -> None:
+        """Counts a resource that was not judged again. Args: the structures as `repeated` gives them."""
+        self._judged.update(urls)
+
+    def _is_blind(self, structure: Structure) -> bool:
+        if structure.url not in self._blind:
+            self._blind[structure.url] = blind(structure, self.find, self._base_keys.__contains__)
+        return self._blind[structure.url]
+
+    @staticmethod
+    def _fits(structure: Structure, kind: str) -> bool:
+        return structure.type in (kind, "Resource", "DomainResource")
 
     def _without(self, kind: str, url: str) -> list[Finding]:
         """What is wrong with a declared profile that is no profile here: it may be a type, or unknown."""
