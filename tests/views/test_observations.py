@@ -137,7 +137,8 @@ def test_what_a_variable_has_is_not_carried_beside_it(tmp_path: Path) -> None:
     ]
     _, rows = made(tmp_path, given, "lb")
     assert {(row["LBORRES"], row["LBORRESU"]) for row in rows} == {("Cloudy urine", ""), ("4.5", "10^9/L")}
-    assert not (tmp_path / "out/sdtm/supplb.csv").exists()
+    with (tmp_path / "out/sdtm/supplb.csv").open(newline="") as stream:
+        assert [row["QNAM"] for row in csv.DictReader(stream)] == ["LBRESCD"]
 
 
 def test_a_code_that_no_list_has_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,6 +246,25 @@ def test_a_result_of_the_category_laboratory_is_of_lb_or_of_the_dataset_that_it_
 def test_each_shipped_test_has_a_category_since_panels_are_subcategories() -> None:
     with (shipped() / "codes" / "LOINCLB.csv").open(newline="") as stream:
         assert [row["value"] for row in csv.DictReader(stream) if not row["cat"]] == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "standard"),
+    [("260385009", "Negative (qualifier value)", "NEGATIVE"), ("167289004", "Urine ketone test = +", None)],
+)
+def test_a_coded_result_is_a_term_where_its_code_is_known(
+    tmp_path: Path, code: str, text: str, standard: str | None
+) -> None:
+    found = result("l1", code=coded(LOINC, "2514-8"), valueCodeableConcept=coded(SCT, code, text))
+    _, rows = made(tmp_path, [found], "lb")
+    assert [(row["LBORRES"], row["LBSTRESC"]) for row in rows] == [(text, standard or text)]
+    with (tmp_path / "out/sdtm/supplb.csv").open(newline="") as stream:
+        assert [(row["QNAM"], row["QVAL"]) for row in csv.DictReader(stream)] == [("LBRESCD", code)]
+
+
+def test_each_shipped_result_is_a_term() -> None:
+    with (shipped() / "codes" / "LBRESULT.csv").open(newline="") as stream:
+        assert {row["code"] for row in csv.DictReader(stream)} <= terms("LB", "LBSTRESC").keys()
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("LOINCLB", "LB"), ("LOINCVS", "VS"), ("LOINCSC", "SC")])
