@@ -297,6 +297,7 @@ def _declare(found: FromFhir, proof: Proof) -> None:
     proof.losses += sorted({f"{file}: {path} is empty and is left out" for file, _, path in found.empty})
     outdated = Counter(file for file, _ in found.outdated)
     proof.losses += [f"{file}: {counted(count, 'resource')} of a history left out" for file, count in outdated.items()]
+    proof.losses += sorted({f"{file}: references are absolute or have a version" for file, _ in found.addressed})
     proof.problems += found.problems
 
 
@@ -315,7 +316,7 @@ def _fhir(
     made = written(home)
     lines = {canonical(line) for line in _content(made)}
     renamed = Renaming(named(_content(found.files)), named(_content(made))) if rename else bytes
-    left_out = (*found.unmapped, *found.empty, *found.foreign, *found.broken, *found.outdated)
+    left_out = (*found.unmapped, *found.empty, *found.foreign, *found.broken, *found.outdated, *found.addressed)
     declared = {(name, line) for name, line, *_ in left_out}
     for file in found.files:
         rows = list(file.resources())

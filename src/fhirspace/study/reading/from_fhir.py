@@ -25,6 +25,7 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.define import resource as defined
 from fhirspace.study.metadata.describe import Metadata, arranged, together
 from fhirspace.study.metadata.resource import found_in
+from fhirspace.study.reading.addresses import relative
 from fhirspace.study.reading.edited import reconcile
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
@@ -46,6 +47,7 @@ class FromFhir:
         files: those that could be read to their end, as they were recognised.
         broken: lines that are no resources: file, line.
         outdated: resources of a history that have a later version, or were deleted: file, entry.
+        addressed: resources with absolute or versioned references that are read as relative ones: file, line.
         metadata: labels, lengths, order and the like, by dataset; `tables` follow them.
         define: the define.xml of the datasets. stale: metadata that cannot be used.
     """
@@ -59,6 +61,7 @@ class FromFhir:
     files: list[FhirFile] = field(default_factory=list)
     broken: list[tuple[str, int]] = field(default_factory=list)
     outdated: list[tuple[str, int]] = field(default_factory=list)
+    addressed: list[tuple[str, int]] = field(default_factory=list)
     metadata: dict[str, Metadata] = field(default_factory=dict)
     stale: list[Problem] = field(default_factory=list)
     define: Define | None = None
@@ -106,7 +109,8 @@ def from_fhir(
     found.files = _readable(files, notes, accounting)
     for file in found.files:
         before, lines = found.resources, dict[int, bytes]()
-        content = _without_metadata(_counted(_current(file, found, notes), found, lines), found, file.name)
+        current = _as_written(_current(file, found, notes), found, file.name)
+        content = _without_metadata(_counted(current, found, lines), found, file.name)
         for batch in reader.read(content, file.name):
             statuses.apply(batch, lines, file.name)
             subjects.apply(batch, lines, file.name)
@@ -145,6 +149,7 @@ def from_fhir(
         *found.stale,
         *_empty(found),
         *_unmapped(found),
+        *_addressed(found),
         *statuses.findings(),
         *_contradictions(contradictory),
     ]
@@ -234,6 +239,12 @@ def _unmapped(found: FromFhir) -> Iterator[Problem]:
         yield Problem("FS441", place, "an element that the mapping has a slot for", detail=having)
 
 
+def _addressed(found: FromFhir) -> Iterator[Problem]:
+    """One note for each file with references that are read as relative ones, at the first line that has one."""
+    for place, resources in _first([(name, line, "reference") for name, line in found.addressed]):
+        yield Problem("FS457", place, detail=counted(resources, "resource has one", "resources have one"))
+
+
 def _empty(found: FromFhir) -> Iterator[Problem]:
     """One finding for each path of a file that is empty, at the first line where it is."""
     for place, resources in _first(found.empty):
@@ -285,3 +296,12 @@ def _counted(
         found.resources += 1
         kept[number] = line
         yield number, line
+
+
+def _as_written(lines: Iterable[tuple[int, bytes]], found: FromFhir, file: str) -> Iterator[tuple[int, bytes]]:
+    """The lines with references as they were written; those with other ones are noted."""
+    for number, line in lines:
+        made = relative(line)
+        if made is not line:
+            found.addressed.append((file, number))
+        yield number, made
