@@ -62,7 +62,7 @@ def _same(_screen: Any, tables: dict[str, pa.Table]) -> tuple[dict[str, pa.Table
 
 OFF: dict[str, list[tuple[Any, str, Any]]] = {
     "carried cells": [(edited, "_elements_win", lambda *_: {})],
-    "derived cells": [(edited, "_marks", lambda *_: [])],
+    "derived cells": [(edited, "_marks", lambda *_: ({}, {}))],
     "elements without a cell, compared": [(edited, "contradictions", lambda *_: [])],
     "statuses": [(StatusScreen, "apply", _nothing)],
     "subjects": [(SubjectScreen, "apply", _nothing), (SubjectScreen, "take_out", _same)],

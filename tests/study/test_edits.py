@@ -92,7 +92,7 @@ def _helped(row: Row, mapping: Mapping, lib: Library, helpers: Helpers) -> Row:
     table = pa.Table.from_pylist([row.cells], _schema([row.cells]))
     (batch,) = (table if mapping.key else with_records(table)).to_batches()
     made = helpers.add(mapping, batch).to_pylist()[0]
-    digest = basis.digests(table, mapping.domain)[0].as_py()
+    digest = basis.digests({mapping.domain: table})[mapping.domain][0].as_py()
     cells = row.cells | ({basis.DIGEST: digest} if digest else {})
     nested = {
         name: [_helped(each, lib.mappings[name], lib, helpers) for each in some] for name, some in row.nested.items()

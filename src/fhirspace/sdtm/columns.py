@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +16,9 @@ from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import has
 
 Cells = tuple[str | None, ...]
+FEW: Final = 256
+"""Rows up to which Python groups faster than Arrow."""
+_MOST_CODES: Final = 1 << 62
 
 
 def text(table: pa.Table, name: str) -> pa.Array:
@@ -30,7 +33,8 @@ def text(table: pa.Table, name: str) -> pa.Array:
 
 def distinct(cells: pa.ChunkedArray) -> list[str]:
     """The texts that a column has, each once."""
-    return list(cells.cast(pa.string()).unique().drop_null().to_pylist())
+    texts = cells if cells.type == pa.string() else cells.cast(pa.string())
+    return [cell for cell in texts.unique().to_pylist() if cell is not None]
 
 
 def filled(table: pa.Table, name: str) -> bool:
@@ -71,31 +75,28 @@ class Groups:
     """Rows grouped by the cells of some columns: `codes` numbers each row's group, from 0 to `count`, as they come."""
 
     def __init__(self, table: pa.Table, names: Sequence[str]) -> None:
-        self._columns = [text(table, name) for name in names]
-        self._rows, self.count = table.num_rows, min(table.num_rows, 1)
-        self._index: pa.Array | None = None
-        for column in self._columns:
-            encoded = pc.dictionary_encode(column, null_encoding="encode")
-            size, index = len(encoded.dictionary), encoded.indices
-            if size < 2 or (size == self.count and index.equals(self._index)):
-                continue  # it divides no group
-            if self._index is None:
-                self._index, self.count = index, size
-                continue
-            combined = pc.add(pc.multiply(self._index.cast(pa.int64()), size), index).dictionary_encode()
-            self._index, self.count = combined.indices, len(combined.dictionary)
+        self._group([text(table, name) for name in names], table.num_rows)
+
+    @classmethod
+    def of(cls, arrays: Sequence[pa.Array], rows: int) -> Groups:
+        """Rows grouped by arrays of texts or truth values."""
+        made = cls.__new__(cls)
+        made._group(arrays, rows)
+        return made
+
+    def _group(self, arrays: Sequence[pa.Array], rows: int) -> None:
+        self._columns, self._rows = arrays, rows
+        self._index, self.count = _numbered_few(arrays) if arrays and rows <= FEW else _numbered(arrays, rows)
 
     @cached_property
     def codes(self) -> pa.Array:
         """The number of each row's group."""
-        if self._index is None:
-            return pa.repeat(pa.scalar(0, pa.int64()), self._rows)
-        return self._index.cast(pa.int64())
+        return pa.array(self._index, pa.int64())
 
     @cached_property
     def distinct(self) -> list[pa.Array]:
         """The cells of each group, column by column."""
-        firsts = pa.array(self.first_rows(), pa.int64())
+        firsts = pa.array(_first_rows(self._index, self.count))
         return [column.take(firsts) for column in self._columns]
 
     @cached_property
@@ -113,20 +114,55 @@ class Groups:
 
     def sizes(self) -> list[int]:
         """The number of rows of each group."""
-        counts: list[int] = np.bincount(self.codes.to_numpy(), minlength=self.count).tolist()
+        counts: list[int] = np.bincount(self._index, minlength=self.count).tolist()
         return counts
 
     def first_rows(self) -> list[int]:
         """The first row of each group."""
-        return first_rows(self.codes, self.count)
+        rows: list[int] = _first_rows(self._index, self.count).tolist()
+        return rows
+
+
+def _numbered_few(arrays: Sequence[pa.Array]) -> tuple[np.ndarray[Any, Any], int]:
+    """The number of each row's group, and how many there are, of few rows: calls of Arrow would cost more."""
+    numbers: dict[Any, int] = {}
+    rows = zip(*(array.to_pylist() for array in arrays), strict=True)
+    codes = [numbers.setdefault(cells, len(numbers)) for cells in rows]
+    return np.array(codes, np.int64), len(numbers)
+
+
+def _numbered(arrays: Sequence[pa.Array], rows: int) -> tuple[np.ndarray[Any, Any], int]:
+    """The same of any rows."""
+    index, count, dense = np.zeros(rows, np.int64), min(rows, 1), True
+    known: list[np.ndarray[Any, Any]] = []
+    for array in arrays:
+        encoded = pc.dictionary_encode(array, null_encoding="encode")
+        size, codes = len(encoded.dictionary), encoded.indices.to_numpy()
+        if size < 2 or any(np.array_equal(codes, each) for each in known):
+            continue  # it divides no group
+        if count * size > _MOST_CODES:
+            index, count = _dense(index)
+        index, count, dense = index * size + codes, count * size, not known
+        known.append(codes)
+    return (index, count) if dense else _dense(index)
+
+
+def _dense(index: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """Numbers from 0 on, as they come."""
+    encoded = pa.array(index).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
 
 
 def first_rows(codes: pa.Array, count: int) -> list[int]:
     """The first row of each of `count` codes; 0 of one that no row has."""
+    rows: list[int] = _first_rows(codes.to_numpy(), count).tolist()
+    return rows
+
+
+def _first_rows(codes: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
     found = np.zeros(count, np.int64)
-    numbers = codes.to_numpy()[::-1]
-    found[numbers] = np.arange(len(numbers) - 1, -1, -1)  # of equal numbers, the last one's is what is left
-    return found.tolist()
+    found[codes[::-1]] = np.arange(len(codes) - 1, -1, -1)  # of equal numbers, the last one's is what is left
+    return found
 
 
 def by_distinct(values: pa.Array, function: Callable[[str], Any], kind: pa.DataType) -> pa.Array:

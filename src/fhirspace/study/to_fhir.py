@@ -113,7 +113,7 @@ def with_carried(mapping: Mapping, batch: pa.RecordBatch) -> pa.RecordBatch:
     """
     if not any(isinstance(node, Carried) for root in mapping.roots() for node in walk(root)):
         return batch
-    made = batch.append_column(basis.DIGEST, basis.digests(batch, mapping.domain))
+    made = batch.append_column(basis.DIGEST, basis.digests({mapping.domain: batch})[mapping.domain])
     return made.append_column(zones.LOCAL, text(batch, zones.MARK)) if has(batch, zones.MARK) else made
 
 

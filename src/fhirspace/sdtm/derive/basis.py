@@ -7,10 +7,12 @@ from. It tells an edit from none; it is no protection against somebody who means
 from __future__ import annotations
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -43,6 +45,7 @@ GROUPS: Final = (
 _NAMED: Final = {"SE": {"EPOCH", "TAETORD"}, "SV": {"VISITDY"}, "TV": {"VISITDY"}, "TA": {"EPOCH", "TAETORD"}}
 """Datasets in which some of these variables are not derived but say what the row is."""
 _GLUE: Final = "\x1f"
+_NO_CELLS: Final = "0" * 8
 
 
 @lru_cache(maxsize=1024)
@@ -52,30 +55,59 @@ def names(group: Group, domain: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return spelt[0], tuple(name for name in spelt[1] if name not in _NAMED.get(domain, ()))
 
 
-def digests(table: pa.Table, domain: str) -> pa.Array:
-    """The digest of each row; null where no derived variable is filled."""
-    derived = (name for group in GROUPS for name in names(group, domain)[1])
-    filled = [columns.text(table, name) for name in derived if columns.filled(table, name)]
-    if not filled:
-        return pa.nulls(table.num_rows, pa.string())
-    sums = [_sums(table, names(group, domain)[0]) for group in GROUPS]
-    made = pc.binary_join_element_wise(pa.repeat(pa.scalar("", pa.string()), table.num_rows), *sums, "")
-    if any(not each.null_count for each in filled):
-        return made
-    return pc.if_else(pc.is_valid(pc.coalesce(*filled)), made, pa.scalar(None, pa.string()))
+def derived(table: pa.Table, domain: str) -> list[list[str]]:
+    """By group the derived variables of which a table has a filled cell."""
+    there = set(table.schema.names)
+    return [
+        [name for name in names(group, domain)[1] if name in there and columns.filled(table, name)] for group in GROUPS
+    ]
+
+
+def digests(tables: Mapping[str, pa.Table | pa.RecordBatch]) -> dict[str, pa.Array]:
+    """By dataset the digest of each row; null where no derived variable is filled.
+
+    Equal cells are summed up once, also those of two datasets.
+    """
+    filled = {domain: set().union(*derived(table, domain)) for domain, table in tables.items()}
+    concerned = {domain: tables[domain] for domain, some in filled.items() if some}
+    sums = zip(*(_sums(concerned, group) for group in GROUPS), strict=True)
+    made = {domain: pa.nulls(table.num_rows, pa.string()) for domain, table in tables.items()}
+    for (domain, table), parts in zip(concerned.items(), sums, strict=True):
+        made[domain] = pc.binary_join_element_wise(*parts, "")
+        several = [columns.text(table, name) for name in filled[domain]]
+        if all(each.null_count for each in several):
+            rows = reduce(pc.or_, map(pc.is_valid, several))
+            made[domain] = pc.if_else(rows, made[domain], pa.scalar(None, pa.string()))
+    return made
 
 
 def half(group: int, digest: pa.Array) -> pa.Array:
     """The part of digests that belongs to a group; zeros where the basis is empty, in empty columns or in none."""
     part = pc.utf8_slice_codeunits(digest, 8 * group, 8 * group + 8)
     empty = zlib.crc32(_GLUE.encode() * (len(GROUPS[group].basis) - 1))
-    return pc.if_else(pc.equal(part, f"{empty:08x}"), "0" * 8, part)
+    return pc.if_else(pc.equal(part, f"{empty:08x}"), _NO_CELLS, part)
 
 
-def _sums(table: pa.Table, basis: tuple[str, ...]) -> pa.Array | str:
-    """The checksum of the joined cells of each row in 8 digits, made once for equal ones."""
+def _sums(tables: Mapping[str, pa.Table | pa.RecordBatch], group: Group) -> list[pa.Array]:
+    """Of each dataset the checksum of each row's joined cells; zeros where it has none of their columns."""
+    if not tables:
+        return []
+    joined = [_joined(table, names(group, domain)[0]) for domain, table in tables.items()]
+    encoded = pa.chunked_array(joined, pa.string()).dictionary_encode()
+    sums = _checksums(encoded.chunk(0).dictionary)  # all chunks have the same
+    return [pc.fill_null(sums.take(chunk.indices), _NO_CELLS) for chunk in encoded.chunks]
+
+
+def _joined(table: pa.Table | pa.RecordBatch, basis: tuple[str, ...]) -> pa.Array:
     there = [columns.text(table, name) if has(table, name) else "" for name in basis]
     if all(isinstance(each, str) for each in there):
-        return "0" * 8
-    joined = pc.binary_join_element_wise(*there, _GLUE, null_handling="replace", null_replacement="")
-    return columns.by_distinct(joined, lambda cells: f"{zlib.crc32(cells.encode()):08x}", pa.string())
+        return pa.nulls(table.num_rows, pa.string())
+    return pc.binary_join_element_wise(*there, _GLUE, null_handling="replace", null_replacement="")
+
+
+def _checksums(texts: pa.Array) -> pa.Array:
+    """The checksum of each text in 8 digits."""
+    sums = np.fromiter(map(zlib.crc32, texts.cast(pa.binary()).to_pylist()), ">u4", len(texts))
+    digits = sums.tobytes().hex().encode()
+    ends = np.arange(0, len(digits) + 1, 8, np.int32)
+    return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(digits)])

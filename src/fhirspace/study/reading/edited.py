@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -65,16 +65,10 @@ def reconcile(
         zones: the time zones that the study declares.
     """
     done = Reconciled(dict(tables))
-    marks: dict[str, list[_Mark]] = {}
-    moved: dict[str, dict[str, _Mark]] = {}
-    seen: dict[str, pa.Table] = {}
-    for domain in tables:
-        stale = _elements_win(done, domain, library.mappings[domain])
-        table = seen[domain] = done.tables[domain]
-        if marked := _marks(domain, table, stale):
-            marks[domain] = marked
-        for other, found in _beyond(domain, tables, table, stale).items() if domain in _DECIDING else ():
-            moved.setdefault(other, {}).update(found)
+    stale = {domain: _elements_win(done, domain, library.mappings[domain]) for domain in tables}
+    seen = dict(done.tables)
+    marks, moved = _marks(seen, stale)
+    for domain, table in seen.items():
         extra = [
             each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST or is_hidden(each)
         ]
@@ -113,15 +107,30 @@ def _elements_win(done: Reconciled, domain: str, mapping: Mapping) -> dict[str, 
 # -- derived cells
 
 
-def _marks(domain: str, table: pa.Table, stale: Table[str, pa.Array]) -> list[_Mark]:
-    """The rows of each group that are to be derived again; empty where there are none."""
-    nothing = pa.repeat(pa.scalar(False), table.num_rows)
-    there = [[name for name in basis.names(group, domain)[1] if columns.filled(table, name)] for group in basis.GROUPS]
-    if not any(there):
-        return []
-    before, now = columns.text(table, basis.DIGEST), basis.digests(table, domain)
+_Marks: TypeAlias = dict[str, list[_Mark]]
+"""By dataset the rows of each group that are to be derived again."""
+_Moved: TypeAlias = dict[str, dict[str, _Mark]]
+"""By dataset and variable the rows that rest on changed dates of another dataset."""
+
+
+def _marks(tables: Table[str, pa.Table], stale: Table[str, Table[str, pa.Array]]) -> tuple[_Marks, _Moved]:
+    """What is to be derived again: where digests are no longer those of the cells, or the elements won over cells."""
+    digests = basis.digests(tables)
+    moved: _Moved = {}
+    for source in (each for each in _DECIDING if each in tables):
+        for domain, found in _beyond(source, tables, stale[source], digests[source]).items():
+            moved.setdefault(domain, {}).update(found)
+    marks = {domain: _marked(domain, table, stale[domain], digests[domain]) for domain, table in tables.items()}
+    return {domain: some for domain, some in marks.items() if some}, moved
+
+
+def _marked(domain: str, table: pa.Table, stale: Table[str, pa.Array], now: pa.Array) -> list[_Mark]:
+    """The rows of each group of a dataset with these digests; empty where there are none."""
+    before = columns.text(table, basis.DIGEST)
     if not stale and before.equals(now):
         return []
+    there = basis.derived(table, domain)
+    nothing = pa.repeat(pa.scalar(False), table.num_rows)
     found: list[_Mark] = []
     for number, group in enumerate(basis.GROUPS):
         changed = pc.fill_null(pc.not_equal(basis.half(number, before), basis.half(number, now)), False)
@@ -133,13 +142,14 @@ def _marks(domain: str, table: pa.Table, stale: Table[str, pa.Array]) -> list[_M
 
 
 def _beyond(
-    source: str, tables: Table[str, pa.Table], table: pa.Table, stale: Table[str, pa.Array]
+    source: str, tables: Table[str, pa.Table], stale: Table[str, pa.Array], now: pa.Array
 ) -> dict[str, dict[str, _Mark]]:
     """By dataset and variable the rows that rest on changed dates of another dataset, DM or SE.
 
     The digest of DM says of several dates that one of them was changed: then it is not sure that it was day 1.
     """
-    before, now = columns.text(table, basis.DIGEST), basis.digests(table, source)
+    table = tables[source]
+    before = columns.text(table, basis.DIGEST)
     moved = [stale[name] for name in _DECIDING[source] if name in stale]
     if not moved and before.equals(now):
         return {}

@@ -80,17 +80,22 @@ def _key(several: Iterable[tuple[str, pa.Table]], library: Library) -> IdKey | N
         for _, table in several:
             for names in _ids_of(table):
                 found.setdefault(names, []).append(table)
-        for rows in (1, None):  # most often the first row tells
-            pairs = (pair for names, tables in found.items() for pair in _distinct(tables, names, rows))
-            if any(cell and text and hashed(cell) == text for text, cell in pairs):
-                return library.key
+        for given in (_first, _distinct):  # most often the first row tells
+            for (name, column), tables in found.items():
+                ids = given(tables, name)
+                if any(hashed(cell) in ids for cell in given(tables, column)):
+                    return library.key
     return None
 
 
-def _distinct(tables: Sequence[pa.Table], names: tuple[str, str], rows: int | None) -> Sequence[columns.Cells]:
-    """The distinct cells that the first rows of some tables have in two columns."""
-    several = [pa.chunked_array([columns.text(table.slice(0, rows), name) for table in tables]) for name in names]
-    return columns.Groups(pa.table(several, names=list(names)), names).cells
+def _first(tables: Sequence[pa.Table], name: str) -> set[str]:
+    """The cells that the first rows of some tables have in a column."""
+    return {cell for table in tables for cell in table[name].slice(0, 1).to_pylist() if cell}
+
+
+def _distinct(tables: Sequence[pa.Table], name: str) -> set[str]:
+    """The cells that some tables have in a column."""
+    return set(columns.distinct(pa.chunked_array([chunk for table in tables for chunk in table[name].chunks])))
 
 
 def _ids_of(table: pa.Table) -> Iterator[tuple[str, str]]:
