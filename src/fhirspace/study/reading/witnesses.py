@@ -6,8 +6,8 @@ would not give contradicts the one from which the row was read (FS448).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping as Table
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
+from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,11 +26,13 @@ from fhirspace.study.helper_columns import Helpers
 from fhirspace.study.reading.ids import IDENTIFYING, misnamed
 from fhirspace.study.summary import ABOUT, NO_PATIENT, for_rendering
 from fhirspace.tables.text import has, place
+from fhirspace.template.codecs import TEXT
 from fhirspace.template.slots import Cond, Slot, once as for_node
 from fhirspace.template.values import Fault, slot_text
 
-_OF_TS = ("@_TS_", "@_SYNTHETIC")
+_OF_TS: Final = ("@_TS_", "@_SYNTHETIC")
 """Hidden columns that the trial summary gives."""
+_ONE_ROW: Final = pa.table({"": pa.nulls(1, pa.string())})
 
 
 def contradictions(
@@ -42,26 +44,28 @@ def contradictions(
         tables: the datasets, with their hidden columns; once: what resources say that are made once for many rows.
         library: the mappings by which they were read.
     """
-    several = [(domain, table) for domain, table in (*tables.items(), *once) if _hidden(table)]
-    if not several:
+    hidden = [(domain, table, names) for domain, table in (*tables.items(), *once) if (names := _hidden(table))]
+    if not hidden:
         return []
     tabulations = {name: InMemory(table) for name, table in tables.items()}
-    concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _ in several)]
+    concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _, _ in hidden)]
     helpers = Helpers(for_rendering(tabulations, concerned))
+    summarised = _summarised([(table, names) for _, table, names in hidden]) if "TS" in tables else {}
     found: list[Problem] = []
-    for domain, table in several:
+    for domain, table, names in hidden:
         mapping = library.mappings[domain]
-        for name in _hidden(table):
+        for name in names:
             if name.startswith(IS):
                 wrong = _chosen_otherwise(mapping, table, name, helpers)
             elif name.startswith(_OF_TS):
-                wrong = _summarised_otherwise(mapping, table, name, helpers) if "TS" in tables else None
+                wrong = _summarised_otherwise(mapping, table, name, helpers, summarised.get(name, ()))
             elif name.startswith("@_") and name not in IDENTIFYING and _can_be_computed(name, domain, tables):
                 wrong = _computed_otherwise(mapping, table, name, helpers)
             else:
                 continue
             if wrong is not None:
                 found += _findings(mapping, table, name, wrong)
+    several = [(domain, table) for domain, table, _ in hidden]
     for domain, table, name, wrong in misnamed(several, library):
         found += _findings(library.mappings[domain], table, name, wrong)
     return found
@@ -93,20 +97,39 @@ def _findings(mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array) -> 
 def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
     """The rows of which a computed column would be written as another text; None where there is none."""
     helper = name.removeprefix("@")
-    made = pa.table({"made": helpers.column(helper, mapping, table), "stated": table[name]})
-    pairs = columns.Groups(made, ["made", "stated"])
+    made, stated = helpers.column(helper, mapping, table), columns.text(table, name)
     found = slots_of(mapping, helper)
+    if found and all(each.codec is TEXT for each in found) and not _differ(made, stated):
+        return None
+    pairs = columns.Groups.of([made, stated], table.num_rows)
     wrong = [stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
     return pairs.flags(wrong) if any(wrong) else None
 
 
-def _summarised_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
-    """The same of a column that the trial summary gives: it is the same in all rows."""
+def _differ(made: pa.Array, stated: pa.Array) -> bool:
+    """Whether a row states something else than is made of it."""
+    return not pc.all(pc.or_kleene(pc.is_null(stated), pc.fill_null(pc.equal(made, stated), False))).as_py()
+
+
+def _summarised(hidden: Iterable[tuple[pa.Table, Sequence[str]]]) -> dict[str, list[str]]:
+    """By hidden column that the trial summary gives, the texts that it has in all datasets."""
+    chunks: dict[str, list[pa.Array]] = {}
+    for table, names in hidden:
+        for name in names:
+            if name.startswith(_OF_TS):
+                chunks.setdefault(name, []).extend(table[name].chunks)
+    return {name: columns.distinct(pa.chunked_array(some)) for name, some in chunks.items()}
+
+
+def _summarised_otherwise(
+    mapping: Mapping, table: pa.Table, name: str, helpers: Helpers, texts: Iterable[str]
+) -> pa.Array | None:
+    """The same of a column that the trial summary gives, so that it is the same in all rows; `texts`: of all datasets."""
     helper = name.removeprefix("@")
-    (cell,) = helpers.column(helper, mapping, table.slice(0, 1)).to_pylist()
-    found, stated = slots_of(mapping, helper), table[name]
-    wrong = [text for text in columns.distinct(stated) if not _writes(found, cell, text)]
-    return pc.is_in(stated.cast(pa.string()), value_set=pa.array(wrong, pa.string())) if wrong else None
+    (cell,) = helpers.column(helper, mapping, _ONE_ROW).to_pylist()
+    found = slots_of(mapping, helper)
+    wrong = [text for text in texts if not _writes(found, cell, text)]
+    return pc.is_in(columns.text(table, name), value_set=pa.array(wrong, pa.string())) if wrong else None
 
 
 def _writes(found: Iterable[Slot], cell: str | None, text: str) -> bool:
@@ -127,16 +150,17 @@ def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Hel
     compared, filled = _deciding(choice.node)
     there = [each for each in sorted(compared | filled) if each.startswith("_") or has(table, each)]
     cells = {each: _column(mapping, table, each, helpers) for each in there}
-    alike = {each: cells[each] for each in there if each in compared}
-    for each in filled - compared:
-        if each in cells and 0 < cells[each].null_count < table.num_rows:  # not the same in all rows
-            alike[each] = pc.is_valid(cells[each]).cast(pa.string())
-    judged = _judged(mapping, choice, name, pa.table({**alike, "": table[name]}), cells)
+    stated = columns.text(table, name)
+    alike = [cells[each] for each in there if each in compared]
+    for each in there:
+        if each not in compared and 0 < cells[each].null_count < table.num_rows:  # not the same in all rows
+            alike.append(pc.is_valid(cells[each]))
+    judged = _judged(mapping, choice, name, [*alike, stated], cells)
     if judged is None:
         return None
     suspects = pc.indices_nonzero(judged)
     some = {each: column.take(suspects) for each, column in cells.items()}
-    exactly = _judged(mapping, choice, name, pa.table({**some, "": table[name].take(suspects)}), some)
+    exactly = _judged(mapping, choice, name, [*some.values(), stated.take(suspects)], some)
     if exactly is None:
         return None
     wrong = suspects.filter(exactly).cast(pa.int64())
@@ -144,11 +168,15 @@ def _chosen_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Hel
 
 
 def _judged(
-    mapping: Mapping, choice: Choice, name: str, alike: pa.Table, cells: Table[str, pa.Array]
+    mapping: Mapping, choice: Choice, name: str, alike: Sequence[pa.Array], cells: Table[str, pa.Array]
 ) -> pa.Array | None:
-    """Whether the first row of those that are alike would be written with another constant than is stated, if any."""
-    groups = columns.Groups(alike, alike.column_names)
-    stated = columns.text(alike, "")
+    """Whether the first row of those that are alike would be written with another constant than is stated, if any.
+
+    Args:
+        alike: the columns by which rows are alike, the stated constants last; cells: those of the rows.
+    """
+    stated = alike[-1]
+    groups = columns.Groups.of(alike, len(stated))
     wrong = []
     for row in groups.first_rows():
         mine = {each: cell for each, column in cells.items() if (cell := column[row].as_py())}
