@@ -109,5 +109,5 @@ def _checksums(texts: pa.Array) -> pa.Array:
     """The checksum of each text in 8 digits."""
     sums = np.fromiter(map(zlib.crc32, texts.cast(pa.binary()).to_pylist()), ">u4", len(texts))
     digits = sums.tobytes().hex().encode()
-    ends = np.arange(0, len(digits) + 1, 8, np.int32)
+    ends = np.arange(0, len(digits) + 1, 8, dtype=np.int32)
     return pa.Array.from_buffers(pa.string(), len(texts), [None, pa.py_buffer(ends), pa.py_buffer(digits)])

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fhirspace.mapping.cells import best_cells, implied, with_forms
-from fhirspace.mapping.model import Mapping, Obj, OneOf, slots, walk
+from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, slots, walk
 from fhirspace.mapping.read.rows import ELEMENT
 from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
@@ -52,34 +52,28 @@ class Comparison:
         """
         stated = columns.text(table, ELEMENT + name)
         rows = pc.indices_nonzero(pc.is_valid(stated))
-        pairs = columns.Groups(
-            pa.table({"cell": columns.text(table, name).take(rows), "stated": stated.take(rows)}), ("cell", "stated")
-        )
+        pairs = columns.Groups.of([columns.text(table, name).take(rows), stated.take(rows)], len(rows))
         fine = self._fine(name, pairs)
-        if pc.all(fine).as_py():
+        if all(fine):
             return None
-        doubtful = rows.filter(pc.invert(fine.take(pairs.codes)))
+        doubtful = rows.filter(pc.invert(pairs.flags(fine)))
         wrong = doubtful.filter(self._otherwise(table, doubtful, name)).cast(pa.int64())
         if not len(wrong):
             return None
         return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
 
-    def _fine(self, name: str, pairs: columns.Groups) -> pa.Array:
+    def _fine(self, name: str, pairs: columns.Groups) -> list[bool]:
         """The pairs of a cell and what is stated that fit whatever else is in their row."""
         leaves = leaves_of(self._mapping, name)
+        quick = [False] * pairs.count
         if _of_times(self._mapping, name, leaves):
-            quick = is_its_day(*pairs.distinct).to_pylist()
+            quick = list(is_its_day(*pairs.distinct).to_pylist())
             if all(quick):
-                return pa.array(quick, pa.bool_())
-        else:
-            quick = [False] * pairs.count
-        return pa.array(
-            (
-                known or fits_alone(self._mapping, leaves, name, cell or "", stated or "")
-                for known, (cell, stated) in zip(quick, pairs.cells, strict=True)
-            ),
-            pa.bool_(),
-        )
+                return quick
+        return [
+            known or fits_alone(self._mapping, leaves, name, cell or "", stated or "")
+            for known, (cell, stated) in zip(quick, pairs.cells, strict=True)
+        ]
 
     def _otherwise(self, table: pa.Table, rows: pa.Array, name: str) -> pa.Array:
         """Which of some rows, written, have elements that do not say of a column what they say now."""
@@ -215,8 +209,15 @@ def _alone(root: Obj) -> dict[str, list[Leaf]]:
 
 
 def _cut(root: Obj, name: str) -> Obj:
-    """The root of a template without the elements in which no slot holds a column."""
-    return replace(root, fields=tuple(root.fields[at] for at in _elements(root).get(name, ())))
+    """The root of a template without the elements, and items of its lists, in which no slot holds a column."""
+    fields = (root.fields[at] for at in _elements(root).get(name, ()))
+    return replace(root, fields=tuple((step, _cut_list(node, name)) for step, node in fields))
+
+
+def _cut_list(node: Node, name: str) -> Node:
+    if not isinstance(node, Arr):
+        return node
+    return replace(node, items=tuple(item for item in node.items if any(slot.base == name for _, slot in slots(item))))
 
 
 @once

@@ -124,7 +124,7 @@ def _summarised(hidden: Iterable[tuple[pa.Table, Sequence[str]]]) -> dict[str, l
 def _summarised_otherwise(
     mapping: Mapping, table: pa.Table, name: str, helpers: Helpers, texts: Iterable[str]
 ) -> pa.Array | None:
-    """The same of a column that the trial summary gives, so that it is the same in all rows; `texts`: of all datasets."""
+    """The same of a column that the trial summary gives; `texts`: those that the column has in all datasets."""
     helper = name.removeprefix("@")
     (cell,) = helpers.column(helper, mapping, _ONE_ROW).to_pylist()
     found = slots_of(mapping, helper)
