@@ -38,9 +38,13 @@ _USES = leaves.uses_of
 _PUT = leaves.Leaves.put
 
 
-def _read_only(nodes: Any, _chosen: Any) -> Any:
+_NOTHING = leaves.Watched({}, {})
+_WATCHED = leaves.watched
+
+
+def _read_only(nodes: Any, _watching: Any) -> Any:
     """The uses of slots that give cells."""
-    return {key: some for key, some in _USES(nodes, {}).items() if key[1] < COMPARED and not is_hidden(key[0])}
+    return {key: some for key, some in _USES(nodes, _NOTHING).items() if key[1] < COMPARED and not is_hidden(key[0])}
 
 
 def _put_read(self: leaves.Leaves, key: Any, expression: str, *, maybe: bool) -> None:
@@ -64,6 +68,7 @@ OFF: dict[str, list[tuple[Any, str, Any]]] = {
     "carried cells": [(edited, "_elements_win", lambda *_: {})],
     "derived cells": [(edited, "_marks", lambda *_: ({}, {}))],
     "elements without a cell, compared": [(edited, "contradictions", lambda *_: [])],
+    "missing elements": [(program, "watched", lambda root, **_: _WATCHED(root, notice=False))],
     "statuses": [(StatusScreen, "apply", _nothing)],
     "subjects": [(SubjectScreen, "apply", _nothing), (SubjectScreen, "take_out", _same)],
     "names that come twice": [
@@ -78,6 +83,7 @@ CELLS_ONLY: list[tuple[Any, str, Any]] = [
     (source, "uses_of", _read_only),
     (leaves.Leaves, "put", _put_read),
     (program, "chosen_constants", lambda _: {}),
+    (program, "watched", lambda *_, **__: _NOTHING),
 ]
 """What keeps elements without a cell from being read; statuses and subjects are in them."""
 

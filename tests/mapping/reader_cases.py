@@ -23,6 +23,7 @@ class Read:
     carried: dict[tuple[str, int], set[str]] = field(default_factory=dict)
     unmapped: list[tuple[int, str]] = field(default_factory=list)
     empty: list[tuple[int, str]] = field(default_factory=list)
+    absent: list[tuple[int, str]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     problems: list[tuple[str, int | None]] = field(default_factory=list)
 
@@ -55,6 +56,7 @@ def told(lines: Iterable[tuple[int, bytes]], library: Library, *, notice: bool) 
         for domain, rows in result.nested.items():
             read.rows.setdefault((domain, 0), []).extend((number, _filled(row)) for row in rows)
         read.unmapped += [(number, path) for path in result.unmapped] if notice else []
+        read.absent += [(number, path) for path in result.absent] if notice else []
     return read
 
 
@@ -85,6 +87,7 @@ def taken(batches: Iterable[ReadBatch]) -> Read:
                     read.rows.setdefault((domain, index), []).extend((n, _filled(row)) for n, row in rows)
         read.unmapped += batch.unmapped
         read.empty += [(line, path.partition(".")[2]) for line, path in batch.empty]
+        read.absent += batch.absent
         read.foreign += batch.foreign
         read.problems += [(problem.code, problem.place.row) for problem in batch.problems]
     return read

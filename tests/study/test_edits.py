@@ -57,6 +57,7 @@ def read(release: Release, texts: list[str]) -> tuple[Rows, set[str]]:
         codes |= {"FS441"} if batch.unmapped else set()
         codes |= {"FS440"} if batch.foreign else set()
         codes |= {"FS448"} if batch.contradictory else set()
+        codes |= {"FS458"} if batch.absent else set()
     tables, more = subjects.take_out(collector.tables())
     done = reconcile(tables, lib, collector.once)
     found += [*more, *done.problems, *statuses.findings()]

@@ -28,11 +28,13 @@ class ReadBatch:
         tables: by domain, and in it by part: the index of the block whose resources the rows come from (0 for nested
             domains), `CARRIED_PART` for carried cells of a domain with several row-giving blocks. Text tables with the
             columns that hold a cell; `@row` is the line.
-        once: by domain, what resources say that are made once for many rows: it is compared with them only.
+        once: by domain and the index of its block, what resources say that are made once for many rows: it is
+            compared with them only.
         unmapped: (line, JSON path) of unmapped content; never its value.
         empty: (line, JSON path) of values that are null or empty; they are read as if they were left out.
         foreign: lines of resources that no block claims.
         contradictory: (line, column) where two elements say different things of a column.
+        absent: (line, JSON path) of elements that the row would be written with and that are not there.
         problems: lines that are no JSON object (FS401, FS402, FS403, FS414), or have no resource type (FS410).
         slow: how many lines were read by `extract`; extracted: those of them that a block claims.
     """
@@ -40,9 +42,10 @@ class ReadBatch:
     tables: dict[str, dict[int, pa.Table]] = field(default_factory=dict)
     unmapped: list[tuple[int, str]] = field(default_factory=list)
     empty: list[tuple[int, str]] = field(default_factory=list)
-    once: list[tuple[str, pa.Table]] = field(default_factory=list)
+    once: list[tuple[str, int, pa.Table]] = field(default_factory=list)
     foreign: list[int] = field(default_factory=list)
     contradictory: list[tuple[int, str]] = field(default_factory=list)
+    absent: list[tuple[int, str]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     slow: int = 0
     extracted: list[int] = field(default_factory=list)
@@ -58,7 +61,7 @@ class Collector:
     def __init__(self, library: Library) -> None:
         self._mappings = library.mappings
         self._parts: dict[str, dict[int, list[pa.Table]]] = {}
-        self.once: list[tuple[str, pa.Table]] = []
+        self.once: list[tuple[str, int, pa.Table]] = []
 
     def add(self, batch: ReadBatch) -> None:
         """Take the rows of a batch."""

@@ -5,14 +5,16 @@ The compiled reader makes the same rows many times faster; tests compare the two
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping as Table
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from fhirspace.foreign import member
 from fhirspace.json import Number
 from fhirspace.mapping.cells import best_cells, implied, least_ranked
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
+from fhirspace.mapping.read.absent import absent
 from fhirspace.mapping.read.witness import agrees, chosen_constants, compared, hidden, key, read_all, slots_of
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, read_leaf
@@ -22,6 +24,8 @@ ORDINAL = "row-ordinal"
 
 SERVER_META = frozenset({"versionId", "lastUpdated", "source"})
 """What a server adds to ``meta``; never content."""
+
+_INDEX: Final = re.compile(r"\[\d+\]")
 
 
 class Cells(dict[str, str]):
@@ -46,7 +50,8 @@ class Cells(dict[str, str]):
 class Extracted:
     """What one resource gives: the row's cells, rows of nested domains, and the paths of unmapped content.
 
-    `carried` are the columns whose cells were carried, `contradictory` those of which elements differ.
+    `carried` are the columns whose cells were carried, `contradictory` those of which elements differ, `absent` the
+    paths of elements that the row would be written with and that are not there.
     """
 
     cells: Cells
@@ -54,10 +59,14 @@ class Extracted:
     unmapped: list[str] = field(default_factory=list)
     carried: frozenset[str] = frozenset()
     contradictory: tuple[str, ...] = ()
+    absent: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
 class _Found:
+    root: Obj
+    there: set[int] = field(default_factory=set)
+    absent: list[str] = field(default_factory=list)
     candidates: Candidates = field(default_factory=list)
     others: Candidates = field(default_factory=list)
     hidden: list[tuple[str, str]] = field(default_factory=list)
@@ -78,11 +87,13 @@ def extract(
         resource: the parsed resource (`parse`).
         items: the mappings of the domains whose rows are nested in it, at any depth, by domain.
     """
-    found = _Found(chosen_constants=chosen_constants(block.root))
+    found = _Found(block.root, chosen_constants=chosen_constants(block.root))
     items = items or {}
     plain, ordinal = unrepeated(block, resource)
     _object(block.root, plain, block.resource, found, items)
     extracted = _extracted(mapping, found)
+    if any(name not in extracted.cells for name in block.once):
+        extracted.absent.append(f"{block.resource}.identifier")
     if ordinal and sum(not each.once for each in mapping.blocks) > 1:
         extracted.cells[ORDINAL] = ordinal
     for domain, rows in list(extracted.nested.items()):
@@ -119,7 +130,14 @@ def _extracted(mapping: Mapping, found: _Found) -> Extracted:
     marked = {name: stated.get(name) for name in found.carried}
     cells = Cells(stated | found.carried, marked, dict(reversed(found.hidden)))
     contradictory = tuple(dict.fromkeys([*_contradictory(mapping, found), *found.contradictory]))
-    return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried), contradictory)
+    there = {_INDEX.sub("", path) for path in found.unmapped}
+    missing = [
+        path
+        for path in absent(mapping, found.root, stated, cells.hidden, found.there)
+        if not any(f"{other}.".startswith(f"{path}.") for other in there)  # it is reported as unmapped
+    ]
+    missing += found.absent
+    return Extracted(cells, found.nested, found.unmapped, frozenset(found.carried), contradictory, missing)
 
 
 def _contradictory(mapping: Mapping, found: _Found) -> Iterator[str]:
@@ -257,6 +275,7 @@ def _could(node: Node, value: Any) -> bool:
 
 
 def _node(node: Node, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
+    found.there.add(id(node))
     if isinstance(node, Leaf):
         text = text_of(value)
         read = None if text is None or isinstance(value, Number) != (node.kind == "number") else read_all(node, text)
@@ -315,14 +334,16 @@ def _bind(arr: Arr, value: Any, used: set[int], items: Table[str, Mapping]) -> i
 
 
 def _nested(mapping: Mapping, value: Any, path: str, found: _Found, items: Table[str, Mapping]) -> None:
-    inner = _Found(chosen_constants=chosen_constants(mapping.item) if mapping.item else {})
-    if mapping.item is not None:
-        _object(mapping.item, value, path, inner, items)
+    if mapping.item is None:
+        return
+    inner = _Found(mapping.item, chosen_constants=chosen_constants(mapping.item))
+    _object(mapping.item, value, path, inner, items)
     extracted = _extracted(mapping, inner)
     for domain, rows in ((mapping.domain, [extracted.cells]), *extracted.nested.items()):
         found.nested.setdefault(domain, []).extend(rows)
     found.unmapped += extracted.unmapped
     found.contradictory += extracted.contradictory
+    found.absent += extracted.absent
 
 
 def _carried(value: dict[str, Any], path: str, found: _Found) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping as Table, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
-from fhirspace.mapping.model import Node, children
+from fhirspace.mapping.model import Node, Obj, children, walk
 from fhirspace.mapping.read import memo, witness
 from fhirspace.mapping.read.code import Code
+from fhirspace.mapping.read.doubts import Doubt, Test, as_source, doubts
 from fhirspace.mapping.read.shapes import Prim, Shape
 from fhirspace.template.codecs import TEXT
 from fhirspace.template.slots import Leaf, Slot, once
@@ -28,15 +30,38 @@ Uses: TypeAlias = dict[witness.Keys, list[Slot]]
 """The slots that give each column at each rank."""
 
 
-def uses_of(nodes: Iterable[Node], chosen: Table[int, str]) -> Uses:
-    """The slots of some templates by what they give; a constant that a row chose (`chosen_constants`) counts as one."""
+class Watched(NamedTuple):
+    """What is looked at in a template beside its slots, by the identity of nodes.
+
+    Attributes:
+        constants: the hidden columns of constants that rows choose; doubts: elements that can be missing.
+    """
+
+    constants: dict[int, str]
+    doubts: dict[int, Doubt]
+
+
+def watched(root: Obj, *, notice: bool = True) -> Watched:
+    """What is looked at in a template; `notice`: whether it is looked whether something is missing."""
+    return Watched(witness.chosen_constants(root), doubts(root) if notice else {})
+
+
+def uses_of(nodes: Iterable[Node], watching: Watched) -> Uses:
+    """The slots of some templates by what they give; a constant that a row chose counts as one.
+
+    So does an element below them that can be missing: it gives that it is not there.
+    """
     found: Uses = {}
     for node in nodes:
         for leaf in _leaves(node):
             for slot in leaf.slots:
                 found.setdefault(witness.key(slot), []).append(slot)
-            if name := chosen.get(id(leaf)):
+            if name := watching.constants.get(id(leaf)):
                 found.setdefault((name, 0), []).append(witness.text_slot(name))
+        for inner in walk(node) if watching.doubts else ():
+            doubt = watching.doubts.get(id(inner))
+            if doubt and doubt.tests and inner is not node:
+                found[doubt.name, 0] = [witness.text_slot(doubt.name)]
     return found
 
 
@@ -49,9 +74,11 @@ def _leaves(node: Node) -> tuple[Leaf, ...]:
 class Leaves:
     """Reads leaves: `cells` has the variable of each column at each rank, `uses` the slots that give it."""
 
-    def __init__(self, code: Code, uses: Uses, chosen_constants: Table[int, str]) -> None:
-        self.code, self._uses, self._chosen_constants = code, uses, chosen_constants
+    def __init__(self, code: Code, uses: Uses, watching: Watched) -> None:
+        self.code, self._uses, self._watched = code, uses, watching
         self.cells = {key: f"c{number}" for number, key in enumerate(uses)}
+        self.raised: list[Doubt] = []
+        self._left: dict[str, list[Test]] = {}
 
     def leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
         """Lines that read a primitive from a variable: by a memo of its texts, or directly."""
@@ -75,7 +102,7 @@ class Leaves:
             self.code.put(f"if b'' + {var} not in {sorted(text.encode() for text in texts)}: raise Slow")
         elif not (isinstance(shape, Prim) and shape.constants is not None and shape.constants <= texts):
             self.code.put(f"if {var} not in {tuple(sorted(texts))}: raise Slow")
-        if name := self._chosen_constants.get(id(leaves[0])):
+        if name := self._watched.constants.get(id(leaves[0])):
             self.put((name, 0), var, maybe=False)
 
     def _plain(self, leaf: Leaf, var: str) -> bool:
@@ -135,3 +162,55 @@ class Leaves:
             self.code.put(f"{new} = {expression}")
         self.code.put(f"if {var} is None: {var} = {new}")
         self.code.put(f"elif {f'{new} is not None and ' if maybe else ''}{new} != {var}: raise Slow")
+
+    # -- elements that are not there
+
+    def without(self, doubt: Doubt, test: str) -> None:
+        """Note that an element is not there, or refuse its resource if it is always written."""
+        if doubt.always:
+            self.code.put(f"if {test}: raise Slow")
+        else:
+            self.code.put(f"if {test}: {self.cells[doubt.name, 0]} = True")
+            self.raised.append(doubt)
+
+    def take_over(self, inner: Leaves) -> tuple[list[Doubt], set[witness.Keys]]:
+        """The doubts of an inner function that it left open, and the variables of the others."""
+        self._left |= inner._left
+        raised = dict.fromkeys(inner.raised)
+        return [each for each in raised if self._left[each.name]], {
+            (each.name, 0) for each in raised if not self._left[each.name]
+        }
+
+    def judge(self, found: Table[str, str], since: int = 0, held: Table[str, str] | None = None) -> None:
+        """Refuse the resource if an element is missing, as far as the variables of columns show it.
+
+        Args:
+            found: the variables; since: the first of the doubts that were raised.
+            held: of columns without a variable, one that is filled if they are; given where nobody looks later.
+        """
+        for doubt in dict.fromkeys(self.raised[since:]):
+            flag, left = self.cells[doubt.name, 0], self._left.get(doubt.name, list(doubt.tests))
+            ready = [test for test in left if held is not None or test.columns <= found.keys()]
+            for test in ready:
+                self._judge(flag, test, found, held or {})
+            left = [test for test in left if test not in ready]
+            if left and all(test.when and test.deciding <= found.keys() for test in left):
+                some = dict.fromkeys(" and ".join(as_source(test, found, {})) for test in left)
+                self.code.put(f"if {flag} and not ({' or '.join(some)}): {flag} = None")
+                left = [test._replace(when=()) for test in left]
+            self._left[doubt.name] = left
+
+    def _judge(self, flag: str, test: Test, found: Table[str, str], held: Table[str, str]) -> None:
+        parts = [flag]
+        for slot in test.slots:
+            var = found.get(slot.column) or held.get(slot.column)
+            if var is None:  # never read from this resource
+                return
+            parts.append(f"{var} is not None")
+            if slot.column in found and not same_text(slot):
+                parts.append(f"{self.code.held('W', partial(_written, slot))}[{var}]")
+        self.code.put(f"if {' and '.join([*parts, *as_source(test, found, held)])}: raise Slow")
+
+
+def _written(slot: Slot, *_: object) -> memo.Memo:
+    return memo.of_written(slot)

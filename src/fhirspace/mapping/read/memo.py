@@ -11,7 +11,7 @@ import msgspec
 from fhirspace.json import number
 from fhirspace.mapping.read.witness import all_agree, read_all
 from fhirspace.template.slots import Leaf, Slot
-from fhirspace.template.values import leaf_pattern, loose
+from fhirspace.template.values import leaf_pattern, loose, slot_text
 
 LIMIT: Final = 1 << 16
 LONG: Final = 1 << 12
@@ -176,6 +176,11 @@ def of_pair(slots: Sequence[Slot]) -> Memo:
         return True
 
     return Memo(make)
+
+
+def of_written(slot: Slot) -> Memo:
+    """Whether a slot has a text for a cell; one with the key of ids always has."""
+    return Memo(lambda cell: slot.codec.keyed or slot_text(slot, cell, []) is not None)
 
 
 def of_part(slot: Slot) -> Memo:

@@ -14,8 +14,9 @@ from fhirspace.json import JsonError, decoder, resource_decoder
 from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code, Make
+from fhirspace.mapping.read.doubts import ABSENT, deciding
 from fhirspace.mapping.read.extract import nodes_of
-from fhirspace.mapping.read.leaves import Uses, uses_of
+from fhirspace.mapping.read.leaves import Uses, uses_of, watched
 from fhirspace.mapping.read.rows import Part, plain
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
 from fhirspace.mapping.read.source import Folded, NestedList, Walk, holds_rows
@@ -171,7 +172,7 @@ def repeated(template: Obj, lines: Sequence[bytes]) -> list[str]:
 
 class _Maker:
     def __init__(self, items: Table[str, Mapping], parts: Parts, *, notice: bool) -> None:
-        self._items, self._part = items, parts
+        self._items, self._part, self._notice = items, parts, notice
         self._shapes = Shapes(items, notice=notice)
         self.code = Code()
         self.layouts: list[_Layout] = []
@@ -179,22 +180,26 @@ class _Maker:
     def root(self, mapping: Mapping, index: int, block: Block, kept: Collection[str]) -> Rec:
         rec = self._shapes.root(block.root, kept)
         shared = list(dict.fromkeys(name for domain in below(block.root, self._items) for name in self._on(domain)))
-        marked = chosen_constants(block.root)
-        uses = uses_of([block.root], marked)
-        total = _bases(uses)
+        watching = watched(block.root, notice=self._notice)
+        uses = uses_of([block.root], watching)
+        total, needed = _bases(uses), deciding(watching.doubts.values())
 
         def alone(inner: Uses) -> list[str]:
             """The columns that no other element gives, no form joins, and nobody needs in the row."""
             mine = _bases(inner)
-            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping), *_never_read(uses)}
-            return [name for name, count in mine.items() if count == total[name] and name not in held]
+            held = {*shared, *mapping.key, *mapping.forms, *implied(mapping), *_never_read(uses), *needed}
+            some = [name for name, count in mine.items() if count == total[name] and name not in held]
+            return [name for name in some if not name.startswith(ABSENT)]
 
-        walker = Walk(self.code, uses, self._items, marked, wanted=_identifier(block), alone=alone)
+        walker = Walk(self.code, uses, self._items, watching, wanted=_identifier(block), alone=alone)
         with self.code.function("read(o, line)", walker.start):
             walker.object(block.root, rec, "o", need=False)
             if walker.wanted_flag:
                 self.code.put(f"if not {walker.wanted_flag}: raise Slow")
             cells = BestCells(self.code, mapping, walker)
+            walker.judge(cells.found, held=walker.held())
+            for name in block.once:  # no row is without them, so that nobody would see it
+                self.code.put(f"if {cells.variable(name)} is None: raise Slow")
             if walker.each:
                 with self.code.block(f"if {' or '.join(each.name for each in walker.each)}:"):
                     self._guarded(walker.each, [cells.variable(name) or "None" for name in shared], tuple(shared))
@@ -229,11 +234,12 @@ class _Maker:
             return
         given = {name: f"a{number}" for number, name in enumerate(shared)}
         own = {name: given[name] for name in self._on(found_lists.domain)}
-        marked = chosen_constants(mapping.item)
-        walker = Walk(self.code, uses_of([mapping.item], marked), self._items, marked)
+        watching = watched(mapping.item, notice=self._notice)
+        walker = Walk(self.code, uses_of([mapping.item], watching), self._items, watching)
         with self.code.function(f"read_{found_lists.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
             walker.object(mapping.item, found_lists.rec, "o", need=True)
             cells = BestCells(self.code, mapping, walker)
+            walker.judge(cells.found, held=walker.held())
             self._nested(walker.each, list(given.values()))
             self._add(mapping.domain, 0, walker, lambda name: own.get(name) or cells.text(name))
         for each in walker.each:
@@ -263,17 +269,17 @@ class BestCells:
     def __init__(self, code: Code, mapping: Mapping, walker: Walk) -> None:
         self._code = code
         self._implied = implied(mapping)
-        self._found = walker.best()
+        self.found = walker.best()
         for column in mapping.forms:
             self._form(mapping, column)
 
     def variable(self, column: str) -> str | None:
         """The variable of a column, None where it is never read."""
-        return self._found.get(column)
+        return self.found.get(column)
 
     def text(self, column: str) -> str:
         """The expression of a column's cell."""
-        name, constant = self._found.get(column), self._implied.get(column)
+        name, constant = self.found.get(column), self._implied.get(column)
         if name is None or constant is None:
             return name or repr(constant)
         return f"{constant!r} if {name} is None else {name}"
@@ -282,9 +288,9 @@ class BestCells:
         branches = []
         for form in mapping.forms[column]:
             name = f"{column}.{form.name}"
-            if whole := self._found.get(name):
+            if whole := self.found.get(name):
                 branches.append((f"{whole} is not None", whole))
-            parts = [part if isinstance(part, str) else self._found.get(f"{name}.{part.column}") for part in form.parts]
+            parts = [part if isinstance(part, str) else self.found.get(f"{name}.{part.column}") for part in form.parts]
             read = [var for part, var in zip(form.parts, parts, strict=True) if isinstance(part, Slot) and var]
             if read:
                 texts = [
@@ -295,10 +301,10 @@ class BestCells:
                 branches.append((" or ".join(f"{var} is not None" for var in read), " + ".join(texts)))
         if not branches:
             return
-        if column not in self._found:
-            self._found[column] = self._code.fresh("w")
-            self._code.put(f"{self._found[column]} = None")
-        result = self._found[column]
+        if column not in self.found:
+            self.found[column] = self._code.fresh("w")
+            self._code.put(f"{self.found[column]} = None")
+        result = self.found[column]
         with self._code.block(f"if {result} is None:"):
             for number, (test, text) in enumerate(branches):
                 self._code.put(f"{'elif' if number else 'if'} {test}: {result} = {text}")

@@ -102,7 +102,7 @@ class Reader:
             batch.contradictory += part.twice
             part.twice.clear()
             if made is not None and self._once(domain, index):
-                batch.once.append((domain, made))
+                batch.once.append((domain, index, made))
                 continue
             for key, table in ((index, made), (CARRIED_PART, carried)):
                 if table is not None:
@@ -156,6 +156,7 @@ class Reader:
             self._part(domain, 0).add(row, number)
         batch.contradictory += [(number, column) for column in found.contradictory]
         if self._notice:
+            batch.absent += [(number, path) for path in found.absent]
             batch.unmapped += [(number, path) for path in found.unmapped]
 
     def _claim(self, mapping: Mapping) -> None:

@@ -12,12 +12,12 @@ from functools import partial
 from typing import Any
 
 from fhirspace.json import resource_decoder
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, walk
+from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, OneOf, dynamic, walk
 from fhirspace.mapping.read import memo
 from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import marks, nodes_of
-from fhirspace.mapping.read.leaves import Leaves, Uses, uses_of
+from fhirspace.mapping.read.leaves import Leaves, Uses, Watched, uses_of
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import (  # fmt: skip
     ANY,
@@ -58,7 +58,7 @@ class Walk(Leaves):
 
     Args:
         code: where the source goes; uses: the columns that are read (`uses_of`).
-        items: the mappings of nested domains; chosen_constants: their hidden columns (see `witness`).
+        items: the mappings of nested domains; watching: what is looked at beside slots.
         wanted: a list item that must be there; `wanted_flag` is then the variable that says so, or "" if none need.
         alone: tells which columns of an element are needed nowhere else.
     """
@@ -68,12 +68,12 @@ class Walk(Leaves):
         code: Code,
         uses: Uses,
         items: Table[str, Mapping],
-        chosen_constants: Table[int, str],
+        watching: Watched,
         *,
         wanted: Node | None = None,
         alone: Callable[[Uses], list[str]] = lambda _: [],
     ) -> None:
-        super().__init__(code, uses, chosen_constants)
+        super().__init__(code, uses, watching)
         self._items = items
         self.flags: list[str] = []
         self.each: list[NestedList] = []
@@ -81,6 +81,12 @@ class Walk(Leaves):
         self.groups: list[tuple[str, tuple[str, ...]]] = []
         self._wanted, self.wanted_flag = wanted, ""
         self._alone = alone
+        self._once_flags: dict[int, list[str]] = {}
+
+    def held(self) -> dict[str, str]:
+        """Of columns that have no variable, one that is filled if they are."""
+        held = {name: fold.name for fold in self.folds for name in fold.columns}
+        return held | {name: group for group, names in self.groups for name in names}
 
     def start(self) -> list[str]:
         """The variables that begin as None."""
@@ -118,25 +124,29 @@ class Walk(Leaves):
             )
         names = nodes_of(template)
         for name, node in template.fields:  # a constant by which the decoder chose the struct is no member
-            if name not in rec.members and (hidden := self._chosen_constants.get(id(node))) and isinstance(node, Leaf):
+            if name not in rec.members and (hidden := self._watched.constants.get(id(node))) and isinstance(node, Leaf):
                 self.put((hidden, 0), repr(node.constant), maybe=False)
         for name, member in rec.members.items():
             if name in names:
                 self._member(names[name], member, var, must=name in own)
             elif member.shape is not ANY:
                 self.code.put(f"if {var}.{member.attr} is not None: raise Slow")
+        for _, node in template.fields:
+            if isinstance(node, OneOf):
+                self._alternatives(node, rec, var)
 
     def _member(self, nodes: Sequence[Node], member: Member, var: str, *, must: bool) -> None:
         inner = self.code.fresh("v")
         whole = isinstance(member.shape, Kept) or any(holds_rows(node) for node in nodes)
-        own = [] if whole else self._alone(uses_of(nodes, self._chosen_constants))
+        own = [] if whole else self._alone(uses_of(nodes, self._watched))
 
         def write() -> None:
             self._value(nodes, member.shape, inner, need=must)
 
         grouped = partial(self._grouped, self.code.fresh("g"), own, write)
         body = self.code.inside(grouped if len(own) > 1 else write)
-        if not body and (member.required or not must):
+        doubt = self._watched.doubts.get(id(nodes[0])) if len(nodes) == 1 and not must else None
+        if not body and (member.required or not (must or doubt)):
             return
         self.code.put(f"{inner} = {var}.{member.attr}")
         if member.required:
@@ -147,12 +157,31 @@ class Walk(Leaves):
             self.code.lines += body
         if must:
             self.code.put(f"if {inner} is None: raise Slow")
+        elif doubt:
+            self.without(doubt, f"{inner} is None")
+
+    def _alternatives(self, node: OneOf, rec: Rec, var: str) -> None:
+        """Look whether none of some alternatives is there, or a constant that each of them has."""
+        names = dict.fromkeys(name for option in node.options for name in nodes_of(option))
+        given = {name for option in node.options for name, inner in option.fields if name and dynamic(inner)}
+        there = {name: f"{var}.{rec.members[name].attr}" for name in names if name in rec.members}
+        some = [there[name] for name in there if name in given]
+        for name in there if self._watched.doubts else ():
+            if name not in given and some and all(name in nodes_of(option) for option in node.options):
+                self.code.put(f"if {there[name]} is None and not ({' is '.join(some)} is None): raise Slow")
+        doubt = self._watched.doubts.get(id(node))
+        if doubt is None or len(there) < len(names):
+            return
+        if doubt.always:
+            self.code.put(f"if {' is '.join(there.values())} is None: raise Slow")
+        if doubt.tests:
+            self.without(doubt._replace(always=False), f"{' is '.join(some or there.values())} is None")
 
     def _grouped(self, group: str, own: Sequence[str], write: Callable[[], None]) -> None:
         """What an element alone gives as one tuple, so that rows without it pay for one variable only."""
         flags, self.flags = self.flags, []
         alone, self._alone = self._alone, lambda _: []
-        before = len(self.code.lines)
+        before, since = len(self.code.lines), len(self.raised)
         write()
         body, inner = self.code.lines[before:], self.flags
         del self.code.lines[before:]
@@ -161,6 +190,7 @@ class Walk(Leaves):
         self.code.put(f"{' = '.join([*mine.values(), *inner])} = None")
         self.code.lines += body
         found = self.best(own)
+        self.judge(found, since)
         self.code.put(f"{group} = ({', '.join(found[name] for name in own)})")
         self.groups.append((group, tuple(own)))
         for key in mine:
@@ -185,13 +215,15 @@ class Walk(Leaves):
 
     def _folded(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
         """An element that is kept as bytes: read by a function of its own, once for the same bytes."""
-        uses = uses_of(nodes, self._chosen_constants)
-        inner, head = Walk(self.code, uses, self._items, self._chosen_constants), self.code.fresh("read_")
+        uses = uses_of(nodes, self._watched)
+        inner, head = Walk(self.code, uses, self._items, self._watched), self.code.fresh("read_")
         with self.code.function(f"{head}(o)", inner.start):
             inner._value(nodes, shape, "o", need=need)
             own = self._alone(uses)
             cells = inner.best(own)
-            rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
+            inner.judge(cells)
+            raised, over = self.take_over(inner)
+            rest = {key: name for key, name in inner.cells.items() if key[0] not in own and key not in over}
             self.code.put(
                 f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
             )
@@ -212,6 +244,7 @@ class Walk(Leaves):
         self.code.put(f"{', '.join([index, *given.values()])} = {seen}.value")
         for key, name in given.items():
             self.put(key, name, maybe=True)
+        self.raised += raised
 
     # -- objects
 
@@ -305,6 +338,10 @@ class Walk(Leaves):
         item = self.code.fresh("v")
         with self.code.block(f"for {item} in {var}:"):
             self._choose(list(self._options(arr)), shape, item, listed=True)
+        for each in arr.items:
+            doubt, flags = self._watched.doubts.get(id(each)), self._once_flags.get(id(each))
+            if doubt and flags:
+                self.without(doubt, f"{' is '.join(flags)} is None")
 
     def _options(self, arr: Arr) -> Iterator[Option]:
         for index, item in enumerate(arr.items):
@@ -317,8 +354,9 @@ class Walk(Leaves):
 
     def _once(self, obj: Obj) -> Callable[[Rec, str], None]:
         def act(rec: Rec, var: str) -> None:
-            own = self._alone(uses_of([obj], self._chosen_constants))
+            own = self._alone(uses_of([obj], self._watched))
             flag = self.code.fresh("f")
+            self._once_flags.setdefault(id(obj), []).append(flag)
             if obj is self._wanted:
                 self.wanted_flag = flag
             self.code.put(f"if {flag}: raise Slow")

@@ -53,7 +53,7 @@ class _Mark:
 def reconcile(
     tables: Table[str, pa.Table],
     library: Library,
-    once: Iterable[tuple[str, pa.Table]] = (),
+    once: Iterable[tuple[str, int, pa.Table]] = (),
     zones: Collection[str] = (),
 ) -> Reconciled:
     """Tables in which what the elements say has won, with the local times that their cells had.

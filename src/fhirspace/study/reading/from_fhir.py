@@ -41,6 +41,7 @@ class FromFhir:
         tables: datasets by name, in their final form.
         unmapped: places of unmapped content: file, line, path.
         empty: places of values that are null or empty, read as if they were left out: file, line, path.
+        absent: places of elements that were written and are not there any more: file, line, path.
         foreign: resources that no mapping claims: file, line.
         problems: lines that are no resources, resources that no mapping claims.
         resources: the number of resources read.
@@ -55,6 +56,7 @@ class FromFhir:
     tables: dict[str, pa.Table] = field(default_factory=dict)
     unmapped: list[tuple[str, int, str]] = field(default_factory=list)
     empty: list[tuple[str, int, str]] = field(default_factory=list)
+    absent: list[tuple[str, int, str]] = field(default_factory=list)
     foreign: list[tuple[str, int]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     resources: int = 0
@@ -118,6 +120,7 @@ def from_fhir(
             collector.add(batch)
             found.unmapped += [(file.name, line, path) for line, path in batch.unmapped]
             found.empty += [(file.name, line, path) for line, path in batch.empty]
+            found.absent += [(file.name, line, path) for line, path in batch.absent]
             found.foreign += [(file.name, line) for line in batch.foreign]
             found.problems += batch.problems
             contradictory.update((file.name, label(column), line) for line, column in batch.contradictory)
@@ -150,6 +153,7 @@ def from_fhir(
         *_empty(found),
         *_unmapped(found),
         *_addressed(found),
+        *_absent(found),
         *statuses.findings(),
         *_contradictions(contradictory),
     ]
@@ -243,6 +247,12 @@ def _addressed(found: FromFhir) -> Iterator[Problem]:
     """One note for each file with references that are read as relative ones, at the first line that has one."""
     for place, resources in _first([(name, line, "reference") for name, line in found.addressed]):
         yield Problem("FS457", place, detail=counted(resources, "resource has one", "resources have one"))
+
+
+def _absent(found: FromFhir) -> Iterator[Problem]:
+    """One warning for each path of a file that was written and is not there, at the first line without it."""
+    for place, resources in _first(found.absent):
+        yield Problem("FS458", place, detail=counted(resources, "resource is without it", "resources are without it"))
 
 
 def _empty(found: FromFhir) -> Iterator[Problem]:

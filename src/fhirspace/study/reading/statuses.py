@@ -127,6 +127,7 @@ def drop(batch: ReadBatch, lines: Collection[int]) -> None:
         if not batch.tables[domain]:
             del batch.tables[domain]
     batch.unmapped = [place for place in batch.unmapped if place[0] not in lines]
+    batch.absent = [place for place in batch.absent if place[0] not in lines]
 
 
 @dataclass(frozen=True, slots=True)

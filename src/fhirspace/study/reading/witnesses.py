@@ -1,13 +1,13 @@
 """Elements that give no cell, compared with what the rows give: computed codes, statuses chosen by rows, ids.
 
 The reader puts them into hidden columns (`fhirspace.mapping.read.witness`). An element that writing the rows again
-would not give contradicts the one from which the row was read (FS448).
+would not give contradicts the one from which the row was read (FS448); one that it would give is missing (FS458).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping as Table, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -18,6 +18,7 @@ from fhirspace.json import parse
 from fhirspace.mapping.cells import with_forms
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.model import Mapping, Obj, OneOf, slots, walk
+from fhirspace.mapping.read.doubts import leaves
 from fhirspace.mapping.read.witness import IS, Choice, choices, is_hidden, path_of, slots_of
 from fhirspace.mapping.write.nodes import Row, choice_fields, node_text
 from fhirspace.sdtm import columns
@@ -33,42 +34,64 @@ from fhirspace.template.values import Fault, slot_text
 _OF_TS: Final = ("@_TS_", "@_SYNTHETIC")
 """Hidden columns that the trial summary gives."""
 _ONE_ROW: Final = pa.table({"": pa.nulls(1, pa.string())})
+_ELSEWHERE: Final = ("@_SYNTHETIC", f"@{NO_PATIENT}")
+"""Those that may be absent: servers change tags; the reader looks itself whether a subject is named."""
 
 
 def contradictions(
-    tables: Table[str, pa.Table], once: Iterable[tuple[str, pa.Table]], library: Library
+    tables: Table[str, pa.Table], once: Iterable[tuple[str, int, pa.Table]], library: Library
 ) -> list[Problem]:
-    """One warning for each element of a dataset that contradicts its rows, at the first of them.
+    """One warning for each element of a dataset that contradicts its rows or is missing, at the first of them.
 
     Args:
-        tables: the datasets, with their hidden columns; once: what resources say that are made once for many rows.
+        tables: the datasets, with their hidden columns.
+        once: what resources say that are made once for many rows, by dataset and the index of the block.
         library: the mappings by which they were read.
     """
-    hidden = [(domain, table, names) for domain, table in (*tables.items(), *once) if (names := _hidden(table))]
-    if not hidden:
+    every = [*((domain, None, table) for domain, table in tables.items()), *once]
+    several = [(domain, table, _names(library.mappings[domain], index, table)) for domain, index, table in every]
+    several = [each for each in several if each[2]]
+    if not several:
         return []
     tabulations = {name: InMemory(table) for name, table in tables.items()}
-    concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _, _ in hidden)]
+    concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _, _ in several)]
     helpers = Helpers(for_rendering(tabulations, concerned))
-    summarised = _summarised([(table, names) for _, table, names in hidden]) if "TS" in tables else {}
+    summarised = _summarised([(table, names) for _, table, names in several]) if "TS" in tables else {}
     found: list[Problem] = []
-    for domain, table, names in hidden:
+    for domain, table, names in several:
         mapping = library.mappings[domain]
         for name in names:
+            wrong = missing = None
             if name.startswith(IS):
                 wrong = _chosen_otherwise(mapping, table, name, helpers)
             elif name.startswith(_OF_TS):
-                wrong = _summarised_otherwise(mapping, table, name, helpers, summarised.get(name, ()))
+                if name in summarised:
+                    wrong, missing = _summarised_otherwise(mapping, table, name, helpers, summarised[name])
             elif name.startswith("@_") and name not in IDENTIFYING and _can_be_computed(name, domain, tables):
-                wrong = _computed_otherwise(mapping, table, name, helpers)
-            else:
-                continue
-            if wrong is not None:
-                found += _findings(mapping, table, name, wrong)
-    several = [(domain, table) for domain, table, _ in hidden]
-    for domain, table, name, wrong in misnamed(several, library):
-        found += _findings(library.mappings[domain], table, name, wrong)
+                wrong, missing = _computed_otherwise(mapping, table, name, helpers)
+            found += _findings("FS448", mapping, table, name, wrong)
+            found += _findings("FS458", mapping, table, name, missing)
+    for domain, table, name, wrong in misnamed([(domain, table) for domain, table, _ in several], library):
+        found += _findings("FS448", library.mappings[domain], table, name, wrong)
     return found
+
+
+def _names(mapping: Mapping, index: int | None, table: pa.Table) -> list[str]:
+    """The hidden columns of a table, and those of computed codes that no resource of it has.
+
+    `index`: the block of which it has what its resources say, None where it has the rows of all.
+    """
+    of_rows = [block.root for block in mapping.blocks if not block.once] + ([mapping.item] if mapping.item else [])
+    roots = of_rows if index is None else [mapping.blocks[index].root]
+    expected = (name for root in roots for name in _computed(root) if not has(table, name))
+    return [*_hidden(table), *dict.fromkeys(expected)]
+
+
+@for_node
+def _computed(root: Obj) -> tuple[str, ...]:
+    """The hidden columns of the computed codes in a template, but for those that servers may leave out."""
+    names = dict.fromkeys(f"@{slot.column}" for _, slot in slots(root) if slot.derived)
+    return tuple(name for name in names if name not in (*IDENTIFYING, *_ELSEWHERE))
 
 
 def _can_be_computed(name: str, domain: str, tables: Table[str, pa.Table]) -> bool:
@@ -83,53 +106,112 @@ def _hidden(table: pa.Table) -> list[str]:
     return [name for name in table.column_names if is_hidden(name)]
 
 
-def _findings(mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array) -> Iterator[Problem]:
+def _findings(code: str, mapping: Mapping, table: pa.Table, name: str, wrong: pa.Array | None) -> Iterator[Problem]:
+    if wrong is None:
+        return
     at = pc.indices_nonzero(pc.fill_null(wrong, False))
     if len(at):
         path = next((found for root in mapping.roots() if (found := path_of(root, name))), name.lstrip("@"))
-        detail = counted(len(at), "resource has it", "resources have it")
-        yield Problem("FS448", place(table, at[0].as_py(), path), table=mapping.domain, detail=detail)
+        verbs = ("has", "have") if code == "FS448" else ("is without", "are without")
+        detail = counted(len(at), f"resource {verbs[0]} it", f"resources {verbs[1]} it")
+        yield Problem(code, place(table, at[0].as_py(), path), table=mapping.domain, detail=detail)
 
 
 # -- codes that are computed from rows
 
 
-def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> pa.Array | None:
-    """The rows of which a computed column would be written as another text; None where there is none."""
+_Flags: TypeAlias = tuple[pa.Array | None, pa.Array | None]
+"""The rows of which an element contradicts, and those of which it is missing; None where there are none."""
+
+
+def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: Helpers) -> _Flags:
+    """The rows of which a computed column would be written as another text, and those that are without it."""
     helper = name.removeprefix("@")
     made, stated = helpers.column(helper, mapping, table), columns.text(table, name)
     found = slots_of(mapping, helper)
     if found and all(each.codec is TEXT for each in found) and not _differ(made, stated):
-        return None
+        return None, None
     pairs = columns.Groups.of([made, stated], table.num_rows)
     wrong = [stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
-    return pairs.flags(wrong) if any(wrong) else None
+    gone = [stated is None and _has_text(found, cell) for cell, stated in pairs.cells]
+    missing = pc.and_(pairs.flags(gone), _written(mapping, table, helper)) if any(gone) else None
+    return pairs.flags(wrong) if any(wrong) else None, missing
 
 
 def _differ(made: pa.Array, stated: pa.Array) -> bool:
-    """Whether a row states something else than is made of it."""
-    return not pc.all(pc.or_kleene(pc.is_null(stated), pc.fill_null(pc.equal(made, stated), False))).as_py()
+    """Whether a row states something else than is made of it, or nothing."""
+    neither = pc.and_(pc.is_null(stated), pc.is_null(made))
+    return not pc.all(pc.or_(neither, pc.fill_null(pc.equal(made, stated), False))).as_py()
 
 
-def _summarised(hidden: Iterable[tuple[pa.Table, Sequence[str]]]) -> dict[str, list[str]]:
+def _summarised(several: Iterable[tuple[pa.Table, Sequence[str]]]) -> dict[str, list[str]]:
     """By hidden column that the trial summary gives, the texts that it has in all datasets."""
     chunks: dict[str, list[pa.Array]] = {}
-    for table, names in hidden:
+    for table, names in several:
         for name in names:
             if name.startswith(_OF_TS):
-                chunks.setdefault(name, []).extend(table[name].chunks)
-    return {name: columns.distinct(pa.chunked_array(some)) for name, some in chunks.items()}
+                chunks.setdefault(name, []).extend(table[name].chunks if has(table, name) else ())
+    nothing = [pa.nulls(0, pa.string())]
+    return {name: columns.distinct(pa.chunked_array(some or nothing)) for name, some in chunks.items()}
 
 
 def _summarised_otherwise(
     mapping: Mapping, table: pa.Table, name: str, helpers: Helpers, texts: Iterable[str]
-) -> pa.Array | None:
+) -> _Flags:
     """The same of a column that the trial summary gives; `texts`: those that the column has in all datasets."""
     helper = name.removeprefix("@")
     (cell,) = helpers.column(helper, mapping, _ONE_ROW).to_pylist()
-    found = slots_of(mapping, helper)
+    found, stated = slots_of(mapping, helper), columns.text(table, name)
     wrong = [text for text in texts if not _writes(found, cell, text)]
-    return pc.is_in(columns.text(table, name), value_set=pa.array(wrong, pa.string())) if wrong else None
+    gone = name not in _ELSEWHERE and stated.null_count and _has_text(found, cell)
+    missing = pc.is_null(stated) if gone else None
+    return pc.is_in(stated, value_set=pa.array(wrong, pa.string())) if wrong else None, missing
+
+
+def _has_text(found: Iterable[Slot], cell: str | None) -> bool:
+    """Whether a slot writes a cell."""
+    faults: list[Fault] = []
+    return cell is not None and any(slot_text(slot, cell, faults) is not None for slot in found)
+
+
+def _written(mapping: Mapping, table: pa.Table, helper: str) -> pa.Array:
+    """The rows in which the conditions of an element with a computed code are true."""
+    found = pa.repeat(pa.scalar(False), table.num_rows)
+    for root in mapping.roots():
+        for leaf, when in leaves(root, ()):
+            if any(slot.column == helper for slot in leaf.slots):
+                mine = _delivered(mapping, root, table)
+                for each in when:
+                    mine = pc.and_(mine, _holding(each, table))
+                found = pc.or_(found, mine)
+    return found
+
+
+def _delivered(mapping: Mapping, root: Obj, table: pa.Table) -> pa.Array:
+    """The rows of which there is the resource of a template; of a row's several, some may be left out of an input."""
+    roots = [block.root for block in mapping.blocks if not block.once]
+    if len(roots) < 2 or root not in roots:
+        return pa.repeat(pa.scalar(True), table.num_rows)
+    others = {slot.base for other in roots if other is not root for _, slot in slots(other)}
+    own = {slot.base for _, slot in slots(root) if slot.readable} - others
+    found = pa.repeat(pa.scalar(False), table.num_rows)
+    for name in own:
+        found = pc.or_(found, pc.is_valid(columns.text(table, name))) if has(table, name) else found
+    return found
+
+
+def _holding(when: Cond, table: pa.Table) -> pa.Array:
+    """The rows of which a condition is true."""
+    if when.op == "filled":
+        return pc.is_valid(columns.text(table, when.column))
+    if when.op == "is":
+        return pc.is_in(columns.text(table, when.column), value_set=pa.array(sorted(when.values), pa.string()))
+    parts = [_holding(each, table) for each in when.args]
+    if when.op == "not":
+        return pc.invert(parts[0])
+    for each in parts[1:]:
+        parts[0] = pc.and_(parts[0], each) if when.op == "and" else pc.or_(parts[0], each)
+    return parts[0]
 
 
 def _writes(found: Iterable[Slot], cell: str | None, text: str) -> bool:
