@@ -29,6 +29,7 @@ from fhirspace.study.reading.addresses import relative
 from fhirspace.study.reading.edited import reconcile
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
+from fhirspace.study.reading.visits import VisitScreen
 from fhirspace.tables.description import Description
 from fhirspace.tables.outputs import OutputFolder
 
@@ -106,7 +107,7 @@ def from_fhir(
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
     contradictory: set[tuple[str, str, int]] = set()
-    statuses, subjects = StatusScreen(library), SubjectScreen(library)
+    statuses, subjects, visits = StatusScreen(library), SubjectScreen(library), VisitScreen()
     notes = BundleNotes()
     found.files = _readable(files, notes, accounting)
     for file in found.files:
@@ -116,6 +117,7 @@ def from_fhir(
         for batch in reader.read(content, file.name):
             statuses.apply(batch, lines, file.name)
             subjects.apply(batch, lines, file.name)
+            visits.apply(batch, lines, file.name)
             lines.clear()
             collector.add(batch)
             found.unmapped += [(file.name, line, path) for line, path in batch.unmapped]
@@ -128,6 +130,8 @@ def from_fhir(
             accounting.read(file.name, found.resources - before, "file")
             accounting.leave(file.name, len(notes.outdated.get(file.path, ())))
     tables, problems = subjects.take_out(collector.tables())
+    tables, numbered = visits.numbered(tables)
+    found.unmapped = [place for place in found.unmapped if place not in numbered]
     reconciled = reconcile(tables, library, collector.once, zones)
     found.problems += problems
     broken = _broken(found)
