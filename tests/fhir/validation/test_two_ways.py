@@ -66,6 +66,10 @@ SEEN: dict[str, list[dict[str, Any]]] = {
             "author": {"reference": "#p"},
         },
     ],
+    "two contained resources of one id": [
+        {**BASIC, "subject": {"reference": "#p"}, "contained": [WITHIN]},
+        {**BASIC, "subject": {"reference": "#p"}, "contained": [WITHIN, WITHIN]},
+    ],
     "profiles that are not known": [
         {**BASIC, "meta": {"profile": NOTHING_KNOWN}},
         {**BASIC, "meta": {"profile": NOTHING_KNOWN[:1]}, "code": BOGUS},
@@ -93,6 +97,20 @@ def test_both_ways_find_the_same_after(resources: list[dict[str, Any]]) -> None:
     quick = Quick(checker)
     for line in [encode(each) for each in resources] * 2:
         assert short_way(line, quick) in (None, full_way(line, checker))
+
+
+SPELT = [
+    b'{"resourceType":"Basic","code":{"id":"x","text":"a"},"subject":{"id":"x","reference":"Patient/1"}}',
+    b'{"resourceType":"Basic","code":{"id" :"x","text":"a"},"subject":{"id" :"x","reference":"Patient/1"}}',
+    b'{"resourceType":"Basic","code":{"\\u0069d":"x","text":"a"},"subject":{"i\\u0064":"x","reference":"Patient/1"}}',
+    b'{"resourceType":"Basic","code":{"id":"x","text":"a"},"subject":{"i\\u0064":"x","reference":"Patient/1"}}',
+]
+
+
+@pytest.mark.parametrize("line", SPELT)
+def test_ids_are_compared_however_they_are_spelt(line: bytes) -> None:
+    assert [each.code for each in full_way(line, compiled("R4"))] == ["FS415"]
+    assert not Quick(compiled("R4")).sound(line)
 
 
 def test_the_shapes_of_hospitals_are_right() -> None:

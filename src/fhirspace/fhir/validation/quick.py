@@ -38,6 +38,9 @@ from fhirspace.json import JsonError, parse
 from fhirspace.standards.fhir import Release
 
 _ID = re.compile(rf'"{ID}"'.encode())
+_ESCAPED: Final = rb"\u006"
+"""How a letter of ``id`` begins that is spelt otherwise."""
+_NONE: Final[dict[str, str]] = {}
 _RIGHT: Final[Sequence[Finding]] = ()
 
 
@@ -120,7 +123,7 @@ class Quick:
         self.checker = checker
         self._types = {f'"{name}"'.encode(): name for name in checker.definitions.resources if name not in RULES}
         self._made: dict[bytes, _Type] = {}
-        self._contained: dict[bytes, dict[str, str]] = {}
+        self._contained: dict[bytes, dict[str, str] | None] = {}
 
     def sound(self, line: bytes) -> bool:
         """Whether a resource is certainly right; False says nothing. Args: compact JSON, as in NDJSON."""
@@ -151,7 +154,9 @@ class Quick:
         """What is wrong with the members of a resource, each by itself; None where that is not certain."""
         length = len(kind.name) + 17  # {"resourceType":...}
         raw_contained = members.get("contained")
-        inside, types = (NOTHING, {}) if raw_contained is None else self._held(bytes(raw_contained))
+        inside, types = (NOTHING, _NONE) if raw_contained is None else self._held(bytes(raw_contained))
+        if types is None:
+            return None
         used: set[str] = set()
         wrong: list[Finding] = []
         for name, raw in members.items():
@@ -169,7 +174,8 @@ class Quick:
                 wrong += prefixed(name, member.wrong[text])
             else:
                 return None
-        ids = line.count(b'"id":') - len(types) - ("id" in members)  # of elements, of which two may be the same
+        ids = line.count(b'"id"') - len(types) - ("id" in members)  # of elements, of which two may be the same
+        ids += 2 * (_ESCAPED in line)
         if length != len(line) or ids > 1:  # a name that occurs twice, or blanks between the members, make it longer
             return None
         return None if inside and "" not in used and not used.issuperset(types) else wrong
@@ -180,15 +186,18 @@ class Quick:
             found = self._made[quoted] = _Type(self._types[quoted], self.checker)
         return found
 
-    def _held(self, raw: bytes) -> tuple[bytes, dict[str, str]]:
-        """The text of contained resources without what may be anything, and their types by id."""
+    def _held(self, raw: bytes) -> tuple[bytes, dict[str, str] | None]:
+        """The text of contained resources without what may be anything; their types by id, None where some have none
+        of their own."""
         rest = around(raw)
-        found = self._contained.get(rest)
-        if found is None:
-            found = contained_types({"contained": parse(raw)})
+        if rest in self._contained:
+            return rest, self._contained[rest]
+        items = parse(raw)
+        types = contained_types({"contained": items})
+        found = types if type(items) is list and len(items) == len(types) else None
+        if len(rest) <= 4 * LONGEST:
             bounded_in_number(self._contained, len(rest))
-            if len(rest) <= 4 * LONGEST:
-                self._contained[rest] = found
+            self._contained[rest] = found
         return rest, found
 
 
