@@ -34,7 +34,7 @@ def absent(
 
     What depends on other rows is left out (`fhirspace.study.reading.witnesses` compares it). A resource that has an
     element which its row is not written with (of older output, or an alternative that only other systems write) has
-    not the form in which it would be written, so that nothing is said of it.
+    not the form in which it would be written, so that nothing is reported.
 
     Args:
         mapping: the dataset's; root: the template of the resource or nested item.

@@ -131,19 +131,19 @@ def _compared(when: Cond) -> set[str]:
 # -- tests as source
 
 
-def as_source(test: Test, found: Table[str, str], held: Table[str, str]) -> list[str]:
+def as_source(test: Test, found: Table[str, str], implied: Table[str, str]) -> list[str]:
     """The conditions of a test as Python expressions; what cannot be known is left out.
 
     Args:
-        found: the variables of columns; held: of columns without one, a variable that is filled if they are.
+        found: the variables of columns; implied: of columns without one, a variable that is filled if they are.
     """
-    return [text for each in test.when if (text := _condition(each, found, held)) is not None]
+    return [text for each in test.when if (text := _condition(each, found, implied)) is not None]
 
 
-def _condition(when: Cond, found: Table[str, str], held: Table[str, str]) -> str | None:
-    """An expression that is true whenever a condition is; None if nothing can be said."""
+def _condition(when: Cond, found: Table[str, str], implied: Table[str, str]) -> str | None:
+    """An expression that is true whenever a condition is; None if nothing is known."""
     if when.op in ("and", "or"):
-        parts = [_condition(each, found, held) for each in when.args]
+        parts = [_condition(each, found, implied) for each in when.args]
         known = [each for each in parts if each is not None]
         if not known or (when.op == "or" and len(known) < len(parts)):
             return None
@@ -154,7 +154,7 @@ def _condition(when: Cond, found: Table[str, str], held: Table[str, str]) -> str
         return f"not {inner}" if inner and exact else None
     if when.op == "is" and when.column in found:
         return f"{found[when.column]} in {tuple(sorted(when.values))!r}"
-    several = [var for name, var in {**held, **found}.items() if _is_filled(name, when.column)]
+    several = [var for name, var in {**implied, **found}.items() if _is_filled(name, when.column)]
     return f"({' or '.join(f'{var} is not None' for var in dict.fromkeys(several))})" if several else None
 
 

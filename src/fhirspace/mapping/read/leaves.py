@@ -181,18 +181,18 @@ class Leaves:
             (each.name, 0) for each in raised if not self._left[each.name]
         }
 
-    def judge(self, found: Table[str, str], since: int = 0, held: Table[str, str] | None = None) -> None:
+    def judge(self, found: Table[str, str], since: int = 0, implied: Table[str, str] | None = None) -> None:
         """Refuse the resource if an element is missing, as far as the variables of columns show it.
 
         Args:
             found: the variables; since: the first of the doubts that were raised.
-            held: of columns without a variable, one that is filled if they are; given where nobody looks later.
+            implied: of columns without a variable, one that is filled if they are; given where nobody looks later.
         """
         for doubt in dict.fromkeys(self.raised[since:]):
             flag, left = self.cells[doubt.name, 0], self._left.get(doubt.name, list(doubt.tests))
-            ready = [test for test in left if held is not None or test.columns <= found.keys()]
+            ready = [test for test in left if implied is not None or test.columns <= found.keys()]
             for test in ready:
-                self._judge(flag, test, found, held or {})
+                self._judge(flag, test, found, implied or {})
             left = [test for test in left if test not in ready]
             if left and all(test.when and test.deciding <= found.keys() for test in left):
                 some = dict.fromkeys(" and ".join(as_source(test, found, {})) for test in left)
@@ -200,16 +200,16 @@ class Leaves:
                 left = [test._replace(when=()) for test in left]
             self._left[doubt.name] = left
 
-    def _judge(self, flag: str, test: Test, found: Table[str, str], held: Table[str, str]) -> None:
+    def _judge(self, flag: str, test: Test, found: Table[str, str], implied: Table[str, str]) -> None:
         parts = [flag]
         for slot in test.slots:
-            var = found.get(slot.column) or held.get(slot.column)
+            var = found.get(slot.column) or implied.get(slot.column)
             if var is None:  # never read from this resource
                 return
             parts.append(f"{var} is not None")
             if slot.column in found and not same_text(slot):
                 parts.append(f"{self.code.held('W', partial(_written, slot))}[{var}]")
-        self.code.put(f"if {' and '.join([*parts, *as_source(test, found, held)])}: raise Slow")
+        self.code.put(f"if {' and '.join([*parts, *as_source(test, found, implied)])}: raise Slow")
 
 
 def _written(slot: Slot, *_: object) -> memo.Memo:

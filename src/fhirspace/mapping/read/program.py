@@ -197,7 +197,7 @@ class _Maker:
             if walker.wanted_flag:
                 self.code.put(f"if not {walker.wanted_flag}: raise Slow")
             cells = BestCells(self.code, mapping, walker)
-            walker.judge(cells.found, held=walker.held())
+            walker.judge(cells.found, implied=walker.held())
             for name in block.once:  # no row is without them, so that nobody would see it
                 self.code.put(f"if {cells.variable(name)} is None: raise Slow")
             if walker.each:
@@ -239,7 +239,7 @@ class _Maker:
         with self.code.function(f"read_{found_lists.name}({', '.join(['o', 'line', *given.values()])})", walker.start):
             walker.object(mapping.item, found_lists.rec, "o", need=True)
             cells = BestCells(self.code, mapping, walker)
-            walker.judge(cells.found, held=walker.held())
+            walker.judge(cells.found, implied=walker.held())
             self._nested(walker.each, list(given.values()))
             self._add(mapping.domain, 0, walker, lambda name: own.get(name) or cells.text(name))
         for each in walker.each:
