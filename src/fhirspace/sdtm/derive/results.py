@@ -190,13 +190,21 @@ def _limit(
 def _derive_indicator(work: Work, name: str, prefix: str) -> None:
     target = prefix + "NRIND"
     groups = columns.Groups(work.tables[name], [prefix + part for part in ("ORRES", "ORNRLO", "ORNRHI", "STAT")])
+    turned = groups.flags(_turned(*map(_decimal, cells[1:3])) for cells in groups.cells)
+    rows = pc.indices_nonzero(turned).to_pylist()
+    work.note("FS719", name, rows, f"{prefix}ORNRLO", f"a limit that is not above {prefix}ORNRHI")
     values = groups.spread(_indicator(*cells) for cells in groups.cells)
     work.fill(name, target, values, method("--NRIND", prefix))
 
 
+def _turned(least: Decimal | None, most: Decimal | None) -> bool:
+    """Whether the limits of a range are the wrong way round: which one was meant is not known."""
+    return least is not None and most is not None and least > most
+
+
 def _indicator(result: str | None, low: str | None, high: str | None, status: str | None) -> str | None:
     value, least, most = (_decimal(cell) for cell in (result, low, high))
-    if value is None or status is not None or (least is None and most is None):
+    if value is None or status is not None or (least is None and most is None) or _turned(least, most):
         return None
     if (low is not None and least is None) or (high is not None and most is None):
         return None
