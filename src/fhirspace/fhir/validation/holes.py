@@ -40,6 +40,8 @@ _SEQUENCES: Final = re.compile(rb'equence":[1-9][0-9]{0,8}(?=[,}])')
 _LISTS: Final = re.compile(rb'equence":\[[1-9][0-9]{0,8}(?:,[1-9][0-9]{0,8})*\]')
 _DATA: Final = re.compile(rb'"data":"(?:[A-Za-z0-9+/]{4}){1,50000}+(?:[A-Za-z0-9+/]{2}(?:==|[A-Za-z0-9+/]=))?"')
 _SHORTEST: Final = 40
+_LONGEST: Final = 1 << 18
+"""Longer texts are not copied."""
 
 _IS_MOMENT: Final = re.compile(rb'()"%b"' % _MOMENT)
 ALONE: Final = {
@@ -52,7 +54,7 @@ ALONE: Final = {
 
 def around(raw: bytes) -> bytes:
     """A JSON text without what may be anything of its kind; as it is where nothing may. No JSON has the holes."""
-    if len(raw) < _SHORTEST or b"\\" in raw or b'xtension"' in raw:
+    if not _SHORTEST <= len(raw) <= _LONGEST or b"\\" in raw or b'xtension"' in raw:
         return raw
     found = raw
     if b'"reference":' in found:

@@ -24,6 +24,8 @@ LONGEST = 512
 _SPLIT = 160
 """Arrays of extensions that are longer than this are cut into their items."""
 
+_MOST = 1 << 24
+"""Bytes of an array that is cut; the items of longer ones are not copied."""
 _FRAME = len('{"url":,"extension":}')
 
 members_of = decoder(dict[str, msgspec.Raw], bound=False)
@@ -192,7 +194,7 @@ class Listed(Member):
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """As that of any member."""
-        if len(raw) > _SPLIT and self._each(raw, inside, types):
+        if _SPLIT < len(raw) <= _MOST and self._each(raw, inside, types):
             return UNUSED
         return super().used(raw, inside, types)
 
