@@ -58,6 +58,11 @@ def test_what_is_no_formatting(inner: str) -> None:
     assert [fault.key for fault in narrative(f'<div xmlns="{NAMESPACE}">{inner}</div>')] == ["txt-1"]
 
 
+def test_a_no_break_space_is_something_to_see() -> None:
+    for space in ("\u00a0", "&#160;"):
+        assert narrative(f'<div xmlns="{NAMESPACE}"><p>{space}</p></div>') == []
+
+
 @pytest.mark.parametrize("inner", ["", " \n ", "<p> </p>", "<!-- a -->", "<br/>"])
 def test_nothing_to_see(inner: str) -> None:
     assert [fault.key for fault in narrative(f'<div xmlns="{NAMESPACE}">{inner}</div>')] == ["txt-2"]

@@ -70,6 +70,8 @@ _NOT_IN: Final = dict.fromkeys(_OF_TEXT, _BLOCKS) | {
     "a": _BLOCKS | {"a"},
 }
 _SCRIPT: Final = re.compile(r"\s*(?:javascript|vbscript|data:text/html)", re.IGNORECASE)
+_BLANKS: Final = " \t\r\n"
+"""White space of XML: a no-break space is content."""
 _MARKUP: Final = re.compile(r"<[!?](?!--|\[CDATA\[)")
 _EXPECTED: Final = "formatting elements and attributes of XHTML in a div"
 
@@ -124,7 +126,7 @@ class _Reader:
         self._open.pop()
 
     def _text(self, text: str) -> None:
-        if text.isspace():
+        if not text.strip(_BLANKS):
             return
         self.content = True
         if self._open[-1] in _CONTENT and not self.wrong:
