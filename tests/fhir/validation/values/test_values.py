@@ -120,6 +120,7 @@ def test_the_form_of_a_reference(text: str, named: str | None) -> None:
         ("Identifier", {"system": "urn:ietf:rfc:3986", "value": "urn:oid:2.16.840"}, None),
         ("Identifier", {"system": 1, "value": 2}, None),
         ("Coding", {"system": "loinc", "code": "1"}, "system"),
+        ("Coding", {"system": "#contained", "code": "1"}, None),
         ("Coding", {"system": objects.UCUM, "code": "mm Hg"}, "code"),
         ("Coding", {"system": "urn:ietf:bcp:47", "code": "xx"}, "code"),
         ("Quantity", {"system": objects.UCUM, "code": "mmHg"}, "code"),
@@ -182,6 +183,13 @@ def searched(url: str, mode: str, kind: str = "Group", relation: str = "self") -
 COMPOSITION = {"resourceType": "Composition", "id": "c", "subject": {"reference": "Patient/1"}}
 
 
+def document(*more: dict[str, Any]) -> dict[str, Any]:
+    """A document about a Patient, with more resources."""
+    named = ({"fullUrl": f"{AT}{each['resourceType']}/{each['id']}", "resource": each} for each in more)
+    inside = {"fullUrl": AT + "Patient/1", "resource": INSIDE}
+    return entries("document", {"fullUrl": AT + "Composition/c", "resource": COMPOSITION}, inside, *named)
+
+
 @pytest.mark.parametrize(
     ("value", "place"),
     [
@@ -238,6 +246,11 @@ COMPOSITION = {"resourceType": "Composition", "id": "c", "subject": {"reference"
             ),
             None,
         ),
+        (document({"resourceType": "Organization", "id": "o"}), "entry[2]"),
+        (document({"resourceType": "Organization", "id": "o"}, {"resourceType": "Binary", "id": "b"}), "entry[2]"),
+        (document({"resourceType": "Binary", "id": "b"}), None),
+        (document({"resourceType": "Provenance", "id": "v", "target": [{"reference": "Composition/c"}]}), None),
+        (document({"resourceType": "Group", "id": "g", "member": [{"entity": {"reference": AT + "Patient/1"}}]}), None),
         (searched(SEARCH, "match"), "entry[0].resource"),
         (searched(SEARCH, "match", "Patient"), None),
         (searched(SEARCH, "include"), None),

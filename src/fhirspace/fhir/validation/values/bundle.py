@@ -38,6 +38,8 @@ def bundle(value: Mapping[str, Any]) -> list[Placed]:
     if kind in _CLOSED:
         found += _references(entries)
         found += _head(entries)
+    if kind == "document":
+        found += _orphans(entries)
     return found
 
 
@@ -101,6 +103,45 @@ def _head(entries: list[dict[str, Any]]) -> Iterator[Placed]:
         if address.partition("/_history/")[0] not in present:
             yield "entry[0].resource", Fault("bundle-reference", f"the resources that a {kind} names, in the Bundle")
             return
+
+
+def _orphans(entries: list[dict[str, Any]]) -> Iterator[Placed]:
+    """What the Composition of a document does not lead to, by references either way; a Binary may be a style sheet."""
+    resources = [each["resource"] if type(each.get("resource")) is dict else {} for each in entries]
+    if not resources or resources[0].get("resourceType") != "Composition":
+        return
+    linked = _linked(entries, resources)
+    reached, waiting = {0}, [0]
+    while waiting:
+        new = linked[waiting.pop()] - reached
+        reached |= new
+        waiting += new
+    for place, resource in enumerate(resources):
+        if place not in reached and resource.get("resourceType") not in (None, "Binary"):
+            yield f"entry[{place}]", Fault("bundle-orphan", "a resource that the Composition leads to")
+
+
+def _linked(entries: list[dict[str, Any]], resources: list[dict[str, Any]]) -> list[set[int]]:
+    """The places of the entries that each refers to, or that refer to it: by address, or by type and id."""
+    linked: list[set[int]] = [set() for _ in entries]
+    places: dict[str, int] = {}
+
+    def link(place: int, name: str) -> None:
+        other = places.get(name, place)
+        linked[place].add(other)
+        linked[other].add(place)
+
+    for place, (entry, resource) in enumerate(zip(entries, resources, strict=True)):
+        for name in (entry.get("fullUrl"), f"{resource.get('resourceType')}/{resource.get('id')}"):
+            if type(name) is str:
+                places.setdefault(name, place)
+                link(place, name)  # to another entry of the same name
+    for place, resource in enumerate(resources):
+        for text in set(texts(resource)):
+            named = parsed(text)
+            link(place, text.partition("/_history/")[0])
+            link(place, named.key if named is not None else "")
+    return linked
 
 
 def _identity(place: int, entry: dict[str, Any], kind: str) -> Iterator[Placed]:

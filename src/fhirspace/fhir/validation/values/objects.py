@@ -62,7 +62,7 @@ def coding(value: Mapping[str, Any]) -> list[Placed]:
     if type(system) is not str:
         return []
     found: list[Placed] = []
-    if not addresses.absolute(system):
+    if not addresses.absolute(system) and system[:1] != "#":  # a contained CodeSystem
         found.append(("system", Fault("system-absolute", "an absolute address, such as http://loinc.org")))
     elif system.startswith(_WELL_KNOWN) and system not in _WELL_KNOWN:
         known = max((each for each in _WELL_KNOWN if system.startswith(each)), key=len)
