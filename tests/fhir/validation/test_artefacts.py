@@ -51,7 +51,8 @@ def _found(resource: dict[str, Any], release: Release) -> list[str]:
     """The paths of what these checks find: other findings are of the elements of one release."""
     ours = (
         "as base says", "a variable that", "an element of Patient", "an element of Appointment", "guides of HL7",
-        "as supplements is given", "parts of the composite", "content is not", "of this Questionnaire",
+        "as supplements is given", "parts of the composite", "content is", "of this Questionnaire", "combined",
+        "that it supplements", "of a code system;", "Extension.url", "starts at a type",
     )  # fmt: skip
     return [path for path, _, expected in check(resource, release) if any(each in expected for each in ours)]
 
@@ -143,9 +144,53 @@ def test_what_supplements_a_code_system_says_so(release: Release) -> None:
     system = {"resourceType": "CodeSystem", "url": "http://example.org/s", "status": "draft", "content": "supplement"}
     other = {"supplements": "http://example.org/t"}
     assert _found({**system, **other}, release) == []
+    assert _found(system, release) == ["CodeSystem.content"]
     assert _found({**system, **other, "content": "fragment"}, release) == ["CodeSystem.content"]
     assert _found({**system, "content": "fragment"}, release) == []
     assert _found({**system, "content": "not-present", "concept": [{"code": "a"}]}, release) == ["CodeSystem.concept"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_complete_code_system_counts_its_concepts(release: Release) -> None:
+    system = {"resourceType": "CodeSystem", "url": "http://example.org/s", "status": "draft", "content": "complete"}
+    concepts = [{"code": "a", "concept": [{"code": "b"}]}, {"code": "c"}]
+    assert _found({**system, "concept": concepts, "count": 3}, release) == []
+    assert _found({**system, "concept": concepts, "count": 2}, release) == ["CodeSystem.count"]
+    assert _found({**system, "concept": concepts, "count": 9, "content": "fragment"}, release) == []
+    assert "CodeSystem.count" in _found({**system, "concept": [1, {"concept": 2}], "count": 9}, release)
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_value_set_takes_codes_of_a_code_system(release: Release) -> None:
+    def taking(system: str) -> list[str]:
+        return _found(
+            {"resourceType": "ValueSet", "status": "draft", "compose": {"include": [{"system": system}]}}, release
+        )
+
+    assert taking(GENDER) == taking("http://example.org/codes") == taking("#contained") == []
+    for wrong in ("gender", f"{GENDER}|4.0.1", "http://hl7.org/fhir/ValueSet/administrative-gender"):
+        assert taking(wrong) == ["ValueSet.compose.include[0].system"]
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_an_extension_has_its_address_and_contexts(release: Release) -> None:
+    def extension(url: str, context: str) -> dict[str, Any]:
+        elements = [{"id": "Extension.url", "path": "Extension.url", "fixedUri": url}]
+        return {
+            "resourceType": "StructureDefinition",
+            "url": "http://example.org/e",
+            "type": "Extension",
+            "derivation": "constraint",
+            "context": [{"type": "element", "expression": context}],
+            "differential": {"element": elements},
+        }
+
+    for right in ("Patient", "Patient.contact.name", "Element", "CanonicalResource", "http://example.org/s#Patient"):
+        assert _found(extension("http://example.org/e", right), release) == []
+    assert _found(extension("http://example.org/f", "Patient"), release) == ["StructureDefinition.url"]
+    assert _found(extension("http://example.org/e", "Pateint"), release) == [
+        "StructureDefinition.context[0].expression"
+    ]
 
 
 @pytest.mark.parametrize("release", RELEASES)
@@ -158,8 +203,11 @@ def test_a_condition_asks_for_an_item_of_the_questionnaire(release: Release) -> 
 
     assert _found(asking("1"), release) == []
     assert _found(asking("4"), release) == ["Questionnaire.item[1].item[0].enableWhen[0].question"]
+    assert _found(asking("3"), release) == ["Questionnaire.item[1].item[0].enableWhen[0].question"]
     assert _found(asking("4", derivedFrom=["http://example.org/q"]), release) == []
     assert _found({**asking("1"), "item": [1, {"item": 2, "enableWhen": [3]}]}, release) == []
+    twice = {**asking("1"), "item": [{"linkId": "1"}, {"linkId": "2", "enableWhen": [{"question": "1"}] * 2}]}
+    assert _found(twice, release) == ["Questionnaire.item[1].enableBehavior"]
 
 
 GENDER = "http://hl7.org/fhir/administrative-gender"

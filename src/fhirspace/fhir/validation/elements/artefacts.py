@@ -1,11 +1,12 @@
 """The checks of resources that describe FHIR itself, where their parts have to fit together.
 
-The content of a CodeSystem is what it says. Conditions of a Questionnaire ask for items that it has. A ConceptMap
-maps codes that there are. Variables of a StructureMap have to be known where they are used, and its paths to be
-elements of types that are known; the expression of a SearchParameter starts at a type that the parameter searches, and
-a composite one has parts. Source: FHIR, "CodeSystem" (content, supplements), "Questionnaire" (enableWhen), "ConceptMap"
-(group), "StructureMap" (group.input, rule.source, rule.target), "FHIR Mapping Language", "SearchParameter" (base,
-expression, component); HL7's validator, for guides of HL7's.
+The content of a CodeSystem is what it says, and a ValueSet takes codes of code systems. Conditions of a Questionnaire
+ask for items that it has. A ConceptMap maps codes that there are. Variables of a StructureMap have to be known where
+they are used, and its paths to be elements of types that are known; the expression of a SearchParameter starts at a
+type that the parameter searches, and a composite one has parts. Source: FHIR, "CodeSystem" (content, count,
+supplements), "ValueSet" (compose.include.system), "Questionnaire" (enableWhen; que-12, whose expression in R4 says less
+than its text), "ConceptMap" (group), "StructureMap" (group.input, rule.source, rule.target), "FHIR Mapping Language",
+"SearchParameter" (base, expression, component); HL7's validator, for guides of HL7's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from fhirspace.fhir.validation.elements.objects import ObjectCheck
 from fhirspace.fhir.validation.invariants import syntax
 from fhirspace.fhir.validation.invariants.items import model
 from fhirspace.fhir.validation.invariants.lexer import ExpressionError
+from fhirspace.fhir.validation.values.addresses import absolute
+from fhirspace.json import number_text
 from fhirspace.standards.hl7.terms import CodeSystem
 
 _TYPES = "http://hl7.org/fhir/StructureDefinition/"
@@ -27,6 +30,8 @@ _PARTS = 2
 """The fewest components of a composite SearchParameter."""
 _SUPPLEMENT = "supplement"
 _ABSTRACT = frozenset({"Resource", "DomainResource", "CanonicalResource", "MetadataResource"})
+_ANY = frozenset({"Element", "Base", "Any", "*"})
+"""Names of more than one type, which contexts may have."""
 
 
 class SearchParameterCheck(ObjectCheck):
@@ -135,36 +140,68 @@ def _unknown_code(value: Mapping[str, Any], system: CodeSystem | None, path: str
 
 
 class CodeSystemCheck(ObjectCheck):
-    """The check of a CodeSystem: ``content`` says what it has."""
+    """The check of a CodeSystem: ``content`` and ``count`` say what it has."""
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
-        """Also that a supplement is called one, and that there are no concepts where the content is not present."""
-        found = super().whole(value)
-        content = value.get("content", _SUPPLEMENT)
-        if "supplements" in value and content != _SUPPLEMENT:
-            found = [*(found or ()), ("content", "FS415", f"{_SUPPLEMENT}, as supplements is given")]
+        """Also that a supplement names what it supplements, and that the concepts are as many as it says."""
+        found = super().whole(value) or []
+        content = value.get("content")
+        if content == _SUPPLEMENT and "supplements" not in value:
+            found.append(("content", "FS415", "supplements beside it: the code system that it supplements"))
+        if content not in (None, _SUPPLEMENT) and "supplements" in value:
+            found.append(("content", "FS415", f"{_SUPPLEMENT}, as supplements is given"))
         if content == "not-present" and "concept" in value:
-            found = [*(found or ()), ("concept", "FS415", "no concepts, as content is not-present")]
-        return found
+            found.append(("concept", "FS415", "no concepts, as content is not-present"))
+        count = number_text(value.get("count"))
+        if content == "complete" and count is not None and count != str(_concepts(value)):
+            found.append(("count", "FS415", "the number of concepts, as content is complete"))
+        return found or None
+
+
+def _concepts(value: Mapping[str, Any]) -> int:
+    """How many concepts a CodeSystem has, with those in others."""
+    number, waiting = 0, [value]
+    while waiting:
+        inner = list(_objects(waiting.pop().get("concept")))
+        number += len(inner)
+        waiting += inner
+    return number
+
+
+class IncludeCheck(ObjectCheck):
+    """The check of what a ValueSet takes of a code system: ``system`` is the address of one."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also that the address is absolute, without a version, and that of no value set."""
+        found = super().whole(value)
+        system = value.get("system")
+        if type(system) is not str or system[:1] == "#":
+            return found
+        if absolute(system) and "|" not in system and self._checker.registry.value_set(system) is None:
+            return found
+        expected = "the absolute address of a code system; its version is in another element"
+        return [*(found or ()), ("system", "FS415", expected)]
 
 
 class QuestionnaireCheck(ObjectCheck):
-    """The check of a Questionnaire: its conditions ask for items that it has."""
+    """The check of a Questionnaire: its conditions ask for other items that it has."""
 
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
-        """Also the questions of ``enableWhen``, where it is not derived from another one, which may have them."""
-        found = super().whole(value)
-        if "derivedFrom" in value:
-            return found
+        """Also ``enableWhen``; a Questionnaire that is derived from another one may ask for items of that."""
         items = list(_items(value))
         known = {item.get("linkId") for _, item in items if type(item.get("linkId")) is str}
-        odd = [
-            (f"{path}.enableWhen[{place}].question", "FS415", "the linkId of an item of this Questionnaire")
-            for path, item in items
-            for place, each in enumerate(_listed(item.get("enableWhen")))
-            if type(each) is dict and type(each.get("question")) is str and each["question"] not in known
-        ]
-        return [*(found or ()), *odd] or None
+        found = [*(super().whole(value) or ())]
+        for path, item in items:
+            conditions = list(_objects(item.get("enableWhen")))
+            if len(conditions) > 1 and "enableBehavior" not in item:
+                found.append((f"{path}.enableBehavior", "FS412", "how the conditions are combined: all or any"))
+            for place, each in enumerate(conditions):
+                question = each.get("question")
+                lost = type(question) is str and question not in known and "derivedFrom" not in value
+                if lost or (type(question) is str and question == item.get("linkId")):
+                    expected = "the linkId of another item of this Questionnaire"
+                    found.append((f"{path}.enableWhen[{place}].question", "FS415", expected))
+        return found or None
 
 
 def _items(questionnaire: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -176,6 +213,28 @@ def _items(questionnaire: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, An
             if type(item) is dict:
                 yield f"{around}item[{place}]", item
                 waiting.append((f"{around}item[{place}].", item))
+
+
+class StructureDefinitionCheck(ObjectCheck):
+    """The check of a StructureDefinition: an extension has its address as the fixed value of its url, and contexts."""
+
+    def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
+        """Also these, for an extension; a context that is an element starts at a type that there is."""
+        found = super().whole(value) or []
+        if value.get("type") != "Extension" or value.get("derivation") != "constraint":
+            return found or None
+        views = [each for name in ("differential", "snapshot") if type(each := value.get(name)) is dict]
+        elements = [each for view in views for each in _objects(view.get("element"))]
+        fixed = [each.get("fixedUri") for each in elements if each.get("path") == "Extension.url"]
+        if elements and value.get("url") not in fixed:
+            found.append(("url", "FS415", "the fixed value of the element Extension.url"))
+        for place, each in enumerate(_objects(value.get("context"))):
+            path = each.get("expression")
+            if each.get("type") == "element" and type(path) is str and ":" not in path:
+                root = path.partition(".")[0]
+                if root not in self._checker.definitions.types and root not in _ABSTRACT and root not in _ANY:
+                    found.append((f"context[{place}].expression", "FS415", "a path that starts at a type"))
+        return found or None
 
 
 class ImplementationGuideCheck(ObjectCheck):
@@ -215,6 +274,8 @@ KINDS: dict[str, type[ObjectCheck]] = {
     "ImplementationGuide": ImplementationGuideCheck,
     "Questionnaire": QuestionnaireCheck,
     "SearchParameter": SearchParameterCheck,
+    "StructureDefinition": StructureDefinitionCheck,
     "StructureMap": StructureMapCheck,
+    "ValueSet.compose.include": IncludeCheck,
 }
 """By the names of the types."""
