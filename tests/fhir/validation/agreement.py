@@ -47,19 +47,23 @@ def errors(line: bytes, checker: Checker) -> list[Error]:
     return [Error(*each) for each in found if explain(each[1]).level == "error"]
 
 
+def theirs(verdict: Verdict) -> list[Error]:
+    """HL7's."""
+    return [Error(_place(each), each.id, each.text) for each in verdict if each.refuses]
+
+
 def compare(verdict: Verdict, own: Iterable[Error]) -> Compared:
     """Set the errors of both beside each other."""
-    own = list(own)
-    theirs = [Error(_place(each), each.id, each.text) for each in verdict if each.refuses]
-    own_places, their_places = ([_plain(each.place) for each in errors] for errors in (own, theirs))
-    known = [any(_near(place, other) for other in own_places) for place in their_places]
+    own, other = list(own), theirs(verdict)
+    own_places, their_places = ([_plain(each.place) for each in errors] for errors in (own, other))
+    known = [any(_near(place, own_place) for own_place in own_places) for place in their_places]
     return Compared(
-        [each for each, is_known in zip(theirs, known, strict=True) if is_known],
-        [each for each, is_known in zip(theirs, known, strict=True) if not is_known],
+        [each for each, is_known in zip(other, known, strict=True) if is_known],
+        [each for each, is_known in zip(other, known, strict=True) if not is_known],
         [
             each
             for each, place in zip(own, own_places, strict=True)
-            if not any(_near(place, other) for other in their_places)
+            if not any(_near(place, their_place) for their_place in their_places)
         ],
     )
 
