@@ -115,6 +115,12 @@ FAULTS: list[tuple[str, dict[str, Any], str, str]] = [
         "FS433",
         "Patient.meta.profile",
     ),
+    (
+        "an extension of elements of definitions",
+        {"resourceType": "Library", "extension": [{"url": f"{HL7}entryFormat", "valueString": "a"}]},
+        "FS429",
+        "Library.extension[0]",
+    ),
     ("profile that FHIR has not", {**PATIENT, "meta": {"profile": [f"{HL7}bogus"]}}, "FS433", "Patient.meta.profile"),
     ("unknown profile", {**PATIENT, "meta": {"profile": ["http://e.org/x"]}}, "FS434", "Patient.meta.profile"),
 ]

@@ -37,7 +37,7 @@ def names_of(element: Element, definitions: Definitions) -> frozenset[str]:
 
 def names_of_resource(kind: str, definitions: Definitions) -> frozenset[str]:
     """All by which the context of an extension may name a resource."""
-    canonical = {"CanonicalResource", "MetadataResource", _DEFINITIONS, "ElementDefinition"}
+    canonical = {"CanonicalResource", "MetadataResource", _DEFINITIONS}
     canonical &= canonical if {"url", "status", "version"} <= definitions.children(kind).keys() else set()
     return frozenset({kind, *definitions.bases(kind), *canonical})
 
