@@ -204,6 +204,8 @@ def test_a_condition_asks_for_an_item_of_the_questionnaire(release: Release) -> 
     assert _found(asking("1"), release) == []
     assert _found(asking("4"), release) == ["Questionnaire.item[1].item[0].enableWhen[0].question"]
     assert _found(asking("3"), release) == ["Questionnaire.item[1].item[0].enableWhen[0].question"]
+    twins = asking("3")
+    assert _found({**twins, "item": [*twins["item"], {"linkId": "3", "type": "display"}]}, release) == []
     assert _found(asking("4", derivedFrom=["http://example.org/q"]), release) == []
     assert _found({**asking("1"), "item": [1, {"item": 2, "enableWhen": [3]}]}, release) == []
     twice = {**asking("1"), "item": [{"linkId": "1"}, {"linkId": "2", "enableWhen": [{"question": "1"}] * 2}]}

@@ -11,6 +11,7 @@ than its text), "ConceptMap" (group), "StructureMap" (group.input, rule.source, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -189,7 +190,7 @@ class QuestionnaireCheck(ObjectCheck):
     def whole(self, value: Mapping[str, Any]) -> list[Finding] | None:
         """Also ``enableWhen``; a Questionnaire that is derived from another one may ask for items of that."""
         items = list(_items(value))
-        known = {item.get("linkId") for _, item in items if type(item.get("linkId")) is str}
+        known = Counter(item["linkId"] for _, item in items if type(item.get("linkId")) is str)
         found = [*(super().whole(value) or ())]
         for path, item in items:
             conditions = list(_objects(item.get("enableWhen")))
@@ -197,8 +198,10 @@ class QuestionnaireCheck(ObjectCheck):
                 found.append((f"{path}.enableBehavior", "FS412", "how the conditions are combined: all or any"))
             for place, each in enumerate(conditions):
                 question = each.get("question")
-                lost = type(question) is str and question not in known and "derivedFrom" not in value
-                if lost or (type(question) is str and question == item.get("linkId")):
+                if type(question) is not str:
+                    continue
+                own = question == item.get("linkId") and known[question] == 1
+                if own or (question not in known and "derivedFrom" not in value):
                     expected = "the linkId of another item of this Questionnaire"
                     found.append((f"{path}.enableWhen[{place}].question", "FS415", expected))
         return found or None
