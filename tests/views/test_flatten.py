@@ -300,3 +300,11 @@ def test_two_views_of_a_folder_have_two_names(tmp_path: Path, apart: bool) -> No
     views = {"a": view, "b": view} if apart else {"a": f"{view}---\n{view}"}
     with pytest.raises(FhirspaceError, match=r"FS373 [ab].yaml:[15]:mine"):
         run(tmp_path, resources(), **views)
+
+
+def test_elements_of_another_release_are_named(tmp_path: Path) -> None:
+    stu3 = lab("l9", "Patient/p1", "2026-02-03", context={"reference": "Encounter/e1"}, _issued={"id": "a"})
+    made = run(tmp_path, [patient("p1"), lab("l1", "Patient/p1", "2026-02-03"), stu3])
+    assert [(each.code, each.place.file, each.detail) for each in made.problems] == [
+        ("FS472", "Observation", "context")
+    ]

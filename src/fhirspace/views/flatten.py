@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.bundles import OUTDATED
 from fhirspace.fhir.files import FhirFile
-from fhirspace.foreign import counted
+from fhirspace.foreign import counted, listed
 from fhirspace.standards.fhir import Release, definitions
 from fhirspace.tables.text import FILE, ROW, TEXT, compact
 from fhirspace.views.computed import ENROLLED, Context
@@ -201,7 +201,13 @@ class _Flattening:
             Problem("FS444", Place(kind, None, path), detail=f"{path} is {code}, {counted(count, 'resource')}")
             for (path, code), count in sorted(fate.noted.items())
         ]
-        made.unmapped.update(fate.unmapped())
+        unmapped = fate.unmapped()
+        made.unmapped.update(unmapped)
+        # A path is `Condition.code.text`, or `Condition.code.text (after the first)`.
+        names = {path.split(" ")[0].split(".")[1].lstrip("_") for path in unmapped}
+        if unknown := sorted(names - self._known.children(kind).keys()):
+            expected = f"elements that {kind} has in {self._known.release}"
+            made.problems.append(Problem("FS472", Place(kind), expected, detail=listed(unknown)))
 
     def _leave_others(self) -> None:
         for kind, count in self._store.others.items():
