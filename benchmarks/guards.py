@@ -30,6 +30,7 @@ from fhirspace.mapping.library import Library
 from fhirspace.mapping.read import leaves, program, source
 from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.mapping.read.witness import COMPARED, is_hidden
+from fhirspace.sdtm.derive import basis
 from fhirspace.study.reading import edited
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
@@ -66,7 +67,11 @@ def _same(_screen: Any, tables: dict[str, pa.Table]) -> tuple[dict[str, pa.Table
 
 OFF: dict[str, list[tuple[Any, str, Any]]] = {
     "carried cells": [(edited, "_elements_win", lambda *_: {})],
-    "derived cells": [(edited, "_marks", lambda *_: ({}, {}))],
+    "derived cells": [
+        (edited, "_marks", lambda *_: ({}, {})),
+        (edited, "misplaced", lambda *_: []),
+        (basis, "digests", lambda _: {}),
+    ],
     "elements without a cell, compared": [(edited, "contradictions", lambda *_: [])],
     "missing elements": [(program, "watched", lambda root, **_: _WATCHED(root, notice=False))],
     "statuses": [(StatusScreen, "apply", _nothing)],

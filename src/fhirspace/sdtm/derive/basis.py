@@ -25,16 +25,21 @@ DIGEST: Final = "row-digest"
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Variables that rest on the same cells; ``--`` stands for the domain's prefix."""
+    """Variables that rest on the same cells; ``--`` stands for the domain's prefix.
+
+    `subject`: the cells of DM on which they rest in other datasets, of which DM's digest says whether they changed.
+    """
 
     basis: tuple[str, ...]
     derived: tuple[str, ...]
+    subject: tuple[str, ...] = ()
 
 
 GROUPS: Final = (
     Group(
         ("--TESTCD", "--ORRES", "--ORRESU", "--ORNRLO", "--ORNRHI", "--STAT", "--SPEC"),
         ("--STRESC", "--STRESN", "--STRESU", "--STNRLO", "--STNRHI", "--NRIND", "--LOBXFL", "--BLFL"),
+        ("RFXSTDTC",),
     ),
     Group(
         ("--DTC", "--STDTC", "--ENDTC", "RFSTDTC", "BRTHDTC"),
@@ -45,13 +50,15 @@ GROUPS: Final = (
 _NAMED: Final = {"SE": {"EPOCH", "TAETORD"}, "SV": {"VISITDY"}, "TV": {"VISITDY"}, "TA": {"EPOCH", "TAETORD"}}
 """Datasets in which some of these variables are not derived but say what the row is."""
 _GLUE: Final = "\x1f"
-_NO_CELLS: Final = "0" * 8
+NO_CELLS: Final = "0" * 8
+"""The part of a digest for a group of which no cell is filled."""
 
 
 @lru_cache(maxsize=1024)
 def names(group: Group, domain: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The basis and the derived variables of a group in a domain."""
-    spelt = [tuple(each.replace("--", domain[:2]) for each in some) for some in (group.basis, group.derived)]
+    own = (*group.basis, *group.subject) if domain == "DM" else group.basis
+    spelt = [tuple(each.replace("--", domain[:2]) for each in some) for some in (own, group.derived)]
     return spelt[0], tuple(name for name in spelt[1] if name not in _NAMED.get(domain, ()))
 
 
@@ -84,8 +91,9 @@ def digests(tables: Mapping[str, pa.Table | pa.RecordBatch]) -> dict[str, pa.Arr
 def half(group: int, digest: pa.Array) -> pa.Array:
     """The part of digests that belongs to a group; zeros where the basis is empty, in empty columns or in none."""
     part = pc.utf8_slice_codeunits(digest, 8 * group, 8 * group + 8)
-    empty = zlib.crc32(_GLUE.encode() * (len(GROUPS[group].basis) - 1))
-    return pc.if_else(pc.equal(part, f"{empty:08x}"), _NO_CELLS, part)
+    basis, subject = GROUPS[group].basis, GROUPS[group].subject
+    empty = {zlib.crc32(_GLUE.encode() * (len(some) - 1)) for some in (basis, (*basis, *subject))}
+    return pc.if_else(pc.is_in(part, value_set=pa.array(f"{each:08x}" for each in empty)), NO_CELLS, part)
 
 
 def _sums(tables: Mapping[str, pa.Table | pa.RecordBatch], group: Group) -> list[pa.Array]:
@@ -95,7 +103,7 @@ def _sums(tables: Mapping[str, pa.Table | pa.RecordBatch], group: Group) -> list
     joined = [_joined(table, names(group, domain)[0]) for domain, table in tables.items()]
     encoded = pa.chunked_array(joined, pa.string()).dictionary_encode()
     sums = _checksums(encoded.chunk(0).dictionary)  # all chunks have the same
-    return [pc.fill_null(sums.take(chunk.indices), _NO_CELLS) for chunk in encoded.chunks]
+    return [pc.fill_null(sums.take(chunk.indices), NO_CELLS) for chunk in encoded.chunks]
 
 
 def _joined(table: pa.Table | pa.RecordBatch, basis: tuple[str, ...]) -> pa.Array:

@@ -26,6 +26,7 @@ from fhirspace.sdtm.derive.derive import derive
 from fhirspace.sdtm.zones import without_offsets
 from fhirspace.standards.units import canonical_number
 from fhirspace.study.reading.carried import Comparison
+from fhirspace.study.reading.moved_visits import misplaced
 from fhirspace.study.reading.witnesses import contradictions
 from fhirspace.tables.text import place
 
@@ -67,7 +68,9 @@ def reconcile(
     done = Reconciled(dict(tables))
     stale = {domain: _elements_win(done, domain, library.mappings[domain]) for domain in tables}
     seen = dict(done.tables)
-    marks, moved = _marks(seen, stale)
+    digests = basis.digests(seen)
+    marks, moved = _marks(seen, stale, digests)
+    done.problems += misplaced(seen, digests)
     for domain, table in seen.items():
         extra = [
             each for each in table.column_names if each.startswith(ELEMENT) or each == basis.DIGEST or is_hidden(each)
@@ -113,9 +116,10 @@ _Moved: TypeAlias = dict[str, dict[str, _Mark]]
 """By dataset and variable the rows that rest on changed dates of another dataset."""
 
 
-def _marks(tables: Table[str, pa.Table], stale: Table[str, Table[str, pa.Array]]) -> tuple[_Marks, _Moved]:
+def _marks(
+    tables: Table[str, pa.Table], stale: Table[str, Table[str, pa.Array]], digests: Table[str, pa.Array]
+) -> tuple[_Marks, _Moved]:
     """What is to be derived again: where digests are no longer those of the cells, or the elements won over cells."""
-    digests = basis.digests(tables)
     moved: _Moved = {}
     for source in (each for each in _DECIDING if each in tables):
         for domain, found in _beyond(source, tables, stale[source], digests[source]).items():
@@ -151,24 +155,43 @@ def _beyond(
     table = tables[source]
     before = columns.text(table, basis.DIGEST)
     moved = [stale[name] for name in _DECIDING[source] if name in stale]
-    if not moved and before.equals(now):
+    if not (moved or "RFXSTDTC" in stale) and before.equals(now):
         return {}
     other = pc.fill_null(pc.not_equal(basis.half(1, before), basis.half(1, now)), False)
     sure = other if source == "SE" else pc.and_(other, pc.is_null(columns.text(table, "RFSTDTC")))
     for each in moved:
         sure = pc.or_(sure, each)
     names = columns.text(table, "USUBJID")
-    several = names.filter(sure), names.filter(pc.and_(other, pc.invert(sure)))
-    if not any(map(len, several)):
-        return {}
     found: dict[str, dict[str, _Mark]] = {}
-    for domain in tables.keys() - {source}:
-        resting = [name.replace("--", domain[:2]) for name in _RESTING[source]]
-        filled = [name for name in resting if columns.filled(tables[domain], name)]
-        if filled:
-            of = columns.text(tables[domain], "USUBJID")
-            found[domain] = dict.fromkeys(filled, _Mark(*(pc.is_in(of, value_set=each) for each in several)))
+    several = names.filter(sure), names.filter(pc.and_(other, pc.invert(sure)))
+    _resting(found, tables, source, _RESTING[source], several)
+    if source == "DM":
+        exposed = names.filter(_exposed_otherwise(before, now, stale))
+        _resting(found, tables, source, ("--LOBXFL",), (exposed, exposed.slice(0, 0)))
     return found
+
+
+def _exposed_otherwise(before: pa.Array, now: pa.Array, stale: Table[str, pa.Array]) -> pa.Array:
+    """The subjects with another first exposure than when they were written; older digests say nothing of it."""
+    was, this = basis.half(0, before), basis.half(0, now)
+    moved = pc.fill_null(pc.and_(pc.not_equal(was, this), pc.not_equal(was, basis.NO_CELLS)), False)
+    return pc.or_(moved, stale["RFXSTDTC"]) if "RFXSTDTC" in stale else moved
+
+
+def _resting(
+    found: dict[str, dict[str, _Mark]],
+    tables: Table[str, pa.Table],
+    source: str,
+    variables: Sequence[str],
+    subjects: tuple[pa.Array, pa.Array],
+) -> None:
+    """Add the marks of variables of other datasets, of subjects of which a date changed, and of which it may have."""
+    for domain in tables.keys() - {source} if any(map(len, subjects)) else ():
+        of = columns.text(tables[domain], "USUBJID")
+        for name in (each.replace("--", domain[:2]) for each in variables):
+            if columns.filled(tables[domain], name):
+                mark = _Mark(*(pc.is_in(of, value_set=each) for each in subjects))
+                found.setdefault(domain, {})[name] = mark
 
 
 def _derive_again(done: Reconciled, marks: Table[str, list[_Mark]], moved: Table[str, Table[str, _Mark]]) -> None:
@@ -208,7 +231,8 @@ def _derived(
                 born = pc.is_valid(columns.text(table, "BRTHDTC"))
                 yield name, _Mark(pc.and_(mark.changed, born), pc.and_(mark.unsure, born))
             elif name.endswith(("LOBXFL", "BLFL")):
-                yield name, _Mark(_tests(table, domain, mark.changed), pc.and_(mark.unsure, False))
+                flags = _Mark(_tests(table, domain, mark.changed), pc.and_(mark.unsure, False))
+                yield name, flags | moved[name] if name in moved else flags
             else:
                 yield name, mark | moved[name] if name in moved else mark
 
