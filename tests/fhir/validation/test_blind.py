@@ -23,6 +23,7 @@ NOTHING = [
     "ofType(Quantity).system.empty() or ofType(Quantity).system = 'http://unitsofmeasure.org'",
     "$this is dateTime implies $this.toString().length() >= 10",
     "($this as dateTime).toString().length() >= 8",
+    "comparator.empty()",
 ]
 SOMETHING = [
     "value > 5",

@@ -27,7 +27,7 @@ _THERE: Final = re.compile(r"\b(?:display|reference|value|data|id)\.(?:exists|em
 _NAMED: Final = re.compile(r"\b(?:display|reference|value|data|id)\b|equence\b")
 _LOOKS: Final = re.compile(
     r"[<>~|&+*/=-]|\b(?:in|contains|div|mod|trace|resolve|descendants|children|repeat|iif|memberOf|aggregate)\b"
-    r"|istinct|intersect|setOf|String|match|length|sub[sS]|[wW]ith\(|indexOf|now|today|replace|oundary|compar|combine"
+    r"|istinct|intersect|setOf|String|match|length|sub[sS]|[wW]ith\(|indexOf|now|today|replace|oundary|comparable|combine"
     r"|union|to[A-Z]"
 )
 
