@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -33,9 +34,8 @@ def _repeating(numbers: array[int]) -> set[int]:
 
     found: set[int] = set()
     every = _table(numbers)
-    rests = pc.bit_wise_and(every, _scalar(_PARTS - 1))
-    for part in range(_PARTS):
-        counted = pc.value_counts(some := every.filter(pc.equal(rests, _scalar(part))))
+    for at in _parts(every):
+        counted = pc.value_counts(some := every.take(at))
         if len(counted) < len(some):
             often = counted.field("values").filter(pc.greater(counted.field("counts"), _scalar(1)))
             found.update(often.to_pylist())
@@ -49,10 +49,11 @@ def missing(wanted: array[int], there: array[int]) -> list[int]:
         return [place for place, number in enumerate(wanted) if number not in ids]
     import pyarrow.compute as pc  # noqa: PLC0415 - see the module
 
-    every, others = _table(wanted), _table(there)
-    known = others.filter(pc.is_in(others, value_set=every))  # the others may be millions, and need no table so
-    found: list[int] = pc.indices_nonzero(pc.invert(pc.is_in(every, value_set=known))).to_pylist()
-    return found
+    every, others, found = _table(wanted), _table(there), list[int]()
+    for at, place in zip(_parts(every), _parts(others), strict=True):
+        known = pc.is_in(every.take(at), value_set=others.take(place))
+        found += at.filter(pc.invert(known)).to_pylist()
+    return sorted(found)
 
 
 def of_others(targets: array[int], owners: array[int], there: array[int], owned_by: array[int]) -> list[int]:
@@ -68,14 +69,22 @@ def of_others(targets: array[int], owners: array[int], there: array[int], owned_
         return [place for place, (target, owner) in pairs if found.get(target, 0) not in (0, owner)]
     import pyarrow.compute as pc  # noqa: PLC0415 - see the module
 
-    every, wanted = _table(there), _table(targets)
-    known = pc.is_in(every, value_set=wanted)
-    at = pc.index_in(wanted, value_set=every.filter(known))
-    nobody = _scalar(0)
-    found_owners = pc.fill_null(pc.take(_table(owned_by).filter(known), at), nobody)
-    wrong = pc.and_(pc.not_equal(found_owners, nobody), pc.not_equal(found_owners, _table(owners)))
-    places: list[int] = pc.indices_nonzero(wrong).to_pylist()
-    return places
+    every, wanted, nobody, places = _table(there), _table(targets), _scalar(0), list[int]()
+    for at, place in zip(_parts(wanted), _parts(every), strict=True):
+        owned = pc.index_in(wanted.take(at), value_set=every.take(place))
+        found_owners = pc.fill_null(pc.take(_table(owned_by).take(place), owned), nobody)
+        others = pc.not_equal(found_owners, _table(owners).take(at))
+        places += at.filter(pc.and_(pc.not_equal(found_owners, nobody), others)).to_pylist()
+    return sorted(places)
+
+
+def _parts(numbers: pa.Array) -> Iterator[pa.Array]:
+    """The places of hashes, in parts of which none has a hash that another has."""
+    import pyarrow.compute as pc  # noqa: PLC0415 - see the module
+
+    rests = pc.bit_wise_and(numbers, _scalar(_PARTS - 1)).cast("int8")
+    for part in range(_PARTS):
+        yield pc.indices_nonzero(pc.equal(rests, _scalar(part).cast("int8")))
 
 
 def _table(numbers: array[int]) -> pa.Array:
