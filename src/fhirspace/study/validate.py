@@ -121,7 +121,7 @@ def _outside_the_guide(name: str, place: Place, columns: Sequence[str], fhir: Re
 def _datasets(given: Input, opened: Opened, fhir: Release) -> Iterator[Problem]:
     """The findings in SDTM datasets. Raises InputError: of the first file where none can be read; FS103, no row."""
     from fhirspace.study.accounting import as_finding  # noqa: PLC0415 - only datasets need it
-    from fhirspace.study.metadata.describe import odd_types  # noqa: PLC0415
+    from fhirspace.study.metadata.describe import disagreements  # noqa: PLC0415
 
     tables: dict[str, pa.Table] = {}
     findings: list[Problem] = []
@@ -135,7 +135,7 @@ def _datasets(given: Input, opened: Opened, fhir: Release) -> Iterator[Problem]:
             continue
         if not sdtm.known(name.removeprefix("SUPP")):
             findings.append(_outside_the_guide(name, Place(found.path.name), data.columns, fhir))
-        findings += (*problems, *rejected.problems, *odd_types(name, data.description, found.path.name))
+        findings += (*problems, *rejected.problems, *disagreements(name, data.description, found.path.name))
         if data.rows or rejected:
             tables[name] = data.table()
     if faults and len(faults) == len(given.files):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from fhirspace.errors import Place, Problem
+from fhirspace.foreign import shown
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.layout import column_order
 from fhirspace.sdtm.longtext.rules import part_label
@@ -70,8 +71,10 @@ def _reduced(dataset: str, column: Column, cells: pa.ChunkedArray) -> Column:
     return replace(column, label=title, type=None, length=length)
 
 
-def odd_types(dataset: str, description: Description, file: str) -> Iterator[Problem]:
-    """The variables that are numbers where the standard has text, or the reverse (FS164)."""
+def disagreements(dataset: str, description: Description, file: str) -> Iterator[Problem]:
+    """Another name of the dataset in a file (FS169), and types of variables that are not the standard's (FS164)."""
+    if description.name and description.name.upper() != dataset.upper():
+        yield Problem("FS169", Place(file), f"the name of the dataset in the file, {shown(description.name)}", dataset)
     for column in description.columns if sdtm.known(dataset) else ():
         known = sdtm.variable(dataset, column.name)
         if known and column.type not in (None, known.type):

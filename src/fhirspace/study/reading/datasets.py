@@ -13,7 +13,7 @@ from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import InMemory, Tabulation, tabulation
 from fhirspace.study.inputs import Input
-from fhirspace.study.metadata.describe import odd_types, reduced
+from fhirspace.study.metadata.describe import disagreements, reduced
 from fhirspace.tables.description import Description
 
 
@@ -56,7 +56,7 @@ def read_sdtm(given: Input, library: Library, accounting: Accounting) -> SdtmFil
         accounting.read(name, data.rows + len(rejected))
         accounting.quarantine(name, rejected.columns, (row.fields for row in rejected.rows))
         loaded[name] = data
-        accounting.note(odd_types(name, data.description, found.path.name))
+        accounting.note(disagreements(name, data.description, found.path.name))
     if faults and len(faults) == len(given.files):
         raise faults[0]
     for name in _unknown(loaded, library):
