@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.validation import across
 from fhirspace.fhir.validation.check import check, compiled
 from fhirspace.fhir.validation.quick import Quick, sound
 from fhirspace.fhir.validation.validate import validate
@@ -224,3 +226,14 @@ def test_parts_that_may_be_anything_are_not_judged_again_and_all_others_are() ->
             assert (name, check(resource) == []) == (name, right)
             line = json.dumps(resource, separators=(",", ":")).encode()
             assert (name, quick.sound(line)) == (name, right)
+
+
+@pytest.mark.parametrize("most", [1, 2, 1_000_000])
+def test_references_to_what_was_met_are_forgotten_and_no_other_is(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(across, "_MANY", most)
+    found = across.Across()
+    lines = [PATIENT, of("Patient/p"), of("Patient/none", "o2"), visit("late", "e"), at("e", "p", identity="o3")]
+    for number, each in enumerate([*lines, at("none", "p", identity="o4"), {**PATIENT, "id": "late"}], 1):
+        found.add(json.dumps(each).encode(), FhirFile(Path("a.ndjson"), "ndjson"), number, one=False, sound=False)
+    dangling = [problem for problem in found.problems() if problem.code == "FS435"]
+    assert [problem.place.row for problem in dangling] == [3, 6]

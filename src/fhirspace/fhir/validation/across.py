@@ -27,6 +27,8 @@ _HEAD = re.compile(rb'\{"resourceType":"([A-Za-z]{1,64})","id":"([A-Za-z0-9.-]{1
 _NAME = b'"reference"'
 _LONGEST = 2000
 _REMEMBERED = 200_000
+_MANY = 1_000_000
+"""So many references are looked for among the ids that were met before more are stored."""
 _URN = (b"urn:uuid:", b"urn:oid:")
 
 
@@ -79,6 +81,7 @@ class Across:
         self._types: list[str] = []
         self._ids, self._id_places, self._id_owners = array("q"), array("q"), array("q")
         self._wanted, self._wanted_places = array("q"), array("q")
+        self._full = _MANY
         self._lately: set[bytes] = set()
         self._sets = 0
         self._subjects = Subjects()
@@ -130,10 +133,19 @@ class Across:
         bases = ("", f"{self._elsewhere.base}/") if self._elsewhere else ("",)
         key = text if text.startswith(_URN) else named.key.encode() if named and named.base in bases else b""
         if key:
+            if len(self._wanted) >= self._full:
+                self._drop_answered()
             self._wanted.append(hash(key))
             self._wanted_places.append(place)
         if key and self._elsewhere and named and len(self._keys) <= limit("targets"):
             self._keys[hash(key)] = named.key
+
+    def _drop_answered(self) -> None:
+        """Forgets the references to what is there already; of large sets most are."""
+        rest = missing(self._wanted, self._ids)
+        self._wanted = array("q", map(self._wanted.__getitem__, rest))
+        self._wanted_places = array("q", map(self._wanted_places.__getitem__, rest))
+        self._full = len(rest) + _MANY
 
     def _bundle(self, file: FhirFile) -> None:
         """The entries of a Bundle: their ids count, their references are for whoever made the Bundle."""
