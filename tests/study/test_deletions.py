@@ -51,6 +51,16 @@ def remove(value: Any, path: Path) -> None:
             return
 
 
+def says_nothing(resource: dict[str, Any], path: Path) -> bool:
+    """Whether an element is of a contained resource that has an id alone: it was written for a cell that is carried."""
+    contained = resource.get("contained", [])
+    empty = {f"#{each['id']}" for each in contained if set(each) == {"resourceType", "id"}}
+    if path[0] == "contained":
+        return len(empty) == len(contained) if len(path) == 1 else f"#{contained[path[1]]['id']}" in empty
+    named = resource[path[0]]
+    return isinstance(named, dict) and named.get("reference") in empty
+
+
 def silent_deletions(release: Release, domain: str, kind: Kind, each: int = 2) -> list[str]:
     """The elements whose absence changes nothing; of those alike `each` are tried."""
     lib = library(release)
@@ -71,7 +81,7 @@ def silent_deletions(release: Release, domain: str, kind: Kind, each: int = 2) -
             for path in parts(resource):
                 place = f"{resource['resourceType']}.{general(path)}"
                 tried[place] += 1
-                if path[0] in NOBODY_LOOKS or tried[place] > each:
+                if path[0] in NOBODY_LOOKS or tried[place] > each or says_nothing(resource, path):
                     continue
                 edited = deepcopy(resource)
                 remove(edited, path)
