@@ -47,7 +47,9 @@ TASK: dict[str, Any] = {"resourceType": "Task", "status": "completed", "intent":
 BOGUS = {"text": "a", "bogus": "a"}
 WITHIN = {"resourceType": "Patient", "id": "p"}
 URL = {"extension": [{"url": "http://example.org/x", "valueString": "a"}]}
+EMPTY: tuple[Any, ...] = (None, "", [], {})
 SEEN: dict[str, list[dict[str, Any]]] = {
+    **{f"{empty} is no value": [{**BASIC, "language": empty}] for empty in EMPTY},
     "what is empty is found as well": [{**BASIC, "code": {**BOGUS, "bogus": {}}}],
     "a companion explains a null": [
         {**PLAN, "instantiatesUri": ["http://a.b", None]},

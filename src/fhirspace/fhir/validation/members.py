@@ -138,7 +138,8 @@ class Member:
         scope = Scope({})
         value, empty = parse_resource(raw)
         found = self._check(value, scope) or ()
-        if found and not empty and not scope.around.asked:  # what is empty is found in the resource as a whole, too
+        is_empty = bool(empty) or value in (None, "", [], {})  # which is found in the resource as a whole
+        if found and not is_empty and not scope.around.asked:
             bounded_in_number(self.wrong)
             self.wrong[raw] = found
 
