@@ -121,7 +121,7 @@ BREAKS: dict[str, Break] = {
     "begun late": lambda line, rng: line[rng.randrange(1, len(line)) :],
     "syntax": _inserted(b",", b":", b"}", b"]", b"/**/", b"'", b"#", b"\x00", b"\xa0", b"NaN", b"\\"),
     "text": _in_text(
-        b"\xe9", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\x00", b"\x1b", b"\\ud800", b"\\x", b"\\u12", b"\t"
+        b"\xe9", b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\x00", b"\x1b", b"\\ud800", b"\\x", b"\\u12 ", b"\t"
     ),
     "number": _member(
         lambda rng: f'"x":{rng.choice(("01", "+1", ".5", "1.", "NaN", "-Infinity", "0x1", "1_0", "1e"))}'
