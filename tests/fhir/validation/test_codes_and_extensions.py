@@ -195,3 +195,10 @@ def test_languages_are_language_tags(language: dict[str, Any], expected: list[st
 
 def test_a_language_may_be_a_text_where_tags_are_preferred() -> None:
     assert check({**PATIENT, "communication": [{"language": {"text": "Deutsch"}}]}, "R4") == []
+
+
+@pytest.mark.parametrize(("name", "value", "fits"), [("status", "final", True), ("effectiveDateTime", "2020", False)])
+def test_a_special_primitive_type_may_have_the_extensions_of_the_general_one(name: str, value: str, fits: bool) -> None:
+    of_strings = {"url": f"{HL7}iso21090-SC-coding", "valueCoding": {"display": "a"}}
+    found = check({**OBSERVATION, name: value, f"_{name}": {"extension": [of_strings]}})
+    assert ("FS429" not in [code for _, code, _ in found]) == fits

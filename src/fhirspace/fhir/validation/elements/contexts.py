@@ -26,13 +26,20 @@ _ALSO = {
     "OperationDefinition.parameter.binding": ("ElementDefinition.binding",),
 }
 """HL7's own definitions of types, codes and operations have extensions that are defined for other elements."""
+_SPECIAL = {
+    **dict.fromkeys(("code", "id", "markdown"), "string"),
+    **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
+    **dict.fromkeys(("positiveInt", "unsignedInt"), "integer"),
+}
+"""The primitive types that are a special case of another one (FHIR, "Data Types"): they may have its extensions."""
 
 
 def names_of(element: Element, definitions: Definitions) -> frozenset[str]:
     """All by which the context of an extension may name an element: its path, its type and the bases of that."""
     paths = {element.path, element.path.removesuffix("[x]"), element.children_path, element.type}
     also = {name for each in paths for name in _ALSO.get(each, ())}
-    return frozenset(paths | also | set(definitions.bases(element.type)))
+    general = {_SPECIAL.get(element.type, element.type)}
+    return frozenset(paths | also | general | set(definitions.bases(element.type)))
 
 
 def names_of_resource(kind: str, definitions: Definitions) -> frozenset[str]:
