@@ -1,11 +1,11 @@
 """What of a text may be anything of its kind: it is left out, and what is around it is judged once.
 
 A moment that exists, the id in a reference, the value of an identifier, the positive number of an amount, plain text
-to display, base64: a check
-judges another one of the same kind in the same place alike. Where something compares two of them, they stay: the ends
-of a period that are not in order (per-1), of ranges (rng-2, ratrng-2), size and hash of an attachment. Resources within
-a resource have invariants of their own that compare moments (mdd-1, inv-1), so that of these only what no invariant
-looks at is left out. Texts with extensions stay as they are: their definitions may say anything.
+to display, base64: a check judges another one of the same kind in the same place alike. Where something compares two of
+them, they stay: the ends of a period that are not in order (per-1), of ranges (rng-2, ratrng-2), size and hash of an
+attachment. Resources within a resource have invariants of their own that compare moments (mdd-1, inv-1), so that of
+these only what no invariant looks at is left out. Texts with extensions stay as they are: their definitions may say
+anything.
 
 `tests/fhir/validation/test_holes.py` looks through all invariants of all releases for such comparisons.
 """
@@ -16,7 +16,7 @@ import re
 from typing import Final
 
 _ID: Final = rb"[A-Za-z0-9.-]{1,64}+"
-_TEXT: Final = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
+TEXT: Final = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
 _DAY: Final = (
     rb"[12][0-9]{3}-(?:(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])"
     rb"|(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))"
@@ -27,13 +27,15 @@ _MOMENT: Final = rb"%b(?:\.[0-9]{1,9})?%b" % (_SECOND, _ZONE)
 _REFERENCE: Final = rb'"reference":"([A-Za-z]{1,64}/)%b"' % _ID
 
 _REFERENCES: Final = re.compile(_REFERENCE)
-_DISPLAYS: Final = re.compile(rb'"display":%b' % _TEXT)
+_DISPLAYS: Final = re.compile(rb'"display":%b' % TEXT)
 _MOMENTS: Final = re.compile(rb'":"(?<!"start":")(?<!"end":")%b"' % _MOMENT)
 _PERIODS: Final = re.compile(rb'\{"start":"(%b)(%b)","end":"(%b)(%b)"\}' % (_SECOND, _ZONE, _SECOND, _ZONE))
 _WHOLE: Final = re.compile(rb'"value":(-?)[1-9][0-9]{0,17}(?=[,}])')
 _BROKEN: Final = re.compile(rb'"value":(-?)(?:[1-9][0-9]{0,17}|0(?=\.0{0,16}[1-9]))\.[0-9]{1,17}(?=[,}])')
-_WORD: Final = rb'"[!#-\[\]-~]{1,400}+"'
-_IDENTIFIERS: Final = re.compile(rb'"system":((?!"urn:ietf:rfc:3986")%b),"value":%b' % (_WORD, _TEXT))
+WORD: Final = rb'"[!#-\[\]-~]{1,400}+"'
+IDENTIFIER: Final = rb'"system":((?!"urn:ietf:rfc:3986")%b),"value":%b' % (WORD, TEXT)
+"""System and value of an identifier; the value of one whose system is that of URIs has to be a URI."""
+_IDENTIFIERS: Final = re.compile(IDENTIFIER)
 _UUID: Final = rb"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"
 _UUIDS: Final = re.compile(rb'"(value|reference)":"urn:uuid:%b"' % _UUID)
 _SEQUENCES: Final = re.compile(rb'equence":[1-9][0-9]{0,8}(?=[,}])')
@@ -47,7 +49,7 @@ _IS_MOMENT: Final = re.compile(rb'()"%b"' % _MOMENT)
 ALONE: Final = {
     "dateTime": _IS_MOMENT,
     "instant": _IS_MOMENT,
-    "Reference": re.compile(rb'\{%b(?:(,"display":)%b)?\}' % (_REFERENCE, _TEXT)),
+    "Reference": re.compile(rb'\{%b(?:(,"display":)%b)?\}' % (_REFERENCE, TEXT)),
 }
 """By type: a whole value of which only the groups matter."""
 

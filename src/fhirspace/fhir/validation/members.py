@@ -14,7 +14,7 @@ import msgspec
 
 from fhirspace.fhir.validation.check import Checker
 from fhirspace.fhir.validation.elements.findings import Check, Finding, Scope
-from fhirspace.fhir.validation.holes import ALONE, around
+from fhirspace.fhir.validation.holes import ALONE, IDENTIFIER, TEXT, WORD, around
 from fhirspace.fhir.validation.values.addresses import absolute, uri
 from fhirspace.json import bounded, decoder, parse, parse_resource
 from fhirspace.limits import limit
@@ -31,22 +31,19 @@ _FRAME = len('{"url":,"extension":}')
 members_of = decoder(dict[str, msgspec.Raw], bound=False)
 _array = decoder(list[msgspec.Raw], bound=False)
 _plain = decoder(Any, bound=False)
-_WORD = rb'"[!#-\[\]-~]{1,400}"'
-_TEXT = rb'"[ !#-\[\]-~]{0,200}[!#-\[\]-~]"'
 _NUMBER = rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?"
-_VALUE = rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b\})' % (_TEXT, _NUMBER, _TEXT)
+_VALUE = rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b\})' % (TEXT, _NUMBER, TEXT)
 _PART_TEXT = rb'\{"url":"[A-Za-z0-9-]{1,64}",%b\}' % _VALUE
 _PART = re.compile(_PART_TEXT)
 """A part of an extension with a plain text or amount, which is right whatever that is: no need to remember each."""
-_FREE = re.compile(rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b)' % (_TEXT, _NUMBER, _TEXT))
+_FREE = re.compile(rb'"value(?:String":%b|Quantity":\{"value":%b,"unit":%b)' % (TEXT, _NUMBER, TEXT))
 """Such a text or amount wherever it is among extensions; what is around it, as the code of a unit, repeats itself."""
 _HOLE = b"\0"
-_IDENTIFIER = rb'\{"system":((?!"urn:ietf:rfc:3986")%b),"value":%b\}' % (_WORD, _TEXT)
 MASKS = {
-    ("Identifier", False): re.compile(_IDENTIFIER),
-    ("Identifier", True): re.compile(rb"\[%b\]" % _IDENTIFIER),
+    ("Identifier", False): re.compile(rb"\{%b\}" % IDENTIFIER),
+    ("Identifier", True): re.compile(rb"\[\{%b\}\]" % IDENTIFIER),
     ("Quantity", False): re.compile(
-        rb'\{"value":%b((?:,"unit":%b)?(?:,"system":%b,"code":%b)?)\}' % (_NUMBER, _TEXT, _WORD, _WORD)
+        rb'\{"value":%b((?:,"unit":%b)?(?:,"system":%b,"code":%b)?)\}' % (_NUMBER, TEXT, WORD, WORD)
     ),
     **{(kind, False): pattern for kind, pattern in ALONE.items()},
 }
