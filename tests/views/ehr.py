@@ -16,13 +16,20 @@ p1,EHR9,001,10,USA,2026-01-05,2026-06-30,A,Drug A
 http://hospital.example/mrn|222,EHR9,002,10,USA,2026-01-10,2026-06-30,A,Drug A
 """
 VISITS = "VISITNUM,VISIT,from day,to day\n1,SCREENING,-28,-1\n2,TREATMENT,1,7\n3,WEEK 4,22,35\n"
-COMMON = """
-extends: us-core
+
+
+def common(views: str) -> str:
+    """The common.yaml of a study that extends some views: its zone, subjects, visits and first day."""
+    return f"""
+extends: {views}
 zone: America/New_York
 subjects: enrolment.csv
 visits: visits.csv
-day one: {least: dose.start}
+day one: {{least: dose.start}}
 """
+
+
+COMMON = common("us-core")
 DRUG = "value,code,form\n999,DRUG A,TABLET\n"
 
 

@@ -15,16 +15,10 @@ from typing import NamedTuple
 import pytest
 
 from fhirspace.cli import main
+from tests.views.ehr import common
 
 CASE = Path(__file__).parents[3] / "shared" / "cases" / "foreign"
 DATASETS = ("ae", "cm", "dm", "ex", "lb", "mh", "pr", "sv", "vs")
-COMMON = """
-extends: synthea
-zone: America/New_York
-subjects: enrolment.csv
-visits: visits.csv
-day one: {least: dose.start}
-"""
 DRUG = "value,code,form\n1535362,SODIUM FLUORIDE,GEL\n"
 FLOVENT = "CM c8a780cc-efe4-add3-559a-95bca877fe09"
 LDL = "43738b65-7229-ec12-0342-082927b0a920"
@@ -99,7 +93,7 @@ def keyed(domain: str, table: list[dict[str, str]]) -> dict[str, dict[str, str]]
 def study(folder: Path, *, own: bool) -> Path:
     """The study of the case; its list of laboratory tests gets the column of methods that it lacks."""
     (folder / "codes").mkdir(parents=True)
-    (folder / "common.yaml").write_text(COMMON)
+    (folder / "common.yaml").write_text(common("synthea"))
     (folder / "codes" / "STUDYDRUG.csv").write_text(DRUG)
     for name in ("enrolment.csv", "visits.csv"):
         shutil.copy(CASE / "study" / name, folder / name)

@@ -19,19 +19,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from fhirspace.localserver import jars
-from tests.views.ehr import RXNORM
+from tests.views.ehr import RXNORM, common
 
 LOCK = Path(__file__).with_name("lock.txt")
 DAY = "20260101"
 ZONE = ZoneInfo("America/New_York")
 YEAR = timedelta(days=365)
-COMMON = """
-extends: synthea
-zone: America/New_York
-subjects: enrolment.csv
-visits: visits.csv
-day one: {least: dose.start}
-"""
 VISITS = """VISITNUM,VISIT,from day,to day
 1,SCREENING,-30,-1
 2,TREATMENT,1,7
@@ -100,7 +93,7 @@ def enrolled(folder: Path, home: Path, wanted: int) -> list[dict[str, str]]:
     chosen = sorted(eligible, key=lambda who: hashlib.sha256(who.encode()).digest())[:wanted]
     rows = [_subject(at, patients[who], first[who], seen[who]) for at, who in enumerate(chosen, 1)]
     (home / "codes").mkdir(parents=True)
-    (home / "common.yaml").write_text(COMMON)
+    (home / "common.yaml").write_text(common("synthea"))
     (home / "visits.csv").write_text(VISITS)
     write(home / "enrolment.csv", ENROLMENT, rows)
     write(home / "codes" / "STUDYDRUG.csv", ("value", "code", "form"), [(drug, f"DRUG {drug}", "") for drug in drugs])
