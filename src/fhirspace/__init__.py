@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from fhirspace.delivery.plan.plan import Planned
     from fhirspace.delivery.pull.pull import PullReport
     from fhirspace.delivery.push.push import PushReport
-    from fhirspace.delivery.undo import UndoReport, VerifyReport
+    from fhirspace.delivery.undo import UndoReport
+    from fhirspace.delivery.verify import VerifyReport
     from fhirspace.errors import (
         FhirspaceError,
         InputError,
@@ -102,7 +103,8 @@ _MODULES = {
     "delivery.pull.pull": ("PullReport",),
     "delivery.plan.plan": ("Planned",),
     "delivery.push.push": ("PushReport",),
-    "delivery.undo": ("UndoReport", "VerifyReport"),
+    "delivery.undo": ("UndoReport",),
+    "delivery.verify": ("VerifyReport",),
     "fhirserver.config": ("Connection",),
     "errors": (
         "FhirspaceError",

@@ -18,7 +18,8 @@ from fhirspace.delivery.audit.log import AUDIT
 from fhirspace.delivery.plan.plan import PLAN, plan
 from fhirspace.delivery.pull.pull import pull
 from fhirspace.delivery.push.push import push, retry
-from fhirspace.delivery.undo import undo, verify
+from fhirspace.delivery.undo import undo
+from fhirspace.delivery.verify import verify
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.testing import CANARY, FAULTS, Fault, FaultyServer, serving

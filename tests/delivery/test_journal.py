@@ -62,8 +62,8 @@ def test_a_journal_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
     with journal(tmp_path):
         pass
     with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
-        base.execute("PRAGMA user_version = 2")
-    with pytest.raises(UsageError, match=r"FS525 .*journal\.db: .*format 2 is newer than format 1.*update"):
+        base.execute("PRAGMA user_version = 3")
+    with pytest.raises(UsageError, match=r"FS525 .*journal\.db: .*format 3 is newer than format 2.*update"):
         journal(tmp_path)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
-        assert base.execute("PRAGMA user_version").fetchone() == (2,), "it is left as it is"
+        assert base.execute("PRAGMA user_version").fetchone() == (3,), "it is left as it is"

@@ -10,7 +10,8 @@ import pytest
 
 from fhirspace.delivery.pull.pull import pull
 from fhirspace.delivery.push.push import push
-from fhirspace.delivery.undo import undo, verify
+from fhirspace.delivery.undo import undo
+from fhirspace.delivery.verify import verify
 from fhirspace.fhirserver.http.client import Client
 from tests.support.hospital import Outlived, outlived, renamed
 from tests.support.killing import run_and_kill

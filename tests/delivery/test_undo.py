@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +13,13 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.delivery.push.push import push
 from fhirspace.delivery.runs import journal_of, runs, status
-from fhirspace.delivery.undo import UndoReport, undo, verify
+from fhirspace.delivery.undo import UndoReport, undo
+from fhirspace.delivery.verify import verify
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhirserver.fetch import versions
 from fhirspace.fhirserver.http.client import Client, Response
-from fhirspace.testing import FaultyServer
+from fhirspace.testing import Fault, FaultyServer
 from tests.support.resources import dump, observation, organization, patient, ref, resource, trial, write
 
 CHANGED: dict[str, list[Any]] = {
@@ -88,8 +91,8 @@ def test_a_later_run_goes_first(faulty: FaultyServer, client: Client, tmp_path: 
     second = push(tmp_path, faulty.url, client=client).run
     assert "Organization/o-1" in undo(first, client=client, journal=tmp_path).keys
     assert told(undo(second, client=client, journal=tmp_path)) == (1, 0, 0, 0, 0)
-    undo(first, client=client, journal=tmp_path)
-    assert b"Site 1" in faulty.store["Organization/o-1"], "restored as a version of its own: no longer the first run's"
+    assert undo(first, client=client, journal=tmp_path).left == 0
+    assert not faulty.store, "what the second undo restored is what the first run wrote"
 
 
 @pytest.mark.parametrize("fault", ["reset_after", "reset_before", "short_body", "unavailable"])
@@ -109,6 +112,114 @@ def test_a_run_that_was_broken_off_is_taken_back_whole(
     (pushed, _) = runs(folder)
     assert pushed["finished"] is not None, "it will not be resumed"
     assert push(folder, faulty.url, client=client).created == 17
+
+
+class Meddling:
+    """A transport that calls something before each request, and may change what is answered."""
+
+    def __init__(self, client: Client, before: Callable[[str, str, bytes], None]) -> None:
+        self.seam, self.before = client.seam, before
+
+    def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+        self.before(method, path, body or b"")
+        return self.after(path, self.seam.send(method, path, body, headers))
+
+    def after(self, path: str, answer: Response) -> Response:
+        return answer
+
+
+class Forgetful(Meddling):
+    """A history with the last version alone, as HAPI gives it for a minute after it counted one."""
+
+    def after(self, path: str, answer: Response) -> Response:
+        if "_history?" not in path:
+            return answer
+        page = json.loads(answer.body)
+        return replace(answer, body=json.dumps(page | {"entry": page["entry"][:1]}).encode())
+
+
+def test_what_was_updated_is_not_deleted_where_its_history_is_cut_off(
+    faulty: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    push(trial(tmp_path), faulty.url, client=client)
+    write(tmp_path, CHANGED)
+    push(tmp_path, faulty.url, client=client)
+    client.transport = Forgetful(client, lambda *_: None)
+    report = undo("last", client=client, journal=tmp_path)
+    assert (report.restored, report.left) == (0, 5), "the new patient is referred to"
+    assert {problem.code for problem in report.problems} == {"FS516"}
+    assert {"Patient/p-0", "Patient/p-1", "Patient/p-2", "Observation/ob-p-0-0"} <= set(faulty.store)
+
+
+def test_what_others_change_while_a_run_is_undone_is_left(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    faulty.statement, faulty.guards_delete = {"software": {"name": "HAPI FHIR Server"}}, False
+    push(trial(tmp_path, each=20), faulty.url, client=client)
+    theirs = observation("ob-p-0-1", "p-0", "9.90").encode()
+
+    def meddle(method: str, path: str, body: bytes) -> None:
+        if b'"DELETE"' in body and b"ob-p-2-" in body:
+            faulty.store["Observation/ob-p-0-1"] = theirs
+
+    client.transport = Meddling(client, meddle)
+    report = undo("last", client=client, journal=tmp_path)
+    assert faulty.store["Observation/ob-p-0-1"] == theirs
+    assert sorted(report.keys) == ["Observation/ob-p-0-1", "Organization/o-1", "Patient/p-0"]
+
+
+@pytest.mark.parametrize("killed", ["before", "after"])
+def test_an_undo_that_was_killed_is_finished(faulty: FaultyServer, client: Client, tmp_path: Path, killed: str) -> None:
+    push(trial(tmp_path), faulty.url, client=client)
+    before = held(faulty)
+    write(tmp_path, {"Patient": CHANGED["Patient"]})
+    run = push(tmp_path, faulty.url, client=client).run
+    seam, client.attempts = client.seam, 1
+    faulty.faults.append(Fault(f"reset_{killed}", where=lambda method, url: method == "PUT"))
+    with pytest.raises(FhirspaceError, match="FS510"):
+        undo(run, client=client, journal=tmp_path)
+    client.transport, client.attempts = seam, 7
+    assert told(undo(run, client=client, journal=tmp_path)) == (3, 0, 0, 0, 0)
+    assert held(faulty) == before
+    assert undo(run, client=client, journal=tmp_path).total == 0
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("fault", ["reset_before", "reset_after"])
+def test_what_a_run_wrote_twice_is_taken_back_to_what_was_before_it(
+    faulty: FaultyServer, client: Client, tmp_path: Path, known: bool, fault: str
+) -> None:
+    if known:
+        push(trial(tmp_path), faulty.url, client=client)
+    before = held(faulty)
+    for turn, active in enumerate((True, False)):
+        write(trial(tmp_path), {"Patient": [patient(f"p-{n}", active=active) for n in range(3)]})
+        if not turn:
+            faulty.faults.extend([Fault(fault, where=lambda method, url: url == "Patient/p-2", times=99)])
+            client.attempts = 1
+            with pytest.raises(FhirspaceError, match="FS510"):
+                push(tmp_path, faulty.url, client=client, size=2)
+            faulty.faults.clear()
+            client.attempts = 7
+    run = push(tmp_path, faulty.url, client=client, size=2).run
+    assert len(runs(tmp_path)) == 1 + known, "the run was resumed"
+    assert faulty.versions["Patient/p-0"] == 2 + known
+    report = undo(run, client=client, journal=tmp_path)
+    assert (report.left, report.problems) == (0, [])
+    assert held(faulty) == before
+
+
+def test_of_what_a_resumed_run_was_refused_the_form_before_is_taken_back(
+    faulty: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    write(tmp_path, {"Patient": [patient("p-0", active=True), patient("p-1")], "Organization": [organization()]})
+    client.attempts = 1
+    faulty.faults.append(Fault("reset_before", where=lambda method, url: url == "Patient/p-1"))
+    with pytest.raises(FhirspaceError, match="FS510"):
+        push(tmp_path, faulty.url, client=client, size=2)
+    write(tmp_path, {"Patient": [patient("p-0", active="?"), patient("p-1")]})
+    faulty.refuse = lambda body: body.get("active") == "?"
+    assert push(tmp_path, faulty.url, client=client).refused == 1
+    assert undo("last", client=client, journal=tmp_path).left == 0
+    assert not faulty.store
 
 
 def test_a_history_that_leads_away_is_not_followed() -> None:

@@ -15,7 +15,7 @@ import psutil
 
 from fhirspace.delivery.plan.plan import plan
 from fhirspace.delivery.push.push import PushReport, push, retry
-from fhirspace.delivery.undo import verify
+from fhirspace.delivery.verify import verify
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.http.transport import HttpTransport
 from fhirspace.localserver import server

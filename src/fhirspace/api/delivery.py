@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 
 from fhirspace.api.checks import checked
 from fhirspace.arguments import PathLike
-from fhirspace.delivery import undo as taken_back
+from fhirspace.delivery import undo as taken_back, verify as read_back
 from fhirspace.delivery.bulk import export, load
 from fhirspace.delivery.bulk.load import BulkReport
 from fhirspace.delivery.doctor import doctor as preflight
@@ -24,7 +24,8 @@ from fhirspace.delivery.pull import pull as pulling
 from fhirspace.delivery.pull.pull import PullReport
 from fhirspace.delivery.push import push as pushing
 from fhirspace.delivery.push.push import PushReport
-from fhirspace.delivery.undo import UndoReport, VerifyReport
+from fhirspace.delivery.undo import UndoReport
+from fhirspace.delivery.verify import VerifyReport
 from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhirserver.http.client import Client
 from fhirspace.fhirserver.strategy import Kind
@@ -172,7 +173,7 @@ def verify(
     Raises:
         UsageError: FS641 an argument; FS525, FS529, FS588, FS590, FS597 the run or its journal. ServerError: as `push`.
     """
-    return taken_back.verify(**checked(("run",), **locals()))
+    return read_back.verify(**checked(("run",), **locals()))
 
 
 def undo(

@@ -27,7 +27,8 @@ from fhirspace.idkey import DEMO_KEY, PUBLIC
 
 if TYPE_CHECKING:
     from fhirspace.delivery.push.push import PushReport
-    from fhirspace.delivery.undo import UndoReport, VerifyReport
+    from fhirspace.delivery.undo import UndoReport
+    from fhirspace.delivery.verify import VerifyReport
     from fhirspace.fhirserver.config import Connection
 
 
@@ -198,7 +199,7 @@ def _outcome(report: PushReport) -> str:
 
 def verify(options: Namespace) -> int:
     """``fhirspace verify``."""
-    from fhirspace.delivery.undo import verify as run
+    from fhirspace.delivery.verify import verify as run
 
     return _looked_back(options, run, "read back", "the journal has nothing that it delivered")
 

@@ -22,7 +22,7 @@ from fhirspace.limits import limit, too_much
 
 _LONGEST: Final = 16 * 1024**2
 """Bytes of one value: a run's report is the longest of ours, and much shorter."""
-_VERSION: Final = 1
+_VERSION: Final = 2
 """The newest format of these files that is known; each file has its own in its head (``user_version``)."""
 _BESIDE: Final = ("-wal", "-shm", "-journal")
 """Files that SQLite keeps beside a database, and takes over when it opens it."""

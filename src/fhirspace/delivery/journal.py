@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from fhirspace.delivery.database import Base, Form, opened, stamp
+from fhirspace.delivery.places import Places
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.delivery.used_journals import remember
 from fhirspace.errors import UsageError
@@ -46,12 +46,23 @@ CREATE TABLE IF NOT EXISTS writes (
   PRIMARY KEY (run, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS places (
   server TEXT NOT NULL, key TEXT NOT NULL, search BLOB, place TEXT, PRIMARY KEY (server, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS earlier (
+  run TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, sent TEXT NOT NULL,
+  version TEXT, content BLOB, action TEXT, bundle INT, state TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS before ON earlier (run, key);
 CREATE UNIQUE INDEX IF NOT EXISTS searched ON places (server, search);
 CREATE INDEX IF NOT EXISTS placed ON places (server, place);
 CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done';
 """
 
 _TEXT, _BLOB, _TEXT_OR_NONE, _BLOB_OR_NONE = "'text'", "'blob'", "'text', 'null'", "'blob', 'null'"
+_WRITES = {
+    **dict.fromkeys(("run", "key", "sent", "state"), _TEXT),
+    **dict.fromkeys(("version", "action"), _TEXT_OR_NONE),
+    "digest": _BLOB,
+    "content": _BLOB_OR_NONE,
+    "bundle": "'integer', 'null'",
+}
 FORM = Form(
     code="FS525",
     missing="FS594",
@@ -67,20 +78,23 @@ FORM = Form(
             **dict.fromkeys(("run", "server", "started"), _TEXT),
             **dict.fromkeys(("finished", "report"), _TEXT_OR_NONE),
         },
-        "writes": {
-            **dict.fromkeys(("run", "key", "sent", "state"), _TEXT),
-            **dict.fromkeys(("version", "action"), _TEXT_OR_NONE),
-            "digest": _BLOB,
-            "content": _BLOB_OR_NONE,
-            "bundle": "'integer', 'null'",
-        },
+        "writes": _WRITES,
+        "earlier": _WRITES,
         "places": {"server": _TEXT, "key": _TEXT, "search": _BLOB_OR_NONE, "place": _TEXT_OR_NONE},
         "id_key": {"fingerprint": _TEXT},
     },
-    indexes=frozenset({"searched", "placed", "unproven"}),
+    indexes=frozenset({"searched", "placed", "unproven", "before"}),
 )
 """The requirements for opening a journal."""
-_KEY = re.compile(r"[A-Z][A-Za-z]{0,63}/(?!\.{1,2}$)[A-Za-z0-9\-.]{1,64}")
+_OF_WRITES = """key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
+                coalesce(bundle, 0), sent, state"""
+_COLUMNS = "run, key, digest, sent, version, content, action, bundle, state"
+_KEPT = f"INSERT INTO earlier SELECT {_COLUMNS} FROM writes WHERE run = ?1 AND key = ?2 AND "  # noqa: S608  # nosec B608
+_BACK = (
+    "DELETE FROM writes WHERE run = ?1 AND key = ?2 AND state = 'sent'",
+    f"""INSERT OR IGNORE INTO writes ({_COLUMNS}) SELECT {_COLUMNS} FROM earlier
+        WHERE run = ?1 AND key = ?2 ORDER BY rowid DESC LIMIT 1""",  # noqa: S608  # nosec B608
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +111,8 @@ class Known:
 class Written:
     """One resource that a run created or updated, with the version that it made and the digest of its canonical form.
 
-    `bundle` numbers the answer that it came with; `sent` is the server's time before it was first sent.
+    `bundle` numbers the answer that it came with; `sent` is the server's time before it was first sent. `state` is what
+    became of it since: ``undoing`` where an undo has sent the version before it.
     """
 
     key: str
@@ -107,9 +122,10 @@ class Written:
     action: str
     bundle: int = 0
     sent: str = ""
+    state: str = ""
 
 
-class Journal:
+class Journal(Places):
     """The journal file, locked by this process, for one server. Use it in a `with`; `begin` starts a run.
 
     `seal` compares its digests, which it takes plain and returns sealed.
@@ -208,7 +224,10 @@ class Journal:
                            sent = excluded.sent, version = NULL, action = NULL, state = 'sent'
                        WHERE writes.digest <> excluded.digest"""
         seal = self.seal
-        self._write(statement, [(self.run, key, seal(digest), seal(text), when) for key, digest, text in rows])
+        sealed = [(self.run, key, seal(digest), seal(text), when) for key, digest, text in rows]
+        if self.resumed:
+            self._write(_KEPT + "digest <> ?3", (row[:3] for row in sealed))
+        self._write(statement, sealed)
 
     def intended(self, key: str) -> str | None:
         """The server's time before this run first sent the resource as it is now; None if it did not."""
@@ -233,7 +252,8 @@ class Journal:
         Args:
             stored: (key, digest, digest of the canonical form, version) of everything that the server has now.
             written: those of them that this run created or updated.
-            dropped: keys that were sent and not written by this run: their intent is forgotten.
+            dropped: keys that were sent and not written by this run: their intent is forgotten, and what the run wrote
+                of them before counts again.
             places: (key, the server's key) of those whose ids the server made.
         """
         server, run, seal = self.server, self.run, self.seal
@@ -245,58 +265,20 @@ class Journal:
                 "INSERT OR REPLACE INTO delivered (server, key, digest, content, version, run) VALUES (?,?,?,?,?,?)",
                 known,
             )
+            self._base.executemany(_KEPT + "version <> ?3", ((run, w.key, w.version) for w in written))
             self._base.executemany(
                 """INSERT OR REPLACE INTO writes (run, key, digest, sent, version, content, action, bundle, state)
                    SELECT ?1, ?2, ?3, coalesce((SELECT sent FROM writes WHERE run = ?1 AND key = ?2), ''),
                           ?4, ?5, ?6, ?7, 'done'""",
                 done,
             )
-            self._base.executemany(
-                "DELETE FROM writes WHERE run = ? AND key = ? AND state = 'sent'", ((self.run, key) for key in dropped)
-            )
+            forgotten = [(run, key) for key in dropped]
+            for statement in _BACK:
+                self._base.executemany(statement, forgotten)
             self._base.executemany(
                 "UPDATE places SET place = ? WHERE server = ? AND key = ?",
                 ((place, self.server, key) for key, place in places),
             )
-
-    def claim(self, key: str, search: bytes) -> bool:
-        """Keep a search (its digest) for one key of this server; False where another key has it."""
-        search = self.seal(search)
-        query = "SELECT key FROM places WHERE server = ? AND search = ?"
-        found = self._base.execute(query, (self.server, search)).fetchone()
-        if found is None:
-            statement = """INSERT INTO places (server, key, search) VALUES (?, ?, ?)
-                           ON CONFLICT (server, key) DO UPDATE SET search = excluded.search"""
-            self._base.execute(statement, (self.server, key, search))
-        return found is None or found[0] == key
-
-    def release(self, key: str) -> None:
-        """Give back the search of a key that did not get onto the server."""
-        statement = "DELETE FROM places WHERE server = ? AND key = ? AND place IS NULL"
-        self._base.execute(statement, (self.server, key))
-
-    def place(self, key: str) -> str | None:
-        """The server's key of a resource whose id it made; None where that is not known."""
-        query = "SELECT place FROM places WHERE server = ? AND key = ?"
-        found = self._base.execute(query, (self.server, key)).fetchone()
-        return self._key(found[0]) if found and found[0] is not None else None
-
-    def key_at(self, place: str) -> str:
-        """Our key of what has this key on the server: the same one, unless the server made it."""
-        query = "SELECT key FROM places WHERE server = ? AND place = ?"
-        found = self._base.execute(query, (self.server, place)).fetchone()
-        return self._key(found[0]) if found else place
-
-    def placed(self) -> bool:
-        """Whether this server made ids for what was delivered to it."""
-        query = "SELECT 1 FROM places WHERE server = ? AND place IS NOT NULL LIMIT 1"
-        return self._base.execute(query, (self.server,)).fetchone() is not None
-
-    def unplaced(self, run: str) -> set[str]:
-        """The keys of what a run sent, to get an id from the server, and of which no answer is known."""
-        query = """SELECT key FROM writes JOIN places USING (key)
-                   WHERE run = ? AND server = ? AND state = 'sent' AND place IS NULL"""
-        return {self._key(key) for (key,) in self._base.execute(query, (run, self.server))}
 
     def finished(self, run: str) -> bool:
         """Whether a run came to its end, or was closed."""
@@ -316,14 +298,24 @@ class Journal:
         found = self._base.execute("SELECT max(bundle) FROM writes WHERE run = ?", (self.run,)).fetchone()[0]
         return int(found or 0)
 
+    def earlier(self, run: str, key: str) -> list[Written]:
+        """What a run wrote, or sent without an answer, of a resource before its last form."""
+        query = f"SELECT {_OF_WRITES} FROM earlier WHERE run = ? AND key = ?"  # noqa: S608  # nosec B608
+        return [Written(*row) for row in self._base.execute(query, (run, key))]
+
+    def write(self, run: str, key: str) -> Written | None:
+        """What a run wrote of one resource; None if it did not, or if that was undone."""
+        query = f"SELECT {_OF_WRITES} FROM writes WHERE run = ? AND key = ? AND state <> 'undone'"  # noqa: S608  # nosec B608
+        found = self._base.execute(query, (run, key)).fetchone()
+        return Written(*found) if found else None
+
     def writes(self, run: str, after: str = "") -> list[Written]:
         """Up to a thousand resources that a run wrote, by key, from behind the key `after`.
 
         Those without a version were sent, and no answer is known: whether they were written is to be found out.
         """
-        query = """SELECT key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
-                   coalesce(bundle, 0), sent FROM writes WHERE run = ? AND key > ? AND state <> 'undone'
-                   ORDER BY key LIMIT 1000"""
+        query = f"""SELECT {_OF_WRITES} FROM writes WHERE run = ? AND key > ? AND state <> 'undone'
+                    ORDER BY key LIMIT 1000"""  # noqa: S608  # nosec B608
         return [Written(self._key(key), *rest) for key, *rest in self._base.execute(query, (run, after))]
 
     def close(self, run: str) -> None:
@@ -345,16 +337,12 @@ class Journal:
         return list(found.values())
 
     def mark(self, run: str, keys: Iterable[str], state: str) -> None:
-        """Put writes of a run into another state: ``proven`` or ``undone``."""
+        """Put writes of a run into another state: ``proven``, ``undoing`` or ``undone``."""
         self._write("UPDATE writes SET state = ? WHERE run = ? AND key = ?", ((state, run, key) for key in keys))
 
     def drop(self, keys: Iterable[str]) -> None:
         """Forget that resources were delivered to this server."""
         self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
-
-    def displace(self, keys: Iterable[str]) -> None:
-        """Forget the server's keys of resources that are deleted there."""
-        self._write("DELETE FROM places WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
 
     def samples(self) -> list[str]:
         """The first and the last key of each resource type delivered to this server."""
@@ -371,17 +359,6 @@ class Journal:
         """Close the run with its counts."""
         text = as_strict_json(dict(sorted(report.items()))).decode().rstrip()
         self._base.execute("UPDATE runs SET finished = ?, report = ? WHERE run = ?", (_now(), text, self.run))
-
-    def _write(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        self._base.execute("BEGIN IMMEDIATE")
-        with self._base:
-            self._base.executemany(statement, rows)
-
-    def _key(self, key: str) -> str:
-        """A key that the journal gives: it becomes a part of addresses, so it must be one."""
-        if not _KEY.fullmatch(key):
-            raise self._base.fault("a key")
-        return key
 
 
 def _holder(lock: Path) -> str:

@@ -1,4 +1,4 @@
-"""A run verified and undone: `verify` reads back what it delivered, `undo` restores what was there before.
+"""A run undone: what was there before is restored.
 
 Source: FHIR, "http" (read, history, update with If-Match, delete).
 """
@@ -21,7 +21,7 @@ from fhirspace.delivery.rebuilt_journal import rebuilt
 from fhirspace.delivery.report import as_dict
 from fhirspace.delivery.runs import LAST, journal_of, known_server
 from fhirspace.errors import Place, Problem, UsageError
-from fhirspace.fhir.canonical import cleaned
+from fhirspace.fhir.canonical import canonical, cleaned
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhirserver.fetch import Fetched, fetch, modified, versions
 from fhirspace.fhirserver.http.client import Client, require_release
@@ -31,33 +31,6 @@ from fhirspace.idkey import IdKey
 
 _SNAPSHOT = {"X-Meta-Snapshot-Mode": "TAG, PROFILE, SECURITY_LABEL"}
 """HAPI keeps the tags of earlier versions without this header; other servers do not know the header."""
-
-
-@dataclass(slots=True)
-class VerifyReport:
-    """What the server holds of what was delivered: `same` content, `missing`, `changed`; one problem for each.
-
-    `unknown` were delivered by a version of fhirspace that kept no digest of their content. `keys` are those of
-    `missing` and `changed`.
-    """
-
-    run: str
-    server: str
-    same: int = 0
-    missing: int = 0
-    changed: int = 0
-    unknown: int = 0
-    keys: list[str] = field(default_factory=list, repr=False)
-    problems: list[Problem] = field(default_factory=list, repr=False)
-
-    @property
-    def total(self) -> int:
-        """All that was delivered."""
-        return self.same + self.missing + self.changed + self.unknown
-
-    def as_dict(self) -> dict[str, Any]:
-        """For ``--json``."""
-        return as_dict(self, "run", "server", "total", "same", "missing", "changed", "unknown", "keys")
 
 
 @dataclass(slots=True)
@@ -87,63 +60,6 @@ class UndoReport:
         return as_dict(self, "run", "server", "total", "restored", "deleted", "gone", "left", "unwritten", "keys")
 
 
-def verify(
-    run: str,
-    server: str | None = None,
-    *,
-    journal: Path | None = None,
-    connections: int | None = None,
-    progress: Progress | None = None,
-    client: Client | None = None,
-    id_key: IdKey | Path | str | None = None,
-    insecure_http: bool = False,
-) -> VerifyReport:
-    """Read back what a run delivered and compare it, by digests of the canonical form (see `canonical`).
-
-    Args:
-        run: its name, or ``last`` for the last one that wrote something. server: the FHIR base URL; the run's own
-            without it.
-        journal: the journal or its folder; None looks into all journals of this machine.
-        connections: batches under way at once (as fits the server without it). progress: called after each hundred.
-        client: the transport; None: HTTP. id_key: the journal's key, or its file; None: the site's.
-        insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
-
-    Raises:
-        UsageError: FS593 the journal is in use, FS529 no such run, FS597 no run wrote anything, FS588 the journal came
-            from elsewhere and no server is given, FS590 it is of another key; ServerError: as `fetch`.
-    """
-    path, name, home = journal_of(run, journal, "delivered")
-    client = client or Client(server or known_server(path, home), insecure_http=insecure_http)
-    statement = require_release(client, None)
-    with Journal(path, client.server, id_key) as opened:
-        report = VerifyReport(name, client.server)
-        known = dict.fromkeys(key for key, each in opened.delivered(name))
-        how = chosen(statement, client.server, (), {}, placed=opened.placed())
-        places = (opened.place(key) or key for key in known)
-        found = fetch(client, places, batch=how.kind != "single", connections=connections or how.connections)
-        for key, held in zip(known, found, strict=True):
-            _verified(report, key, held, opened)
-            if progress and (report.total % 100 == 0 or report.total == len(known)):
-                progress(report.total, len(known))
-    return report
-
-
-def _verified(report: VerifyReport, key: str, held: Fetched, journal: Journal) -> None:
-    kind, known = key.partition("/")[0], journal.known(key)
-    if not held.line:
-        report.missing += 1
-        report.keys.append(key)
-        report.problems.append(Problem("FS533", Place(kind), "the resource that was delivered", kind))
-    elif known is None or known.content is None:
-        report.unknown += 1
-    elif journal.seal.same(known.content, content_of(journal, key, held.line)):
-        report.same += 1
-    else:
-        report.changed += 1
-        report.keys.append(key)
-        report.problems.append(Problem("FS534", Place(kind), "the content that was delivered", kind))
-
-
 def undo(
     run: str,
     server: str | None = None,
@@ -162,8 +78,8 @@ def undo(
     lost, or made on another machine) the named server's Provenances list what the run wrote. The key is needed only for
     what was sent and never answered.
 
-    Args, errors: as `verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584, the
-    server makes the ids, and the run waits for some of them.
+    Args, errors: as `verify.verify`; ServerError: FS577, a Provenance of the run names no version; UsageError: FS584,
+    the server makes the ids, and the run waits for some of them.
     """
     asked = client or (Client(server, insecure_http=insecure_http) if server else None)
     path, name, home = _journal_of(run, journal, asked)
@@ -233,7 +149,9 @@ class _Undo:
                     elif before is not None:
                         out.write(held.line.replace(b"\n", b" ") + b"\n")
                 for start in range(0, len(entries), self.size):
-                    self._send(entries[start : start + self.size])
+                    sent = entries[start : start + self.size]
+                    self.journal.mark(self.run, [self.journal.key_at(entry.item.key) for entry in sent], "undoing")
+                    self._send(sent)
 
     def delete(self, created: Path) -> None:
         """Deletes what was created, referencing resources first."""
@@ -241,34 +159,84 @@ class _Undo:
             return
         with Order([FhirFile(created, "ndjson")]) as order:
             units = [[item.key for item in unit] for unit in order.units()]
-        entries: list[Entry] = []
+        keys: list[str] = []
         for unit in reversed(units):
-            entries += [_entry(key, b"") for key in unit]
-            if len(entries) >= self.size:
-                self._send(entries)
-                entries = []
+            keys += unit
+            if len(keys) >= self.size:
+                self._delete(keys)
+                keys = []
+        self._delete(keys)
+
+    def _delete(self, places: list[str]) -> None:
+        """Deletes what still is the run's work: many servers look past ``If-Match`` of a deletion."""
+        entries = []
+        for held in fetch(self.courier.client, places, batch=self.courier.kind != "single"):
+            ours = self.journal.write(self.run, self.journal.key_at(held.key))
+            if ours is not None and self._is_there(ours, held):
+                entries.append(_entry(held.key, b"", held.version))
         self._send(entries)
 
-    def _before(self, ours: Written, held: Fetched) -> Fetched | None:
-        """The version before the run (no bytes: nothing); None if there is nothing to do or it is left."""
+    def _is_there(self, ours: Written, held: Fetched) -> bool:
+        """Whether the server holds what the run wrote; else it is counted, and left."""
         if not held.line:
             self.report.gone += 1
             self._done([ours.key], gone=True)
-            return None
-        if not ours.version and not self._is_work_of(ours, held):
+        elif not ours.version and not self._is_work_of(ours, held):
             self.report.unwritten += 1
             self._done([ours.key])
-            return None
-        if ours.version and held.version != ours.version:
+        elif ours.version and held.version != ours.version and not self._says(ours, held.line):
             self._leave(ours.key, "FS515", "the version that the run made")
+        else:
+            return True
+        return False
+
+    def _before(self, ours: Written, held: Fetched) -> Fetched | None:
+        """The version before the run (no bytes: nothing); None if there is nothing to do or it is left."""
+        if ours.state == "undoing" and self._is_restored(ours, held):
+            self.report.restored += 1
+            self._done([ours.key])
             return None
-        if held.version == "1":
+        if not self._is_there(ours, held):
+            return None
+        if held.version == "1" and ours.action != "updated":
             return Fetched(ours.key)
-        history = versions(self.courier.client, held.key)
-        if not any(each.version == held.version for each in history):
+        before = self._earlier(ours, held)
+        if before is None:
             self._leave(ours.key, "FS516", "the history of the resource")
+        return before
+
+    def _earlier(self, ours: Written, held: Fetched) -> Fetched | None:
+        """The version before the run in the server's history (no bytes: nothing was there); None if it is not in it."""
+        history = versions(self.courier.client, held.key)
+        last = ours.version or held.version
+        if not any(each.version == last for each in history):
             return None
-        return next(history, Fetched(ours.key))
+        own = [ours, *self.journal.earlier(self.run, ours.key)]
+        for each in history:
+            if not self._is_of(own, each):
+                return each
+            last = each.version
+        return Fetched(ours.key) if last == "1" or any(each.action == "created" for each in own) else None
+
+    def _is_of(self, own: list[Written], version: Fetched) -> bool:
+        """Whether a version is one that the run wrote, by its number, or by its content if it was not answered."""
+        if any(each.version == version.version for each in own if each.version):
+            return True
+        return any(self._says(each, version.line) for each in own if not each.version and version.line)
+
+    def _is_restored(self, ours: Written, held: Fetched) -> bool:
+        """Whether an undo that was killed has restored it already."""
+        if not held.line or held.version == ours.version:
+            return False
+        before = self._earlier(ours, held)
+        return before is not None and before.line != b"" and canonical(before.line) == canonical(held.line)
+
+    def _says(self, ours: Written, line: bytes) -> bool:
+        """Whether a resource has the content that the run sent; without the id key nobody knows."""
+        try:
+            return self.journal.seal.same(ours.content, content_of(self.journal, ours.key, line))
+        except UsageError:
+            return False
 
     def _send(self, entries: list[Entry]) -> None:
         if not entries:
@@ -291,7 +259,11 @@ class _Undo:
             self._refused(left[0], reply.rest.status)
 
     def _refused(self, entry: Entry, status: int) -> None:
-        self._leave(self.journal.key_at(entry.item.key), "FS516", detail=f"status {status}")
+        key = self.journal.key_at(entry.item.key)
+        if entry.match and (status == 412 or (status == 409 and entry.line)):
+            self._leave(key, "FS515", "the version that the run made")
+        else:
+            self._leave(key, "FS516", detail=f"status {status}")
 
     def _done(self, keys: list[str], *, gone: bool = False) -> None:
         self.journal.mark(self.run, keys, "undone")

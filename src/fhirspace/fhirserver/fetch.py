@@ -24,19 +24,25 @@ from fhirspace.foreign import counted
 from fhirspace.json import JsonError
 
 _ABSENT = frozenset({404, 410})
-_NO_BATCH = frozenset({400, 404, 405, 501})
-"""Answers of servers that take no batch of reads; their CapabilityStatements cannot be relied on."""
+_NOT_SO = frozenset({400, 404, 405, 501})
+"""Answers of servers that do not take a batch of reads, or a parameter; CapabilityStatements cannot be relied on."""
 _TOO_LARGE = 413
 _HEADERS = {"Cache-Control": "no-cache"}
+_EVER = "_since=1970-01-01T00:00:00Z"
+"""HAPI counts the versions of a resource once a minute, and lists no more of them, unless a history has a beginning."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A resource on the server: its bytes and version; no bytes if it is not there."""
+    """A resource on the server: its bytes and version; no bytes if it is not there.
+
+    `deleted`: the server says that somebody deleted it (410), and not that it has never heard of it.
+    """
 
     key: str
     line: bytes = b""
     version: str = ""
+    deleted: bool = False
 
 
 def version_of(line: bytes | msgspec.Raw) -> str:
@@ -82,9 +88,11 @@ def versions(client: Client, key: str) -> Iterator[Fetched]:
         ServerError: as `fetch`; FS512 where the server keeps no history, FS519 and FS530 as `links.Paging`.
     """
     paging = Paging(client.server)
-    link: str | Link | None = f"{key}/_history?_count=100"
+    link: str | Link | None = f"{key}/_history?_count=100&{_EVER}"
     while link is not None:
         answer = client.request("GET", link, headers=_HEADERS)
+        if answer.status in _NOT_SO and not isinstance(link, Link):  # a server without `_since`
+            answer = client.request("GET", f"{key}/_history?_count=100", headers=_HEADERS)
         if not answer.ok:
             raise client.unexpected(answer)
         page = decoded(answer.body, wire.bundle_of)
@@ -112,7 +120,7 @@ def _many(client: Client, keys: list[str]) -> list[Fetched]:
     if answer.status == _TOO_LARGE and len(keys) > 1:
         half = len(keys) // 2
         return _many(client, keys[:half]) + _many(client, keys[half:])
-    if answer.status in _NO_BATCH or answer.status == _TOO_LARGE:
+    if answer.status in _NOT_SO or answer.status == _TOO_LARGE:
         return [held for key in keys for held in _one(client, [key])]
     if not answer.ok:
         raise client.unexpected(answer)
@@ -148,7 +156,7 @@ def _one(client: Client, keys: list[str]) -> list[Fetched]:
 def _judged(client: Client, key: str, answer: Response) -> Fetched:
     """The resource of a key by an answer. Raises ServerError (FS512): it is neither this resource nor "deleted"."""
     if absent(answer):
-        return Fetched(key)
+        return Fetched(key, deleted=answer.status == 410)
     kind, name, version = _parts(key)
     if not answer.ok and answer.status not in _ABSENT:
         raise client.unexpected(answer)

@@ -15,7 +15,8 @@ from fhirspace.delivery.conditional.identify import ADDED
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.plan.plan import plan
 from fhirspace.delivery.push.push import PushReport, push, retry
-from fhirspace.delivery.undo import undo, verify
+from fhirspace.delivery.undo import undo
+from fhirspace.delivery.verify import verify
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhirserver.http.client import Client
