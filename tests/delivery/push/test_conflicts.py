@@ -82,12 +82,16 @@ def test_what_another_workstation_pushed_is_a_conflict_unless_it_is_the_same(
     assert set(server.versions.values()) == {1}
 
 
-def test_another_clients_deletion_is_a_conflict(server: FaultyServer, client: Client, tmp_path: Path, way: Any) -> None:
+@pytest.mark.parametrize("name", ["p-0", "p-1"])  # the journal is compared with the server by the first of a type
+def test_another_clients_deletion_is_a_conflict(
+    server: FaultyServer, client: Client, tmp_path: Path, way: Any, name: str
+) -> None:
     push(people(tmp_path), server.url, client=client)
-    assert client.request("DELETE", "Patient/p-1").ok
+    assert client.request("DELETE", f"Patient/{name}").ok
+    assert push(people(tmp_path), server.url, client=client, way=way).unchanged == 5
     report = push(people(tmp_path, active=True), server.url, client=client, way=way)
-    assert (report.updated, found(report)) == (3, [("Patient/p-1", "1", "")])
-    assert "Patient/p-1" not in server.store
+    assert (report.updated, found(report)) == (3, [(f"Patient/{name}", "1", "")])
+    assert f"Patient/{name}" not in server.store
 
 
 def test_what_moved_its_number_only_is_no_conflict(

@@ -36,10 +36,10 @@ def test_what_another_client_changed_is_a_conflict(real: Client, tmp_path: Path)
     assert (same.unchanged_on_server, same.conflicts) == (4, 0)
     theirs = dump(organization("real-1") | {"name": "theirs"}).encode()
     assert real.request("PUT", "Organization/real-1", theirs).ok
-    assert real.request("DELETE", "Organization/real-2").ok
+    assert real.request("DELETE", "Organization/real-0").ok
     report = push(sites(tmp_path / "a", name="ours"), real.server, client=real, provenance=False)
     assert (report.updated, report.refused) == (2, 0)
-    assert found(report) == [("Organization/real-1", "1", "2"), ("Organization/real-2", "1", "")]
+    assert found(report) == [("Organization/real-0", "1", ""), ("Organization/real-1", "1", "2")]
     assert real.json("GET", "Organization/real-1")["name"] == "theirs"
     other = push(sites(tmp_path / "b", name="other"), real.server, client=real, provenance=False)
     assert (other.updated, other.conflicts) == (0, 4)

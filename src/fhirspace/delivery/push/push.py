@@ -372,9 +372,10 @@ def _corrected(units: Iterator[Unit], files: list[Path], journal: Journal, sende
 def _check_journal(client: Client, journal: Journal, sender: Sender) -> None:
     """A server that was emptied or replaced at the same address must not be taken for one that holds everything.
 
-    The first and the last key of each type are looked up; if one is missing, the journal starts anew.
+    The first and the last key of each type are looked up; if the server knows nothing of one, the journal starts anew.
+    One that was deleted there is another client's change: it is a conflict when it is sent.
     """
     samples = [journal.place(key) or key for key in journal.samples()]
-    if any(not held.line for held in fetch(client, samples, batch=False)):
+    if any(not held.line and not held.deleted for held in fetch(client, samples, batch=False)):
         journal.forget()
         sender.problems.append(Problem("FS526", Place(journal.path.name)))
