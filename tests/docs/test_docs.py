@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import re
 import sys
+import tomllib
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -69,6 +70,19 @@ def test_links_lead_somewhere(page):
             assert path.exists(), link
             assert path.is_relative_to(ROOT), link
             assert not anchor or anchor in anchors(path.read_text("utf-8")), link
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_block_ends_where_it_should(page):
+    fences = [line for line in TEXTS[page].splitlines() if line.startswith("```")]
+    assert len(fences) % 2 == 0
+    assert all(line == "```" for line in fences[1::2]), "a block that was not closed, or was closed too early"
+
+
+def test_the_page_on_installation_lists_the_extras():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    listed = re.findall(r"^\| `(\w+)` \|", TEXTS[ROOT / "docs" / "install.md"], re.M)
+    assert sorted(listed) == sorted(set(extras) - {"test", "lint", "sbom"})
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
