@@ -107,7 +107,7 @@ def from_fhir(
     """
     reader, collector, found = Reader(library), Collector(library), FromFhir()
     contradictory: set[tuple[str, str, int]] = set()
-    statuses, subjects, visits = StatusScreen(library), SubjectScreen(library), VisitScreen()
+    statuses, subjects, visits = StatusScreen(library), SubjectScreen(library), VisitScreen(library)
     notes = BundleNotes()
     found.files = _readable(files, notes, accounting)
     for file in found.files:
