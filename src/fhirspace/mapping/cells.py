@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping as Table
+from collections.abc import Iterable, Iterator, Mapping as Table
 
 from fhirspace.mapping.model import Mapping
 from fhirspace.template.slots import Form, Slot
@@ -32,7 +32,7 @@ def best_cells(mapping: Mapping, candidates: Candidates) -> dict[str, str]:
     best = least_ranked(candidates)
     cells = {column: cell for column, (_, cell) in best.items() if "." not in column}
     for column, forms in mapping.forms.items():
-        if column not in cells and (whole := _joined(column, forms, best)) is not None:
+        if column not in cells and (whole := next(joined(column, forms, best), None)) is not None:
             cells[column] = whole
     return cells
 
@@ -46,16 +46,16 @@ def least_ranked(candidates: Candidates) -> dict[str, tuple[int, str]]:
     return best
 
 
-def _joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]]) -> str | None:
+def joined(column: str, forms: Iterable[Form], best: Table[str, tuple[int, str]]) -> Iterator[str]:
+    """The whole cell of each form of a column that was read, in their order: the first counts."""
     for form in forms:
         name = f"{column}.{form.name}"
         if name in best:
-            return best[name][1]
-        if any(isinstance(part, Slot) and f"{name}.{part.column}" in best for part in form.parts):
-            return "".join(
+            yield best[name][1]
+        elif any(isinstance(part, Slot) and f"{name}.{part.column}" in best for part in form.parts):
+            yield "".join(
                 part if isinstance(part, str) else best.get(f"{name}.{part.column}", (0, ""))[1] for part in form.parts
             )
-    return None
 
 
 def implied(mapping: Mapping) -> dict[str, str]:

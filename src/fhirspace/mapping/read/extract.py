@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from fhirspace.foreign import member
 from fhirspace.json import Number
-from fhirspace.mapping.cells import best_cells, implied, least_ranked
+from fhirspace.mapping.cells import best_cells, implied, joined, least_ranked
 from fhirspace.mapping.model import CARRIED_URL, Arr, Block, Carried, Each, Mapping, Node, Obj, OneOf, dynamic
 from fhirspace.mapping.read.absent import absent
 from fhirspace.mapping.read.witness import agrees, chosen_constants, compared, hidden, key, read_all, slots_of
@@ -148,6 +148,9 @@ def _contradictory(mapping: Mapping, found: _Found) -> Iterator[str]:
         same = slot.readable and cell == taken
         if not same and not agrees(slot, cell, taken, slots_of(mapping, slot.column)):
             yield slot.base
+    for column, forms in mapping.forms.items():
+        if len(set(joined(column, forms, best))) > 1:
+            yield column
     first = dict(reversed(found.hidden))
     yield from (name for name, text in found.hidden if first[name] != text)
 

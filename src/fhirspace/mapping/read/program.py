@@ -285,11 +285,12 @@ class BestCells:
         return f"{constant!r} if {name} is None else {name}"
 
     def _form(self, mapping: Mapping, column: str) -> None:
-        branches = []
+        """The lines that join the parts of the form that was read; a value in two forms is one for `extract`."""
+        branches: list[tuple[list[str], str]] = []
         for form in mapping.forms[column]:
             name = f"{column}.{form.name}"
             if whole := self.found.get(name):
-                branches.append((f"{whole} is not None", whole))
+                branches.append(([whole], whole))
             parts = [part if isinstance(part, str) else self.found.get(f"{name}.{part.column}") for part in form.parts]
             read = [var for part, var in zip(form.parts, parts, strict=True) if isinstance(part, Slot) and var]
             if read:
@@ -298,7 +299,7 @@ class BestCells:
                     for part, var in zip(form.parts, parts, strict=True)
                     if isinstance(part, str) or var
                 ]
-                branches.append((" or ".join(f"{var} is not None" for var in read), " + ".join(texts)))
+                branches.append((read, " + ".join(texts)))
         if not branches:
             return
         if column not in self.found:
@@ -306,8 +307,13 @@ class BestCells:
             self._code.put(f"{self.found[column]} = None")
         result = self.found[column]
         with self._code.block(f"if {result} is None:"):
-            for number, (test, text) in enumerate(branches):
-                self._code.put(f"{'elif' if number else 'if'} {test}: {result} = {text}")
+            for number, (read, text) in enumerate(branches):
+                test = " or ".join(f"{var} is not None" for var in read)
+                others = [var for later, _ in branches[number + 1 :] for var in later]
+                with self._code.block(f"{'elif' if number else 'if'} {test}:"):
+                    if others:
+                        self._code.put(f"if not ({' is '.join([*others, 'None'])}): raise Slow")
+                    self._code.put(f"{result} = {text}")
 
 
 def _bases(uses: Uses) -> Counter[str]:
