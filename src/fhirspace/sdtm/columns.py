@@ -28,7 +28,20 @@ def text(table: pa.Table, name: str) -> pa.Array:
     column = table[name]
     if column.type != pa.string():
         column = column.cast(pa.string())
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+
+
+def together(several: Iterable[tuple[pa.Table | pa.RecordBatch, str]]) -> pa.ChunkedArray:
+    """A column of each of some tables, one after the other, null where a table has none."""
+    chunks: list[pa.Array] = []
+    for table, name in several:
+        at = table.schema.get_field_index(name)
+        cells = table.column(at) if at >= 0 else pa.nulls(table.num_rows, pa.string())
+        cells = cells if cells.type == pa.string() else cells.cast(pa.string())
+        chunks += cells.chunks if isinstance(cells, pa.ChunkedArray) else [cells]
+    return pa.chunked_array(chunks, pa.string())
 
 
 def distinct(cells: pa.ChunkedArray) -> list[str]:

@@ -7,7 +7,7 @@ from. It tells an edit from none; it is no protection against somebody who means
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 from typing import Final
@@ -73,19 +73,26 @@ def derived(table: pa.Table, domain: str) -> list[list[str]]:
 def digests(tables: Mapping[str, pa.Table | pa.RecordBatch]) -> dict[str, pa.Array]:
     """By dataset the digest of each row; null where no derived variable is filled.
 
-    Equal cells are summed up once, also those of two datasets.
+    Made of many datasets at once: some calls for each of them would cost more than their rows.
     """
     filled = {domain: set().union(*derived(table, domain)) for domain, table in tables.items()}
-    concerned = {domain: tables[domain] for domain, some in filled.items() if some}
-    sums = zip(*(_sums(concerned, group) for group in GROUPS), strict=True)
     made = {domain: pa.nulls(table.num_rows, pa.string()) for domain, table in tables.items()}
-    for (domain, table), parts in zip(concerned.items(), sums, strict=True):
-        made[domain] = pc.binary_join_element_wise(*parts, "")
-        several = [columns.text(table, name) for name in filled[domain]]
-        if all(each.null_count for each in several):
-            rows = reduce(pc.or_, map(pc.is_valid, several))
-            made[domain] = pc.if_else(rows, made[domain], pa.scalar(None, pa.string()))
+    concerned = {domain: tables[domain] for domain, some in filled.items() if some}
+    others = {domain: table for domain, table in concerned.items() if domain != "DM"}
+    for alike in ({domain: table for domain, table in concerned.items() if domain not in others}, others):
+        start, whole = 0, _digests(alike)
+        for domain, table in alike.items():
+            made[domain] = _where_filled(table, filled[domain], whole.slice(start, table.num_rows))
+            start += table.num_rows
     return made
+
+
+def _where_filled(table: pa.Table | pa.RecordBatch, derived: Collection[str], digest: pa.Array) -> pa.Array:
+    """The digests of rows in which one of the derived variables is filled."""
+    if not all(table[name].null_count for name in derived):
+        return digest
+    rows = reduce(pc.or_, (pc.is_valid(columns.text(table, name)) for name in derived))
+    return pc.if_else(rows, digest, pa.scalar(None, pa.string()))
 
 
 def half(group: int, digest: pa.Array) -> pa.Array:
@@ -96,21 +103,27 @@ def half(group: int, digest: pa.Array) -> pa.Array:
     return pc.if_else(pc.is_in(part, value_set=pa.array(f"{each:08x}" for each in empty)), NO_CELLS, part)
 
 
-def _sums(tables: Mapping[str, pa.Table | pa.RecordBatch], group: Group) -> list[pa.Array]:
-    """Of each dataset the checksum of each row's joined cells; zeros where it has none of their columns."""
+def _digests(tables: Mapping[str, pa.Table | pa.RecordBatch]) -> pa.Array:
+    """The digests of all rows of some datasets, one after the other: of DM, which has more columns, or of others."""
     if not tables:
-        return []
-    joined = [_joined(table, names(group, domain)[0]) for domain, table in tables.items()]
-    encoded = pa.chunked_array(joined, pa.string()).dictionary_encode()
-    sums = _checksums(encoded.chunk(0).dictionary)  # all chunks have the same
-    return [pc.fill_null(sums.take(chunk.indices), NO_CELLS) for chunk in encoded.chunks]
+        return pa.nulls(0, pa.string())
+    return pc.binary_join_element_wise(*(_sums(tables, group) for group in GROUPS), "")
 
 
-def _joined(table: pa.Table | pa.RecordBatch, basis: tuple[str, ...]) -> pa.Array:
-    there = [columns.text(table, name) if has(table, name) else "" for name in basis]
-    if all(isinstance(each, str) for each in there):
-        return pa.nulls(table.num_rows, pa.string())
-    return pc.binary_join_element_wise(*there, _GLUE, null_handling="replace", null_replacement="")
+def _sums(tables: Mapping[str, pa.Table | pa.RecordBatch], group: Group) -> pa.Array:
+    """The checksum of each row's joined cells; zeros in a dataset that has none of their columns."""
+    spelt = [names(group, domain)[0] for domain in tables]
+    cells = [columns.together(zip(tables.values(), some, strict=True)) for some in zip(*spelt, strict=True)]
+    joined = pc.binary_join_element_wise(*cells, _GLUE, null_handling="replace", null_replacement="")
+    encoded = joined.dictionary_encode().chunks
+    sums = _checksums(encoded[0].dictionary) if encoded else pa.nulls(0, pa.string())  # all have the same
+    taken = sums.take(pa.chunked_array([each.indices for each in encoded], pa.int32()))
+    start, found = 0, list[pa.Array]()
+    for table, some in zip(tables.values(), spelt, strict=True):
+        there = any(has(table, name) for name in some)
+        found += taken.slice(start, table.num_rows).chunks if there else [pa.repeat(NO_CELLS, table.num_rows)]
+        start += table.num_rows
+    return pa.concat_arrays(found) if found else pa.nulls(0, pa.string())
 
 
 def _checksums(texts: pa.Array) -> pa.Array:
