@@ -1,18 +1,20 @@
 """Carried cells compared with the elements beside them: a cell is used if writing it gives the element as it is.
 
-Most carried cells are local times, of which FHIR can hold the day only: a column of them is compared by Arrow
-(`is_its_day`). Another pair of a cell and what is stated is looked at once, by the cell alone or, where it depends on
-the rest of the row (a unit beside NOT DONE, an end date before its start), by the reference renderer, once for each
-combination of the columns that decide.
+Most carried cells are local times, of which FHIR can hold the day only: a column of them is compared with the days of
+its distinct cells (`is_its_day`). Another pair of a cell and what is stated is looked at once, by the cell alone or,
+where it depends on the rest of the row (a unit beside NOT DONE, an end date before its start), by the reference
+renderer, once for each combination of the columns that decide.
 """
 
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -26,9 +28,8 @@ from fhirspace.template.dates import datetime_out, upto
 from fhirspace.template.slots import Leaf, once
 from fhirspace.template.values import Candidates, leaf_text, read_leaf, virtual_cells
 
-_LOCAL_TIME: Final = r"^\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d)?$"
-"""A time of day without an offset, to the minute or second."""
-_DAY: Final = 10
+_LOCAL_TIME: Final = re.compile(r"(\d{4}-\d{2}-\d{2})T(?:[01]\d|2[0-3]):[0-5]\d(?::[0-5]\d)?", re.ASCII)
+"""A day, and a time of day without an offset, to the minute or second."""
 
 
 class Comparison:
@@ -50,61 +51,45 @@ class Comparison:
         Returns:
             A truth value a row, None where there is no such row.
         """
-        stated = columns.text(table, ELEMENT + name)
-        rows = pc.indices_nonzero(pc.is_valid(stated))
-        pairs = columns.Groups.of([columns.text(table, name).take(rows), stated.take(rows)], len(rows))
-        fine = self._fine(name, pairs)
+        cells, stated = columns.text(table, name), columns.text(table, ELEMENT + name)
+        leaves = leaves_of(self._mapping, name)
+        there = pc.is_valid(stated)
+        if _of_times(self._mapping, name, leaves):
+            there = pc.and_(there, pc.invert(is_its_day(cells, stated)))
+        rows = pc.indices_nonzero(there)
+        if not len(rows):
+            return None
+        pairs = columns.Groups.of([cells.take(rows), stated.take(rows)], len(rows))
+        fine = [fits_alone(self._mapping, leaves, name, cell or "", element or "") for cell, element in pairs.cells]
         if all(fine):
             return None
-        doubtful = rows.filter(pc.invert(pairs.flags(fine)))
-        wrong = doubtful.filter(self._otherwise(table, doubtful, name)).cast(pa.int64())
-        if not len(wrong):
+        doubtful = rows.filter(pc.invert(pairs.flags(fine))) if any(fine) else rows
+        wrong = self._otherwise(table, doubtful, name)
+        if not any(wrong):
             return None
-        return pc.is_in(pa.array(range(table.num_rows), pa.int64()), value_set=wrong)
+        flags = np.zeros(table.num_rows, bool)
+        flags[doubtful.to_numpy()] = wrong
+        return pa.array(flags)
 
-    def _fine(self, name: str, pairs: columns.Groups) -> list[bool]:
-        """The pairs of a cell and what is stated that fit whatever else is in their row."""
-        leaves = leaves_of(self._mapping, name)
-        quick = [False] * pairs.count
-        if _of_times(self._mapping, name, leaves):
-            quick = list(is_its_day(*pairs.distinct).to_pylist())
-            if all(quick):
-                return quick
-        return [
-            known or fits_alone(self._mapping, leaves, name, cell or "", stated or "")
-            for known, (cell, stated) in zip(quick, pairs.cells, strict=True)
-        ]
-
-    def _otherwise(self, table: pa.Table, rows: pa.Array, name: str) -> pa.Array:
+    def _otherwise(self, table: pa.Table, rows: pa.Array, name: str) -> Sequence[bool]:
         """Which of some rows, written, have elements that do not say of a column what they say now."""
         part = _part(self._mapping, name)
-        deciding = [each for each in part.deciding if has(table, each)]
-        keys = self._keys(
-            table.select(list(dict.fromkeys([name, ELEMENT + name, *deciding]))).take(rows), name, deciding
-        )
-        groups = columns.Groups(keys, keys.column_names)
-        firsts = rows.take(pa.array(groups.first_rows(), pa.int64())).to_pylist()
-        several = table.select([each for each in part.columns if has(table, each)])
-        wrong = []
-        for row in firsts:
-            cells = {each: cell for each in several.column_names if (cell := several[each][row].as_py())}
-            wrong.append((table[ELEMENT + name][row].as_py() or "") not in part.written(name, cells))
-        return groups.flags(wrong)
+        keys = dict.fromkeys([name, ELEMENT + name, *(each for each in part.deciding if has(table, each))])
+        groups = columns.Groups.of([self._key(table, each, rows) for each in keys], len(rows))
+        several = {each: columns.text(table, each) for each in part.columns if has(table, each)}
+        stated, wrong = columns.text(table, ELEMENT + name), []
+        for row in groups.first_rows():
+            at = rows[row].as_py()
+            cells = {each: cell for each, column in several.items() if (cell := column[at].as_py())}
+            wrong.append((stated[at].as_py() or "") not in part.written(name, cells))
+        return groups.flags(wrong).to_pylist() if any(wrong) else []
 
-    def _keys(self, table: pa.Table, name: str, deciding: Sequence[str]) -> pa.Table:
-        """The deciding columns of rows, a column with forms by the name of its form, and what is to be decided."""
-        made = {
-            "pair": pc.binary_join_element_wise(columns.text(table, name), columns.text(table, ELEMENT + name), "\x1f")
-        }
-        for each in deciding:
-            cells = columns.text(table, each)
-            forms = self._mapping.forms.get(each)
-
-            def form(cell: str, each: str = each, forms: Any = forms) -> str:
-                return next(iter(virtual_cells(each, forms, cell)), "")
-
-            made[each] = columns.by_distinct(cells, form, pa.string()) if forms else cells
-        return pa.table(made)
+    def _key(self, table: pa.Table, name: str, rows: pa.Array) -> pa.Array:
+        """A column of some rows, that tells them apart; one with forms by the name of a cell's form."""
+        cells, forms = columns.text(table, name).take(rows), self._mapping.forms.get(name)
+        if forms is None:
+            return cells
+        return columns.by_distinct(cells, lambda cell: next(iter(virtual_cells(name, forms, cell)), ""), pa.string())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,20 +142,16 @@ def _made(mapping: Mapping, name: str) -> _Part:
 
 def is_its_day(cells: pa.Array, stated: pa.Array) -> pa.Array:
     """Where a cell is a local time that exists, and what is stated is its day: what `datetime_out` makes of it."""
-    times = pc.match_substring_regex(cells, _LOCAL_TIME)
-    same = pc.equal(pc.utf8_slice_codeunits(cells, 0, _DAY), stated)
-    both = pc.fill_null(pc.and_(times, same), False)
-    # Whether there is a day 30 or 31 is looked up once for each day.
-    days = columns.by_distinct(pc.if_else(both, stated, pa.scalar(None, pa.string())), _is_day, pa.bool_())
-    return pc.fill_null(days, False)
+    return pc.fill_null(pc.equal(columns.by_distinct(cells, _day_of, pa.string()), stated), False)
 
 
-def _is_day(text: str) -> bool:
+def _day_of(cell: str) -> str | None:
+    """The day of a local time; None of one that is none, or is on a day that does not exist."""
+    found = _LOCAL_TIME.fullmatch(cell)
     try:
-        datetime.date.fromisoformat(text)
+        return found and datetime.date.fromisoformat(found[1]).isoformat()
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _of_times(mapping: Mapping, name: str, leaves: Sequence[Leaf]) -> bool:
