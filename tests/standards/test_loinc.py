@@ -10,7 +10,7 @@ from importlib.resources import files
 import pytest
 
 from fhirspace.standards import terminology
-from fhirspace.standards.loinc import Cells, code
+from fhirspace.standards.loinc import Cells, code, coded_tests
 
 DATA = files("fhirspace.standards").joinpath("data")
 COMMON = list(csv.DictReader(DATA.joinpath("loinc-common.csv").read_text("utf-8").splitlines()))
@@ -92,3 +92,11 @@ def _check_digit(found: str) -> bool:
     number, digit = found.split("-")
     total = sum(sum(divmod(int(each) * (2 - at % 2), 10)) for at, each in enumerate(reversed(number)))
     return (10 - total % 10) % 10 == int(digit)
+
+
+def test_only_tests_that_are_listed_have_codes() -> None:
+    every = {row.testcd for row in terminology.loinc_rows()} | {row["testcd"] for row in COMMON}
+    for domain in ("LB", "VS", "QS"):
+        with_codes = {testcd for testcd in every if code(domain, Cells(testcd, None, None, None, None))}
+        assert with_codes <= coded_tests(domain)
+    assert not coded_tests("QS")

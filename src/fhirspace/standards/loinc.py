@@ -69,6 +69,13 @@ def code(domain: str, test: Cells) -> str | None:
     return _concept(concepts, systems, test)
 
 
+@cache
+def coded_tests(domain: str) -> frozenset[str]:
+    """The test codes of a dataset that may have a LOINC code."""
+    common = {testcd for of, testcd in _commons() if of == domain}
+    return frozenset(common | {row.testcd for row in terminology.loinc_rows() if row.domain == domain})
+
+
 def _systems(test: Cells) -> frozenset[str] | None:
     """The systems that the specimen may be of, or else the category; None: neither says anything."""
     axes = _axes()

@@ -186,10 +186,11 @@ def _partner_names(name: str) -> tuple[str, ...]:
 @cache
 def loinc(domain: str, testcd: str) -> tuple[Loinc, ...]:
     """The LOINC codes known for a test code, with specimen, method, fasting and units; may be empty."""
-    return tuple(row for row in _loinc_rows() if row.domain == domain and row.testcd == testcd)
+    return tuple(row for row in loinc_rows() if row.domain == domain and row.testcd == testcd)
 
 
 @cache
-def _loinc_rows() -> tuple[Loinc, ...]:
+def loinc_rows() -> tuple[Loinc, ...]:
+    """All LOINC codes that are known for test codes."""
     text = files("fhirspace.standards").joinpath("data", "loinc.csv").read_text("utf-8")
     return tuple(Loinc(*row) for row in csv.reader(text.splitlines()[1:]))

@@ -150,5 +150,8 @@ def _upto(table: pa.Table, start: str, end: str) -> pa.Array:
 
 def _loinc(table: pa.Table, domain: str) -> pa.Array:
     """The LOINC code by test, category, specimen, method and unit, where just one is left."""
+    tests = text(table, f"{domain}TESTCD")
+    if loinc.coded_tests(domain).isdisjoint(tests.unique().to_pylist()):
+        return pa.nulls(table.num_rows, pa.string())
     groups = Groups(table, [domain + suffix for suffix in loinc.COLUMNS])
     return groups.spread(loinc.code(domain, loinc.Cells(*cells)) for cells in groups.cells)

@@ -78,19 +78,16 @@ def _key(several: Iterable[tuple[str, pa.Table]], library: Library) -> IdKey | N
         hashed = cache(hashed_id(library.key))
         found: dict[tuple[str, str], list[pa.Table]] = {}
         for _, table in several:
-            for names in _ids_of(table):
-                found.setdefault(names, []).append(table)
-        for given in (_first, _distinct):  # most often the first row tells
-            for (name, column), tables in found.items():
-                ids = given(tables, name)
-                if any(hashed(cell) in ids for cell in given(tables, column)):
+            for name, column in _ids_of(table):
+                cell, given = (table[each][0].as_py() if table.num_rows else None for each in (column, name))
+                if cell and hashed(cell) == given:  # most often the first row tells
                     return library.key
+                found.setdefault((name, column), []).append(table)
+        for (name, column), tables in found.items():
+            ids = _distinct(tables, name)
+            if any(hashed(cell) in ids for cell in _distinct(tables, column)):
+                return library.key
     return None
-
-
-def _first(tables: Sequence[pa.Table], name: str) -> set[str]:
-    """The cells that the first rows of some tables have in a column."""
-    return {cell for table in tables for cell in table[name].slice(0, 1).to_pylist() if cell}
 
 
 def _distinct(tables: Sequence[pa.Table], name: str) -> set[str]:

@@ -128,20 +128,16 @@ def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: H
     """The rows of which a computed column would be written as another text, and those that are without it."""
     helper = name.removeprefix("@")
     made, stated = helpers.column(helper, mapping, table), columns.text(table, name)
+    if made.null_count == stated.null_count == table.num_rows:
+        return None, None
     found = slots_of(mapping, helper)
-    if found and all(each.codec is TEXT for each in found) and not _differ(made, stated):
+    if found and all(each.codec is TEXT for each in found) and made.equals(stated):
         return None, None
     pairs = columns.Groups.of([made, stated], table.num_rows)
     wrong = [stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
     gone = [stated is None and _has_text(found, cell) for cell, stated in pairs.cells]
     missing = pc.and_(pairs.flags(gone), _written(mapping, table, helper)) if any(gone) else None
     return pairs.flags(wrong) if any(wrong) else None, missing
-
-
-def _differ(made: pa.Array, stated: pa.Array) -> bool:
-    """Whether a row states something else than is made of it, or nothing."""
-    neither = pc.and_(pc.is_null(stated), pc.is_null(made))
-    return not pc.all(pc.or_(neither, pc.fill_null(pc.equal(made, stated), False))).as_py()
 
 
 def _summarised(several: Iterable[tuple[pa.Table, Sequence[str]]]) -> dict[str, list[str]]:
@@ -161,8 +157,11 @@ def _summarised_otherwise(
     """The same of a column that the trial summary gives; `texts`: those that the column has in all datasets."""
     helper = name.removeprefix("@")
     (cell,) = helpers.column(helper, mapping, _ONE_ROW).to_pylist()
-    found, stated = slots_of(mapping, helper), columns.text(table, name)
+    found = slots_of(mapping, helper)
     wrong = [text for text in texts if not _writes(found, cell, text)]
+    if not wrong and name in _ELSEWHERE:
+        return None, None
+    stated = columns.text(table, name)
     gone = name not in _ELSEWHERE and stated.null_count and _has_text(found, cell)
     missing = pc.is_null(stated) if gone else None
     return pc.is_in(stated, value_set=pa.array(wrong, pa.string())) if wrong else None, missing
