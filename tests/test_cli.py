@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -28,6 +29,7 @@ from fhirspace.delivery.pull.pull import PullReport
 from fhirspace.delivery.push.push import PushReport
 from fhirspace.errors import FhirspaceError, Place, Problem, ServerError, UsageError, catalogue
 from fhirspace.fhirserver.http.client import Client
+from fhirspace.fhirserver.http.transport import Response
 from fhirspace.idkey import PUBLIC
 from fhirspace.localserver import server
 from tests import small_study
@@ -706,6 +708,28 @@ def test_where_nobody_watches_there_is_a_line_now_and_then(
         "Patient: 1,000 rows, 62 rows/s",
         "Patient: 1,000 rows",
     ]
+
+
+@pytest.mark.parametrize(("seconds", "reason"), [(0.0, "no answer of the server yet"), (0.3, "status 429 of the")])
+def test_who_waits_for_a_server_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], seconds: float, reason: str
+) -> None:
+    monkeypatch.setattr(talk, "_QUIET", 0.1)
+
+    class Slow:
+        def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+            time.sleep(0.0 if seconds else 0.3)
+            return Response(429 if seconds else 200, {"retry-after": "1"}, b"{}")
+
+    client = Client("http://127.0.0.1/fhir", Slow(), sleep=lambda _: time.sleep(seconds), attempts=2)
+    with talk.Bars("resource", news=client.news) as bars:
+        bars.show("done", 0, 4)
+        with contextlib.suppress(ServerError):
+            client.request("GET", "metadata")
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) >= 2, "again and again"
+    assert said[0].startswith(f"done: 0 of 4 resources (0 %), 0 resources/s, {reason}")
+    assert client.news() == ""
 
 
 def test_what_is_broken_off_is_not_told_as_done(capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,7 +123,8 @@ def doctor(options: Namespace) -> int:
     from fhirspace.delivery.doctor.text import text
 
     client = connection(options).client
-    found = run(client.server, fhir=options.fhir, types=options.types, client=client)
+    with Bars(news=client.news):
+        found = run(client.server, fhir=options.fhir, types=options.types, client=client)
     give(found.as_dict(), text(found, colour=coloured()), as_json=options.json, colours=coloured())
     return found.exit_code
 
@@ -142,7 +143,7 @@ def plan(options: Namespace) -> int:
         give(delivery.order_as_dict(found, problems), text, as_json=options.json)
         return exit_code_of(problems)
     there = connection(options)
-    with _key_announced(), Bars("resource") as bars:
+    with _key_announced(), Bars("resource", news=there.client.news) as bars:
         how = {"out": options.out, "progress": bars.named("compared"), **_delivery(options, there)}
         planned = delivery.plan(options.folder, there.client.server, **how)
     tell_problems(planned.problems)
@@ -182,7 +183,7 @@ def retry(options: Namespace) -> int:
 
 def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     there = connection(options)
-    with _key_announced(), Bars("resource") as bars:
+    with _key_announced(), Bars("resource", news=there.client.news) as bars:
         report = run(there.client.server, progress=bars.named("done"), **_delivery(options, there))
         bars.outcome = _outcome(report)
     tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
@@ -212,12 +213,13 @@ def undo(options: Namespace) -> int:
 
 
 def _looked_back(options: Namespace, run: Callable[..., VerifyReport | UndoReport], doing: str, nothing: str) -> int:
-    with Bars("resource") as bars:
+    client = client_of(options)
+    with Bars("resource", news=client.news if client else str) as bars:
         report = run(
             options.run,
             journal=options.journal,
             progress=bars.named(doing),
-            client=client_of(options),
+            client=client,
             id_key=options.id_key,
             insecure_http=options.insecure_http,
         )
@@ -247,7 +249,7 @@ def _bulk_push(options: Namespace) -> int:
     from fhirspace.delivery.bulk.load import bulk_push as run
 
     there = connection(options)
-    with Bars("resource") as bars:
+    with Bars("resource", news=there.client.news) as bars:
         report = run(
             options.folder,
             there.client.server,
@@ -277,7 +279,7 @@ def pull(options: Namespace) -> int:
     chosen = {"types": options.types, "since": options.since, "client": client}
     chosen |= {"validate": options.validate} if options.validate else {}
     chosen |= {"shared": True} if options.shared else {}
-    with Bars(*(("done", "done") if options.bulk else ("resource",))) as bars:
+    with Bars(*(("done", "done") if options.bulk else ("resource", "resources")), client.news) as bars:
         if options.bulk:
             report = bulk_pull(
                 client.server,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +20,9 @@ from fhirspace.foreign import as_json as json_text, counted, printable, shown
 
 _PLAIN_EVERY = 10.0
 """Seconds between two plain lines of progress, so that a log of hours stays short."""
+
+_QUIET = 15.0
+"""Seconds after which a line says that the command is still at work, whatever it waits for."""
 
 _LARGE = 100_000
 """From here on a bar counts in thousands (k) and millions (M)."""
@@ -117,23 +121,41 @@ class Bars:
 
     Args:
         unit: one of what is counted; units: several of them, `unit` with an s without it.
+        news: what is waited for just now ("" for nothing), for the line that comes where nothing else does.
     """
 
-    def __init__(self, unit: str = "row", units: str = "") -> None:
+    def __init__(self, unit: str = "row", units: str = "", news: Callable[[], str] = str) -> None:
         self._unit, self._units = unit, units or f"{unit}s"
         self._watched = sys.stderr.isatty()
         self._name: str | None = None
         self._bar: Any = None
         self._begin = self._printed = 0.0
         self._done, self._total = 0, 0
+        self._news = news
+        self._ended = threading.Event()
         self.outcome = ""
         """The results of what was counted, printed at the end."""
 
     def __enter__(self) -> Bars:
+        self._printed = time.monotonic()
+        threading.Thread(target=self._remind, daemon=True).start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        self._ended.set()
         self._finish(whole=kind is None)
+
+    def _remind(self) -> None:
+        """Prints that the command is still at work where nothing else has been printed for a while."""
+        while not self._ended.wait(max(0.0, self._printed + _QUIET - time.monotonic())):
+            if time.monotonic() - self._printed >= _QUIET:
+                self._printed = time.monotonic()
+                done = [self._line()] if self._name else []
+                text = ", ".join([*done, self._news() or "still at work"])
+                if self._bar is None:
+                    say(text)
+                else:
+                    self._bar.write(printable(text, encoding=_encoding(sys.stderr)), file=sys.stderr)
 
     def show(self, name: str, done: int, total: int = 0) -> None:
         """Shows how much of something is done; what came before under another name is finished.
@@ -187,4 +209,5 @@ class Bars:
         share = (
             f"{self._done:,} of {counted(self._total, self._unit, self._units)} ({100 * self._done // self._total} %)"
         )
-        return f"{self._name}: {share}, {speed}, {(self._total - self._done) / max(rate, 1e-9):,.0f} s left"
+        left = f", {(self._total - self._done) / rate:,.0f} s left" if rate else ""
+        return f"{self._name}: {share}, {speed}{left}"

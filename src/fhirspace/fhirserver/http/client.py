@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -43,7 +44,7 @@ __all__ = [
     "release_of",
     "require_release",
 ]
-Answered = TypeVar("Answered")
+Noted = TypeVar("Noted")
 
 
 @dataclass(slots=True)
@@ -77,6 +78,8 @@ class Client:
     skew: float = field(default=0.0, init=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
     _next: float = field(default=0.0, init=False, repr=False)
+    _sent: dict[int, float] = field(default_factory=dict, init=False, repr=False)
+    _pauses: dict[int, tuple[float, int]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.transport is None:
@@ -136,7 +139,8 @@ class Client:
 
         def once() -> Response:
             self._keep_rate()
-            return seam.send(method, path, body, sent, **into)
+            with self._noted(self._sent, time.monotonic()):
+                return seam.send(method, path, body, sent, **into)
 
         answer = repeated(once, most, self.wait, final, instead)
         if answer is None or (passing(answer) and answer.status not in final):
@@ -168,7 +172,30 @@ class Client:
     def wait(self, attempt: int, answer: Response | None) -> None:
         """Wait after an attempt: as long as its answer asks for, else a random part of a doubling time."""
         self.retries += 1
-        self.sleep(pause(attempt, answer, self.base, self.cap))
+        seconds = pause(attempt, answer, self.base, self.cap)
+        with self._noted(self._pauses, (time.monotonic() + seconds, answer.status if answer else 0)):
+            self.sleep(seconds)
+
+    @contextmanager
+    def _noted(self, notes: dict[int, Noted], note: Noted) -> Iterator[None]:
+        """Keeps a note of this thread meanwhile, for `news`."""
+        thread = threading.get_ident()
+        notes[thread] = note
+        try:
+            yield
+        finally:
+            notes.pop(thread, None)
+
+    def news(self) -> str:
+        """What is waited for just now, for people: an answer, or the end of a pause; "" for neither."""
+        now, sent, pauses = time.monotonic(), list(self._sent.values()), list(self._pauses.values())
+        if sent:
+            return f"no answer of the server yet for {now - min(sent):.0f} s"
+        if pauses:
+            until, status = min(pauses)
+            why = f"status {status}" if status else "no answer"
+            return f"{why} of the server, the next attempt in {max(0.0, until - now):.0f} s"
+        return ""
 
     def _note_clock(self, answer: Response) -> None:
         there = http_date(answer.headers.get("date", ""))
