@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fhirspace.delivery.journal import RETRY, UNDO, Journal
+from fhirspace.delivery.runs import runs as listed
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY
 
@@ -49,6 +50,33 @@ def test_the_newest_unfinished_run_is_taken_up(case: str, tmp_path: Path) -> Non
     with journal(tmp_path) as book:
         book.begin("new")
         assert (book.run, book.resumed) == (expected, expected != "new")
+
+
+def test_runs_keep_their_order_when_the_clock_is_set_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs(tmp_path, [("z", THIRD, FIRST)])  # of format 1, in which runs have times alone
+    for name, now in (("b", SECOND), ("a", FIRST)):
+        monkeypatch.setattr("fhirspace.delivery.journal._now", lambda now=now: now)
+        with journal(tmp_path) as book:
+            book.begin(name, resume=False)
+            if name == "b":
+                book.finish({})
+    assert [run["run"] for run in listed(tmp_path)] == ["z", "b", "a"]
+    with journal(tmp_path) as book:
+        assert book.later("a", "b") and book.later("b", "z") and not book.later("b", "a")
+        book.begin("new")
+        assert book.run == "a"
+
+
+def test_a_journal_of_format_1_is_taken_over(tmp_path: Path) -> None:
+    with journal(tmp_path):
+        pass
+    runs(tmp_path, [("a", FIRST, SECOND), ("b", SECOND, None)])
+    with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
+        base.executescript("ALTER TABLE runs DROP COLUMN turn; DROP TABLE earlier; PRAGMA user_version = 1")
+    assert [run["run"] for run in listed(tmp_path)] == ["a", "b"]
+    with journal(tmp_path) as book:
+        book.begin("new")
+        assert book.run == "b"
 
 
 def test_a_run_for_another_server_is_not_taken_up(tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ CREATE TABLE IF NOT EXISTS delivered (
   server TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, version TEXT NOT NULL, run TEXT NOT NULL,
   content BLOB, PRIMARY KEY (server, key)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS runs (
-  run TEXT PRIMARY KEY, server TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, report TEXT) WITHOUT ROWID;
+  run TEXT PRIMARY KEY, server TEXT NOT NULL, started TEXT NOT NULL, finished TEXT, report TEXT,
+  turn INT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS writes (
   run TEXT NOT NULL, key TEXT NOT NULL, digest BLOB NOT NULL, sent TEXT NOT NULL,
   version TEXT, content BLOB, action TEXT, bundle INT, state TEXT NOT NULL DEFAULT 'sent',
@@ -77,6 +78,7 @@ FORM = Form(
         "runs": {
             **dict.fromkeys(("run", "server", "started"), _TEXT),
             **dict.fromkeys(("finished", "report"), _TEXT_OR_NONE),
+            "turn": "'integer', 'null'",
         },
         "writes": _WRITES,
         "earlier": _WRITES,
@@ -86,6 +88,8 @@ FORM = Form(
     indexes=frozenset({"searched", "placed", "unproven", "before"}),
 )
 """The requirements for opening a journal."""
+IN_TURN = "coalesce(turn, 0) DESC, started DESC, run DESC"
+"""The order of runs, the last one first. Clocks are set back now and then, so the times of their begins do not tell."""
 _OF_WRITES = """key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
                 coalesce(bundle, 0), sent, state"""
 _COLUMNS = "run, key, digest, sent, version, content, action, bundle, state"
@@ -170,9 +174,10 @@ class Journal(Places):
         base.execute("PRAGMA journal_mode=WAL")
         base.execute("PRAGMA synchronous=FULL")
         base.executescript(_SCHEMA + SCHEMA)
-        columns = {row[1] for row in base.execute("PRAGMA table_info(delivered)")}
-        if "content" not in columns:  # a journal of version 0.1 has no digests of canonical forms
-            base.execute("ALTER TABLE delivered ADD COLUMN content BLOB")
+        # A journal of version 0.1 has no digests of canonical forms, one of format 1 no order of runs.
+        for table, column, kind in (("delivered", "content", "BLOB"), ("runs", "turn", "INT")):
+            if column not in {row[1] for row in base.execute(f"PRAGMA table_info({table})")}:
+                base.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
         stamp(base)
         return base
 
@@ -184,8 +189,8 @@ class Journal(Places):
 
     def begin(self, run: str, *, resume: bool = True) -> None:
         """Start a run; with `resume`, a push that was not finished (killed, a failing server) is resumed by name."""
-        query = """SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? AND run NOT LIKE ?
-                   ORDER BY started DESC, run DESC LIMIT 1"""
+        query = f"""SELECT run, finished FROM runs WHERE server = ? AND run NOT LIKE ? AND run NOT LIKE ?
+                    ORDER BY {IN_TURN} LIMIT 1"""  # noqa: S608  # nosec B608
         last = self._base.execute(query, (self.server, f"%{UNDO}", f"%{RETRY}")).fetchone() if resume else None
         if last is not None and last[1] is None:
             self.run, self.resumed = last[0], True
@@ -194,8 +199,16 @@ class Journal(Places):
             if run.endswith(RETRY):  # the dead letters of an interrupted one are sent again: it is closed
                 statement = "UPDATE runs SET finished = ? WHERE server = ? AND run LIKE ? AND finished IS NULL"
                 self._base.execute(statement, (_now(), self.server, f"%{RETRY}"))
-            self._base.execute("INSERT INTO runs VALUES (?, ?, ?, NULL, NULL)", (run, self.server, _now()))
+            statement = """INSERT INTO runs (run, server, started, turn)
+                           SELECT ?, ?, ?, 1 + coalesce(max(turn), 0) FROM runs"""
+            self._base.execute(statement, (run, self.server, _now()))
         remember(self.path)
+
+    def later(self, run: str, than: str) -> bool:
+        """Whether a run was begun later than another one; by their names, where one of them is not in the journal."""
+        query = f"SELECT run FROM runs WHERE run IN (?, ?) ORDER BY {IN_TURN}"  # noqa: S608  # nosec B608
+        found = self._base.execute(query, (run, than)).fetchall()
+        return bool(found[0] == (run,)) if len(found) == 2 else run > than
 
     def known(self, key: str) -> Known | None:
         """A resource as it was last delivered to this server; None if it never was."""

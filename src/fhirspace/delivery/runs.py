@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 
 from fhirspace.delivery.database import opened
-from fhirspace.delivery.journal import FORM, JOURNAL, UNDO
+from fhirspace.delivery.journal import FORM, IN_TURN, JOURNAL, UNDO
 from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.used_journals import journals
 from fhirspace.errors import UsageError
@@ -40,11 +41,13 @@ _TRACES: Final[dict[Traces, tuple[str, ...]]] = {
     "written": (_WRITTEN,),
     "delivered": (_WRITTEN, "SELECT 1 FROM delivered WHERE run = ? LIMIT 1"),
 }
-_RUNS = "SELECT run, server, started, finished, report FROM runs ORDER BY started DESC LIMIT 100000"
+_RUNS = "SELECT run, server, started, finished, report FROM runs ORDER BY {} LIMIT 100000"
 
 
 def runs(path: Path | None = None) -> list[dict[str, Any]]:
-    """The runs of a journal, oldest first: journal, run, server, started, finished (None: not yet), and the counts.
+    """The runs of a journal, in the order in which they were begun.
+
+    Each with journal, run, server, started, finished (None: not yet), and the counts.
 
     Args:
         path: the journal, or its folder; None takes all that pushes on this machine have used.
@@ -52,19 +55,23 @@ def runs(path: Path | None = None) -> list[dict[str, Any]]:
     Raises:
         UsageError: FS594, there is no journal at `path`; FS525, the file is no journal.
     """
-    found = [
-        {
-            **_report(file, report),
-            "journal": str(file),
-            "run": run,
-            "server": server,
-            "started": started,
-            "finished": end,
-        }
-        for file in ([_file(path)] if path else journals())
-        for run, server, started, end, report in _asked(file, _RUNS, tuple[str, str, str, str | None, str | None])
-    ]
-    return sorted(found, key=lambda each: (each["started"], each["run"]))
+    found = [each for file in ([_file(path)] if path else journals()) for each in _runs_of(file)]
+    return [run for _, run in sorted(found, key=lambda each: each[0])]
+
+
+def _runs_of(file: Path) -> Iterator[tuple[tuple[str, str, int], dict[str, Any]]]:
+    """The runs of a journal, each with what it is sorted by among those of others: its begin, or that of one before."""
+    columns = {name for (name,) in _asked(file, "SELECT name FROM pragma_table_info('runs')", tuple[str])}
+    rows = _asked(
+        file,
+        _RUNS.format(IN_TURN if "turn" in columns else "started DESC, run DESC"),
+        tuple[str, str, str, str | None, str | None],
+    )
+    latest = ""
+    for turn, (run, server, started, end, report) in enumerate(reversed(rows)):
+        latest = max(latest, started)
+        own = {"journal": str(file), "run": run, "server": server, "started": started, "finished": end}
+        yield (latest, str(file), turn), {**_report(file, report), **own}
 
 
 def journal_of(run: str, path: Path | None = None, traces: Traces = "written") -> tuple[Path, str, str]:

@@ -23,10 +23,11 @@ def at(name: str) -> Callable[[str, str], bool]:
     return lambda method, url: url.endswith(f"/{name}")
 
 
+@pytest.mark.parametrize("clock", [1, 0, -1], ids=["goes on", "stands still", "is set back"])
 def test_of_what_several_runs_were_refused_the_last_form_is_sent(
-    faulty: FaultyServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    faulty: FaultyServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: int
 ) -> None:
-    names = (f"20260501T10150{second}Z-{9 - second}" for second in count())  # no two of them in one second
+    names = (f"20260501T10150{5 + turn * clock}Z-{9 - turn}" for turn in count())
     monkeypatch.setattr("fhirspace.delivery.push.push.new_run", lambda: next(names))
     faulty.refuse = lambda body: body["id"] == "p-1"
     forms = ["male", "other", "unknown"]
@@ -39,6 +40,21 @@ def test_of_what_several_runs_were_refused_the_last_form_is_sent(
     assert (counts(report), report.problems) == ((1, 0, 2, 0, 0), [])
     assert forms[-1].encode() in faulty.store["Patient/p-1"]
     assert dead.waiting(tmp_path) == 0
+
+
+@pytest.mark.parametrize("clock", [0, -1], ids=["stands still", "is set back"])
+def test_what_was_delivered_later_is_not_overwritten_by_a_dead_letter(
+    faulty: FaultyServer, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: int
+) -> None:
+    names = (f"20260501T10150{5 + turn * clock}Z-{9 - turn}" for turn in count())
+    monkeypatch.setattr("fhirspace.delivery.push.push.new_run", lambda: next(names))
+    for form in ("male", "other"):
+        faulty.refuse = lambda body: body["gender"] == "male"
+        write(tmp_path, {"Patient": [{**patient("p-1"), "managingOrganization": {}, "gender": form}]})
+        push(tmp_path, faulty.url, client=client)
+    faulty.refuse = lambda body: False
+    assert retry(tmp_path, faulty.url, client=client).unchanged == 1
+    assert b"other" in faulty.store["Patient/p-1"]
 
 
 def test_of_two_forms_in_one_run_the_second_is_still_told(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ from fhirspace.delivery.push.precondition import Conflict, Guarded
 from fhirspace.delivery.push.sender import FAILED, Note, Sender
 from fhirspace.delivery.push.validated import validated
 from fhirspace.delivery.report import as_dict
+from fhirspace.delivery.runs import runs
 from fhirspace.delivery.same_key import check_study, folder_key
 from fhirspace.errors import (
     EXIT_CLEAN,
@@ -53,7 +54,7 @@ from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhirserver.capability import known_release, read
 from fhirspace.fhirserver.fetch import fetch
 from fhirspace.fhirserver.http.client import Client, require_release
-from fhirspace.foreign import counted
+from fhirspace.foreign import counted, file_name
 from fhirspace.standards.fhir import definitions
 
 _COUNTS = ("created", "updated", "unchanged", "unchanged_on_server", "conflicts", "refused")
@@ -163,11 +164,16 @@ def retry(folder: Path, server: str, *, run: str | None = None, **options: Unpac
     Raises:
         UsageError: FS535 there are none; others as `push`.
     """
-    files = dead.letters(folder, run)[::-1]
+    files = _latest_first(dead.letters(folder, run), options.get("journal") or folder / JOURNAL)
     report = _deliver(folder, [FhirFile(file, "ndjson") for file in files], server, options, letters=True)
     for file in files:
         dead.remove(file)
     return report
+
+
+def _latest_first(letters: list[Path], journal: Path) -> list[Path]:
+    turns = {file_name(each["run"]): turn for turn, each in enumerate(runs(journal) if journal.exists() else ())}
+    return sorted(letters, key=lambda file: (turns.get(file.stem, -1), file.name), reverse=True)
 
 
 def _deliver(
@@ -360,7 +366,7 @@ def _corrected(units: Iterator[Unit], files: list[Path], journal: Journal, sende
         left = []
         for item in unit:
             known = journal.known(item.key)
-            if known is not None and known.run > item.file.stem and not journal.seal.same(known.digest, item.digest):
+            if known and journal.later(known.run, item.file.stem) and not journal.seal.same(known.digest, item.digest):
                 sender.counts.unchanged += 1
                 continue
             name, row = origins[item.file].get(item.key, (item.place.file, item.row))
