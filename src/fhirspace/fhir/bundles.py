@@ -21,7 +21,7 @@ from fhirspace.foreign import counted
 from fhirspace.json import JsonError, decoder, members
 
 OUTDATED: Final = "an earlier version, or deleted"
-"""Why a resource of a history is left out."""
+"""Why a resource of a Bundle is left out."""
 _RULES: Final = "implicitRules"
 _PAGING: Final = frozenset({"next", "previous", "prev"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
@@ -38,7 +38,7 @@ class BundleNotes:
     """Collects what the Bundles of an input say, file by file.
 
     Attributes:
-        outdated: the entries of each file whose resource was replaced or deleted later, from 1.
+        outdated: the entries of each file whose resource was replaced, or deleted, or is to be deleted, from 1.
     """
 
     outdated: dict[Path, frozenset[int]] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class BundleNotes:
     _next: list[tuple[str, str]] = field(default_factory=list)
 
     def read(self, file: FhirFile) -> frozenset[int]:
-        """The entries of a file that count no more; none unless it is a history.
+        """The entries of a file that count no more: of a history, and those that ask to delete their resource.
 
         Raises:
             InputError: FS443 (the Bundle has implicit rules), and others as `FhirFile.resources`.
@@ -58,10 +58,11 @@ class BundleNotes:
         if bytes(bundle.get(_RULES, b"null")) != b"null":
             raise InputError("FS443", Place(file.name, None, _RULES), "", f"{_RULES} of the Bundle")
         kind = _or(_text, bundle.get("type"), "")
-        gone = outdated(entries) if kind == "history" else frozenset()
+        gone = outdated(entries) if kind == "history" else to_delete(entries)
         if gone:
             self.outdated[file.path] = gone
-            detail = f"{counted(len(gone), 'resource')} of the history"
+            what = "of the history" if kind == "history" else "to be deleted"
+            detail = f"{counted(len(gone), 'resource')} {what}"
             self._problems.append(Problem("FS455", Place(file.name, min(gone)), detail=detail))
         self._problems += _without_resource(entries, file.name, kind)
         links: list[wire.Link] = _or(_links, bundle.get("link"), [])
@@ -103,6 +104,12 @@ def outdated(entries: list[wire.Entry]) -> frozenset[int]:
     return frozenset(place for found in versions.values() for place in _earlier(found))
 
 
+def to_delete(entries: list[wire.Entry]) -> frozenset[int]:
+    """The entries, from 1, with a resource that they ask to delete."""
+    places = enumerate(entries, 1)
+    return frozenset(at for at, each in places if bytes(each.resource) and _request(each).method == "DELETE")
+
+
 def _earlier(found: list[_Version]) -> Iterator[int]:
     times, numbers = all(each.moment for each in found), all(each.number for each in found)
     latest = max(found, key=lambda each: (each.moment * times, each.number * numbers, -each.entry))
@@ -129,11 +136,15 @@ def _version(place: int, entry: wire.Entry) -> _Version:
 
 
 def _without_resource(entries: list[wire.Entry], file: str, kind: str) -> Iterator[Problem]:
-    """One finding for each reason why entries hold no resource, at the first of them."""
+    """One finding for each reason why entries hold no resource, or one that is none, at the first of them."""
     found: dict[str, list[int]] = {}
     for place, entry in enumerate(entries, 1):
-        if not bytes(entry.resource) and not (kind == "history" and _request(entry).method == "DELETE"):
-            found.setdefault(_reason(entry), []).append(place)
+        failed = _STATUS.match(_response(entry).status)
+        if not bytes(entry.resource):
+            if not (kind == "history" and _request(entry).method == "DELETE"):
+                found.setdefault(_reason(entry), []).append(place)
+        elif failed and failed[0] >= "400":
+            found.setdefault(f"the answer {failed[0]} beside a resource", []).append(place)
     for reason, places in found.items():
         detail = f"{counted(len(places), 'entry has', 'entries have')} {reason}"
         yield Problem("FS456", Place(file, places[0], "entry"), "a resource", detail=detail)
