@@ -27,6 +27,7 @@ from fhirspace.study.metadata.describe import Metadata, arranged, together
 from fhirspace.study.metadata.resource import found_in
 from fhirspace.study.reading.addresses import relative
 from fhirspace.study.reading.edited import reconcile
+from fhirspace.study.reading.releases import of_another_release
 from fhirspace.study.reading.statuses import StatusScreen
 from fhirspace.study.reading.subjects import SubjectScreen
 from fhirspace.study.reading.visits import VisitScreen
@@ -153,6 +154,7 @@ def from_fhir(
         for name, line in found.foreign
     ]
     found.problems += [
+        *of_another_release(found.unmapped, library.release),
         *found.stale,
         *_empty(found),
         *_unmapped(found),
