@@ -91,6 +91,7 @@ def extract(
     items = items or {}
     plain, ordinal = unrepeated(block, resource)
     _object(block.root, plain, block.resource, found, items)
+    found.unmapped += _dangling(block, plain)
     extracted = _extracted(mapping, found)
     if any(name not in extracted.cells for name in block.once):
         extracted.absent.append(f"{block.resource}.identifier")
@@ -104,6 +105,23 @@ def extract(
             for row in rows
         ]
     return extracted
+
+
+@once
+def fragments(root: Obj) -> dict[str, str]:
+    """The elements of a template that refer to a contained resource, with its id."""
+    leaves = ((name, dict(node.fields).get("reference")) for name, node in root.fields if isinstance(node, Obj))
+    constants = {name: leaf.constant for name, leaf in leaves if isinstance(leaf, Leaf) and leaf.constant}
+    return {name: text[1:] for name, text in constants.items() if text.startswith("#")}
+
+
+def _dangling(block: Block, resource: Table[str, Any]) -> Iterator[str]:
+    """The paths of references to a contained resource that is not there."""
+    for name, own in fragments(block.root).items():
+        held, contained = resource.get(name), resource.get("contained")
+        there = [each.get("id") for each in contained if isinstance(each, dict)] if isinstance(contained, list) else []
+        if isinstance(held, dict) and held.get("reference") == f"#{own}" and own not in there:
+            yield f"{block.resource}.{name}.reference"
 
 
 def unrepeated(block: Block, resource: Table[str, Any]) -> tuple[Table[str, Any], str]:

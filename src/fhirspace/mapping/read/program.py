@@ -15,7 +15,7 @@ from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code, Make
 from fhirspace.mapping.read.doubts import ABSENT, deciding
-from fhirspace.mapping.read.extract import nodes_of
+from fhirspace.mapping.read.extract import fragments, nodes_of
 from fhirspace.mapping.read.leaves import Uses, uses_of, watched
 from fhirspace.mapping.read.rows import Part, plain
 from fhirspace.mapping.read.shapes import Rec, Shapes, attr
@@ -194,6 +194,9 @@ class _Maker:
         walker = Walk(self.code, uses, self._items, watching, wanted=_identifier(block), alone=alone)
         with self.code.function("read(o, line)", walker.start):
             walker.object(block.root, rec, "o", need=False)
+            for name in [each for each in fragments(block.root) if {each, "contained"} <= rec.members.keys()]:
+                there = [f"o.{rec.members[each].attr}" for each in ("contained", name)]
+                self.code.put(f"if {there[0]} is None and {there[1]} is not None: raise Slow")
             if walker.wanted_flag:
                 self.code.put(f"if not {walker.wanted_flag}: raise Slow")
             cells = BestCells(self.code, mapping, walker)
