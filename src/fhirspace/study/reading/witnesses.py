@@ -31,10 +31,11 @@ from fhirspace.template.codecs import TEXT
 from fhirspace.template.slots import Cond, Slot, once as for_node
 from fhirspace.template.values import Fault, slot_text
 
-_OF_TS: Final = ("@_TS_", "@_SYNTHETIC")
+_SYNTHETIC: Final = "@_SYNTHETIC"
+_OF_TS: Final = ("@_TS_", _SYNTHETIC)
 """Hidden columns that the trial summary gives."""
 _ONE_ROW: Final = pa.table({"": pa.nulls(1, pa.string())})
-_ELSEWHERE: Final = ("@_SYNTHETIC", f"@{NO_PATIENT}")
+_ELSEWHERE: Final = (_SYNTHETIC, f"@{NO_PATIENT}")
 """Those that may be absent: servers change tags; the reader looks itself whether a subject is named."""
 
 
@@ -57,6 +58,7 @@ def contradictions(
     concerned = [library.mappings[domain] for domain in dict.fromkeys(domain for domain, _, _ in several)]
     helpers = Helpers(for_rendering(tabulations, concerned))
     summarised = _summarised([(table, names) for _, table, names in several]) if "TS" in tables else {}
+    some_synthetic = "TS" not in tables and _differ_in_tag(every, library)
     found: list[Problem] = []
     for domain, table, names in several:
         mapping = library.mappings[domain]
@@ -67,6 +69,8 @@ def contradictions(
             elif name.startswith(_OF_TS):
                 if name in summarised:
                     wrong, missing = _summarised_otherwise(mapping, table, name, helpers, summarised[name])
+                elif name == _SYNTHETIC and some_synthetic:
+                    wrong = pc.is_valid(columns.text(table, name))
             elif name.startswith("@_") and name not in IDENTIFYING and _can_be_computed(name, domain, tables):
                 wrong, missing = _computed_otherwise(mapping, table, name, helpers)
             found += _findings("FS448", mapping, table, name, wrong)
@@ -74,6 +78,19 @@ def contradictions(
     for domain, table, name, wrong in misnamed([(domain, table) for domain, table, _ in several], library):
         found += _findings("FS448", library.mappings[domain], table, name, wrong)
     return found
+
+
+def _differ_in_tag(every: Sequence[tuple[str, int | None, pa.Table]], library: Library) -> bool:
+    """Whether some resources say that they are made for a test, and others do not: a whole study is, or none of it."""
+    if not any(has(table, _SYNTHETIC) for _, _, table in every):
+        return False
+    for domain, index, table in every:
+        blocks = library.mappings[domain].blocks
+        roots = [each.root for each in blocks if not each.once] if index is None else [blocks[index].root]
+        tagged = any(f"@{slot.column}" == _SYNTHETIC for root in roots for _, slot in slots(root))
+        if tagged and (not has(table, _SYNTHETIC) or table[_SYNTHETIC].null_count):
+            return True
+    return False
 
 
 def _names(mapping: Mapping, index: int | None, table: pa.Table) -> list[str]:
