@@ -199,6 +199,24 @@ def test_a_misspelt_option_is_named_instead_of_what_is_missing(
     assert said == [message, "`fhirspace convert --help` describes all arguments.\n"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["runs", "audit"], "runs"),
+        (["convert", "x", "--to", "sdtm", "--out", "y", "--gzip"], "convert"),
+        (["convert", "x", "--to", "sdtm", "--out", "y", "--workers", "2"], "convert"),
+    ],
+)
+def test_arguments_that_do_not_go_together_name_the_command(
+    arguments: list[str], command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(arguments)
+    printed = capsys.readouterr().err
+    assert printed.startswith(f"usage: fhirspace {command} ")
+    assert printed.endswith(f"`fhirspace {command} --help` describes all arguments.\n")
+
+
 # -- convert, validate, roundtrip
 
 
@@ -293,7 +311,7 @@ def test_validate_tells_findings_on_stdout(tiny_fhir: Path, tmp_path: Path, caps
     assert captured.out.startswith("error: FS4")
     assert "Patient.ndjson:1:Patient.gender" in captured.out
     assert "secret" not in captured.out
-    assert captured.err == "1 finding\n"
+    assert captured.err == "1 finding (1 error)\n"
 
 
 def test_validate_as_json_is_one_document(tiny_fhir: Path, tmp_path: Path, document: Callable[[], Any]) -> None:
@@ -311,7 +329,9 @@ def test_notes_are_told_and_are_no_findings(
 
     monkeypatch.setattr(checks, "validate", lambda *paths, **more: iter([Problem("FS526", Place("x"))]))
     assert main(["validate", "x"]) == 0
-    assert capsys.readouterr().out.startswith("note: FS526")
+    captured = capsys.readouterr()
+    assert captured.out.startswith("note: FS526")
+    assert captured.err == "1 finding (1 note)\n"
 
 
 def test_roundtrip_gives_its_proof(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:

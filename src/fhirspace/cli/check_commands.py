@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fhirspace.study.rules.report import Report
 
 _LONGEST = 400
+_LEVELS = ("error", "warning", "note")
 _OWN = ("table", "json", "ndjson", "sarif", "outcome")
 """Formats of findings that are not those of conformance rules."""
 
@@ -57,12 +59,20 @@ def validate(options: Namespace) -> int:
 
         tell_problems([problem for group in groups for problem in group.some])
         give(content(report), "", as_json=True)
-    count = sum(group.count for group in groups)
-    count += sum(not group.explained for group in report.groups) if report else 0
+    levels = Counter(dict.fromkeys(_LEVELS, 0))
+    for group in groups:
+        levels[group.first.level] += group.count
+    levels.update(group.rule.severity for group in report.groups if not group.explained) if report else None
     explained = sum(group.count for group in report.groups if group.explained) if report else 0
     also = f", {counted(explained, 'record')} explained" if explained else ""
-    say((counted(count, "finding") if count else "no findings") + also)
+    say(_found(levels) + also)
     return code
+
+
+def _found(levels: Mapping[str, int]) -> str:
+    """How many findings there are, and of which levels, as in ``3 findings (1 warning, 2 notes)``."""
+    by_level = ", ".join(counted(count, level) for level, count in levels.items() if count)
+    return f"{counted(sum(levels.values()), 'finding')} ({by_level})" if by_level else "no findings"
 
 
 def _listed(problems: Iterable[Problem], printed: str, rows: list[dict[str, Any]]) -> Iterator[Problem]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,8 +101,9 @@ def _judged(options: Namespace) -> dict[str, dict[str, int]]:
     except FhirspaceError as error:  # the datasets are written, whatever is wrong with explanations
         say(f"conformance rules did not run: {error}")
         return {}
-    found = ", ".join(f"{count:,} {name}" for name, count in counts.items() if name != "ran")
-    say(f"{counts['ran']} conformance rules: {found}; list them: `fhirspace validate {shown(options.out)} --rules`")
+    found = ", ".join(counted(counts[f"{level}s"], level) for level in ("error", "warning", "note"))
+    listing = f"fhirspace validate {shlex.quote(shown(options.out, 4096))} --rules"
+    say(f"{counts['ran']} conformance rules: {found}, {counts['explained']:,} explained; list them: `{listing}`")
     return {"rules": counts}
 
 

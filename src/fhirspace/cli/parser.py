@@ -45,17 +45,18 @@ def refuse_odd(parser: argparse.ArgumentParser, options: argparse.Namespace) -> 
         parser.exit()
     if options.command is None:
         parser.error(f"{_LACKING}: COMMAND")
+    commands = commands_of(parser)
     if options.command == "runs":
         options.audit = options.what[:1] == ["audit"]
         rest = options.what[options.audit :]
         if len(rest) > 1 or (options.audit and not rest):
-            parser.error("`runs` takes at most one journal, and `runs audit` exactly one")
+            commands["runs"].error("`runs` takes at most one journal, and `runs audit` exactly one")
         options.journal = Path(rest[0]) if rest else None
     if options.command == "convert":
         if options.workers is not None and options.engine != "processes":
-            parser.error("--workers needs --engine processes")
+            commands["convert"].error("--workers needs --engine processes")
         if options.gzip and options.to != "fhir":
-            parser.error("--gzip needs --to fhir")
+            commands["convert"].error("--gzip needs --to fhir")
         options.workers = options.workers or max(2, os.cpu_count() or 2)
 
 
@@ -73,6 +74,12 @@ def parser() -> argparse.ArgumentParser:
     for add in (*EVERYDAY, *DELIVERY, *ABOUT_MAPPINGS, *RULES):
         add(commands)
     return parser
+
+
+def commands_of(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    """The parsers of the commands by name."""
+    [action] = (each for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(action.choices)
 
 
 class _Parser(argparse.ArgumentParser):

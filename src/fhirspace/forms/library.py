@@ -230,7 +230,7 @@ class SourceLibrary:
                     Problem(
                         "FS257",
                         place(table.slice(0, 1), 0) if table.num_rows else Place(name),
-                        "a form that has a mapping",
+                        f"a form of the source mappings `{self.folder.name}`",
                         name,
                     )
                 )

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain, count, islice, takewhile
 from pathlib import Path
 
-from fhirspace.errors import InputError, Place
+from fhirspace.errors import InputError, Place, UsageError
 from fhirspace.foreign import shown
 from fhirspace.forms.supplemental import hashed_name, plain_name
 from fhirspace.limits import allowed, limit
@@ -58,15 +58,19 @@ def make_form_skeleton(path: Path | str) -> str:
         path: the form's CSV file; its header is read, and some rows to tell that it is one.
 
     Raises:
-        InputError: FS101, the file cannot be read, is no CSV file or has no header; FS118, its first line is data;
-            FS156, FS157 it is no ordinary file, or a link that leads nowhere; FS113, its header is too long.
+        UsageError: FS641, it is a folder.
+        InputError: FS101, the file cannot be read, is no CSV file or has no header; FS105, it is not UTF-8; FS118, its
+            first line is data; FS156, FS157 it is no ordinary file, or a link that leads nowhere; FS113, its header is
+            too long.
     """
     file = Path(path)
     try:
-        if file.exists():
-            given(file)  # a pipe would block for ever
+        if file.exists() and not given(file):  # a pipe would block for ever
+            raise UsageError("FS641", file.name, "a CSV file, not a folder: each form is a file of its own")
         header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
-    except (OSError, UnicodeDecodeError, csv.Error):
+    except UnicodeDecodeError:
+        raise InputError("FS105", file.name) from None
+    except (OSError, csv.Error):
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
     if any(map(CONTROL.search, header)) or _OTHER.match("".join(header[:1])):
         raise InputError("FS101", file.name, "a CSV file in UTF-8")  # otherwise values would be printed as names

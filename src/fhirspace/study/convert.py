@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
-from fhirspace.errors import EXIT_QUARANTINED, Place, Problem, UsageError
+from fhirspace.errors import EXIT_FINDINGS, EXIT_QUARANTINED, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.judging import Judging, findings
 from fhirspace.foreign import counted, file_name, shown
@@ -43,6 +43,11 @@ from fhirspace.tables.staging import finish
 from fhirspace.views.notation.model import ViewSet
 
 Target = Literal["fhir", "sdtm", "records"]
+_NOT_CLEAN = {
+    EXIT_FINDINGS: ", with findings (exit code 1)",
+    EXIT_QUARANTINED: ", without what is quarantined or not read (exit code 3)",
+}
+"""The end of the last line by exit code, so that it does not look like success."""
 
 
 @dataclass(slots=True)
@@ -108,8 +113,9 @@ class Conversion:
             lines.append(f"NOTHING was converted{output}")
         if self.replaced:
             lines.append(f"replaced {self.replaced}")
-        end = "nothing is written: the earlier result stays in" if self.stays else "written to"
-        return "\n".join([*lines, f"{end} {shown(self.out, 4096)}"])
+        out = shown(self.out, 4096)
+        end = f"written to {out}{_NOT_CLEAN.get(self.exit_code, '')}"
+        return "\n".join([*lines, f"nothing is written: the earlier result stays in {out}" if self.stays else end])
 
 
 def convert(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
+_READABLE = "CSV, Parquet, SAS transport, Dataset-JSON, or FHIR in JSON"
 _EXACT = (".parquet", ".xpt", ".dsjc", ".ndjson", ".json", ".csv")
 
 
@@ -132,8 +133,9 @@ def _inside(
 def _naming(fault: InputError, others: Sequence[Path]) -> InputError:
     """The fault that nothing can be read, with the names of what there is."""
     names = listed([path.name for path in others if finding(path).code == NOT_READ])
-    place, expected = fault.problem.place, fault.problem.expected
-    return InputError(fault.code, place, expected, f"not read: {names}") if names else fault
+    place, expected = fault.problem.place, _READABLE if fault.code == "FS153" else fault.problem.expected
+    fault = InputError(fault.code, place, expected)
+    return InputError(fault.code, place, expected, f"there is only {names}") if names else fault
 
 
 def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = False) -> list[Path]:

@@ -167,3 +167,10 @@ def test_a_run_writes_both_and_no_value_of_the_data(tmp_path):
         assert "T&lt;b&gt;" in text and "FS704" in text and "RFPENDTC" not in text
         assert "4711" not in text and "1960" not in text
         assert (tmp_path / "out" / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_titles_of_numbers_are_at_the_right_and_a_table_without_titles_has_no_row_for_them():
+    page = html("T", sections(contents())).decode()
+    assert "<th scope=col class=number>rows</th>" in page
+    assert "<th scope=col>label</th>" in page
+    assert "<th scope=col></th>" not in page

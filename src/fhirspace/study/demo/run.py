@@ -13,7 +13,7 @@ from typing import Any
 import fhirspace
 from fhirspace.errors import EXIT_CLEAN, EXIT_FINDINGS, UsageError
 from fhirspace.folders import open_own
-from fhirspace.foreign import counted
+from fhirspace.foreign import counted, listed, shown
 from fhirspace.idkey import DEMO_KEY, PUBLIC, IdKey, chosen
 from fhirspace.standards.fhir import Release
 from fhirspace.study.convert import Conversion, convert
@@ -117,6 +117,7 @@ def _demo(out: Path, fhir: Release, key: IdKey, *, server: bool, shared: bool, s
         columns["FHIR server"] = _delivered(out, fhir, key, steps, published, shared=shared)
     equal = all(each == published.figures for each in columns.values())
     steps.check("figures", "equal in all columns" if equal else "NOT equal", equal)
+    say(f"  written to {shown(out, 4096)}: " + listed(sorted(each.name for each in out.iterdir() if each.is_dir())))
     print(_as_json(steps, columns, published) if as_json else _table(columns, published))
     return EXIT_CLEAN if steps.good else EXIT_FINDINGS
 

@@ -57,10 +57,17 @@ def _section(at: int, section: Section) -> str:
     text = f"<p>{escape(shown(section.text, _LONGEST))}</p>" if section.text else ""
     if not section.rows:
         return f'<section id="s{at}">\n<h2>{escape(section.title)}</h2>\n{text}\n</section>'
-    head = "".join(f"<th scope=col>{escape(name)}</th>" for name in section.header)
+    head = "".join(map(_title, section.header, zip(*section.rows, strict=True)))
+    head = f"<thead><tr>{head}</tr></thead>\n" if any(section.header) else ""
     body = "\n".join(f"<tr>{_row(section.header, row)}</tr>" for row in section.rows)
-    table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
+    table = f"<table>\n{head}<tbody>\n{body}\n</tbody>\n</table>"
     return f'<section id="s{at}">\n<h2>{escape(section.title)}</h2>\n{text}\n{table}\n</section>'
+
+
+def _title(name: str, values: Sequence[str]) -> str:
+    """The title of a column; that of numbers is at the right, as they are."""
+    kind = " class=number" if all(map(_NUMBER.fullmatch, values)) else ""
+    return f"<th scope=col{kind}>{escape(name)}</th>"
 
 
 def _row(header: Sequence[str], row: Sequence[str]) -> str:

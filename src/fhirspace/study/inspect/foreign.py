@@ -69,8 +69,8 @@ def profile(
 
 def _of_files(path: Path) -> tuple[Profile, list[Problem]]:
     found = find([path])
-    if not found.files and (fault := found.nothing()):
-        raise fault
+    if not found.files:
+        raise found.nothing() or InputError("FS153", path.name, "FHIR in JSON: NDJSON, Bundles or resources")
     made = look(found.files)
     return made, [*found.problems(), *made.problems]
 

@@ -111,15 +111,15 @@ def covered(data: dict[str, Any]) -> str:
     for key, name, what in (("datasets", "dataset", "variables"), ("forms", "form", "columns")):
         entries = data[key]
         if entries:
-            rows = [(name, what, "with an element", "carried on purpose", "without", "%")]
+            rows = [(name, what, "with an element", "carried on purpose", "%", "without")]
             rows += [
                 (
                     entry[name],
                     str(entry["variables"]),
                     str(len(entry["home"])),
                     str(len(entry["carried"])),
-                    ", ".join(entry["without"]) or "-",
                     f"{entry['percent']:g}",
+                    ", ".join(entry["without"]) or "-",
                 )
                 for entry in entries
             ]

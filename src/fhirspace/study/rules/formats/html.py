@@ -16,7 +16,7 @@ nav a { margin-right: 1.2rem }
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #d9dee5 }
 th { background: #eef1f5; position: sticky; top: 0 }
-td.number { text-align: right; font-variant-numeric: tabular-nums }
+th.number, td.number { text-align: right; font-variant-numeric: tabular-nums }
 td { overflow-wrap: anywhere } td.short { overflow-wrap: normal; white-space: nowrap }
 .error { color: #a01522; font-weight: 600 } .warning { color: #8a5300; font-weight: 600 } .note { color: #45556b }
 details > summary { cursor: pointer; margin: .6rem 0 }
