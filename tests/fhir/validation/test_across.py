@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from fhirspace.fhir.files import FhirFile
-from fhirspace.fhir.validation import across
+from fhirspace.fhir.validation import hashes
 from fhirspace.fhir.validation.check import check, compiled
 from fhirspace.fhir.validation.quick import Quick, sound
 from fhirspace.fhir.validation.validate import validate
@@ -102,6 +101,14 @@ CASES: list[tuple[str, dict[str, list[dict[str, Any]]], list[tuple[str, str, int
     ),
     ("twice in a file", {"a.ndjson": [PATIENT, PATIENT]}, [("FS436", "a.ndjson", 2, "Patient.id")]),
     ("twice in two files", {"a.ndjson": [PATIENT], "b.json": [PATIENT]}, [("FS436", "b.json", None, "Patient.id")]),
+    (
+        "more types than FHIR has",
+        {"a.ndjson": [*({"resourceType": f"X{at}", "id": "p"} for at in range(256)), PATIENT, PATIENT]},
+        [
+            *(("FS410", "a.ndjson", at, "resourceType") for at in range(1, 257)),
+            ("FS436", "a.ndjson", 258, "Resource.id"),
+        ],
+    ),
     ("one id, two types", {"a.ndjson": [PATIENT, {**OBSERVATION, "id": "p"}]}, []),
     *SUBJECTS,
     (
@@ -122,7 +129,11 @@ CASES: list[tuple[str, dict[str, list[dict[str, Any]]], list[tuple[str, str, int
 
 
 @pytest.mark.parametrize("case", CASES, ids=[each[0] for each in CASES])
-def test_what_is_seen_across_resources(tmp_path: Path, case: tuple[str, dict[str, Any], list[Any]]) -> None:
+@pytest.mark.parametrize("room", [0, 30, hashes._ROOM])
+def test_what_is_seen_across_resources(
+    tmp_path: Path, room: int, case: tuple[str, dict[str, Any], list[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hashes, "_ROOM", room)
     _, files, expected = case
     for name, resources in files.items():
         (tmp_path / name).write_text("\n".join(map(json.dumps, resources)), "utf-8")
@@ -226,14 +237,3 @@ def test_parts_that_may_be_anything_are_not_judged_again_and_all_others_are() ->
             assert (name, check(resource) == []) == (name, right)
             line = json.dumps(resource, separators=(",", ":")).encode()
             assert (name, quick.sound(line)) == (name, right)
-
-
-@pytest.mark.parametrize("most", [1, 2, 1_000_000])
-def test_references_to_what_was_met_are_forgotten_and_no_other_is(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(across, "_MANY", most)
-    found = across.Across()
-    lines = [PATIENT, of("Patient/p"), of("Patient/none", "o2"), visit("late", "e"), at("e", "p", identity="o3")]
-    for number, each in enumerate([*lines, at("none", "p", identity="o4"), {**PATIENT, "id": "late"}], 1):
-        found.add(json.dumps(each).encode(), FhirFile(Path("a.ndjson"), "ndjson"), number, one=False, sound=False)
-    dangling = [problem for problem in found.problems() if problem.code == "FS435"]
-    assert [problem.place.row for problem in dangling] == [3, 6]

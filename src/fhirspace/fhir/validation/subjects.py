@@ -7,17 +7,17 @@ ResearchSubject.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Sequence
 
-from fhirspace.fhir.validation.hashes import of_others
+from fhirspace.fhir.validation.hashes import Table, not_among, of_others
 
 _PATIENT, _STUDY = b"Patient/", b"ResearchStudy/"
 _VERSION = b"/_history/"
-_ENROLMENT = "ResearchSubject"
+_ENROLMENT = b"ResearchSubject"
 _OF_ONE = (b'"subject":', b'"patient":', b'"individual":')
 """Members by which a resource is about one patient."""
 _REMEMBERED = 100_000
+_NONE: frozenset[bytes] = frozenset()
 
 
 def patient_of(texts: Sequence[bytes]) -> int:
@@ -35,13 +35,12 @@ class Subjects:
     """The patients of the resources of a set, and the references between these resources."""
 
     def __init__(self) -> None:
-        self._known: set[tuple[bytes, bytes]] = set()
-        self._targets, self._owners, self._places = array("q"), array("q"), array("q")
-        self._studies, self._patients, self._study_places = array("q"), array("q"), array("q")
-        self._enrolled: set[int] = set()
-        self._enrolments: set[tuple[int, int]] = set()
+        self._known: dict[bytes, set[bytes]] = {}
+        """The references that were met, by the patient of their resource."""
+        self._number = 0
+        self._links, self._studies, self._enrolments = Table(3), Table(3), Table(2)
 
-    def add(self, kind: str, raw: bytes, texts: Sequence[bytes], place: int) -> int:
+    def add(self, kind: bytes, raw: bytes, texts: Sequence[bytes], place: int) -> int:
         """Looks at a resource.
 
         Args:
@@ -54,35 +53,33 @@ class Subjects:
         if not patient:
             return 0
         owner = hash(patient)
-        new = texts if kind == _ENROLMENT else [text for text in texts if (patient, text) not in self._known]
+        known = self._known.get(patient, _NONE)
+        new = texts if kind == _ENROLMENT else [text for text in texts if text not in known]
         if new and any(each in raw for each in _OF_ONE):
-            for text in new:
-                self._link(kind, patient, text, place)
+            for text in dict.fromkeys(new):
+                self._link(kind, owner, text, place)
+            self._remember(patient, new)
         return owner
 
-    def _link(self, kind: str, patient: bytes, text: bytes, place: int) -> None:
-        if len(self._known) >= _REMEMBERED:
-            self._known.clear()
-        self._known.add((patient, text))
-        target, owner = hash(text.partition(_VERSION)[0]), hash(patient)
-        if kind == _ENROLMENT and text.startswith(_STUDY):
-            self._enrolled.add(owner)
-            self._enrolments.add((owner, target))
-        elif text.startswith(_STUDY):
-            self._patients.append(owner)
-            self._studies.append(target)
-            self._study_places.append(place)
-        elif not text.startswith(_PATIENT):
-            self._owners.append(owner)
-            self._targets.append(target)
-            self._places.append(place)
+    def _remember(self, patient: bytes, new: Sequence[bytes]) -> None:
+        if self._number >= _REMEMBERED:
+            self._known, self._number = {}, 0
+        self._known.setdefault(patient, set()).update(new)
+        self._number += len(new)
 
-    def others(self, ids: array[int], owners: array[int]) -> Iterator[int]:
-        """The places of references to what is another patient's. Args: all ids of the set, and their patients."""
-        return (self._places[at] for at in of_others(self._targets, self._owners, ids, owners))
+    def _link(self, kind: bytes, owner: int, text: bytes, place: int) -> None:
+        target = hash(text.partition(_VERSION)[0])
+        if kind == _ENROLMENT and text.startswith(_STUDY):
+            self._enrolments.add(owner, target)
+        elif text.startswith(_STUDY):
+            self._studies.add(owner, target, place)
+        elif not text.startswith(_PATIENT):
+            self._links.add(target, owner, place)
+
+    def others(self, ids: Table) -> Iterator[int]:
+        """The places of references to what is another patient's. Args: all ids of the set, as `of_others` has them."""
+        return of_others(self._links, ids)
 
     def not_enrolled(self) -> Iterator[int]:
         """The places of references to a study that the patient is not in, while there is another one that he is in."""
-        for owner, study, place in zip(self._patients, self._studies, self._study_places, strict=True):
-            if owner in self._enrolled and (owner, study) not in self._enrolments:
-                yield place
+        return not_among(self._studies, self._enrolments)
