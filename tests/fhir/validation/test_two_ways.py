@@ -132,3 +132,18 @@ def test_the_short_way_judges_most_of_what_is_right_or_has_an_unknown_profile() 
     lines = [encode(each) for each in ehr.RESOURCES]
     assert len([line for line in lines if quick.findings(line) is not None]) >= len(lines) * SHARE
     assert any(quick.findings(line) for line in lines), "the note on a profile that is not known"
+
+
+def test_what_is_wrong_is_known_by_what_is_around_its_holes() -> None:
+    """However long it is; a fault of the references themselves is another one."""
+    checker = compiled("R4", full=True)
+    quick = Quick(checker)
+
+    def line(*references: str) -> bytes:
+        wrong = {"bogus": "a text of some length", "display": "somebody"}
+        return encode({**PLAN, "contributor": [{"reference": each, **wrong} for each in references * 9]})
+
+    for second, count in (("Patient/2", 18), ("Patient/1", 18), ("Binary/4", 27), ("#p", 27)):
+        other = line("Patient/1", second)
+        assert short_way(other, quick) == full_way(other, checker)
+        assert len(full_way(other, checker)) == count

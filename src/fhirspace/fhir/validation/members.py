@@ -72,7 +72,7 @@ def _value(raw: bytes) -> Any:
 class Member:
     """The check of one member of a resource, with the texts that passed it, and those that did not."""
 
-    __slots__ = ("_around", "_check", "_rests", "good", "local", "wrong")
+    __slots__ = ("_around", "_check", "_rests", "_wrong", "good", "local")
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -80,8 +80,8 @@ class Member:
         self._around: set[bytes] = set()
         """What was around the holes in texts that are right."""
         self._rests: dict[bytes, Hashable] = {}
-        self.wrong: dict[bytes, Sequence[Finding]] = {}
-        """What is wrong with texts of resources that contain no others."""
+        self._wrong: dict[bytes, Sequence[Finding]] = {}
+        """What is wrong with texts of resources that contain no others, by what is around their holes."""
         self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
         """By the text of the contained resources and its own: the ids that it refers to."""
 
@@ -92,9 +92,11 @@ class Member:
             raw: the text of the member. inside: that of ``contained``, with the types of its resources by id.
         """
         found = self.local.get((inside, raw))
-        if found is not None or (raw in self.wrong and not inside):
+        if found is not None:
             return found
         rest = around(raw)
+        if rest in self._wrong and not inside:
+            return None
         if rest not in self._around:
             return self._judged(raw, rest, inside, types)
         if len(raw) <= LONGEST:
@@ -105,8 +107,8 @@ class Member:
     def _judged(self, raw: bytes, rest: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         scope = Scope(types)
         if self._check(_value(raw), scope):
-            if not inside and len(raw) <= LONGEST:
-                self._remember(raw)
+            if not inside and len(rest) <= 4 * LONGEST:
+                self._remember(raw, rest)
             return None
         if scope.around.asked:
             return None
@@ -130,15 +132,19 @@ class Member:
                 self._rests[raw] = found
         return found
 
-    def _remember(self, raw: bytes) -> None:
+    def wrong(self, raw: bytes) -> Sequence[Finding] | None:
+        """What is wrong with a text that `used` found not to be right; None where that is not remembered."""
+        return self._wrong.get(around(raw))
+
+    def _remember(self, raw: bytes, rest: bytes) -> None:
         """Remembers what is wrong with a text, if it is what the full way says of it, whatever is around it."""
         scope = Scope({})
         value, empty = parse_resource(raw)
         found = self._check(value, scope) or ()
         is_empty = bool(empty) or value in (None, "", [], {})  # which is found in the resource as a whole
         if found and not is_empty and not scope.around.asked:
-            bounded_in_number(self.wrong)
-            self.wrong[raw] = found
+            bounded_in_number(self._wrong, len(rest))
+            self._wrong[rest] = found
 
 
 def bounded_in_number(known: set[Any] | dict[Any, Any], length: int = LONGEST) -> None:
@@ -186,9 +192,10 @@ class Listed(Member):
 
     __slots__ = ("_items",)
 
-    def __init__(self, check: Check, item: Check) -> None:
+    def __init__(self, check: Check, items: Member) -> None:
+        """Args: the check of the array. items: that of its items."""
         super().__init__(check)
-        self._items = Member(item)
+        self._items = items
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """As that of any member."""

@@ -73,7 +73,8 @@ class _Type:
         elif mask is not None:
             made = Masked(check, mask)
         elif element is not None and element.is_list and not element.primitive:
-            made = Listed(check, self._checker.one(element))
+            one, alone = self._checker.one(element), MASKS.get((element.type, False))
+            made = Listed(check, Masked(one, alone) if alone else Member(one))
         else:
             made = Member(check)
         return self.members.setdefault(name, made)
@@ -170,8 +171,8 @@ class Quick:
             more = member.used(text, inside, types)
             if more is not None:
                 used |= more
-            elif text in member.wrong and not inside:
-                wrong += prefixed(name, member.wrong[text])
+            elif (found := None if inside else member.wrong(text)) is not None:
+                wrong += prefixed(name, found)
             else:
                 return None
         ids = line.count(b'"id"') - len(types) - ("id" in members)  # of elements, of which two may be the same
