@@ -47,6 +47,8 @@ class SubjectScreen:
     """
 
     library: Library
+    _renamed: dict[Line, str] = field(init=False, default_factory=dict)
+    """Lines named after a subject that refer to a Patient with another id, one that a server may have made."""
     _seen: list[tuple[str, bool, pa.Table]] = field(init=False, default_factory=list)
     """Of each file: whether these are Patients, and line, subject and id of rows."""
 
@@ -63,10 +65,12 @@ class SubjectScreen:
         for number in sorted(doubtful - set(batch.foreign)):
             resource = _resource(lines[number]) or {}
             name, patient = _NAMED.match(str(resource.get("id"))), _subject(resource)
-            if patient and name and patient != name[1]:
+            if patient and name and patient != name[1] and _OURS.fullmatch(patient):
                 wrong.append(number)
-            elif patient and not name:
+            elif patient and not (name and patient == name[1]):
                 asked[number] = patient
+                if name:
+                    self._renamed[file, number] = patient
         drop(batch, wrong)
         batch.problems += [_problem((file, line)) for line in wrong]
         for domain, parts in batch.tables.items():
@@ -106,7 +110,18 @@ class SubjectScreen:
                 references = Counter({each: count for each, count in references.items() if not _OURS.fullmatch(each)})
             right = patients or _most({each: count for each, count in references.items() if each not in owners})
             wrong[False] += [f"{subject}\x1f{each}" for each in references if each not in right]
-        return sorted(self._lines(wrong)) if wrong[True] or wrong[False] else []
+        lines = self._lines(wrong) if wrong[True] or wrong[False] else ()
+        return sorted({*lines, *self._moved(named)})
+
+    def _moved(self, named: Table[str, Table[str, int]]) -> Iterator[Line]:
+        """The lines named after a subject that refer to an id which the input has for no Patient of this subject."""
+        files = {file for file, _ in self._renamed}
+        for file, _, table in self._seen:
+            rows = zip(table["@row"].to_pylist(), table["USUBJID"].to_pylist(), strict=True) if file in files else ()
+            for line, subject in rows:
+                patient = self._renamed.get((file, line))
+                if patient and patient not in named.get(str(subject), ()):
+                    yield file, line
 
     def _lines(self, wrong: Table[bool, list[str]]) -> Iterator[Line]:
         for file, patient, table in self._seen:
