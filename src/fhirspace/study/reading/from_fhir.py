@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +26,7 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.define import resource as defined
 from fhirspace.study.metadata.describe import Metadata, arranged, together
 from fhirspace.study.metadata.resource import found_in
-from fhirspace.study.reading.addresses import relative
+from fhirspace.study.reading.addresses import addressed, relative
 from fhirspace.study.reading.edited import reconcile
 from fhirspace.study.reading.releases import of_another_release
 from fhirspace.study.reading.statuses import StatusScreen
@@ -113,7 +114,7 @@ def from_fhir(
     found.files = _readable(files, notes, accounting)
     for file in found.files:
         before, lines = found.resources, dict[int, bytes]()
-        current = _as_written(_current(file, found, notes), found, file.name)
+        current = _as_written(file, _current(file, found, notes), found)
         content = _without_metadata(_counted(current, found, lines), found, file.name)
         for batch in reader.read(content, file.name):
             statuses.apply(batch, lines, file.name)
@@ -314,10 +315,11 @@ def _counted(
         yield number, line
 
 
-def _as_written(lines: Iterable[tuple[int, bytes]], found: FromFhir, file: str) -> Iterator[tuple[int, bytes]]:
-    """The lines with references as they were written; those with other ones are noted."""
+def _as_written(file: FhirFile, lines: Iterable[tuple[int, bytes]], found: FromFhir) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with references as they were written; those with other ones are noted."""
+    targets = cache(partial(addressed, file))
     for number, line in lines:
-        made = relative(line)
+        made = relative(line, targets)
         if made is not line:
-            found.addressed.append((file, number))
+            found.addressed.append((file.name, number))
         yield number, made
