@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from datetime import date
+
 import pytest
 from hypothesis import given, strategies as st
 
@@ -151,7 +153,7 @@ def test_an_id_is_a_legal_one_and_the_same_again(cell: str) -> None:
     assert text == made.out(cell) != other.out(cell)
 
 
-@given(st.dates().filter(lambda day: day.year > 999))
+@given(st.dates(date(1583, 1, 1)))
 def test_whole_dates_come_back(day: object) -> None:
     for name in ("date", "datetime"):
         made = codec(name)

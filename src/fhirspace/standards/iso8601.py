@@ -2,7 +2,8 @@
 
 `validate`, `convert`, the derivations and the codecs of mappings all ask here, so that what one accepts all accept.
 A date may be partial. Missing parts at the end are left out, a missing part inside is a single hyphen (``2003---15``,
-``2003-12-15T-:15``). An interval is two dates, or a date and a duration, divided by ``/``.
+``2003-12-15T-:15``). An interval is two dates, or a date and a duration, divided by ``/``. Years before 1583 are none:
+ISO 8601 allows them where sender and receiver agree, SDTM does not, and ``0024`` is a year that lost its century.
 
 Source: SDTMIG 3.4, section 4.4 (dates and times, intervals of uncertainty, durations).
 """
@@ -36,6 +37,8 @@ DURATION: Final = (
 """The regular expression of a duration: ``P2W``, ``P1Y2M``, ``-PT30M`` (before the reference)."""
 _DURATION: Final = re.compile(DURATION, re.ASCII)
 _LONGEST: Final = 200
+_FIRST_YEAR: Final = "1583"
+"""The first whole year of the Gregorian calendar (ISO 8601-1, 4.3.2)."""
 _LEAP: Final = {14, 29, 44, 59}
 """Minutes that can have a leap second: the last of an hour in UTC, in zones that are quarters of an hour apart."""
 Parts = dict[str, str]
@@ -79,7 +82,9 @@ def _parts(text: str) -> Parts:
 
 @remembered
 def _ordinal(day: str) -> int:
-    """The proleptic ordinal of ``2026-03-01``; 0 where there is no such day."""
+    """The proleptic ordinal of ``2026-03-01``; 0 where there is no such day, or none that ISO 8601 takes."""
+    if day < _FIRST_YEAR:
+        return 0
     try:
         return date(int(day[:4]), int(day[5:7]), int(day[8:])).toordinal()
     except ValueError:
@@ -87,6 +92,8 @@ def _ordinal(day: str) -> int:
 
 
 def _check_day(known: Mapping[str, str]) -> None:
+    if known.get("year", _FIRST_YEAR) < _FIRST_YEAR:
+        raise NoSuchDateError
     # An unknown year may be a leap year, an unknown month may have 31 days.
     try:
         date(int(known.get("year", "2000")), int(known.get("month", "1")), int(known.get("day", "1")))
