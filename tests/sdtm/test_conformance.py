@@ -85,7 +85,7 @@ def test_a_note_is_told_once_a_value_and_names_the_first_row():
 def test_an_orphan_qualifier_is_found():
     supp = table("STUDYID|RDOMAIN|USUBJID|IDVAR|IDVARVAL|QNAM|QLABEL|QVAL|QORIG", "X|LB|A|LBSEQ|9|Q|Label|v|CRF")
     assert found({"DM": DM, "LB": table(LB, GOOD), "SUPPLB": supp}) == [("FS735", "IDVARVAL", 0)]
-    assert found({"SUPPLB": supp}) == []
+    assert found({"DM": DM, "SUPPLB": supp}) == [("FS735", "IDVARVAL", 0)]  # no dataset LB at all
 
 
 def test_trial_summary_numbers_repeat_only_within_a_parameter():
