@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from pyarrow import parquet
 
 from fhirspace.errors import InputError, UsageError
 from fhirspace.fhir.validation.check import Checker, judged
@@ -17,6 +18,8 @@ from fhirspace.fhir.validation.structures.registry import Registry
 from fhirspace.standards.fhir import definitions
 from fhirspace.study.convert import convert
 from fhirspace.study.validate import validate
+from fhirspace.tables import xpt
+from fhirspace.tables.text import data_columns
 from fhirspace.template.folders import shipped
 from tests import small_study
 from tests.study.space_study import Space
@@ -158,3 +161,25 @@ def test_a_definition_that_cannot_be_opened_is_an_input_error(tmp_path: Path) ->
     (tmp_path / "x.json").mkdir()
     with pytest.raises(InputError, match="FS101"):
         packages.load(tmp_path)
+
+
+def test_a_control_character_is_found_before_a_conversion_quarantines_its_row(tmp_path: Path) -> None:
+    source = small_study.write(tmp_path / "in")
+    (source / "ae.csv").unlink()
+    odd = small_study.table(small_study.AE.replace("Rash,Rash", "Ra\x01sh,Rash"))
+    parquet.write_table(odd.select(data_columns(odd)), source / "ae.parquet")
+    assert ("FS106", "ae.parquet:3:AETERM") in codes(source)
+    assert convert(source, to="sdtm", out=tmp_path / "out").tables["AE"]["quarantined"] == 1
+
+
+def test_datasets_of_one_transport_file_are_told_apart(tmp_path: Path) -> None:
+    source = small_study.write(tmp_path / "in")
+    parts = []
+    for name in ("ae", "dm"):
+        table = small_study.table((source / f"{name}.csv").read_text("utf-8"))
+        variables: list[xpt.Variable] = [(column, column, "Char", None) for column in data_columns(table)]
+        xpt.write(table, source / "all.xpt", name=name.upper(), label=name, variables=variables)
+        parts.append((source / "all.xpt").read_bytes())
+        (source / f"{name}.csv").unlink()
+    (source / "all.xpt").write_bytes(parts[0] + parts[1][240:])
+    assert {code for code, _ in codes(source)} == {"FS164"}  # AESEQ is text

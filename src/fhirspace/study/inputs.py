@@ -5,6 +5,7 @@ Arrow is imported only where there are tables: that is half of what it costs to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 Kind = Literal["records", "sdtm", "fhir"]
 _FOLDERS: tuple[Kind, ...] = ("records", "sdtm", "fhir")
 _READABLE = "CSV, Parquet, SAS transport, Dataset-JSON, or FHIR in JSON"
+_DOMAIN = re.compile("(?:AP)?[A-Z][A-Z0-9]")
 _EXACT = (".parquet", ".xpt", ".dsjc", ".ndjson", ".json", ".csv")
 
 
@@ -94,7 +96,8 @@ def recognise(
     try:
         tables = _tables(given, faults, follow_links, encoding)
     except InputError as fault:
-        raise (looked.nothing() if fault.code == "FS153" else None) or _naming(fault, looked.others) from None
+        nothing = fault.code == "FS153"
+        raise (looked.nothing() if nothing else None) or (_naming(fault, looked.others) if nothing else fault) from None
     if not tables:
         raise next(iter(faults.values()))
     sure = {name for name in tables if _is_dataset(name, tables[name])}
@@ -133,9 +136,7 @@ def _inside(
 def _naming(fault: InputError, others: Sequence[Path]) -> InputError:
     """The fault that nothing can be read, with the names of what there is."""
     names = listed([path.name for path in others if finding(path).code == NOT_READ])
-    place, expected = fault.problem.place, _READABLE if fault.code == "FS153" else fault.problem.expected
-    fault = InputError(fault.code, place, expected)
-    return InputError(fault.code, place, expected, f"there is only {names}") if names else fault
+    return InputError(fault.code, fault.problem.place, _READABLE, f"there is only {names}" if names else "")
 
 
 def inner_folders(folder: Path, names: Sequence[str], *, follow_links: bool = False) -> list[Path]:
@@ -160,9 +161,14 @@ def _one_format(folder: Path, follow_links: bool, odd: dict[Path, InputError]) -
 
 
 def _is_dataset(name: str, found: formats.Found) -> bool:
-    """Whether a table is an SDTM dataset: a form may be called `ecg`, like a split dataset, but has no STUDYID."""
-    own = sdtm.sponsor_defined(name.upper())  # of XR a form's name says nothing
-    return sdtm.known(name.upper()) and _has(found, "STUDYID") and (not own or _has(found, "DOMAIN"))
+    """Whether a table is an SDTM dataset: a form may be called `ecg`, like a split dataset, but has no STUDYID.
+
+    Of a name that no standard has (APMH, XR), the columns STUDYID and DOMAIN say so together.
+    """
+    name = name.upper()
+    if (sdtm.known(name) and not sdtm.sponsor_defined(name)) or name in sdtm_model.DATASETS:
+        return _has(found, "STUDYID")
+    return _DOMAIN.fullmatch(name) is not None and _has(found, "STUDYID") and _has(found, "DOMAIN")
 
 
 def _may_be_dataset(name: str, found: formats.Found) -> bool:
@@ -212,7 +218,7 @@ class Opened:
     def __init__(self, paths: Sequence[Path], *, follow_links: bool = False, encoding: str | None = None) -> None:
         self.paths = paths
         self._follow_links, self._encoding = follow_links, encoding
-        self._read: dict[Path, Read | InputError] = {}
+        self._read: dict[tuple[Path, str], Read | InputError] = {}
 
     @property
     def inputs(self) -> list[Input]:
@@ -254,12 +260,13 @@ class Opened:
         """A dataset of an input. Raises InputError as `dataset.tabulation`, each time."""
         from fhirspace.study.dataset import tabulation  # noqa: PLC0415 - only tables need Arrow
 
-        if found.path not in self._read:
+        key = found.path, found.name  # a transport file may hold several
+        if key not in self._read:
             try:
-                self._read[found.path] = tabulation(found)
+                self._read[key] = tabulation(found)
             except InputError as fault:
-                self._read[found.path] = fault
-        known = self._read[found.path]
+                self._read[key] = fault
+        known = self._read[key]
         if isinstance(known, InputError):
             raise known
         return known
