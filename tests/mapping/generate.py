@@ -408,7 +408,8 @@ def _places(node: Node, chosen: dict[int, int], above: tuple[Cond, ...]) -> Iter
 
 
 def _used(column: str, form: Form, found: list[Slot]) -> bool:
-    return any(slot.column.startswith(f"{column}.{form.name}") for slot in found)
+    """Whether an open slot takes a form of a clean row: the plus of a number is carried."""
+    return "+" not in form.parts and any(slot.column.startswith(f"{column}.{form.name}") for slot in found)
 
 
 def _formed(column: str, forms: list[Form], draw: Draw) -> str:

@@ -27,7 +27,7 @@ class Codec:
         types: FHIR primitive types that the element's text can have.
         pattern: a regular expression that all accepted cells match (used by forms of a value).
         cells: a regular expression of the cells that it takes in other spellings as well (empty: `pattern`); a form of
-            a value with one such part takes them.
+            a value takes them in a part that alone has this codec.
         verbatim: whether ``out`` copies an accepted cell unchanged (the kernel then checks by `pattern` alone).
         rank: which slot of a column is read first: 0 verbatim, 1 by a table or calendar.
         readable: whether ``back`` exists.

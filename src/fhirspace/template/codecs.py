@@ -26,8 +26,13 @@ STRINGS: Final = frozenset(
 _NUMBER: Final = r"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,17})?(?:[eE](?:0|[+-]?[1-9][0-9]?))?"
 """FHIR's decimal: at most 18 digits before and 17 after the point (R5, Datatypes). Longer exponents are carried: few
 programs, and no reader of 64-bit numbers, take ``1e400``."""
-_SPELT: Final = r"-?(?:0*[0-9]{1,18}(?:\.[0-9]{0,17})?|0*\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,2})?"
-"""Numbers in spellings that JSON does not have (``070``, ``.94``, ``5.``). A plus is none: ``+1`` is a grade."""
+_BLANKS: Final = r"(?u:\s)"
+_DIGITS: Final = r"-?(?:0*[0-9]{1,18}(?:\.[0-9]{0,17})?|0*\.[0-9]{1,17})(?:[eE][+-]?[0-9]{1,2})?"
+_SPELT: Final = rf"(?:(?<!\+){_BLANKS}+)?{_DIGITS}{_BLANKS}*"
+"""Numbers in spellings that JSON does not have (``070``, ``.94``, ``5.``), also between blanks. A plus is none of them,
+``+1`` may be a grade; nor is a number apart from its plus."""
+_COMPARATOR: Final = "(?:<=|>=|<|>)?"
+_COMPARED: Final = rf"(?:{_BLANKS}*(?:<=|>=|<|>))?"
 _INTEGER: Final = r"(?:0|-?[1-9][0-9]{0,8})"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -151,9 +156,10 @@ def _duration_out(cell: str) -> str:
 
 
 def _comparator_out(cell: str) -> str:
-    if cell not in {"<", "<=", ">", ">="}:
+    sign = cell.strip()
+    if sign not in _COMPARATORS:
         raise CellError("FS208", "<, <=, > or >=")
-    return cell
+    return sign
 
 
 def hashed_id(key: IdKey | None = None) -> Out:
@@ -214,8 +220,8 @@ _FIXED: Final[dict[str, Codec]] = {
         Codec("yes", _ny(_YES), {"true": "Y"}.get, _BOOLEAN, "Y|N|U|NA", outputs=_TRUTHS),
         Codec("yes/no", _ny(_YES_NO), {"true": "Y", "false": "N"}.get, _BOOLEAN, "Y|N|U|NA", outputs=_TRUTHS),
         Codec(
-            "comparator", _comparator_out, _same, STRINGS, "(?:<=|>=|<|>)?",
-            verbatim=True, rank=0, outputs=_COMPARATORS,
+            "comparator", _comparator_out, _same, STRINGS, _COMPARATOR,
+            verbatim=True, rank=0, outputs=_COMPARATORS, cells=_COMPARED,
         ),
         Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
         Codec("ucum", _ucum, _never, STRINGS, ".+", readable=False, open=True),

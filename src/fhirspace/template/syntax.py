@@ -100,11 +100,11 @@ class Syntax:
         names = [part.column for part in parts if isinstance(part, Slot)]
         if not names or len(set(names)) != len(names) or any(not re.fullmatch(r"[a-z]\w*", each) for each in names):
             raise MappingError("FS315", self._place(line, name), "parts with different names in small letters")
-        spelt = [part for part in parts if isinstance(part, Slot) and part.codec.cells]
+        codecs = [part.codec.name for part in parts if isinstance(part, Slot)]
         pattern = "".join(
             re.escape(part)
             if isinstance(part, str)
-            else f"(?P<{part.column}>{part.codec.cells if spelt == [part] else part.codec.pattern})"
+            else f"(?P<{part.column}>{_cells(part.codec, alone=codecs.count(part.codec.name) == 1)})"
             for part in parts
         )
         return Form(name, pattern, parts)
@@ -123,6 +123,11 @@ class Syntax:
 
     def _place(self, line: int, key: str | None = None) -> Place:
         return Place(self.file, line, key)
+
+
+def _cells(made: Codec, *, alone: bool) -> str:
+    """What a part of a form takes: all spellings of its codec where no other part has the same codec."""
+    return made.cells if alone and made.cells else made.pattern
 
 
 def opened(closed: Codec) -> Codec:

@@ -141,11 +141,11 @@ def _again(cells: columns.Cells) -> str | None:
 def _standardise(work: Work, domain: str, cells: columns.Cells, own: _Units) -> _Result:
     testcd, specimen, result, unit, status, text, number, standard = cells
     if text is not None:
-        return _Result(None, _plain(text) if number is None else None)
+        return _Result(None, _number(text, standard or unit) if number is None else None)
     if result is None or status is not None or number is not None or standard is not None:
         return _Result()
     if unit is None:
-        return _Result(result, _plain(result))
+        return _Result(result, _number(result, unit))
     plain = canonical(unit)
     wanted = _unit_for(work, domain, testcd, specimen, own.get((testcd, specimen))) or plain
     converted = convert(result, unit, wanted, testcd=testcd)
@@ -159,6 +159,11 @@ def _standardise(work: Work, domain: str, cells: columns.Cells, own: _Units) -> 
 def _plain(text: str) -> str | None:
     """The text where it is a number; else None."""
     return text.strip() if is_number(text) else None
+
+
+def _number(text: str, unit: str | None) -> str | None:
+    """The text where it is a number; ``+1`` without a unit is a grade."""
+    return None if unit is None and text.lstrip().startswith("+") else _plain(text)
 
 
 def _derive_ranges(work: Work, name: str, prefix: str) -> None:
