@@ -74,7 +74,9 @@ KINDS = {
     "Bundle cut short": Kind("study.json", dumped(bundle(*TWO))[:-9], "FS401"),
     "text": Kind("study.json", b"subject,term\n1,headache\n", "FS401"),
     "text as lines": Kind("study.ndjson", b"subject,term\n1,headache\n", "FS406"),
-    "UTF-16": Kind("study.ndjson", LINES.decode().encode("utf-16"), "FS406"),
+    "UTF-16": Kind("study.ndjson", LINES.decode().encode("utf-16"), "FS105"),
+    "UTF-16 without its mark": Kind("study.ndjson", LINES.decode().encode("utf-16-le"), "FS105"),
+    "UTF-16, a Bundle": Kind("study.json", dumped(bundle(*TWO)).decode().encode("utf-16-be"), "FS105"),
     "a name twice in an entry": Kind(
         "study.json",
         b'{"resourceType":"Bundle","type":"collection","entry":[{"resource":%b,"resource":%b}]}'

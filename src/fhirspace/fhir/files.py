@@ -33,6 +33,8 @@ SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 """How the names of FHIR files end, in upper case too. A file that the user names may be called anything."""
 _RUNS: Final = frozenset({MANIFEST, "problems.ndjson", "unread.ndjson"})
 """What runs of ours write beside resources under a name of this kind."""
+_WIDE: Final = (b"\xff\xfe", b"\xfe\xff")
+"""How UTF-16 and UTF-32 begin; without these bytes, the first letter of JSON has a zero beside it (RFC 4627)."""
 _LOOKED_AT: Final = 100
 _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 
@@ -165,7 +167,7 @@ def recognise(path: Path) -> FhirFile:
     A file named ``.ndjson`` or ``.jsonl`` is read line by line, even with one line or with damaged first lines.
 
     Raises:
-        InputError: FS102 (empty), FS160 (unpacks to too much), FS401, FS402 (no JSON), FS403 (nested too deeply), FS404
+        InputError: FS102 (empty), FS105 (UTF-16), FS160 (unpacks to too much), FS401, FS402 (no JSON), FS403 (nested too deeply), FS404
             (cannot be read), FS405 (too large), FS406 (it holds something else).
     """
     with ndjson.readable(path) as stream:
@@ -173,6 +175,8 @@ def recognise(path: Path) -> FhirFile:
         first = next(lines, b"")
         if not first:
             raise InputError("FS102", Place(path.name), "resources")
+        if first.startswith(_WIDE) or b"\0" in first[:4]:
+            raise InputError("FS105", Place(path.name), "JSON in UTF-8", "it is UTF-16 or UTF-32")
         if _in_lines(path):
             if _resource(first) or any(map(_resource, islice(lines, _LOOKED_AT - 1))):
                 return FhirFile(path, "ndjson")
