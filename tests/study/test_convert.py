@@ -166,7 +166,7 @@ def test_datasets_without_their_parent_go_to_quarantine_whole(tmp_path: Path) ->
     done = convert(small_study.write(tmp_path / "in", SUPPCM=supp), to="fhir", out=tmp_path / "out")
     assert done.exit_code == 3
     assert done.tables["SUPPCM"] == {"in": 1, "out": 0, "quarantined": 1}
-    assert [problem.code for problem in done.problems if problem.table == "SUPPCM"].count("FS212") == 1
+    assert [problem.code for problem in done.problems if problem.table == "SUPPCM"].count("FS735") == 1
 
 
 @pytest.mark.parametrize(

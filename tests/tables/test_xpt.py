@@ -372,6 +372,17 @@ def test_an_encoding_is_guessed_only_where_it_is_clear(encoding, tmp_path):
     assert (table.column("A").to_pylist(), problems) == ([words], [])
 
 
+@pytest.mark.parametrize("encoding", ["windows-1252", "gb18030"])
+def test_an_encoding_given_for_texts_that_are_utf_8_is_doubted(encoding, tmp_path):
+    path = write(tmp_path / "t.xpt", made(["caf\u00e9s", "plain"], ["1", "2"]))
+    table, problems = xpt.read(path, encoding=encoding)
+    assert table.column("A").to_pylist()[0] == "caf\u00e9s".encode().decode(encoding)
+    assert [each.code for each in problems] == ["FS170"]
+    assert xpt.read(path, encoding="UTF8")[1] == []
+    path.write_bytes(path.read_bytes().replace(b"plain", b"pl\xe0\xe1n"))
+    assert xpt.read(path, encoding="windows-1252")[1] == []
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "long name": ({"variables": [("ABCDEFGHI", "", "Char", None), N], "table": None}, "FS133"),
     "odd name": ({"name": "A-B"}, "FS133"),

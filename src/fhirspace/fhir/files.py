@@ -167,8 +167,8 @@ def recognise(path: Path) -> FhirFile:
     A file named ``.ndjson`` or ``.jsonl`` is read line by line, even with one line or with damaged first lines.
 
     Raises:
-        InputError: FS102 (empty), FS105 (UTF-16), FS160 (unpacks to too much), FS401, FS402 (no JSON), FS403 (nested too deeply), FS404
-            (cannot be read), FS405 (too large), FS406 (it holds something else).
+        InputError: FS102 (empty), FS105 (UTF-16), FS160 (unpacks to too much), FS401, FS402 (no JSON), FS403 (nested
+            too deeply), FS404 (cannot be read), FS405 (too large), FS406 (it holds something else).
     """
     with ndjson.readable(path) as stream:
         lines = _filled(stream)

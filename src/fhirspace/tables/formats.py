@@ -142,7 +142,9 @@ def scan(
         for table in tables:
             twin = next((other for other in found if other.lower() == table.name.lower()), None)
             if twin is not None:
-                raise InputError("FS155", Place(file.name), f"a table unlike {found[twin].path.name}")
+                other = found[twin].path
+                unlike = f"a table unlike {other.name}" if other != file else "datasets of different names"
+                raise InputError("FS155", Place(file.name), unlike)
             found[table.name] = table
     if not found and not faults:
         raise InputError("FS153", Place(path.name), "CSV, Parquet, SAS transport or Dataset-JSON files")

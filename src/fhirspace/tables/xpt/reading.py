@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import mmap
 from collections.abc import Iterator
 from itertools import pairwise
@@ -56,7 +57,8 @@ def read(
     Returns:
         The text table with ``@file`` and ``@row`` (the first row is 2), and what was noticed: FS138 when the text was
         not UTF-8 and was read as Windows-1252, FS130 for each special missing value, FS158 for each variable with
-        dates, FS159 for each of its numbers that is no date.
+        dates, FS159 for each of its numbers that is no date, FS170 where texts that are UTF-8
+        were read in the `encoding`.
 
     Raises:
         InputError: FS101 (no file), FS103 (no row), FS104 (cut short), FS131 (neither version 5 nor 8, or several
@@ -89,10 +91,13 @@ def _decoded(reader: _Reader, encoding: str | None) -> tuple[pa.Table, list[Prob
         "FS148", Place(reader.file), f"text in {encoding or 'UTF-8'} (`--encoding NAME` allows another)"
     )
     try:
-        return reader.table(encoding or "utf-8")
+        table, problems = reader.table(encoding or "utf-8")
     except UnicodeDecodeError:
         if encoding:
             raise unclear from None
+    else:
+        also = [Problem("FS170", Place(reader.file), "UTF-8", detail=f"read as {encoding}")] if reader.is_utf8 else []
+        return table, [*also, *problems]
     try:
         table, problems = reader.table(_LAST)
     except UnicodeDecodeError:
@@ -108,6 +113,12 @@ class _Reader:
     def __init__(self, content: mmap.mmap, member: Member, file: str) -> None:
         self._content, self._member, self.file = content, member, file
         self.is_foreign = False
+        self._wide = self._narrow = False  # whether texts beyond ASCII are UTF-8, and whether some are not
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether all texts beyond ASCII that were read in another encoding are UTF-8 as well."""
+        return self._wide and not self._narrow
 
     def table(self, encoding: str) -> tuple[pa.Table, list[Problem]]:
         """The rows without provenance, and what was noticed; raises UnicodeDecodeError."""
@@ -147,8 +158,18 @@ class _Reader:
         distinct = [value.rstrip(b" \0") for value in coded.dictionary.to_pylist()]
         if encoding == _LAST:
             self.is_foreign = self.is_foreign or any(map(_looks_foreign, distinct))
+        if codecs.lookup(encoding).name != "utf-8":
+            self._compare([value for value in distinct if not value.isascii()])
         texts = pa.array([value.decode(encoding) or None for value in distinct], TEXT)
         return _coded(coded.indices, texts)
+
+    def _compare(self, texts: list[bytes]) -> None:
+        for text in texts:
+            try:
+                text.decode()
+                self._wide = True
+            except UnicodeDecodeError:
+                self._narrow = True
 
     def _numbers(self, cells: numbers.Bytes, field: Field, first: int, problems: list[Problem]) -> pa.Array:
         values, missing = numbers.read(cells)
