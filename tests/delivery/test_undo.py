@@ -16,7 +16,7 @@ from fhirspace.delivery.runs import journal_of, runs, status
 from fhirspace.delivery.undo import UndoReport, undo
 from fhirspace.delivery.verify import verify
 from fhirspace.errors import FhirspaceError
-from fhirspace.fhir.canonical import canonical
+from fhirspace.fhir.canonical import canonical, cleaned
 from fhirspace.fhirserver.fetch import versions
 from fhirspace.fhirserver.http.client import Client, Response
 from fhirspace.testing import Fault, FaultyServer
@@ -220,6 +220,33 @@ def test_of_what_a_resumed_run_was_refused_the_form_before_is_taken_back(
     assert push(tmp_path, faulty.url, client=client).refused == 1
     assert undo("last", client=client, journal=tmp_path).left == 0
     assert not faulty.store
+
+
+@pytest.mark.parametrize("fault", ["", "reset_before", "reset_after"])
+def test_what_an_undo_restored_is_known_as_ours(
+    faulty: FaultyServer, client: Client, tmp_path: Path, fault: str
+) -> None:
+    write(tmp_path, {"Patient": [patient("p-0"), patient("p-1")], "Organization": [organization()]})
+    push(tmp_path, faulty.url, client=client)
+    theirs = dump(patient("p-1", birthDate="1970")).encode()
+    faulty.store["Patient/p-1"] = theirs
+    write(tmp_path, {"Patient": [patient("p-0", active=True), patient("p-1", active=True)]})
+    if fault:
+        faulty.faults.append(Fault(fault, where=lambda method, url: method == "PUT"))
+        client.attempts = 1
+        with pytest.raises(FhirspaceError, match="FS510"):
+            push(tmp_path, faulty.url, client=client, overwrite=True)
+        client.attempts = 7
+    else:
+        push(tmp_path, faulty.url, client=client, overwrite=True)
+    assert undo("last", client=client, journal=tmp_path).left == 0
+    write(tmp_path, {"Patient": [patient("p-0", active=False), patient("p-1", active=False)]})
+    report = push(tmp_path, faulty.url, client=client)
+    assert [each.key for each in report.conflicting] == ["Patient/p-1"], "what somebody else wrote is still theirs"
+    assert (report.updated, faulty.store["Patient/p-1"]) == (1, cleaned(theirs))
+    write(tmp_path, {"Patient": [patient("p-0")]})
+    undo(report.run, client=client, journal=tmp_path)
+    assert push(tmp_path, faulty.url, client=client).unchanged == 2
 
 
 def test_a_history_that_leads_away_is_not_followed() -> None:

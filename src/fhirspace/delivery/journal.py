@@ -247,11 +247,11 @@ class Journal(Places):
         found = self._base.execute("SELECT sent FROM writes WHERE run = ? AND key = ?", (self.run, key)).fetchone()
         return found[0] if found else None
 
-    def unanswered(self, key: str) -> bytes | None:
-        """The digest of the content that this run sent without an answer; None without one."""
-        query = "SELECT content FROM writes WHERE run = ? AND key = ? AND state = 'sent'"
-        found = self._base.execute(query, (self.run, key)).fetchone()
-        return found[0] if found else None
+    def tried(self, key: str) -> list[bytes]:
+        """The digests of the contents that this run sent, without an answer or before its last form."""
+        query = """SELECT content FROM writes WHERE run = ?1 AND key = ?2 AND state = 'sent'
+                   UNION ALL SELECT content FROM earlier WHERE run = ?1 AND key = ?2"""
+        return [found for (found,) in self._base.execute(query, (self.run, key)) if found]
 
     def record(
         self,
@@ -356,6 +356,15 @@ class Journal(Places):
     def drop(self, keys: Iterable[str]) -> None:
         """Forget that resources were delivered to this server."""
         self._write("DELETE FROM delivered WHERE server = ? AND key = ?", ((self.server, key) for key in keys))
+
+    def restore(self, key: str, content: bytes, version: str) -> None:
+        """Know a resource again as the last run delivered it that wrote this content (its digest), or forget it."""
+        self.drop([key])
+        statement = f"""INSERT INTO delivered (server, key, digest, version, run, content)
+                        SELECT server, key, digest, ?, run, content FROM writes JOIN runs USING (run)
+                        WHERE server = ? AND key = ? AND content = ? AND state IN ('done', 'proven')
+                        ORDER BY {IN_TURN} LIMIT 1"""  # noqa: S608  # nosec B608
+        self._base.execute(statement, (version, self.server, key, self.seal(content)))
 
     def samples(self) -> list[str]:
         """The first and the last key of each resource type delivered to this server."""

@@ -180,10 +180,10 @@ class _Undo:
         """Whether the server holds what the run wrote; else it is counted, and left."""
         if not held.line:
             self.report.gone += 1
-            self._done([ours.key], gone=True)
+            self._gone([ours.key])
         elif not ours.version and not self._is_work_of(ours, held):
             self.report.unwritten += 1
-            self._done([ours.key])
+            self.journal.mark(self.run, [ours.key], "undone")
         elif ours.version and held.version != ours.version and not self._says(ours, held.line):
             self._leave(ours.key, "FS515", "the version that the run made")
         else:
@@ -193,8 +193,7 @@ class _Undo:
     def _before(self, ours: Written, held: Fetched) -> Fetched | None:
         """The version before the run (no bytes: nothing); None if there is nothing to do or it is left."""
         if ours.state == "undoing" and self._is_restored(ours, held):
-            self.report.restored += 1
-            self._done([ours.key])
+            self._restored(ours.key, held.line, held.version)
             return None
         if not self._is_there(ours, held):
             return None
@@ -242,15 +241,17 @@ class _Undo:
         if not entries:
             return
         reply = self.courier.send_apart(entries)
-        good = [entries[at] for at, answer in reply.answers.items() if answer.good or answer.code in (404, 410)]
-        for entry in good:
-            self.report.restored += bool(entry.line)
-            self.report.deleted += not entry.line
-        self._done([self.journal.key_at(entry.item.key) for entry in good if entry.line])
-        self._done([self.journal.key_at(entry.item.key) for entry in good if not entry.line], gone=True)
+        deleted = []
         for at, answer in reply.answers.items():
-            if entries[at] not in good:
-                self._refused(entries[at], answer.code)
+            entry, key = entries[at], self.journal.key_at(entries[at].item.key)
+            if entry.line and answer.good:
+                self._restored(key, entry.line, answer.version)
+            elif not entry.line and (answer.good or answer.code in (404, 410)):
+                deleted.append(key)
+            else:
+                self._refused(entry, answer.code)
+        self.report.deleted += len(deleted)
+        self._gone(deleted)
         left = [entry for at, entry in enumerate(entries) if at not in reply.answers]
         if len(left) > 1:
             self._send(left[: len(left) // 2])
@@ -265,12 +266,26 @@ class _Undo:
         else:
             self._leave(key, "FS516", detail=f"status {status}")
 
-    def _done(self, keys: list[str], *, gone: bool = False) -> None:
+    def _restored(self, key: str, line: bytes, version: str) -> None:
+        """Notes that the server holds what was there before; the journal knows it again if an earlier run wrote it."""
+        self.report.restored += 1
+        self.journal.mark(self.run, [key], "undone")
+        try:
+            self.journal.restore(key, content_of(self.journal, key, line), version)
+        except UsageError:  # another id key: nobody knows whose content it is
+            self.journal.drop([key])
+        self._show()
+
+    def _gone(self, keys: list[str]) -> None:
+        """Notes what is no longer on the server."""
         self.journal.mark(self.run, keys, "undone")
         self.journal.drop(keys)
-        if gone:
-            self.journal.displace(keys)
-        if self.progress and keys:
+        self.journal.displace(keys)
+        if keys:
+            self._show()
+
+    def _show(self) -> None:
+        if self.progress:
             self.progress(self.report.total, 0)
 
     def _leave(self, key: str, code: str, expected: str = "", detail: str = "") -> None:

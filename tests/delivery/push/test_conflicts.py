@@ -127,6 +127,18 @@ def test_a_push_that_was_broken_off_and_corrected_is_no_conflict(
     assert (report.conflicts, report.refused, report.total) == (0, 0, 5)
 
 
+def test_a_push_that_was_broken_off_and_corrected_twice_is_no_conflict(
+    server: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    client.attempts = 1
+    for turn, fault in enumerate(["reset_after", "reset_before"]):
+        server.faults.append(Fault(fault, where=lambda method, url: "Patient" in url))
+        with pytest.raises(Exception, match="FS510"):
+            push(people(tmp_path, birthDate=f"197{turn}"), server.url, client=client)
+    report = push(people(tmp_path, birthDate="1972"), server.url, client=client)
+    assert (report.conflicts, report.refused, report.updated, report.total) == (0, 0, 4, 5)
+
+
 class Meanwhile:
     """Somebody else writes just before a request with one of ours is sent."""
 

@@ -247,7 +247,7 @@ class Sender:
         return Entry(item, line, content(line), match, terms=Terms(self._ours(item.key, known), known is not None))
 
     def _ours(self, key: str, known: Known | None) -> Callable[[bytes], bool]:
-        kept = (known.content if known else None, self.journal.unanswered(key))
+        kept = (known.content if known else None, *self.journal.tried(key))
         return lambda digest: any(self.journal.seal.same(each, digest) for each in kept)
 
     def _together(self, batch: list[Loaded], unit: Loaded) -> bool:
