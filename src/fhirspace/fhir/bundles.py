@@ -15,10 +15,10 @@ import msgspec
 
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import wire
-from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.files import Bundle, FhirFile
 from fhirspace.fhir.references import parsed
 from fhirspace.foreign import counted
-from fhirspace.json import JsonError, decoder, members
+from fhirspace.json import JsonError, decoder
 
 OUTDATED: Final = "an earlier version, or deleted"
 """Why a resource of a Bundle is left out."""
@@ -28,7 +28,6 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
 _STATUS: Final = re.compile(r"[1-5][0-9]{2}(?![0-9])")
 T = TypeVar("T")
-_text = decoder(str)
 _links = decoder(list[wire.Link])
 _total = decoder(int)
 
@@ -46,29 +45,29 @@ class BundleNotes:
     _pages: set[str] = field(default_factory=set)
     _next: list[tuple[str, str]] = field(default_factory=list)
 
-    def read(self, file: FhirFile) -> frozenset[int]:
-        """The entries of a file that count no more: of a history, and those that ask to delete their resource.
+    def read(self, file: FhirFile, bundle: Bundle) -> frozenset[int]:
+        """The entries that count no more: of a history, and those that ask to delete their resource.
+
+        Args:
+            file: the file. bundle: what it holds.
 
         Raises:
-            InputError: FS443 (the Bundle has implicit rules), and others as `FhirFile.resources`.
+            InputError: FS443 (the Bundle has implicit rules).
         """
-        if file.kind != "bundle":
-            return frozenset()
-        bundle, entries = members(file.document()), file.entries()
-        if bytes(bundle.get(_RULES, b"null")) != b"null":
+        entries, kind = bundle.entries, bundle.type
+        if bytes(bundle.members.get(_RULES, b"null")) != b"null":
             raise InputError("FS443", Place(file.name, None, _RULES), "", f"{_RULES} of the Bundle")
-        kind = _or(_text, bundle.get("type"), "")
-        gone = outdated(entries) if kind == "history" else to_delete(entries)
+        gone = outdated(entries) if bundle.is_history else to_delete(entries)
         if gone:
             self.outdated[file.path] = gone
-            what = "of the history" if kind == "history" else "to be deleted"
+            what = "of the history" if bundle.is_history else "to be deleted"
             detail = f"{counted(len(gone), 'resource')} {what}"
             self._problems.append(Problem("FS455", Place(file.name, min(gone)), detail=detail))
         self._problems += _without_resource(entries, file.name, kind)
-        links: list[wire.Link] = _or(_links, bundle.get("link"), [])
+        links: list[wire.Link] = _or(_links, bundle.members.get("link"), [])
         self._pages.update(link.url for link in links if link.relation == "self")
         self._next += [(file.name, link.url) for link in links if link.relation == "next"]
-        total = _or(_total, bundle.get("total"), 0)
+        total = _or(_total, bundle.members.get("total"), 0)
         if kind == "searchset" and not _PAGING.intersection(link.relation for link in links):
             self._problems += _too_few(entries, file.name, total)
         return gone

@@ -9,11 +9,11 @@ Source: FHIR, "Bulk Data Access" (ndjson), "Resource Formats: JSON", "Bundle" (e
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -40,6 +40,28 @@ _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 
 _NONE: Final = msgspec.Raw(b"[]")
 _array = decoder(list[msgspec.Raw])
+_text = decoder(str)
+
+
+class Bundle(NamedTuple):
+    """A Bundle of a file: its document, the members of that, and its entries."""
+
+    document: bytes
+    members: Mapping[str, msgspec.Raw]
+    entries: list[wire.Entry]
+
+    @property
+    def type(self) -> str:
+        """Its type; "" where it has none, or none that is a text."""
+        try:
+            return _text(self.members["type"]) if "type" in self.members else ""
+        except JsonError:
+            return ""
+
+    @property
+    def is_history(self) -> bool:
+        """Whether its entries are versions of resources."""
+        return self.type == "history"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +94,17 @@ class FhirFile:
 
     def entries(self) -> list[wire.Entry]:
         """The entries of a Bundle; for an array, entries with a resource each. Raises InputError as `resources`."""
-        raw = self.document()
+        if self.kind != "array":
+            return self.bundle().entries
         try:
-            if self.kind == "array":
-                return [wire.Entry(resource=item) for item in _array(raw)]
-            found = _array(members(raw).get("entry", _NONE))
-            for item in found:
-                members(item)
-            return [wire.entry_of(item) for item in found]
+            return [wire.Entry(resource=item) for item in _array(self.document())]
+        except JsonError as error:
+            raise _refused(error, self.path) from None
+
+    def bundle(self) -> Bundle:
+        """The Bundle that the file holds. Raises InputError as `resources`."""
+        try:
+            return bundle_of(self.document())
         except JsonError as error:
             raise _refused(error, self.path) from None
 
@@ -90,6 +115,15 @@ class FhirFile:
             InputError: FS160 (unpacks to too much), FS404 (cannot be read to its end), FS405 (too large).
         """
         return _document(self.path)
+
+
+def bundle_of(document: bytes) -> Bundle:
+    """The Bundle that a document is. Raises JsonError: it is none, or its entries are none."""
+    own = members(document)
+    items = _array(own.get("entry", _NONE))
+    for item in items:
+        members(item)
+    return Bundle(document, own, [wire.entry_of(item) for item in items])
 
 
 @dataclass(slots=True)

@@ -210,8 +210,9 @@ class Store:
             for batch in ndjson.batches(file.path):
                 self._take_all(batch)
         elif file.kind == "bundle":
-            outdated = self.notes.read(file)
-            for number, entry in enumerate(file.entries(), 1):
+            bundle = file.bundle()
+            outdated = self.notes.read(file, bundle)
+            for number, entry in enumerate(bundle.entries, 1):
                 raw = bytes(entry.resource)
                 if raw and number in outdated:
                     self.outdated[wire.resource_type(raw)] += 1

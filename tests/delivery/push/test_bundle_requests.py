@@ -76,11 +76,16 @@ def test_what_is_not_done_is_refused_by_name(
         retry(tmp_path, faulty.url, client=client)
 
 
-def test_of_a_history_the_latest_version_is_sent(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"identifier": [{"system": "urn:x", "value": "a list"}]}], ids=len)
+def test_of_a_history_the_latest_version_is_sent(
+    faulty: FaultyServer, client: Client, tmp_path: Path, more: dict[str, Any]
+) -> None:
     versions = [patient(id="p1", meta={"versionId": version}, active=version == "2") for version in ("1", "2")]
     puts = [entry(each, method="PUT", url="Patient/p1") for each in versions]
     removed = [entry(method="DELETE", url="Patient/p2"), entry(patient(id="p2"), method="PUT", url="Patient/p2")]
-    report = push(bundle(tmp_path, *puts, *removed, kind="history"), faulty.url, client=client)
+    whole = {"resourceType": "Bundle", "type": "history", "entry": [*puts, *removed], **more}
+    (tmp_path / "b.json").write_text(dump(whole), "utf-8")
+    report = push(tmp_path, faulty.url, client=client)
     assert told(report) == ["FS579 b.json:1", "FS579 b.json:3", "FS579 b.json:4"]
     assert faulty.store.keys() == {"Patient/p1"}
     assert held(faulty, "Patient/p1")["active"]

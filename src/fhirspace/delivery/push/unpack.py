@@ -22,7 +22,7 @@ import msgspec
 
 from fhirspace.fhir import ndjson, wire
 from fhirspace.fhir.bundles import outdated
-from fhirspace.fhir.files import FhirFile
+from fhirspace.fhir.files import Bundle, FhirFile
 from fhirspace.fhir.references import relinked, rewritten
 from fhirspace.fhir.wire import own_key
 from fhirspace.fhirserver.address import is_id, looks_like_type
@@ -38,11 +38,6 @@ class _Identifier(msgspec.Struct):
     value: str = ""
 
 
-class _Head(msgspec.Struct):
-    type: str = ""
-    identifier: _Identifier = msgspec.field(default_factory=_Identifier)
-
-
 class _Request(msgspec.Struct):
     method: str = ""
     url: str = ""
@@ -50,7 +45,7 @@ class _Request(msgspec.Struct):
     ifMatch: str = ""  # noqa: N815
 
 
-_head = decoder(_Head)
+_identifier = decoder(_Identifier)
 _request = decoder(_Request)
 
 
@@ -103,14 +98,14 @@ class Unpacker:
 
     def _resources(self, file: FhirFile, number: int) -> Iterator[tuple[int, bytes]]:
         """The resources of a Bundle with their places, what leads from one to another made relative."""
-        entries = file.entries()
-        whole = _whole(file.document())
+        bundle = file.bundle()
+        whole = _whole(bundle)
         if whole:
             yield 1, whole
             return
         found = []
-        gone = outdated(entries) if _is_history(file.document()) else frozenset()
-        for place, entry in enumerate(entries, 1):
+        gone = outdated(bundle.entries) if bundle.is_history else frozenset()
+        for place, entry in enumerate(bundle.entries, 1):
             line = self._named(bytes(entry.resource), entry.fullUrl, file.name, number)
             asks = _EARLIER if place in gone else _asks(entry, line)
             if asks:
@@ -148,25 +143,22 @@ class Unpacker:
         return urn
 
 
-def _whole(document: bytes) -> bytes:
+def _whole(bundle: Bundle) -> bytes:
     """A Bundle that is one resource, with an id of its identifier if it has none; else nothing."""
-    try:
-        head = _head(document)
-    except JsonError:
+    if bundle.type not in _WHOLE:
         return b""
-    if head.type not in _WHOLE:
-        return b""
-    urn = _URN.fullmatch(head.identifier.value)
-    if not urn or not own_key(document).endswith("/"):
-        return document
-    return b'{"id":"' + urn[1].encode("ascii") + b'",' + document.lstrip()[1:].lstrip()
+    urn = _URN.fullmatch(_identified(bundle))
+    if not urn or not own_key(bundle.document).endswith("/"):
+        return bundle.document
+    return b'{"id":"' + urn[1].encode("ascii") + b'",' + bundle.document.lstrip()[1:].lstrip()
 
 
-def _is_history(document: bytes) -> bool:
+def _identified(bundle: Bundle) -> str:
+    """The value of its identifier; "" where it has none, or one of another shape."""
     try:
-        return _head(document).type == "history"
+        return _identifier(bundle.members["identifier"]).value if "identifier" in bundle.members else ""
     except JsonError:
-        return False
+        return ""
 
 
 def _asks(entry: wire.Entry, line: bytes) -> str:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from fhirspace.errors import InputError, Place, Problem
-from fhirspace.fhir.files import FhirFile
+from fhirspace.errors import Place, Problem
+from fhirspace.fhir.files import FhirFile, bundle_of
 from fhirspace.fhir.references import ID, parsed
 from fhirspace.fhir.validation.hashes import Table, first_places, missing, repeated
 from fhirspace.fhir.validation.subjects import Subjects, patient_of
@@ -101,7 +101,7 @@ class Across:
             self._file, self._kind = file, None
             self._files.append(file.name)
         if one and file.kind == "bundle":
-            self._bundle(file)
+            self._bundle(raw)
             return
         self._sets += not one
         found = _HEAD.match(raw) if sound else None
@@ -141,12 +141,12 @@ class Across:
         base = f"{self._elsewhere.base}/" if self._elsewhere else ""
         return named.key.encode() if named and named.base in ("", base) else b""
 
-    def _bundle(self, file: FhirFile) -> None:
+    def _bundle(self, raw: bytes) -> None:
         """The entries of a Bundle: their ids count, their references are for whoever made the Bundle."""
         try:
-            entries = file.entries()
-        except InputError:
-            return
+            entries = bundle_of(raw).entries
+        except JsonError:
+            return  # a finding of its own
         for number, entry in enumerate(entries, 1):
             try:
                 head = _head(bytes(entry.resource))

@@ -216,10 +216,11 @@ def _readable(files: Sequence[FhirFile], notes: BundleNotes, accounting: Account
     faults: list[InputError] = []
     for file in files:
         try:
-            if not _always_readable(file):
+            if file.kind == "bundle":
+                notes.read(file, file.bundle())
+            elif not _always_readable(file):
                 for _ in file.resources():
                     pass
-            notes.read(file)
             good.append(file)
         except InputError as fault:
             if accounting is None:
