@@ -33,6 +33,8 @@ _LONGEST_NUMBER = 100
 _NAMING = frozenset({"Identifier", "Topic"})
 _OF_INSTRUMENTS = frozenset({"Topic", "Synonym Qualifier", "Result Qualifier"})
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,7}")
+_PANELS = ("SCAT", "REFID")
+"""What may tell records of findings apart beyond the natural key: the panel and the sample."""
 _ONE_RECORD = {"SV": ("USUBJID", "VISITNUM")}
 """By dataset without --SEQ, the columns of which one record is expected, where the natural key has more."""
 
@@ -318,15 +320,18 @@ def _check_keys(table: pa.Table, spec: sdtm.Domain) -> Iterator[Finding]:
     keys = [key for key in spec.keys if key in table.column_names]
     # A dataset that lacks even the topic of its key cannot be judged.
     if keys and (keys != [key for key in keys if key in {"STUDYID", "USUBJID"}] or spec.name == "DM"):
-        expected = "records apart in " + ", ".join(keys)
         # Without a sequence number two rows of one key cannot be distinguished.
         alone = not any(name.endswith("SEQ") for name in spec.names)
         code = "FS739" if alone and keys == list(spec.keys) else "FS725"
+        column = keys[-1]
+        if spec.klass == "Findings":
+            keys += [name for part in _PANELS if has(table, name := f"{spec.prefix}{part}") and name not in keys]
+        expected = "records apart in " + ", ".join(keys)
         rows = _repeated(table, keys, None)
         if only := _ONE_RECORD.get(spec.name):
             code, expected = "FS739", "records apart in " + ", ".join(only)
-            keys, rows = list(only), _repeated(table, only, columns.text(table, only[-1]).is_valid())
-        yield from _findings(code, table, spec.name, rows, column=keys[-1], expected=expected)
+            column, rows = only[-1], _repeated(table, only, columns.text(table, only[-1]).is_valid())
+        yield from _findings(code, table, spec.name, rows, column=column, expected=expected)
 
 
 def _check_splits(tables: Mapping[str, pa.Table]) -> Iterator[Finding]:
