@@ -23,6 +23,7 @@ from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, slots, walk
 from fhirspace.mapping.read.rows import ELEMENT
 from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
+from fhirspace.standards.iso8601 import instant
 from fhirspace.tables.text import has
 from fhirspace.template.dates import datetime_out, upto
 from fhirspace.template.slots import Leaf, once
@@ -81,7 +82,8 @@ class Comparison:
         for row in groups.first_rows():
             at = rows[row].as_py()
             cells = {each: cell for each, column in several.items() if (cell := column[at].as_py())}
-            wrong.append((stated[at].as_py() or "") not in part.written(name, cells))
+            written, text = part.written(name, cells), stated[at].as_py() or ""
+            wrong.append(not any(_same(each, text) for each in written))
         return groups.flags(wrong).to_pylist() if any(wrong) else []
 
     def _key(self, table: pa.Table, name: str, rows: pa.Array) -> pa.Array:
@@ -172,7 +174,12 @@ def fits_alone(mapping: Mapping, leaves: Sequence[Leaf], name: str, cell: str, s
     for leaf in leaves:
         text = leaf_text(leaf, cells, [])
         found += read_leaf(leaf, text) or [] if text is not None else []
-    return best_cells(mapping, found).get(name, "") == stated
+    return _same(best_cells(mapping, found).get(name, ""), stated)
+
+
+def _same(written: str, stated: str) -> bool:
+    """Whether two elements say the same: equal texts, or the same moment with another offset."""
+    return written == stated or ("T" in stated and instant(written) is not None and instant(written) == instant(stated))
 
 
 def leaves_of(mapping: Mapping, name: str) -> list[Leaf]:
