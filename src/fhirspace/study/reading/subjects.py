@@ -21,10 +21,13 @@ from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.collect import ReadBatch
 from fhirspace.sdtm import columns
 from fhirspace.study.reading.statuses import drop
+from fhirspace.study.summary import NO_PATIENT
 from fhirspace.tables.text import has
 
 ID: Final = "@id:USUBJID"
 """The hidden column with the id of a row's subject, from the id of the resource and its references."""
+_LOGICAL: Final = f"@{NO_PATIENT}"
+"""The hidden column with the subject that a reference names by its identifier."""
 
 _OURS: Final = re.compile(r"[0-9a-f]{32}")
 _NAMED: Final = re.compile(r"([0-9a-f]{32})-")
@@ -71,6 +74,7 @@ class SubjectScreen:
                 asked[number] = patient
                 if name:
                     self._renamed[file, number] = patient
+        wrong += sorted(_of_another(batch) - {*wrong, *batch.foreign})
         drop(batch, wrong)
         batch.problems += [_problem((file, line)) for line in wrong]
         for domain, parts in batch.tables.items():
@@ -142,6 +146,16 @@ class SubjectScreen:
             )
             left[name] = table.filter(pc.invert(pc.is_in(place, value_set=gone)))
         return {name: table for name, table in left.items() if table.num_rows}, [_problem(line) for line in lines]
+
+
+def _of_another(batch: ReadBatch) -> set[int]:
+    """The lines whose logical reference names another subject than their identifier."""
+    found: set[int] = set()
+    for table in (each for parts in batch.tables.values() for each in parts.values()):
+        if has(table, _LOGICAL) and has(table, "USUBJID"):
+            other = pc.not_equal(columns.text(table, _LOGICAL), columns.text(table, "USUBJID"))
+            found.update(table["@row"].filter(pc.fill_null(other, False)).to_pylist())
+    return found
 
 
 def _most(references: Table[str, int]) -> set[str]:

@@ -151,7 +151,8 @@ def _computed_otherwise(mapping: Mapping, table: pa.Table, name: str, helpers: H
     if found and all(each.codec is TEXT for each in found) and made.equals(stated):
         return None, None
     pairs = columns.Groups.of([made, stated], table.num_rows)
-    wrong = [stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
+    compared = helper != NO_PATIENT  # a reference by identifier is as good as one to the Patient
+    wrong = [compared and stated is not None and not _writes(found, cell, stated) for cell, stated in pairs.cells]
     gone = [stated is None and _has_text(found, cell) for cell, stated in pairs.cells]
     missing = pc.and_(pairs.flags(gone), _written(mapping, table, helper)) if any(gone) else None
     return pairs.flags(wrong) if any(wrong) else None, missing
