@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,7 +13,11 @@ import pyarrow.compute as pc
 from fhirspace.foreign import counted
 from fhirspace.forms.columns import Columns, column, equals, every
 from fhirspace.forms.model import FormMapping
+from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import TEXT, data_columns
+
+_CODE = re.compile("[+-]?0[0-9]")
+"""How a code begins that looks like a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +95,24 @@ def reduce(form: FormMapping, table: pa.Table) -> Reduced:
 
 def _cleared(form: FormMapping, table: pa.Table) -> pa.Table:
     """The table with an empty cell for each text of ``missing:``."""
-    texts = pa.array(sorted(form.declared.missing), TEXT)
-    if not len(texts):
+    meant = {_plain(text) for text in form.declared.missing}
+    if not meant:
         return table
     collected = set(data_columns(table)) - (set(form.key) - set(form.optional))
     for at, name in enumerate(table.column_names):
         if name in collected:
             cells = column(table, name)
-            means_none = pc.is_in(cells, value_set=texts)
+            texts = [text for text in pc.unique(cells).to_pylist() if text is not None and _plain(text) in meant]
+            means_none = pc.is_in(cells, value_set=pa.array(texts, TEXT))
             if pc.any(means_none).as_py():
                 table = table.set_column(at, name, pc.if_else(means_none, pa.scalar(None, TEXT), cells))
     return table
+
+
+def _plain(text: str) -> str:
+    """A text without blanks around it, a number in its shortest spelling (``-99.0`` is ``-99``; ``099`` is a code)."""
+    text = text.strip()
+    return text if _CODE.match(text) else canonical_number(text) or text
 
 
 def _kept(form: FormMapping, table: pa.Table) -> pa.Array | None:
