@@ -15,6 +15,7 @@ from fhirspace.forms.columns import Columns, column, equals, every
 from fhirspace.forms.model import FormMapping
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import TEXT, data_columns
+from fhirspace.template.slots import Cond
 
 _CODE = re.compile("[+-]?0[0-9]")
 """How a code begins that looks like a number."""
@@ -120,7 +121,27 @@ def _kept(form: FormMapping, table: pa.Table) -> pa.Array | None:
     skip = form.declared.skip
     if skip is None or not set(skip.columns()) <= set(table.column_names):
         return None
+    for name, values in _compared(skip).items():
+        table = table.set_column(table.column_names.index(name), name, _spelt(column(table, name), values))
     return pc.invert(Columns(table).holds(skip, ()))
+
+
+def _spelt(cells: pa.Array, values: set[str]) -> pa.Array:
+    """The cells, those that are one of `values` in another spelling (``1.0``) as this value."""
+    spelt = {_plain(value): value for value in values}
+    for text in pc.unique(cells).to_pylist():
+        if text is not None and text not in values and _plain(text) in spelt:
+            cells = pc.if_else(equals(cells, text), pa.scalar(spelt[_plain(text)], TEXT), cells)
+    return cells
+
+
+def _compared(condition: Cond) -> dict[str, set[str]]:
+    """The texts with which a condition compares, by column."""
+    found = {condition.column: set(condition.values)} if condition.values else {}
+    for arg in condition.args:
+        for name, values in _compared(arg).items():
+            found[name] = found.get(name, set()) | values
+    return found
 
 
 def silent_ticks(form: FormMapping, table: pa.Table) -> dict[str, pa.Array]:
