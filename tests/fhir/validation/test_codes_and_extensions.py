@@ -202,3 +202,13 @@ def test_a_special_primitive_type_may_have_the_extensions_of_the_general_one(nam
     of_strings = {"url": f"{HL7}iso21090-SC-coding", "valueCoding": {"display": "a"}}
     found = check({**OBSERVATION, name: value, f"_{name}": {"extension": [of_strings]}})
     assert ("FS429" not in [code for _, code, _ in found]) == fits
+
+
+def test_an_extension_of_the_value_of_another_one_is_found_elsewhere() -> None:
+    derived = {"url": f"{HL7}structuredefinition-conformance-derivedFrom", "valueCanonical": "http://example.org/b"}
+    level = {"url": f"{HL7}structuredefinition-fmm", "valueInteger": 1, "_valueInteger": {"extension": [derived]}}
+    structure = {"resourceType": "ValueSet", "status": "draft", "extension": [level]}
+    assert [code for _, code, _ in check(structure, "R5")] == []
+    assert [(path, code) for path, code, _ in check({**structure, "extension": [derived]}, "R5")] == [
+        ("ValueSet.extension[0]", "FS429")
+    ]

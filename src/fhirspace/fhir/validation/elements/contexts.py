@@ -5,6 +5,7 @@ Source: FHIR, "Defining Extensions" (context, contextInvariant), "Extensibility"
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,6 +27,8 @@ _ALSO = {
     "OperationDefinition.parameter.binding": ("ElementDefinition.binding",),
 }
 """HL7's own definitions of types, codes and operations have extensions that are defined for other elements."""
+_OF_VALUE = re.compile(r"extension\('[^']*'\)\.value")
+"""The context of an extension on the value of another one, as an expression; other expressions are not judged."""
 _SPECIAL = {
     **dict.fromkeys(("code", "id", "markdown"), "string"),
     **dict.fromkeys(("canonical", "oid", "url", "uuid"), "uri"),
@@ -140,9 +143,10 @@ def _once(known: Structure) -> bool:
 def _fits(known: Structure, names: frozenset[str]) -> bool:
     if not known.contexts or "ElementDefinition.type" in names:
         return True
+    in_value = "Extension.value" in names
     return any(
-        kind == "fhirpath"
-        or (kind == "extension" and "Extension.value" in names)
+        (kind == "fhirpath" and (in_value or not _OF_VALUE.fullmatch(expression)))
+        or (kind == "extension" and in_value)
         or expression in _ANYWHERE
         or _plain(expression) in names
         for kind, expression in known.contexts
