@@ -30,6 +30,7 @@ LEAST = 0.98
 JUDGED: dict[str, list[dict[str, str]]] = tomllib.loads(Path(__file__).with_name("judged_random.toml").read_text())
 """``missed`` and ``ours``: patterns of kind, place and text, and why."""
 _CODE = re.compile(r"Unknown code '([^#']*)#([^']*)'")
+_IN_SET = re.compile(r".*value set '[^']*' \(([^|)]*)[^)]*\).*\(codes = ([^#]*)#([^,)]*)\)")
 
 
 @pytest.mark.soak
@@ -74,6 +75,9 @@ def _odd(found: Compared, checker: Checker, why: Counter[str]) -> Iterator[str]:
 def _reason(error: Error, part: str, checker: Checker) -> str:
     code = _CODE.match(error.text)
     if code and (system := checker.registry.system(code[1])) and system.holds(code[2]):
+        return "a code that HL7's terminology has since the release"
+    listed = _IN_SET.match(error.text)
+    if listed and (codes := checker.registry.value_set(listed[1])) and codes.holds(listed[2], listed[3]):
         return "a code that HL7's terminology has since the release"
     return next(
         (
