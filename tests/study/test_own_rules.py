@@ -349,6 +349,7 @@ SEEDS: list[tuple[str, str, int, Any, str]] = [
     ("DM", "ACTARM", 0, "Other", "ACTARM is none of the arms of TA"),
     ("DM", "ARM", 0, "Other", "The code of an arm has another name in an earlier record"),
     ("DM", "USUBJID", 0, "S-2", "A subject has several records"),
+    ("DM", "STUDYID", 1, "T", "The subjects are of more than one study"),
     ("DM", "DTHFL", 1, None, "An adverse event was fatal, but the subject has no flag of death"),
     ("DM", "DTHDTC", 1, None, "The subject died, but the date is not given"),
     ("DM", "BRTHDTC", 0, "2021", "The subject was born after the start of the reference period"),
