@@ -99,7 +99,12 @@ class Groups:
 
     def _group(self, arrays: Sequence[pa.Array], rows: int) -> None:
         self._columns, self._rows = arrays, rows
-        self._index, self.count = _numbered_few(arrays) if arrays and rows <= FEW else _numbered(arrays, rows)
+        self._few: list[Cells] | None = None
+        if arrays and rows <= FEW:
+            self._index, self._few = _numbered_few(arrays)
+            self.count = len(self._few)
+        else:
+            self._index, self.count = _numbered(arrays, rows)
 
     @cached_property
     def codes(self) -> pa.Array:
@@ -115,6 +120,8 @@ class Groups:
     @cached_property
     def cells(self) -> list[Cells]:
         """The cells of each group."""
+        if self._few is not None:
+            return self._few
         return list(zip(*(column.to_pylist() for column in self.distinct), strict=True))
 
     def spread(self, values: Iterable[str | None]) -> pa.Array:
@@ -136,12 +143,12 @@ class Groups:
         return rows
 
 
-def _numbered_few(arrays: Sequence[pa.Array]) -> tuple[np.ndarray[Any, Any], int]:
-    """The number of each row's group, and how many there are, of few rows: calls of Arrow would cost more."""
-    numbers: dict[Any, int] = {}
+def _numbered_few(arrays: Sequence[pa.Array]) -> tuple[np.ndarray[Any, Any], list[Cells]]:
+    """The number of each row's group, and the cells of each, of few rows: calls of Arrow would cost more."""
+    numbers: dict[Cells, int] = {}
     rows = zip(*(array.to_pylist() for array in arrays), strict=True)
     codes = [numbers.setdefault(cells, len(numbers)) for cells in rows]
-    return np.array(codes, np.int64), len(numbers)
+    return np.array(codes, np.int64), list(numbers)
 
 
 def _numbered(arrays: Sequence[pa.Array], rows: int) -> tuple[np.ndarray[Any, Any], int]:

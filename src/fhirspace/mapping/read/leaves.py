@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping as Table, Sequence
+from contextlib import nullcontext
 from functools import partial
-from typing import NamedTuple, TypeAlias
+from itertools import groupby
+from typing import Final, NamedTuple, TypeAlias
 
 from fhirspace.mapping.model import Node, Obj, children, walk
 from fhirspace.mapping.read import memo, witness
@@ -25,6 +27,9 @@ def plainly(slot: Slot) -> bool:
     """Whether what is read from a slot is the text itself."""
     return not slot.readable or same_text(slot)
 
+
+_TOGETHER: Final = 6
+"""How many elements one variable says something of."""
 
 Uses: TypeAlias = dict[witness.Keys, list[Slot]]
 """The slots that give each column at each rank."""
@@ -72,12 +77,18 @@ def _leaves(node: Node) -> tuple[Leaf, ...]:
 
 
 class Leaves:
-    """Reads leaves: `cells` has the variable of each column at each rank, `uses` the slots that give it."""
+    """Reads leaves: `cells` has the variable of each column at each rank, `uses` the slots that give it.
+
+    `any` has the variables that say of some elements each whether one of them is missing: rows mostly lack few, so that
+    most of them need not be looked at one by one.
+    """
 
     def __init__(self, code: Code, uses: Uses, watching: Watched) -> None:
         self.code, self._uses, self._watched = code, uses, watching
         self.cells = {key: f"c{number}" for number, key in enumerate(uses)}
         self.raised: list[Doubt] = []
+        self.any: list[str] = []
+        self._any: dict[str, str] = {}
         self._left: dict[str, list[Test]] = {}
 
     def leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
@@ -170,12 +181,18 @@ class Leaves:
         if doubt.always:
             self.code.put(f"if {test}: raise Slow")
         else:
-            self.code.put(f"if {test}: {self.cells[doubt.name, 0]} = True")
+            if doubt.name not in self._any:
+                if sum(map(bool, self._any.values())) % _TOGETHER == 0:
+                    self.any.append(self.code.fresh("d"))
+                self._any[doubt.name] = self.any[-1]
+            flags = [self.cells[doubt.name, 0], self._any[doubt.name]]
+            self.code.put(f"if {test}: {' = '.join(filter(None, flags))} = True")
             self.raised.append(doubt)
 
     def take_over(self, inner: Leaves) -> tuple[list[Doubt], set[witness.Keys]]:
         """The doubts of an inner function that it left open, and the variables of the others."""
         self._left |= inner._left
+        self._any |= {each.name: "" for each in inner.raised}  # nothing says that one of them is missing
         raised = dict.fromkeys(inner.raised)
         return [each for each in raised if self._left[each.name]], {
             (each.name, 0) for each in raised if not self._left[each.name]
@@ -188,17 +205,22 @@ class Leaves:
             found: the variables; since: the first of the doubts that were raised.
             implied: of columns without a variable, one that is filled if they are; given where nobody looks later.
         """
-        for doubt in dict.fromkeys(self.raised[since:]):
-            flag, left = self.cells[doubt.name, 0], self._left.get(doubt.name, list(doubt.tests))
-            ready = [test for test in left if implied is not None or test.columns <= found.keys()]
-            for test in ready:
-                self._judge(flag, test, found, implied or {})
-            left = [test for test in left if test not in ready]
-            if left and all(test.when and test.deciding <= found.keys() for test in left):
-                some = dict.fromkeys(" and ".join(as_source(test, found, {})) for test in left)
-                self.code.put(f"if {flag} and not ({' or '.join(some)}): {flag} = None")
-                left = [test._replace(when=()) for test in left]
-            self._left[doubt.name] = left
+        for several, raised in groupby(dict.fromkeys(self.raised[since:]), lambda doubt: self._any[doubt.name]):
+            with self.code.block(f"if {several}:") if several else nullcontext():
+                for doubt in raised:
+                    self._judge_one(doubt, found, implied)
+
+    def _judge_one(self, doubt: Doubt, found: Table[str, str], implied: Table[str, str] | None) -> None:
+        flag, left = self.cells[doubt.name, 0], self._left.get(doubt.name, list(doubt.tests))
+        ready = [test for test in left if implied is not None or test.columns <= found.keys()]
+        for test in ready:
+            self._judge(flag, test, found, implied or {})
+        left = [test for test in left if test not in ready]
+        if left and all(test.when and test.deciding <= found.keys() for test in left):
+            some = dict.fromkeys(" and ".join(as_source(test, found, {})) for test in left)
+            self.code.put(f"if {flag} and not ({' or '.join(some)}): {flag} = None")
+            left = [test._replace(when=()) for test in left]
+        self._left[doubt.name] = left
 
     def _judge(self, flag: str, test: Test, found: Table[str, str], implied: Table[str, str]) -> None:
         parts = [flag]

@@ -92,7 +92,7 @@ class Walk(Leaves):
         """The variables that begin as None."""
         names = [*self.flags, *(each.name for each in self.each)]
         rows = [*(name for name, _ in self.groups), *(each.name for each in self.folds)]
-        return [*self.cells.values(), *names, *rows, "carried"]
+        return [*self.cells.values(), *self.any, *names, *rows, "carried"]
 
     def best(self, columns: Collection[str] | None = None) -> dict[str, str]:
         """The variable of each column (of some), after lines that give it the cell of the least rank."""
