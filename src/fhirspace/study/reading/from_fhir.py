@@ -199,6 +199,9 @@ def _arrange(found: FromFhir) -> Iterator[Problem]:
             found.tables[name], same = arranged(found.tables[name], name, metadata)
             if not same:
                 yield Problem("FS450", Place(name), table=name)
+        left = found.tables[name].num_rows if name in found.tables else 0
+        if left < metadata.rows:
+            yield Problem("FS459", Place(name), table=name, detail=f"{left:,} of {counted(metadata.rows, 'row')}")
 
 
 def _broken(found: FromFhir) -> dict[str, dict[int, None]]:
