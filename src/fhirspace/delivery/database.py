@@ -33,6 +33,9 @@ _IN_WORDS: Final = {
     "SQLITE_READONLY": "it cannot be written",
     "SQLITE_CANTOPEN": "it cannot be opened",
     "SQLITE_FULL": "the disk is full",
+    **dict.fromkeys(
+        ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"), "it cannot be written further: the disk may be full"
+    ),
 }
 """What SQLite's names of errors mean; rarer ones are shown as they are."""
 
