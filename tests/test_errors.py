@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -94,3 +95,8 @@ def test_errors_travel_between_processes(kind: type[FhirspaceError]) -> None:
     error = pickle.loads(pickle.dumps(kind("FS601", Place("f", 2, "C"), "this", "status 500")))
     assert type(error) is kind
     assert error.problem == Problem("FS601", Place("f", 2, "C"), "this", detail="status 500")
+
+
+def test_a_folder_without_a_name_is_shown_as_a_point() -> None:
+    assert str(Place(Path().name)) == "."
+    assert str(Place("", 2, "AGE")) == ":2:AGE"

@@ -62,7 +62,8 @@ class Place:
     column: str | None = None
 
     def __str__(self) -> str:
-        return ":".join(shown(part) for part in (self.file, self.row, self.column) if part is not None)
+        file = self.file or ("." if self.row is None and self.column is None else "")  # the folder itself has no name
+        return ":".join(shown(part) for part in (file, self.row, self.column) if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

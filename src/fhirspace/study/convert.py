@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 from fhirspace.errors import EXIT_FINDINGS, EXIT_QUARANTINED, Place, Problem, UsageError
 from fhirspace.fhir.files import FhirFile
@@ -24,7 +24,7 @@ from fhirspace.study.define.description import describe
 from fhirspace.study.finishing.steps import write_differences
 from fhirspace.study.guide.collecting import collected
 from fhirspace.study.guide.writing import write as write_guide
-from fhirspace.study.inputs import Input, recognise
+from fhirspace.study.inputs import Input, already, recognise
 from fhirspace.study.reading.flat import (
     counted_records,
     flattened,
@@ -58,7 +58,8 @@ class Conversion:
     with those that are not read and those that are passed over; `converted` is the number of rows of the result,
     `resources` that of FHIR resources read where the input was FHIR; `id_key` is the fingerprint of the key that made
     the ids where the output is; `replaced` is the result of an earlier run that was in the output folder, `stays`
-    whether it is still there, since nothing was converted; `declared` says what was left out by declaration.
+    whether it is still there, since nothing was converted; `declared` says what was left out by declaration; `chosen`
+    is the name of the source mappings where none were named.
     """
 
     target: str
@@ -74,6 +75,7 @@ class Conversion:
     files: dict[str, int] = field(default_factory=dict)
     converted: int = 0
     stays: bool = False
+    chosen: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -108,14 +110,18 @@ class Conversion:
         if self.unread:
             unread = counted(self.unread, "place of FHIR content is", "places of FHIR content are")
             lines.append(f"{unread} read by no mapping: see unread.ndjson")
-        if not self.converted:
-            output = "" if self.stays else ": the output holds no row or resource of the input"
-            lines.append(f"NOTHING was converted{output}")
+        if self.chosen:
+            lines.append(f"source mappings: {shown(self.chosen)}, which has most of the forms; `--source` names others")
         if self.replaced:
             lines.append(f"replaced {self.replaced}")
         out = shown(self.out, 4096)
-        end = f"written to {out}{_NOT_CLEAN.get(self.exit_code, '')}"
-        return "\n".join([*lines, f"nothing is written: the earlier result stays in {out}" if self.stays else end])
+        if self.converted:
+            end = [f"written to {out}{_NOT_CLEAN.get(self.exit_code, '')}"]
+        elif self.stays:
+            end = ["NOTHING was converted", f"nothing is written: the earlier result stays in {out}"]
+        else:
+            end = [f"written to {out}", "NOTHING was converted: the output holds no row or resource of the input"]
+        return "\n".join([*lines, *end])
 
 
 def convert(
@@ -188,9 +194,7 @@ def convert(
     given = recognise([paths] if isinstance(paths, Path) else paths, to, follow_links=follow_links, encoding=encoding)
     flat = None if views is None else views_of(views, enrolment, folders, fhir)
     if given.kind == to != "sdtm" and flat is None:  # datasets can be written in other formats
-        raise UsageError(
-            "FS613", f"--to {to}", " or ".join(f"`--to {each}`" for each in get_args(Target) if each != to)
-        )
+        raise already(to)
     key = _known_key(out, id_key, new_ids=new_ids) if to == "fhir" else None
     passing = _reading_key(id_key) if given.kind == "fhir" else key
     library, accounting = Library(fhir, folders, key=passing), Accounting(strict=strict)
@@ -341,6 +345,7 @@ def _prepared(
 ) -> pipeline.Prepared:
     if given.kind == "records":
         sources = pipeline.source_library(source, given.forms, mappings)
+        result.chosen = "" if source else sources.folder.name
         records, own = pipeline.read(given, accounting, sources), given.source != "views"
         return pipeline.from_records(records, sources, accounting, kinds, design, reversible=own)
     if given.kind == "sdtm":

@@ -97,6 +97,8 @@ def recognise(
         tables = _tables(given, faults, follow_links, encoding)
     except InputError as fault:
         nothing = fault.code == "FS153"
+        if nothing and target and inner_folders(paths[0], [target], follow_links=follow_links):
+            raise already(target) from None
         raise (looked.nothing() if nothing else None) or (_naming(fault, looked.others) if nothing else fault) from None
     if not tables:
         raise next(iter(faults.values()))
@@ -111,6 +113,12 @@ def recognise(
     problems = [finding(path) for path in besides((*beside, *looked.others), read)]
     named = {name.upper(): found for name, found in tables.items()} if sure else tables
     return Input("sdtm" if sure else "records", named, (), faults, problems, define, study)
+
+
+def already(target: str) -> UsageError:
+    """The error that an input is what it is to be converted to."""
+    others = " or ".join(f"`--to {each}`" for each in _FOLDERS if each != target)
+    return UsageError("FS613", f"--to {target}", others)
 
 
 def _inside(

@@ -129,7 +129,7 @@ class Proof:
         ]
         table += [f"  {shown(line)}" for line in self._metadata()]
         losses = "\n".join(f"  {shown(loss)}" for loss in (*self.left_out, *self.losses)) or "  none"
-        return "\n".join([*table, f"{self._verdict()} ({self.fhir})", "declared losses:", losses])
+        return "\n".join([*table, "declared losses:", losses, f"{self._verdict()} ({self.fhir})"])
 
     def _metadata(self) -> Iterator[str]:
         """What differs beside the cells, in words."""

@@ -31,11 +31,13 @@ def export(
         out: the folder for a file a view; None: the text is the definitions as a JSON array.
 
     Raises:
-        UsageError: FS620, no name or no format is given; FS374, there are no such views; FS644, a file of `out` is
+        UsageError: FS620, no name is given; FS641, no format; FS374, there are no such views; FS644, a file of `out` is
             there already. MappingError: a view is wrong.
     """
-    if name is None or not view_definition:
+    if name is None:
         raise UsageError("FS620", "mapping export", "the name or folder of views, and `--view-definition`")
+    if not view_definition:
+        raise UsageError("FS641", "mapping export", "`--view-definition`, the format to write")
     found = view_set(name, mappings, fhir)
     made = {each.name: exported(each, fhir) for each in found.views.values() if each.definition is None}
     lost = [{"view": view, "part": part, "why": why} for view, each in made.items() for part, why in each.lost]
