@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from fhirspace.fhir.validation.check import check
-from fhirspace.fhir.validation.quick import sound
+from fhirspace.fhir.validation import members
+from fhirspace.fhir.validation.check import check, compiled
+from fhirspace.fhir.validation.quick import Quick, sound
 from fhirspace.json import parse
 from fhirspace.limits import LIMITS
 from fhirspace.study.validate import validate
@@ -80,3 +81,18 @@ def test_what_is_too_deep_is_left_to_the_full_way() -> None:
     for _ in range(LIMITS["json-depth"].default // 2 + 1):
         inner = {"url": "part", "extension": [inner]}
     assert not sound(line({**inner, "url": f"{OWN}deep"}), "R4")
+
+
+def test_all_members_together_remember_so_much_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fullest members forget; what is found is the same."""
+    monkeypatch.setattr(members, "_ALL", 12)
+    monkeypatch.setattr(members, "_LOOK", 1)
+    quick = Quick(compiled("R4"))
+    for number in range(50):
+        coding = {"system": "http://example.org", "code": f"c{number}"}
+        whole = {"resourceType": "Observation", "status": "final", "code": {"coding": [coding]}}
+        assert quick.sound(json.dumps(whole, separators=(",", ":")).encode())
+        wrong = {**whole, "status": "bogus"}
+        assert not quick.sound(json.dumps(wrong, separators=(",", ":")).encode())
+    known = [len(each.good) for each in members._every]
+    assert 1 < sum(known) <= 13

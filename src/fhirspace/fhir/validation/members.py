@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Mapping, Sequence
+from itertools import count
 from typing import Any
+from weakref import WeakSet
 
 import msgspec
 
@@ -52,6 +54,10 @@ NOTHING = b""
 _AROUND = b"[" * 8
 """As deep as a text may be in a line, or deeper."""
 UNUSED: frozenset[str] = frozenset()
+_ALL, _LOOK = 200_000, 20_000
+"""How many texts all members may know together, and after how many new ones that is looked at."""
+_number = count(1)
+_every: WeakSet[Member] = WeakSet()
 
 
 def _bound(raw: bytes) -> None:
@@ -72,7 +78,7 @@ def _value(raw: bytes) -> Any:
 class Member:
     """The check of one member of a resource, with the texts that passed it, and those that did not."""
 
-    __slots__ = ("_around", "_check", "_rests", "_wrong", "good", "local")
+    __slots__ = ("__weakref__", "_around", "_check", "_rests", "_wrong", "good", "local")
 
     def __init__(self, check: Check) -> None:
         self._check = check
@@ -84,6 +90,7 @@ class Member:
         """What is wrong with texts of resources that contain no others, by what is around their holes."""
         self.local: dict[tuple[bytes, bytes], frozenset[str]] = {}
         """By the text of the contained resources and its own: the ids that it refers to."""
+        _every.add(self)
 
     def used(self, raw: bytes, inside: bytes, types: Mapping[str, str]) -> frozenset[str] | None:
         """The contained resources that a member refers to, if it is right; None where that is not certain.
@@ -151,6 +158,18 @@ def bounded_in_number(known: set[Any] | dict[Any, Any], length: int = LONGEST) -
     """Forgets all that is remembered before it is too much. Args: what is; the bytes of what is added, if many."""
     if len(known) >= REMEMBERED * LONGEST // max(length, LONGEST):
         known.clear()
+    if next(_number) % _LOOK == 0:
+        _forget()
+
+
+def _forget() -> None:
+    """Forgets what the fullest members know where all of them know too much together."""
+    known = sorted(((len(each.good), each.good) for each in _every), key=lambda each: each[0])
+    total = sum(number for number, _ in known)
+    while total > _ALL:
+        number, texts = known.pop()
+        texts.clear()
+        total -= number
 
 
 class Masked(Member):
