@@ -297,7 +297,7 @@ def test_what_convert_writes_is_judged_and_stays_whole(
     monkeypatch.setattr("fhirspace.sdtm.rules.catalogue.own.rules", lambda: mine)
     code, result, err = converted(study, capsys)
     assert result["rules"] == {"ran": 2, "errors": 2, "warnings": 1, "notes": 0, "explained": 0}
-    assert "2 conformance rules: 2 errors, 1 warnings" in err
+    assert "2 conformance rules: 2 errors, 1 warning," in err
     assert result["tables"]["AE"]["out"] == 2
     explain(study, WHY)
     assert converted(study, capsys)[1]["rules"]["explained"] == 2

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.soak, pytest.mark.slow]
 SEED, PATIENTS, ENROLLED, NOT_SO = 20260, 200, 40, 300
 DATASETS = {"dm", "lb", "vs", "mh", "cm", "pr", "ae", "ex", "sv", "qs"}
 BLOOD_PRESSURE = "85354-9"
-RULES = re.compile(r"([0-9,]+) conformance rules: ([0-9,]+) errors")
+RULES = re.compile(r"([0-9,]+) conformance rules: ([0-9,]+) errors?")
 Row = dict[str, str]
 
 
