@@ -193,6 +193,13 @@ def test_languages_are_language_tags(language: dict[str, Any], expected: list[st
     assert [code for _, code, _ in found] == expected
 
 
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_list_of_systems_is_none(release: Release) -> None:
+    coding = {"system": ["urn:ietf:bcp:47"], "code": "de"}
+    found = check({**PATIENT, "communication": [{"language": {"coding": [coding]}}]}, release)
+    assert "FS414" in [code for _, code, _ in found]
+
+
 def test_a_language_may_be_a_text_where_tags_are_preferred() -> None:
     assert check({**PATIENT, "communication": [{"language": {"text": "Deutsch"}}]}, "R4") == []
 

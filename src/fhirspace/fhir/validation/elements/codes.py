@@ -105,8 +105,8 @@ def _with_language(inner: Check) -> Check:
     def check(value: Any, scope: Scope) -> list[Finding] | None:
         found = inner(value, scope)
         codings = value.get("coding") if type(value) is dict else None
-        systems = {each.get("system") for each in (codings if type(codings) is list else ()) if type(each) is dict}
-        if not systems or not systems.isdisjoint((_BCP_47, None)):
+        systems = [each.get("system") for each in (codings if type(codings) is list else ()) if type(each) is dict]
+        if not systems or _BCP_47 in systems or None in systems:
             return found
         return [*(found or ()), ("", "FS417", "a language tag, such as en-US, of urn:ietf:bcp:47")]
 
