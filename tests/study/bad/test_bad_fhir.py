@@ -161,7 +161,7 @@ def bundle(folder: Path) -> None:
 
 FILES: dict[str, tuple[Patch, str, str]] = {
     "empty": (bytes_of(EVENTS, lambda data: b""), EVENTS, "FS102"),
-    "UTF-16": (bytes_of(EVENTS, lambda data: data.decode().encode("utf-16")), EVENTS, "FS406"),
+    "UTF-16": (bytes_of(EVENTS, lambda data: data.decode().encode("utf-16")), EVENTS, "FS105"),
     "other JSON": (bytes_of(EVENTS, lambda data: b'{"a": 1}\n'), EVENTS, "FS406"),
     "gzip cut near its end": (compressed(-30), f"{EVENTS}.gz", "FS404"),
     "gzip cut near its start": (compressed(40), f"{EVENTS}.gz", "FS404"),
