@@ -117,7 +117,7 @@ def recognise(
 
 def already(target: str) -> UsageError:
     """The error that an input is what it is to be converted to."""
-    others = " or ".join(f"`--to {each}`" for each in _FOLDERS if each != target)
+    others = " or ".join(f"`--to {each}`" for each in reversed(_FOLDERS) if each != target)
     return UsageError("FS613", f"--to {target}", others)
 
 
