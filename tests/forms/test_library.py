@@ -346,7 +346,7 @@ def test_a_form_alone_reads_what_it_wrote(wide: SourceLibrary) -> None:
 
 @pytest.mark.parametrize(
     ("content", "code", "expected"),
-    [(None, "FS101", "a CSV file"), (b"\xff\xfe", "FS105", ""), (b"", "FS101", "a header")],
+    [(None, "FS101", "a CSV file"), (b"\xff\xfe", "FS105", ""), (b"", "FS102", "a header")],
 )
 def test_a_skeleton_needs_a_header(tmp_path: Path, content: bytes | None, code: str, expected: str) -> None:
     path = tmp_path / "f.csv"

@@ -310,14 +310,14 @@ def _text(content: str) -> Callable[[Path], Any]:
 
 
 NO_CSV: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a Parquet file": (_parquet, "FS101"),
-    "a transport file": (_xpt, "FS101"),
+    "a Parquet file": (_parquet, "FS114"),
+    "a transport file": (_xpt, "FS151"),
     "a terabyte without line ends": (_sparse, "FS113"),
-    "a record in JSON": (_text('{"subject":"SECRET","age":5}'), "FS101"),
-    "records in JSON": (_text('[{"subject":"SECRET"},{"subject":"SECRET"}]'), "FS101"),
-    "lines of JSON": (_text('{"subject":"SECRET"}\n{"subject":"SECRET2"}\n'), "FS101"),
+    "a record in JSON": (_text('{"subject":"SECRET","age":5}'), "FS151"),
+    "records in JSON": (_text('[{"subject":"SECRET"},{"subject":"SECRET"}]'), "FS151"),
+    "lines of JSON": (_text('{"subject":"SECRET"}\n{"subject":"SECRET2"}\n'), "FS151"),
     "many records in JSON": (_text("[" + '{"subject":"SECRET"},' * 100_000), "FS113"),
-    "XML": (_text("<ODM><ItemData Value='SECRET'/></ODM>"), "FS101"),
+    "XML": (_text("<ODM><ItemData Value='SECRET'/></ODM>"), "FS151"),
 }
 
 

@@ -34,7 +34,7 @@ SUFFIXES: Final = (*_PLAIN, *(f"{suffix}.gz" for suffix in _PLAIN))
 _RUNS: Final = frozenset({MANIFEST, "problems.ndjson", "unread.ndjson"})
 """What runs of ours write beside resources under a name of this kind."""
 _WIDE: Final = (b"\xff\xfe", b"\xfe\xff")
-"""How UTF-16 and UTF-32 begin; without these bytes, the first letter of JSON has a zero beside it (RFC 4627)."""
+"""How UTF-16 and UTF-32 begin; without these bytes, the first letter of JSON has zeros beside it (RFC 4627)."""
 _LOOKED_AT: Final = 100
 _HOLDS: Final = "NDJSON, a Bundle, a resource or an array of resources, as JSON"
 
@@ -209,7 +209,7 @@ def recognise(path: Path) -> FhirFile:
         first = next(lines, b"")
         if not first:
             raise InputError("FS102", Place(path.name), "resources")
-        if first.startswith(_WIDE) or b"\0" in first[:4]:
+        if first.startswith(_WIDE) or (b"\0" in first[:4] and first.lstrip(b"\0").startswith((b"{", b"["))):
             raise InputError("FS105", Place(path.name), "JSON in UTF-8", "it is UTF-16 or UTF-32")
         if _in_lines(path):
             if _resource(first) or any(map(_resource, islice(lines, _LOOKED_AT - 1))):

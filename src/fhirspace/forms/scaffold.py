@@ -18,6 +18,7 @@ from fhirspace.forms.supplemental import hashed_name, plain_name
 from fhirspace.limits import allowed, limit
 from fhirspace.standards import sdtm
 from fhirspace.tables.csv.head import looks_like_data
+from fhirspace.tables.csv.opening import refuse_binary
 from fhirspace.tables.csv.scan import CONTROL
 from fhirspace.tables.listing import given
 
@@ -59,9 +60,9 @@ def make_form_skeleton(path: Path | str) -> str:
 
     Raises:
         UsageError: FS641, it is a folder.
-        InputError: FS101, the file cannot be read, is no CSV file or has no header; FS105, it is not UTF-8; FS118, its
-            first line is data; FS156, FS157 it is no ordinary file, or a link that leads nowhere; FS113, its header is
-            too long.
+        InputError: FS101, the file cannot be read; FS102, it is empty; FS105, it is not UTF-8; FS114, FS151, it is no
+            CSV file or has no header; FS118, its first line is data; FS156, FS157 it is no ordinary file, or a link
+            that leads nowhere; FS113, its header is too long.
     """
     file = Path(path)
     try:
@@ -70,15 +71,17 @@ def make_form_skeleton(path: Path | str) -> str:
         header, *below = list(islice(csv.reader(io.StringIO(_head(file), newline="")), _LOOKED_AT)) or [[]]
     except UnicodeDecodeError:
         raise InputError("FS105", file.name) from None
-    except (OSError, csv.Error):
+    except csv.Error:
+        raise InputError("FS151", file.name, "a CSV file in UTF-8") from None
+    except OSError:
         raise InputError("FS101", file.name, "a CSV file in UTF-8") from None
     if any(map(CONTROL.search, header)) or _OTHER.match("".join(header[:1])):
-        raise InputError("FS101", file.name, "a CSV file in UTF-8")  # otherwise values would be printed as names
+        raise InputError("FS151", file.name, "a CSV file in UTF-8")  # otherwise values would be printed as names
     if looks_like_data(header, below):
         raise InputError("FS118", Place(file.name, 1), "names of columns in the first line")
     columns = [name for name in header if name]
     if not columns:
-        raise InputError("FS101", file.name, "a header with the names of the columns")
+        raise InputError("FS151" if header else "FS102", file.name, "a header with the names of the columns")
     dataset = next((name for name, words in _DATASETS.items() if re.search(words, file.stem.lower())), "LB")
     keys = list(takewhile(lambda name: _KEYS.search(name.lower()), columns)) or columns[:1]
     others = [name for name in columns if name not in keys]
@@ -116,6 +119,7 @@ def _head(file: Path) -> str:
         content = content[: content.rfind(b"\n") + 1]
         if not content:
             raise InputError("FS113", Place(file.name, 1), allowed("header-bytes"))
+    refuse_binary(content, file.name)
     return content.decode("utf-8-sig")
 
 

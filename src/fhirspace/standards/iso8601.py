@@ -37,7 +37,7 @@ DURATION: Final = (
 """The regular expression of a duration: ``P2W``, ``P1Y2M``, ``-PT30M`` (before the reference)."""
 _DURATION: Final = re.compile(DURATION, re.ASCII)
 _LONGEST: Final = 200
-_FIRST_YEAR: Final = "1583"
+FIRST_YEAR: Final = "1583"
 """The first whole year of the Gregorian calendar (ISO 8601-1, 4.3.2)."""
 _LEAP: Final = {14, 29, 44, 59}
 """Minutes that can have a leap second: the last of an hour in UTC, in zones that are quarters of an hour apart."""
@@ -83,7 +83,7 @@ def _parts(text: str) -> Parts:
 @remembered
 def _ordinal(day: str) -> int:
     """The proleptic ordinal of ``2026-03-01``; 0 where there is no such day, or none that ISO 8601 takes."""
-    if day < _FIRST_YEAR:
+    if day < FIRST_YEAR:
         return 0
     try:
         return date(int(day[:4]), int(day[5:7]), int(day[8:])).toordinal()
@@ -92,7 +92,7 @@ def _ordinal(day: str) -> int:
 
 
 def _check_day(known: Mapping[str, str]) -> None:
-    if known.get("year", _FIRST_YEAR) < _FIRST_YEAR:
+    if known.get("year", FIRST_YEAR) < FIRST_YEAR:
         raise NoSuchDateError
     # An unknown year may be a leap year, an unknown month may have 31 days.
     try:

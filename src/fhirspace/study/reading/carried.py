@@ -23,7 +23,7 @@ from fhirspace.mapping.model import Arr, Mapping, Node, Obj, OneOf, slots, walk
 from fhirspace.mapping.read.rows import ELEMENT
 from fhirspace.mapping.write.nodes import Row, resources
 from fhirspace.sdtm import columns
-from fhirspace.standards.iso8601 import instant
+from fhirspace.standards.iso8601 import FIRST_YEAR, instant
 from fhirspace.tables.text import has
 from fhirspace.template.dates import datetime_out, upto
 from fhirspace.template.slots import Leaf, once
@@ -150,8 +150,10 @@ def is_its_day(cells: pa.Array, stated: pa.Array) -> pa.Array:
 def _day_of(cell: str) -> str | None:
     """The day of a local time; None of one that is none, or is on a day that does not exist."""
     found = _LOCAL_TIME.fullmatch(cell)
+    if found is None or cell < FIRST_YEAR:
+        return None
     try:
-        return found and datetime.date.fromisoformat(found[1]).isoformat()
+        return datetime.date.fromisoformat(found[1]).isoformat()
     except ValueError:
         return None
 
