@@ -146,7 +146,20 @@ def _datasets(given: Input, opened: Opened, fhir: Release) -> Iterator[Problem]:
     if not tables and not faults:  # a check of nothing finds nothing, which nobody may take for clean
         raise InputError("FS103", Place(next(iter(given.files.values())).path.name), "at least one row")
     yield from findings
+    if "DM" not in tables:
+        yield from _in_need_of_a_parent(given, tables, fhir)
     yield from _conformance(given, tables)
+
+
+def _in_need_of_a_parent(given: Input, tables: dict[str, pa.Table], fhir: Release) -> Iterator[Problem]:
+    """The datasets whose records are parts of another dataset's resources, which is not there."""
+    from fhirspace.mapping.library import Library  # noqa: PLC0415 - few inputs are without DM
+
+    mappings = Library(fhir).mappings
+    for name in tables:
+        attach = mappings[name].attach if name in mappings else None
+        if attach and not attach.via and attach.to not in tables:
+            yield Problem("FS768", Place(given.files[name].path.name), f"the dataset {attach.to}", name)
 
 
 def _conformance(given: Input, tables: dict[str, pa.Table]) -> Iterator[Problem]:
