@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def held(faulty: FaultyServer) -> dict[str, bytes]:
     return {key: canonical(body) for key, body in faulty.store.items()}
+
+
+def puts(place: str, method: str, url: str) -> bool:
+    return (method, url) == ("PUT", place)
 
 
 def told(report: UndoReport) -> tuple[int, ...]:
@@ -204,6 +209,25 @@ def test_what_a_run_wrote_twice_is_taken_back_to_what_was_before_it(
     assert faulty.versions["Patient/p-0"] == 2 + known
     report = undo(run, client=client, journal=tmp_path)
     assert (report.left, report.problems) == (0, [])
+    assert held(faulty) == before
+
+
+@pytest.mark.parametrize("lost", ["Patient/p-0", "Patient/p-1"])
+def test_a_form_that_a_run_gave_before_one_that_was_lost_is_taken_back(
+    faulty: FaultyServer, client: Client, tmp_path: Path, lost: str
+) -> None:
+    people = {"Patient": [patient("p-0"), patient("p-1")], "Organization": [organization()]}
+    push(write(tmp_path, people), faulty.url, client=client)
+    before = held(faulty)
+    client.attempts = 1
+    for fault, place, active in (("reset_after", lost, True), ("reset_before", "Patient/p-0", False)):
+        write(tmp_path, {"Patient": [patient(f"p-{n}", active=active) for n in range(2)]})
+        faulty.faults.append(Fault(fault, where=partial(puts, place)))
+        with pytest.raises(FhirspaceError, match="FS510"):
+            push(tmp_path, faulty.url, client=client, way="single", connections=1)
+    assert b"true" in held(faulty)["Patient/p-0"]
+    client.attempts = 7
+    assert undo("last", client=client, journal=tmp_path).left == 0
     assert held(faulty) == before
 
 

@@ -295,9 +295,15 @@ class _Undo:
         self.report.problems.append(Problem(code, Place(kind), expected, kind, detail))
 
     def _is_work_of(self, ours: Written, held: Fetched) -> bool:
-        """Whether what was sent, and never answered, has been written: the same content, changed after it was sent."""
-        same = self.journal.seal.same(ours.content, content_of(self.journal, ours.key, held.line))
-        return same and since(modified(held.line), ours.sent)
+        """Whether the server holds what the run sent without an answer, or a form that the run gave it before."""
+        content = content_of(self.journal, ours.key, held.line)
+
+        def is_written(sent: Written) -> bool:
+            if sent.version:
+                return sent.version == held.version
+            return self.journal.seal.same(sent.content, content) and since(modified(held.line), sent.sent)
+
+        return any(map(is_written, [ours, *self.journal.earlier(self.run, ours.key)]))
 
 
 def _entry(key: str, line: bytes, match: str = "") -> Entry:
