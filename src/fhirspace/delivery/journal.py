@@ -88,6 +88,7 @@ FORM = Form(
     indexes=frozenset({"searched", "placed", "unproven", "before"}),
 )
 """The requirements for opening a journal."""
+# What is put into the text of a query below is one of these constants, never a value (which S608 and B608 cannot see).
 IN_TURN = "coalesce(turn, 0) DESC, started DESC, run DESC"
 """The order of runs, the last one first. Clocks are set back now and then, so the times of their begins do not tell."""
 _OF_WRITES = """key, digest, coalesce(content, x''), coalesce(version, ''), coalesce(action, ''),
