@@ -165,6 +165,16 @@ def lab(release: Release = "R4", **cells: str) -> bytes:
     return render(library(release).mappings["LB"], base | cells)[0][1].encode()
 
 
+@pytest.mark.parametrize("unit", ["beats/min", "breaths/min", "kg"])
+def test_units_that_share_a_code_stay_on_the_fast_path(unit: str) -> None:
+    row = {
+        "STUDYID": "S1", "DOMAIN": "VS", "USUBJID": "S1-01", "VSSEQ": "1", "VSTESTCD": "X", "VSTEST": "x",
+        "VSORRES": "16", "VSORRESU": unit,
+    }  # fmt: skip
+    lines = [text.encode() for _, text in render(library("R4").mappings["VS"], row)]
+    same("R4", numbered(lines), fast=True)
+
+
 def lab_row(line: bytes, notice: bool = True) -> dict[str, str]:
     got, _ = read("R4", [(1, line)], notice)
     return got.rows["LB", 0][0][1]

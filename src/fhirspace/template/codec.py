@@ -29,7 +29,7 @@ class Codec:
         cells: a regular expression of the cells that it takes in other spellings as well (empty: `pattern`); a form of
             a value takes them in a part that alone has this codec.
         verbatim: whether ``out`` copies an accepted cell unchanged (the kernel then checks by `pattern` alone).
-        rank: which slot of a column is read first: 0 verbatim, 1 by a table or calendar.
+        rank: which slot of a column is read first: 0 verbatim (signs of micro aside), 1 by a table or calendar.
         readable: whether ``back`` exists.
         outputs: all texts that ``out`` can give, where they are few and known (checked against required bindings).
         open: whether a cell outside is carried (``decimal+``) rather than quarantined.

@@ -225,7 +225,7 @@ _FIXED: Final[dict[str, Codec]] = {
         ),
         Codec("duration", _duration_out, _same, STRINGS, DURATION, verbatim=True, rank=0),
         Codec("ucum", _ucum, _never, STRINGS, ".+", readable=False, open=True),
-        Codec("unit", _text_out, _plain_micro, STRINGS, r"(?s:.+)"),
+        Codec("unit", _text_out, _plain_micro, STRINGS, r"(?s:.+)", rank=0),
     )
 }  # fmt: skip
 """The codecs that are the same wherever they are named: made once, mappings name them thousands of times."""
