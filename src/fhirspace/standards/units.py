@@ -67,6 +67,10 @@ class _Data(msgspec.Struct, frozen=True):
 
 # CDISC tokens whose UCUM code is spelled otherwise; all other tokens must be UCUM already.
 _TOKENS = {"day": "d", "week": "wk", "IU": "[IU]", "mIU": "m[IU]", "uIU": "u[IU]", "mEq": "meq", "uEq": "ueq", "l": "L"}
+# Lower-case prefix and capital M is molar; written in capitals as a whole (MM) it is a length.
+_MOLAR = {"mM": "mmol/L", "uM": "umol/L", "nM": "nmol/L", "pM": "pmol/L"}
+# No trial measures megalitres, megagrams or megametres: M before such a unit is a milli in capitals, as in 10^3/ML.
+_MILLI = re.compile(r"M(?=(?:L|l|g|m|s|mol|eq)[0-9]*$)")
 
 
 @cache
@@ -126,7 +130,8 @@ def plain_micro(text: str) -> str:
 def canonical(unit: str) -> str:
     """The CDISC submission value of a unit's spelling, or the spelling itself (blanks trimmed) where none is known.
 
-    CDISC folds spellings of one size: ``10^3/uL`` becomes ``10^9/L``. The value needs no conversion then.
+    CDISC folds spellings of one size: ``10^3/uL`` becomes ``10^9/L``. The value needs no conversion then. A spelling
+    in another case is that unit unless UCUM reads it as one of another size: ``MU/L`` may be mU/L or 10^6 U/L.
     """
     data = _data()
     text = unit.strip()
@@ -134,7 +139,16 @@ def canonical(unit: str) -> str:
         text = plain_micro(text)
     if text in data.values:
         return text
-    return data.synonyms.get(text) or _folded().get(text.lower()) or text
+    if found := data.synonyms.get(text) or _MOLAR.get(text):
+        return found
+    folded = _folded().get(text.lower())
+    return folded if folded and not _differ(_tokens(text), data.ucum.get(folded) or _tokens(folded)) else text
+
+
+def _differ(code: str | None, other: str | None) -> bool:
+    """Whether two UCUM codes have known sizes that are not the same."""
+    sizes = [size(each) for each in (code, other) if each]
+    return len(sizes) > 1 and None not in sizes and sizes[0] != sizes[1]
 
 
 @remembered
@@ -145,14 +159,17 @@ def ucum(unit: str) -> str | None:
     not converted with: see `convertible`.
     """
     text = plain_micro(unit.strip())
-    table = _data().ucum
-    return table.get(text) or _tokens(text) or table.get(canonical(text))
+    data = _data()
+    known = data.ucum.get(text)
+    if known is None and text not in data.values and canonical(text) == text and text.lower() in _folded():
+        return None  # the case that is meant decides between two sizes
+    return known or _tokens(text) or data.ucum.get(canonical(text))
 
 
 def _tokens(text: str) -> str | None:
     """A UCUM code built token by token; None as soon as one token is not a UCUM atom."""
     plain = re.sub(r"^(?:[xX×]\s*)?10\^(\d+)", r"10*\1", text)
-    code = "/".join(_TOKENS.get(part, part) for part in plain.split("/"))
+    code = "/".join(_TOKENS.get(part) or _MILLI.sub("m", part) for part in plain.split("/"))
     return code if size(code) is not None else None
 
 
