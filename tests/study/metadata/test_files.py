@@ -93,6 +93,22 @@ def test_rows_of_which_one_is_gone_are_sorted_by_their_keys(fhir, tmp_path):
     assert codes(tmp_path / "out")["FS450"] == 1
 
 
+def test_values_that_are_not_there_any_more_are_counted(fhir, tmp_path):
+    folder, release = fhir
+    shutil.copytree(folder, tmp_path / "fhir")
+    events = tmp_path / "fhir/AdverseEvent.ndjson"
+    resources = [json.loads(line) for line in events.read_text().splitlines()]
+    for each in resources:
+        del each["date"]
+        each.pop("extension", None)
+    events.write_text("".join(json.dumps(each) + "\n" for each in resources))
+    back(tmp_path / "fhir", release, tmp_path / "out")
+    found = [json.loads(line) for line in (tmp_path / "out/problems.ndjson").read_text().splitlines()]
+    (lost,) = [each for each in found if each["code"] == "FS473"]
+    assert (lost["table"], lost["level"]) == ("AE", "warning")
+    assert "AESTDTC 0 of 3" in lost["detail"]
+
+
 def test_metadata_that_were_edited_are_reported_and_the_guide_is_followed(fhir, tmp_path):
     folder, release = fhir
     shutil.copytree(folder, tmp_path / "fhir")

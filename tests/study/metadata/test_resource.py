@@ -1,5 +1,6 @@
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +12,10 @@ from fhirspace.study.metadata.order import Order
 from fhirspace.study.metadata.resource import found_in, resource
 from fhirspace.tables.description import Column, Description
 
-COLUMNS = (Column("STUDYID", "Study", "Char", 8), Column("AESEQ", "Seq", "Num", 8, "8.2", "F8."), Column("X"))
-METADATA = Metadata(Description("AE", "Adverse Events", COLUMNS), 3, Order("abc", "def"))
+COLUMNS = (Column("STUDYID", "Study", "Char", 8), Column("AESEQ", "Seq", "Num", 8, "8.2", "F8."), Column("AESTDTC"))
+METADATA = Metadata(
+    Description("AE", "Adverse Events", COLUMNS), 3, Order("abc", "def"), {"STUDYID": 3, "AESTDTC": 2}, {"AESTDTC": 1}
+)
 EMPTY = Metadata(Description("AE", "", (Column("A"),)), 0)
 PLACE = Place("Library.ndjson", 1)
 
@@ -21,9 +24,7 @@ PLACE = Place("Library.ndjson", 1)
 def test_metadata_come_back(metadata):
     assert found_in(resource("AE", metadata, "S", DEMO_KEY), PLACE) == (
         "AE",
-        Metadata(
-            Description("AE", metadata.description.label, metadata.description.columns), metadata.rows, metadata.order
-        ),
+        replace(metadata, description=replace(metadata.description, name="AE")),
     )
 
 
@@ -77,6 +78,10 @@ BAD = {
     "a length that is none": changed(columns=[{"name": "A", "length": 0}]),
     "a type that is none": changed(columns=[{"name": "A", "type": "Date"}]),
     "too many rows": changed(rows=10**12),
+    "a modifier": changed(modifierExtension=[{"url": "https://example.org/not", "valueBoolean": True}]),
+    "rules of others": changed(implicitRules="https://example.org/rules"),
+    "more cells than rows": changed(columns=[{"name": "A", "cells": 4}]),
+    "more times than cells": changed(columns=[{"name": "A", "cells": 1, "times": 2}]),
     "fewer than no rows": changed(rows=-1),
     "too many columns": changed(columns=[{"name": f"A{at}"} for at in range(10_001)]),
 }
@@ -91,6 +96,9 @@ def test_what_was_changed_is_reported_and_not_used(name):
 def test_two_studies_have_the_columns_of_both():
     other = Metadata(Description("AE", "Other", (Column("AESEQ"), Column("Y"))), 2)
     both = together(METADATA, other)
-    assert [column.name for column in both.description.columns] == ["STUDYID", "AESEQ", "X", "Y"]
+    assert [column.name for column in both.description.columns] == ["STUDYID", "AESEQ", "AESTDTC", "Y"]
     assert (both.rows, both.order, both.description.label) == (5, Order("", ""), "Adverse Events")
+    assert not both.cells  # nobody counted those of the other study
+    counted = together(METADATA, replace(other, cells={"STUDYID": 2, "Y": 1}, times={}))
+    assert (counted.cells, counted.times) == ({"STUDYID": 5, "AESTDTC": 2, "Y": 1}, {"AESTDTC": 1})
     assert together(METADATA, METADATA) is METADATA

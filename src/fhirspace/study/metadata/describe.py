@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from fhirspace.errors import Place, Problem
 from fhirspace.foreign import shown
@@ -15,7 +17,7 @@ from fhirspace.sdtm.longtext.rules import part_label
 from fhirspace.standards import sdtm
 from fhirspace.study.metadata.order import NATURAL, Order, in_order, order_of
 from fhirspace.tables.description import Column, Description
-from fhirspace.tables.text import data_columns
+from fhirspace.tables.text import data_columns, has
 from fhirspace.tables.xpt.checks import cell_length
 
 
@@ -25,11 +27,15 @@ class Metadata:
 
     Attributes:
         description: as its file gave it. rows: their number. order: theirs.
+        cells: by column the number of its filled cells; empty if nobody counted them.
+        times: by column the number of its cells with a time of day.
     """
 
     description: Description
     rows: int
     order: Order = NATURAL
+    cells: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, int] = field(default_factory=dict)
 
 
 def metadata_of(dataset: str, description: Description, table: pa.Table, *, ordered: bool = True) -> Metadata | None:
@@ -39,10 +45,12 @@ def metadata_of(dataset: str, description: Description, table: pa.Table, *, orde
         dataset, description, table: name, the description in its file, rows.
         ordered: whether the rows are all those written.
     """
-    found = Metadata(description, table.num_rows, order_of(table, dataset) if ordered else NATURAL)
+    order = order_of(table, dataset) if ordered else NATURAL
+    names = [each.name for each in description.columns]
+    cells, times = _counts(table, names, _cells), _counts(table, names, _times)
+    found = Metadata(description, table.num_rows, order, cells, times)
     if not table.num_rows or found.order != NATURAL or not sdtm.known(dataset):
         return found
-    names = [each.name for each in description.columns]
     whole = [name for name in names if name in table.column_names or not part_label(dataset, name)]
     return found if description.says_more or whole != column_order(table, dataset) else None
 
@@ -111,6 +119,39 @@ def arranged(table: pa.Table, dataset: str, metadata: Metadata) -> tuple[pa.Tabl
     return pa.table(cells), sorted_table is not None
 
 
+def lost_values(table: pa.Table, metadata: Metadata) -> list[str]:
+    """The columns of a tabulation that have fewer cells or times of day than were written, each with both counts.
+
+    What rows that are not there any more may have had is not counted: they are reported themselves.
+    """
+    gone = max(metadata.rows - table.num_rows, 0)
+    lost = []
+    for count, before, what in ((_cells, metadata.cells, ""), (_times, metadata.times, " times")):
+        counts = ((name, count(table, name), number) for name, number in before.items())
+        lost += [f"{name} {now:,} of {number:,}{what}" for name, now, number in counts if now < number - gone]
+    return lost
+
+
+def without_standard_results(table: pa.Table, dataset: str) -> int:
+    """The number of results of a tabulation, if none of its rows has a standard one; else 0."""
+    prefix = dataset[:2]
+    return 0 if _cells(table, f"{prefix}STRESC") else _cells(table, f"{prefix}ORRES")
+
+
+def _cells(table: pa.Table, name: str) -> int:
+    return table.num_rows - table[name].null_count if has(table, name) else 0
+
+
+def _times(table: pa.Table, name: str) -> int:
+    if not name.endswith("DTC") or not has(table, name):
+        return 0
+    return pc.sum(pc.match_substring(columns.text(table, name), "T")).as_py() or 0
+
+
+def _counts(table: pa.Table, names: Iterable[str], count: Callable[[pa.Table, str], int]) -> dict[str, int]:
+    return {name: found for name in names if (found := count(table, name))}
+
+
 def together(first: Metadata, other: Metadata) -> Metadata:
     """The metadata of a dataset of which two studies were read: what the first says, and the other's columns."""
     if first == other:
@@ -118,7 +159,10 @@ def together(first: Metadata, other: Metadata) -> Metadata:
     known = {column.name for column in first.description.columns}
     new = tuple(column for column in other.description.columns if column.name not in known)
     description = replace(first.description, columns=first.description.columns + new)
-    return Metadata(description, first.rows + other.rows)
+    known_in_both = first.cells and other.cells
+    cells, times = Counter(first.cells) + Counter(other.cells), Counter(first.times) + Counter(other.times)
+    counts = (cells, times) if known_in_both else ({}, {})
+    return Metadata(description, first.rows + other.rows, NATURAL, *counts)
 
 
 def empty(description: Description) -> pa.Table:

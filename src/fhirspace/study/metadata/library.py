@@ -44,6 +44,8 @@ class _Library(msgspec.Struct):
     identifier: list[_Identifier] = []
     status: str = ""
     content: list[_Attachment] = []
+    implicitRules: str = ""  # noqa: N815 - FHIR's name
+    modifierExtension: Any = None  # noqa: N815
 
 
 def library(system: str, value: str, content: Content, *, study: str, key: IdKey) -> bytes:
@@ -73,7 +75,8 @@ def _is_code(text: str) -> bool:
 def content_of(raw: bytes, system: str) -> bytes | None:
     """The document in a Library with an identifier of this system; None for any other resource.
 
-    Nothing (``b""``) where the Library was changed: it is not active, or its document is no base64.
+    Nothing (``b""``) where the Library was changed: it is not active, has a modifier (nobody knows what it means then),
+    or its document is no base64.
     """
     if system.encode() not in raw or b'"Library"' not in raw:
         return None
@@ -83,7 +86,9 @@ def content_of(raw: bytes, system: str) -> bytes | None:
         return None  # left to the reader of resources, which says what is wrong
     if found.resourceType != "Library" or system not in [each.system for each in found.identifier]:
         return None
+    if found.status != "active" or found.implicitRules or found.modifierExtension is not None:
+        return b""
     try:
-        return base64.b64decode(found.content[0].data, validate=True) if found.status == "active" else b""
+        return base64.b64decode(found.content[0].data, validate=True)
     except (IndexError, ValueError, binascii.Error):
         return b""

@@ -20,7 +20,7 @@ SYSTEM = "https://fhirspace.org/dataset"
 
 
 class _Column(msgspec.Struct, omit_defaults=True):
-    """`Column`, of which only what is known is written."""
+    """`Column`, of which only what is known is written, and how many cells are filled and have a time of day."""
 
     name: str
     label: str = ""
@@ -28,6 +28,8 @@ class _Column(msgspec.Struct, omit_defaults=True):
     length: int | None = None
     format: str = ""
     informat: str = ""
+    cells: int = 0
+    times: int = 0
 
 
 class _Dataset(msgspec.Struct, omit_defaults=True):
@@ -42,7 +44,10 @@ class _Dataset(msgspec.Struct, omit_defaults=True):
 def resource(dataset: str, metadata: Metadata, study: str, key: IdKey) -> bytes:
     """The Library of a dataset, as a line of NDJSON."""
     about = metadata.description
-    columns = [_Column(**asdict(each)) for each in about.columns]
+    columns = [
+        _Column(**asdict(each), cells=metadata.cells.get(each.name, 0), times=metadata.times.get(each.name, 0))
+        for each in about.columns
+    ]
     content = _Dataset(dataset, about.label, metadata.rows, columns, *metadata.order)
     data = Content("application/json", msgspec.json.encode(content), f"Metadata of the dataset {dataset}")
     return library(SYSTEM, f"{study} {dataset}".strip(), data, study=study, key=key)
@@ -69,11 +74,17 @@ def _content(data: bytes) -> tuple[str, Metadata] | None:
         return None
     if len(set(names)) < len(names) or any(not _is_name(name) for name in [found.dataset, *names]):
         return None
+    if any(not 0 <= column.times <= column.cells <= found.rows for column in found.columns):
+        return None
     if any(column.length is not None and not 0 < column.length < 1 << 15 for column in found.columns):
         return None
-    columns = (Column(**msgspec.structs.asdict(each)) for each in found.columns)
+    columns = tuple(
+        Column(each.name, each.label, each.type, each.length, each.format, each.informat) for each in found.columns
+    )
     order = Order(found.order, found.keys) if found.order else NATURAL
-    return found.dataset, Metadata(Description(found.dataset, found.label, tuple(columns)), found.rows, order)
+    cells = {each.name: each.cells for each in found.columns if each.cells}
+    times = {each.name: each.times for each in found.columns if each.times}
+    return found.dataset, Metadata(Description(found.dataset, found.label, columns), found.rows, order, cells, times)
 
 
 def _is_name(name: str) -> bool:

@@ -14,17 +14,19 @@ from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir.bundles import BundleNotes
 from fhirspace.fhir.files import FhirFile, find
 from fhirspace.fhir.ndjson import is_packed
-from fhirspace.foreign import as_strict_json, counted, file_name
+from fhirspace.foreign import as_strict_json, counted, file_name, listed
 from fhirspace.limits import limit
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.reader import Collector, Reader
 from fhirspace.mapping.read.witness import label
+from fhirspace.sdtm import columns
 from fhirspace.sdtm.define.model import Define
+from fhirspace.sdtm.derive import basis
 from fhirspace.sdtm.layout import tabulate
 from fhirspace.standards import sdtm
 from fhirspace.study.accounting import Accounting
 from fhirspace.study.define import resource as defined
-from fhirspace.study.metadata.describe import Metadata, arranged, together
+from fhirspace.study.metadata.describe import Metadata, arranged, lost_values, together, without_standard_results
 from fhirspace.study.metadata.resource import found_in
 from fhirspace.study.reading.addresses import addressed, relative
 from fhirspace.study.reading.edited import reconcile
@@ -134,6 +136,7 @@ def from_fhir(
     tables, problems = subjects.take_out(collector.tables())
     tables, numbered = visits.numbered(tables)
     found.unmapped = [place for place in found.unmapped if place not in numbered]
+    derived = {name for name, table in tables.items() if columns.filled(table, basis.DIGEST)}
     reconciled = reconcile(tables, library, collector.once, zones)
     found.problems += problems
     broken = _broken(found)
@@ -149,7 +152,7 @@ def from_fhir(
         name: tabulate(table, name, shortest=False) if sdtm.known(name) else _identified_first(table)
         for name, table in reconciled.tables.items()
     }
-    found.problems += [*reconciled.problems, *_arrange(found)]
+    found.problems += [*reconciled.problems, *_without_results(found, derived), *_arrange(found)]
     found.problems += [
         Problem("FS440", Place(name, line), "a resource with an identifier of a mapping")
         for name, line in found.foreign
@@ -196,12 +199,26 @@ def _arrange(found: FromFhir) -> Iterator[Problem]:
     """Brings the tables into the form of their files."""
     for name, metadata in found.metadata.items():
         if name in found.tables:
+            if lost := lost_values(found.tables[name], metadata):
+                yield Problem("FS473", Place(name), table=name, detail=listed(lost, 8))
             found.tables[name], same = arranged(found.tables[name], name, metadata)
             if not same:
                 yield Problem("FS450", Place(name), table=name)
         left = found.tables[name].num_rows if name in found.tables else 0
         if left < metadata.rows:
             yield Problem("FS459", Place(name), table=name, detail=f"{left:,} of {counted(metadata.rows, 'row')}")
+
+
+def _without_results(found: FromFhir, derived: Collection[str]) -> Iterator[Problem]:
+    """The datasets that have no standard result and nothing else derived, beside others that have.
+
+    Not those of which metadata say how many cells they had.
+    """
+    for name, table in found.tables.items() if derived else ():
+        known = name in derived or (name in found.metadata and found.metadata[name].cells)
+        if not known and (results := without_standard_results(table, name)):
+            place = Place(name, None, f"{name[:2]}STRESC")
+            yield Problem("FS474", place, table=name, detail=counted(results, "result"))
 
 
 def _broken(found: FromFhir) -> dict[str, dict[int, None]]:
