@@ -60,9 +60,10 @@ def read(release: Release, lines: Lines, notice: bool = True, kept: bool = False
 
 def same(release: Release, lines: Lines, *, fast: bool = False) -> None:
     """Reader and `extract` agree, unknown elements noticed or not; `fast`: and no line needed `extract`."""
+    meant = {notice: told(lines, library(release), notice=notice) for notice in (True, False)}
     for notice, kept in product((True, False), (True, False)):
         got, batches = read(release, lines, notice, kept)
-        wanted = told(lines, library(release), notice=notice)
+        wanted = meant[notice]
         got.unmapped = sorted(place for place in got.unmapped if "reserved" not in place[1])
         wanted.unmapped.sort()
         got.empty = got.empty if notice else []
