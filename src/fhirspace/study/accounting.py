@@ -50,6 +50,12 @@ class Account:
         """The rows read that are neither quarantined, nor left out by declaration, nor without a mapping."""
         return self.rows_in - self.quarantined - self.skipped - self.dropped - self.not_converted
 
+    def as_table(self, since: int = 0) -> pa.Table:
+        """The quarantined rows from the one of this number on, as a text table."""
+        rows = self.rows[since:]
+        cells = {name: [row[at] if at < len(row) else None for row in rows] for at, name in enumerate(self.columns)}
+        return pa.table({name: pa.array(each, pa.string()) for name, each in cells.items()})
+
     def as_dict(self) -> dict[str, int]:
         """Rows in, out and quarantined; those that are left out or not converted only where there are some."""
         left_out = {"skipped": self.skipped, "dropped": self.dropped, "not_converted": self.not_converted}

@@ -24,7 +24,7 @@ from fhirspace.study.accounting import Accounting
 from fhirspace.study.dataset import BATCH, InMemory, Tabulation
 from fhirspace.study.define import resource as defined
 from fhirspace.study.helper_columns import RECORD, Helpers, with_records
-from fhirspace.study.metadata.describe import Metadata, empty, metadata_of
+from fhirspace.study.metadata.describe import Metadata, empty, metadata_of, without
 from fhirspace.study.metadata.resource import resource
 from fhirspace.study.nested import NestedRows
 from fhirspace.study.repeats import REPEATING, identity, ordinals
@@ -307,12 +307,15 @@ class _Writer:
 
     def _metadata(self, name: str, description: Description) -> Metadata | None:
         tabulation = self._tabulations.get(name, InMemory(empty(description)))
-        lost = self._accounting.account(name).quarantined - self._held.get(name, 0)
-        if lost and lost == tabulation.rows:
+        account = self._accounting.account(name)
+        lost = account.as_table(since=self._held.get(name, 0))
+        if lost.num_rows and lost.num_rows == tabulation.rows:
             return None
         if isinstance(tabulation, InMemory):
-            return metadata_of(name, description, zones.as_collected(tabulation.table()), ordered=not lost)
-        return Metadata(description, tabulation.rows) if description.says_more else None  # too large to be looked at
+            found = metadata_of(name, description, zones.as_collected(tabulation.table()), ordered=not lost.num_rows)
+        else:  # too large to be looked at
+            found = Metadata(description, tabulation.rows) if description.says_more else None
+        return without(found, lost) if found else None
 
     def _study(self) -> str:
         """The first STUDYID: that of DM, or of the first dataset that has one."""

@@ -13,7 +13,7 @@ from fhirspace.errors import Place, Problem
 from fhirspace.foreign import shown
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.layout import column_order
-from fhirspace.sdtm.longtext.rules import part_label
+from fhirspace.sdtm.longtext.rules import continued, part_label
 from fhirspace.standards import sdtm
 from fhirspace.study.metadata.order import NATURAL, Order, in_order, order_of
 from fhirspace.tables.description import Column, Description
@@ -113,7 +113,8 @@ def arranged(table: pa.Table, dataset: str, metadata: Metadata) -> tuple[pa.Tabl
     done = table if sorted_table is None else sorted_table
     names = [column.name for column in metadata.description.columns]
     new = [name for name in data_columns(done) if name not in names and columns.filled(done, name)]
-    wanted = [name for name in names if not part_label(dataset, name) or columns.filled(done, name)]
+    cut_anew = continued(dataset, done)  # into parts that such a variable would be beside
+    wanted = [name for name in names if not (cut_anew and part_label(dataset, name)) or columns.filled(done, name)]
     helpers = [name for name in done.column_names if name[0] in "@_"]
     cells = {name: columns.text(done, name) for name in [*wanted, *new]} | {name: done[name] for name in helpers}
     return pa.table(cells), sorted_table is not None
@@ -150,6 +151,14 @@ def _times(table: pa.Table, name: str) -> int:
 
 def _counts(table: pa.Table, names: Iterable[str], count: Callable[[pa.Table, str], int]) -> dict[str, int]:
     return {name: found for name in names if (found := count(table, name))}
+
+
+def without(metadata: Metadata, lost: pa.Table) -> Metadata:
+    """The metadata of a dataset without some of its rows."""
+    cells, times = (_counts(lost, metadata.cells, count) for count in (_cells, _times))
+    left = {name: number - cells.get(name, 0) for name, number in metadata.cells.items()}
+    timed = {name: number - times.get(name, 0) for name, number in metadata.times.items()}
+    return replace(metadata, rows=metadata.rows - lost.num_rows, cells=left, times=timed)
 
 
 def together(first: Metadata, other: Metadata) -> Metadata:
