@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.derive.order import sort_order
+from fhirspace.sdtm.longtext.rules import parts_beside
 from fhirspace.standards import sdtm
 from fhirspace.standards.units import canonical_number
 from fhirspace.tables.text import has
@@ -54,7 +55,7 @@ def column_order(table: pa.Table, domain: str) -> list[str]:
         return named or columns.filled(table, name)
 
     others = [name for name in table.column_names if name not in standard and name[0] not in "@_"]
-    return [*filter(wanted, standard), *others]
+    return parts_beside([*filter(wanted, standard), *others], domain)
 
 
 def ordered(table: pa.Table, domain: str) -> pa.Table:
@@ -71,7 +72,7 @@ def ordered(table: pa.Table, domain: str) -> pa.Table:
         *(name for name in standard if name in wanted),
         *(name for name in table.column_names if name not in standard),
     ]
-    return _with_columns(table, names)
+    return _with_columns(table, parts_beside(names, domain))
 
 
 def in_place(table: pa.Table, domain: str, own: Collection[str]) -> pa.Table:

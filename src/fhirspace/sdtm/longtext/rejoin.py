@@ -12,7 +12,7 @@ from fhirspace.errors import Problem
 from fhirspace.foreign import counted
 from fhirspace.sdtm import columns
 from fhirspace.sdtm.layout import link
-from fhirspace.sdtm.longtext.rules import MOST, WIDE, divisible, label, part_label, part_name, parts
+from fhirspace.sdtm.longtext.rules import MOST, WIDE, continued, divisible, label, part_label, part_name, parts
 from fhirspace.standards import sdtm
 from fhirspace.tables.text import data_columns
 
@@ -141,8 +141,9 @@ def _narrow(made: Joined, name: str) -> None:
     if rows:
         for each, texts in cells.items():
             table = columns.put(table, each, pa.array(texts, pa.string()))
-        made.tables[name] = table.drop_columns([each for each in further.values() if not columns.filled(table, each)])
         made.joins.append((name, column, rows))
+    if continued(name, table):  # the parts are made anew when a transport file is written
+        made.tables[name] = table.drop_columns([each for each in further.values() if not columns.filled(table, each)])
 
 
 def _take_back(made: Joined, name: str) -> None:

@@ -13,8 +13,12 @@ Source: SDTMIG 3.4, section 4.5.3.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from fhirspace.sdtm import columns
 from fhirspace.standards import sdtm
 from fhirspace.tables.csv.scan import FORMULA
 
@@ -79,6 +83,20 @@ def part_label(dataset: str, column: str) -> str | None:
     if whole is None or not re.fullmatch(rf"{whole}[1-9]\d?", column):
         return None
     return f"{label(dataset, whole)} {column.removeprefix(whole)}"
+
+
+def continued(dataset: str, table: pa.Table) -> bool:
+    """Whether a text of a dataset is longer than a cell of a transport file and goes on in variables such as TSVAL1."""
+    cells = columns.text(table, WIDE[dataset]) if dataset in WIDE else pa.nulls(0, pa.string())
+    return (pc.max(pc.binary_length(cells)).as_py() or 0) > MAX_BYTES
+
+
+def parts_beside(names: Sequence[str], dataset: str) -> list[str]:
+    """The names of a dataset's variables, the further parts of a text (TSVAL1) right after the first."""
+    further = [name for name in names if part_label(dataset, name)]
+    others = [name for name in names if name not in further]
+    at = others.index(WIDE[dataset]) + 1 if further and WIDE[dataset] in others else len(others)
+    return [*others[:at], *further, *others[at:]]
 
 
 def divisible(dataset: str, column: str) -> bool:
