@@ -15,7 +15,7 @@ def from_keyring(service: str, user: str) -> str:
         import keyring  # noqa: PLC0415 - an extra
         from keyring.errors import KeyringError  # noqa: PLC0415
     except ImportError as error:
-        raise UsageError("FS545", "keyring", "`pip install 'fhirspace[keyring]'`") from error
+        raise UsageError("FS545", "keyring") from error
     try:
         found = keyring.get_password(service, user)
     except KeyringError as error:

@@ -143,8 +143,9 @@ def test_a_type_without_a_model_is_reported() -> None:
 
 def test_the_models_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fhir.resources", None)
-    with pytest.raises(UsageError, match="FS432"):
+    with pytest.raises(UsageError, match="FS432") as caught:
         models_of("R4")
+    assert str(caught.value).count("pip install") == 1
 
 
 def test_no_finding_repeats_a_value(tmp_path: Path) -> None:

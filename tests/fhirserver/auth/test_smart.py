@@ -254,5 +254,6 @@ def test_a_key_needs_its_name(keys: dict[str, Path]) -> None:
 def test_without_the_extra_it_says_what_to_install(keys: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jwt", None)
     for key in (keys["ES384"], keys["ES384"].with_suffix(".jwk")):
-        with pytest.raises(UsageError, match=r"FS545.*fhirspace\[signin\]"):
+        with pytest.raises(UsageError, match=r"FS545.*fhirspace\[signin") as caught:
             signing_key(Secret("file", str(key)), kid="k")
+        assert str(caught.value).count("pip install") == 1

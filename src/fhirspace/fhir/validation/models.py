@@ -20,7 +20,7 @@ def models_of(release: Release) -> Any:
         importlib.import_module("fhir.resources")
         return importlib.import_module(_MODELS[release])
     except ImportError:
-        raise UsageError("FS432", "fhir.resources", "pip install 'fhirspace[full]'") from None
+        raise UsageError("FS432", "fhir.resources") from None
 
 
 def by_models(raw: bytes, models: Any) -> list[Finding]:

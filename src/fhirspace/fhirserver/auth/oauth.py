@@ -126,11 +126,9 @@ class TokenEndpoint:
             return transport.send("POST", Link(url), urlencode({**asked, **proof.form}).encode("ascii"), headers)
 
         try:
-            answer = repeated(once, ATTEMPTS, lambda attempt, last: self.sleep(pause(attempt, last)))
+            answer = repeated(once, ATTEMPTS, lambda attempt, last: self.sleep(pause(attempt, last)), server=place)
         finally:
             transport.close()
-        if answer is None:
-            raise ServerError("FS510", place, detail=f"no answer in {ATTEMPTS} attempts")
         if not answer.ok or passing(answer):
             raise ServerError("FS548", place, detail=f"it answered {_error(answer)}status {answer.status}")
         return _granted(answer, place)

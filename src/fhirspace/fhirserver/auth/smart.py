@@ -75,7 +75,7 @@ def signing_key(source: Secret, password: Secret | None = None, kid: str | None 
             key, own = _from_pem(text, password), None
         algorithm = _algorithm(key)
     except ImportError as error:
-        raise UsageError("FS545", "PyJWT", "`pip install 'fhirspace[signin]'`") from error
+        raise UsageError("FS545", "PyJWT") from error
     except UsageError:
         raise
     except Exception:  # many kinds, and some of them quote the key
@@ -195,10 +195,13 @@ def token_endpoint(endpoint: TokenEndpoint, server: str, algorithm: str) -> str:
 def _read(transport: HttpTransport, endpoint: TokenEndpoint, server: str, path: str, accept: str) -> dict[str, Any]:
     """A JSON document of the server; {} when there is none."""
     answer = repeated(
-        lambda: _get(transport, path, accept), ATTEMPTS, lambda attempt, last: endpoint.sleep(pause(attempt, last))
+        lambda: _get(transport, path, accept),
+        ATTEMPTS,
+        lambda attempt, last: endpoint.sleep(pause(attempt, last)),
+        server=server,
     )
-    if answer is None or passing(answer):
-        raise ServerError("FS510", server, detail=f"no answer in {ATTEMPTS} attempts")
+    if passing(answer):
+        raise ServerError("FS510", server, detail=f"status {answer.status} in the last of {ATTEMPTS} attempts")
     return decoded(answer.body) if answer.ok else {}
 
 

@@ -142,9 +142,9 @@ class Client:
             with self._noted(self._sent, time.monotonic()):
                 return seam.send(method, path, body, sent, **into)
 
-        answer = repeated(once, most, self.wait, final, instead)
-        if answer is None or (passing(answer) and answer.status not in final):
-            return self._exhausted(answer, most, given)
+        answer = repeated(once, most, self.wait, final, instead, server=self.server)
+        if passing(answer) and answer.status not in final:
+            return self._exhausted(answer, given)
         self._note_clock(answer)
         return answer if answer.status in given else self._judged(self._shallow(answer))
 
@@ -230,9 +230,7 @@ class Client:
                 raise answered_too_much("json-depth", self.server) from None
         return answer
 
-    def _exhausted(self, answer: Response | None, attempts: int, given: frozenset[int]) -> Response:
-        if answer is None:
-            raise ServerError("FS510", self.server, detail=f"no answer in {attempts} attempts")
+    def _exhausted(self, answer: Response, given: frozenset[int]) -> Response:
         if answer.status == 409 or answer.status in given:
             return answer
         raise self.unexpected(answer)

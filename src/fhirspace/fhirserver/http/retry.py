@@ -10,7 +10,9 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from fhirspace.errors import ServerError
 from fhirspace.fhirserver.http.transport import LostAnswer, Response
+from fhirspace.foreign import counted
 from fhirspace.json import JsonError, decode
 
 JSON = "application/fhir+json"
@@ -30,7 +32,9 @@ def repeated(
     wait: Callable[[int, Response | None], None],
     final: frozenset[int] = frozenset(),
     instead: Callable[[], Response | None] | None = None,
-) -> Response | None:
+    *,
+    server: str,
+) -> Response:
     """Send until there is an answer that will not change by asking again.
 
     Args:
@@ -39,26 +43,31 @@ def repeated(
         wait: called between two attempts with the number of the first and its answer (None: it was lost).
         final: statuses that asking again would not change, although they often pass.
         instead: called before an attempt when an earlier one may have had effect; its answer is used.
+        server: to whom, for the error.
 
     Returns:
-        That answer, `repeated` when an earlier attempt may have had effect; else the last one, which is `passing`, or
-        None when it was lost.
+        That answer, `repeated` when an earlier attempt may have had effect; else the last one, which is `passing`.
+
+    Raises:
+        ServerError: FS510, the last one was lost.
     """
     answer: Response | None = None
-    lost = False
+    lost, why = False, ""
     for attempt in range(1, attempts + 1):
         if lost and instead is not None and (found := instead()) is not None:
             return replace(found, repeated=True)
         try:
             answer = send()
-        except LostAnswer:
-            answer = None
+        except LostAnswer as error:
+            answer, why = None, str(error)
         if answer is not None and (answer.status in final or not passing(answer)):
             return replace(answer, repeated=lost)
         # After a timely refusal nothing was done; after anything else something may have been.
         lost |= answer is None or answer.ok or answer.status >= 500
         if attempt < attempts:
             wait(attempt, answer)
+    if answer is None:
+        raise ServerError("FS510", server, detail=f"{why} ({counted(attempts, 'attempt')})")
     return answer
 
 

@@ -24,6 +24,7 @@ from fhirspace.errors import ServerError, UsageError
 from fhirspace.fhirserver.address import relative
 from fhirspace.fhirserver.http.answer import DEADLINE, ENCODINGS, POOLS, LateError, WriteError, body_of
 from fhirspace.fhirserver.http.links import Link, led_away
+from fhirspace.fhirserver.http.lost import why_lost
 from fhirspace.fhirserver.http.origin import checked_url, is_at, is_this_machine, origin_of_base, refuse_clear_text
 from fhirspace.limits import answered_too_much, limit
 
@@ -42,7 +43,10 @@ _DROPPED = ("EOF", "TIMED OUT", "RESET")
 
 
 class LostAnswer(OSError):
-    """An attempt without a complete answer: refused, dropped, cut short or late. It may have had effect."""
+    """An attempt without a complete answer: refused, dropped, cut short or late. It may have had effect.
+
+    Its text says why, for people.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +330,7 @@ def _judged(error: Exception, url: str) -> ServerError | LostAnswer:
             return ServerError(
                 "FS546", urlsplit(url).hostname or "", next(fit for word, fit in _REFUSALS if word in reply)
             )
-    return LostAnswer(type(error).__name__)
+    return LostAnswer(why_lost(error))
 
 
 def _no_netrc(request: requests.PreparedRequest) -> requests.PreparedRequest:
