@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fhirspace.delivery.journal import RETRY, UNDO, Journal
+from fhirspace.delivery.attempts import UNDO
+from fhirspace.delivery.journal import RETRY, Journal
 from fhirspace.delivery.runs import runs as listed
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY

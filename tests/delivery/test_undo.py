@@ -399,3 +399,26 @@ def test_an_undo_is_not_taken_back(faulty: FaultyServer, client: Client, tmp_pat
     name: Any = runs(tmp_path)[-1]["run"]
     with pytest.raises(FhirspaceError, match="FS529"):
         undo(name, client=client)
+
+
+@pytest.mark.parametrize("killed", ["before", "after"])
+@pytest.mark.parametrize("created", [True, False])
+def test_a_push_after_a_killed_undo_finds_no_conflict(
+    faulty: FaultyServer, client: Client, tmp_path: Path, killed: str, created: bool
+) -> None:
+    write(tmp_path, {"Patient": [patient("p-0"), patient("p-1")], "Organization": [organization()]})
+    run = push(tmp_path, faulty.url, client=client, size=50).run
+    if not created:
+        write(tmp_path, {"Patient": [patient("p-0", active=True), patient("p-1", active=True)]})
+        run = push(tmp_path, faulty.url, client=client).run
+    sent = held(faulty)
+    client.attempts = 1
+    method = "DELETE" if created else "PUT"
+    faulty.faults.append(Fault(f"reset_{killed}", where=lambda asked, url: asked == method))
+    with pytest.raises(FhirspaceError, match="FS510"):
+        undo(run, client=client, journal=tmp_path)
+    client.attempts = 7
+    report = push(tmp_path, faulty.url, client=client)
+    assert (report.conflicts, report.problems) == (0, [])
+    assert held(faulty) == sent, "what was taken back is there again"
+    assert push(tmp_path, faulty.url, client=client).unchanged == report.total

@@ -18,8 +18,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from fhirspace.delivery.attempts import UNDO, Attempts, Known
 from fhirspace.delivery.database import Base, Form, opened, stamp
-from fhirspace.delivery.places import Places
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.delivery.used_journals import remember
 from fhirspace.errors import UsageError
@@ -29,8 +29,6 @@ from fhirspace.idkey import IdKey
 from fhirspace.json import decode
 
 JOURNAL = "journal.db"
-UNDO = "-undo"
-"""How the names of runs end that undo another one."""
 RETRY = "-retry"
 """How the names of runs end that send dead letters once more."""
 
@@ -54,6 +52,7 @@ CREATE INDEX IF NOT EXISTS before ON earlier (run, key);
 CREATE UNIQUE INDEX IF NOT EXISTS searched ON places (server, search);
 CREATE INDEX IF NOT EXISTS placed ON places (server, place);
 CREATE INDEX IF NOT EXISTS unproven ON writes (run, bundle) WHERE state = 'done';
+CREATE INDEX IF NOT EXISTS undoing ON writes (run, key) WHERE state = 'undoing';
 """
 
 _TEXT, _BLOB, _TEXT_OR_NONE, _BLOB_OR_NONE = "'text'", "'blob'", "'text', 'null'", "'blob', 'null'"
@@ -85,7 +84,7 @@ FORM = Form(
         "places": {"server": _TEXT, "key": _TEXT, "search": _BLOB_OR_NONE, "place": _TEXT_OR_NONE},
         "id_key": {"fingerprint": _TEXT},
     },
-    indexes=frozenset({"searched", "placed", "unproven", "before"}),
+    indexes=frozenset({"searched", "placed", "unproven", "before", "undoing"}),
 )
 """The requirements for opening a journal."""
 # What is put into the text of a query below is one of these constants, never a value (which S608 and B608 cannot see).
@@ -103,21 +102,11 @@ _BACK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """A resource as it was last delivered: digest of its line, digest of its canonical form, version, and the run."""
-
-    digest: bytes
-    content: bytes | None
-    version: str
-    run: str
-
-
-@dataclass(frozen=True, slots=True)
 class Written:
     """One resource that a run created or updated, with the version that it made and the digest of its canonical form.
 
     `bundle` numbers the answer that it came with; `sent` is the server's time before it was first sent. `state` is what
-    became of it since: ``undoing`` where an undo has sent the version before it.
+    became of it since: ``undoing`` where an undo was about to take it back.
     """
 
     key: str
@@ -130,7 +119,7 @@ class Written:
     state: str = ""
 
 
-class Journal(Places):
+class Journal(Attempts):
     """The journal file, locked by this process, for one server. Use it in a `with`; `begin` starts a run.
 
     `seal` compares its digests, which it takes plain and returns sealed.
@@ -236,7 +225,7 @@ class Journal(Places):
         statement = """INSERT INTO writes (run, key, digest, content, sent) VALUES (?, ?, ?, ?, ?)
                        ON CONFLICT DO UPDATE SET digest = excluded.digest, content = excluded.content,
                            sent = excluded.sent, version = NULL, action = NULL, state = 'sent'
-                       WHERE writes.digest <> excluded.digest"""
+                       WHERE writes.digest <> excluded.digest OR writes.state = 'undone'"""
         seal = self.seal
         sealed = [(self.run, key, seal(digest), seal(text), when) for key, digest, text in rows]
         if self.resumed:
@@ -247,12 +236,6 @@ class Journal(Places):
         """The server's time before this run first sent the resource as it is now; None if it did not."""
         found = self._base.execute("SELECT sent FROM writes WHERE run = ? AND key = ?", (self.run, key)).fetchone()
         return found[0] if found else None
-
-    def tried(self, key: str) -> list[bytes]:
-        """The digests of the contents that this run sent, without an answer or before its last form."""
-        query = """SELECT content FROM writes WHERE run = ?1 AND key = ?2 AND state = 'sent'
-                   UNION ALL SELECT content FROM earlier WHERE run = ?1 AND key = ?2"""
-        return [found for (found,) in self._base.execute(query, (self.run, key)) if found]
 
     def record(
         self,

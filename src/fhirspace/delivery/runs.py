@@ -10,8 +10,9 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
+from fhirspace.delivery.attempts import UNDO
 from fhirspace.delivery.database import opened
-from fhirspace.delivery.journal import FORM, IN_TURN, JOURNAL, UNDO
+from fhirspace.delivery.journal import FORM, IN_TURN, JOURNAL
 from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.used_journals import journals
 from fhirspace.errors import UsageError

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fhirspace.delivery.attempts import UNDO
 from fhirspace.delivery.audit.log import Log, log_of
 from fhirspace.delivery.conditional.identify import content_of
-from fhirspace.delivery.journal import UNDO, Journal, Written
+from fhirspace.delivery.journal import Journal, Written
 from fhirspace.delivery.push.bundles import Courier, Entry
 from fhirspace.delivery.push.options import Progress, chosen
 from fhirspace.delivery.push.order import Item, Order
@@ -150,7 +151,7 @@ class _Undo:
                         out.write(held.line.replace(b"\n", b" ") + b"\n")
                 for start in range(0, len(entries), self.size):
                     sent = entries[start : start + self.size]
-                    self.journal.mark(self.run, [self.journal.key_at(entry.item.key) for entry in sent], "undoing")
+                    self._mark(sent)
                     self._send(sent)
 
     def delete(self, created: Path) -> None:
@@ -174,7 +175,12 @@ class _Undo:
             ours = self.journal.write(self.run, self.journal.key_at(held.key))
             if ours is not None and self._is_there(ours, held):
                 entries.append(_entry(held.key, b"", held.version))
+        self._mark(entries)
         self._send(entries)
+
+    def _mark(self, entries: list[Entry]) -> None:
+        """Notes what is about to be taken back: if this undo is killed, the next push and the next undo know."""
+        self.journal.mark(self.run, [self.journal.key_at(entry.item.key) for entry in entries], "undoing")
 
     def _is_there(self, ours: Written, held: Fetched) -> bool:
         """Whether the server holds what the run wrote; else it is counted, and left."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.delivery.plan.plan import plan
 from fhirspace.delivery.push.push import PushReport, push
+from fhirspace.delivery.undo import undo
 from fhirspace.fhirserver.http.client import Client, HttpTransport
 from fhirspace.fhirserver.http.transport import Response
 from fhirspace.testing import Fault, FaultyServer
@@ -277,3 +279,23 @@ def conflicts_of(faulty: FaultyServer, folder: Path, count: int) -> int:
     conflicts = list(rounds(client, faulty.store.__getitem__, folder, count))
     transport.close()
     return sum(map(len, conflicts))
+
+
+def test_a_creation_that_is_answered_with_200_is_counted_and_undone(
+    faulty: FaultyServer, client: Client, tmp_path: Path
+) -> None:
+    class Plain:
+        """A server that answers 200 also where it creates."""
+
+        def __init__(self, seam: Any) -> None:
+            self.seam = seam
+
+        def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
+            answer = self.seam.send(method, path, body, headers)
+            return replace(answer, status=200 if answer.status == 201 else answer.status)
+
+    client.transport = Plain(client.seam)
+    report = push(people(tmp_path), faulty.url, client=client, way="single")
+    assert (report.created, report.unchanged_on_server) == (5, 0)
+    assert undo(report.run, client=client, journal=tmp_path).deleted == 5
+    assert not faulty.store

@@ -101,6 +101,7 @@ class _Work:
     reply: Reply = field(default_factory=Reply)
     passing: bool = False
     """Whether nobody has changed what failed: a race on the server, which passes."""
+    _absent: set[int] = field(default_factory=set)
     _repeated: dict[int, bool] = field(default_factory=dict)
 
     def send(self) -> list[int]:
@@ -122,6 +123,8 @@ class _Work:
             failed |= dict.fromkeys((at for at in places if at not in answers), alike)
         failed = {at: answer for at, answer in failed.items() if _guarded(self.waiting[at])}
         self._repeated = {at: answer.repeated for at, answer in failed.items()}
+        for at, answer in answers.items():
+            answer.absent = at in self._absent
         self.passing = any(answer.code == 409 and self.waiting[at].match for at, answer in failed.items())
         done = (answers.keys() | self.reply.conflicts.keys()) - failed.keys()
         self.waiting = {at: entry for at, entry in self.waiting.items() if at not in done}
@@ -140,6 +143,7 @@ class _Work:
     def _judge(self, at: int, held: Fetched) -> bool:
         entry = self.waiting[at]
         theirs = _content(entry, held) if held.line else b""
+        self._absent.discard(at)
         if theirs == entry.content:
             answer = Answer("200", f'W/"{held.version}"' if held.version else "", modified(held.line), _UNCHANGED)
             answer.repeated, answer.location = self._repeated.get(at, False), _place(entry)
@@ -150,6 +154,7 @@ class _Work:
             self.reply.conflicts[at] = held.version
             self.reply.answers.pop(at, None)
         else:
+            self._absent.add(at)
             return self._again(at, "")
         del self.waiting[at]
         return True

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
+from fhirspace.delivery.attempts import Known
 from fhirspace.delivery.audit.chain import Event
 from fhirspace.delivery.conditional.identify import Addressing, UnfindableError
-from fhirspace.delivery.journal import RETRY, Journal, Known, Written
+from fhirspace.delivery.journal import RETRY, Journal, Written
 from fhirspace.delivery.push.bundles import Courier, Entry, Reply, Terms
 from fhirspace.delivery.push.order import REQUEST, Item, Reader, Unit
 from fhirspace.delivery.push.precondition import CONFLICT, NO_CHANGE, Conflict, Guarded
@@ -234,7 +235,9 @@ class Sender:
         if self.wanted is not None:
             return self.wanted(item) is None
         known = self.journal.known(item.key)
-        return known is not None and self.journal.seal.same(known.digest, item.digest)
+        if known is None or item.key in self.journal.undoing:
+            return False
+        return self.journal.seal.same(known.digest, item.digest)
 
     def _loaded(self, item: Item, reader: Reader) -> Entry:
         line = reader.line(item)
@@ -244,10 +247,11 @@ class Sender:
             return Entry(item, line, content(line))
         known = self.journal.known(item.key)
         match = known.version if known else self.absent
-        return Entry(item, line, content(line), match, terms=Terms(self._ours(item.key, known), known is not None))
+        terms = Terms(self._ours(item.key, known), known is not None and item.key not in self.journal.undoing)
+        return Entry(item, line, content(line), match, terms=terms)
 
     def _ours(self, key: str, known: Known | None) -> Callable[[bytes], bool]:
-        kept = (known.content if known else None, *self.journal.tried(key))
+        kept = [*self.journal.contents(key, known), *self.journal.tried(key)]
         return lambda digest: any(self.journal.seal.same(each, digest) for each in kept)
 
     def _together(self, batch: list[Loaded], unit: Loaded) -> bool:
@@ -302,10 +306,10 @@ class Sender:
         late = first is not None and since(answer.lastModified, first)
         before = known.version if known else "1"
         same = NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
-        if answer.code != 201 and same and not (late and self._doubtful(item, answer)):
+        if not answer.made and same and not (late and self._doubtful(item, answer)):
             self.counts.unchanged_on_server += 1
             return ""
-        if answer.code == 201 or (same and known is None):
+        if answer.made or (same and known is None):
             self.counts.created += 1
             return "created"
         self.counts.updated += 1
