@@ -496,8 +496,24 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     captured = capsys.readouterr()
     assert captured.err == "Patient: 620 resources\nGroup: 1 resource\n"
     assert "total: 621\n" in captured.out
+    assert captured.out.endswith("written to o\n")
     assert main(["pull", "--server", "https://x/fhir", "--study", "S", "--out", "o", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["counts"] == {"Patient": 620, "Group": 1}
+
+
+def test_ctrl_c_before_the_command_is_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "fhirspace.cli.run":
+                raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.delitem(sys.modules, "fhirspace.cli.run")
+        patch.setattr(sys, "meta_path", [Interrupted(), *sys.meta_path])
+        assert main(["runs"]) == 5
+    assert capsys.readouterr().err == "interrupted: give the same command again\n"
 
 
 def test_runs_takes_the_journal_or_its_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

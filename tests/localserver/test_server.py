@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from fhirspace.cli import main
 from fhirspace.errors import FhirspaceError
 from fhirspace.folders import cache_folder
 from fhirspace.localserver import jars, server
@@ -77,6 +78,20 @@ def test_a_server_that_runs_is_found_and_stopped(stand_in: Any, cache: Path) -> 
     assert server.status() == []
     assert server.stop() == []
     assert said
+
+
+def test_the_command_starts_no_second_one_with_the_same_settings(
+    stand_in: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_in(READY)
+    started = server.start("R5", validate=False)
+    again = ["server", "start", "--fhir", "R5", "--json", "--no-validate"]
+    assert main(again) == 0
+    (row,) = json.loads((told := capsys.readouterr()).out)
+    assert (row["pid"], "running already" in told.err) == (started.pid, True)
+    assert server.like("R5", 4242, validate=False) == started
+    for other in (server.like("R5"), server.like("R4", validate=False), server.like("R5", 4243, validate=False)):
+        assert other is None
 
 
 def test_another_command_finds_it_too(stand_in: Any) -> None:

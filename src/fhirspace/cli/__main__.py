@@ -2,6 +2,6 @@
 
 import sys
 
-from fhirspace.cli.run import main
+from fhirspace.cli import main
 
 sys.exit(main())

@@ -300,8 +300,8 @@ def pull(options: Namespace) -> int:
         else:
             report = run(client.server, options.study, options.out, progress=bars.show, **chosen)
     tell_problems(report.problems)
-    replaced = [f"replaced {report.replaced}"] if report.replaced else []
-    give(report.as_dict(), "\n".join([lines(report.as_dict()), *replaced]), as_json=options.json)
+    ends = [f"written to {shown(options.out, 4096)}", *([f"replaced {report.replaced}"] if report.replaced else [])]
+    give(report.as_dict(), "\n".join([lines(report.as_dict()), *ends]), as_json=options.json)
     return EXIT_FINDINGS if any(problem.level != "note" for problem in report.problems) else EXIT_CLEAN
 
 
@@ -366,17 +366,12 @@ def server(options: Namespace) -> int:
     from fhirspace.localserver import server as local
 
     if options.action == "start":
-        found = [
-            local.start(
-                options.fhir or "R4",
-                options.port,
-                validate=not options.no_validate,
-                client_ids=options.client_ids,
-                database=options.database,
-                timeout=options.timeout,
-                progress=say,
-            )
-        ]
+        how = {"validate": not options.no_validate, "client_ids": options.client_ids, "database": options.database}
+        release: local.Release = options.fhir or "R4"
+        there = local.like(release, options.port, **how)
+        if there:
+            say("a server with these settings is running already; `--port` with another number starts a second one")
+        found = [there or local.start(release, options.port, **how, timeout=options.timeout, progress=say)]
     elif options.action == "stop":
         found = local.stop(options.fhir, options.port)
     else:

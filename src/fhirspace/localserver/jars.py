@@ -206,6 +206,10 @@ def _compile(source: str, jars: list[Path], compiler: Path, done: Path) -> None:
 
 def argument_file(path: Path, arguments: list[str]) -> Path:
     """Write Java arguments to a file (class paths of 250 jars outgrow the command line of some systems)."""
-    quoted = ('"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"' for argument in arguments)
-    path.write_text("\n".join(quoted) + "\n", "utf-8")
+    path.write_text("\n".join(map(quoted, arguments)) + "\n", "utf-8")
     return path
+
+
+def quoted(argument: str) -> str:
+    """A Java argument as a line of an argument file."""
+    return '"' + argument.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -91,15 +91,8 @@ def start(
     home = (folder or _notes() / uuid.uuid4().hex).absolute()
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     (home / "ready").unlink(missing_ok=True)
-    settings = {
-        "release": fhir,
-        "port": str(port or 0),
-        "validate": str(validate).lower(),
-        "ids": str(client_ids).lower(),
-        "jdbc": _jdbc(database),
-        "ready": str(home / "ready"),
-    }
-    options = [f"-Dfhirspace.{name}={value}" for name, value in settings.items()]
+    options = _options(fhir, validate=validate, client_ids=client_ids, database=database)
+    options += [f"-Dfhirspace.port={port or 0}", f"-Dfhirspace.ready={home / 'ready'}"]
     path = os.pathsep.join(map(str, [classes, *library]))
     arguments = jars.argument_file(home / "java.args", [*_JVM, *options, "-cp", path, "Server"])
     if progress:
@@ -124,6 +117,34 @@ def status() -> list[RunningServer]:
         else:
             note.unlink(missing_ok=True)
     return sorted(found, key=lambda server: server.port)
+
+
+def like(
+    fhir: Release = "R4",
+    port: int | None = None,
+    *,
+    validate: bool = True,
+    client_ids: bool = True,
+    database: Path | None = None,
+) -> RunningServer | None:
+    """A server that runs with these settings already, as `start` takes them; None if there is none."""
+    wanted = set(map(jars.quoted, _options(fhir, validate=validate, client_ids=client_ids, database=database)))
+    for each in status():
+        with contextlib.suppress(OSError):
+            arguments = (each.folder / "java.args").read_text("utf-8").splitlines()
+            if port in (None, each.port) and wanted <= set(arguments):
+                return each
+    return None
+
+
+def _options(fhir: str, *, validate: bool, client_ids: bool, database: Path | None) -> list[str]:
+    settings = {
+        "release": fhir,
+        "validate": str(validate).lower(),
+        "ids": str(client_ids).lower(),
+        "jdbc": _jdbc(database),
+    }
+    return [f"-Dfhirspace.{name}={value}" for name, value in settings.items()]
 
 
 def _read(note: Path) -> RunningServer | None:
