@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 
 from fhirspace.errors import Problem
 from fhirspace.mapping.library import Library
-from fhirspace.mapping.model import Mapping, slots
+from fhirspace.mapping.model import Mapping, Obj, slots
 from fhirspace.mapping.read.extract import ORDINAL
 from fhirspace.mapping.read.rows import CARRIED_PART, ELEMENT
+from fhirspace.template.slots import once
 
 _PLACE = ("@file", "@row")
 _NEVER = 9
@@ -169,8 +170,17 @@ def _order(mapping: Mapping, column: str, indices: Sequence[int]) -> list[int]:
 def _rank(mapping: Mapping, column: str, index: int) -> int:
     if index == CARRIED_PART:
         return 0
-    found = [slot.codec.rank for _, slot in slots(mapping.blocks[index].root) if slot.readable and slot.base == column]
-    return min(found, default=_NEVER)
+    return _ranks(mapping.blocks[index].root).get(column, _NEVER)
+
+
+@once
+def _ranks(root: Obj) -> dict[str, int]:
+    """The least rank of the slots from which each column is read."""
+    found: dict[str, int] = {}
+    for _, slot in slots(root):
+        if slot.readable:
+            found[slot.base] = min(slot.codec.rank, found.get(slot.base, _NEVER))
+    return found
 
 
 def _coalesced(name: str, tables: dict[int, pa.Table], order: Sequence[int]) -> pa.ChunkedArray:
