@@ -81,7 +81,7 @@ def helped(row: Row, mapping: Mapping, lib: Library) -> Row:
     if row.helpers.get("_has_SV_USUBJID_VISITNUM"):
         every.setdefault("SV", []).append({n: row.cells[n] for n in ("USUBJID", "VISITNUM") if n in row.cells})
     tabulations = {name: InMemory(pa.Table.from_pylist(some, _schema(some))) for name, some in every.items()}
-    helpers = Helpers(for_rendering(tabulations, lib.complete().values()))
+    helpers = Helpers(for_rendering(tabulations, [lib.mappings[name] for name in every]))
     return _helped(row, mapping, lib, helpers)
 
 
@@ -181,19 +181,39 @@ def faithful(case: tuple[Release, str], row: Row, edited: list[Any], new: Any, a
         texts = [text for _, text in written(mapping, helped(again, mapping, lib), lib)]
     except BadRow:  # what the element says is no cell that can be written
         return any(str(new) in cells.values() for some in after.values() for cells in some)
-    return contained([elements(each) for each in edited], [elements(parse(text.encode())) for text in texts])
+    resources = [parse(text.encode()) for text in texts]
+    carrying = frozenset(carried(resources) - carried(edited))
+    return contained([elements(each) for each in edited], [elements(each) for each in resources], carrying)
 
 
-def contained(edited: Any, again: Any, name: str = "") -> bool:
-    """Whether what was edited is written again: extensions in any order, a changed code with the codings that it has."""
+def carried(value: Any) -> Counter[str]:
+    """The cells that resources carry: the text of the element that they are in place of."""
+    if isinstance(value, dict) and value.get("url") == CARRIED_URL:
+        return Counter(part["valueString"] for part in value["extension"])
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return sum(map(carried, inner), Counter[str]())
+
+
+def contained(edited: Any, again: Any, carrying: frozenset[str], name: str = "") -> bool:
+    """Whether what was edited is written again: extensions in any order, a changed code with the codings that it has.
+
+    An element that cannot be written so (a number with a zero before it, the end of a period before its start) has its
+    text among the cells that are carried now and were not before.
+    """
     if isinstance(edited, dict) and isinstance(again, dict):
-        return edited.keys() == again.keys() and all(contained(edited[each], again[each], each) for each in edited)
+        lost = edited.keys() - again.keys()
+        kept = all(contained(edited[each], again[each], carrying, each) for each in edited.keys() & again.keys())
+        return kept and again.keys() <= edited.keys() and all(_carries(edited[each], carrying) for each in lost)
     if isinstance(edited, list) and isinstance(again, list):
         if name in ("coding", "extension"):
             whole = name == "coding" or len(edited) == len(again)
-            return whole and all(any(contained(one, other) for other in again) for one in edited)
-        return len(edited) == len(again) and all(map(contained, edited, again))
-    return bool(edited == again)
+            return whole and all(any(contained(one, other, carrying) for other in again) for one in edited)
+        return len(edited) == len(again) and all(contained(*pair, carrying) for pair in zip(edited, again, strict=True))
+    return bool(edited == again) or _carries(edited, carrying)
+
+
+def _carries(value: Any, carrying: frozenset[str]) -> bool:
+    return isinstance(value, str) and value in carrying
 
 
 def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -> list[str]:

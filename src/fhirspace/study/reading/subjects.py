@@ -1,21 +1,23 @@
 """Whether the subject that a resource refers to is the one that its identifier names: not so after a merge of patients.
 
 Ids cannot be read back, but they agree with each other: a resource of ours is named after its subject, and a Patient
-of the same input has the id to which the resources of its subject refer.
+of the same input has the id to which the resources of its subject refer. Who has the key of ids can make them again.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping as Table
+from collections.abc import Callable, Iterator, Mapping as Table
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fhirspace.errors import Place, Problem
+from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.json import JsonError, parse
 from fhirspace.mapping.library import Library
 from fhirspace.mapping.read.collect import ReadBatch
@@ -23,9 +25,11 @@ from fhirspace.sdtm import columns
 from fhirspace.study.reading.statuses import drop
 from fhirspace.study.summary import NO_PATIENT
 from fhirspace.tables.text import has
+from fhirspace.template.codecs import hashed_id
 
 ID: Final = "@id:USUBJID"
 """The hidden column with the id of a row's subject, from the id of the resource and its references."""
+_STUDY: Final = "@id:STUDYID"
 _LOGICAL: Final = f"@{NO_PATIENT}"
 """The hidden column with the subject that a reference names by its identifier."""
 
@@ -54,6 +58,8 @@ class SubjectScreen:
     """Lines named after a subject that refer to a Patient with another id, one that a server may have made."""
     _seen: list[tuple[str, bool, pa.Table]] = field(init=False, default_factory=list)
     """Of each file: whether these are Patients, and line, subject and id of rows."""
+    _studies: dict[str, str] = field(init=False, default_factory=dict)
+    """The ids of studies, by name: they may show whether the ids of an input were made with the key of this run."""
 
     def apply(self, batch: ReadBatch, lines: Table[int, bytes], file: str) -> None:
         """Take rows out of a batch whose resource is named after another subject; their lines are among its problems.
@@ -81,6 +87,9 @@ class SubjectScreen:
             for index, table in parts.items():
                 if has(table, "USUBJID") and has(table, "@row") and (asked or has(table, ID)):
                     self._seen.append((file, self._patient(domain, index), _with_asked(table, asked)))
+        for _, _, table in batch.once:
+            if has(table, _STUDY) and has(table, "STUDYID"):
+                self._studies.update(zip(table["STUDYID"].to_pylist(), table[_STUDY].to_pylist(), strict=True))
 
     def _patient(self, domain: str, index: int) -> bool:
         blocks = self.library.mappings[domain].blocks
@@ -104,18 +113,32 @@ class SubjectScreen:
         named = self._named(patients=True)
         owners = {patient: subject for subject, ids in named.items() for patient in ids}
         wrong: dict[bool, list[str]] = {True: [], False: []}
-        for subject, given in self._named(patients=False).items():
+        referring = self._named(patients=False)
+        hashed = self._hashed(referring)
+        for subject, given in referring.items():
             references = given
             patients = set(named.get(subject, ()))
             if patients and not patients & references.keys() and all(map(_OURS.fullmatch, references)):
                 wrong[True] += [f"{subject}\x1f{each}" for each in patients]  # the others are named after it
                 patients = set()
             if not patients:  # what is named after its subject refers to it; the subject may be none of the study
-                references = Counter({each: count for each, count in references.items() if not _OURS.fullmatch(each)})
+                ours = {each for each in references if _OURS.fullmatch(each)}
+                others = {each for each in ours if hashed and hashed(subject) != each}
+                wrong[False] += [f"{subject}\x1f{each}" for each in others]
+                references = Counter({each: count for each, count in references.items() if each not in ours})
             right = patients or _most({each: count for each, count in references.items() if each not in owners})
             wrong[False] += [f"{subject}\x1f{each}" for each in references if each not in right]
         lines = self._lines(wrong) if wrong[True] or wrong[False] else ()
         return sorted({*lines, *self._moved(named)})
+
+    def _hashed(self, referring: Table[str, Table[str, int]]) -> Callable[[str], str | None] | None:
+        """What makes the id of a subject, if the key of this run made one of the input."""
+        pairs = chain(self._studies.items(), ((subject, each) for subject, ids in referring.items() for each in ids))
+        with suppress(UsageError):  # a key that cannot be used does not keep anybody from reading
+            hashed = hashed_id(self.library.key) if self.library.has_key else None
+            if hashed and any(cell and hashed(cell) == given for cell, given in pairs):
+                return hashed
+        return None
 
     def _moved(self, named: Table[str, Table[str, int]]) -> Iterator[Line]:
         """The lines named after a subject that refer to an id which the input has for no Patient of this subject."""
