@@ -1,4 +1,4 @@
-"""The law of `test_edits` with many rows and edits: ``pytest tests/study/soak_edits.py``, about three hours."""
+"""The law of `test_edits` with many rows and edits: ``pytest tests/study/soak_edits.py -n 2``: about half an hour."""
 
 from __future__ import annotations
 

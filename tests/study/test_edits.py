@@ -167,8 +167,20 @@ def refilled(row: Row, domain: str, left: Rows) -> Row:
     return Row(cells, row.helpers, nested)
 
 
-def faithful(case: tuple[Release, str], row: Row, edited: list[Any], new: Any, after: Rows) -> bool:
-    """Whether the rows that were read, written by the renderer, are the resources as they were edited."""
+def said(resource: Any, path: Path) -> set[str]:
+    """What an edited element says: its text; of the name of an extension, what the extension has."""
+    for step in path[:-1]:
+        resource = resource[step]
+    if path[-1] != "url":
+        return {str(resource[path[-1]])}
+    return {str(value) for inner, value in leaves(resource) if inner != ("url",)}
+
+
+def faithful(case: tuple[Release, str], row: Row, edited: list[Any], new: set[str], after: Rows) -> bool:
+    """Whether the rows that were read, written by the renderer, are the resources as they were edited.
+
+    `new`: what the edited element says.
+    """
     release, domain = case
     lib = library(release)
     mapping = lib.mappings[domain]
@@ -180,10 +192,20 @@ def faithful(case: tuple[Release, str], row: Row, edited: list[Any], new: Any, a
     try:
         texts = [text for _, text in written(mapping, helped(again, mapping, lib), lib)]
     except BadRow:  # what the element says is no cell that can be written
-        return any(str(new) in cells.values() for some in after.values() for cells in some)
+        return any(not new.isdisjoint(cells.values()) for some in after.values() for cells in some)
     resources = [parse(text.encode()) for text in texts]
     carrying = frozenset(carried(resources) - carried(edited))
     return contained([elements(each) for each in edited], [elements(each) for each in resources], carrying)
+
+
+def in_a_form(mapping: Mapping, before: Rows, after: Rows, new: set[str]) -> bool:
+    """Whether all that changed is a cell in which what the element says is a part: a range from high to low is a text."""
+    rows = [before.get(mapping.domain, []), after.get(mapping.domain, [])]
+    if {**before, mapping.domain: []} != {**after, mapping.domain: []} or len(rows[0]) != len(rows[1]):
+        return False
+    changed = [cell for old, now in zip(*rows, strict=True) for cell in old.items() ^ now.items()]
+    parts = [cell for name, cell in changed if name in mapping.forms]
+    return bool(parts) and len(parts) == len(changed) and any(each in cell for each in new for cell in parts)
 
 
 def carried(value: Any) -> Counter[str]:
@@ -259,8 +281,9 @@ def hold(release: Release, domain: str, kind: Kind, examples: int, edits: int) -
             after, codes = read(release, [*texts[:number], dump(edited), *texts[number + 1 :]])
             if codes - known:
                 continue
-            several = [*resources[:number], edited, *resources[number + 1 : own]]
-            if after == before or not faithful((release, domain), row, several, new, after):
+            several, says = [*resources[:number], edited, *resources[number + 1 : own]], said(edited, path)
+            as_edited = faithful((release, domain), row, several, says, after)
+            if after == before or not (as_edited or in_a_form(mapping, before, after, says)):
                 how = "silent" if after == before else "other"
                 found.append(f"{how} {resources[number]['resourceType']}.{general(path)}: {value!r} -> {new!r}")
 
