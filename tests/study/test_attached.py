@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from fhirspace.mapping.model import Attach
+from fhirspace.study.dataset import InMemory
 from fhirspace.study.nested import NestedRows
 from tests.small_study import table
 
@@ -55,6 +56,16 @@ def test_qualifiers_find_their_row(lines: list[str], expected: list[str | None],
     assert [set(text.split(",")) if text else None for text in found] == [
         set(text.split(",")) if text else None for text in expected
     ]
+
+
+@pytest.mark.parametrize("size", [99, 1])
+def test_a_value_is_found_letter_by_letter_before_its_other_spellings(size: int) -> None:
+    parents = table("STUDYID,USUBJID,AESPID\nS,1,01\nS,1,1\nS,1,2.0")
+    rows = table("STUDYID,USUBJID,IDVAR,IDVARVAL,QNAM\nS,1,AESPID,1,X\nS,1,AESPID,01,X\nS,1,AESPID,2,X\nS,1,AESPID,3,X")
+    nested = NestedRows(SUPP, rows, pa.array(["a", "b", "c", "d"]), parents=InMemory(parents))
+    batches = parents.to_batches(max_chunksize=size)
+    assert [text for batch in batches for text in nested.texts(batch).to_pylist()] == ["b", "a", "c"]
+    assert list(nested.orphans()) == [3]
 
 
 def test_items_stand_in_the_order_of_their_key_whatever_the_order_of_rows() -> None:

@@ -367,9 +367,11 @@ def _plain_numbers(table: pa.Table, names: Sequence[str]) -> pa.Table:
 
     def cells(name: str) -> pa.Array:
         own = columns.text(table, name)
-        if not name.endswith("SEQ") and name != "VISITNUM":
+        if not name.endswith("SEQ") and name not in {"VISITNUM", "IDVARVAL"}:
             return own
-        return columns.by_distinct(own, lambda cell: canonical_number(cell) or cell, pa.string())
+        plain = columns.by_distinct(own, lambda cell: canonical_number(cell) or cell, pa.string())
+        numbered = pc.ends_with(columns.text(table, "IDVAR"), "SEQ") if name == "IDVARVAL" else True
+        return pc.if_else(numbered, plain, own)
 
     return pa.table({name: cells(name) for name in names})
 
@@ -379,5 +381,6 @@ def _check_qualifiers(table: pa.Table, name: str, tables: Mapping[str, pa.Table]
     if parent is None and not sdtm.known(name[4:]):  # FHIR carries it as a whole
         return
     rows = list(range(table.num_rows)) if parent is None else orphans(parent, table)
+    yield from _bad_cells("FS734", table, name, "RDOMAIN", {name[4:], name[4:6]}.__contains__, expected=name[4:6])
     expected = f"a record of {name[4:]} with this subject, IDVAR and IDVARVAL"
     yield from _findings("FS735", table, name, rows, column="IDVARVAL", expected=expected)

@@ -5,6 +5,7 @@ Source: SDTMIG 3.4, sections 4.1.2 and 4.1.4 (variables and their order), 8.4 (s
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 
 import pyarrow as pa
@@ -187,19 +188,22 @@ def _qualifiers(table: pa.Table, domain: str, name: str, description: tuple[str,
 def join_supplementals(parent: pa.Table, supp: pa.Table) -> pa.Table:
     """Put supplemental qualifiers back beside their parent rows: one column a QNAM, in the order of first appearance.
 
-    Rows meet by USUBJID and the variable that IDVAR names (by USUBJID alone where IDVAR is empty); numbers meet
-    whatever their spelling. Where a qualifier occurs twice for a row the last wins; one without a parent is left out:
-    `orphans` finds those.
+    Rows meet by USUBJID and the variable that IDVAR names (by USUBJID alone where IDVAR is empty), numbers whatever
+    their spelling where none has the value letter by letter. Where a qualifier occurs twice for a row the last wins;
+    one without a parent is left out: `orphans` finds those.
     """
     joined = parent
-    by_name: dict[str, dict[tuple[str | None, ...], str]] = {}
+    by_name: dict[str, dict[str | None, list[tuple[columns.Cells, str]]]] = {}
     for idvar, name, key, value in _qualifier_cells(supp):
-        by_name.setdefault(name, {})[idvar, *key] = value
-    for name, values in by_name.items():
+        by_name.setdefault(name, {}).setdefault(idvar, []).append((key, value))
+    for name, by_variable in by_name.items():
         cells = pa.nulls(parent.num_rows, pa.string())
-        for idvar in dict.fromkeys(key[0] for key in values):
+        for idvar, values in by_variable.items():
             groups = _parent_keys(parent, idvar)
-            found = groups.spread(values.get((idvar, *plain_key(cell))) for cell in groups.cells)
+            known = set(groups.cells)
+            letters = {key: value for key, value in values if key in known}
+            numbers = {plain_key(key): value for key, value in values if key not in known}
+            found = groups.spread(letters.get(key, numbers.get(plain_key(key))) for key in groups.cells)
             cells = pc.coalesce(found, cells)
         joined = columns.put(joined, name, cells)
     return joined
@@ -215,25 +219,32 @@ def plain_key(cells: columns.Cells) -> tuple[str | None, ...]:
     return subject, (canonical_number(value) or value) if value is not None else None
 
 
-def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, tuple[str | None, ...], str]]:
+def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, columns.Cells, str]]:
     names = ("IDVAR", "QNAM", "USUBJID", "IDVARVAL", "QVAL")
     rows = zip(*(columns.text(supp, name).to_pylist() for name in names), strict=True)
     return [
-        (idvar, name, plain_key((subject, key if idvar else None)), value)
+        (idvar, name, (subject, key if idvar else None), value)
         for idvar, name, subject, key, value in rows
         if name is not None and value is not None
     ]
 
 
 def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
-    """The rows of a supplemental qualifier table that meet no parent row; an empty value of IDVAR meets none."""
+    """The rows of a supplemental qualifier table that meet no parent row; an empty value of IDVAR meets none.
+
+    Nor does an empty IDVAR where the subject has several rows: nothing says which of them is meant.
+    """
     known: dict[str | None, set[tuple[str | None, ...]]] = {}
     lost = []
     rows = zip(*(columns.text(supp, name).to_pylist() for name in ("IDVAR", "USUBJID", "IDVARVAL")), strict=True)
     for row, (idvar, subject, value) in enumerate(rows):
         if idvar not in known:
-            cells = _parent_keys(parent, idvar).cells
-            known[idvar] = {plain_key(cell) for cell in cells if idvar is None or cell[1] is not None}
+            groups = _parent_keys(parent, idvar)
+            counts = Counter(groups.codes.to_pylist()) if idvar is None else {}
+            one = [
+                counts[code] == 1 if idvar is None else cell[1] is not None for code, cell in enumerate(groups.cells)
+            ]
+            known[idvar] = {plain_key(cell) for cell, meant in zip(groups.cells, one, strict=True) if meant}
         if plain_key((subject, value if idvar else None)) not in known[idvar]:
             lost.append(row)
     return lost

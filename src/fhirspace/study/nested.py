@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from fhirspace.mapping.model import Attach
 from fhirspace.sdtm.columns import by_distinct, text
 from fhirspace.standards.units import canonical_number
+from fhirspace.study.dataset import Tabulation
 from fhirspace.tables.text import row_column
 from fhirspace.template.slots import REPEAT
 
@@ -22,13 +23,24 @@ class NestedRows:
     Args:
         attach: how its rows find their parents; table: its rows; items: the item of each row, null where the row is
             bad.
+        parents: all parent rows: where one has a value letter by letter (01), a row does not find another spelling (1).
         shared: whether the parent's resource is made once for many rows, so that each of them gets the items; else the
             first parent row with a key gets them.
     """
 
-    def __init__(self, attach: Attach, table: pa.Table, items: pa.Array, *, shared: bool = False) -> None:
+    def __init__(
+        self,
+        attach: Attach,
+        table: pa.Table,
+        items: pa.Array,
+        *,
+        parents: Tabulation | None = None,
+        shared: bool = False,
+    ) -> None:
         self._groups = [
-            _Group(attach, linked, table, items, rows, shared=shared) for linked, rows in _kinds(attach, table)
+            _Group(attach, linked, table, items, found, shared=shared, letters=letters)
+            for linked, rows in _kinds(attach, table)
+            for letters, found in _by_letters(attach, linked, table, rows, parents)
         ]
 
     def texts(self, batch: pa.RecordBatch) -> pa.Array:
@@ -60,11 +72,19 @@ class _Group:
     """The rows that find their parent by the same columns: those in `on`, and the one that IDVAR names, if any."""
 
     def __init__(
-        self, attach: Attach, linked: str | None, table: pa.Table, items: pa.Array, rows: pa.Array, *, shared: bool
+        self,
+        attach: Attach,
+        linked: str | None,
+        table: pa.Table,
+        items: pa.Array,
+        rows: pa.Array,
+        *,
+        shared: bool,
+        letters: bool,
     ) -> None:
-        self._on, self._linked, self._shared = attach.on, linked, shared
+        self._on, self._linked, self._shared, self._letters = attach.on, linked, shared, letters
         value = text(table, attach.via[1]) if attach.via and linked else None
-        keys = _keys([text(table, name) for name in attach.on], value).take(rows).to_pylist()
+        keys = _keys([text(table, name) for name in attach.on], value, letters=letters).take(rows).to_pylist()
         self._rows: dict[str, list[int]] = {}
         for row, key in zip(rows.to_pylist(), keys, strict=True):
             self._rows.setdefault(key or "", []).append(row)
@@ -103,7 +123,8 @@ class _Group:
 
     def _parent_keys(self, batch: pa.RecordBatch) -> pa.Array:
         table = pa.Table.from_batches([batch])
-        return _keys([text(table, name) for name in self._on], text(table, self._linked) if self._linked else None)
+        linked = text(table, self._linked) if self._linked else None
+        return _keys([text(table, name) for name in self._on], linked, letters=self._letters)
 
 
 def _own_keys_first(batch: pa.RecordBatch) -> Iterable[int]:
@@ -130,6 +151,24 @@ def _kinds(attach: Attach, table: pa.Table) -> Iterator[tuple[str | None, pa.Arr
         yield name, order.filter(pc.fill_null(chosen, False))
 
 
+def _by_letters(
+    attach: Attach, linked: str | None, table: pa.Table, rows: pa.Array, parents: Tabulation | None
+) -> Iterator[tuple[bool, pa.Array]]:
+    """The rows whose parent has their value letter by letter, and those that find one as a number (1 and 1.0)."""
+    if parents is None or not linked or linked.endswith("SEQ") or not attach.via or linked not in parents.columns:
+        yield False, rows
+        return
+    known = parents.table([*attach.on, linked])
+    cells = text(known, linked)
+    if cells.equals(by_distinct(cells, _plain, pa.string())):  # no number has two spellings there
+        yield False, rows
+        return
+    own = _keys([text(table, name) for name in attach.on], text(table, attach.via[1]), letters=True).take(rows)
+    same = pc.is_in(own, value_set=_keys([text(known, name) for name in attach.on], cells, letters=True))
+    yield True, rows.filter(same)
+    yield False, rows.filter(pc.invert(same))
+
+
 def _order(attach: Attach, table: pa.Table) -> pa.Array:
     """The rows in the order of their items: numbers by size, then texts; equal ones as they came."""
     keys = {}
@@ -145,14 +184,14 @@ def _number(cell: str) -> float | None:
     return float(cell) if canonical_number(cell) else None
 
 
-def _keys(shared: Sequence[pa.Array], linked: pa.Array | None) -> pa.Array:
-    """Key texts; the linked value counts as a number where it is one, so that 1 and 1.0 meet.
+def _keys(shared: Sequence[pa.Array], linked: pa.Array | None, *, letters: bool) -> pa.Array:
+    """Key texts; the linked value counts as a number where it is one, so that 1 and 1.0 meet, unless `letters` count.
 
     A column that both rows leave empty is shared, too: a device and its supplemental qualifiers have no subject.
     """
     cells = [
         *(pc.fill_null(each, "") for each in shared),
-        *([] if linked is None else [by_distinct(linked, _plain, pa.string())]),
+        *([] if linked is None else [linked if letters else by_distinct(linked, _plain, pa.string())]),
     ]
     return pc.binary_join_element_wise(*cells, _GLUE, null_handling="emit_null")
 

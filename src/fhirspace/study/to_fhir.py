@@ -377,7 +377,8 @@ class _Writer:
         joined = pa.concat_arrays(texts)
         block = block_of(parent, name)
         attach = mapping.attach or Attach(parent.domain, (), ())
-        return NestedRows(attach, table, joined, shared=bool(block and block.once))
+        parents = self._tabulations.get(parent.domain)
+        return NestedRows(attach, table, joined, parents=parents, shared=bool(block and block.once))
 
 
 def _parent(attach: Attach | None) -> str:
