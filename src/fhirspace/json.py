@@ -33,6 +33,8 @@ _NO_BACKSLASH = re.compile(rb"[^\\]")
 _CHUNK: Final = 1 << 20
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_LEAST: Final = len('"":1,')
+"""Bytes of the shortest member: so much longer is a text in which a name comes twice, at least."""
 T = TypeVar("T")
 
 
@@ -212,10 +214,10 @@ def parse_resource(raw: bytes) -> tuple[Any, list[str]]:
 def resource_decoder(kind: type[T]) -> Callable[[bytes], T]:
     """A fast decoder of resources that refuses a name that comes twice, made for types that name every member.
 
-    What was read is written again, into one buffer, where a name comes once: it is as long as the text, or has as many
-    quotes (the text is not compact, or spelt with other escapes), unless a name came twice. Structs have to leave out
-    their defaults (`omit_defaults`). Bytes that they do not decode (`msgspec.Raw`) are not looked into: they have to be
-    decoded like this as well.
+    What was read is written again, into one buffer, where a name comes once, and each text in the fewest bytes: the
+    text is hardly longer, or has as many quotes (it is not compact, or spelt with other escapes), unless a name came
+    twice. Structs have to leave out their defaults (`omit_defaults`). Bytes that they do not decode (`msgspec.Raw`)
+    are not looked into: they have to be decoded like this as well.
 
     Raises:
         msgspec.DecodeError: it is not of this type; JsonError as `strict`.
@@ -225,7 +227,7 @@ def resource_decoder(kind: type[T]) -> Callable[[bytes], T]:
     def guarded(raw: bytes) -> T:
         found = plain(raw)
         write(found, buffer)
-        if len(buffer) != len(raw) and len(buffer) != len(raw.rstrip()) and _quotes(buffer) != _quotes(raw):
+        if len(raw) - len(buffer) >= _LEAST and _quotes(buffer) != _quotes(raw):
             strict(raw)  # which knows, also where the type passes members over
         return found
 

@@ -84,9 +84,10 @@ class Reader:
 
     def _chunk(self, chunk: list[tuple[int, bytes]], file: str, batch: ReadBatch) -> None:
         decode, read = self._fast()
+        skips = not self._notice
         for position, (number, line) in enumerate(chunk):
             try:
-                if not line.isascii():
+                if skips and not line.isascii():
                     line.decode()  # the decoder skips texts that nobody reads, whatever is in them
                 read(decode(line), number)
             except _REFUSALS:
