@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fhirspace.mapping.model import Arr, Each, Node, Obj
+from fhirspace.mapping.model import CARRIED_URL, Arr, Each, Node, Obj
 from fhirspace.mapping.read.extract import Mark, firm, marks, nodes_of
-from fhirspace.mapping.read.shapes import Choice, Rec, Shape, attr
+from fhirspace.mapping.read.shapes import Choice, Rec, Shape, attr, constants
 from fhirspace.template.slots import Leaf
 
 
@@ -27,6 +27,15 @@ class Option:
     rank: int
     act: Callable[[Rec, str], None]
     each: bool = False
+
+
+def tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
+    """The options whose constant in the field of the tag is a text."""
+    return [
+        option
+        for option in options
+        if text == (CARRIED_URL if option.template is None else constants(option.template).get(tag))
+    ]
 
 
 def certain(option: Option, options: Sequence[Option], *, listed: bool) -> bool:

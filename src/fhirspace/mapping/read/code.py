@@ -55,11 +55,10 @@ class Code:
 
     @contextmanager
     def function(self, head: str, start: Callable[[], Sequence[str]]) -> Iterator[None]:
-        """Write a function; `start` names the variables that begin as None, asked when all is written."""
+        """Write a function; `start` gives the lines that begin its variables, asked when all is written."""
         outer, self.lines, depth, self._depth = self.lines, list[str](), self._depth, 1
         yield
-        begun = f"    {' = '.join(start())} = None"
-        self.functions += [f"def {head}:", begun, *self.lines]
+        self.functions += [f"def {head}:", *(f"    {line}" for line in start()), *self.lines]
         self.lines, self._depth = outer, depth
 
     def inside(self, write: Callable[[], None]) -> list[str]:

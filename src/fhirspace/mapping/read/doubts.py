@@ -13,9 +13,6 @@ from fhirspace.mapping.model import Arr, Each, Node, Obj, OneOf, children, dynam
 from fhirspace.mapping.read.absent import NEVER, ROWS, SERVERS
 from fhirspace.template.slots import Cond, Leaf, Slot, once
 
-ABSENT: Final = "@absent:"
-"""Before a number: the variable of the compiled reader that says that an element is not there."""
-
 
 class Test(NamedTuple):
     """A leaf of an absent element: its slots, whose cells are elsewhere in the row, and the conditions above it."""
@@ -40,10 +37,10 @@ ALWAYS: Final = Test((), ())
 class Doubt(NamedTuple):
     """An element whose absence may take no cell away: it would be written if a test is true.
 
-    `always`: it is written with its parent whatever the row has.
+    `number` tells those of a template apart; `always`: it is written with its parent whatever the row has.
     """
 
-    name: str
+    number: int
     tests: tuple[Test, ...]
     always: bool
 
@@ -56,7 +53,7 @@ def doubts(root: Obj) -> dict[int, Doubt]:
         tests = dict.fromkeys(each for each in _tests(node, total) if NEVER not in each.columns)
         if tests:
             some = tuple(each for each in tests if each != ALWAYS)
-            found[id(node)] = Doubt(f"{ABSENT}{len(found)}", some, ALWAYS in tests)
+            found[id(node)] = Doubt(len(found), some, ALWAYS in tests)
     return found
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping as Table, Sequence
-from contextlib import nullcontext
 from functools import partial
 from itertools import groupby
 from typing import Final, NamedTuple, TypeAlias
 
-from fhirspace.mapping.model import Node, Obj, children, walk
+from fhirspace.mapping.model import Node, Obj, children
 from fhirspace.mapping.read import memo, witness
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.doubts import Doubt, Test, as_source, doubts
@@ -28,8 +27,8 @@ def plainly(slot: Slot) -> bool:
     return not slot.readable or same_text(slot)
 
 
-_TOGETHER: Final = 6
-"""How many elements one variable says something of."""
+TOGETHER: Final = 6
+"""Of how many elements one variable says which are missing: rows lack few of those that they may lack."""
 
 Uses: TypeAlias = dict[witness.Keys, list[Slot]]
 """The slots that give each column at each rank."""
@@ -52,10 +51,7 @@ def watched(root: Obj, *, notice: bool = True) -> Watched:
 
 
 def uses_of(nodes: Iterable[Node], watching: Watched) -> Uses:
-    """The slots of some templates by what they give; a constant that a row chose counts as one.
-
-    So does an element below them that can be missing: it gives that it is not there.
-    """
+    """The slots of some templates by what they give; a constant that a row chose counts as one."""
     found: Uses = {}
     for node in nodes:
         for leaf in _leaves(node):
@@ -63,10 +59,6 @@ def uses_of(nodes: Iterable[Node], watching: Watched) -> Uses:
                 found.setdefault(witness.key(slot), []).append(slot)
             if name := watching.constants.get(id(leaf)):
                 found.setdefault((name, 0), []).append(witness.text_slot(name))
-        for inner in walk(node) if watching.doubts else ():
-            doubt = watching.doubts.get(id(inner))
-            if doubt and doubt.tests and inner is not node:
-                found[doubt.name, 0] = [witness.text_slot(doubt.name)]
     return found
 
 
@@ -79,17 +71,20 @@ def _leaves(node: Node) -> tuple[Leaf, ...]:
 class Leaves:
     """Reads leaves: `cells` has the variable of each column at each rank, `uses` the slots that give it.
 
-    `any` has the variables that say of some elements each whether one of them is missing: rows mostly lack few, so that
-    most of them need not be looked at one by one.
+    `missing` has the variables whose bits say which elements are missing, of `together` elements each.
     """
 
-    def __init__(self, code: Code, uses: Uses, watching: Watched) -> None:
+    def __init__(self, code: Code, uses: Uses, watching: Watched, together: int = TOGETHER) -> None:
         self.code, self._uses, self._watched = code, uses, watching
         self.cells = {key: f"c{number}" for number, key in enumerate(uses)}
         self.raised: list[Doubt] = []
-        self.any: list[str] = []
-        self._any: dict[str, str] = {}
-        self._left: dict[str, list[Test]] = {}
+        self.missing: list[str] = []
+        self._together = together
+        self._room = 0
+        self._bits: dict[int, tuple[str, int]] = {}
+        self._left: dict[int, list[Test]] = {}
+        self._given: set[witness.Keys] = set()
+        self._looping = False
 
     def leaves(self, leaves: Sequence[Leaf], shape: Shape, var: str) -> None:
         """Lines that read a primitive from a variable: by a memo of its texts, or directly."""
@@ -171,6 +166,11 @@ class Leaves:
         if not expression.isidentifier():
             new = self.code.fresh("x")
             self.code.put(f"{new} = {expression}")
+        first = key not in self._given and not self._looping  # nothing gave the cell before
+        self._given.add(key)
+        if first:
+            self.code.put(f"{var} = {new}")
+            return
         self.code.put(f"if {var} is None: {var} = {new}")
         self.code.put(f"elif {f'{new} is not None and ' if maybe else ''}{new} != {var}: raise Slow")
 
@@ -181,22 +181,32 @@ class Leaves:
         if doubt.always:
             self.code.put(f"if {test}: raise Slow")
         else:
-            if doubt.name not in self._any:
-                if sum(map(bool, self._any.values())) % _TOGETHER == 0:
-                    self.any.append(self.code.fresh("d"))
-                self._any[doubt.name] = self.any[-1]
-            flags = [self.cells[doubt.name, 0], self._any[doubt.name]]
-            self.code.put(f"if {test}: {' = '.join(filter(None, flags))} = True")
+            variable, bit = self._bit(doubt)
+            self.code.put(f"if {test}: {variable} |= {bit}")
             self.raised.append(doubt)
 
-    def take_over(self, inner: Leaves) -> tuple[list[Doubt], set[witness.Keys]]:
-        """The doubts of an inner function that it left open, and the variables of the others."""
-        self._left |= inner._left
-        self._any |= {each.name: "" for each in inner.raised}  # nothing says that one of them is missing
-        raised = dict.fromkeys(inner.raised)
-        return [each for each in raised if self._left[each.name]], {
-            (each.name, 0) for each in raised if not self._left[each.name]
-        }
+    def _bit(self, doubt: Doubt) -> tuple[str, int]:
+        if doubt.number not in self._bits:
+            if not self._room:
+                self.missing.append(self.code.fresh("d"))
+                self._room = self._together
+            self._bits[doubt.number] = self.missing[-1], 1 << (self._together - self._room)
+            self._room -= 1
+        return self._bits[doubt.number]
+
+    def take_over(self, inner: Leaves) -> tuple[str, str] | None:
+        """The expression of what an inner function of one variable leaves open, and the variable that takes it."""
+        left = [each for each in dict.fromkeys(inner.raised) if inner._left[each.number]]
+        if not left:
+            return None
+        (given,), mine = inner.missing, self.code.fresh("d")
+        bits = {each.number: inner._bits[each.number][1] for each in left}
+        self.missing.append(mine)
+        self._room = 0
+        self._bits |= {number: (mine, bit) for number, bit in bits.items()}
+        self._left |= {each.number: inner._left[each.number] for each in left}
+        self.raised += left
+        return f"{given} & {sum(bits.values())}", mine
 
     def judge(self, found: Table[str, str], since: int = 0, implied: Table[str, str] | None = None) -> None:
         """Refuse the resource if an element is missing, as far as the variables of columns show it.
@@ -205,22 +215,26 @@ class Leaves:
             found: the variables; since: the first of the doubts that were raised.
             implied: of columns without a variable, one that is filled if they are; given where nobody looks later.
         """
-        for several, raised in groupby(dict.fromkeys(self.raised[since:]), lambda doubt: self._any[doubt.name]):
-            with self.code.block(f"if {several}:") if several else nullcontext():
+        for several, raised in groupby(dict.fromkeys(self.raised[since:]), self._variable):
+            with self.code.block(f"if {several}:"):
                 for doubt in raised:
                     self._judge_one(doubt, found, implied)
 
+    def _variable(self, doubt: Doubt) -> str:
+        return self._bits[doubt.number][0]
+
     def _judge_one(self, doubt: Doubt, found: Table[str, str], implied: Table[str, str] | None) -> None:
-        flag, left = self.cells[doubt.name, 0], self._left.get(doubt.name, list(doubt.tests))
+        variable, bit = self._bits[doubt.number]
+        flag, left = f"{variable} & {bit}", self._left.get(doubt.number, list(doubt.tests))
         ready = [test for test in left if implied is not None or test.columns <= found.keys()]
         for test in ready:
             self._judge(flag, test, found, implied or {})
         left = [test for test in left if test not in ready]
         if left and all(test.when and test.deciding <= found.keys() for test in left):
             some = dict.fromkeys(" and ".join(as_source(test, found, {})) for test in left)
-            self.code.put(f"if {flag} and not ({' or '.join(some)}): {flag} = None")
+            self.code.put(f"if {flag} and not ({' or '.join(some)}): {variable} ^= {bit}")
             left = [test._replace(when=()) for test in left]
-        self._left[doubt.name] = left
+        self._left[doubt.number] = left
 
     def _judge(self, flag: str, test: Test, found: Table[str, str], implied: Table[str, str]) -> None:
         parts = [flag]

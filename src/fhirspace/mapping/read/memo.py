@@ -167,15 +167,35 @@ def of_truth(leaves: Sequence[Leaf]) -> dict[bool, Any]:
     return found
 
 
-def of_pair(slots: Sequence[Slot]) -> Memo:
-    """Looks whether a row's cell is written as an element that some slots read: key (cell of the row, of the slots)."""
+class Pairs(dict[str, str | None]):
+    """By a row's cell what another element says, which some slots read; the last text that was found to agree.
 
-    def make(pair: tuple[str, str]) -> bool:
-        if not all_agree(slots, pair[1], pair[0]):
-            raise Slow
-        return True
+    Generated code compares it and calls `look` where it is another one.
+    """
 
-    return Memo(make)
+    __slots__ = ("agreed",)
+
+    def __init__(self, slots: Sequence[Slot]) -> None:
+        super().__init__()
+
+        def make(pair: tuple[str, str]) -> bool:
+            if not all_agree(slots, pair[1], pair[0]):
+                raise Slow
+            return True
+
+        self.agreed = Memo(make)
+
+    def __missing__(self, cell: str) -> None:
+        return None
+
+    def look(self, cell: str, text: str) -> None:
+        """Raise Slow if a cell is not written as the element with this text."""
+        if len(cell) + len(text) > LONG:
+            self.agreed.make((cell, text))
+        elif self.agreed[cell, text]:
+            if len(self) >= LIMIT:
+                self.clear()
+            self[cell] = text
 
 
 def of_written(slot: Slot) -> Memo:

@@ -14,7 +14,7 @@ from fhirspace.json import JsonError, decoder, resource_decoder
 from fhirspace.mapping.cells import implied
 from fhirspace.mapping.model import Arr, Block, Each, Mapping, Obj, slots, walk
 from fhirspace.mapping.read.code import Code, Make
-from fhirspace.mapping.read.doubts import ABSENT, deciding
+from fhirspace.mapping.read.doubts import deciding
 from fhirspace.mapping.read.extract import fragments, nodes_of
 from fhirspace.mapping.read.leaves import Uses, uses_of, watched
 from fhirspace.mapping.read.rows import Part, plain
@@ -188,8 +188,7 @@ class _Maker:
             """The columns that no other element gives, no form joins, and nobody needs in the row."""
             mine = _bases(inner)
             held = {*shared, *mapping.key, *mapping.forms, *implied(mapping), *_never_read(uses), *needed}
-            some = [name for name, count in mine.items() if count == total[name] and name not in held]
-            return [name for name in some if not name.startswith(ABSENT)]
+            return [name for name, count in mine.items() if count == total[name] and name not in held]
 
         walker = Walk(self.code, uses, self._items, watching, wanted=_identifier(block), alone=alone)
         with self.code.function("read(o, line)", walker.start):
@@ -256,7 +255,7 @@ class _Maker:
         rows = self.code.held("ROWS", lambda _, mine: mine[place].rows)
         carried = self.code.held("CARRIED", lambda _, mine: mine[place].carried)
         lines = self.code.held("LINES", lambda _, mine: mine[place].lines)
-        several = [*(name for name, _ in walker.groups), *(each.name for each in walker.folds)]
+        several = [*(name for name, _ in walker.groups), *(each.name for each in walker.folds if each.columns)]
         self.code.put(f"if carried: {carried}.append((len({rows}), carried))")
         self.code.put(f"{rows}.append(({', '.join([*map(text, apart), *several])},))")
         self.code.put(f"{lines}.append(line)")

@@ -42,7 +42,7 @@ class Part:
         columns: the columns, in order; key: those that identify a row (for the part of carried cells).
         on: columns that are the parent's, which a carried cell never replaces.
         rows: of each row the cells of the `plain` columns, a tuple of cells (or None) for each of `groups`, then the
-            index of the cells (or None) for each of `folds`.
+            index of the cells (or None) for each of `folds` that has columns.
         lines: the line of each row; carried: (index of the row, its carried cells).
         twice: (line, column) of cells that are carried twice with different texts, found by `take`.
     """
@@ -75,7 +75,7 @@ class Part:
         cells = {**row, **{cell.url: row.elements.get(cell.url) or "" for cell in held}, **row.hidden}
         plain = [cells.get(name) or None for name in self.plain]
         groups = [tuple(cells.get(name) or None for name in names) for names in self.groups]
-        self.rows.append((*plain, *groups, *(fold.index(cells) for fold in self.folds)))
+        self.rows.append((*plain, *groups, *(fold.index(cells) for fold in self.folds if fold.columns)))
         self.lines.append(line)
 
     def cut(self, rows: int) -> None:
@@ -111,7 +111,8 @@ class Part:
                 empty = (None,) * len(names)
                 columns.update(zip(names, zip(*[group or empty for group in groups], strict=True), strict=True))
         for fold in self.folds:
-            columns |= _unfolded(fold, next(found_lists))
+            columns |= _unfolded(fold, next(found_lists)) if fold.columns else {}
+            fold.trim()
         return columns
 
     def refused(self) -> list[int]:
@@ -173,7 +174,6 @@ def _unfolded(fold: Fold, indices: Sequence[int | None]) -> dict[str, Column]:
     for name, cells in zip(fold.columns, zip(*fold.cells, strict=True), strict=False):
         if any(cells):
             made[name] = pa.array(cells, pa.string()).take(taken)
-    fold.trim()
     return made
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping as Table, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from sys import maxsize
 from typing import Any
 
 from fhirspace.json import resource_decoder
-from fhirspace.mapping.model import CARRIED_URL, Arr, Carried, Each, Mapping, Node, Obj, OneOf, dynamic, walk
+from fhirspace.mapping.model import Arr, Carried, Each, Mapping, Node, Obj, OneOf, dynamic, walk
 from fhirspace.mapping.read import memo
-from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test
+from fhirspace.mapping.read.bind import Option, certain, certain_list, constant_test, presence_test, tagged
 from fhirspace.mapping.read.code import Code
 from fhirspace.mapping.read.extract import marks, nodes_of
-from fhirspace.mapping.read.leaves import Leaves, Uses, Watched, uses_of
+from fhirspace.mapping.read.leaves import TOGETHER, Leaves, Uses, Watched, uses_of
 from fhirspace.mapping.read.rows import Part
 from fhirspace.mapping.read.shapes import (  # fmt: skip
     ANY,
@@ -28,7 +29,6 @@ from fhirspace.mapping.read.shapes import (  # fmt: skip
     Member,
     Rec,
     Shape,
-    constants,
     type_of,
 )
 from fhirspace.mapping.read.witness import COMPARED, Keys
@@ -72,8 +72,9 @@ class Walk(Leaves):
         *,
         wanted: Node | None = None,
         alone: Callable[[Uses], list[str]] = lambda _: [],
+        together: int = TOGETHER,
     ) -> None:
-        super().__init__(code, uses, watching)
+        super().__init__(code, uses, watching, together)
         self._items = items
         self.flags: list[str] = []
         self.each: list[NestedList] = []
@@ -89,10 +90,11 @@ class Walk(Leaves):
         return held | {name: group for group, names in self.groups for name in names}
 
     def start(self) -> list[str]:
-        """The variables that begin as None."""
+        """The lines that begin the variables."""
         names = [*self.flags, *(each.name for each in self.each)]
         rows = [*(name for name, _ in self.groups), *(each.name for each in self.folds)]
-        return [*self.cells.values(), *self.any, *names, *rows, "carried"]
+        empty = f"{' = '.join([*self.cells.values(), *names, *rows, 'carried'])} = None"
+        return [empty, f"{' = '.join(self.missing)} = 0"] if self.missing else [empty]
 
     def best(self, columns: Collection[str] | None = None) -> dict[str, str]:
         """The variable of each column (of some), after lines that give it the cell of the least rank."""
@@ -108,12 +110,15 @@ class Walk(Leaves):
     def _second(self, first: str, key: Keys) -> None:
         """What another element says of a column: its cell where there is none, else it must agree."""
         other, slots = self.cells[key], self._uses[key]
-        pairs = self.code.held("P", lambda *_: memo.of_pair(slots))
+        pairs = self.code.held("P", lambda *_: memo.Pairs(slots))
+        look = f"if {pairs}[{first}] != {other}: {pairs}.look({first}, {other})"
         if key[1] < COMPARED:
             self.code.put(f"if {first} is None: {first} = {other}")
-            self.code.put(f"elif {other} is not None and {other} != {first}: {pairs}[{first}, {other}]")
+            with self.code.block(f"elif {other} is not None and {other} != {first}:"):
+                self.code.put(look)
         else:
-            self.code.put(f"if {other} is not None: {pairs}[{first}, {other}]")
+            with self.code.block(f"if {other} is not None:"):
+                self.code.put(look)
 
     def object(self, template: Obj, rec: Rec, var: str, *, need: bool) -> None:
         """Read an object. `need`: the fields that distinguish it from others must be there (see `extract.fits`)."""
@@ -216,17 +221,16 @@ class Walk(Leaves):
     def _folded(self, nodes: Sequence[Node], shape: Shape, var: str, *, need: bool) -> None:
         """An element that is kept as bytes: read by a function of its own, once for the same bytes."""
         uses = uses_of(nodes, self._watched)
-        inner, head = Walk(self.code, uses, self._items, self._watched), self.code.fresh("read_")
+        head, inner = self.code.fresh("read_"), Walk(self.code, uses, self._items, self._watched, together=maxsize)
         with self.code.function(f"{head}(o)", inner.start):
             inner._value(nodes, shape, "o", need=need)
             own = self._alone(uses)
             cells = inner.best(own)
             inner.judge(cells)
-            raised, over = self.take_over(inner)
-            rest = {key: name for key, name in inner.cells.items() if key[0] not in own and key not in over}
-            self.code.put(
-                f"return ({''.join(f'{name}, ' for name in (*(cells[name] for name in own), *rest.values()))})"
-            )
+            rest = {key: name for key, name in inner.cells.items() if key[0] not in own}
+            missing = self.take_over(inner)
+            given = [*(cells[name] for name in own), *rest.values(), *(missing or ())[:1]]
+            self.code.put(f"return ({''.join(f'{name}, ' for name in given)})")
         decode = resource_decoder(type_of(shape))
 
         def fold(names: dict[str, Any], _parts: Sequence[Part]) -> memo.Fold:
@@ -236,15 +240,14 @@ class Walk(Leaves):
         self.folds.append(Folded(index, held, tuple(own)))
         for key in [key for key in self.cells if key[0] in own]:
             del self.cells[key]
-        given = {key: self.code.fresh("x") for key in rest}
+        names = {key: self.code.fresh("x") for key in rest}
         seen = self.code.fresh("s")
         self.code.put(f"{seen} = {held}.last.next")
         self.code.put(f"if {var} == {seen}.raw: {held}.last = {seen}")
         self.code.put(f"else: {seen} = {held}.look({var})")
-        self.code.put(f"{', '.join([index, *given.values()])} = {seen}.value")
-        for key, name in given.items():
+        self.code.put(f"{', '.join([index, *names.values(), *(missing or ())[1:]])} = {seen}.value")
+        for key, name in names.items():
             self.put(key, name, maybe=True)
-        self.raised += raised
 
     # -- objects
 
@@ -270,7 +273,7 @@ class Walk(Leaves):
             kind = self.code.fresh("t")
             self.code.put(f"{kind} = type({var})")
             self._chain(
-                f"{kind} is", {rec.ref: (_tagged(sure, shape.tag, text), rec) for text, rec in shape.recs.items()}, var
+                f"{kind} is", {rec.ref: (tagged(sure, shape.tag, text), rec) for text, rec in shape.recs.items()}, var
             )
         else:
             self.code.put("raise Slow")
@@ -336,8 +339,10 @@ class Walk(Leaves):
             self.code.put("raise Slow")
             return
         item = self.code.fresh("v")
+        outside, self._looping = self._looping, True
         with self.code.block(f"for {item} in {var}:"):
             self._choose(list(self._options(arr)), shape, item, listed=True)
+        self._looping = outside
         for each in arr.items:
             doubt, flags = self._watched.doubts.get(id(each)), self._once_flags.get(id(each))
             if doubt and flags:
@@ -385,12 +390,3 @@ class Walk(Leaves):
 def holds_rows(node: Node) -> bool:
     """Whether rows of their own, or carried cells, are in or below a node."""
     return any(isinstance(inner, Each | Carried) for inner in walk(node))
-
-
-def _tagged(options: Sequence[Option], tag: str, text: str) -> list[Option]:
-    """The options whose constant in the field of the tag is a text."""
-    return [
-        option
-        for option in options
-        if text == (CARRIED_URL if option.template is None else constants(option.template).get(tag))
-    ]
