@@ -54,7 +54,7 @@ INPUTS: dict[str, tuple[Callable[[Path], object], dict[str, tuple[int, str]]]] =
     ),
     "empty Bundle": (
         write("all.json", '{"resourceType":"Bundle","type":"collection","entry":[]}'),
-        {"fhir": (2, "FS613"), "sdtm": (2, "FS103"), "roundtrip": (2, "FS103"), "plan": (2, "FS523")},
+        {"fhir": (2, "FS613"), "sdtm": (2, "FS406"), "roundtrip": (2, "FS406"), "plan": (2, "FS523")},
     ),
     "wholly quarantined": (
         write("dm.csv", HEADER.replace("USUBJID,", "") + "S,DM,1,10,M,AUS\n"),

@@ -22,7 +22,8 @@ from fhirspace.json import JsonError, decoder
 
 OUTDATED: Final = "an earlier version, or deleted"
 """Why a resource of a Bundle is left out."""
-_RULES: Final = "implicitRules"
+_MODIFIERS: Final = ("implicitRules", "modifierExtension")
+_SUBSETTED: Final = ("http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "SUBSETTED")
 _PAGING: Final = frozenset({"next", "previous", "prev"})
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH"})
 _NUMBER: Final = re.compile(r"[0-9]{1,18}")
@@ -52,11 +53,13 @@ class BundleNotes:
             file: the file. bundle: what it holds.
 
         Raises:
-            InputError: FS443 (the Bundle has implicit rules).
+            InputError: FS443 (the Bundle, or an entry beside its resource, has implicit rules or a modifier extension).
         """
         entries, kind = bundle.entries, bundle.type
-        if bytes(bundle.members.get(_RULES, b"null")) != b"null":
-            raise InputError("FS443", Place(file.name, None, _RULES), "", f"{_RULES} of the Bundle")
+        _require_no_modifiers(file, bundle)
+        if _is_subset(bundle):
+            place, detail = Place(file.name, None, "meta.tag"), "it is marked SUBSETTED"
+            self._problems.append(Problem("FS456", place, "whole resources", detail=detail))
         gone = outdated(entries) if bundle.is_history else to_delete(entries)
         if gone:
             self.outdated[file.path] = gone
@@ -80,6 +83,26 @@ class BundleNotes:
             if url not in self._pages
         ]
         return self._problems + pages
+
+
+def _require_no_modifiers(file: FhirFile, bundle: Bundle) -> None:
+    """Raises InputError (FS443): something that nobody here understands may change the meaning of all resources."""
+    for name in _MODIFIERS:
+        if bytes(bundle.members.get(name, b"null")) != b"null":
+            raise InputError("FS443", Place(file.name, None, name), "", f"{name} of the Bundle")
+    for place, entry in enumerate(bundle.entries, 1):
+        if bytes(entry.modifierExtension) not in (b"", b"null"):
+            path = "entry.modifierExtension"
+            raise InputError("FS443", Place(file.name, place, path), "", "modifierExtension of an entry of the Bundle")
+
+
+def _is_subset(bundle: Bundle) -> bool:
+    """Whether a Bundle says that its resources are not whole."""
+    meta = bytes(bundle.members.get("meta", b"{}"))
+    try:
+        return wire.head_of(b'{"meta":%b}' % meta).tagged(*_SUBSETTED)
+    except JsonError:
+        return False
 
 
 class _Version(NamedTuple):

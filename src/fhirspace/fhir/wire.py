@@ -140,6 +140,7 @@ class Entry(msgspec.Struct):
     request: msgspec.Raw = _NOTHING
     response: msgspec.Raw = _NOTHING
     search: msgspec.Raw = _NOTHING
+    modifierExtension: msgspec.Raw = _NOTHING  # noqa: N815
 
     @property
     def asked(self) -> Request:

@@ -205,10 +205,10 @@ class Accounting:
         """0 clean, 1 findings, 3 rows in quarantine, resources not converted, or files that are not read."""
         return EXIT_QUARANTINED if self.quarantined or self.not_converted else exit_code_of(self.problems)
 
-    def require_rows(self, place: Place) -> None:
-        """Raises InputError (FS103): no row and no resource was read of the input at this place."""
+    def require_rows(self, place: Place, *, fhir: bool = False) -> None:
+        """Raises InputError (FS103, of FHIR FS406): no row and no resource was read of the input at this place."""
         if not self.rows_in:
-            raise InputError(_NO_RECORD, place, "at least one row")
+            raise InputError("FS406" if fhir else _NO_RECORD, place, "a resource" if fhir else "at least one row")
 
     def require_result(self, place: Place, converted: int) -> None:
         """Reports (FS182) that nothing of the input at this place was converted, unless other counts say why."""

@@ -267,7 +267,7 @@ def _converted(given: Input, library: Library, how: _How, run: _Run) -> IdKey | 
         given, library, source, folders, accounting=accounting, folder=folder, result=result, kinds=how.kinds,
         design=design, finish=how.derive and how.to == "sdtm",
     )  # fmt: skip
-    accounting.require_rows(how.whole)
+    accounting.require_rows(how.whole, fhir=given.kind == "fhir")
     converted: int | None = None
     if how.to == "fhir":
         prepared = pipeline.without_unmapped(prepared, accounting)

@@ -209,7 +209,7 @@ def roundtrip(
             proof.left_out = accounting.declared(fhir=True)
     whole = Place((paths if isinstance(paths, Path) else paths[0]).name)
     if not proof.left_out:
-        accounting.require_rows(whole)
+        accounting.require_rows(whole, fhir=given.kind == "fhir")
     accounting.require_result(whole, proof.compared)
     proof.problems, proof.quarantined = accounting.problems, accounting.quarantined
     proof.not_converted = accounting.not_converted

@@ -105,6 +105,7 @@ def _unwritable(table: pa.Table, name: str, formats: Sequence[str], fits: dict[s
             rows = pc.indices_nonzero(pc.fill_null(bad, False)).to_pylist()
             for row, place in zip(rows, columns.places(table, name, rows, column), strict=True):
                 yield Finding(Problem(code, place, expected, name), row)
+        yield from _nothing_but_blanks(table, name, column, coded)
         if "xpt" in formats:
             yield from _trailing_blanks(table, name, column)
             yield from _beyond_ascii(table, name, column, coded)
@@ -119,6 +120,16 @@ def _beyond_ascii(table: pa.Table, name: str, column: str, coded: pa.DictionaryA
     for place in columns.places(table, name, rows[:1], column):
         detail = f"{counted(len(rows), 'text has', 'texts have')} others"
         yield Finding(Problem("FS162", place, "ASCII characters", name, detail), rows[0])
+
+
+def _nothing_but_blanks(table: pa.Table, name: str, column: str, coded: pa.DictionaryArray) -> Iterator[Finding]:
+    """One finding for a variable with texts that a transport file, and most programs, take for no value."""
+    blank = [cell.isspace() for cell in coded.dictionary.to_pylist()]
+    if not any(blank):
+        return
+    rows = pc.indices_nonzero(pc.fill_null(pa.array(blank, pa.bool_()).take(coded.indices), False)).to_pylist()
+    for place in columns.places(table, name, rows[:1], column):
+        yield Finding(Problem("FS784", place, "a value, or no text", name, counted(len(rows), "text")), rows[0])
 
 
 def _trailing_blanks(table: pa.Table, name: str, column: str) -> Iterator[Finding]:
