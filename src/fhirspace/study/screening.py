@@ -27,7 +27,9 @@ from fhirspace.tables.text import data_columns
 from fhirspace.tables.xpt import Checked
 from fhirspace.tables.xpt.checks import number_fault
 
-INFORMING = frozenset({"FS723", "FS726", "FS727", "FS728", "FS730", "FS733", "FS734", "FS739", "FS764", "FS765"})
+INFORMING = frozenset(
+    {"FS723", "FS726", "FS727", "FS728", "FS730", "FS731", "FS733", "FS734", "FS739", "FS764", "FS765"}
+)
 """Errors of conformance in rows that can be written all the same: they are reported, and the rows are kept."""
 
 
