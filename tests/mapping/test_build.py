@@ -116,7 +116,13 @@ def test_a_wrong_mapping_names_file_line_and_what_would_fit(tmp_path: Path, name
 
 
 @pytest.mark.parametrize(
-    ("content", "hint"), [("code\nx\n", "value"), ("value,code\na,b,c\n", "fields"), ("value,code\n\xff", "UTF-8")]
+    ("content", "hint"),
+    [
+        ("code\nx\n", "value"),
+        ("value,code\na,b,c\n", "fields"),
+        ("value,code\n\xff", "UTF-8"),
+        ("value,code\na,b\na,c\n", "each value once"),
+    ],
 )
 def test_a_wrong_code_list_names_its_file(tmp_path: Path, content: str, hint: str) -> None:
     (tmp_path / "zz").mkdir()

@@ -130,13 +130,17 @@ class CodeLists:
     def _file(self, name: str) -> Rows:
         path = self._files[name]
         try:
-            lines = io.StringIO(_text(path), newline="")
-            rows = [{key: cell or "" for key, cell in row.items()} for row in csv.DictReader(lines, strict=True)]
+            reader = csv.DictReader(io.StringIO(_text(path), newline=""), strict=True)
+            lines = [(reader.line_num, {key: cell or "" for key, cell in row.items()}) for row in reader]
         except (OSError, UnicodeDecodeError, csv.Error):
             raise MappingError("FS313", path.name, "a UTF-8 CSV file") from None
-        if any(None in row or "value" not in row for row in rows):
+        if any(None in row or "value" not in row for _, row in lines):
             raise MappingError("FS313", path.name, "a column `value`, and as many fields in each row as in the header")
-        return rows
+        known: dict[str, dict[str, str]] = {}
+        for line, row in lines:
+            if known.setdefault(row["value"], row) != row:
+                raise MappingError("FS313", Place(path.name, line, "value"), "each value once, or each time alike")
+        return [row for _, row in lines]
 
 
 def _text(path: Path) -> str:
@@ -145,7 +149,7 @@ def _text(path: Path) -> str:
         content = stream.read(most + 1)
     if len(content) > most:
         raise MappingError("FS160", Place(path.name), allowed("list-bytes"))
-    return content.decode("utf-8")
+    return content.decode("utf-8-sig")  # spreadsheets mark their UTF-8
 
 
 def _terminology(name: str, column: str, place: Place) -> dict[str, str]:
