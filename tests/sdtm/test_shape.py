@@ -85,7 +85,7 @@ def test_qualifiers_meet_their_rows_whatever_the_spelling_of_the_number_and_the_
         "A||||none",
     )
     assert cells(join_supplementals(parent, supp), "Q", "R") == ["all|-", "all|-", "-|b"]
-    assert orphans(parent, supp) == [3, 4, 5]
+    assert orphans(parent, supp, "AE") == [3, 4, 5]
 
 
 CELL = st.none() | st.text("abcxyzé<|/ 0", min_size=1, max_size=5)

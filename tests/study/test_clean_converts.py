@@ -45,7 +45,7 @@ def study(space: Space) -> dict[str, Rows]:
     for name, table in sorted(tables.items(), key=lambda each: each[0].startswith(("SUPP", "RELREC"))):
         mine = table.filter(pc.is_in(text(table, "USUBJID"), value_set=subjects)) if _of_subjects(table) else table
         if name.startswith("SUPP"):
-            lost = set(orphans(found[name[4:]], mine))
+            lost = set(orphans(found[name[4:]], mine, name[4:]))
             mine = mine.take(pa.array([row for row in range(mine.num_rows) if row not in lost], pa.int64()))
         found[name] = mine.filter(_whole(found, mine)) if name == "RELREC" else mine.slice(0, _MOST)
     made = {name: table.select(data_columns(table)).to_pylist() for name, table in found.items() if table.num_rows}

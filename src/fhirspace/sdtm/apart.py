@@ -190,7 +190,7 @@ def _commented(
     rows = pc.indices_nonzero(pc.and_(pc.fill_null(fits, False), pc.is_valid(text(comments, "COVAL"))))
     found = pa.table({name: text(comments, name) for name in ("USUBJID", "IDVAR", "IDVARVAL")})
     found = found.append_column("QNAM", names).append_column("QVAL", text(comments, "COVAL")).take(rows)
-    lost = set(layout.orphans(table, found))
+    lost = set(layout.orphans(table, found, dataset))
     seen: dict[tuple[str | None, ...], int] = {}
     keys = zip(*(text(found, name).to_pylist() for name in ("USUBJID", "IDVARVAL", "QNAM")), strict=True)
     for at, key in enumerate(keys):

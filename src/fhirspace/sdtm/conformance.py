@@ -380,7 +380,7 @@ def _check_qualifiers(table: pa.Table, name: str, tables: Mapping[str, pa.Table]
     parent = tables.get(name[4:])
     if parent is None and not sdtm.known(name[4:]):  # FHIR carries it as a whole
         return
-    rows = list(range(table.num_rows)) if parent is None else orphans(parent, table)
+    rows = list(range(table.num_rows)) if parent is None else orphans(parent, table, name[4:])
     yield from _bad_cells("FS734", table, name, "RDOMAIN", {name[4:], name[4:6]}.__contains__, expected=name[4:6])
     expected = f"a record of {name[4:]} with this subject, IDVAR and IDVARVAL"
     yield from _findings("FS735", table, name, rows, column="IDVARVAL", expected=expected)

@@ -229,10 +229,10 @@ def _qualifier_cells(supp: pa.Table) -> list[tuple[str | None, str, columns.Cell
     ]
 
 
-def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
+def orphans(parent: pa.Table, supp: pa.Table, dataset: str) -> list[int]:
     """The rows of a supplemental qualifier table that meet no parent row; an empty value of IDVAR meets none.
 
-    Nor does an empty IDVAR where the subject has several rows: nothing says which of them is meant.
+    Nor does an empty IDVAR where the subject has several rows in another dataset than DM: nothing says which is meant.
     """
     known: dict[str | None, set[tuple[str | None, ...]]] = {}
     lost = []
@@ -240,11 +240,9 @@ def orphans(parent: pa.Table, supp: pa.Table) -> list[int]:
     for row, (idvar, subject, value) in enumerate(rows):
         if idvar not in known:
             groups = _parent_keys(parent, idvar)
-            counts = Counter(groups.codes.to_pylist()) if idvar is None else {}
-            one = [
-                counts[code] == 1 if idvar is None else cell[1] is not None for code, cell in enumerate(groups.cells)
-            ]
-            known[idvar] = {plain_key(cell) for cell, meant in zip(groups.cells, one, strict=True) if meant}
+            counts = Counter(groups.codes.to_pylist()) if idvar is None and dataset != "DM" else {}
+            clear = (cell for code, cell in enumerate(groups.cells) if counts.get(code, 1) == 1)
+            known[idvar] = {plain_key(cell) for cell in clear if idvar is None or cell[1] is not None}
         if plain_key((subject, value if idvar else None)) not in known[idvar]:
             lost.append(row)
     return lost
