@@ -188,7 +188,7 @@ def _pushed(options: Namespace, run: Callable[..., PushReport]) -> int:
     with _key_announced(), Bars("resource", news=there.client.news) as bars:
         report = run(there.client.server, progress=bars.named("done"), **_delivery(options, there))
         bars.outcome = _outcome(report)
-    tell_problems(report.problems, f"{report.dead}, beside the refused resources" if report.dead else "")
+    tell_problems(report.problems, f"the output of `--json`, what was rejected in {report.dead}" if report.dead else "")
     give(report.as_dict(), lines(report.as_dict()), as_json=options.json)
     return report.exit_code
 

@@ -22,8 +22,8 @@ _LEVELS = ("error", "warning", "note")
 _INDEX = re.compile(r"\[\d+\]")
 _KEY = re.compile(r"([A-Za-z][A-Za-z0-9-]*-[0-9]+[a-z]?): ")
 _KEYED = frozenset({"FS415", "FS424", "FS425"})
-_SEVERAL_RULES = _KEYED | {"FS423", "FS433"}
-"""Codes that stand for many rules, which differ in what is expected."""
+_SEVERAL_RULES = _KEYED | {"FS423", "FS433", "FS579"}
+"""Codes that stand for many rules or requests, which differ in what is expected."""
 
 
 def rule_of(problem: Problem) -> str:

@@ -55,6 +55,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "patch": entry({"resourceType": "Binary", "contentType": "x"}, method="PATCH", url="Patient/gone"),
     "read": entry(method="GET", url="Patient/gone"),
     "head": entry(method="HEAD", url="Patient/gone"),
+    "update of another id": entry(patient(id="gone"), method="PUT", url="Patient/new"),
+    "update of another type": entry(patient(id="gone"), method="PUT", url="https://x.example/fhir/Practitioner/gone"),
     "update of a version": entry(patient(id="gone"), method="PUT", url="Patient/gone", ifMatch='W/"3"'),
 }
 
@@ -74,6 +76,15 @@ def test_what_is_not_done_is_refused_by_name(
     assert faulty.versions["Patient/gone"] == 1
     with pytest.raises(FhirspaceError, match="FS535"):
         retry(tmp_path, faulty.url, client=client)
+
+
+def test_a_resource_without_an_id_has_that_of_its_request(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:
+    named = [
+        entry(patient(), method="PUT", url="Patient/named"),
+        entry(patient(), f"urn:uuid:{A}", method="PUT", url=f"{faulty.url}/Patient/known"),
+    ]
+    assert push(bundle(tmp_path, *named), faulty.url, client=client).created == 2
+    assert faulty.store.keys() == {"Patient/named", "Patient/known"}
 
 
 @pytest.mark.parametrize("more", [{}, {"identifier": [{"system": "urn:x", "value": "a list"}]}], ids=len)

@@ -23,9 +23,10 @@ import msgspec
 from fhirspace.fhir import ndjson, wire
 from fhirspace.fhir.bundles import outdated
 from fhirspace.fhir.files import Bundle, FhirFile
-from fhirspace.fhir.references import relinked, rewritten
+from fhirspace.fhir.references import parsed, relinked, rewritten
 from fhirspace.fhir.wire import own_key
 from fhirspace.fhirserver.address import is_id, looks_like_type
+from fhirspace.fhirserver.answers import decoded
 from fhirspace.json import JsonError, decoder
 
 _URN = re.compile(r"urn:(?:uuid|oid):([A-Za-z0-9\-.]{1,64})")
@@ -106,7 +107,7 @@ class Unpacker:
         found = []
         gone = outdated(bundle.entries) if bundle.is_history else frozenset()
         for place, entry in enumerate(bundle.entries, 1):
-            line = self._named(bytes(entry.resource), entry.fullUrl, file.name, number)
+            line = self._named(bytes(entry.resource), entry, file.name, number)
             asks = _EARLIER if place in gone else _asks(entry, line)
             if asks:
                 self.refused.append(Refused(place, _key(entry, line), asks))
@@ -123,13 +124,17 @@ class Unpacker:
                 led = rewritten(line, lead)
                 yield place, relinked(led, lead) if b"urn:" in led else led
 
-    def _named(self, line: bytes, url: str, name: str, number: int) -> bytes:
-        """The resource with an id of its `fullUrl`, if it has none of its own."""
-        urn = _URN.fullmatch(url)
-        key = own_key(line) if line and urn else ""
-        if not urn or not key.endswith("/"):
+    def _named(self, line: bytes, entry: wire.Entry, name: str, number: int) -> bytes:
+        """The resource with an id of its request (``PUT Type/id``) or `fullUrl`, if it has none of its own."""
+        urn = _URN.fullmatch(entry.fullUrl)
+        key = own_key(line) if line else ""
+        if not key.endswith("/"):
             return line
-        made = self._id(key + urn[1], urn[1], line, name, number)
+        made = _written_key(entry).removeprefix(key)
+        if not is_id(made):
+            if not urn:
+                return line
+            made = self._id(key + urn[1], urn[1], line, name, number)
         return b'{"id":"' + made.encode("ascii") + b'",' + line[1:].lstrip()
 
     def _id(self, key: str, urn: str, line: bytes, name: str, number: int) -> str:
@@ -163,10 +168,7 @@ def _identified(bundle: Bundle) -> str:
 
 def _asks(entry: wire.Entry, line: bytes) -> str:
     """What an entry asks for beside writing its resource; "" where it is just that."""
-    try:
-        request = _request(entry.request) if entry.request else None
-    except JsonError:
-        return ""
+    request = decoded(entry.request, _request) if entry.request else None
     if request is None or request.method == "":
         return ""
     if request.method not in ("PUT", "POST"):
@@ -175,7 +177,17 @@ def _asks(entry: wire.Entry, line: bytes) -> str:
         return f"{request.method} with ifNoneExist"
     if request.ifMatch:
         return f"{request.method} with ifMatch"
-    return f"{request.method} by a search" if "?" in request.url else ""
+    if "?" in request.url:
+        return f"{request.method} by a search"
+    written, own = _written_key(entry), own_key(line) if line else ""
+    return "PUT to the address of another resource" if written and own and written != own else ""
+
+
+def _written_key(entry: wire.Entry) -> str:
+    """``Type/id`` that a PUT of an entry names; "" where it is no PUT, or names none."""
+    request = decoded(entry.request, _request) if entry.request else None
+    found = parsed(request.url) if request and request.method == "PUT" else None
+    return found.key if found and not found.version else ""
 
 
 def _key(entry: wire.Entry, line: bytes) -> str:
