@@ -20,7 +20,7 @@ from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.canonical import canonical, cleaned
 from fhirspace.fhirserver.fetch import versions
 from fhirspace.fhirserver.http.client import Client, Response
-from fhirspace.testing import Fault, FaultyServer
+from fhirspace.testing import Fault, FaultyServer, serving
 from tests.support.resources import dump, observation, organization, patient, ref, resource, trial, write
 
 CHANGED: dict[str, list[Any]] = {
@@ -422,3 +422,17 @@ def test_a_push_after_a_killed_undo_finds_no_conflict(
     assert (report.conflicts, report.problems) == (0, [])
     assert held(faulty) == sent, "what was taken back is there again"
     assert push(tmp_path, faulty.url, client=client).unchanged == report.total
+
+
+@pytest.mark.parametrize("act", [undo, verify])
+def test_a_run_is_looked_for_on_its_own_server_only(
+    faulty: FaultyServer, client: Client, tmp_path: Path, act: Any
+) -> None:
+    write(tmp_path / "a", {"Patient": [patient("p-0")], "Organization": [organization()]})
+    run = push(tmp_path / "a", faulty.url, client=client).run
+    with serving() as other:
+        push(write(tmp_path / "b", {"Patient": [patient("p-0")], "Organization": [organization()]}), other.url)
+        with pytest.raises(FhirspaceError, match="FS605"):
+            act(run, other.url, journal=tmp_path / "a")
+        assert "Patient/p-0" in other.store
+    assert act(run, faulty.url.replace("http:", "HTTP:") + "/", journal=tmp_path / "a").total

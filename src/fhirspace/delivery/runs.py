@@ -16,6 +16,7 @@ from fhirspace.delivery.journal import FORM, IN_TURN, JOURNAL
 from fhirspace.delivery.push import rejected as dead
 from fhirspace.delivery.used_journals import journals
 from fhirspace.errors import UsageError
+from fhirspace.fhirserver.http.origin import spelled
 
 T = TypeVar("T")
 
@@ -113,6 +114,15 @@ def known_server(path: Path, server: str) -> str:
     if not any(path.samefile(each) for each in journals()):
         raise UsageError("FS588", str(path), "`--server URL`")
     return server
+
+
+def require_same_server(run: str, own: str, server: str) -> None:
+    """Raises UsageError (FS605) unless a run was delivered to this server.
+
+    Ids and versions on another server may be the same, and what has them is not the run's.
+    """
+    if spelled(own) != spelled(server):
+        raise UsageError("FS605", server, own, f"run {run}")
 
 
 def status(path: Path) -> list[dict[str, Any]]:

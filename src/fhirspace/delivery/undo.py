@@ -20,7 +20,7 @@ from fhirspace.delivery.push.order import Item, Order
 from fhirspace.delivery.push.push import new_run
 from fhirspace.delivery.rebuilt_journal import rebuilt
 from fhirspace.delivery.report import as_dict
-from fhirspace.delivery.runs import LAST, journal_of, known_server
+from fhirspace.delivery.runs import LAST, journal_of, known_server, require_same_server
 from fhirspace.errors import Place, Problem, UsageError
 from fhirspace.fhir.canonical import canonical, cleaned
 from fhirspace.fhir.files import FhirFile
@@ -87,9 +87,10 @@ def undo(
     if name.endswith(UNDO):
         raise UsageError("FS529", name, "a run that pushed")
     client = asked or Client(known_server(path, home), insecure_http=insecure_http)
+    require_same_server(name, home, client.server)
     statement = require_release(client, None)
     with ExitStack() as stack:
-        opened = stack.enter_context(Journal(path, client.server, id_key))
+        opened = stack.enter_context(Journal(path, home, id_key))
         how = chosen(statement, client.server, (), {}, placed=opened.placed())
         lost = opened.unplaced(name)
         if lost and not opened.finished(name):

@@ -13,7 +13,7 @@ from fhirspace.delivery.conditional.identify import content_of
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.options import Progress, chosen
 from fhirspace.delivery.report import as_dict
-from fhirspace.delivery.runs import journal_of, known_server
+from fhirspace.delivery.runs import journal_of, known_server, require_same_server
 from fhirspace.errors import Place, Problem
 from fhirspace.fhirserver.fetch import Fetched, fetch
 from fhirspace.fhirserver.http.client import Client, require_release
@@ -69,13 +69,15 @@ def verify(
         insecure_http: whether data may go to another machine unencrypted, where no `client` is given.
 
     Raises:
-        UsageError: FS593 the journal is in use, FS529 no such run, FS597 no run wrote anything, FS588 the journal came
-            from elsewhere and no server is given, FS590 it is of another key; ServerError: as `fetch`.
+        UsageError: FS593 the journal is in use, FS529 no such run, FS597 no run wrote anything, FS605 it was delivered
+            to another server, FS588 the journal came from elsewhere and no server is given, FS590 it is of another key;
+            ServerError: as `fetch`.
     """
     path, name, home = journal_of(run, journal, "delivered")
     client = client or Client(server or known_server(path, home), insecure_http=insecure_http)
+    require_same_server(name, home, client.server)
     statement = require_release(client, None)
-    with Journal(path, client.server, id_key) as opened:
+    with Journal(path, home, id_key) as opened:
         report = VerifyReport(name, client.server)
         known = dict.fromkeys(key for key, each in opened.delivered(name))
         how = chosen(statement, client.server, (), {}, placed=opened.placed())

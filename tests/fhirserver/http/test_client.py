@@ -127,6 +127,39 @@ def test_a_token_is_only_sent_where_nobody_listens() -> None:
 
 
 @pytest.mark.parametrize(
+    ("given", "url"),
+    [
+        ("HTTPS://Hospital.Example/FHIR//", "https://hospital.example/FHIR"),
+        ("https://hospital.example:443/fhir", "https://hospital.example/fhir"),
+        ("http://127.0.0.1:08080/fhir", "http://127.0.0.1:8080/fhir"),
+        ("http://[::1]:80/fhir", "http://[::1]/fhir"),
+        ("http://localhost:443/", "http://localhost:443"),
+    ],
+)
+def test_an_address_has_one_spelling(given: str, url: str) -> None:
+    assert Client(given).server == url
+
+
+@pytest.mark.parametrize(
+    ("location", "where"),
+    [
+        ("https://hospital.example/fhir?ticket=SECRET", "status 308, to https://hospital.example:443."),
+        ("/login", "status 308, to http://127.0.0.1:80."),
+        ("", "status 308."),
+        ("https://us@er/", "status 308."),
+    ],
+)
+def test_a_redirect_is_said_with_where_it_leads(location: str, where: str) -> None:
+    class Moved:
+        def send(self, *_: object) -> Response:
+            return Response(308, {"location": location}, b"", url="http://127.0.0.1/fhir/metadata")
+
+    with pytest.raises(ServerError, match="FS512") as caught:
+        Client("http://127.0.0.1/fhir", Moved()).request("GET", "metadata")
+    assert where in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("version", "fhir", "fits"),
     [
         ("4.0.1", "R4", True),

@@ -20,6 +20,7 @@ from fhirspace.fhir.outcome import reason
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.auth.kinds import from_environment
 from fhirspace.fhirserver.capability import release_of
+from fhirspace.fhirserver.http.links import redirect
 from fhirspace.fhirserver.http.retry import ATTEMPTS, BASE, CAP, JSON, http_date, passing, pause, repeated
 from fhirspace.fhirserver.http.transport import (
     HttpTransport,
@@ -217,7 +218,8 @@ class Client:
         if answer.status in (401, 403):
             raise ServerError("FS511", self.server, detail=f"status {answer.status}")
         if 300 <= answer.status < 400:
-            raise ServerError("FS512", self.server, "an answer, not a redirect", f"status {answer.status}")
+            leads = redirect(answer.headers.get("location", ""), answer.url or self.server)
+            raise ServerError("FS512", self.server, "an answer, not a redirect", f"status {answer.status}{leads}")
         return answer
 
     def _shallow(self, answer: Response) -> Response:

@@ -78,12 +78,29 @@ def followed(server: str, link: str, came_with: str = "") -> Link:
 
 def led_away(server: str, url: str) -> ServerError:
     """The error (FS530) for a URL that must not be followed, with the scheme, host and port that it leads to."""
+    where = f"it leads to {found}" if (found := _origin(url)) else "it is malformed"
+    return ServerError("FS530", server, "a link at the server's own address", where)
+
+
+def redirect(location: str, came_with: str) -> str:
+    """Where a redirect leads, for people: ``, to`` scheme, host and port; "" where it does not say.
+
+    Args:
+        location: its ``Location``. came_with: the URL that it answers.
+    """
+    try:
+        found = _origin(urljoin(came_with, location)) if location else ""
+    except ValueError:
+        found = ""
+    return f", to {found}" if found else ""
+
+
+def _origin(url: str) -> str:
     try:
         scheme, host, port = origin_of(url)
     except ValueError:
-        return ServerError("FS530", server, "a link at the server's own address", "it is malformed")
-    name = f"[{host}]" if ":" in host else host
-    return ServerError("FS530", server, "a link at the server's own address", f"it leads to {scheme}://{name}:{port}")
+        return ""
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class Paging:

@@ -81,7 +81,7 @@ def is_this_machine(host: str | None) -> bool:
 
 
 def checked_url(server: str, *, secret: bool, query: bool = False) -> str:
-    """An address without a slash at its end. Raises UsageError (FS514) for what must not be used.
+    """An address in its one spelling (`spelled`). Raises UsageError (FS514) for what must not be used.
 
     Args:
         server: the FHIR base, or a token endpoint.
@@ -100,7 +100,23 @@ def checked_url(server: str, *, secret: bool, query: bool = False) -> str:
     _read_alike(server)
     if secret and parts.scheme == "http" and not is_this_machine(parts.hostname):
         raise UsageError("FS514", parts.hostname, "https, because a secret would be sent")
-    return server.rstrip("/")
+    return spelled(server)
+
+
+def spelled(server: str) -> str:
+    """The one spelling of an address, under which journals know it: scheme and host in lower case, no slash at its end,
+    no port that the scheme implies. What is no address is left as it is.
+    """
+    try:
+        parts = urlsplit(server)
+        port = parts.port
+    except ValueError:
+        return server
+    if not parts.hostname or "@" in parts.netloc:
+        return server.rstrip("/")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    at = host if port in (None, _PORTS.get(parts.scheme)) else f"{host}:{port}"
+    return parts._replace(netloc=at).geturl().rstrip("/")
 
 
 def _read_alike(server: str) -> None:
