@@ -1,4 +1,7 @@
-"""The part of a journal that says what the server may hold of ours where an answer was lost, or an undo was killed."""
+"""The part of a journal that says what the server may hold of ours where that is not known for sure.
+
+An answer was lost, an undo was killed, or the server is no longer what it was.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ UNDO = "-undo"
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A resource as it was last delivered: digest of its line, digest of its canonical form, version, and the run."""
+    """A resource as it was last delivered: digest of its line, digest of its canonical form, version, and the run.
+
+    No digest of its line: whether the server still holds it is in doubt.
+    """
 
     digest: bytes
     content: bytes | None
@@ -46,10 +52,42 @@ class Attempts(Places):
         return frozenset(self._key(key) for (key,) in self._base.execute(query, (self.server, f"%{UNDO}")))
 
     def contents(self, key: str, known: Known | None) -> list[bytes | None]:
-        """The digests of what the server may hold of ours: what was delivered last; all of them while it is undone."""
+        """The digests of what the server may hold of ours: what was delivered last; in doubt all that runs wrote."""
         last = [known.content] if known else []
-        if key not in self.undoing:
+        if key not in self.undoing and (known is None or known.digest):
             return last
         query = """SELECT content FROM writes JOIN runs USING (run)
                    WHERE server = ? AND key = ? AND state <> 'undone'"""
         return [*last, *(found for (found,) in self._base.execute(query, (self.server, key)))]
+
+    def sure(self, key: str) -> Known | None:
+        """A resource as the server holds it by all that is known; None if it never had it, or if that is in doubt."""
+        known = self.known(key)
+        return known if known and known.digest and key not in self.undoing else None
+
+    def known(self, key: str) -> Known | None:
+        """A resource as it was last delivered to this server; None if it never was."""
+        query = "SELECT digest, content, version, run FROM delivered WHERE server = ? AND key = ?"
+        found = self._base.execute(query, (self.server, key)).fetchone()
+        return Known(*found) if found else None
+
+    def samples(self) -> dict[str, str]:
+        """The first and the last key of each resource type delivered to this server, and two of those that the latest
+        runs delivered, with their versions.
+        """
+        query = """SELECT min(key), max(key) FROM delivered WHERE server = ?1 GROUP BY substr(key, 1, instr(key, '/'))
+                   UNION SELECT min(key), max(key) FROM delivered WHERE server = ?1 AND run = (
+                     SELECT run FROM runs WHERE server = ?1 AND run IN (SELECT run FROM delivered WHERE server = ?1)
+                     ORDER BY coalesce(turn, 0) DESC, started DESC, run DESC LIMIT 1) HAVING min(key) IS NOT NULL"""
+        keys = {self._key(key) for pair in self._base.execute(query, (self.server,)) for key in pair}
+        return {key: known.version for key in sorted(keys) if (known := self.known(key))}
+
+    def doubt(self) -> None:
+        """Take nothing about this server for sure any more: it was emptied, replaced, or restored to an older state.
+
+        What was delivered is kept only as what may be there. Keys that the server made may be those of others now.
+        """
+        if self.placed():
+            self._base.execute("DELETE FROM delivered WHERE server = ?", (self.server,))
+            self._base.execute("DELETE FROM places WHERE server = ?", (self.server,))
+        self._base.execute("UPDATE delivered SET digest = x'', version = '' WHERE server = ?", (self.server,))

@@ -200,12 +200,6 @@ class Journal(Attempts):
         found = self._base.execute(query, (run, than)).fetchall()
         return bool(found[0] == (run,)) if len(found) == 2 else run > than
 
-    def known(self, key: str) -> Known | None:
-        """A resource as it was last delivered to this server; None if it never was."""
-        query = "SELECT digest, content, version, run FROM delivered WHERE server = ? AND key = ?"
-        found = self._base.execute(query, (self.server, key)).fetchone()
-        return Known(*found) if found else None
-
     def delivered(self, run: str | None = None) -> Iterator[tuple[str, Known]]:
         """Everything delivered to this server (by one run), by key."""
         query = """SELECT key, digest, content, version, run FROM delivered
@@ -349,17 +343,6 @@ class Journal(Attempts):
                         WHERE server = ? AND key = ? AND content = ? AND state IN ('done', 'proven')
                         ORDER BY {IN_TURN} LIMIT 1"""  # noqa: S608  # nosec B608
         self._base.execute(statement, (version, self.server, key, self.seal(content)))
-
-    def samples(self) -> list[str]:
-        """The first and the last key of each resource type delivered to this server."""
-        query = """SELECT min(key), max(key) FROM delivered WHERE server = ?
-                   GROUP BY substr(key, 1, instr(key, '/')) ORDER BY 1"""
-        return sorted({self._key(key) for pair in self._base.execute(query, (self.server,)) for key in pair})
-
-    def forget(self) -> None:
-        """Forget everything about this server (it was emptied or replaced)."""
-        self._base.execute("DELETE FROM delivered WHERE server = ?", (self.server,))
-        self._base.execute("DELETE FROM places WHERE server = ?", (self.server,))
 
     def finish(self, report: dict[str, Any]) -> None:
         """Close the run with its counts."""

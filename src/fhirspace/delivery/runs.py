@@ -140,7 +140,7 @@ def status(path: Path) -> list[dict[str, Any]]:
     """
     file = _file(path)
     kinds = """SELECT server, substr(key, 1, instr(key, '/') - 1), count(*) FROM delivered
-               WHERE key NOT LIKE 'Provenance/%' GROUP BY 1, 2 ORDER BY 1, 2"""
+               WHERE key NOT LIKE 'Provenance/%' AND digest <> x'' GROUP BY 1, 2 ORDER BY 1, 2"""
     held: dict[str, dict[str, int]] = {run["server"]: {} for run in runs(file)}
     for server, kind, count in _asked(file, kinds, tuple[str, str, int]):
         held.setdefault(server, {})[kind] = count

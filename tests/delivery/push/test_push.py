@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import sqlite3
@@ -15,12 +16,12 @@ from fhirspace.delivery.database import Base
 from fhirspace.delivery.journal import Journal
 from fhirspace.delivery.push.push import PushReport, push
 from fhirspace.delivery.report import Counts
-from fhirspace.delivery.runs import runs
+from fhirspace.delivery.runs import runs, status
 from fhirspace.errors import FhirspaceError
 from fhirspace.fhir.canonical import canonical
 from fhirspace.fhirserver.http.client import Client
-from fhirspace.fhirserver.http.transport import Response
-from fhirspace.testing import FaultyServer
+from fhirspace.fhirserver.http.transport import HttpTransport, Response
+from fhirspace.testing import Fault, FaultyServer, serving
 from tests.support import disk
 from tests.support.resources import dump, lines_of, observation, organization, patient, ref, resource, trial, write
 
@@ -189,6 +190,32 @@ def test_a_lasting_conflict_is_a_refusal_of_the_one(faulty: FaultyServer, client
     faulty.faults.extend(["conflict"] * client.attempts)
     report = push(tmp_path, faulty.url, client=client)
     assert "status 409: processing HAPI-0550" in report.problems[0].detail
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_server_that_was_restored_from_a_backup_is_noticed(
+    faulty: FaultyServer, client: Client, tmp_path: Path, killed: bool
+) -> None:
+    people = {"Patient": [patient(f"p-{n}") for n in range(3)], "Organization": [organization()]}
+    old, new = write(tmp_path / "old", people), write(tmp_path / "new", people)
+    push(new, faulty.url, client=client)
+    changed = patient("p-1", active=True)
+    write(new, {"Patient": [patient("p-0"), changed, patient("p-2")], "Observation": [observation("late", "p-0")]})
+    assert (counts(push(new, faulty.url, client=client))[:2], status(new)[0]["unfinished"]) == ((1, 1), None)
+    with serving() as backup:
+        push(old, backup.url)
+        client.transport = HttpTransport(backup.url)
+        if killed:
+            client.attempts = 1
+            backup.faults.append(Fault("reset_before", where=lambda method, url: url == "Patient/p-1"))
+            with pytest.raises(FhirspaceError, match="FS510"):
+                push(new, faulty.url, client=client, size=1)
+            client.attempts = 7
+        report = push(new, faulty.url, client=client)
+        assert (report.conflicts, json.loads(backup.store["Patient/p-1"])) == (0, changed)
+        assert "Observation/late" in backup.store
+        assert killed or [problem.code for problem in report.problems] == ["FS526"]
+        assert push(new, faulty.url, client=client).unchanged == 5
 
 
 def test_an_emptied_server_is_noticed(faulty: FaultyServer, client: Client, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ from fhirspace.fhir.canonical import content
 from fhirspace.fhir.files import FhirFile
 from fhirspace.fhir.judging import FailOn, Judging
 from fhirspace.fhirserver.capability import known_release, read
-from fhirspace.fhirserver.fetch import fetch
+from fhirspace.fhirserver.fetch import Fetched, fetch
 from fhirspace.fhirserver.http.client import Client, require_release
 from fhirspace.foreign import counted, file_name
 from fhirspace.standards.fhir import definitions
@@ -376,12 +376,21 @@ def _corrected(units: Iterator[Unit], files: list[Path], journal: Journal, sende
 
 
 def _check_journal(client: Client, journal: Journal, sender: Sender) -> None:
-    """A server that was emptied or replaced at the same address must not be taken for one that holds everything.
+    """A server that was emptied, replaced or restored must not be taken for one that holds everything.
 
-    The first and the last key of each type are looked up; if the server knows nothing of one, the journal starts anew.
-    One that was deleted there is another client's change: it is a conflict when it is sent.
+    The first and the last key of each type and of the last run are looked up; if the server knows nothing of one, or
+    holds a version before ours, nothing in the journal is sure any more. One that was deleted there is another client's
+    change: it is a conflict when it is sent.
     """
-    samples = [journal.place(key) or key for key in journal.samples()]
-    if any(not held.line and not held.deleted for held in fetch(client, samples, batch=False)):
-        journal.forget()
+    samples = journal.samples()
+    found = fetch(client, (journal.place(key) or key for key in samples), batch=False)
+    if any(_is_behind(held, version) for held, version in zip(found, samples.values(), strict=True)):
+        journal.doubt()
         sender.problems.append(Problem("FS526", Place(journal.path.name)))
+
+
+def _is_behind(held: Fetched, version: str) -> bool:
+    """Whether the server has never heard of what was delivered in this version, or holds an earlier one."""
+    if not held.line:
+        return not held.deleted
+    return held.version.isdecimal() and version.isdecimal() and int(held.version) < int(version)

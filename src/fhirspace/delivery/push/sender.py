@@ -234,10 +234,8 @@ class Sender:
     def _delivered(self, item: Item) -> bool:
         if self.wanted is not None:
             return self.wanted(item) is None
-        known = self.journal.known(item.key)
-        if known is None or item.key in self.journal.undoing:
-            return False
-        return self.journal.seal.same(known.digest, item.digest)
+        known = self.journal.sure(item.key)
+        return known is not None and self.journal.seal.same(known.digest, item.digest)
 
     def _loaded(self, item: Item, reader: Reader) -> Entry:
         line = reader.line(item)
@@ -246,8 +244,8 @@ class Sender:
         if not isinstance(self.courier, Guarded):
             return Entry(item, line, content(line))
         known = self.journal.known(item.key)
-        match = known.version if known else self.absent
-        terms = Terms(self._ours(item.key, known), known is not None and item.key not in self.journal.undoing)
+        match = (known.version if known else "") or self.absent
+        terms = Terms(self._ours(item.key, known), self.journal.sure(item.key) is not None)
         return Entry(item, line, content(line), match, terms=terms)
 
     def _ours(self, key: str, known: Known | None) -> Callable[[bytes], bool]:
@@ -301,7 +299,7 @@ class Sender:
         What an earlier attempt wrote, whose answer was lost or never journalled, is answered as "no change": it is
         this run's work if the server changed it after this run first sent it.
         """
-        known = self.journal.known(item.key)
+        known = self.journal.sure(item.key)
         first = self.journal.intended(item.key)
         late = first is not None and since(answer.lastModified, first)
         before = known.version if known else "1"
