@@ -10,7 +10,8 @@ for each line of the README and each input of it. Beside what `tests.support.cas
   ``{url}`` in commands; after each, its resources are in ``stored/TYPE.ndjson``;
 - ``slow``: the case takes more than 0.35 s of CPU.
 
-Beside those of fhirspace there are the commands ``copy FROM TO``, ``append FROM TO`` and ``python SCRIPT``.
+Beside those of fhirspace there are the commands ``append FROM TO``, ``scaffold CSV YAML`` (what ``mapping new CSV``
+prints is the file) and ``python SCRIPT``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -112,9 +113,10 @@ def _store(server: FaultyServer | None) -> None:
 
 def _execute(words: list[str]) -> int:
     match words:
-        case ["copy", source, target]:
-            _copy(Path(source), Path(target))
-            return 0
+        case ["scaffold", source, target]:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            with Path(target).open("w", encoding="utf-8") as stream, redirect_stdout(stream):
+                return main(["mapping", "new", source])
         case ["append", source, target]:
             Path(target).write_bytes(Path(target).read_bytes() + Path(source).read_bytes())
             return 0
