@@ -16,6 +16,7 @@ import msgspec
 from fhirspace.errors import InputError, Place, Problem
 from fhirspace.fhir import wire
 from fhirspace.fhir.files import Bundle, FhirFile
+from fhirspace.fhir.outcome import issues
 from fhirspace.fhir.references import parsed
 from fhirspace.foreign import counted
 from fhirspace.json import JsonError, decoder
@@ -38,7 +39,8 @@ class BundleNotes:
     """Collects what the Bundles of an input say, file by file.
 
     Attributes:
-        outdated: the entries of each file whose resource was replaced, or deleted, or is to be deleted, from 1.
+        outdated: the entries of each file whose resource was replaced, or deleted, or is to be deleted, from 1, and
+            those with what the server says of a search.
     """
 
     outdated: dict[Path, frozenset[int]] = field(default_factory=dict)
@@ -47,7 +49,7 @@ class BundleNotes:
     _next: list[tuple[str, str]] = field(default_factory=list)
 
     def read(self, file: FhirFile, bundle: Bundle) -> frozenset[int]:
-        """The entries that count no more: of a history, and those that ask to delete their resource.
+        """The entries that are no content: outdated ones of a history, requests to delete, remarks on a search.
 
         Args:
             file: the file. bundle: what it holds.
@@ -62,11 +64,14 @@ class BundleNotes:
             self._problems.append(Problem("FS456", place, "whole resources", detail=detail))
         gone = outdated(entries) if bundle.is_history else to_delete(entries)
         if gone:
-            self.outdated[file.path] = gone
             what = "of the history" if bundle.is_history else "to be deleted"
             detail = f"{counted(len(gone), 'resource')} {what}"
             self._problems.append(Problem("FS455", Place(file.name, min(gone)), detail=detail))
         self._problems += _without_resource(entries, file.name, kind)
+        remarks = _remarks(entries) if kind == "searchset" else {}
+        self._problems += [Problem("FS456", Place(file.name, at), detail=text) for at, text in remarks.items() if text]
+        if gone := gone.union(remarks):
+            self.outdated[file.path] = gone
         links: list[wire.Link] = _or(_links, bundle.members.get("link"), [])
         self._pages.update(link.url for link in links if link.relation == "self")
         self._next += [(file.name, link.url) for link in links if link.relation == "next"]
@@ -94,6 +99,17 @@ def _require_no_modifiers(file: FhirFile, bundle: Bundle) -> None:
         if bytes(entry.modifierExtension) not in (b"", b"null"):
             path = "entry.modifierExtension"
             raise InputError("FS443", Place(file.name, place, path), "", "modifierExtension of an entry of the Bundle")
+
+
+def _remarks(entries: list[wire.Entry]) -> dict[int, str]:
+    """By entry, from 1, what an OperationOutcome of a search warns of; "" where it only informs."""
+    found: dict[int, str] = {}
+    for place, entry in enumerate(entries, 1):
+        if bytes(entry.resource) and wire.resource_type(entry.resource) == "OperationOutcome":
+            warned = [each for each in issues(entry.resource) if each.severity != "information"]
+            codes = ", ".join(dict.fromkeys(str(each) for each in warned if str(each)))
+            found[place] = f"the server warns: {codes or 'without a code'}" if warned else ""
+    return found
 
 
 def _is_subset(bundle: Bundle) -> bool:
