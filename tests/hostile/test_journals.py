@@ -269,7 +269,7 @@ def test_a_fault_in_the_middle_of_a_run_names_the_journal(folder: Path) -> None:
     with Journal(folder / "journal.db", URL, DEMO_KEY) as book:
         book._base.execute(f"PRAGMA max_page_count = {book._base.execute('PRAGMA page_count').fetchone()[0]}")
         book.begin("20260501T101500Z-bbbb", resume=False)
-        with pytest.raises(UsageError, match="the disk is full"):
+        with pytest.raises(UsageError, match=r"FS603 .*journal.db: The disk is full"):
             book.intend(((f"Patient/{number}", b"x" * 32, b"y" * 32) for number in range(10_000)), "now")
 
 

@@ -32,12 +32,12 @@ _IN_WORDS: Final = {
     "SQLITE_BUSY": "another program uses it",
     "SQLITE_READONLY": "it cannot be written",
     "SQLITE_CANTOPEN": "it cannot be opened",
-    "SQLITE_FULL": "the disk is full",
-    **dict.fromkeys(
-        ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"), "it cannot be written further: the disk may be full"
-    ),
 }
 """What SQLite's names of errors mean; rarer ones are shown as they are."""
+_NO_SPACE: Final = {
+    "SQLITE_FULL": "a database cannot grow",
+    **dict.fromkeys(("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"), "a database cannot be written further"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +93,8 @@ class Base(sqlite3.Connection):
 
     def fault(self, why: str = "") -> UsageError:
         """The error for this file, with the name that SQLite has for what is wrong."""
+        if why in _NO_SPACE:
+            return UsageError("FS603", self.place, detail=_NO_SPACE[why])
         return UsageError(self.form.code, self.place, self.form.expected, _IN_WORDS.get(why, why))
 
 

@@ -7,6 +7,7 @@ content of any resource. The digests are sealed with the id key (see `seal`).
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -63,6 +64,7 @@ _WRITES = {
     "content": _BLOB_OR_NONE,
     "bundle": "'integer', 'null'",
 }
+_REFUSED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT})
 FORM = Form(
     code="FS525",
     missing="FS594",
@@ -146,6 +148,8 @@ class Journal(Attempts):
             raise UsageError("FS593", str(path), detail=_holder(lock)) from error
         except OSError as error:
             self._held.close()
+            if error.errno in _REFUSED:
+                raise UsageError("FS602", str(path), detail=error.strerror or "") from error
             raise UsageError("FS525", str(path), "an ordinary file, as its lock has to be, and no link") from error
         try:
             self._base = self._opened()
