@@ -396,7 +396,10 @@ def test_an_export_that_was_asked_to_filter_and_does_not(tmp_path: Path) -> None
 def test_an_export_with_a_type_of_another_study_that_is_none(tmp_path: Path) -> None:
     with exporting(exported(o=("Patient", [{**ODD, "resourceType": f"\x1b[2J{THEIRS}"}]))) as server:
         server.unfiltered = True
-        expected = [("FS585", "resources of the study only; 1 of other studies came")]
+        expected = [
+            ("FS566", "no Patient came in a file of them"),
+            ("FS585", "resources of the study only; 1 of other studies came"),
+        ]
         assert export(server, tmp_path) == ({"Patient": 2}, expected)
 
 
@@ -404,6 +407,7 @@ def test_an_export_with_types_that_were_not_asked_for(tmp_path: Path) -> None:
     with exporting(exported(o=("Patient", [OBSERVED, OUTCOME, FAILED]))) as server:
         server.unfiltered = True
         expected = [
+            ("FS566", "no Patient came in a file of them"),
             ("FS585", "the types that were asked for only; 1 Observation came"),
             ("FS587", "timeout"),
         ]

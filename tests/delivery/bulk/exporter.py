@@ -32,6 +32,7 @@ class Exporter:
         self.failed = False
         self.unsure = False
         self.expired: set[str] = set()
+        self.refused: set[str] = set()
         self.counts = True
         self.elsewhere = ""
         self.unfiltered = False
@@ -139,6 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, self.exporter.manifest(job))
 
     def _file(self, job: str, name: str, asked: str) -> None:
+        if job in self.exporter.refused:
+            self._answer(403, b"<Error><Code>AccessDenied</Code></Error>", {"Content-Type": "application/xml"})
+            return
         if job in self.exporter.expired:
             self._json(410, {"resourceType": "OperationOutcome", "issue": []})
             return

@@ -303,6 +303,40 @@ def test_errors_beside_the_files_are_told_without_values(server: Exporter, tmp_p
     assert (problem.code, problem.detail) == ("FS566", "exception HAPI-0389")
 
 
+def test_what_the_server_notes_beside_the_files_is_no_error(server: Exporter, tmp_path: Path) -> None:
+    issue = {"severity": "information", "code": "informational"}
+    server.errors = {"e": json.dumps({"resourceType": "OperationOutcome", "issue": [issue]}).encode() + b"\n"}
+    assert exported(server, tmp_path).problems == []
+
+
+def test_a_file_without_a_resource_of_its_type_is_reported(server: Exporter, tmp_path: Path) -> None:
+    server.files["b"] = ("Observation", ndjson(dump(patient("p-1"))))
+    (problem,) = exported(server, tmp_path).problems
+    assert (problem.code, problem.detail) == ("FS566", "no Observation came in a file of them")
+
+
+def test_contents_without_versions_are_reported(server: Exporter, tmp_path: Path) -> None:
+    both = (dump(patient("p-1", active=active)) for active in (True, False))
+    server.files["p"] = ("Patient", "\n".join(both).encode())
+    (problem,) = exported(server, tmp_path).problems
+    assert (problem.code, problem.table) == ("FS471", "Patient")
+
+
+def test_a_link_that_needs_no_token_and_is_refused_has_expired(server: Exporter, tmp_path: Path) -> None:
+    server.token, server.refused = False, {"0"}
+    assert [problem.code for problem in exported(server, tmp_path).problems] == ["FS565"]
+    assert lines_of(tmp_path) == [text.encode() for text in EXPECTED]
+    server.token, server.refused = True, {"2"}
+    with pytest.raises(FhirspaceError, match="FS511"):
+        exported(server, tmp_path)
+
+
+def test_a_file_elsewhere_that_cannot_be_reached_is_named_by_its_host(server: Exporter, tmp_path: Path) -> None:
+    server.token, server.elsewhere = False, "http://127.0.0.1:9/fhir"
+    with pytest.raises(FhirspaceError, match=r"FS510 http://127\.0\.0\.1:9: "):
+        exported(server, tmp_path)
+
+
 def test_fewer_resources_than_the_server_counted(server: Exporter, tmp_path: Path) -> None:
     kind, body = server.files["a"]
     manifest = server.manifest

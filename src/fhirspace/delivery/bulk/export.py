@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +22,13 @@ from fhirspace.delivery.pull.spool import Spool
 from fhirspace.errors import InputError, Place, Problem, ServerError, UsageError
 from fhirspace.fhir import ndjson
 from fhirspace.fhir.judging import Judging
-from fhirspace.fhir.outcome import reason
+from fhirspace.fhir.outcome import failures, reason
 from fhirspace.fhir.tags import TAG_SYSTEM
 from fhirspace.fhir.wire import bundle_of, head_of
 from fhirspace.fhirserver.address import is_id, is_key
 from fhirspace.fhirserver.answers import decoded, no_fhir
 from fhirspace.fhirserver.http.client import Client, HttpTransport, Response, capabilities
-from fhirspace.fhirserver.http.links import Link, followed, resolved, same_origin
+from fhirspace.fhirserver.http.links import Link, followed, named_origin, resolved, same_origin
 from fhirspace.fhirserver.http.origin import Origin, is_this_machine, origin_of
 from fhirspace.fhirserver.search import moment
 from fhirspace.fhirserver.unrequested import Others
@@ -138,7 +138,7 @@ def _stranger(client: Client, link: Link) -> Client:
     """A client for files that the server keeps elsewhere: it shows neither token nor certificate."""
     known = client.transport
     transport = known.elsewhere(link) if isinstance(known, HttpTransport) else HttpTransport(link)
-    return Client(client.server, transport, sleep=client.sleep)
+    return Client(named_origin(link), transport, sleep=client.sleep)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,12 +263,21 @@ class _Export:
             }
             try:
                 for turn, landed in enumerate(as_completed(flying), 1):
-                    flying[landed].size, flying[landed].sha256 = landed.result()
+                    flying[landed].size, flying[landed].sha256 = self._landed(landed)
                     self.desk.save(state)
                     if self.progress:
                         self.progress("files", len(manifest.files) - len(missing) + turn)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+    def _landed(self, file: Future[tuple[int, str]]) -> tuple[int, str]:
+        """Size and digest of a file; a link that needs no token and is refused has expired."""
+        try:
+            return file.result()
+        except ServerError as error:
+            if error.code == "FS511" and not self.manifest.requiresAccessToken:
+                raise NotThereError from None
+            raise
 
     def _client(self, manifest: Manifest, output: Output) -> Client:
         """Who may fetch this file: the token goes to the server alone, and what was encrypted stays so."""
@@ -323,10 +332,12 @@ def _written(
     with ExitStack() as stack:
         spools = {kind: stack.enter_context(Spool(folder, kind)) for kind in wanted}
         for number, output in enumerate(manifest.output):
-            rows = 0
+            rows, is_its = 0, not output.type
             for resource in _lines(export.desk.path(number), export.client):
                 rows += 1
-                if asked_for(resource):
+                is_wanted = asked_for(resource)
+                is_its = is_its or head_of(resource).resourceType == output.type
+                if is_wanted:
                     kind = head_of(resource).resourceType
                     if kind not in spools:
                         spools[kind] = stack.enter_context(Spool(folder, kind))
@@ -334,9 +345,13 @@ def _written(
             if output.count is not None and output.count != rows:
                 detail = f"{counted(output.count, 'resource')} announced, {rows} came"
                 report.problems.append(Problem("FS566", Place(output.type), table=output.type, detail=detail))
+            elif rows and not is_its:
+                detail = f"no {output.type} came in a file of them"
+                report.problems.append(Problem("FS566", Place(output.type), table=output.type, detail=detail))
         report.keep(spools[kind] for kind in sorted(spools))
     for number in manifest.errors:
-        for why in dict.fromkeys(map(reason, _lines(export.desk.path(number), export.client))):
+        errors = filter(failures, _lines(export.desk.path(number), export.client))
+        for why in dict.fromkeys(map(reason, errors)):
             report.problems.append(Problem("FS566", Place(report.server), detail=why))
     report.problems += _deletions(export, report)
 

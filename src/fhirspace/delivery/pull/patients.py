@@ -10,12 +10,11 @@ from pathlib import Path
 from fhirspace.delivery.pull.pull import Progress, PullReport, named, output_folder
 from fhirspace.delivery.pull.reconcile import add
 from fhirspace.delivery.pull.spool import Spool
-from fhirspace.errors import Place, Problem, ServerError, UsageError
+from fhirspace.errors import Place, ServerError, UsageError
 from fhirspace.fhir.judging import Judging
 from fhirspace.fhirserver.http.client import Client, capabilities
 from fhirspace.fhirserver.patients import Patients
 from fhirspace.fhirserver.search import PAGE
-from fhirspace.foreign import counted
 from fhirspace.tables import formats
 
 _COLUMN = "patient"
@@ -69,11 +68,6 @@ def pull_patients(
                 progress(kind, len(spools[kind]))
         report.keep(spools[kind] for kind in sorted(spools))
         report.problems += wanted.problems
-        report.problems += [
-            Problem("FS471", Place(kind), table=kind, detail=counted(len(spools[kind].unclear), "resource"))
-            for kind in sorted(spools)
-            if spools[kind].unclear
-        ]
         report.judge(folder, capabilities(client) if validate else {}, validate, whole=False)
         if not report.files:
             raise ServerError("FS469", client.server)

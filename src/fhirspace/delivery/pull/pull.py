@@ -54,12 +54,15 @@ class PullReport:
         return sum(self.counts.values())
 
     def keep(self, spools: Iterable[Spool]) -> None:
-        """Have each type written, and count it."""
+        """Have each type written, and count it; what came with several contents is reported (FS471)."""
         for one in spools:
             file = one.write()
             if file:
                 self.counts[one.kind] = len(one)
                 self.files.append(file)
+            if one.unclear:
+                detail = counted(len(one.unclear), "resource")
+                self.problems.append(Problem("FS471", Place(one.kind), table=one.kind, detail=detail))
 
     def judge(self, folder: OutputFolder, statement: dict[str, Any], validate: Judging | None, *, whole: bool) -> None:
         """Add what is wrong with the resources that were written; `whole`: they are all that the server holds."""

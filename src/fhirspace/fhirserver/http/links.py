@@ -78,7 +78,7 @@ def followed(server: str, link: str, came_with: str = "") -> Link:
 
 def led_away(server: str, url: str) -> ServerError:
     """The error (FS530) for a URL that must not be followed, with the scheme, host and port that it leads to."""
-    where = f"it leads to {found}" if (found := _origin(url)) else "it is malformed"
+    where = f"it leads to {found}" if (found := named_origin(url)) else "it is malformed"
     return ServerError("FS530", server, "a link at the server's own address", where)
 
 
@@ -89,13 +89,14 @@ def redirect(location: str, came_with: str) -> str:
         location: its ``Location``. came_with: the URL that it answers.
     """
     try:
-        found = _origin(urljoin(came_with, location)) if location else ""
+        found = named_origin(urljoin(came_with, location)) if location else ""
     except ValueError:
         found = ""
     return f", to {found}" if found else ""
 
 
-def _origin(url: str) -> str:
+def named_origin(url: str) -> str:
+    """Scheme, host and port of a URL, for people; "" where it is none."""
     try:
         scheme, host, port = origin_of(url)
     except ValueError:
