@@ -6,23 +6,27 @@ for each line of the README and each input of it. Beside what `tests.support.cas
 - ``name``, and ``inputs``: files and folders beside the README, copied into the working directory before the first run;
 - ``right``: the README's words for the right result. They must be in the README: another README asks for another look;
 - ``why``: if ours differs, or is one of several that the README allows, the reason. ``pytest -rP`` prints it;
-- ``[case.server]``: a server of `fhirspace.testing` with these settings, and ``holds``, resources that are there. It is
-  ``{url}`` in commands; after each, its resources are in ``stored/TYPE.ndjson``;
+- ``server``: a server of `fhirspace.testing` with these settings; ``holds`` are resources that are there, ``poison`` is a
+  type at which it fails, ``proxy`` is a script between it and the commands. It is ``{url}`` in commands; after each, its
+  resources are in ``stored/TYPE.ndjson``;
+- ``real``: the case is run with a real server, too;
 - ``slow``: the case takes more than 0.35 s of CPU.
 
-Beside those of fhirspace there are the commands ``append FROM TO``, ``scaffold CSV YAML`` (what ``mapping new CSV``
-prints is the file) and ``python SCRIPT``.
+Beside those of fhirspace there are the commands ``copy FROM TO``, ``append FROM TO``, ``scaffold CSV YAML`` (what
+``mapping new CSV`` prints is the file), ``python SCRIPT``, and ``below MB COMMAND...``: in at most so much memory.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +34,14 @@ import pytest
 
 from fhirspace.cli import main
 from fhirspace.testing import FaultyServer, serving
+from tests.hostile.measured import measured
 from tests.support.cases import run_case, write_files
 
 HERE = Path(__file__).parent
 HANDED = Path(__file__).parents[3] / "shared" / "cases"
 SECTIONS = {path.stem: tomllib.loads(path.read_text("utf-8"))["case"] for path in sorted(HERE.glob("*.toml"))}
 CASES = {f"{section}/{case['name']}": case for section, cases in SECTIONS.items() for case in cases}
-KEYS = {"name", "inputs", "right", "why", "server", "slow", "files", "run"}
+KEYS = {"name", "inputs", "right", "why", "server", "real", "slow", "files", "run"}
 ELSEWHERE = "foreign"
 """The folder whose case is tested in tests/views."""
 
@@ -49,7 +54,7 @@ def test_each_handed_file_is_an_input_of_a_case() -> None:
     }
     handed = [path for path in HANDED.glob("*/**/*") if path.is_file() and path.name != "README.md"]
     missing = [path.relative_to(HANDED).as_posix() for path in handed if not named & {path, *path.parents}]
-    assert [path for path in missing if path.partition("/")[0] in SECTIONS] == []
+    assert [path for path in missing if not path.startswith(f"{ELSEWHERE}/")] == []
 
 
 def test_names_of_cases_are_unique() -> None:
@@ -68,8 +73,7 @@ def test_handed_case(
         _copy(section / path, tmp_path / path)
     write_files(case, tmp_path)
     monkeypatch.chdir(tmp_path)
-    with _server(case) as server:
-        url = server.url if server else ""
+    with _server(case) as (url, server):
         run_case(
             case,
             lambda: "".join(capsys.readouterr()),
@@ -80,25 +84,58 @@ def test_handed_case(
 
 
 def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if source.is_dir():
-        shutil.copytree(source, target)
-    else:
-        shutil.copyfile(source, target)
+    """Copy a file or folder; what it may be done with is not copied."""
+    for path in source.rglob("*") if source.is_dir() else [source]:
+        if path.is_file():
+            copied = target / path.relative_to(source)
+            copied.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copied)
 
 
 @contextmanager
-def _server(case: dict[str, Any]) -> Iterator[FaultyServer | None]:
+def _server(case: dict[str, Any]) -> Iterator[tuple[str, FaultyServer | None]]:
+    """The address for a case's commands and the server, if it has one."""
     settings = dict(case.get("server", {}))
-    holds = settings.pop("holds", [])
+    holds, proxy, poison = settings.pop("holds", []), settings.pop("proxy", None), settings.pop("poison", None)
     if "server" not in case:
-        yield None
+        yield "", None
         return
-    with serving(**settings) as server:
+    with serving(**settings, poison=lambda resource: resource["resourceType"] == poison) as server:
         for key in holds:
-            kind, _, identity = key.partition("/")
-            server.store[key] = json.dumps({"resourceType": kind, "id": identity}).encode()
-        yield server
+            server.store[key] = _held(key)
+        with _behind(proxy, server.url) as url:
+            yield url, server
+
+
+def _held(key: str) -> bytes:
+    kind, _, identity = key.partition("/")
+    return json.dumps({"resourceType": kind, "id": identity}).encode()
+
+
+@contextmanager
+def _behind(proxy: str | None, url: str) -> Iterator[str]:
+    """The address of a server behind a handed proxy: ``PROXY PORT htmlpost UPSTREAM``."""
+    if proxy is None:
+        yield url
+        return
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    started = subprocess.Popen([sys.executable, proxy, str(port), "htmlpost", url.removesuffix("/fhir")])
+    try:
+        _wait_for(port)
+        yield f"http://127.0.0.1:{port}/fhir"
+    finally:
+        started.kill()
+        started.wait()
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(200):
+        with suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
+            return
+        time.sleep(0.05)
+    raise TimeoutError("the proxy does not answer")
 
 
 def _store(server: FaultyServer | None) -> None:
@@ -117,6 +154,9 @@ def _execute(words: list[str]) -> int:
             Path(target).parent.mkdir(parents=True, exist_ok=True)
             with Path(target).open("w", encoding="utf-8") as stream, redirect_stdout(stream):
                 return main(["mapping", "new", source])
+        case ["copy", source, target]:
+            _copy(Path(source), Path(target))
+            return 0
         case ["append", source, target]:
             Path(target).write_bytes(Path(target).read_bytes() + Path(source).read_bytes())
             return 0
@@ -125,4 +165,9 @@ def _execute(words: list[str]) -> int:
             ended = subprocess.run(command, capture_output=True, text=True, check=False)
             print(ended.stdout, ended.stderr)
             return ended.returncode
+        case ["below", most, *command]:
+            run = measured(*command)
+            print(run.said, run.printed)
+            assert run.peak < int(most), run.said
+            return run.code
     return main(words)
