@@ -369,6 +369,7 @@ def _nested(mapping: Mapping, value: Any, path: str, found: _Found, items: Table
 
 def _carried(value: dict[str, Any], path: str, found: _Found) -> None:
     held = value.get("extension", [])
+    found.unmapped += [f"{path}.{name}" for name in value if name not in ("url", "extension")]
     if not isinstance(held, list):
         found.unmapped.append(f"{path}.extension")
         return
