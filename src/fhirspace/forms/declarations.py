@@ -31,6 +31,7 @@ class DeclarationReader(CellReader):
         return replace(
             before,
             drop=tuple(dropped),
+            own_drop=(*before.own_drop, *self.dropped(document)),
             missing=missing,
             skip=self._skip(document, before.skip),
             carry_unmapped=self._truth(document, "carry unmapped", before.carry_unmapped),

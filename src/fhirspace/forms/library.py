@@ -7,6 +7,7 @@ lists for all of them, ``codes/*.csv``, and ``study.yaml`` with the design of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -144,7 +145,7 @@ class SourceLibrary:
             let = document.get("let")
             lets |= {name.text: node for name, node in let.items} if isinstance(let, nodes.Map) else {}
             codes |= code_lists(path.name, document)
-            declared = DeclarationReader(path.name, lists).declared(document, declared)
+            declared = replace(DeclarationReader(path.name, lists).declared(document, declared), own_drop=())
         _ = self.origin  # it is checked with the rest
         return lets, codes, declared
 

@@ -213,6 +213,7 @@ class Declared:
 
     Attributes:
         drop: names of columns, or patterns of them, that are left out; a pattern spares the columns of the mapping.
+        own_drop: those of them that the form itself gives, and not the whole source.
         skip: a record for which this is true is left out.
         missing: texts that mean an empty cell.
         carry_unmapped: columns that no mapping names travel to FHIR, too.
@@ -220,6 +221,7 @@ class Declared:
     """
 
     drop: tuple[str, ...] = ()
+    own_drop: tuple[str, ...] = ()
     skip: Cond | None = None
     missing: frozenset[str] = frozenset()
     carry_unmapped: bool = False
@@ -248,7 +250,7 @@ class FormMapping:
         key: the columns that identify a record; optional: those of them that may be empty.
         documents: what its records make.
         needs: column -> the column that must be filled where it is.
-        carried: columns that no document reads, carried in automatic supplemental variables on purpose.
+        carried: columns under ``columns:``, which are carried in automatic supplemental variables on purpose.
         autos: dataset -> form column -> the supplemental variable that carries cells without another place.
         declared: what is not converted.
     """
@@ -281,13 +283,18 @@ class FormMapping:
 
     @cached_property
     def named(self) -> tuple[str, ...]:
+        """All form columns that the documents name: those that are `read`, and those of ``columns:``."""
+        return tuple(dict.fromkeys((*self.read, *self.carried)))
+
+    @cached_property
+    def read(self) -> tuple[str, ...]:
         """All form columns that a document uses: the key first, then in the order of their first mention."""
         found = dict.fromkeys(self.key)
         for document in self.documents:
             found.update(dict.fromkeys(document.columns()))
         for pair in self.needs:
             found.update(dict.fromkeys(pair))
-        return tuple(found | dict.fromkeys(self.carried))
+        return tuple(found)
 
     @cached_property
     def ticks(self) -> dict[str, str]:

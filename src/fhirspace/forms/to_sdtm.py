@@ -116,9 +116,13 @@ class _Writer:
             return False
         skip = self._form.declared.skip
         needed = dict.fromkeys((*self._form.columns, *(skip.columns() if skip else ())))
-        missing = [name for name in needed if name not in self._names and name not in self._form.carried]
+        only_carried = set(self._form.carried).difference(self._form.read)
+        missing = [name for name in needed if name not in self._names and name not in only_carried]
         for name in missing:
             self._head("FS253", name, "the column in the header, or a mapping that does not read it")
+        plain = (name for name in self._form.declared.own_drop if not set("*?") & set(name))
+        for name in sorted({*only_carried, *plain} - self._names if names else ()):
+            self._head("FS267", name, "a column of the form, or a mapping without this name")
         unmapped = [name for name in names if name not in self._form.columns]
         clashing = self._clashing(unmapped)
         for name in unmapped:
