@@ -119,7 +119,7 @@ def spoil(value: Any, rng: random.Random) -> None:
         case 0:
             del box[key]
         case 1:
-            box[key] = rng.choice(_ODD)
+            box[key] = _copy(rng.choice(ODD))
         case 2 if isinstance(box, list):
             box.insert(rng.randrange(len(box) + 1), _copy(box[key]))
         case 3 if isinstance(box, list):
@@ -128,11 +128,11 @@ def spoil(value: Any, rng: random.Random) -> None:
             other, name = rng.choice(places)
             box[key] = _copy(other[name])
         case 5 if isinstance(box, dict):
-            box[rng.choice(["id", "unknownElement", "extension", "text", "code", "display", "meta", "@row"])] = (
-                rng.choice(_ODD)
+            box[rng.choice(["id", "unknownElement", "extension", "text", "code", "display", "meta", "@row"])] = _copy(
+                _copy(rng.choice(ODD))
             )
         case 6 if isinstance(box[key], list):
-            box[key].append(rng.choice(_ODD))
+            box[key].append(_copy(rng.choice(ODD)))
         case 7 if isinstance(box, dict):
             other, name = rng.choice(places)
             box[str(name)] = _copy(other[name])
@@ -141,7 +141,7 @@ def spoil(value: Any, rng: random.Random) -> None:
                 box[key] = rng.choice([box[key] + "x", box[key][:-1], "", "|", "-", type(box[key])("7")])
 
 
-_ODD: list[Any] = [
+ODD: list[Any] = [
     None, "", "x", True, False, Number("5.50"), Number("1e3"), Number("-0"), [], {}, ["x"], [{}], {"extension": []},
     {"url": "https://elsewhere.org/x", "valueString": "y"}, {"url": "@row", "valueString": "y"},
     [{"url": CARRIED_URL, "extension": [{"url": name, "valueString": "z"} for name in ("QQ", "STUDYID", "")]}],

@@ -1,6 +1,6 @@
 """The laws of mappings, of the kernel and of the reader with many rows: ``pytest tests/mapping/soak_laws.py``.
 
-All of it takes about an hour of CPU; ``-k EG`` is what a changed mapping needs.
+All of it takes some twenty minutes of CPU, half of them with ``-n 2``; ``-k EG`` is what a changed mapping needs.
 """
 
 from __future__ import annotations

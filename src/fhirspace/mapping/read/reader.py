@@ -58,9 +58,10 @@ class Reader:
     def __init__(self, library: Library, *, notice: bool = True) -> None:
         self._library, self._mappings, self._notice = library, library.mappings, notice
         self._entries: dict[tuple[str, str], _Entry] = {}
+        self._known: set[str] = set()
         self._refused: set[str] = set()
-        for mapping in self._mappings.values():
-            self._claim(mapping)
+        for name in self._mappings:
+            self._claim(name)
         self._parts: dict[tuple[str, int], Part] = {}
         self._last: Program | None = None
 
@@ -160,9 +161,11 @@ class Reader:
             batch.absent += [(number, path) for path in found.absent]
             batch.unmapped += [(number, path) for path in found.unmapped]
 
-    def _claim(self, mapping: Mapping) -> None:
+    def _claim(self, dataset: str) -> None:
+        mapping = self._mappings[dataset]
         for index, block in enumerate(mapping.blocks):
             self._entries[block.resource, block.system] = _Entry(mapping, index)
+        self._known.add(dataset)
 
     def _entry(self, resource: Any) -> _Entry | None:
         """The block that claims a resource: the first of its identifiers that one knows decides."""
@@ -179,14 +182,19 @@ class Reader:
         """The block of a type and system; a dataset that no file names has the system of our own with its name."""
         key, dataset = (kind, system), system.removeprefix(SYSTEM)
         if key not in self._entries and dataset != system and self._may_be(dataset):
-            if len(self._mappings) < limit("mappings") and self._library.adopt(dataset, resource=kind):
-                self._claim(self._mappings[dataset])
+            if self._has(dataset, kind):
+                self._claim(dataset)
             elif len(self._refused) < limit("mappings"):
                 self._refused.add(dataset)
         return self._entries.get(key)
 
     def _may_be(self, dataset: str) -> bool:
-        return dataset not in self._mappings and dataset not in self._refused
+        return dataset not in self._known and dataset not in self._refused
+
+    def _has(self, dataset: str, kind: str) -> bool:
+        """Whether the library has a mapping of a dataset, or from now on; another reader may have asked for it."""
+        more = len(self._mappings) < limit("mappings")
+        return dataset in self._mappings or (more and self._library.adopt(dataset, resource=kind))
 
     def _program(self, entry: _Entry, chunk: list[tuple[int, bytes]], position: int) -> Program:
         """The program of a block; made when it is first met, with an eye on what repeats in the lines that follow."""
