@@ -25,12 +25,14 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from fhirspace.cli import main
 from fhirspace.testing import FaultyServer, serving
@@ -67,19 +69,52 @@ def test_names_of_cases_are_unique() -> None:
 def test_handed_case(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    _prepare(name)
+    with _server(CASES[name]) as (url, server):
+        _run(name, capsys, url, lambda: _store(server.store.values() if server else ()))
+
+
+@pytest.mark.server
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.get("real")])
+def test_handed_case_with_a_real_server(
+    name: str,
+    hapi: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _prepare(name)
+    upstream, settings = hapi("R4"), CASES[name]["server"]
+    time.sleep(1)  # The servers' clock, in `Date`, has whole seconds; what others wrote is to be before them.
+    since = parsedate_to_datetime(requests.get(f"{upstream}/metadata", timeout=60).headers["Date"]).isoformat()
+    for key in settings.get("holds", []):
+        headers = {"Content-Type": "application/fhir+json"}
+        assert requests.put(f"{upstream}/{key}", _held(key), headers=headers, timeout=60).ok
+    with _behind(settings.get("proxy"), upstream) as url:
+        _run(name, capsys, url, lambda: _store(_written(upstream, CASES[name], since)))
+
+
+def _prepare(name: str) -> None:
+    """Copy the inputs of a case into the working directory, if the README still says what the case is right by."""
     case, section = CASES[name], HANDED / name.partition("/")[0]
     assert set(case) <= KEYS and case["right"] in (section / "README.md").read_text("utf-8")
     for path in case["inputs"]:
-        _copy(section / path, tmp_path / path)
-    write_files(case, tmp_path)
-    monkeypatch.chdir(tmp_path)
-    with _server(case) as (url, server):
-        run_case(
-            case,
-            lambda: "".join(capsys.readouterr()),
-            lambda words: _execute([word.replace("{url}", url) for word in words]),
-            lambda: _store(server),
-        )
+        _copy(section / path, Path(path))
+    write_files(case, Path())
+
+
+def _run(name: str, capsys: pytest.CaptureFixture[str], url: str, after: Callable[[], object]) -> None:
+    """Run the commands of a case, with a server at `url`."""
+    case = CASES[name]
+    run_case(
+        case,
+        lambda: "".join(capsys.readouterr()),
+        lambda words: _execute([word.replace("{url}", url) for word in words]),
+        after,
+    )
     print(f"{name}: {case['right']}", case.get("why", ""), sep="\n")
 
 
@@ -138,14 +173,25 @@ def _wait_for(port: int) -> None:
     raise TimeoutError("the proxy does not answer")
 
 
-def _store(server: FaultyServer | None) -> None:
-    """What the server has now, as files."""
+def _store(resources: Iterable[bytes]) -> None:
+    """What a server has now, as files."""
     shutil.rmtree("stored", ignore_errors=True)
-    for key, body in sorted(server.store.items()) if server else ():
-        path = Path("stored", f"{key.partition('/')[0]}.ndjson")
+    for resource in sorted(map(json.loads, resources), key=lambda resource: str(resource["id"])):
+        path = Path("stored", f"{resource['resourceType']}.ndjson")
         path.parent.mkdir(exist_ok=True)
         with path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(json.loads(body)) + "\n")
+            stream.write(json.dumps(resource) + "\n")
+
+
+def _written(url: str, case: dict[str, Any], since: str) -> list[bytes]:
+    """The resources that a real server was given since then, of the types that the case looks at."""
+    looked_at = {path for run in case["run"] for path in [*run.get("absent", []), *run.get("resources", {})]}
+    found = []
+    for kind in sorted(Path(path).stem for path in looked_at):
+        query = {"_lastUpdated": f"ge{since}", "_count": "100"}
+        answer = requests.get(f"{url}/{kind}", query, headers={"Cache-Control": "no-cache"}, timeout=60)
+        found += [json.dumps(entry["resource"]).encode() for entry in answer.json().get("entry", [])]
+    return found
 
 
 def _execute(words: list[str]) -> int:
