@@ -501,6 +501,13 @@ def test_pull_tells_what_came(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert json.loads(capsys.readouterr().out)["counts"] == {"Patient": 620, "Group": 1}
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "65536", "70000", "x"])
+def test_a_port_that_there_is_not(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["server", "start", "--port", number])
+    assert (caught.value.code, "--port" in capsys.readouterr().err) == (2, True)
+
+
 def test_ctrl_c_before_the_command_is_loaded(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,6 +13,7 @@ from fhirspace.cli.options import (
     key_option,
     links_option,
     patients_option,
+    port,
     positive,
     server_option,
     shared_option,
@@ -231,7 +232,7 @@ def _server(commands: Any) -> None:
     )
     parser.add_argument("action", choices=("start", "stop", "status"))
     parser.add_argument("--fhir", choices=RELEASES, help="the FHIR release (start: R4 by default)")
-    parser.add_argument("--port", type=positive, metavar="N", help="the port (start: a free one by default)")
+    parser.add_argument("--port", type=port, metavar="N", help="the port (start: a free one by default)")
     parser.add_argument(
         "--timeout",
         type=positive,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fhirspace.fhirserver.http.client import Client
 
 RELEASES = ("R4", "R4B", "R5")
+_LAST_PORT = 65535
 
 
 class Plain(argparse.RawDescriptionHelpFormatter):
@@ -52,6 +53,13 @@ def positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError("give a whole number of at least 1")
     return int(text)
+
+
+def port(text: str) -> int:
+    """A port of TCP. Raises argparse.ArgumentTypeError: there is no such port."""
+    if (found := positive(text)) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"give a port of 1 to {_LAST_PORT}")
+    return found
 
 
 def release_option(parser: argparse.ArgumentParser) -> None:
