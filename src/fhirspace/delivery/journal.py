@@ -24,6 +24,7 @@ from fhirspace.delivery.database import Base, Form, opened, stamp
 from fhirspace.delivery.seal import SCHEMA, Seal
 from fhirspace.delivery.used_journals import remember
 from fhirspace.errors import UsageError
+from fhirspace.fhirserver.http.origin import spelled
 from fhirspace.folders import locked, open_own
 from fhirspace.foreign import as_strict_json
 from fhirspace.idkey import IdKey
@@ -172,8 +173,22 @@ class Journal(Attempts):
         for table, column, kind in (("delivered", "content", "BLOB"), ("runs", "turn", "INT")):
             if column not in {row[1] for row in base.execute(f"PRAGMA table_info({table})")}:
                 base.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+        self._respell(base)
         stamp(base)
         return base
+
+    def _respell(self, base: Base) -> None:
+        """Take over what was noted under another spelling of the server's address, before there was one only."""
+        scheme, _, host = self.server.partition("://")
+        query = "SELECT DISTINCT server FROM runs WHERE server <> ? AND lower(server) LIKE ?"
+        like = f"{scheme}://{host.partition('/')[0].partition(':')[0]}%"
+        for (name,) in base.execute(query, (self.server, like)).fetchall():
+            if spelled(name) == self.server:
+                base.execute("BEGIN IMMEDIATE")
+                with base:
+                    for table in ("runs", "delivered", "places"):
+                        move = f"UPDATE OR IGNORE {table} SET server = ? WHERE server = ?"  # noqa: S608  # nosec B608
+                        base.execute(move, (self.server, name))
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,7 @@ import pytest
 from fhirspace.cli import main
 from fhirspace.delivery.plan.plan import plan
 from fhirspace.delivery.push.push import PushReport, push
+from fhirspace.delivery.runs import runs
 from fhirspace.delivery.undo import undo
 from fhirspace.fhirserver.http.client import Client, HttpTransport
 from fhirspace.fhirserver.http.transport import Response
@@ -304,3 +305,15 @@ def test_a_creation_that_is_answered_with_200_is_counted_and_undone(
     assert (report.created, report.unchanged_on_server) == (5, 0)
     assert undo(report.run, client=client, journal=tmp_path).deleted == 5
     assert not faulty.store
+
+
+def test_a_journal_with_another_spelling_of_the_address_goes_on(faulty: FaultyServer, tmp_path: Path) -> None:
+    faulty.url = faulty.url.replace("127.0.0.1", "LOCALHOST")
+    odd = Client(faulty.url.lower(), HttpTransport(faulty.url.lower()))
+    odd.server = faulty.url
+    run = push(people(tmp_path), faulty.url, client=odd).run
+    report = push(people(tmp_path, active=True), faulty.url.lower() + "/")
+    assert (report.conflicts, report.updated, report.unchanged) == (0, 4, 1)
+    assert {each["server"] for each in runs(tmp_path)} == {faulty.url.lower()}
+    undo(report.run, journal=tmp_path)
+    assert undo(run, faulty.url, journal=tmp_path).deleted == 5
