@@ -55,6 +55,7 @@ def read(release: Release, texts: list[str]) -> tuple[Rows, set[str]]:
         collector.add(batch)
         found += batch.problems
         codes |= {"FS441"} if batch.unmapped else set()
+        codes |= {"FS420"} if batch.empty else set()
         codes |= {"FS440"} if batch.foreign else set()
         codes |= {"FS448"} if batch.contradictory else set()
         codes |= {"FS458"} if batch.absent else set()
