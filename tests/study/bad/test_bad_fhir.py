@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from fhirspace.cli import main
+from fhirspace.idkey import DEMO_KEY
+from fhirspace.template.codecs import hashed_id
 from tests.study.bad.bad_runs import (
     CANARY,
     Patch,
@@ -28,6 +30,7 @@ from tests.study.bad.bad_runs import (
 )
 
 EVENTS = "AdverseEvent.ndjson"
+ORPHAN = hashed_id(DEMO_KEY)(f"{CANARY}999")
 
 
 def event(change: Callable[[dict[str, Any]], object]) -> Patch:
@@ -68,9 +71,9 @@ VALUES: dict[str, tuple[Patch, str, str]] = {
     "orphan subject": (
         event(
             lambda each: each.update(
-                id=f"{'a' * 32}-AE-1",
+                id=f"{ORPHAN}-AE-1",
                 identifier={**each["identifier"], "value": f"{CANARY}999|1"},
-                subject={"reference": f"Patient/{'a' * 32}"},
+                subject={"reference": f"Patient/{ORPHAN}"},
             )
         ),
         "FS727",
