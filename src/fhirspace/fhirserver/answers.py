@@ -41,7 +41,7 @@ TAG = re.compile(rf'(?:W/)?"?({ID})"?')
 class Answer(msgspec.Struct):
     """What was answered for one entry (Bundle.entry.response); `repeated`: an earlier attempt may have had effect.
 
-    `resource` is the body that came with it. `absent`: the resource was not there just before it was sent.
+    `resource` is the body that came with it.
     """
 
     status: str = ""
@@ -51,12 +51,6 @@ class Answer(msgspec.Struct):
     repeated: bool = False
     location: str = ""
     resource: msgspec.Raw = msgspec.Raw(b"")
-    absent: bool = False
-
-    @property
-    def made(self) -> bool:
-        """Whether it tells of a creation: 201, or a first version of what was absent (servers that answer 200)."""
-        return self.code == 201 or (self.absent and self.good and self.version in ("", "1"))
 
     @property
     def code(self) -> int:
@@ -161,7 +155,7 @@ def matched(whole: Response, asked: Sequence[tuple[str, str]], kind: str, server
 def answer_of(entry: wire.Entry) -> Answer:
     """The answer in the entry of a Bundle. Raises JsonError: there is none."""
     answer = _answer(entry.response)
-    answer.resource, answer.repeated, answer.absent = entry.resource, False, False
+    answer.resource, answer.repeated = entry.resource, False
     return answer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -280,31 +279,6 @@ def conflicts_of(faulty: FaultyServer, folder: Path, count: int) -> int:
     conflicts = list(rounds(client, faulty.store.__getitem__, folder, count))
     transport.close()
     return sum(map(len, conflicts))
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("product", ["", "HAPI FHIR Server"])
-def test_a_creation_that_is_answered_with_200_is_counted_and_undone(
-    faulty: FaultyServer, client: Client, tmp_path: Path, product: str, way: Any
-) -> None:
-    faulty.statement, faulty.absent_match = {"software": {"name": product}}, bool(product)
-
-    class Plain:
-        """A server that answers 200 also where it creates."""
-
-        def __init__(self, seam: Any) -> None:
-            self.seam = seam
-
-        def send(self, method: str, path: str, body: bytes | None = None, headers: Any = None) -> Response:
-            answer = self.seam.send(method, path, body, headers)
-            status = 200 if answer.status == 201 else answer.status
-            return replace(answer, status=status, body=answer.body.replace(b'"201', b'"200'))
-
-    client.transport = Plain(client.seam)
-    report = push(people(tmp_path), faulty.url, client=client, way=way)
-    assert (report.created, report.unchanged_on_server) == (5, 0)
-    assert undo(report.run, client=client, journal=tmp_path).deleted == 5
-    assert not faulty.store
 
 
 def test_a_journal_with_another_spelling_of_the_address_goes_on(faulty: FaultyServer, tmp_path: Path) -> None:

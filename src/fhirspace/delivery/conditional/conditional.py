@@ -67,12 +67,9 @@ class Finder(Courier):
                 return answer
             if entry.terms and entry.terms.known:
                 raise _TakenError("")
-        looked = not sought.place and entry.terms is not None and not sought.doubt
-        if looked and (held := self._found(entry, sought, repeated=False)):
+        elif entry.terms and not sought.doubt and (held := self._found(entry, sought, repeated=False)):
             return held[0]
-        answer = self._conditional(entry, sought)
-        answer.absent = looked
-        return answer
+        return self._conditional(entry, sought)
 
     def _is_there(self, place: str) -> bool:
         return any(held.line for held in fetch(self.client, [place], batch=False))

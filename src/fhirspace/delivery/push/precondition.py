@@ -81,9 +81,6 @@ class Guarded:
             ServerError: as `Courier.send` and `fetch`.
         """
         work = _Work(self, dict(enumerate(entries)))
-        work.absent |= {
-            at for at, entry in work.waiting.items() if entry.match and entry.terms and not entry.terms.known
-        }
         work.look([at for at, entry in work.waiting.items() if _guarded(entry) and not (self.strict and entry.match)])
         most = self.courier.attempts or self.client.attempts
         for attempt in range(1, most + _LOOKS):
@@ -104,8 +101,6 @@ class _Work:
     reply: Reply = field(default_factory=Reply)
     passing: bool = False
     """Whether nobody has changed what failed: a race on the server, which passes."""
-    absent: set[int] = field(default_factory=set)
-    """What was not there when it was looked for, or is sent with a version that only an absent resource fits."""
     _repeated: dict[int, bool] = field(default_factory=dict)
 
     def send(self) -> list[int]:
@@ -127,8 +122,6 @@ class _Work:
             failed |= dict.fromkeys((at for at in places if at not in answers), alike)
         failed = {at: answer for at, answer in failed.items() if _guarded(self.waiting[at])}
         self._repeated = {at: answer.repeated for at, answer in failed.items()}
-        for at, answer in answers.items():
-            answer.absent = at in self.absent
         self.passing = any(answer.code == 409 and self.waiting[at].match for at, answer in failed.items())
         done = (answers.keys() | self.reply.conflicts.keys()) - failed.keys()
         self.waiting = {at: entry for at, entry in self.waiting.items() if at not in done}
@@ -147,7 +140,6 @@ class _Work:
     def _judge(self, at: int, held: Fetched) -> bool:
         entry = self.waiting[at]
         theirs = _content(entry, held) if held.line else b""
-        self.absent.discard(at)
         if theirs == entry.content:
             answer = Answer("200", f'W/"{held.version}"' if held.version else "", modified(held.line), _UNCHANGED)
             answer.repeated, answer.location = self._repeated.get(at, False), _place(entry)
@@ -158,7 +150,6 @@ class _Work:
             self.reply.conflicts[at] = held.version
             self.reply.answers.pop(at, None)
         else:
-            self.absent.add(at)
             return self._again(at, "")
         del self.waiting[at]
         return True

@@ -304,10 +304,10 @@ class Sender:
         late = first is not None and since(answer.lastModified, first)
         before = known.version if known else "1"
         same = NO_CHANGE in bytes(answer.outcome) or answer.version == before or (answer.lastModified and not late)
-        if not answer.made and same and not (late and self._doubtful(item, answer)):
+        if answer.code != 201 and same and not (late and self._doubtful(item, answer)):
             self.counts.unchanged_on_server += 1
             return ""
-        if answer.made or (same and known is None):
+        if answer.code == 201 or (same and known is None):
             self.counts.created += 1
             return "created"
         self.counts.updated += 1
