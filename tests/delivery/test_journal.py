@@ -10,6 +10,7 @@ import pytest
 
 from fhirspace.delivery.attempts import UNDO
 from fhirspace.delivery.journal import RETRY, Journal
+from fhirspace.delivery.push.push import new_run
 from fhirspace.delivery.runs import runs as listed
 from fhirspace.errors import UsageError
 from fhirspace.idkey import DEMO_KEY
@@ -96,3 +97,8 @@ def test_a_journal_of_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
         journal(tmp_path)
     with closing(sqlite3.connect(tmp_path / "journal.db")) as base:
         assert base.execute("PRAGMA user_version").fetchone() == (3,), "it is left as it is"
+
+
+def test_runs_of_one_second_have_names_of_their_own() -> None:
+    """Two of one name were FS525. Of 65,536 endings, two of the runs of a hundred stories (`soak_stories`) had the same."""
+    assert len({new_run() for _ in range(1_000)}) == 1_000

@@ -142,7 +142,9 @@ def _verify(commands: Any) -> None:
 
 def _undo(commands: Any) -> None:
     about = "undo a run: restore what it changed, delete what it created"
-    _run_options(add_command(commands, "undo", about, "20260501T101500Z-3f1c --server https://fhir.example.org/fhir"))
+    _run_options(
+        add_command(commands, "undo", about, "20260501T101500Z-3f1c9a02 --server https://fhir.example.org/fhir")
+    )
 
 
 def _status(commands: Any) -> None:

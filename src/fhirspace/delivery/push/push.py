@@ -350,7 +350,7 @@ class _Work:
 
 def new_run() -> str:
     """A name for a run: the time, and enough chance to be the only one."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
 def _existing(plan: Path) -> Path:
