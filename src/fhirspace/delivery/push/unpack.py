@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from fhirspace.fhir import ndjson, wire
+from fhirspace.fhir import ndjson
 from fhirspace.fhir.bundles import outdated
 from fhirspace.fhir.files import Bundle, FhirFile
 from fhirspace.fhir.references import parsed, relinked, rewritten
@@ -107,10 +107,11 @@ class Unpacker:
         found = []
         gone = outdated(bundle.entries) if bundle.is_history else frozenset()
         for place, entry in enumerate(bundle.entries, 1):
-            line = self._named(bytes(entry.resource), entry, file.name, number)
-            asks = _EARLIER if place in gone else _asks(entry, line)
+            request = (decoded(entry.request, _request) if entry.request else None) or _Request()
+            line = self._named(bytes(entry.resource), entry.fullUrl, request, file.name, number)
+            asks = _EARLIER if place in gone else _asks(request, line)
             if asks:
-                self.refused.append(Refused(place, _key(entry, line), asks))
+                self.refused.append(Refused(place, _key(request, line), asks))
             found.append((place, entry.fullUrl, line, asks))
         keys = {url: key for _, url, line, _ in found if url and not (key := own_key(line)).endswith("/") and key}
 
@@ -124,13 +125,13 @@ class Unpacker:
                 led = rewritten(line, lead)
                 yield place, relinked(led, lead) if b"urn:" in led else led
 
-    def _named(self, line: bytes, entry: wire.Entry, name: str, number: int) -> bytes:
+    def _named(self, line: bytes, url: str, request: _Request, name: str, number: int) -> bytes:
         """The resource with an id of its request (``PUT Type/id``) or `fullUrl`, if it has none of its own."""
-        urn = _URN.fullmatch(entry.fullUrl)
+        urn = _URN.fullmatch(url)
         key = own_key(line) if line else ""
         if not key.endswith("/"):
             return line
-        made = _written_key(entry).removeprefix(key)
+        made = _written_key(request).removeprefix(key)
         if not is_id(made):
             if not urn:
                 return line
@@ -166,10 +167,9 @@ def _identified(bundle: Bundle) -> str:
         return ""
 
 
-def _asks(entry: wire.Entry, line: bytes) -> str:
+def _asks(request: _Request, line: bytes) -> str:
     """What an entry asks for beside writing its resource; "" where it is just that."""
-    request = decoded(entry.request, _request) if entry.request else None
-    if request is None or request.method == "":
+    if request.method == "":
         return ""
     if request.method not in ("PUT", "POST"):
         return request.method if request.method.isalpha() else "a method of another form"
@@ -179,22 +179,21 @@ def _asks(entry: wire.Entry, line: bytes) -> str:
         return f"{request.method} with ifMatch"
     if "?" in request.url:
         return f"{request.method} by a search"
-    written, own = _written_key(entry), own_key(line) if line else ""
+    written, own = _written_key(request), own_key(line) if line else ""
     return "PUT to the address of another resource" if written and own and written != own else ""
 
 
-def _written_key(entry: wire.Entry) -> str:
+def _written_key(request: _Request) -> str:
     """``Type/id`` that a PUT of an entry names; "" where it is no PUT, or names none."""
-    request = decoded(entry.request, _request) if entry.request else None
-    found = parsed(request.url) if request and request.method == "PUT" else None
+    found = parsed(request.url) if request.method == "PUT" else None
     return found.key if found and not found.version else ""
 
 
-def _key(entry: wire.Entry, line: bytes) -> str:
+def _key(request: _Request, line: bytes) -> str:
     """``Type/id`` that an entry is about, as far as it says."""
     if line:
         return own_key(line)
-    kind, _, name = _request(entry.request).url.partition("?")[0].partition("/")
+    kind, _, name = request.url.partition("?")[0].partition("/")
     return f"{kind}/{name}" if looks_like_type(kind) and is_id(name) else f"{kind if looks_like_type(kind) else ''}/"
 
 
