@@ -54,7 +54,7 @@ class Attempts(Places):
     def contents(self, key: str, known: Known | None) -> list[bytes | None]:
         """The digests of what the server may hold of ours: what was delivered last; in doubt all that runs wrote."""
         last = [known.content] if known else []
-        if key not in self.undoing and (known is None or known.digest):
+        if not self.in_doubt(key, known):
             return last
         query = """SELECT content FROM writes JOIN runs USING (run)
                    WHERE server = ? AND key = ? AND state <> 'undone'"""
@@ -63,7 +63,11 @@ class Attempts(Places):
     def sure(self, key: str) -> Known | None:
         """A resource as the server holds it by all that is known; None if it never had it, or if that is in doubt."""
         known = self.known(key)
-        return known if known and known.digest and key not in self.undoing else None
+        return known if known and not self.in_doubt(key, known) else None
+
+    def in_doubt(self, key: str, known: Known | None) -> bool:
+        """Whether the server may hold another form of a resource than the last one that is `known` of it."""
+        return key in self.undoing or (known is not None and not known.digest)
 
     def known(self, key: str) -> Known | None:
         """A resource as it was last delivered to this server; None if it never was."""

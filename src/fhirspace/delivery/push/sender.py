@@ -245,7 +245,8 @@ class Sender:
             return Entry(item, line, content(line))
         known = self.journal.known(item.key)
         match = (known.version if known else "") or self.absent
-        terms = Terms(self._ours(item.key, known), self.journal.sure(item.key) is not None)
+        is_known = known is not None and not self.journal.in_doubt(item.key, known)
+        terms = Terms(self._ours(item.key, known), is_known)
         return Entry(item, line, content(line), match, terms=terms)
 
     def _ours(self, key: str, known: Known | None) -> Callable[[bytes], bool]:
