@@ -54,7 +54,7 @@ class PullReport:
         return sum(self.counts.values())
 
     def keep(self, spools: Iterable[Spool]) -> None:
-        """Have each type written, and count it; what came with several contents is reported (FS471)."""
+        """Write each type and count it; resources that came in several forms are reported (FS471)."""
         for one in spools:
             file = one.write()
             if file:
